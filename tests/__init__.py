@@ -1,0 +1,1 @@
+"""The tests mirror the package; golden/, vectors/, faults/, bench/, project/ and demo/ stand beside the mirror."""

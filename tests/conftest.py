@@ -1,0 +1,31 @@
+"""What holds for every test: no test sees, or touches, the keystore, license or settings of whoever runs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+OURS = ("TIKTRUE_", "_TIKTRUE_")
+STANDARD = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+
+# Example data of a slow machine must not fail a test, and a failure in CI must come back with the same seed.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True)
+def empty_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Takes our variables away and puts the default folders into one that is thrown away; returns that folder."""
+    for name in [name for name in os.environ if name.startswith(OURS) or name in STANDARD]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("surroundings")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TIKTRUE_KEYS_HOME", str(home / "keystore"))
+    monkeypatch.setenv("TIKTRUE_HOST_SECRET_FILE", str(home / "host-secret"))
+    return home
