@@ -1,0 +1,62 @@
+"""Canonical bytes: JSON with one spelling, and length-prefixed joins for associated data.
+
+The JSON is the subset of RFC 8785 without floating point: objects with string keys sorted by code point, arrays, strings,
+integers within 53 bits, true, false, null; no white space; UTF-8. Parsing refuses everything that it would not write itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tiktrue_keys.errors import IntegrityError
+
+MAX_INTEGER = 2**53 - 1
+_MAX_DEPTH = 16
+
+
+def canonical_json(value: Any) -> bytes:
+    """Encode `value` (dict, list, str, int, bool, None) canonically."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+
+
+def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:
+    """Decode canonical JSON of at most `limit` bytes whose top is an object.
+
+    Raises IntegrityError naming `what` when the bytes are too long, malformed, hold a float or a repeated key,
+    or are not the canonical spelling of their value.
+    """
+    if len(data) > limit:
+        raise IntegrityError(f"{what} is longer than {limit} bytes")
+    raw = bytes(data)
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_float=_no_float, parse_constant=_no_float)
+        again = canonical_json(value)
+    except (ValueError, RecursionError, UnicodeError) as error:
+        raise IntegrityError(f"{what} is not valid JSON") from error
+    if not isinstance(value, dict) or again != raw or not _within_limits(value, _MAX_DEPTH):
+        raise IntegrityError(f"{what} is not canonical JSON")
+    return value
+
+
+def joined(*parts: bytes) -> bytes:
+    """Join byte strings unambiguously: each after its length as 4 bytes, big-endian."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _no_float(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _within_limits(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return False
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return True
+    if isinstance(value, int):
+        return -MAX_INTEGER <= value <= MAX_INTEGER
+    if isinstance(value, list):
+        return all(_within_limits(item, depth - 1) for item in value)
+    if isinstance(value, dict):
+        return all(_within_limits(item, depth - 1) for item in value.values())
+    return False

@@ -1,0 +1,157 @@
+"""Every key derivation, its label and its cost. Pure: bytes in, secrets out.
+
+Labels are byte strings that start with `tiktrue-keys/1 `; man/tiktrue-keys-format.5 lists them all. HKDF is HKDF-SHA256
+(RFC 5869), PBKDF2 is PBKDF2-HMAC-SHA256 (RFC 8018; vectors of RFC 7914).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
+
+KEY_LENGTH = 32
+SALT_LENGTH = 32
+
+PBKDF2_ROUNDS = 600_000  # OWASP password storage cheat sheet, 2023; 98 ms on the design's machine
+PBKDF2_MIN_ROUNDS = 100_000
+PBKDF2_MAX_ROUNDS = 100_000_000  # what a keystore header may make us spend before it is authenticated: about 16 s
+
+PREFIX = b"tiktrue-keys/1 "
+
+SLOT = PREFIX + b"slot"
+HOST_SECRET_ID = PREFIX + b"host-secret-id"
+HEADER = PREFIX + b"header"
+METADATA = PREFIX + b"metadata"
+TAG = PREFIX + b"tag"
+INTEGRITY = PREFIX + b"integrity"
+HIGH_WATER = PREFIX + b"high-water"
+AUDIT = PREFIX + b"audit"
+IDENTITY = PREFIX + b"identity"
+MACHINE_KEK = PREFIX + b"machine-kek"
+LICENSE_TAG = PREFIX + b"license-tag"
+LICENSE_KEK = PREFIX + b"license-kek"
+MANAGED_KEY_HPKE = PREFIX + b"managed-key-hpke"
+CONTAINER_HEADER = PREFIX + b"container-header"
+
+
+def hkdf(
+    secret: bytes | memoryview, *, salt: bytes | memoryview, info: bytes, length: int = KEY_LENGTH
+) -> SecretBuffer:
+    """HKDF-SHA256(secret, salt, info) of `length` bytes (RFC 5869)."""
+    output = SecretBuffer(length)
+    HKDF(SHA256(), length, bytes(salt), info).derive_into(secret, output.view)
+    return output
+
+
+def slot_key(
+    host_secret: memoryview, anchors: Sequence[tuple[str, str]], *, salt: bytes, keystore_id: bytes
+) -> SecretBuffer:
+    """The 32-byte key of one slot: the host secret joined with the (kind, value) anchors in the order given.
+
+    The host secret has 256 bits of its own, so HKDF is enough: serial numbers alone would need a slow function.
+    """
+    facts = joined(*(part.encode() for anchor in anchors for part in anchor))
+    with SecretBuffer.copy_of(joined(bytes(host_secret), facts)) as material:
+        return hkdf(material.view, salt=salt, info=SLOT + b"\x00" + keystore_id)
+
+
+def host_secret_id(host_secret: memoryview) -> bytes:
+    """16 public bytes that name a host secret without telling anything about it."""
+    with hkdf(host_secret, salt=b"", info=HOST_SECRET_ID, length=16) as name:
+        return bytes(name.view)
+
+
+def subkey(root: memoryview, label: bytes, context: bytes = b"") -> SecretBuffer:
+    """A 32-byte key of the keystore's secret H (or any uniform 32-byte secret) for one purpose."""
+    return hkdf(root, salt=b"", info=label + b"\x00" + context if context else label)
+
+
+def stretch_license(license_key: memoryview, *, salt: bytes, rounds: int) -> SecretBuffer:
+    """P = PBKDF2-HMAC-SHA256(license, salt, rounds), 32 bytes; the only step that costs time.
+
+    Raises IntegrityError when `rounds` is outside what a keystore may ask for.
+    """
+    if not PBKDF2_MIN_ROUNDS <= rounds <= PBKDF2_MAX_ROUNDS:
+        raise IntegrityError(f"the keystore asks for {rounds} PBKDF2 rounds")
+    stretched = SecretBuffer(KEY_LENGTH)
+    PBKDF2HMAC(SHA256(), KEY_LENGTH, salt, rounds).derive_into(license_key, stretched.view)
+    return stretched
+
+
+def license_tag(stretched: memoryview, root: memoryview) -> bytes:
+    """16 bytes that recognise a license inside one keystore; testing one costs a PBKDF2 and the machine."""
+    with hkdf(stretched, salt=root, info=LICENSE_TAG, length=16) as tag:
+        return bytes(tag.view)
+
+
+def license_kek(stretched: memoryview, root: memoryview, factor: memoryview | None = None) -> SecretBuffer:
+    """The key encryption key of a license; with a second factor F it derives from len|P|len|F."""
+    if factor is None:
+        return hkdf(stretched, salt=root, info=LICENSE_KEK)
+    with SecretBuffer.copy_of(joined(bytes(stretched), bytes(factor))) as material:
+        return hkdf(material.view, salt=root, info=LICENSE_KEK)
+
+
+def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:
+    """The 32-byte HMAC-SHA256 key over a container's header slots; it commits to the data key, which GCM does not."""
+    return subkey(data_key, CONTAINER_HEADER, file_id)
+
+
+def wrap_context(kind: str, *, file_id: bytes, model_id: str, key_id: str, generation: int) -> bytes:
+    """What a wrapped key is bound to: associated data of AES-GCM-SIV, `info` of HPKE. Length-prefixed parts."""
+    return joined(
+        PREFIX + b"wrap", kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big")
+    )
+
+
+def signed_message(kind: str, canonical: bytes) -> bytes:
+    """What Ed25519 signs: `tiktrue-keys/1 <kind>`, a zero byte, the canonical bytes."""
+    return PREFIX + kind.encode() + b"\x00" + canonical
+
+
+def keyed_tag(key: memoryview, kind: int, name: str) -> bytes:
+    """The 16-byte tag under which a record is stored: HMAC-SHA256 cut to 128 bits (RFC 2104, section 5)."""
+    return hmac.digest(key, joined(kind.to_bytes(2, "big"), name.encode()), hashlib.sha256)[:16]
+
+
+def managed_key_hpke(managed_key: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
+    """A managed key's X-Wing half (draft-connolly-cfrg-xwing-kem: X25519 + ML-KEM-768), made on demand from its 32 bytes."""
+    with subkey(managed_key, MANAGED_KEY_HPKE) as seed:
+        return x_wing_pair(seed.view)
+
+
+def x_wing_pair(seed: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
+    """The X-Wing key pair of a 32-byte seed: SHAKE256 to 96 bytes, d | z for ML-KEM-768 then the X25519 scalar (draft section 5.2)."""
+    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
+
+    expanded = hashlib.shake_256(seed).digest(96)
+    private = MLKEM768X25519PrivateKey(
+        MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])
+    )
+    return private, private.public_key()
+
+
+def x_wing_public_bytes(seed: memoryview) -> bytes:
+    """The 1216 public bytes of a seed's pair: ML-KEM-768 encapsulation key 1184, then X25519 32 (draft section 5.2)."""
+    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    expanded = hashlib.shake_256(seed).digest(96)
+    ml_kem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64]).public_key()
+    x25519 = X25519PrivateKey.from_private_bytes(expanded[64:]).public_key()
+    return ml_kem.public_bytes_raw() + x25519.public_bytes_raw()

@@ -1,0 +1,64 @@
+"""Points in time and spans: whole Unix seconds in UTC, RFC 3339 for people, and the durations that options take."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import NewType
+
+from tiktrue_keys.errors import UsageError
+
+Instant = NewType("Instant", int)
+"""Seconds since 1970-01-01T00:00:00Z."""
+
+Seconds = NewType("Seconds", int)
+"""A length of time in seconds."""
+
+DAY = Seconds(86_400)
+_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that RFC 3339 can spell
+
+_SIMPLE = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_ISO_8601 = re.compile(
+    r"P(?:([0-9]{1,6})W|(?:([0-9]{1,6})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,6})M)?(?:([0-9]{1,9})S)?)?)"
+)
+
+
+def rfc3339(instant: int | None) -> str | None:
+    """`instant` as `2026-11-24T07:00:00Z`; None stays None."""
+    if instant is None:
+        return None
+    return datetime.fromtimestamp(min(max(instant, 0), _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_instant(text: str) -> Instant:
+    """Read an RFC 3339 instant or a date (`2026-11-24`, midnight UTC); raises UsageError."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
+    except ValueError:
+        raise UsageError(
+            f"'{text[:40]}' is not an instant", "write it like 2026-11-24 or 2026-11-24T07:00:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Instant(int(moment.timestamp()))
+
+
+def parse_duration(text: str) -> Seconds:
+    """Read `30s`, `5m`, `12h`, `90d`, `2w` or ISO 8601 (`P30D`, `PT12H`, `P2W`); raises UsageError."""
+    simple = _SIMPLE.fullmatch(text)
+    if simple:
+        return Seconds(int(simple[1]) * _UNITS[simple[2]])
+    iso = _ISO_8601.fullmatch(text)
+    if iso and any(iso.groups()) and not text.endswith("T"):
+        weeks, days, hours, minutes, seconds = (int(part or 0) for part in iso.groups())
+        return Seconds(weeks * 604_800 + days * 86_400 + hours * 3_600 + minutes * 60 + seconds)
+    raise UsageError(f"'{text[:40]}' is not a duration", "write it like 30s, 12h, 90d, 2w or P30D")
+
+
+def duration_text(seconds: int) -> str:
+    """The shortest exact spelling: `90d`, `12h`, `45s`; weeks are written as days."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds % size == 0 and seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

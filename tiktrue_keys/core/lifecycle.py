@@ -1,0 +1,168 @@
+"""What a key is, in which state it is at an instant, what that state allows, and what is due. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+
+from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
+from tiktrue_keys.core.names import KeyId, ModelId
+from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError
+
+DEFAULT_LIFETIME = Seconds(30 * DAY)
+DEFAULT_DECRYPT_FOR = Seconds(90 * DAY)
+DEFAULT_OVERLAP = Seconds(7 * DAY)
+DEFAULT_WITHIN = Seconds(7 * DAY)
+MAX_LIFETIME = Seconds(3_660 * DAY)
+DEFAULT_DESTROY_AFTER = Seconds(30 * DAY)
+
+ALGORITHM = "AES-256-GCM-SIV"
+
+
+class Status(str, Enum):
+    """A key's state; DESIGN section 6."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    ROTATING = "rotating"
+    DEPRECATED = "deprecated"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    DESTROYED = "destroyed"
+
+
+class Use(Enum):
+    """What a caller wants to do with an opened key."""
+
+    ENCRYPT = "encrypt"
+    DECRYPT = "decrypt"
+    DECRYPT_DEPRECATED = "decrypt-deprecated"
+    RECOVER_REVOKED = "recover-revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedKey:
+    """One managed key without its secret. Instants are Unix seconds; `status` is as of when the key was read."""
+
+    key_id: KeyId
+    model_id: ModelId
+    generation: int
+    created_at: Instant
+    expires_at: Instant
+    decrypt_until: Instant
+    status: Status = Status.ACTIVE
+    license_tag: str | None = None
+    predecessor: KeyId | None = None
+    successor: KeyId | None = None
+    pending: bool = False
+    rotated_at: Instant | None = None
+    overlap_ends_at: Instant | None = None
+    revoked_at: Instant | None = None
+    revoke_reason: str | None = None
+    destroy_at: Instant | None = None
+    destroyed_at: Instant | None = None
+    exported: bool = False
+    fingerprint: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm that wraps with this key."""
+        return ALGORITHM
+
+    @property
+    def binding(self) -> str:
+        """`machine+license`, or `machine` for keys made without a license."""
+        return "machine" if self.license_tag is None else "machine+license"
+
+    @property
+    def lifetime(self) -> Seconds:
+        """From creation to the end of encryption."""
+        return Seconds(self.expires_at - self.created_at)
+
+    def at(self, now: Instant) -> ManagedKey:
+        """The same key with its status as of `now`."""
+        return replace(self, status=status_at(self, now))
+
+
+def status_at(key: ManagedKey, now: Instant) -> Status:
+    """Precedence: destroyed, revoked, pending, has a successor, expired, active."""
+    if key.destroyed_at is not None:
+        return Status.DESTROYED
+    if key.revoked_at is not None:
+        return Status.REVOKED
+    if key.pending:
+        return Status.PENDING
+    if key.rotated_at is not None:
+        return Status.ROTATING if now < (key.overlap_ends_at or key.rotated_at) else Status.DEPRECATED
+    return Status.EXPIRED if now >= key.expires_at else Status.ACTIVE
+
+
+def must_allow(key: ManagedKey, use: Use, now: Instant) -> None:
+    """Return when `key` may be used so at `now`; else raise RevokedError, ExpiredError or RefusedError with what to do."""
+    status = status_at(key, now)
+    if status is Status.DESTROYED:
+        raise RefusedError(
+            f"key {key.key_id} is destroyed", "what it encrypted cannot be read any more", key_id=key.key_id
+        )
+    if status is Status.REVOKED:
+        _must_allow_revoked(key, use)
+    elif use is Use.ENCRYPT:
+        _must_allow_encrypt(key, status)
+    elif use is Use.DECRYPT and now >= key.decrypt_until and status not in (Status.ACTIVE, Status.PENDING):
+        raise ExpiredError(
+            f"key {key.key_id} decrypts only until {rfc3339(key.decrypt_until)}",
+            "use --allow-deprecated once, then rewrap-model to the active key",
+            key_id=key.key_id,
+        )
+
+
+def _must_allow_revoked(key: ManagedKey, use: Use) -> None:
+    if use is Use.RECOVER_REVOKED:
+        return
+    reason = f" ({key.revoke_reason})" if key.revoke_reason else ""
+    raise RevokedError(
+        f"key {key.key_id} was revoked at {rfc3339(key.revoked_at)}{reason}",
+        "to save a model: reencrypt-model --recover-revoked, to a new key",
+        key_id=key.key_id,
+    )
+
+
+def _must_allow_encrypt(key: ManagedKey, status: Status) -> None:
+    if status is Status.ACTIVE:
+        return
+    if status is Status.EXPIRED:
+        raise ExpiredError(
+            f"key {key.key_id} expired at {rfc3339(key.expires_at)}",
+            f"tiktrue-keys rotate {key.model_id}",
+            key_id=key.key_id,
+        )
+    hint = f"its successor is {key.successor}" if key.successor else "wait for its promotion"
+    raise RefusedError(f"key {key.key_id} is {status.value} and encrypts nothing", hint, key_id=key.key_id)
+
+
+def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:
+    """Whether decryption with the key is allowed but wants a warning (deprecated or expired, before decrypt_until)."""
+    return status_at(key, now) in (Status.DEPRECATED, Status.EXPIRED)
+
+
+def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:
+    """Due for rotation: active or expired, no successor, and at most min(within, lifetime / 3) left."""
+    if status_at(key, now) not in (Status.ACTIVE, Status.EXPIRED) or key.successor is not None:
+        return False
+    return key.expires_at - now <= min(within, key.lifetime // 3)
+
+
+def is_usable(key: ManagedKey, now: Instant) -> bool:
+    """Whether `validate` without arguments expects the key to open: pending, active, rotating."""
+    return status_at(key, now) in (Status.PENDING, Status.ACTIVE, Status.ROTATING)
+
+
+def may_be_destroyed(key: ManagedKey, now: Instant) -> bool:
+    """A candidate of cleanup: revoked, or deprecated or expired with its decryption period over."""
+    status = status_at(key, now)
+    if status in (Status.DEPRECATED, Status.EXPIRED):
+        return now >= key.decrypt_until
+    return status is Status.REVOKED

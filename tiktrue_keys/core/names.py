@@ -1,0 +1,98 @@
+"""Model ids, key ids, operation ids: their grammar and how a KEY argument is read. Pure; looks nothing up."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from enum import Enum
+from typing import NewType
+
+from tiktrue_keys.errors import UsageError
+
+ModelId = NewType("ModelId", str)
+"""`[A-Za-z0-9][A-Za-z0-9._/-]{0,95}`, not ending in `_` and 16 hex digits."""
+
+KeyId = NewType("KeyId", str)
+"""`<model id>_<16 lower-case hex digits>`."""
+
+OperationId = NewType("OperationId", str)
+"""`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`: names one act, so that a retry of it is not a second act."""
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}")
+_KEY_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]{0,95})_([0-9a-f]{16})")
+_KEY_SUFFIX = re.compile(r".*_[0-9a-fA-F]{16}")
+_SHORT_ID = re.compile(r"[0-9a-f]{8}")
+_OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+SHORT_ID_LENGTH = 8
+
+
+def parse_model_id(text: str) -> ModelId:
+    """Return `text` as a model id, or raise UsageError with what is wrong with it."""
+    if _KEY_SUFFIX.fullmatch(text):
+        raise UsageError(f"'{text}' ends like a key id", "a model id must not end in _ and 16 hex digits")
+    if not _MODEL_ID.fullmatch(text):
+        raise UsageError(
+            f"'{text[:100]}' is not a model id",
+            "1 to 96 of A-Z a-z 0-9 . _ / -, starting with a letter or digit",
+        )
+    return ModelId(text)
+
+
+def new_key_id(model_id: ModelId) -> KeyId:
+    """A fresh key id of the model: 64 random bits."""
+    return KeyId(f"{model_id}_{secrets.token_hex(8)}")
+
+
+def model_of(key_id: KeyId) -> ModelId:
+    """The model id that a key id was made from."""
+    return ModelId(key_id[:-17])
+
+
+def short_of(key_id: KeyId) -> str:
+    """The first 8 hex digits of a key id's last part."""
+    return key_id[-16 : -16 + SHORT_ID_LENGTH]
+
+
+def new_operation_id() -> OperationId:
+    """A fresh operation id: 96 random bits in hex."""
+    return OperationId(secrets.token_hex(12))
+
+
+def parse_operation_id(text: str) -> OperationId:
+    """Return `text` as an operation id, or raise UsageError."""
+    if not _OPERATION_ID.fullmatch(text):
+        raise UsageError(
+            "the operation id is malformed", "1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
+        )
+    return OperationId(text)
+
+
+class KeyArgumentKind(Enum):
+    """What a KEY argument may name."""
+
+    KEY_ID = "key-id"
+    SHORT_OR_MODEL = "short-or-model"
+    MODEL_ID = "model-id"
+
+
+@dataclass(frozen=True)
+class KeyArgument:
+    """A KEY argument after syntax, before any look-up."""
+
+    text: str
+    kind: KeyArgumentKind
+
+
+def parse_key_argument(text: str) -> KeyArgument:
+    """Read a KEY argument: a key id, a model id, or the first 8 hex digits of a key id's last part."""
+    if _KEY_ID.fullmatch(text):
+        return KeyArgument(text, KeyArgumentKind.KEY_ID)
+    if _SHORT_ID.fullmatch(text):
+        return KeyArgument(text, KeyArgumentKind.SHORT_OR_MODEL)
+    if _MODEL_ID.fullmatch(text):
+        return KeyArgument(text, KeyArgumentKind.MODEL_ID)
+    raise UsageError(
+        f"'{text[:120]}' is not a key", "give a key id, a model id, or the first 8 hex digits of a key id's last part"
+    )

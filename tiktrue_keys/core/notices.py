@@ -1,0 +1,14 @@
+"""A warning that a result carries: a stable code, words for people, and the key it is about. Nothing is printed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One entry of `warnings` in the JSON envelope."""
+
+    code: str
+    message: str
+    key_id: str | None = None

@@ -1,0 +1,92 @@
+"""Seals and opens records and keys: AES-256-GCM-SIV (RFC 8452) with associated data. Pure; knows no table and no file.
+
+GCM-SIV because keystores are copied and put back: a repeated nonce then shows that two plaintexts are equal, nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError
+
+NONCE_LENGTH = 12
+TAG_LENGTH = 16
+OVERHEAD = NONCE_LENGTH + TAG_LENGTH
+
+_PLAIN = b"\x00"
+_DEFLATED = b"\x01"
+_COMPRESSION_FLOOR = 64  # below this deflate never wins: its own framing costs as much
+
+
+def wrap_key(kek: memoryview, secret: memoryview, context: bytes) -> bytes:
+    """Wrap `secret` under a 32-byte key encryption key: nonce 12 | ciphertext | tag 16."""
+    nonce = os.urandom(NONCE_LENGTH)
+    return nonce + AESGCMSIV(kek).encrypt(nonce, secret, context)
+
+
+def unwrap_key(kek: memoryview, wrapped: bytes, context: bytes, length: int = 32) -> SecretBuffer:
+    """Open what wrap_key made of a secret of `length` bytes; IntegrityError when key, context or bytes differ."""
+    if len(wrapped) != length + OVERHEAD:
+        raise IntegrityError("a wrapped key has the wrong length")
+    secret = SecretBuffer(length)
+    try:
+        AESGCMSIV(kek).decrypt_into(wrapped[:NONCE_LENGTH], wrapped[NONCE_LENGTH:], context, secret.view)
+    except InvalidTag:
+        secret.wipe()
+        raise IntegrityError("a wrapped key does not open") from None
+    return secret
+
+
+class Sealer:
+    """Seals records under one 32-byte key; deflates first where that is smaller."""
+
+    def __init__(self, key: memoryview) -> None:
+        self._cipher = AESGCMSIV(key)
+
+    def seal(self, payload: bytes, context: bytes) -> bytes:
+        """nonce 12 | ciphertext of (flag | payload or its raw deflate) | tag 16."""
+        nonce = os.urandom(NONCE_LENGTH)
+        return nonce + self._cipher.encrypt(nonce, _packed(payload), context)
+
+    def open(self, sealed: bytes, context: bytes, *, limit: int, what: str = "a record") -> bytes:
+        """The payload, of at most `limit` bytes; IntegrityError when it was edited, moved or is longer."""
+        if not OVERHEAD < len(sealed) <= limit + OVERHEAD + 1:
+            raise IntegrityError(f"{what} has an impossible length")
+        try:
+            packed = self._cipher.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], context)
+        except InvalidTag:
+            raise IntegrityError(f"{what} was changed") from None
+        return _unpacked(packed, limit, what)
+
+
+def seal_tag(sealed: bytes) -> bytes:
+    """The last 16 bytes of a sealed record, which stand for all of it in a bucket digest."""
+    return sealed[-TAG_LENGTH:]
+
+
+def _packed(payload: bytes) -> bytes:
+    if len(payload) >= _COMPRESSION_FLOOR:
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        deflated = deflate.compress(payload) + deflate.flush()
+        if len(deflated) < len(payload):
+            return _DEFLATED + deflated
+    return _PLAIN + payload
+
+
+def _unpacked(packed: bytes, limit: int, what: str) -> bytes:
+    flag, body = packed[:1], packed[1:]
+    if flag == _PLAIN:
+        return body
+    inflate = zlib.decompressobj(-15)
+    try:
+        payload = inflate.decompress(body, limit + 1)
+    except zlib.error:
+        raise IntegrityError(f"{what} does not inflate") from None
+    if flag != _DEFLATED or len(payload) > limit or not inflate.eof or inflate.unused_data:
+        raise IntegrityError(f"{what} does not inflate")
+    return payload

@@ -1,0 +1,135 @@
+"""Secret bytes in one locked, undumpable arena that is zeroed when a secret is let go.
+
+What it does not handle: copies that the interpreter or a library makes on the way. The promise is "not on disk, not in
+swap, not in a core dump", never "erased from memory" (man/tiktrue-keys-security.7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import Self
+
+from tiktrue_keys.errors import InternalError
+
+_CELL = 64
+_CHUNK = 64 * 1024
+# The default RLIMIT_MEMLOCK of an ordinary user is 8 MiB on current kernels and 64 KiB on old ones: one chunk fits both.
+
+_MADV_DONTDUMP = 16
+_MADV_WIPEONFORK = 18
+
+
+class _Arena:
+    """Hands out runs of 64-byte cells of locked pages; grows by 64 KiB chunks, never shrinks."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._free: list[memoryview] = []
+        self._chunks: list[mmap.mmap] = []
+        self.locked = True
+
+    def take(self, length: int) -> memoryview:
+        if length <= _CELL:
+            with self._guard:
+                if not self._free:
+                    chunk = memoryview(self._map(_CHUNK))
+                    self._free = [chunk[at : at + _CELL] for at in range(0, _CHUNK, _CELL)]
+                return self._free.pop()
+        with self._guard:
+            return memoryview(self._map(-(-length // mmap.PAGESIZE) * mmap.PAGESIZE))
+
+    def give_back(self, cell: memoryview) -> None:
+        cell[:] = bytes(len(cell))
+        if len(cell) == _CELL:
+            with self._guard:
+                self._free.append(cell)
+
+    def _map(self, size: int) -> mmap.mmap:
+        pages = mmap.mmap(-1, size)
+        self._chunks.append(pages)
+        self.locked = _lock_pages(pages, size) and self.locked
+        return pages
+
+
+def _lock_pages(pages: mmap.mmap, size: int) -> bool:
+    """Keep the pages out of swap, core dumps and children; False where the system does not allow the lock."""
+    if not sys.platform.startswith(("linux", "darwin")):
+        return False
+    for advice in (_MADV_DONTDUMP, _MADV_WIPEONFORK) if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError, ValueError):
+            pages.madvise(advice)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    libc = ctypes.CDLL(None, use_errno=True)
+    return int(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(size))) == 0
+
+
+_arena = _Arena()
+
+
+def memory_is_locked() -> bool:
+    """Whether every page that has held a secret in this process could be locked; for `doctor`."""
+    SecretBuffer(1).wipe()
+    return _arena.locked
+
+
+class SecretBuffer:
+    """`length` secret bytes, zero at first. Leaving its `with` block, `wipe()` and collection all zero them."""
+
+    __slots__ = ("_cell", "_length", "_process", "view")
+
+    def __init__(self, length: int) -> None:
+        if length < 1:
+            raise InternalError("a secret needs at least one byte")
+        self._cell: memoryview | None = _arena.take(length)
+        self._length = length
+        self._process = os.getpid()
+        self.view = self._cell[:length]
+
+    @classmethod
+    def random(cls, length: int = 32) -> Self:
+        """`length` fresh bytes of the system's generator."""
+        return cls.copy_of(os.urandom(length))
+
+    @classmethod
+    def copy_of(cls, data: bytes | bytearray | memoryview) -> Self:
+        """A copy of `data`, which stays the caller's to wipe."""
+        secret = cls(len(data))
+        secret.view[:] = data
+        return secret
+
+    def wipe(self) -> None:
+        """Zero the bytes and give the memory back; safe to call twice. The view is unusable afterwards."""
+        cell, self._cell = self._cell, None
+        if cell is None:
+            return
+        self.view.release()
+        if self._process == os.getpid():  # a child's copy was wiped by the fork itself
+            _arena.give_back(cell)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wipe()
+
+    def __del__(self) -> None:
+        if getattr(self, "_cell", None) is not None:
+            with contextlib.suppress(Exception):
+                self.wipe()
+
+    def __repr__(self) -> str:
+        return f"SecretBuffer({self._length} bytes, hidden)"
+
+    def __reduce__(self) -> str:
+        raise InternalError("a secret is never pickled")
