@@ -1,0 +1,21 @@
+"""Runs the operating system's own reporting commands on platforms that keep their facts behind one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+
+Run = Callable[[Sequence[str]], bytes]
+"""Takes an argv whose first word is an absolute path; returns standard output, empty when the command failed."""
+
+_TIMEOUT_SECONDS = 30
+_MAX_OUTPUT = 4 * 1024 * 1024
+
+
+def output_of(argv: Sequence[str]) -> bytes:
+    """The output of a command; empty when it is missing, fails, takes over 30 seconds or writes over 4 MiB."""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return b""
+    return done.stdout if len(done.stdout) <= _MAX_OUTPUT else b""

@@ -1,0 +1,164 @@
+"""The facts of a Linux machine, from files under /sys, /proc and /etc alone, so that mounts can show another machine.
+
+No command is run and nothing is written. Not handled: MMC cards and virtio disks, which have no world-wide
+identifier, and a NIC whose address was set or randomised (a team's port, some Wi-Fi): sysfs hides its permanent one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tiktrue_keys.core.machine import identifiers
+from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
+
+_MAX_FILE = 1024  # the longest of these files, a SCSI designator, has under 300 bytes
+_DMI = "/sys/class/dmi/id"
+_NETWORK = "/sys/class/net"
+_BLOCK = "/sys/class/block"
+_DEVICE_TREE = ("/sys/firmware/devicetree/base/serial-number", "/proc/device-tree/serial-number")
+_NOT_A_DISK = ("loop", "ram", "zram", "dm-", "md", "nbd", "sr", "fd")
+_EXTERNAL = re.compile(r"/usb[0-9]+/")
+_NETWORKED_DISK = re.compile(r"/session[0-9]+/|/rport-|/nvme-fabrics/")  # iSCSI, Fibre Channel, NVMe over fabrics
+
+
+def read_facts() -> MachineFacts:
+    """The facts of this machine."""
+    return facts_under(Path("/"))
+
+
+def facts_under(root: Path) -> MachineFacts:
+    """The facts of the machine whose /sys, /proc and /etc are below `root`."""
+    files = _Files(root)
+    facts = (*_firmware(files), *_nics(files), *_disks(files), *_machine_id(files))
+    return MachineFacts(sys.platform, facts, tuple(files.unreadable))
+
+
+class _Files:
+    """Small files below a root; keeps the names of those that this user may not read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fspath(root).rstrip("/")
+        self.unreadable: list[str] = []
+
+    def text(self, path: str) -> str | None:
+        """The content as text; None when absent, unreadable, no regular file, too long or not UTF-8."""
+        try:
+            # Without O_NONBLOCK a pipe put in a file's place would hold the program up.
+            descriptor = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            self._note(path, error)
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            data = os.read(descriptor, _MAX_FILE + 1)
+        except OSError as error:
+            self._note(path, error)
+            return None
+        finally:
+            os.close(descriptor)
+        try:
+            return data.decode("utf-8").rstrip("\0\n") if len(data) <= _MAX_FILE else None
+        except UnicodeDecodeError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted."""
+        try:
+            return sorted(os.listdir(self._root + folder))
+        except OSError as error:
+            self._note(folder, error)
+            return []
+
+    def has(self, path: str) -> bool:
+        """Whether there is such an entry, be it a link to a bus device that is not below this root."""
+        return os.path.lexists(self._root + path)
+
+    def place(self, path: str) -> str:
+        """Where a link leads: the path of the device on its bus."""
+        return os.path.realpath(self._root + path).removeprefix(self._root)
+
+    def _note(self, path: str, error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            self.unreadable.append(path)
+
+
+def _fact(files: _Files, kind: FactKind, path: str, normalise: Callable[[str], str | None]) -> Fact | None:
+    text = files.text(path)
+    value = None if text is None else normalise(text)
+    return None if value is None else Fact(kind, value, path)
+
+
+def _firmware(files: _Files) -> Iterator[Fact]:
+    """System UUID and board serial, from SMBIOS or the device tree.
+
+    The product serial never stands in for the board's: on EC2, KVM and VMware it is the system UUID again, on OpenStack
+    it may be the host's and change with a live migration.
+    """
+    uuid = _fact(files, FactKind.SYSTEM_UUID, f"{_DMI}/product_uuid", identifiers.system_uuid)
+    if uuid is not None:
+        yield uuid
+    for path in (f"{_DMI}/board_serial", *_DEVICE_TREE):
+        serial = _fact(files, FactKind.BOARD_SERIAL, path, identifiers.board_serial)
+        if serial is not None and not (uuid is not None and identifiers.repeats_uuid(serial.value, uuid.value)):
+            yield serial
+            return
+
+
+def _nics(files: _Files) -> list[Fact]:
+    """Permanent addresses of NICs on a bus: built in before USB, wired before wireless, then by place on the bus."""
+    found: list[tuple[tuple[bool, bool, str, str], Fact]] = []
+    for name in files.names(_NETWORK):
+        folder = f"{_NETWORK}/{name}"
+        if not files.has(f"{folder}/device"):  # veth, bridge, tun, docker0, lo
+            continue
+        place = files.place(f"{folder}/device")
+        if place.startswith("/sys/devices/virtual/"):  # a simulated radio
+            continue
+        fact = _permanent_address(files, folder)
+        if fact is not None:
+            wireless = files.has(f"{folder}/phy80211") or files.has(f"{folder}/wireless")
+            # Thunderbolt docks are PCI devices that the kernel marks removable.
+            external = bool(_EXTERNAL.search(place)) or files.text(f"{folder}/device/removable") == "removable"
+            found.append(((external, wireless, place, name), fact))
+    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+
+
+def _permanent_address(files: _Files, folder: str) -> Fact | None:
+    # A bond gives all its members one address and marks it as set; each member's own is kept beside it.
+    if files.has(f"{folder}/bonding_slave"):
+        return _fact(files, FactKind.NIC, f"{folder}/bonding_slave/perm_hwaddr", identifiers.nic_address)
+    if files.text(f"{folder}/addr_assign_type") != "0":  # NET_ADDR_PERM; else random, stolen or set
+        return None
+    return _fact(files, FactKind.NIC, f"{folder}/address", identifiers.nic_address)
+
+
+def _disks(files: _Files) -> list[Fact]:
+    """Identifiers of whole disks: local before USB before networked, then by place on the bus.
+
+    /sys/class/block has every whole disk: SCSI and ATA keep the identifier at the device, NVMe at the disk itself.
+    Removable media are left out: a stick is carried from machine to machine.
+    """
+    found: list[tuple[tuple[bool, bool, str], Fact]] = []
+    for name in files.names(_BLOCK):
+        folder = f"{_BLOCK}/{name}"
+        if name.startswith(_NOT_A_DISK) or files.has(f"{folder}/partition"):
+            continue
+        fact = _fact(files, FactKind.DISK, f"{folder}/wwid", identifiers.disk_identifier) or _fact(
+            files, FactKind.DISK, f"{folder}/device/wwid", identifiers.disk_identifier
+        )
+        if fact is not None and files.text(f"{folder}/removable") != "1":
+            place = files.place(folder)
+            found.append(((bool(_NETWORKED_DISK.search(place)), bool(_EXTERNAL.search(place)), place), fact))
+    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+
+
+def _machine_id(files: _Files) -> Iterator[Fact]:
+    fact = _fact(files, FactKind.MACHINE_ID, "/etc/machine-id", identifiers.machine_id)
+    if fact is not None:
+        yield fact
