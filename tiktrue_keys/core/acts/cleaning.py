@@ -1,0 +1,158 @@
+"""The act `cleanup`: looks at every candidate, marks it, destroys it in a later run, or says why it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tiktrue_keys.core.acts import cleanup
+from tiktrue_keys.core.acts.cleanup import WrapsIn
+from tiktrue_keys.core.acts.files import all_containers
+from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, must_get_key
+from tiktrue_keys.core.acts.results import CleanedUp, ContainerRecord, Kept
+from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.store import SILENCE, Transaction
+from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey, Status
+from tiktrue_keys.core.session import Session, chosen_operation_id
+from tiktrue_keys.errors import RefusedError, UsageError
+
+ACT = "cleanup"
+
+
+@dataclass(frozen=True)
+class CleanupRequest:
+    """`keys`: only these (KEY arguments); a named key that stays is an error. `confirm`: key ids that may go although
+    files made with them cannot be looked at."""
+
+    keys: tuple[str, ...] = ()
+    after: Seconds = DEFAULT_DESTROY_AFTER
+    dry_run: bool = False
+    cancel: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    wraps_in: WrapsIn | None = None
+
+
+@dataclass
+class _Plan:
+    """Key ids by what happens to them; filled while the candidates are looked at."""
+
+    mark: list[StoredKey] = field(default_factory=list)
+    destroy: list[StoredKey] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def clean_up(session: Session, request: CleanupRequest, operation_id: str | None) -> CleanedUp:
+    """One run of cleanup, or of its --cancel."""
+    if request.cancel and request.keys:
+        raise UsageError("--cancel takes its keys itself", "leave the KEY arguments out")
+    operation, _ = chosen_operation_id(operation_id)
+    if request.cancel:
+        return _cancel(session, request, operation_id)
+    with session.read() as (view, now):
+        wraps_in = _read_once(view.rows, request.wraps_in)  # reads container headers: not inside the transaction
+        needed = cleanup.needed_keys(view.rows, wraps_in)
+        gap = now - view.audit.newest_time() > SILENCE
+        plan = _plan(view.rows, request, needed, now, doubtful=gap or cleanup.is_doubtful_clock(view.rows))
+    if request.keys and plan.kept and not (plan.mark or plan.destroy):
+        raise RefusedError(
+            f"key {plan.kept[0].key.key_id} is kept: {plan.kept[0].reason}", key_id=plan.kept[0].key.key_id
+        )
+    if request.dry_run or not (plan.mark or plan.destroy):
+        return CleanedUp(
+            operation_id=operation,
+            changed=False,
+            marked=tuple(stored.key for stored in plan.mark),
+            destroyed=tuple(stored.key for stored in plan.destroy),
+            kept=tuple(plan.kept),
+            dry_run=request.dry_run,
+        )
+    with session.write(ACT, operation) as transaction:
+        needed = cleanup.needed_keys(transaction.rows, wraps_in)
+        plan = _plan(
+            transaction.rows,
+            request,
+            needed,
+            transaction.now,
+            doubtful=gap or cleanup.is_doubtful_clock(transaction.rows),
+        )
+        marked = tuple(cleanup.mark(transaction, stored, request.after) for stored in plan.mark)
+        destroyed = tuple(cleanup.destroy(transaction, stored) for stored in plan.destroy)
+    return CleanedUp(
+        operation_id=operation,
+        changed=bool(marked or destroyed),
+        marked=marked,
+        destroyed=destroyed,
+        kept=tuple(plan.kept),
+    )
+
+
+def _read_once(rows: Rows, wraps_in: WrapsIn | None) -> WrapsIn:
+    """Read every container now; one that was registered or rewrapped later needs all the keys that its row names."""
+    if wraps_in is None:
+        return lambda record: record.keys
+    readings = {record.file_id: (record.keys, wraps_in(record)) for record in all_containers(rows)}
+
+    def remembered(record: ContainerRecord) -> frozenset[str] | None:
+        keys, found = readings.get(record.file_id, (frozenset[str](), None))
+        return found if keys == record.keys else record.keys
+
+    return remembered
+
+
+def _plan(rows: Rows, request: CleanupRequest, needed: dict[str, str], now: Instant, *, doubtful: bool) -> _Plan:
+    plan = _Plan()
+    piped = cleanup.piped_keys(rows)
+    for stored in _candidates(rows, request, now):
+        key = stored.key
+        reason = cleanup.reason_to_keep(key, needed, request.confirm, piped)
+        if reason is None and key.destroy_at is not None:
+            reason = cleanup.waits(key, now) or (cleanup.CLOCK_HINT if doubtful else None)
+        if reason is not None:
+            plan.kept.append(Kept(key, reason))
+        elif key.destroy_at is None:
+            plan.mark.append(stored)
+        else:
+            plan.destroy.append(stored)
+    return plan
+
+
+def _candidates(rows: Rows, request: CleanupRequest, now: Instant) -> list[StoredKey]:
+    if not request.keys:
+        found = [stored for stored in all_keys(rows, now) if _is_candidate(stored.key, now)]
+        return sorted(found, key=lambda stored: stored.key.key_id)
+    named = [find_key(rows, argument, now) for argument in request.keys]
+    for stored in named:
+        if not _is_candidate(stored.key, now):
+            raise RefusedError(_why_no_candidate(stored.key), key_id=stored.key.key_id)
+    return named
+
+
+def _is_candidate(key: ManagedKey, now: Instant) -> bool:
+    return key.status is not Status.DESTROYED and cleanup.is_candidate(key, now)
+
+
+def _why_no_candidate(key: ManagedKey) -> str:
+    if key.status in (Status.DEPRECATED, Status.EXPIRED, Status.ROTATING):
+        return f"key {key.key_id} is {key.status.value} and decrypts until {rfc3339(key.decrypt_until)}"
+    return f"key {key.key_id} is {key.status.value}"
+
+
+def _cancel(session: Session, request: CleanupRequest, operation_id: str | None) -> CleanedUp:
+    operation, _ = chosen_operation_id(operation_id)
+    with session.read() as (view, now):
+        key_ids = [find_key(view.rows, argument, now).key.key_id for argument in request.cancel]
+    with session.write(ACT, operation) as transaction:
+        cancelled = _cancel_all(transaction, key_ids)
+    return CleanedUp(operation_id=operation, changed=bool(cancelled), cancelled=tuple(cancelled))
+
+
+def _cancel_all(transaction: Transaction, key_ids: Sequence[str]) -> list[ManagedKey]:
+    cancelled = []
+    for key_id in key_ids:
+        key = cleanup.cancel(transaction, key_id)
+        if key is None:
+            stored = must_get_key(transaction.rows, key_id, transaction.now)
+            raise RefusedError(f"key {key_id} is not marked ({stored.key.status.value})", key_id=key_id)
+        cancelled.append(key)
+    return cancelled

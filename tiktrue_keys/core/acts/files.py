@@ -1,0 +1,241 @@
+"""Acts on files as the keystore sees them: an intent before, an outcome after, and the registry of containers.
+
+A crash between the two leaves an open intent, which the next writing command settles by reading the file (models). What it
+does not handle: reading or writing a container.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.rows import Owner, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.names import KeyId, OperationId, model_of
+from tiktrue_keys.errors import IntegrityError, RefusedError
+
+OPEN_INTENTS = Owner(RecordKind.INTENT, "open")
+ALL_CONTAINERS = Owner(RecordKind.CONTAINER, "all")
+MAX_WRAPS = 64
+
+
+@dataclass(frozen=True)
+class FileAct:
+    """What is about to happen to a file.
+
+    `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that open
+    the file before and after. `process` says who does it, so that nobody settles an act that is still going on.
+    """
+
+    act: str
+    file_id: bytes
+    path: str
+    keys_before: frozenset[str]
+    keys_after: frozenset[str]
+    model_id: str = ""
+    name: str = ""
+    temporary: str | None = None
+    existed: bool = False
+    piped: bool = False
+    operation_id: str = ""
+    process: str = ""
+    at: Instant = Instant(0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Keys that no cleanup may destroy while the act is open."""
+        return self.keys_before | self.keys_after
+
+
+def begin_file_act(transaction: Transaction, act: FileAct) -> FileAct:
+    """Record the intent and register the file under every key that may open it from now on."""
+    if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
+        raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
+    known = get_container(transaction.rows, act.file_id)
+    act = replace(
+        act,
+        operation_id=transaction.operation_id,
+        process=this_process(),
+        at=transaction.now,
+        existed=known is not None,
+    )
+    transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
+    if act.needs:
+        put_container(transaction, _record_of(act, known, act.needs | (known.keys if known else frozenset())))
+    transaction.record(
+        "intent",
+        key_id=_single(act.needs),
+        model_id=act.model_id or None,
+        detail={"act": act.act, "file_id": act.file_id.hex(), "path": act.path},
+    )
+    return act
+
+
+def finish_file_act(
+    transaction: Transaction, operation_id: str, *, outcome: str, keys: frozenset[str] | None, detail: dict[str, Any]
+) -> None:
+    """Close the intent. `keys` are the key ids that open the file now; None: there is no such file (any more)."""
+    payload = transaction.rows.get(RecordKind.INTENT, operation_id)
+    if payload is None:
+        raise IntegrityError(f"operation {operation_id} was settled by somebody else")
+    act = _intent_of(payload)
+    transaction.rows.delete(RecordKind.INTENT, operation_id)
+    known = get_container(transaction.rows, act.file_id)
+    if keys:
+        put_container(transaction, _record_of(act, known, keys))
+    elif known is not None and not act.existed:
+        delete_container(transaction, known)
+    elif known is not None and act.existed:
+        put_container(transaction, replace(known, keys=act.keys_before or known.keys))
+    transaction.record(
+        act.act,
+        outcome=outcome,
+        key_id=_single(keys or act.needs),
+        model_id=act.model_id or None,
+        detail={"file_id": act.file_id.hex(), "path": act.path, **detail},
+    )
+
+
+def open_intents(rows: Rows) -> tuple[FileAct, ...]:
+    """Acts that were begun and not finished, by this process or by one that died."""
+    return tuple(_intent_of(payload) for payload in rows.owned_by(RecordKind.INTENT, OPEN_INTENTS))
+
+
+def get_container(rows: Rows, file_id: bytes) -> ContainerRecord | None:
+    """The registry's row of a container."""
+    payload = rows.get(RecordKind.CONTAINER, file_id.hex())
+    return None if payload is None else _container_of(payload)
+
+
+def all_containers(rows: Rows) -> tuple[ContainerRecord, ...]:
+    """Every registered container, by path."""
+    found = (_container_of(payload) for payload in rows.owned_by(RecordKind.CONTAINER, ALL_CONTAINERS))
+    return tuple(sorted(found, key=lambda record: (record.path, record.file_id)))
+
+
+def containers_of(rows: Rows, key_id: str) -> tuple[ContainerRecord, ...]:
+    """The registered containers that a key opens, by path."""
+    wrappings = rows.owned_by(RecordKind.WRAPPING, Owner(RecordKind.KEY, key_id))
+    found = (get_container(rows, bytes.fromhex(wrapping["file_id"])) for wrapping in wrappings)
+    return tuple(sorted((record for record in found if record), key=lambda record: (record.path, record.file_id)))
+
+
+def put_container(transaction: Transaction, record: ContainerRecord) -> None:
+    """Write a registry row and the links from its keys."""
+    known = get_container(transaction.rows, record.file_id)
+    file_id = record.file_id.hex()
+    for key_id in (known.keys if known else frozenset()) - record.keys:
+        transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {file_id}")
+    for key_id in record.keys - (known.keys if known else frozenset()):
+        link = {"key_id": key_id, "file_id": file_id}
+        transaction.rows.put(RecordKind.WRAPPING, f"{key_id} {file_id}", link, Owner(RecordKind.KEY, key_id))
+    transaction.rows.put(RecordKind.CONTAINER, file_id, _container_json(record), ALL_CONTAINERS)
+
+
+def delete_container(transaction: Transaction, record: ContainerRecord) -> None:
+    """Take a registry row and its links away."""
+    for key_id in record.keys:
+        transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {record.file_id.hex()}")
+    transaction.rows.delete(RecordKind.CONTAINER, record.file_id.hex())
+
+
+def this_process() -> str:
+    """`pid:start:boot`, where start is the process's start in clock ticks since boot; empty parts where unknown."""
+    return describe_process(os.getpid())
+
+
+def describe_process(pid: int) -> str:
+    """The same for any process; only the pid where the system does not tell more."""
+    try:
+        with open(
+            f"/proc/{pid}/stat", "rb"
+        ) as stat:  # the command may hold blanks and parentheses: count from the last one
+            start = stat.read(4096).rpartition(b")")[2].split()[19].decode()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as boot_id:
+            boot = boot_id.read(64).decode().strip()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return f"{pid}::"
+    return f"{pid}:{start}:{boot}"
+
+
+def is_running(process: str) -> bool:
+    """Whether the process that a FileAct names is still the one that runs under its pid."""
+    pid = process.partition(":")[0]
+    return (
+        pid.isdigit()
+        and describe_process(int(pid)) == process
+        and process.count(":") == 2
+        and not process.endswith("::")
+    )
+
+
+def _single(keys: Iterable[str]) -> str | None:
+    listed = list(keys)
+    return listed[0] if len(listed) == 1 else None
+
+
+def _record_of(act: FileAct, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
+    model_id = act.model_id or (known.model_id if known else model_of(KeyId(min(keys))))
+    name = act.name or (known.name if known else "")
+    return ContainerRecord(
+        act.file_id, act.path, model_id, name, keys, act.at, act.piped or bool(known and known.piped)
+    )
+
+
+def _container_json(record: ContainerRecord) -> dict[str, Any]:
+    return {
+        "file_id": record.file_id.hex(),
+        "path": record.path,
+        "model_id": record.model_id,
+        "name": record.name,
+        "keys": sorted(record.keys)[:MAX_WRAPS],
+        "last_seen": record.last_seen,
+        "piped": record.piped,
+    }
+
+
+def _container_of(payload: dict[str, Any]) -> ContainerRecord:
+    return ContainerRecord(
+        bytes.fromhex(payload["file_id"]),
+        payload["path"],
+        payload["model_id"],
+        payload["name"],
+        frozenset(payload["keys"]),
+        payload["last_seen"],
+        payload["piped"],
+    )
+
+
+def _intent_json(act: FileAct) -> dict[str, Any]:
+    return {
+        "act": act.act,
+        "file_id": act.file_id.hex(),
+        "path": act.path,
+        "keys_before": sorted(act.keys_before),
+        "keys_after": sorted(act.keys_after),
+        "model_id": act.model_id,
+        "name": act.name,
+        "temporary": act.temporary,
+        "existed": act.existed,
+        "piped": act.piped,
+        "operation_id": act.operation_id,
+        "process": act.process,
+        "at": act.at,
+    }
+
+
+def _intent_of(payload: dict[str, Any]) -> FileAct:
+    return FileAct(
+        **{
+            **payload,
+            "file_id": bytes.fromhex(payload["file_id"]),
+            "keys_before": frozenset(payload["keys_before"]),
+            "keys_after": frozenset(payload["keys_after"]),
+            "operation_id": OperationId(payload["operation_id"]),
+        }
+    )

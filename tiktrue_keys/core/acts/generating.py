@@ -1,0 +1,140 @@
+"""The act `generate`: license, keystore if there is none, keys, in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts.generate import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
+from tiktrue_keys.core.acts.keyring import must_get_key
+from tiktrue_keys.core.acts.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
+from tiktrue_keys.core.acts.results import Generated
+from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
+from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.names import ModelId, OperationId
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.errors import UsageError
+
+ACT = "generate"
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What to make. `material` are 32 bytes of the caller's instead of random ones."""
+
+    model_id: str
+    license_key: License | None
+    terms: KeyTerms
+    no_license: bool = False
+    count: int = 1
+    new_chain: bool = False
+    new_license: bool = False
+    material: bytes | None = None
+
+
+def generate(session: Session, request: GenerateRequest, operation_id: str | None) -> Generated:
+    """Make the keys, and the keystore with the first of them."""
+    model_ids = numbered_model_ids(request.model_id, request.count)
+    _check(request)
+    operation, chosen = chosen_operation_id(operation_id)
+    if session.exists() and chosen:
+        repeated = _repeated(session, operation)
+        if repeated is not None:
+            return repeated
+    license_key = None if request.no_license else license_bytes(_required(request.license_key))
+    created = not session.exists()
+    prepared = session.prepare(license_key) if not created else None
+    with session.create(operation) if created else session.write(ACT, operation) as transaction:
+        if created and license_key is not None:
+            prepared = session.licenses.prepare(license_key, transaction.document.costs)
+        binding = read_binding(transaction.rows)
+        keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
+        if chosen:
+            remember_result(transaction, ACT, {"keys": [key.key_id for key in keys]})
+    return Generated(
+        operation_id=operation,
+        changed=True,
+        warnings=binding_notices(binding),
+        keys=tuple(keys),
+        created_keystore=created,
+        binding=binding,
+    )
+
+
+def binding_notices(binding: Binding) -> tuple[Notice, ...]:
+    """What to say about a binding that a copied disk image would carry along."""
+    if not binding.weak:
+        return ()
+    words = "no machine-borne fact can be read here: the keys are bound to the disk's machine-id and host secret alone"
+    return (Notice("weak-binding", words),)
+
+
+def _generate_all(
+    session: Session,
+    transaction: Transaction,
+    request: GenerateRequest,
+    model_ids: list[ModelId],
+    prepared: PreparedLicense | None,
+    binding: Binding,
+) -> list[ManagedKey]:
+    keys = session.keystore.keys
+    opened = None
+    if prepared is not None:
+        opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=request.new_license)
+    fingerprint = fingerprint_of(binding)
+    with _material(request.material) as material:
+        return [
+            generate_key(
+                transaction,
+                keys,
+                model_id,
+                request.terms,
+                opened,
+                new_chain=request.new_chain,
+                material=material,
+                fingerprint=fingerprint,
+            )
+            for model_id in model_ids
+        ]
+
+
+def _check(request: GenerateRequest) -> None:
+    request.terms.check()
+    if request.material is not None and len(request.material) != KEY_BYTES:
+        raise UsageError(f"the key material has {len(request.material)} bytes instead of {KEY_BYTES}")
+    if request.material is not None and request.count != 1:
+        raise UsageError("one key material makes one key", "leave --count out")
+    if request.no_license and request.new_license:
+        raise UsageError("--no-license and --new-license exclude each other")
+
+
+def _required(license_key: License | None) -> License:
+    if license_key is None:
+        raise UsageError("a license is needed", "--license-file FILE, TIKTRUE_LICENSE_FILE, or --no-license")
+    return license_key
+
+
+@contextlib.contextmanager
+def _material(material: bytes | None) -> Iterator[SecretBuffer | None]:
+    if material is None:
+        yield None
+        return
+    with SecretBuffer.copy_of(material) as secret:
+        yield secret
+
+
+def _repeated(session: Session, operation: OperationId) -> Generated | None:
+    with session.read() as (view, now):
+        first = first_result(view.rows, operation, ACT)
+        if first is None:
+            return None
+        keys = tuple(must_get_key(view.rows, key_id, now).key for key_id in first["keys"])
+        binding = read_binding(view.rows)
+    return Generated(
+        operation_id=operation, changed=False, keys=keys, binding=binding, warnings=binding_notices(binding)
+    )

@@ -1,0 +1,128 @@
+"""Licenses: stretched once a process, recognised by their tag, turned into key encryption keys. Never stored.
+
+PBKDF2 runs before a transaction begins, never inside one: `prepare` does the slow part, `recognise` the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.document import Cost, Document
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import UsageError, WrongLicenseError
+
+License = str | bytes | Callable[[], str | bytes]
+"""A license, or what asks for it: a callable is only called when a licensed key has to be opened."""
+
+MAX_LENGTH = 64 * 1024
+TAG_HEX = 8
+_FIRST = "first"
+_REMEMBERED = 16
+
+
+@dataclass(frozen=True)
+class PreparedLicense:
+    """A license after PBKDF2, one P for each cost of the keystore, the newest cost last."""
+
+    stretched: tuple[SecretBuffer, ...]
+
+
+@dataclass(frozen=True)
+class RecognisedLicense:
+    """An enrolled license: `tag` is 8 hex digits for people and records, `kek` wraps managed keys."""
+
+    tag: str
+    kek: SecretBuffer
+
+
+class LicenseCache:
+    """Remembers P for the licenses of this process, so that each costs one PBKDF2."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)  # a lookup key of this process alone: no table of plain hashes of licenses
+        self._known: OrderedDict[bytes, SecretBuffer] = OrderedDict()
+
+    def prepare(self, license_key: License, costs: tuple[Cost, ...]) -> PreparedLicense:
+        """The slow step for every cost; UsageError for an empty license."""
+        with SecretBuffer.copy_of(license_bytes(license_key)) as secret:
+            return PreparedLicense(tuple(self._stretched(secret, cost) for cost in costs))
+
+    def _stretched(self, secret: SecretBuffer, cost: Cost) -> SecretBuffer:
+        name = hmac.digest(self._key, cost.salt + cost.rounds.to_bytes(8, "big") + secret.view, hashlib.sha256)
+        stretched = self._known.get(name)
+        if stretched is None:
+            stretched = derivation.stretch_license(secret.view, salt=cost.salt, rounds=cost.rounds)
+            self._known[name] = stretched
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return stretched
+
+    def clear(self) -> None:
+        """Forget every license."""
+        for stretched in self._known.values():
+            stretched.wipe()
+        self._known.clear()
+
+
+def license_bytes(license_key: License) -> bytes:
+    """The license as bytes; UsageError when it is empty or longer than 64 KiB."""
+    value = license_key() if callable(license_key) else license_key
+    data = value.encode() if isinstance(value, str) else bytes(value)
+    if not data:
+        raise UsageError("the license is empty", "check the license file or variable")
+    if len(data) > MAX_LENGTH:
+        raise UsageError(f"the license is longer than {MAX_LENGTH} bytes")
+    return data
+
+
+def recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense | None:
+    """The license when it is enrolled, whatever cost it was enrolled at; None otherwise."""
+    for stretched in reversed(prepared.stretched):
+        tag = derivation.license_tag(stretched.view, keys.root.view)
+        if rows.get(RecordKind.LICENSE, tag.hex()) is not None:
+            return RecognisedLicense(tag.hex()[:TAG_HEX], derivation.license_kek(stretched.view, keys.root.view))
+    return None
+
+
+def must_recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense:
+    """The enrolled license; WrongLicenseError otherwise."""
+    recognised = recognise(prepared, rows, keys)
+    if recognised is None:
+        raise WrongLicenseError(
+            "this keystore does not know the license",
+            "use the license it was made with; generate --new-license adds another",
+        )
+    return recognised
+
+
+def recognise_or_enroll(
+    prepared: PreparedLicense, transaction: Transaction, keys: RootKeys, document: Document, *, enroll: bool
+) -> RecognisedLicense:
+    """The license, enrolled now when it is the keystore's first one or `enroll` says so; else WrongLicenseError."""
+    known = recognise(prepared, transaction.rows, keys)
+    if known is not None:
+        return known
+    first = transaction.rows.get(RecordKind.LICENSE, _FIRST) is None
+    if not (first or enroll):
+        return must_recognise(prepared, transaction.rows, keys)
+    stretched, cost = prepared.stretched[-1], len(document.costs) - 1
+    tag = derivation.license_tag(stretched.view, keys.root.view).hex()
+    transaction.rows.put(RecordKind.LICENSE, tag, _license_record(tag, cost, transaction.now))
+    if first:
+        transaction.rows.put(RecordKind.LICENSE, _FIRST, _license_record(tag, cost, transaction.now))
+    transaction.record("license-enroll", detail={"license_tag": tag[:TAG_HEX]})
+    return RecognisedLicense(tag[:TAG_HEX], derivation.license_kek(stretched.view, keys.root.view))
+
+
+def _license_record(tag: str, cost: int, now: Instant) -> dict[str, object]:
+    return {"tag": tag, "cost": cost, "enrolled_at": now}

@@ -1,0 +1,112 @@
+"""The act `revoke`: keys or a whole model, with successors where asked for, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts.files import containers_of
+from tiktrue_keys.core.acts.keyring import must_get_key
+from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
+from tiktrue_keys.core.acts.results import ContainerRecord, Revoked, Rotation
+from tiktrue_keys.core.acts.revoke import check_reason, keys_to_revoke, revoke_key, succeed_revoked
+from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.errors import UsageError
+
+ACT = "revoke"
+
+
+@dataclass(frozen=True)
+class RevokeRequest:
+    """Either `keys` (KEY arguments) or `model` (all its generations)."""
+
+    reason: str
+    keys: tuple[str, ...] = ()
+    model: str | None = None
+    rotate: bool = False
+    license_key: License | None = None
+    dry_run: bool = False
+
+
+def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -> Revoked:
+    """Revoke what the request names."""
+    if bool(request.keys) == (request.model is not None):
+        raise UsageError("say what to revoke", "KEY_ID arguments, or --model MODEL")
+    reason = check_reason(request.reason)
+    operation, chosen = chosen_operation_id(operation_id)
+    with session.read() as (view, now):
+        first = first_result(view.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(view.rows, first["keys"], operation, now)
+        targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
+        containers = _affected(view.rows, targets)
+    if request.dry_run:
+        return Revoked(operation_id=operation, changed=False, keys=tuple(targets), containers=containers, dry_run=True)
+    prepared = session.prepare(_license_for(request, targets))
+    with session.write(ACT, operation) as transaction:
+        stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
+        keys = [revoke_key(transaction, stored, reason) for stored in stored_keys]
+        successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
+        containers = _affected(transaction.rows, keys)
+        if chosen:
+            remember_result(transaction, ACT, {"keys": [key.key_id for key in keys]})
+        keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]
+    return Revoked(
+        operation_id=operation,
+        changed=True,
+        warnings=_notices(containers),
+        keys=tuple(keys),
+        successors=successors,
+        containers=containers,
+    )
+
+
+def _license_for(request: RevokeRequest, targets: Sequence[ManagedKey]) -> License | None:
+    if not request.rotate or all(key.license_tag is None for key in targets):
+        return None
+    if request.license_key is None:
+        raise UsageError("--rotate needs the license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+    return request.license_key
+
+
+def _successors(
+    session: Session, transaction: Transaction, keys: Sequence[ManagedKey], prepared: PreparedLicense | None
+) -> tuple[Rotation, ...]:
+    store_keys = session.keystore.keys
+    opened: RecognisedLicense | None = None
+    if prepared is not None:
+        opened = must_recognise(prepared, transaction.rows, store_keys)
+    fingerprint = fingerprint_of(read_binding(transaction.rows))
+    made = (succeed_revoked(transaction, store_keys, key, opened, fingerprint) for key in keys)
+    return tuple(rotation for rotation in made if rotation is not None)
+
+
+def _affected(rows: Rows, keys: Sequence[ManagedKey]) -> tuple[ContainerRecord, ...]:
+    found = {record.file_id: record for key in keys for record in containers_of(rows, key.key_id)}
+    return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))
+
+
+def _notices(containers: Sequence[ContainerRecord]) -> tuple[Notice, ...]:
+    if not containers:
+        return ()
+    words = (
+        f"{len(containers)} containers were encrypted under these keys: run reencrypt-model on them; "
+        "rewrap-model is not enough after a compromise, because their data keys stay the same"
+    )
+    return (Notice("needs-reencryption", words),)
+
+
+def _repeated(rows: Rows, key_ids: list[str], operation: OperationId, now: Instant) -> Revoked:
+    keys = tuple(must_get_key(rows, key_id, now).key for key_id in key_ids)
+    containers = _affected(rows, keys)
+    return Revoked(
+        operation_id=operation, changed=False, keys=keys, containers=containers, warnings=_notices(containers)
+    )

@@ -1,0 +1,178 @@
+"""Rotation: a successor for a key, linked to it, with an overlap in which the old one still decrypts without a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.acts.generate import KeyTerms, new_key, store_successor
+from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, heads_of, put_heads, put_key
+from tiktrue_keys.core.acts.licenses import RecognisedLicense
+from tiktrue_keys.core.acts.results import Failure, Rotation
+from tiktrue_keys.core.distribution import KeyDistributionRequest
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keystore.rows import Owner, RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status, is_due
+from tiktrue_keys.core.rotation_event import KeyRotationEvent
+from tiktrue_keys.errors import (
+    IntegrityError,
+    RefusedError,
+    RevokedError,
+    UsageError,
+    WrongLicenseError,
+)
+
+MAX_CLIENTS = 256
+_MAX_CLIENT_NAME = 128
+OPEN_DELIVERIES = Owner(RecordKind.DELIVERY, "open")
+
+
+@dataclass(frozen=True)
+class RotationTerms:
+    """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys."""
+
+    overlap: Seconds = DEFAULT_OVERLAP
+    lifetime: Seconds | None = None
+    clients: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    def check(self) -> None:
+        """Raise UsageError where a period or a client's name is out of bounds."""
+        if not 0 <= self.overlap <= MAX_LIFETIME:
+            raise UsageError("the overlap is out of bounds")
+        if self.lifetime is not None:
+            KeyTerms(lifetime=self.lifetime).check()
+        if len(self.clients) > MAX_CLIENTS:
+            raise UsageError(f"at most {MAX_CLIENTS} clients can be named", "use --notify-all for a fleet")
+        for client in self.clients:
+            if not (0 < len(client) <= _MAX_CLIENT_NAME and client.isprintable()):
+                raise UsageError(f"'{client[:40]}' is not a client's name")
+
+
+def due_keys(rows: Rows, now: Instant, within: Seconds) -> list[ManagedKey]:
+    """The keys that `rotate --due` acts on, soonest to expire first."""
+    due = [stored.key for stored in all_keys(rows, now) if is_due(stored.key, now, within)]
+    return sorted(due, key=lambda key: (key.expires_at, key.key_id))
+
+
+def every_rotatable_key(rows: Rows, now: Instant) -> list[ManagedKey]:
+    """The keys that `rotate --all` acts on: the newest of each chain that is active or expired."""
+    found = [stored.key for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
+    return sorted(found, key=lambda key: key.key_id)
+
+
+def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[ManagedKey]:
+    """The keys that the arguments name, each once; raises for the first that cannot be rotated."""
+    found = {stored.key.key_id: stored.key for stored in (find_key(rows, argument, now) for argument in arguments)}
+    for key in found.values():
+        must_be_rotatable(key)
+    return list(found.values())
+
+
+def must_be_rotatable(key: ManagedKey) -> None:
+    """Raise where a successor of `key` makes no sense."""
+    if key.status is Status.REVOKED:
+        raise RevokedError(
+            f"key {key.key_id} is revoked",
+            f"start a new chain: tiktrue-keys generate {key.model_id}",
+            key_id=key.key_id,
+        )
+    if key.successor is not None:
+        raise RefusedError(f"key {key.key_id} has the successor {key.successor}", "rotate that one", key_id=key.key_id)
+    if not _is_rotatable(key):
+        raise RefusedError(f"key {key.key_id} is {key.status.value} and cannot be rotated", key_id=key.key_id)
+
+
+def _is_rotatable(key: ManagedKey) -> bool:
+    return key.status in (Status.ACTIVE, Status.EXPIRED) and key.successor is None
+
+
+def split_by_license(
+    planned: Iterable[ManagedKey], opened: RecognisedLicense | None
+) -> tuple[list[ManagedKey], list[Failure]]:
+    """The keys that this license (or none) can give a successor, and the others with the reason."""
+    mine, others = [], []
+    for key in planned:
+        if key.license_tag is None or (opened is not None and key.license_tag == opened.tag):
+            mine.append(key)
+        else:
+            words = f"key {key.key_id} belongs to license {key.license_tag}"
+            others.append(Failure(key.key_id, WrongLicenseError(words, "run it with that license", key_id=key.key_id)))
+    return mine, others
+
+
+def rotate_key(
+    transaction: Transaction, keys: RootKeys, key_id: str, terms: RotationTerms, opened: RecognisedLicense | None
+) -> Rotation:
+    """Give one key its successor."""
+    now = transaction.now
+    stored = get_key(transaction.rows, key_id, now)
+    if stored is None:
+        raise IntegrityError(f"key {key_id} vanished")
+    must_be_rotatable(stored.key)
+    old, new = linked(stored.key, now, terms, opened)
+    store_rotation(transaction, keys, stored, old, new, opened)
+    transaction.record(
+        "rotate",
+        key_id=old.key_id,
+        model_id=old.model_id,
+        before=stored.key.status.value,
+        after=old.status.value,
+        detail={"successor": new.key_id, "generation": new.generation, "notify": list(terms.clients)},
+    )
+    event = KeyRotationEvent(
+        old_key_id=old.key_id,
+        new_key_id=new.key_id,
+        model_id=old.model_id,
+        rotated_at=now,
+        operation_id=transaction.operation_id,
+        notified=terms.clients,
+        undeliverable=terms.clients,
+    )
+    transaction.rows.put(RecordKind.ROTATION, old.key_id, event.to_json(), Owner(RecordKind.KEY, old.key_id))
+    return Rotation(old, new)
+
+
+def linked(
+    key: ManagedKey, now: Instant, terms: RotationTerms, opened: RecognisedLicense | None
+) -> tuple[ManagedKey, ManagedKey]:
+    """The old key as it will be, and its successor; the successor keeps the old key's periods and labels."""
+    lifetime = terms.lifetime if terms.lifetime is not None else key.lifetime
+    new_terms = KeyTerms(lifetime, Seconds(key.decrypt_until - key.expires_at), key.labels)
+    using = opened if key.license_tag is not None else None
+    new = new_key(
+        key.model_id, key.generation + 1, now, new_terms, using, predecessor=key, fingerprint=terms.fingerprint
+    )
+    overlap_ends = Instant(min(now + terms.overlap, max(key.decrypt_until, now)))
+    old = replace(key, successor=new.key_id, rotated_at=now, overlap_ends_at=overlap_ends)
+    return old.at(now), new
+
+
+def store_rotation(
+    transaction: Transaction,
+    keys: RootKeys,
+    stored: StoredKey,
+    old: ManagedKey,
+    new: ManagedKey,
+    opened: RecognisedLicense | None,
+) -> None:
+    """Write both ends of the link and make the successor its chain's newest key."""
+    put_key(transaction.rows, old, stored.wrapped)
+    store_successor(transaction, keys, new, opened if new.license_tag is not None else None)
+    heads = [head.key.key_id for head in heads_of(transaction.rows, old.model_id, transaction.now)]
+    put_heads(transaction.rows, old.model_id, [new.key_id if head == old.key_id else head for head in heads])
+
+
+def record_clients(
+    transaction: Transaction, rotation: Rotation, clients: tuple[str, ...]
+) -> list[KeyDistributionRequest]:
+    """Note each client to tell; none of them is a node yet, so none can be reached."""
+    requests = []
+    for client in clients:
+        key_id = rotation.new.key_id if rotation.new else rotation.old.key_id
+        request = KeyDistributionRequest(key_id, client, transaction.now, transaction.operation_id)
+        transaction.rows.put(RecordKind.DELIVERY, f"{key_id} {client}", request.to_json(), OPEN_DELIVERIES)
+        requests.append(request)
+    return requests

@@ -1,0 +1,204 @@
+"""The act `rotate`: plan on a snapshot, license only when the plan needs it, then one transaction or one a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.acts.files import containers_of
+from tiktrue_keys.core.acts.keyring import must_get_key
+from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
+from tiktrue_keys.core.acts.results import ContainerRecord, Failure, Rotated, Rotation
+from tiktrue_keys.core.acts.rotate import (
+    RotationTerms,
+    due_keys,
+    every_rotatable_key,
+    named_keys,
+    record_clients,
+    rotate_key,
+    split_by_license,
+)
+from tiktrue_keys.core.distribution import KeyDistributionRequest
+from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey
+from tiktrue_keys.core.names import OperationId, new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.errors import BusyError, TikTrueKeysError, UnavailableError, UsageError
+
+ACT = "rotate"
+
+
+@dataclass(frozen=True)
+class RotateRequest:
+    """Exactly one of `keys` (KEY arguments), `every` and `due`."""
+
+    keys: tuple[str, ...] = ()
+    every: bool = False
+    due: bool = False
+    within: Seconds = DEFAULT_WITHIN
+    license_key: License | None = None
+    terms: RotationTerms = RotationTerms()
+    atomic: bool = False
+    dry_run: bool = False
+
+    def check(self) -> None:
+        """Raise UsageError for a request that contradicts itself."""
+        if (bool(self.keys) + self.every + self.due) != 1:
+            raise UsageError("say what to rotate", "one of: KEY or MODEL arguments, --all, --due")
+        self.terms.check()
+
+
+def rotate(session: Session, request: RotateRequest, operation_id: str | None) -> Rotated:
+    """Rotate what the request names; nothing due is a result without a change, and reads no license."""
+    request.check()
+    operation, chosen = chosen_operation_id(operation_id)
+    with session.read() as (view, now):
+        first = first_result(view.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(view.rows, first["rotations"], operation, now)
+        planned = _plan(view.rows, request, now)
+    if request.dry_run:
+        return _dry_run(operation, planned)
+    if not planned:
+        return Rotated(operation_id=operation, changed=False)
+    prepared = session.prepare(_needed_license(request, planned))
+    if request.due and not request.atomic:
+        return _rotate_due(session, request, operation, planned, prepared)
+    return _rotate_together(session, request, operation, prepared, remember=chosen)
+
+
+def _plan(rows: Rows, request: RotateRequest, now: Instant) -> list[ManagedKey]:
+    if request.due:
+        return due_keys(rows, now, request.within)
+    return every_rotatable_key(rows, now) if request.every else named_keys(rows, request.keys, now)
+
+
+def _needed_license(request: RotateRequest, planned: Sequence[ManagedKey]) -> License | None:
+    licensed = next((key for key in planned if key.license_tag is not None), None)
+    if licensed is None:
+        return None
+    if request.license_key is None:
+        raise UsageError(f"key {licensed.key_id} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+    return request.license_key
+
+
+def _rotate_together(
+    session: Session,
+    request: RotateRequest,
+    operation: OperationId,
+    prepared: PreparedLicense | None,
+    *,
+    remember: bool,
+) -> Rotated:
+    """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
+    with session.write(ACT, operation) as transaction:
+        planned = _plan(transaction.rows, request, transaction.now)
+        opened = _recognised(session, transaction, prepared)
+        mine, others = split_by_license(planned, opened)
+        if others and not request.every and not request.due:
+            raise others[0].error
+        terms = _terms_here(transaction, request.terms)
+        rotations = [rotate_key(transaction, session.keystore.keys, key.key_id, terms, opened) for key in mine]
+        requests = _notify(transaction, rotations, terms)
+        if remember:
+            links = [[rotation.old.key_id, rotation.new.key_id] for rotation in rotations if rotation.new]
+            remember_result(transaction, ACT, {"rotations": links})
+        containers = _stale(transaction.rows, rotations)
+    return _result(operation, rotations, others, containers, requests)
+
+
+def _rotate_due(
+    session: Session,
+    request: RotateRequest,
+    operation: OperationId,
+    planned: Sequence[ManagedKey],
+    prepared: PreparedLicense | None,
+) -> Rotated:
+    """The healthy in one transaction; when that fails, each in its own, so that one bad key does not hold up the rest."""
+    together = replace(request, atomic=True)
+    try:
+        return _rotate_together(session, together, operation, prepared, remember=False)
+    except (BusyError, UnavailableError):
+        raise
+    except TikTrueKeysError as error:
+        if len(planned) == 1:
+            return _result(operation, [], [Failure(planned[0].key_id, error)], (), [])
+    rotations: list[Rotation] = []
+    failures: list[Failure] = []
+    requests: list[KeyDistributionRequest] = []
+    containers: dict[bytes, ContainerRecord] = {}
+    for key in planned:
+        single = replace(request, keys=(key.key_id,), due=False)
+        try:
+            one = _rotate_together(session, single, new_operation_id(), prepared, remember=False)
+        except TikTrueKeysError as error:
+            failures.append(Failure(key.key_id, error))
+        else:
+            rotations += one.rotations
+            requests += one.distributions
+            containers.update({record.file_id: record for record in one.containers})
+    return _result(operation, rotations, failures, tuple(containers.values()), requests)
+
+
+def _recognised(
+    session: Session, transaction: Transaction, prepared: PreparedLicense | None
+) -> RecognisedLicense | None:
+    return must_recognise(prepared, transaction.rows, session.keystore.keys) if prepared is not None else None
+
+
+def _terms_here(transaction: Transaction, terms: RotationTerms) -> RotationTerms:
+    return replace(terms, fingerprint=fingerprint_of(read_binding(transaction.rows)))
+
+
+def _notify(
+    transaction: Transaction, rotations: Sequence[Rotation], terms: RotationTerms
+) -> list[KeyDistributionRequest]:
+    requests = []
+    for rotation in rotations:
+        requests += record_clients(transaction, rotation, terms.clients)
+    return requests
+
+
+def _stale(rows: Rows, rotations: Sequence[Rotation]) -> tuple[ContainerRecord, ...]:
+    found = {record.file_id: record for rotation in rotations for record in containers_of(rows, rotation.old.key_id)}
+    return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))
+
+
+def _result(
+    operation: OperationId,
+    rotations: Sequence[Rotation],
+    failures: Sequence[Failure],
+    containers: tuple[ContainerRecord, ...],
+    requests: Sequence[KeyDistributionRequest],
+) -> Rotated:
+    clients = sorted({request.client for request in requests})
+    notices = tuple(
+        Notice("undeliverable", f"'{client}' is no node of this keystore: the rotation is recorded, nothing was sent")
+        for client in clients
+    )
+    return Rotated(
+        operation_id=operation,
+        changed=bool(rotations),
+        warnings=notices,
+        rotations=tuple(rotations),
+        failures=tuple(failures),
+        containers=containers,
+        distributions=tuple(requests),
+    )
+
+
+def _dry_run(operation: OperationId, planned: Sequence[ManagedKey]) -> Rotated:
+    rotations = tuple(Rotation(key, None) for key in planned)
+    return Rotated(operation_id=operation, changed=False, rotations=rotations, dry_run=True)
+
+
+def _repeated(rows: Rows, links: list[list[str]], operation: OperationId, now: Instant) -> Rotated:
+    rotations = tuple(
+        Rotation(must_get_key(rows, old, now).key, must_get_key(rows, new, now).key) for old, new in links
+    )
+    return Rotated(operation_id=operation, changed=False, rotations=rotations, containers=_stale(rows, rotations))

@@ -1,0 +1,245 @@
+"""Audit records in the forms that other programs read: JSON lines, CSV, CEF, OCSF, and the bare transparency log.
+
+Every writer takes records (or leaves) one at a time and yields whole lines, each with its line end; the caller writes
+them as UTF-8 without translating newlines. Forms other than `tlog` are for reading: only the log's own bytes verify.
+
+The `tlog` form, all UTF-8 and LF: the checkpoint note as it is; one empty line; for each leaf from number 0 on, the
+standard base64 of its bytes on a line. There are as many as the checkpoint's second line says, and their RFC 6962 root
+is its third.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
+from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.errors import IntegrityError
+
+VENDOR = "TikTrue"
+PRODUCT = "tiktrue-keys"
+
+LEAF_LIMIT = 2 * RECORD_LIMIT
+"""The most bytes of a leaf: a sealed record is at most 29 longer than the record."""
+
+_CSV_COLUMNS = (
+    "epoch",
+    "number",
+    "time",
+    "user",
+    "host",
+    "command",
+    "event",
+    "outcome",
+    "operation_id",
+    "key_id",
+    "model_id",
+    "before",
+    "after",
+    "detail",
+)
+# What a spreadsheet takes for a formula, its full-width twins included.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_CEF_SEVERITY = {"ok": 3, "refused": 6, "failed": 7}
+
+_OCSF_VERSION = "1.3.0"
+_OCSF_CATEGORY, _OCSF_CLASS = 3, 3004
+_OCSF_OTHER = 99
+_OCSF_ACTIVITIES = {
+    "generate": (1, "Create"),
+    "decrypt": (2, "Read"),
+    "open": (2, "Read"),
+    "exec": (2, "Read"),
+    "export": (2, "Read"),
+    "rotate": (3, "Update"),
+    "relicense": (3, "Update"),
+    "destroy": (4, "Delete"),
+    "revoke": (9, "Disable"),
+}
+_OCSF_STATUS = {"ok": (1, "Success"), "refused": (2, "Failure"), "failed": (2, "Failure")}
+_OCSF_SEVERITY = {"ok": (1, "Informational"), "refused": (3, "Medium"), "failed": (3, "Medium")}
+
+
+def jsonl(records: Iterable[AuditRecord]) -> Iterator[str]:
+    """One canonical JSON object a line: the record's members, `time` in RFC 3339."""
+    for record in records:
+        yield canonical_json(_members(record) | {"time": rfc3339(record.time)}).decode() + "\n"
+
+
+def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:
+    """RFC 4180 with a header line; `detail` is canonical JSON, what is absent is empty.
+
+    A cell that a spreadsheet would take for a formula gets a leading apostrophe.
+    """
+    yield _csv_line(_CSV_COLUMNS)
+    for record in records:
+        flat = _flat(record)
+        yield _csv_line(tuple(_not_a_formula(flat[column]) for column in _CSV_COLUMNS))
+
+
+def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
+    """ArcSight CEF:0, one event a line, without a syslog header; `version` is this program's.
+
+    Signature id and name are the event; severity 3, 6, 7 for ok, refused, failed. Keys of CEF's dictionary where it has
+    them (rt, suser, shost, act, outcome, externalId, reason), labelled cs1 to cs6 and cn1, cn2 for the rest.
+    """
+    for record in records:
+        flat = _flat(record)
+        header = ["CEF:0", VENDOR, PRODUCT, version, record.event, record.event, str(_CEF_SEVERITY[record.outcome])]
+        extension = {
+            "rt": str(record.time * 1000),
+            "suser": flat["user"],
+            "shost": flat["host"],
+            "act": record.event,
+            "outcome": record.outcome,
+            "externalId": record.operation_id,
+            "reason": _reason(record),
+            "cn1": flat["number"],
+            "cn1Label": "number",
+            "cn2": flat["epoch"],
+            "cn2Label": "epoch",
+        }
+        for place, column in enumerate(("key_id", "model_id", "before", "after", "command", "detail"), start=1):
+            extension |= {f"cs{place}": flat[column], f"cs{place}Label": column if flat[column] else ""}
+        fields = " ".join(f"{name}={_cef_value(value)}" for name, value in extension.items() if value)
+        yield "|".join([*map(_cef_header, header), fields]) + "\n"
+
+
+def ocsf(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
+    """OCSF 1.3.0, one JSON object a line: class Entity Management (3004), because a key is an entity that is managed.
+
+    activity_id: 1 generate, 2 decrypt, open, exec, export, 3 rotate, relicense, 4 destroy, 9 revoke (Disable), else 99
+    with the event as activity_name. status_id: 1 ok, 2 refused or failed (`status_code` says which). `time` is in
+    milliseconds; what the class has no place for is in `unmapped`.
+    """
+    for record in records:
+        yield canonical_json(_ocsf_event(record, version)).decode() + "\n"
+
+
+def _ocsf_event(record: AuditRecord, version: str) -> dict[str, Any]:
+    members = _members(record)
+    activity, activity_name = _OCSF_ACTIVITIES.get(record.event, (_OCSF_OTHER, record.event))
+    status, status_name = _OCSF_STATUS[record.outcome]
+    severity, severity_name = _OCSF_SEVERITY[record.outcome]
+    subject = record.key_id or record.model_id or "keystore"
+    kind = "key" if record.key_id else "model" if record.model_id else "keystore"
+    event = {
+        "activity_id": activity,
+        "activity_name": activity_name,
+        "actor": {
+            "process": {"cmd_line": members["actor"]["command"]},
+            "user": {"name": members["actor"]["user"]},
+        },
+        "category_name": "Identity & Access Management",
+        "category_uid": _OCSF_CATEGORY,
+        "class_name": "Entity Management",
+        "class_uid": _OCSF_CLASS,
+        "entity": {"name": subject, "type": kind, "uid": subject},
+        "metadata": {
+            "correlation_uid": record.operation_id,
+            "product": {"name": PRODUCT, "vendor_name": VENDOR, "version": version},
+            "sequence": record.number,
+            "version": _OCSF_VERSION,
+        },
+        "severity": severity_name,
+        "severity_id": severity,
+        "src_endpoint": {"hostname": members["actor"]["host"]},
+        "status": status_name,
+        "status_code": record.outcome,
+        "status_id": status,
+        "time": record.time * 1000,
+        "type_uid": _OCSF_CLASS * 100 + activity,
+        "unmapped": {name: members[name] for name in ("after", "before", "detail", "epoch", "model_id")},
+    }
+    reason = _reason(record)
+    return event | {"comment": reason} if reason else event
+
+
+RecordWriter = Callable[[Iterable[AuditRecord], str], Iterator[str]]
+RECORD_WRITERS: Mapping[str, RecordWriter] = MappingProxyType(
+    {
+        "jsonl": lambda records, _: jsonl(records),
+        "csv": lambda records, _: csv_table(records),
+        "cef": lambda records, version: cef(records, version=version),
+        "ocsf": lambda records, version: ocsf(records, version=version),
+    }
+)
+"""Every form of `audit export` that takes records, by its name: (records, this program's version) -> lines."""
+
+
+def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
+    """The log itself: its checkpoint note and every leaf (the stored bytes of its records, sealed), as the module says."""
+    yield note
+    yield "\n"
+    for leaf in leaves:
+        yield b64encode(leaf).decode() + "\n"
+
+
+def read_tlog(text: str) -> tuple[str, list[bytes]]:
+    """The note and the leaves of the `tlog` form; IntegrityError when malformed or when the note counts other leaves.
+
+    Neither is verified: `open_note` does that for the note, and gives the root that `root_of` the leaves must have.
+    """
+    body, blank, rest = text.partition("\n\n")
+    signatures, second_blank, tail = rest.partition("\n\n")
+    lines = tail.split("\n")
+    if not blank or not second_blank or lines.pop() != "":
+        raise IntegrityError("the exported log is not a note, an empty line and whole lines")
+    leaves = [_leaf(number, line) for number, line in enumerate(lines)]
+    if body.split("\n")[1:2] != [str(len(leaves))]:
+        raise IntegrityError(f"the exported log has {len(leaves)} records, its checkpoint says otherwise")
+    return f"{body}\n\n{signatures}\n", leaves
+
+
+def _leaf(number: int, line: str) -> bytes:
+    try:
+        leaf = b64decode(line, validate=True)
+    except (Base64Error, ValueError):
+        raise IntegrityError(f"record {number} of the exported log is not base64") from None
+    if not leaf or len(leaf) > LEAF_LIMIT or b64encode(leaf).decode() != line:
+        raise IntegrityError(f"record {number} of the exported log is not a record's base64")
+    return leaf
+
+
+def _members(record: AuditRecord) -> dict[str, Any]:
+    """The members as they stand in the log: texts printable and cut."""
+    members: dict[str, Any] = json.loads(record.encode())
+    return members
+
+
+def _flat(record: AuditRecord) -> dict[str, str]:
+    members = _members(record)
+    members |= members["actor"] | {"time": rfc3339(record.time), "detail": canonical_json(members["detail"]).decode()}
+    return {column: "" if members[column] is None else str(members[column]) for column in _CSV_COLUMNS}
+
+
+def _reason(record: AuditRecord) -> str:
+    reason = _members(record)["detail"].get("reason")
+    return reason if isinstance(reason, str) else ""
+
+
+def _csv_line(cells: tuple[str, ...]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()
+
+
+def _not_a_formula(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _cef_header(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+
+
+def _cef_value(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("=", "\\=").replace("\r", "\\r").replace("\n", "\\n")

@@ -1,0 +1,148 @@
+"""The audit log inside a keystore transaction: appends sealed records, keeps the tree's hashes, reads and verifies.
+
+Each sealed row is a leaf of an RFC 6962 tree whose complete subtrees are stored, so that appending, proving and looking
+back at an earlier head cost O(log n). What it does not handle: committing, filtering, export.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.audit import merkle
+from tiktrue_keys.core.audit.record import Actor, AuditRecord
+from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.schema import MAX_AUDIT_RECORD
+from tiktrue_keys.errors import IntegrityError, NotFoundError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.keystore.document import Document
+    from tiktrue_keys.core.keystore.rows import RootKeys
+
+
+def origin_of(keystore_id: bytes, epoch: int) -> str:
+    """The checkpoint's origin line: it names keystore and epoch (C2SP tlog-checkpoint)."""
+    return f"tiktrue-keys/{keystore_id.hex()}/{epoch}"
+
+
+class AuditLog:
+    """The log as one transaction sees it: `size` records so far, in `epoch`."""
+
+    def __init__(self, connection: sqlite3.Connection, keys: RootKeys, *, size: int, epoch: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._epoch = epoch
+        self._new_hashes: dict[tuple[int, int], bytes] = {}
+        self.size = size
+        self.appended = 0
+
+    def append(self, *, time: Instant, actor: Actor, event: str, outcome: str, operation_id: str, **rest: Any) -> None:
+        """Seal one record at the end; `rest` are AuditRecord's key_id, model_id, before, after, detail."""
+        record = AuditRecord(
+            time=time,
+            actor=actor,
+            event=event,
+            outcome=outcome,
+            operation_id=operation_id,
+            epoch=self._epoch,
+            number=self.size,
+            **rest,
+        )
+        sealed = self._keys.sealer.seal(record.encode(), self._context(self.size))
+        self._connection.execute("INSERT INTO audit (number, sealed) VALUES (?, ?)", (self.size, sealed))
+        hashes = merkle.appended(self.size, sealed, self._hash)
+        self._connection.executemany("INSERT INTO audit_hash (level, position, hash) VALUES (?, ?, ?)", hashes)
+        self._new_hashes.update({(level, position): digest for level, position, digest in hashes})
+        self.size += 1
+        self.appended += 1
+
+    def head(self) -> bytes:
+        """The tree head over all records, 32 bytes."""
+        return self.head_at(self.size)
+
+    def head_at(self, size: int) -> bytes:
+        """The tree head over the first `size` records."""
+        return merkle.root_hash(size, self._hash)
+
+    def checkpoint(self, document: Document, sign: Callable[[bytes], bytes]) -> str:
+        """The signed note over the present head."""
+        from tiktrue_keys.core.audit.checkpoint import Checkpoint, signed_note
+
+        note = Checkpoint(origin_of(document.keystore_id, document.epoch), self.size, self.head())
+        return signed_note(note, public_key=document.audit_key, sign=sign)
+
+    def newest_time(self) -> Instant:
+        """The time of the last record; records never go back in time."""
+        return self.get(self.size - 1).time if self.size else Instant(0)
+
+    def get(self, number: int) -> AuditRecord:
+        """Record `number`, from 0; NotFoundError past the end, IntegrityError when it was changed."""
+        return self._decoded(number, self.leaf(number))
+
+    def leaf(self, number: int) -> bytes:
+        """The sealed bytes of record `number`: the leaf of the tree."""
+        row = None
+        if 0 <= number < self.size:
+            row = self._connection.execute("SELECT sealed FROM audit WHERE number = ?", (number,)).fetchone()
+            if row is None or not isinstance(row[0], bytes):
+                raise IntegrityError(f"audit record {number} is gone")
+        if row is None:
+            raise NotFoundError(f"there is no audit record {number}", f"the log has {self.size}, from 0")
+        return bytes(row[0])
+
+    def verify(self) -> None:
+        """Rebuild the tree from every record and compare every hash; IntegrityError names the first bad record."""
+        rebuilt: dict[tuple[int, int], bytes] = {}
+        latest = Instant(0)
+        for number in range(self.size):
+            leaf = self.leaf(number)
+            record = self._decoded(number, leaf)
+            if record.time < latest:
+                raise IntegrityError(f"audit record {number} is earlier than the one before it")
+            latest = record.time
+            for level, position, digest in merkle.appended(number, leaf, lambda *at: rebuilt[at]):
+                if self._hash(level, position) != digest:
+                    raise IntegrityError(f"audit record {number} is not the one that the tree holds")
+                rebuilt[level, position] = digest
+        self._must_hold_nothing_more()
+
+    def inclusion_proof(self, number: int) -> list[bytes]:
+        """The hashes that show record `number` under the present head."""
+        if not 0 <= number < self.size:
+            raise NotFoundError(f"there is no audit record {number}", f"the log has {self.size}, from 0")
+        return merkle.inclusion_proof(number, self.size, self._hash)
+
+    def consistency_proof(self, old_size: int) -> list[bytes]:
+        """The hashes that show the head over `old_size` records under the present one."""
+        return merkle.consistency_proof(old_size, self.size, self._hash)
+
+    def _must_hold_nothing_more(self) -> None:
+        (count,) = self._connection.execute("SELECT count(*) FROM audit").fetchone()
+        if count != self.size:
+            raise IntegrityError(f"the audit log holds {count} records where its head says {self.size}")
+
+    def _decoded(self, number: int, leaf: bytes) -> AuditRecord:
+        what = f"audit record {number}"
+        record = AuditRecord.decode(
+            self._keys.sealer.open(leaf, self._context(number), limit=MAX_AUDIT_RECORD, what=what)
+        )
+        if record.number != number:
+            raise IntegrityError(f"{what} belongs at {record.number}")
+        return record
+
+    def _hash(self, level: int, position: int) -> bytes:
+        known = self._new_hashes.get((level, position))
+        if known is not None:
+            return known
+        row = self._connection.execute(
+            "SELECT hash FROM audit_hash WHERE level = ? AND position = ?", (level, position)
+        ).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise IntegrityError(f"the audit tree lacks a hash (level {level}, position {position})")
+        return row[0]
+
+    def _context(self, number: int) -> bytes:
+        return joined(derivation.AUDIT, self._keys.keystore_id, number.to_bytes(8, "big"))

@@ -1,0 +1,59 @@
+"""Which audit records are wanted: a filter over records in their order. Pure; the caller reads them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.names import KeyId, short_of
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a record must meet; an empty tuple or None asks nothing, several values of one member mean any of them.
+
+    `key` takes key ids or the first 8 hex digits of their last part, `actor` a user or `user@host`; `since` is
+    inclusive, `until` exclusive; `last` keeps that many of the newest that meet the rest.
+    """
+
+    key: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    event: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    actor: tuple[str, ...] = ()
+    since: Instant | None = None
+    until: Instant | None = None
+    last: int | None = None
+
+    def accepts(self, record: AuditRecord) -> bool:
+        """Whether `record` meets everything but `last`."""
+        actor = record.actor
+        return (
+            _any(self.event, record.event)
+            and _any(self.outcome, record.outcome)
+            and _any(self.model, record.model_id)
+            and _any(self.key, record.key_id, _short(record.key_id))
+            and _any(self.actor, actor.user, f"{actor.user}@{actor.host}")
+            and (self.since is None or record.time >= self.since)
+            and (self.until is None or record.time < self.until)
+        )
+
+
+def matching(records: Iterable[AuditRecord], wanted: Filter) -> Iterator[AuditRecord]:
+    """The records that `wanted` accepts, in their order; holds no more than `last` of them at a time."""
+    accepted = (record for record in records if wanted.accepts(record))
+    if wanted.last is None:
+        yield from accepted
+    else:
+        yield from deque(accepted, maxlen=max(wanted.last, 0))
+
+
+def _any(wanted: tuple[str, ...], *values: str | None) -> bool:
+    return not wanted or any(value in wanted for value in values)
+
+
+def _short(key_id: str | None) -> str | None:
+    return short_of(KeyId(key_id)) if key_id else None

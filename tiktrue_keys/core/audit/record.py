@@ -1,0 +1,179 @@
+"""One audit record: who did what to which key, and how it ended. Its canonical bytes are a leaf of the audit tree.
+
+Whatever a host, a user or a path is called, a record can be written: such texts are made printable and cut to size.
+Names that the program itself chooses are held to their grammar. It does not read the environment and stores nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.errors import IntegrityError, InternalError
+
+RECORD_LIMIT = 4096
+"""The most bytes that an encoded record has."""
+TEXT_LIMIT = 256
+REASON_LIMIT = 512
+OUTCOMES = ("ok", "refused", "failed")
+
+_VERSION = 1
+_ACTOR_MEMBERS = {"command", "host", "user"}
+_NAMES = {"event", "outcome", "operation_id", "key_id", "model_id", "before", "after"}
+_MEMBERS = _NAMES | {"actor", "detail", "epoch", "number", "time", "v"}
+_EVENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_DETAIL_DEPTH = 4
+_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+# Controls, line separators, direction overrides, lone surrogates: what could forge a line on a terminal or break UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CUT = "\u2026"
+_CUT_DETAIL = {"truncated": True}
+
+# Tried in turn until the record fits RECORD_LIMIT: the most characters of a text (of a reason twice as many), and the
+# most items of a list or object.
+_SIZES = ((TEXT_LIMIT, 64), (96, 24), (32, 8))
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: the user's and the host's name as the system gives them, and the command."""
+
+    user: str
+    host: str
+    command: str
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """A record at position `number` (from 0) of the keystore's epoch `epoch`.
+
+    `before` and `after` are the key's status around the act; `detail` is a JSON object without floating point.
+    """
+
+    time: Instant
+    actor: Actor
+    event: str
+    outcome: str
+    operation_id: str
+    key_id: str | None = None
+    model_id: str | None = None
+    before: str | None = None
+    after: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    epoch: int = 1
+    number: int = 0
+
+    def encode(self) -> bytes:
+        """The leaf: canonical JSON of at most RECORD_LIMIT bytes.
+
+        Texts of the actor and of `detail` are made printable (U+FFFD) and cut; InternalError when a name, number or
+        outcome is not one that this program writes.
+        """
+        self._check_names()
+        for text_limit, item_limit in _SIZES:
+            detail = _fitted(self.detail, text_limit, item_limit, _DETAIL_DEPTH)
+            encoded = canonical_json(self._members(text_limit, detail))
+            if len(encoded) <= RECORD_LIMIT:
+                return encoded
+        return canonical_json(self._members(_SIZES[-1][0], _CUT_DETAIL))
+
+    @staticmethod
+    def decode(data: bytes) -> AuditRecord:
+        """Read a leaf; IntegrityError for anything that `encode` would not have written."""
+        members = parse_canonical(data, limit=RECORD_LIMIT, what="the audit record")
+        if set(members) != _MEMBERS or members["v"] != _VERSION or not _is_actor(members["actor"]):
+            raise IntegrityError("the audit record has unknown or missing members")
+        del members["v"]
+        record = AuditRecord(**{**members, "actor": Actor(**members["actor"])})
+        try:
+            again = record.encode()
+        except InternalError as error:
+            raise IntegrityError("the audit record has a malformed member") from error
+        if again != data:
+            raise IntegrityError("the audit record is not as it would be written")
+        return record
+
+    def _members(self, text_limit: int, detail: Any) -> dict[str, Any]:
+        actor = {"command": self.actor.command, "host": self.actor.host, "user": self.actor.user}
+        return {
+            "actor": {name: _printable(text, text_limit) for name, text in actor.items()},
+            "after": self.after,
+            "before": self.before,
+            "detail": detail,
+            "epoch": self.epoch,
+            "event": self.event,
+            "key_id": self.key_id,
+            "model_id": self.model_id,
+            "number": self.number,
+            "operation_id": self.operation_id,
+            "outcome": self.outcome,
+            "time": self.time,
+            "v": _VERSION,
+        }
+
+    def _check_names(self) -> None:
+        if not _is_event(self.event) or self.outcome not in OUTCOMES:
+            raise InternalError("an audit record's event or outcome is malformed")
+        optional = (self.key_id, self.model_id, self.before, self.after)
+        if not all(_is_name(name) for name in (self.operation_id, *(name for name in optional if name is not None))):
+            raise InternalError("a name in an audit record is malformed")
+        if not (_is_count(self.time, _LATEST) and _is_count(self.epoch) and _is_count(self.number)):
+            raise InternalError("a number in an audit record is out of range")
+        if type(self.detail) is not dict:
+            raise InternalError("an audit record's detail is not an object")
+
+
+def _is_event(value: Any) -> bool:
+    return isinstance(value, str) and _EVENT.fullmatch(value) is not None
+
+
+def _is_count(value: Any, most: int = MAX_INTEGER) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 128 and value.isascii() and value.isprintable()
+
+
+def _is_actor(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != _ACTOR_MEMBERS:
+        return False
+    return all(isinstance(text, str) for text in value.values())
+
+
+def _printable(text: str, limit: int) -> str:
+    clean = _UNPRINTABLE.sub("\ufffd", text[: limit + 1])
+    return clean if len(clean) <= limit else clean[: limit - 1] + _CUT
+
+
+def _fitted(value: Any, text_limit: int, item_limit: int, depth: int) -> Any:
+    """`value` with printable texts and everything cut to the limits; InternalError for what our JSON cannot hold."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _printable(value, text_limit)
+    if isinstance(value, int) and abs(value) <= MAX_INTEGER:
+        return value
+    if isinstance(value, dict) and depth:
+        return _fitted_object(value, text_limit, item_limit, depth - 1)
+    if isinstance(value, (list, tuple)) and depth:
+        items = value if len(value) <= item_limit else value[: item_limit - 1]
+        fitted = [_fitted(item, text_limit, item_limit, depth - 1) for item in items]
+        return fitted if items is value else [*fitted, f"{_CUT} {len(value) - len(items)} more"]
+    raise InternalError(f"an audit record's detail holds a {type(value).__name__}")
+
+
+def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, depth: int) -> dict[str, Any]:
+    names = sorted(value)
+    if not all(_MEMBER.fullmatch(name) for name in names):
+        raise InternalError("a member of an audit record's detail is malformed")
+    fitted: dict[str, Any] = {}
+    for name in names if len(names) <= item_limit else names[: item_limit - 1]:
+        limit = 2 * text_limit if name == "reason" and isinstance(value[name], str) else text_limit
+        fitted[name] = _fitted(value[name], limit, item_limit, depth)
+    return fitted if len(fitted) == len(names) else fitted | _CUT_DETAIL

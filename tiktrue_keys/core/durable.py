@@ -1,0 +1,319 @@
+"""New files that survive a power cut: written beside their destination, synced, renamed, folder synced.
+
+Nothing here follows a symbolic link in the last part of a path, and no temporary file outlives its block (only a kill
+leaves one; its name is known before it is made, so that an intent can name it). POSIX only. It does not lock, does not
+touch the SQLite file (closing a second descriptor of it drops SQLite's lock) and does not judge owners and modes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.errors import (
+    InsecureError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    TikTrueKeysError,
+    UnavailableError,
+    UsageError,
+)
+
+_NAME_MAX = 255  # bytes; what ext4, xfs, btrfs, tmpfs and APFS allow
+_MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
+_READ_CHUNK = 1 << 20
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # vfat, exfat, some FUSE mounts
+
+
+class NewFile:
+    """A file that appears at `path` whole or not at all: a context manager; without `commit` nothing stays.
+
+    `.fd` is open for reading and writing, unbuffered; `.temporary` is the file's path until `commit`, fixed at
+    construction. `mode` is given exactly, whatever the umask. Raises InsecureError when `path` is a symbolic link,
+    RefusedError when it is anything else but a regular file, and as `foreign_os_errors`.
+    """
+
+    def __init__(self, path: str | PathLike[str], mode: int = 0o600, *, what: str = "the file") -> None:
+        self.path = Path(path)
+        self.mode = mode
+        self.what = what
+        if self.path.name in ("", "..") or os.fspath(path).endswith(os.sep):
+            raise UsageError(f"{shown(path)} does not name a file")
+        self._name = _temporary_name(self.path.name)
+        self.temporary = self.path.parent / self._name
+        self.committed = False
+        self.fd = -1
+        self._folder = -1
+        self._may_exist = False
+
+    def __enter__(self) -> NewFile:
+        try:
+            with foreign_os_errors(self.what, self.path):
+                self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._refuse_odd_destination()
+                self._create()
+        except BaseException:
+            self._clean_up()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clean_up()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at the descriptor's position."""
+        with foreign_os_errors(self.what, self.path):
+            write_all(self.fd, data)
+
+    def commit(self, replace: bool) -> None:
+        """Sync the file, give it its name, sync the folder; RefusedError when the name is taken and `replace` is False.
+
+        When only the folder's sync fails the file stays under its name, `committed` is True, and whether it survives
+        a power cut is unknown.
+        """
+        with foreign_os_errors(self.what, self.path):
+            sync_file(self.fd)
+            self._refuse_odd_destination()
+            if replace:
+                self._rename()
+            else:
+                self._link()
+            _sync_folder_fd(self._folder)
+
+    def _create(self) -> None:
+        # Set before the call: an interrupt may arrive when the file is made and its descriptor not yet stored.
+        self._may_exist = True
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.fd = os.open(self._name, flags, 0o600, dir_fd=self._folder)
+        except OSError:
+            self._may_exist = False
+            raise
+        os.fchmod(self.fd, self.mode)
+
+    def _refuse_odd_destination(self) -> None:
+        try:
+            found = os.lstat(self.path.name, dir_fd=self._folder)
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(found.st_mode):
+            raise InsecureError(f"{shown(self.path)} is a symbolic link", "give the path of the file itself")
+        if not stat.S_ISREG(found.st_mode):
+            raise RefusedError(f"{shown(self.path)} exists and is not a regular file", "choose another name")
+
+    def _rename(self) -> None:
+        os.rename(self._name, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self.committed = True
+
+    def _link(self) -> None:
+        """Give the file its name unless that is taken: link(2) is the one call of POSIX that does both at once.
+
+        Without hard links an empty file is created exclusively and renamed over; a kill between the two leaves that
+        empty file. renameat2(RENAME_NOREPLACE) would not, but needs ctypes, Linux and a file system that knows it.
+        """
+        try:
+            os.link(self._name, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            self._rename_over_placeholder()
+            return
+        self.committed = True
+        os.unlink(self._name, dir_fd=self._folder)
+
+    def _rename_over_placeholder(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        placeholder = os.open(self.path.name, flags, 0o600, dir_fd=self._folder)
+        try:
+            self._rename()
+        except BaseException:
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(placeholder), os.lstat(self.path.name, dir_fd=self._folder)):
+                    os.unlink(self.path.name, dir_fd=self._folder)
+            raise
+        finally:
+            os.close(placeholder)
+
+    def _clean_up(self) -> None:
+        if self._may_exist:
+            with suppress(OSError):  # renamed already, or the folder went: nothing is left to remove
+                os.unlink(self._name, dir_fd=self._folder)
+        for descriptor in (self.fd, self._folder):
+            if descriptor >= 0:
+                with suppress(OSError):  # what could go wrong with the data was said by the sync
+                    os.close(descriptor)
+        self.fd = self._folder = -1
+        self._may_exist = False
+
+
+def replace_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
+    """Put `data` at `path` durably, in place of what was there."""
+    with NewFile(path, mode, what=what) as new:
+        new.write(data)
+        new.commit(replace=True)
+
+
+def create_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
+    """Put `data` at `path` durably; RefusedError when something is there already."""
+    with NewFile(path, mode, what=what) as new:
+        new.write(data)
+        new.commit(replace=False)
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of `data`, however little each write(2) takes; raises OSError. (Python itself repeats after EINTR.)"""
+    with memoryview(data) as whole, whole.cast("B") as octets:
+        done = 0
+        while done < len(octets):
+            with octets[done:] as rest:
+                done += os.write(fd, rest)
+
+
+@contextmanager
+def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
+    """A descriptor to read the regular file at `path`, checked after opening, closed at the end of the block.
+
+    InsecureError for a symbolic link, RefusedError for a folder, FIFO, socket or device; none of them blocks. For those
+    who read into a buffer of their own, or who look at owner and mode: fstat the descriptor, never the path.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with foreign_os_errors(what, path):
+        fd = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise RefusedError(f"{what} {shown(path)} is not a regular file")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_capped(path: str | PathLike[str], limit: int, what: str) -> bytes:
+    """The content of a regular file; IntegrityError when it has more than `limit` bytes, else as `opened_regular`."""
+    with opened_regular(path, what) as fd, foreign_os_errors(what, path):
+        data = bytearray()
+        # Under /proc and /sys the size says 0 or a page, and any file may grow meanwhile: reading is capped as well.
+        too_long = os.fstat(fd).st_size > limit
+        while not too_long and (chunk := os.read(fd, min(_READ_CHUNK, limit + 1 - len(data)))):
+            data += chunk
+            too_long = len(data) > limit
+    if too_long:
+        raise IntegrityError(f"{what} {shown(path)} is longer than {limit} bytes")
+    return bytes(data)
+
+
+def sync_file(fd: int) -> None:
+    """Bring a file's data and size to stable storage; raises OSError."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # fsync(2) of macOS leaves the data in the drive's cache; network mounts know nothing better.
+        with suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(fd)
+
+
+def sync_folder(path: str | PathLike[str]) -> None:
+    """Bring a folder's entries to stable storage."""
+    with foreign_os_errors("the folder", path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _sync_folder_fd(fd)
+        finally:
+            os.close(fd)
+
+
+def _sync_folder_fd(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # EINVAL: this file system (some FUSE and CIFS mounts) cannot sync folders; nothing more is to be had of it.
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def refuse_symlinks(path: str | PathLike[str]) -> None:
+    """Raise InsecureError if the way to `path`, its last part included, leads over a stranger's symbolic link.
+
+    Links of root (`/var/run`, macOS's `/tmp`) and our own are followed as the kernel would, and their targets held to
+    the same rule. A part that does not exist ends the walk. Whoever owns a folder on the way can still change it
+    afterwards: the caller opens the last part with O_NOFOLLOW.
+    """
+    trusted = {0, os.geteuid()}
+    pending = list(reversed(Path(os.getcwd(), path).parts))  # `..` stays: after a link it is the target's parent
+    here = ""
+    links = 0
+    while pending:
+        here = os.path.join(here, pending.pop())
+        with foreign_os_errors("the path", here):
+            try:
+                found = os.lstat(here)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        if not stat.S_ISLNK(found.st_mode):
+            continue
+        links += 1
+        if found.st_uid not in trusted or links > _MAX_LINKS:
+            raise InsecureError(f"{shown(here)} is a symbolic link of user {found.st_uid}", "give the real path")
+        pending.extend(reversed(Path(os.readlink(here)).parts))
+        here = os.path.dirname(here)
+
+
+_FREE_SPACE = "free some space on its file system or choose another place, then try again"
+_ELSEWHERE = "choose another place"
+_OS_ERRORS: dict[int, tuple[type[TikTrueKeysError], str, str]] = {
+    errno.ENOENT: (NotFoundError, "does not exist", ""),
+    errno.ENOTDIR: (NotFoundError, "does not exist: a part of its path is not a folder", ""),
+    errno.EEXIST: (RefusedError, "exists already", "choose another name, or remove it first"),
+    errno.EISDIR: (RefusedError, "is a folder", "give the path of a file"),
+    errno.ENAMETOOLONG: (RefusedError, "has too long a name", "choose a shorter name"),
+    errno.ENXIO: (RefusedError, "is not a regular file", ""),
+    errno.EACCES: (RefusedError, "is not accessible to this user", "look at owner and mode of it and of its folder"),
+    errno.EPERM: (RefusedError, "is not accessible to this user", "look at owner and attributes of it and its folder"),
+    errno.ELOOP: (InsecureError, "is a symbolic link", "give the path of the file itself"),
+    errno.ENOSPC: (UnavailableError, "cannot be written: no space left", _FREE_SPACE),
+    errno.EDQUOT: (UnavailableError, "cannot be written: disk quota exceeded", _FREE_SPACE),
+    errno.EFBIG: (UnavailableError, "cannot be written: too large for the file system or ulimit -f", _ELSEWHERE),
+    errno.EROFS: (UnavailableError, "cannot be written: the file system is read-only", _ELSEWHERE),
+    errno.EIO: (UnavailableError, "cannot be read or written: input/output error", "look at the kernel's log"),
+}
+
+
+@contextmanager
+def foreign_os_errors(what: str, path: str | PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into one of our errors that names `what` and `path`; UnavailableError if unforeseen.
+
+    A closed pipe (EPIPE) passes as it is: the command line ends silently on it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        unforeseen = f"cannot be used: {(error.strerror or str(error)).lower()}"
+        kind, reason, hint = _OS_ERRORS.get(error.errno or 0, (UnavailableError, unforeseen, ""))
+        raise kind(f"{what} {shown(path)} {reason}", hint) from error
+
+
+def shown(path: str | PathLike[str]) -> str:
+    """`path` fit for a message: control characters and bytes that are not UTF-8 as backslash escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _temporary_name(name: str) -> str:
+    """`.NAME.<8 hex>.tmp`, with NAME cut at the end of a character so that the whole keeps within NAME_MAX."""
+    ending = f".{secrets.token_hex(4)}.tmp"
+    raw = os.fsencode(name)
+    end = min(len(raw), _NAME_MAX - 1 - len(ending))
+    while 0 < end < len(raw) and raw[end] & 0xC0 == 0x80:
+        end -= 1
+    return f".{os.fsdecode(raw[:end])}{ending}"

@@ -1,0 +1,1 @@
+"""The keystore: one SQLite file of sealed rows that opens on its machine only."""

@@ -1,0 +1,170 @@
+"""The keystore's clear header: who it is, how to open it, its public halves. Authenticated as one by a MAC under H.
+
+Until the MAC is checked everything here is hostile: sizes are capped, members are exact, costs are bounded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import canonical_json, parse_canonical
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.schema import MAX_DOCUMENT
+from tiktrue_keys.errors import IntegrityError
+
+FORMAT = "tiktrue-keystore/1"
+KEYSTORE_ID_LENGTH = 16
+MAX_SLOTS = 16
+MAX_COSTS = 8
+_WHAT = "the keystore's header"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One PBKDF2 setting: a 32-byte salt and a number of rounds. The newest is last; licenses name theirs by its index."""
+
+    salt: bytes
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """H sealed under one way in. Type `machine`: the host secret and the named facts, in this order."""
+
+    type: str
+    facts: tuple[str, ...]
+    salt: bytes
+    sealed: bytes
+
+
+@dataclass(frozen=True)
+class Document:
+    """The header, parsed. Ids are 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing)."""
+
+    keystore_id: bytes
+    created_at: Instant
+    epoch: int
+    host_secret_id: bytes
+    host_secret_path: str
+    marks_path: str
+    costs: tuple[Cost, ...]
+    slots: tuple[Slot, ...]
+    resealed_at: Instant
+    audit_key: bytes
+    identity_key: bytes
+    identity_hpke: bytes
+
+    def encode(self) -> bytes:
+        """The canonical bytes that are stored and authenticated."""
+        return canonical_json(
+            {
+                "format": FORMAT,
+                "keystore_id": self.keystore_id.hex(),
+                "created_at": self.created_at,
+                "epoch": self.epoch,
+                "host_secret": {"id": self.host_secret_id.hex(), "path": self.host_secret_path},
+                "marks": self.marks_path,
+                "costs": [{"salt": cost.salt.hex(), "rounds": cost.rounds} for cost in self.costs],
+                "slots": [_slot_json(slot) for slot in self.slots],
+                "resealed_at": self.resealed_at,
+                "audit_key": self.audit_key.hex(),
+                "identity_key": self.identity_key.hex(),
+                "identity_hpke": _base64(self.identity_hpke),
+            }
+        )
+
+    def with_slots(self, slots: tuple[Slot, ...], now: Instant) -> Document:
+        """The same keystore after a re-seal."""
+        return replace(self, slots=slots, resealed_at=now)
+
+
+def document_mac(root: memoryview, encoded: bytes) -> bytes:
+    """HMAC-SHA256 over the encoded header under a key of H, 32 bytes."""
+    with derivation.subkey(root, derivation.HEADER) as key:
+        return hmac.digest(key.view, encoded, hashlib.sha256)
+
+
+def parse_document(encoded: bytes) -> Document:
+    """Parse a header that nobody vouches for yet; raises IntegrityError."""
+    value = parse_canonical(encoded, limit=MAX_DOCUMENT, what=_WHAT)
+    document = _guarded(value, _document_of)
+    if document.encode() != encoded:
+        raise IntegrityError(f"{_WHAT} has members that do not belong there")
+    return document
+
+
+def _document_of(value: dict[str, Any]) -> Document:
+    if value["format"] != FORMAT:
+        raise IntegrityError(f"{_WHAT} has an unknown format")
+    slots = tuple(_slot_of(item) for item in value["slots"])
+    costs = tuple(Cost(_hex(item["salt"], derivation.SALT_LENGTH), _whole(item["rounds"])) for item in value["costs"])
+    if not 1 <= len(slots) <= MAX_SLOTS or not 1 <= len(costs) <= MAX_COSTS:
+        raise IntegrityError(f"{_WHAT} has an impossible number of slots or costs")
+    return Document(
+        keystore_id=_hex(value["keystore_id"], KEYSTORE_ID_LENGTH),
+        created_at=Instant(_whole(value["created_at"])),
+        epoch=_whole(value["epoch"]),
+        host_secret_id=_hex(value["host_secret"]["id"], 16),
+        host_secret_path=_text(value["host_secret"]["path"]),
+        marks_path=_text(value["marks"]),
+        costs=costs,
+        slots=slots,
+        resealed_at=Instant(_whole(value["resealed_at"])),
+        audit_key=_hex(value["audit_key"], 32),
+        identity_key=_hex(value["identity_key"], 32),
+        identity_hpke=_unbase64(value["identity_hpke"]),
+    )
+
+
+def _slot_json(slot: Slot) -> dict[str, Any]:
+    return {"type": slot.type, "facts": list(slot.facts), "salt": slot.salt.hex(), "sealed": _base64(slot.sealed)}
+
+
+def _slot_of(value: dict[str, Any]) -> Slot:
+    return Slot(
+        type=_text(value["type"]),
+        facts=tuple(_text(fact) for fact in value["facts"]),
+        salt=_hex(value["salt"], derivation.SALT_LENGTH),
+        sealed=_unbase64(value["sealed"]),
+    )
+
+
+def _guarded(value: dict[str, Any], parse: Callable[[dict[str, Any]], Document]) -> Document:
+    try:
+        return parse(value)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise IntegrityError(f"{_WHAT} is malformed") from error
+
+
+def _hex(text: Any, length: int) -> bytes:
+    data = bytes.fromhex(_text(text))
+    if len(data) != length or data.hex() != text:
+        raise ValueError(text)
+    return data
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _unbase64(text: Any) -> bytes:
+    return base64.b64decode(_text(text).encode("ascii"), validate=True)

@@ -1,0 +1,63 @@
+"""The high-water mark: the highest audit position this machine has seen of a keystore, kept beside the host secret.
+
+A keystore that is behind its mark was put back from an older copy. What it does not handle: somebody who puts the mark
+back too; nodes that witness the audit head catch that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import canonical_json, parse_canonical
+from tiktrue_keys.core.durable import read_capped, replace_bytes
+from tiktrue_keys.errors import IntegrityError, NotFoundError
+
+_LIMIT = 1024
+_WHAT = "the high-water mark"
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by (epoch, size)."""
+
+    epoch: int
+    size: int
+    head: bytes
+
+
+def mark_path(folder: Path, keystore_id: bytes) -> Path:
+    """Where the mark of a keystore lies in `folder`."""
+    return folder / f"{keystore_id.hex()}.mark"
+
+
+def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) -> None:
+    """Replace the mark durably."""
+    body = _body(mark, keystore_id)
+    replace_bytes(path, canonical_json({**body, "mac": _mac(root, body).hex()}))
+
+
+def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
+    """The mark at `path`; IntegrityError when it is gone or not what write_mark wrote for this keystore."""
+    try:
+        value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
+    except NotFoundError:
+        raise IntegrityError(f"{_WHAT} {path} is gone", "put it back, or restore the keystore from a backup") from None
+    mac = value.pop("mac", "")
+    if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), _mac(root, value).hex().encode()):
+        raise IntegrityError(f"{_WHAT} {path} was changed")
+    if value.get("keystore") != keystore_id.hex():
+        raise IntegrityError(f"{_WHAT} {path} is another keystore's")
+    return Mark(value["epoch"], value["size"], bytes.fromhex(value["head"]))
+
+
+def _body(mark: Mark, keystore_id: bytes) -> dict[str, object]:
+    return {"keystore": keystore_id.hex(), "epoch": mark.epoch, "size": mark.size, "head": mark.head.hex()}
+
+
+def _mac(root: memoryview, body: dict[str, object]) -> bytes:
+    with derivation.subkey(root, derivation.HIGH_WATER) as key:
+        return hmac.digest(key.view, canonical_json(body), hashlib.sha256)

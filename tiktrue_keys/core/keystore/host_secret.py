@@ -1,0 +1,90 @@
+"""The host secret: 32 random bytes that stay on this machine when a keystore is copied.
+
+It lies outside the keystore's folder and its backups. It is made only together with a keystore, and never replaced: an
+absent or different one is the wrong machine, not a reason for a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tiktrue_keys.core.derivation import host_secret_id
+from tiktrue_keys.core.durable import create_bytes, read_capped
+from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder, must_be_private
+from tiktrue_keys.core.machine.surroundings import container_runtime, volatile_storage
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
+
+LENGTH = 32
+_HINT_NAMED = "name a file that outlives this container: --host-secret FILE or TIKTRUE_HOST_SECRET_FILE"
+
+
+def default_path() -> Path:
+    """Root: /var/lib/tiktrue-keys-host/secret; anybody else: the platform's state folder."""
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/tiktrue-keys-host/secret")
+    from platformdirs import user_state_path
+
+    return user_state_path("tiktrue-keys-host") / "secret"
+
+
+def read(path: Path) -> SecretBuffer:
+    """The 32 bytes at `path`; NotFoundError, InsecureError, or IntegrityError when they are not 32."""
+    must_be_private(path, FILE_MODE)
+    data = read_capped(path, LENGTH, "the host secret")
+    if len(data) != LENGTH:
+        raise IntegrityError(f"the host secret at {path} has {len(data)} bytes instead of {LENGTH}")
+    return SecretBuffer.copy_of(data)
+
+
+def read_expected(path: Path, expected_id: bytes) -> SecretBuffer:
+    """The secret that a keystore names; anything else is WrongMachineError with the path in the hint."""
+    hint = f"the keystore expects its host secret at {path}"
+    try:
+        secret = read(path)
+    except NotFoundError:
+        raise WrongMachineError("the host secret of this keystore is not on this machine", hint) from None
+    if host_secret_id(secret.view) != expected_id:
+        secret.wipe()
+        raise WrongMachineError("the host secret on this machine is not the keystore's", hint)
+    return secret
+
+
+def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
+    """For a new keystore: the secret at `path`, made exclusively where there is none.
+
+    Refuses a place that would not outlive the container, unless somebody named it.
+    """
+    if not named:
+        _must_outlive_us(path)
+    try:
+        return read(path)
+    except NotFoundError:
+        pass
+    if not path.parent.exists() or not named:
+        make_private_folder(path.parent)
+    try:
+        with SecretBuffer.random(LENGTH) as secret:
+            create_bytes(path, bytes(secret.view), FILE_MODE)
+    except RefusedError:  # another process made it between the two steps: theirs is the one
+        if not path.exists():
+            raise
+    return read(path)
+
+
+def _must_outlive_us(path: Path) -> None:
+    runtime = container_runtime()
+    if runtime:
+        raise RefusedError(f"this is a container ({runtime}): its host secret would vanish with it", _HINT_NAMED)
+    storage = volatile_storage(path)
+    if storage:
+        raise RefusedError(f"{path} is on {storage}: the host secret would not survive a restart", _HINT_NAMED)
+
+
+def must_lie_outside(path: Path, keystore: Path) -> None:
+    """A host secret inside the keystore's folder would be copied along with it."""
+    if path.resolve().is_relative_to(keystore.resolve()):
+        raise InsecureError(
+            f"the host secret {path} lies inside the keystore's folder", "keep it apart: a copied folder must not open"
+        )

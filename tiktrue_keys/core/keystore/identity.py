@@ -1,0 +1,104 @@
+"""The keystore's own key pairs: Ed25519 for the audit head, Ed25519 and X-Wing for its identity. Sealed under H.
+
+Public halves are in the header; private halves are records, opened when first needed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.sealing import unwrap_key, wrap_key
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError
+
+Signer = Callable[[bytes], bytes]
+"""Takes a message, gives its 64-byte Ed25519 signature (RFC 8032)."""
+
+_SEED = 32
+_LABELS = {"audit": derivation.AUDIT, "identity": derivation.IDENTITY, "identity-hpke": derivation.IDENTITY}
+
+
+@dataclass(frozen=True)
+class PublicHalves:
+    """Raw public keys: 32, 32 and 1216 bytes (ML-KEM-768 encapsulation key, then X25519)."""
+
+    audit: bytes
+    identity: bytes
+    identity_hpke: bytes
+
+
+class Signers:
+    """Opens the private halves of one keystore on demand and keeps them for the process."""
+
+    def __init__(self, keys: RootKeys) -> None:
+        self._keys = keys
+        self._signers: dict[str, Signer] = {}
+
+    def audit(self, rows: Rows) -> Signer:
+        """Signs checkpoints."""
+        return self._signer("audit", rows)
+
+    def identity(self, rows: Rows) -> Signer:
+        """Signs containers, manifests, cards."""
+        return self._signer("identity", rows)
+
+    def _signer(self, name: str, rows: Rows) -> Signer:
+        signer = self._signers.get(name)
+        if signer is None:
+            with open_seed(self._keys, rows, name) as seed:
+                signer = _ed25519(seed)
+            self._signers[name] = signer
+        return signer
+
+
+def make_identity(keys: RootKeys) -> tuple[PublicHalves, dict[str, bytes]]:
+    """Fresh halves: the public ones, and the private seeds wrapped (60 bytes each) by record name."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    wrapped: dict[str, bytes] = {}
+    publics: dict[str, bytes] = {}
+    for name in _LABELS:
+        with SecretBuffer.random(_SEED) as seed:
+            with _wrapping_key(keys, name) as key:
+                wrapped[name] = wrap_key(key.view, seed.view, _context(keys, name))
+            if name == "identity-hpke":
+                publics[name] = derivation.x_wing_public_bytes(seed.view)
+            else:
+                private = Ed25519PrivateKey.from_private_bytes(seed.view)
+                publics[name] = private.public_key().public_bytes_raw()
+    return PublicHalves(publics["audit"], publics["identity"], publics["identity-hpke"]), wrapped
+
+
+def store_identity(rows: Rows, wrapped: dict[str, bytes]) -> None:
+    """Write the wrapped seeds."""
+    for name, seed in wrapped.items():
+        rows.put(RecordKind.IDENTITY, name, {"wrapped": base64.b64encode(seed).decode()})
+
+
+def open_seed(keys: RootKeys, rows: Rows, name: str) -> SecretBuffer:
+    """A private seed, 32 bytes, the caller's to wipe."""
+    payload = rows.get(RecordKind.IDENTITY, name)
+    if payload is None:
+        raise IntegrityError(f"the keystore's {name} key is gone", "restore the keystore from a backup")
+    with _wrapping_key(keys, name) as key:
+        return unwrap_key(key.view, base64.b64decode(payload["wrapped"]), _context(keys, name))
+
+
+def _wrapping_key(keys: RootKeys, name: str) -> SecretBuffer:
+    return derivation.subkey(keys.root.view, _LABELS[name])
+
+
+def _context(keys: RootKeys, name: str) -> bytes:
+    return joined(derivation.IDENTITY, keys.keystore_id, name.encode())
+
+
+def _ed25519(seed: SecretBuffer) -> Signer:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(seed.view).sign

@@ -1,0 +1,90 @@
+"""The writers' lock of a keystore: one act at a time, from its first look to its high-water mark. It names its holder.
+
+Readers do not take it: SQLite gives them a snapshot. The lock file is never removed, because another process may be
+waiting on the same inode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.keystore.permissions import FILE_MODE
+from tiktrue_keys.errors import BusyError, InsecureError, UnavailableError
+
+if sys.platform != "win32":
+    import fcntl
+
+FILE_NAME = "keystore.lock"
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.05
+_HOLDER_LIMIT = 512
+
+
+@contextlib.contextmanager
+def writers_lock(folder: Path, *, timeout: float, actor: Actor) -> Iterator[None]:
+    """Hold the lock for the block; BusyError naming the holder after `timeout` seconds."""
+    descriptor = _open(folder / FILE_NAME)
+    try:
+        _acquire(descriptor, timeout)
+        _write_holder(descriptor, actor)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
+    except OSError as error:
+        if path.is_symlink():
+            raise InsecureError(f"{path} is a symbolic link") from error
+        raise UnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _acquire(descriptor: int, timeout: float) -> None:
+    if sys.platform == "win32":
+        return  # SQLite's own lock has to do
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"the keystore is in use by {_holder(descriptor)}", "wait, or give a longer --lock-timeout"
+                ) from None
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _write_holder(descriptor: int, actor: Actor) -> None:
+    # Says who holds it and nothing else depends on it: a full disk must not stop a revocation here.
+    holder = json.dumps({"pid": os.getpid(), "host": actor.host, "command": actor.command, "since": int(time.time())})
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode()[:_HOLDER_LIMIT], 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, _HOLDER_LIMIT, 0))
+        since = rfc3339(int(holder["since"]))
+        return (
+            f"process {int(holder['pid'])} on {str(holder['host'])[:64]} ({str(holder['command'])[:64]}) since {since}"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

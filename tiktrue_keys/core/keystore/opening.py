@@ -1,0 +1,155 @@
+"""Makes a keystore on this machine, and opens one: folder, host secret, facts, slots, header, in that order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore import database, host_secret
+from tiktrue_keys.core.keystore.document import KEYSTORE_ID_LENGTH, Cost, Document, parse_document
+from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
+from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.permissions import make_private_folder
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import open_on_machine, seal_to_machine
+from tiktrue_keys.core.keystore.store import Keystore, Transaction, authenticated, read_document
+from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, RefusedError
+
+BINDING = "binding"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a keystore and its host secret are. `host_secret` None: where the keystore says, or the default for a new one."""
+
+    folder: Path
+    host_secret: Path | None = None
+    timeout: float = 10.0
+
+
+def open_keystore(place: Place, facts: MachineFacts) -> Keystore:
+    """Open the keystore; NotFoundError, InsecureError, IntegrityError, WrongMachineError."""
+    connection = database.open_existing(place.folder, timeout=place.timeout)
+    try:
+        with database.sqlite_errors(place.folder / database.FILE_NAME):
+            stored = read_document(connection)
+        document = parse_document(stored[0])
+        secret_path = place.host_secret or Path(document.host_secret_path)
+        host_secret.must_lie_outside(secret_path, place.folder)
+        with host_secret.read_expected(secret_path, document.host_secret_id) as secret:
+            root = open_on_machine(document, facts, secret.view)
+        authenticated(stored, root.view)
+        return Keystore(place.folder, connection, RootKeys(root, document.keystore_id), timeout=place.timeout)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.contextmanager
+def new_keystore(
+    place: Place,
+    facts: MachineFacts,
+    clock: Callable[[], float],
+    *,
+    rounds: int,
+    actor: Actor,
+    operation_id: OperationId,
+) -> Iterator[tuple[Keystore, Transaction]]:
+    """Make a keystore together with what the block writes, in one transaction; nothing is left of it when the block raises.
+
+    RefusedError when somebody else made one in the meantime, or where the host secret would not last.
+    """
+    make_private_folder(place.folder)
+    with writers_lock(place.folder, timeout=place.timeout, actor=actor):
+        if database.is_keystore(place.folder):
+            raise RefusedError(f"there is a keystore in {place.folder} already", "run it again")
+        secret_path = (place.host_secret or host_secret.default_path()).absolute()
+        host_secret.must_lie_outside(secret_path, place.folder)
+        with host_secret.read_or_create(secret_path, named=place.host_secret is not None) as secret:
+            marks = _marks_folder(secret_path)
+            database.create_file(place.folder / database.FILE_NAME)
+            keystore, document, binding, wrapped = _sealed(
+                place, facts, secret, secret_path, marks, rounds=rounds, now=Instant(int(clock()))
+            )
+        try:
+            with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
+                store_identity(transaction.rows, wrapped)
+                store_binding(transaction.rows, binding)
+                transaction.record("keystore-create", detail={"facts": [kind.value for kind in binding.kinds]})
+                yield keystore, transaction
+        except BaseException:
+            keystore.close()
+            raise
+
+
+def store_binding(rows: Rows, binding: Binding) -> None:
+    """Remember which facts the keystore is sealed to, so that drift can be named."""
+    rows.put(RecordKind.BINDING, BINDING, {"anchors": binding.to_json()})
+
+
+def read_binding(rows: Rows) -> Binding:
+    """The facts that the keystore is sealed to."""
+    payload = rows.get(RecordKind.BINDING, BINDING)
+    if payload is None:
+        raise IntegrityError("the keystore's binding record is gone", "restore the keystore from a backup")
+    return Binding.from_json(payload["anchors"])
+
+
+def _sealed(
+    place: Place,
+    facts: MachineFacts,
+    secret: SecretBuffer,
+    secret_path: Path,
+    marks: Path,
+    *,
+    rounds: int,
+    now: Instant,
+) -> tuple[Keystore, Document, Binding, dict[str, bytes]]:
+    keystore_id = os.urandom(KEYSTORE_ID_LENGTH)
+    binding = choose_anchors(facts)
+    root = SecretBuffer.random(derivation.KEY_LENGTH)
+    keys = RootKeys(root, keystore_id)
+    publics, wrapped = make_identity(keys)
+    document = Document(
+        keystore_id=keystore_id,
+        created_at=now,
+        epoch=1,
+        host_secret_id=derivation.host_secret_id(secret.view),
+        host_secret_path=str(secret_path),
+        marks_path=str(marks),
+        costs=(Cost(os.urandom(derivation.SALT_LENGTH), rounds),),
+        slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
+        resealed_at=now,
+        **_halves(publics),
+    )
+    connection = database.connect(place.folder / database.FILE_NAME, timeout=place.timeout)
+    return Keystore(place.folder, connection, keys, timeout=place.timeout), document, binding, wrapped
+
+
+def _halves(publics: PublicHalves) -> dict[str, bytes]:
+    return {
+        "audit_key": publics.audit,
+        "identity_key": publics.identity,
+        "identity_hpke": publics.identity_hpke,
+    }
+
+
+def _marks_folder(secret_path: Path) -> Path:
+    """Beside the host secret where that can be written to (a credential's mount is read-only), else the default place."""
+    folder = secret_path.parent
+    if os.access(folder, os.W_OK):
+        return folder
+    fallback = host_secret.default_path().parent
+    make_private_folder(fallback)
+    return fallback

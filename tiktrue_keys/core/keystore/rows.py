@@ -1,0 +1,193 @@
+"""Sealed records inside one SQLite transaction: read with their bucket verified, written with its digest brought along.
+
+What it does not handle: what the records mean, when a transaction begins and how it is committed (store.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import canonical_json, joined, parse_canonical
+from tiktrue_keys.core.keystore.integrity import RowSummary, bucket_digest, bucket_of
+from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind
+from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, InternalError
+
+_RESTORE = "restore the keystore from a backup; tiktrue-keys doctor names what is damaged"
+
+_SUMMARY = f"tag, kind, revision, owner, CAST(substr(sealed, -{TAG_LENGTH}) AS BLOB)"
+
+
+class RootKeys:
+    """The working keys that derive from H; wiped together."""
+
+    def __init__(self, root: SecretBuffer, keystore_id: bytes) -> None:
+        self.root = root
+        self.keystore_id = keystore_id
+        self.tag = derivation.subkey(root.view, derivation.TAG)
+        self.integrity = derivation.subkey(root.view, derivation.INTEGRITY)
+        with derivation.subkey(root.view, derivation.METADATA) as metadata:
+            self.sealer = Sealer(metadata.view)
+
+    def tag_of(self, kind: RecordKind, name: str) -> bytes:
+        """The 16-byte keyed tag of a record."""
+        return derivation.keyed_tag(self.tag.view, kind, name)
+
+    def wipe(self) -> None:
+        """Zero H and what derives from it."""
+        for secret in (self.root, self.tag, self.integrity):
+            secret.wipe()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The record that another one belongs to, so that it can be listed without reading everything."""
+
+    kind: RecordKind
+    name: str
+
+
+class Rows:
+    """The records as one transaction sees them. `digests` are the 4,096 verified bucket digests, 32 bytes each."""
+
+    def __init__(self, connection: sqlite3.Connection, keys: RootKeys, digests: bytearray) -> None:
+        self._connection = connection
+        self._keys = keys
+        self.digests = digests
+        self._buckets: dict[int, dict[bytes, RowSummary]] = {}
+        self._changed: set[int] = set()
+
+    @property
+    def changed(self) -> bool:
+        """Whether a record was written or deleted."""
+        return bool(self._changed)
+
+    def get(self, kind: RecordKind, name: str) -> dict[str, Any] | None:
+        """The payload of a record, or None; that it is absent is as certain as that it is whole."""
+        tag = self._keys.tag_of(kind, name)
+        summary = self._bucket(bucket_of(tag)).get(tag)
+        return None if summary is None else self._open(summary)
+
+    def owned_by(self, kind: RecordKind, owner: Owner) -> list[dict[str, Any]]:
+        """Payloads of the records of `kind` that belong to `owner`. Each is whole; a deleted one shows in a full check only."""
+        tag = self._keys.tag_of(owner.kind, owner.name)
+        found = self._connection.execute("SELECT tag FROM record WHERE owner = ? AND kind = ?", (tag, kind)).fetchall()
+        payloads = []
+        for (row_tag,) in found:
+            summary = self._bucket(bucket_of(row_tag)).get(row_tag)
+            if summary is None:
+                raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+            payloads.append(self._open(summary))
+        return payloads
+
+    def scan(self, kind: RecordKind) -> Iterator[dict[str, Any]]:
+        """Every record of `kind`, and every bucket verified on the way: an end without error vouches for all rows."""
+        rows = self._connection.execute(
+            "SELECT bucket, tag, kind, revision, owner, sealed FROM record ORDER BY bucket, tag"
+        )
+        seen = bytearray(BUCKETS)
+        for bucket, group in groupby(rows, key=itemgetter(0)):
+            if not isinstance(bucket, int) or not 0 <= bucket < BUCKETS:
+                raise IntegrityError("a record lies in a bucket that does not exist", _RESTORE)
+            seen[bucket] = 1
+            yield from self._scan_bucket(bucket, list(group), kind)
+        for bucket in range(BUCKETS):
+            if not seen[bucket]:
+                self._must_match(bucket, ())
+
+    def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> Iterator[dict[str, Any]]:
+        summaries = [RowSummary(row[1], row[2], row[3], row[4], seal_tag(row[5])) for row in rows]
+        self._must_match(bucket, summaries)
+        for summary, row in zip(summaries, rows, strict=True):
+            if summary.kind == kind:
+                yield self._unseal(summary, row[5])
+
+    def put(self, kind: RecordKind, name: str, payload: dict[str, Any], owner: Owner | None = None) -> None:
+        """Write a record whole; the one of the same name is replaced and its revision goes up."""
+        tag = self._keys.tag_of(kind, name)
+        bucket = bucket_of(tag)
+        rows = self._bucket(bucket)
+        old = rows.get(tag)
+        owner_tag = self._keys.tag_of(owner.kind, owner.name) if owner else None
+        encoded = canonical_json(payload)
+        if len(encoded) > MAX_RECORD:
+            raise InternalError(f"a record of {len(encoded)} bytes is too large")
+        unsealed = RowSummary(tag, kind, old.revision + 1 if old else 1, owner_tag, b"")
+        sealed = self._keys.sealer.seal(encoded, self._context(unsealed))
+        rows[tag] = RowSummary(tag, kind, unsealed.revision, owner_tag, seal_tag(sealed))
+        self._changed.add(bucket)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO record (bucket, tag, kind, revision, owner, sealed) VALUES (?, ?, ?, ?, ?, ?)",
+            (bucket, tag, int(kind), unsealed.revision, owner_tag, sealed),
+        )
+
+    def delete(self, kind: RecordKind, name: str) -> bool:
+        """Remove a record; False when there was none."""
+        tag = self._keys.tag_of(kind, name)
+        bucket = bucket_of(tag)
+        if self._bucket(bucket).pop(tag, None) is None:
+            return False
+        self._changed.add(bucket)
+        self._connection.execute("DELETE FROM record WHERE bucket = ? AND tag = ?", (bucket, tag))
+        return True
+
+    def settle_digests(self) -> set[int]:
+        """Recompute the digests of the buckets that changed; returns the pages of `bucket` to write."""
+        pages = set()
+        for bucket in self._changed:
+            digest = bucket_digest(self._keys.integrity.view, bucket, self._ordered(bucket))
+            self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH] = digest
+            pages.add(bucket // 64)
+        self._changed = set()
+        return pages
+
+    def _ordered(self, bucket: int) -> list[RowSummary]:
+        return [row for _, row in sorted(self._buckets[bucket].items())]
+
+    def _bucket(self, bucket: int) -> dict[bytes, RowSummary]:
+        rows = self._buckets.get(bucket)
+        if rows is None:
+            found = self._connection.execute(f"SELECT {_SUMMARY} FROM record WHERE bucket = ? ORDER BY tag", (bucket,))  # noqa: S608
+            summaries = [RowSummary(*row) for row in found]
+            self._must_match(bucket, summaries)
+            rows = {row.tag: row for row in summaries}
+            self._buckets[bucket] = rows
+        return rows
+
+    def _must_match(self, bucket: int, rows: list[RowSummary] | tuple[()]) -> None:
+        expected = self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH]
+        try:
+            found = bucket_digest(self._keys.integrity.view, bucket, rows)
+        except (TypeError, AttributeError, OverflowError):  # a column of the wrong type is an edit too
+            found = b""
+        if found != expected:
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
+
+    def _open(self, summary: RowSummary) -> dict[str, Any]:
+        row = self._connection.execute(
+            "SELECT sealed FROM record WHERE bucket = ? AND tag = ?", (bucket_of(summary.tag), summary.tag)
+        ).fetchone()
+        if row is None or seal_tag(row[0]) != summary.seal_tag:
+            raise IntegrityError("a record changed while it was read", _RESTORE)
+        return self._unseal(summary, row[0])
+
+    def _unseal(self, summary: RowSummary, sealed: bytes) -> dict[str, Any]:
+        payload = self._keys.sealer.open(sealed, self._context(summary), limit=MAX_RECORD)
+        return parse_canonical(payload, limit=MAX_RECORD, what="a record")
+
+    def _context(self, row: RowSummary) -> bytes:
+        return joined(
+            derivation.METADATA,
+            self._keys.keystore_id,
+            row.tag,
+            row.kind.to_bytes(2, "big"),
+            row.revision.to_bytes(8, "big"),
+            row.owner or b"",
+        )

@@ -1,0 +1,134 @@
+"""The tables of a keystore, its version and how an older one is brought up to date. No cryptography.
+
+Everything an operator would call data is a sealed row of `record`; the other tables say where it is and that it is whole.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from enum import IntEnum
+
+from tiktrue_keys.errors import IntegrityError
+
+APPLICATION_ID = 0x54544B31  # "TTK1", in the SQLite header for file(1)
+VERSION = 1
+
+BUCKETS = 4096
+BUCKETS_A_PAGE = 64
+DIGEST_LENGTH = 32
+
+MAX_DOCUMENT = 64 * 1024
+MAX_RECORD = 16 * 1024
+MAX_AUDIT_RECORD = 4 * 1024
+
+_TABLES = """
+CREATE TABLE header (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    document BLOB NOT NULL,
+    mac BLOB NOT NULL
+);
+CREATE TABLE record (
+    bucket INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    owner BLOB,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (bucket, tag)
+) WITHOUT ROWID;
+CREATE INDEX record_owner ON record (owner) WHERE owner IS NOT NULL;
+CREATE TABLE bucket (
+    page INTEGER PRIMARY KEY,
+    digests BLOB NOT NULL
+);
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,
+    sealed BLOB NOT NULL
+);
+CREATE TABLE audit_hash (
+    level INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (level, position)
+) WITHOUT ROWID;
+CREATE TABLE state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    audit_size INTEGER NOT NULL,
+    audit_head BLOB NOT NULL,
+    checkpoint TEXT NOT NULL,
+    root BLOB NOT NULL
+);
+"""
+
+
+class RecordKind(IntEnum):
+    """What a sealed row holds. Numbers are part of the format: they are bound into tags and never reused."""
+
+    KEY = 1
+    MODEL = 2
+    SHORT_ID = 3
+    LICENSE = 4
+    ROTATION = 5
+    CONTAINER = 6
+    WRAPPING = 7
+    INTENT = 8
+    OPERATION = 9
+    BINDING = 10
+    IDENTITY = 11
+    EPOCH = 12
+    NODE = 13
+    DELIVERY = 14
+    REVOCATION_LIST = 15
+    ESCROW = 16
+    UNLOCK = 17
+    APPROVAL = 18
+    WITNESS = 19
+    CLOCK_GAP = 20
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+"""From a version to the next one, run inside the write transaction that first needs it."""
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Lay out an empty keystore inside the transaction that is open."""
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.executemany(
+        "INSERT INTO bucket (page, digests) VALUES (?, ?)",
+        ((page, bytes(BUCKETS_A_PAGE * DIGEST_LENGTH)) for page in range(BUCKETS // BUCKETS_A_PAGE)),
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """False for the empty file that a killed creation leaves."""
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return bool(count)
+
+
+def must_be_ours(connection: sqlite3.Connection) -> None:
+    """Refuse a database of something else, or of a later version than this one knows."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise IntegrityError("keystore.db is not a tiktrue-keys keystore")
+    if version > VERSION:
+        raise IntegrityError(
+            f"the keystore has schema version {version}, this is tiktrue-keys for version {VERSION}",
+            "upgrade tiktrue-keys",
+        )
+    if version < 1:
+        raise IntegrityError(f"the keystore has the impossible schema version {version}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to VERSION, one step after the other, inside the write transaction that is open."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    while version < VERSION:
+        MIGRATIONS[version](connection)
+        version += 1
+        connection.execute(f"PRAGMA user_version = {version}")

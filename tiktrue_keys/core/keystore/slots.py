@@ -1,0 +1,73 @@
+"""Seals the keystore's secret H to machines, and opens it on one. Pure: facts and host secret are arguments.
+
+H is sealed once under each combination of facts that fingerprint.accepted_combinations allows, so that one changed part
+opens another slot. What it does not handle: reading the facts, or deciding when to seal again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.fingerprint import Binding, accepted_combinations, candidates
+from tiktrue_keys.core.keystore.document import Document, Slot
+from tiktrue_keys.core.machine import FactKind, MachineFacts
+from tiktrue_keys.core.sealing import unwrap_key, wrap_key
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, WrongMachineError
+
+MACHINE = "machine"
+
+
+def seal_to_machine(
+    root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes
+) -> tuple[Slot, ...]:
+    """One slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes."""
+    values = {anchor.kind: anchor.value for anchor in binding.anchors}
+    slots = []
+    for combination in accepted_combinations(binding):
+        salt = os.urandom(derivation.SALT_LENGTH)
+        anchors = [(kind.value, values[kind]) for kind in combination]
+        facts = tuple(kind.value for kind in combination)
+        with derivation.slot_key(host_secret, anchors, salt=salt, keystore_id=keystore_id) as key:
+            slots.append(
+                Slot(MACHINE, facts, salt, wrap_key(key.view, root, _slot_context(keystore_id, MACHINE, facts)))
+            )
+    return tuple(slots)
+
+
+def open_on_machine(document: Document, facts: MachineFacts, host_secret: memoryview) -> SecretBuffer:
+    """H, from the first slot that this machine opens; WrongMachineError when none does."""
+    for slot in document.slots:
+        if slot.type == MACHINE:
+            root = _open_slot(slot, facts, host_secret, document.keystore_id)
+            if root is not None:
+                return root
+    raise WrongMachineError(
+        "this machine does not open the keystore: more of its hardware changed than the binding allows",
+        "put the changed part back, or recover on this machine from an escrow; tiktrue-keys fingerprint shows what is read here",
+    )
+
+
+def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:
+    context = _slot_context(keystore_id, slot.type, slot.facts)
+    for anchors in candidates(_combination_of(slot), facts):
+        pairs = [(anchor.kind.value, anchor.value) for anchor in anchors]
+        with derivation.slot_key(host_secret, pairs, salt=slot.salt, keystore_id=keystore_id) as key:
+            try:
+                return unwrap_key(key.view, slot.sealed, context)
+            except IntegrityError:
+                continue
+    return None
+
+
+def _combination_of(slot: Slot) -> tuple[FactKind, ...]:
+    try:
+        return tuple(FactKind(name) for name in slot.facts)
+    except ValueError:
+        raise IntegrityError("a slot names a fact that does not exist") from None
+
+
+def _slot_context(keystore_id: bytes, slot_type: str, facts: tuple[str, ...]) -> bytes:
+    return joined(derivation.SLOT, keystore_id, slot_type.encode(), *(fact.encode() for fact in facts))

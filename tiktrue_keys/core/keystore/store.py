@@ -1,0 +1,337 @@
+"""An opened keystore: snapshots to read, transactions to write, each verified on the way in and sealed on the way out.
+
+One transaction holds the change and its audit record; its high-water mark is written before anybody is told of success.
+What it does not handle: what a key is (core/acts), and licenses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core.audit.log import AuditLog
+from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore.document import Document, document_mac, parse_document
+from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
+from tiktrue_keys.core.keystore.identity import Signers
+from tiktrue_keys.core.keystore.integrity import state_root
+from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError
+
+CLOCK_LEAP = 400 * DAY
+"""A clock further than this ahead of the newest audit record is taken for wrong, not for a long silence."""
+
+SILENCE = 30 * DAY
+"""A longer gap between two audit records may be a wrong clock: it blocks destruction until somebody accepts it."""
+
+GAP = "gap"
+
+_ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keystore back"
+
+
+@dataclass(frozen=True)
+class State:
+    """The one row of `state`."""
+
+    audit_size: int
+    audit_head: bytes
+    checkpoint: str
+    root: bytes
+
+
+@dataclass(frozen=True)
+class _Trusted:
+    """What the last verification in this process vouches for, as long as SQLite's data_version stays the same."""
+
+    data_version: int
+    document: Document
+    state: State
+    digests: bytes
+
+
+class Snapshot:
+    """A consistent view of the keystore: its header, its records and its audit log."""
+
+    def __init__(self, document: Document, state: State, rows: Rows, audit: AuditLog) -> None:
+        self.document = document
+        self.state = state
+        self.rows = rows
+        self.audit = audit
+
+
+class Transaction(Snapshot):
+    """A snapshot that may be written to; `now` is effective time: the clock, but never before the newest audit record."""
+
+    def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
+        super().__init__(view.document, view.state, view.rows, view.audit)
+        self.now = now
+        self.actor = actor
+        self.operation_id = operation_id
+        newest = view.audit.newest_time()
+        self._gap_since = newest if view.audit.size and now - newest > SILENCE else None
+
+    def record(
+        self,
+        event: str,
+        *,
+        outcome: str = "ok",
+        key_id: str | None = None,
+        model_id: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append an audit record of this act; the first one after a long silence also notes the gap (lifecycle of cleanup)."""
+        if self._gap_since is not None:
+            gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
+            self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+            self.record("clock-gap", detail=gap)
+        self.audit.append(
+            time=self.now,
+            actor=self.actor,
+            event=event,
+            outcome=outcome,
+            operation_id=self.operation_id,
+            key_id=key_id,
+            model_id=model_id,
+            before=before,
+            after=after,
+            detail=dict(detail or {}),
+        )
+
+    def replace_document(self, document: Document) -> None:
+        """Put a new header in place with this transaction (re-seal, new cost)."""
+        self.document = document
+
+
+class Keystore:
+    """One keystore file, opened on its machine. Not thread-safe: KeyManager serialises."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, keys: RootKeys, *, timeout: float) -> None:
+        self.folder = folder
+        self.keys = keys
+        self._connection = connection
+        self._timeout = timeout
+        self._trusted: _Trusted | None = None
+        self.signers = Signers(keys)
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self.folder / database.FILE_NAME
+
+    def close(self) -> None:
+        """Close the file and zero the keys."""
+        self._connection.close()
+        self.keys.wipe()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Snapshot]:
+        """One snapshot for the block."""
+        with database.sqlite_errors(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._view()
+            finally:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(
+        self, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId, accept_clock: bool = False
+    ) -> Iterator[Transaction]:
+        """One transaction for the block: committed at its end when something was recorded, undone when it raises."""
+        with writers_lock(self.folder, timeout=self._timeout, actor=actor), database.sqlite_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                view = self._view()
+                now = _effective_time(int(clock()), view.audit.newest_time(), accept_clock)
+                transaction = Transaction(view, now, actor, operation_id)
+                yield transaction
+                mark = self._finish(transaction)
+            except BaseException:
+                self._trusted = None
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            if mark is not None:
+                self._write_mark(transaction.document, mark)
+
+    @contextlib.contextmanager
+    def create(
+        self, document: Document, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
+    ) -> Iterator[Transaction]:
+        """The transaction that makes the keystore: tables, header and whatever the block adds, or nothing at all."""
+        with database.sqlite_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                schema.create_tables(self._connection)
+                digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
+                audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
+                view = Snapshot(document, State(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
+                transaction = Transaction(view, Instant(int(clock())), actor, operation_id)
+                yield transaction
+                # Before the commit, so that a kill between the two never leaves a keystore without its mark.
+                self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
+                mark = self._finish(transaction)
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            if mark is None:
+                raise InternalError("a keystore was made without an audit record")
+            self._write_mark(document, mark)
+
+    def check_file(self) -> None:
+        """SQLite's own check of the whole file; IntegrityError with its first finding."""
+        with database.sqlite_errors(self.path):
+            (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise IntegrityError(f"the keystore's file is damaged: {str(found)[:200]}", "restore it from a backup")
+
+    def _view(self) -> Snapshot:
+        """The verified state of the transaction that is open."""
+        row = self._connection.execute(
+            "SELECT audit_size, audit_head, checkpoint, root FROM state WHERE id = 1"
+        ).fetchone()
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        trusted = self._trusted
+        if trusted is None or trusted.data_version != version or row is None or row[3] != trusted.state.root:
+            trusted = self._verified(row, version)
+            self._trusted = trusted
+        audit = AuditLog(self._connection, self.keys, size=trusted.state.audit_size, epoch=trusted.document.epoch)
+        rows = Rows(self._connection, self.keys, bytearray(trusted.digests))
+        return Snapshot(trusted.document, trusted.state, rows, audit)
+
+    def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> _Trusted:
+        if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
+            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+        state = State(*row)
+        encoded = read_document(self._connection)
+        document = authenticated(encoded, self.keys.root.view)
+        pages = self._connection.execute("SELECT digests FROM bucket ORDER BY page").fetchall()
+        digests = b"".join(bytes(page[0]) for page in pages)
+        if (
+            len(digests) != schema.BUCKETS * schema.DIGEST_LENGTH
+            or self._root_of(state, document, encoded[0], digests) != state.root
+        ):
+            raise IntegrityError("the keystore was changed by something else", _ROLLED_BACK)
+        self._must_reach_mark(document, state)
+        return _Trusted(version, document, state, digests)
+
+    def _root_of(self, state: State, document: Document, encoded: bytes, digests: bytes) -> bytes:
+        return state_root(
+            self.keys.integrity.view,
+            keystore_id=document.keystore_id,
+            epoch=document.epoch,
+            document=encoded,
+            audit_size=state.audit_size,
+            audit_head=state.audit_head,
+            checkpoint=state.checkpoint,
+            digests=digests,
+        )
+
+    def _must_reach_mark(self, document: Document, state: State) -> None:
+        mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
+        if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
+            raise IntegrityError(
+                f"the keystore is older than this machine remembers: {state.audit_size} audit records, there were {mark.size}",
+                _ROLLED_BACK,
+            )
+        if document.epoch == mark.epoch:
+            audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
+            if audit.head_at(mark.size) != mark.head:
+                raise IntegrityError("the keystore's audit log is not the one this machine remembers", _ROLLED_BACK)
+
+    def _finish(self, transaction: Transaction) -> Mark | None:
+        """Bring digests, checkpoint and root along and commit; None when there was nothing to commit."""
+        before = self._trusted
+        document_changed = before is None or transaction.document != before.document
+        if not transaction.audit.appended:
+            if transaction.rows.changed or (document_changed and before is not None):
+                raise InternalError("a change without its audit record")
+            self._connection.execute("ROLLBACK")
+            return None
+        state = self._write_state(transaction, document_changed)
+        self._commit(state)
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        self._trusted = _Trusted(version, transaction.document, state, bytes(transaction.rows.digests))
+        return Mark(transaction.document.epoch, state.audit_size, state.audit_head)
+
+    def _write_state(self, transaction: Transaction, document_changed: bool) -> State:
+        document = transaction.document
+        encoded = document.encode()
+        if document_changed:
+            mac = document_mac(self.keys.root.view, encoded)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO header (id, document, mac) VALUES (1, ?, ?)", (encoded, mac)
+            )
+        for page in transaction.rows.settle_digests():
+            width = schema.BUCKETS_A_PAGE * schema.DIGEST_LENGTH
+            digests = bytes(transaction.rows.digests[page * width : (page + 1) * width])
+            self._connection.execute("UPDATE bucket SET digests = ? WHERE page = ?", (digests, page))
+        checkpoint = transaction.audit.checkpoint(document, self.signers.audit(transaction.rows))
+        unrooted = State(transaction.audit.size, transaction.audit.head(), checkpoint, b"")
+        root = self._root_of(unrooted, document, encoded, bytes(transaction.rows.digests))
+        state = State(unrooted.audit_size, unrooted.audit_head, unrooted.checkpoint, root)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO state (id, audit_size, audit_head, checkpoint, root) VALUES (1, ?, ?, ?, ?)",
+            (state.audit_size, state.audit_head, state.checkpoint, state.root),
+        )
+        return state
+
+    def _commit(self, state: State) -> None:
+        """COMMIT, and the truth about it: one that raises may be durable all the same, so look before saying it failed."""
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            found = None
+            with contextlib.suppress(sqlite3.Error):
+                found = self._connection.execute("SELECT root FROM state WHERE id = 1").fetchone()
+            if found is None or found[0] != state.root:
+                raise
+
+    def _write_mark(self, document: Document, mark: Mark) -> None:
+        write_mark(_mark_path(document), mark, root=self.keys.root.view, keystore_id=document.keystore_id)
+
+
+def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
+    """The stored header and its MAC, neither believed yet."""
+    row = connection.execute("SELECT document, mac FROM header WHERE id = 1").fetchone()
+    if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
+        raise IntegrityError("the keystore's header is missing", _ROLLED_BACK)
+    return row[0], row[1]
+
+
+def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
+    """The header once its MAC under H is right; IntegrityError otherwise."""
+    encoded, mac = stored
+    document = parse_document(encoded)
+    if not hmac.compare_digest(document_mac(root, encoded), mac):
+        raise IntegrityError("the keystore's header was changed", _ROLLED_BACK)
+    return document
+
+
+def _mark_path(document: Document) -> Path:
+    return mark_path(Path(document.marks_path), document.keystore_id)
+
+
+def _effective_time(clock: int, newest: Instant, accept_clock: bool) -> Instant:
+    if clock > newest + CLOCK_LEAP and not accept_clock:
+        raise RefusedError(
+            f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",
+            "set the clock right, or confirm it with tiktrue-keys doctor --accept-clock",
+        )
+    return Instant(max(clock, newest))

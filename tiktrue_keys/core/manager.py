@@ -1,0 +1,398 @@
+"""KeyManager: the keystore of this machine as one object, one method an act, every result frozen.
+
+Thread-safe; its async methods run in a worker thread and do not block the loop. It prints nothing and asks nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.acts import files, keyring
+from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
+from tiktrue_keys.core.acts.cleanup import WrapsIn
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.generate import KeyTerms
+from tiktrue_keys.core.acts.generating import GenerateRequest, generate
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.opening import OpenedKeyCache, open_key
+from tiktrue_keys.core.acts.results import (
+    CleanedUp,
+    ContainerRecord,
+    Generated,
+    OpenedKey,
+    Revoked,
+    Rotated,
+    Validation,
+)
+from tiktrue_keys.core.acts.revoking import RevokeRequest, revoke
+from tiktrue_keys.core.acts.rotate import RotationTerms
+from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
+from tiktrue_keys.core.acts.validating import validate
+from tiktrue_keys.core.audit.record import Actor, AuditRecord
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.opening import Place
+from tiktrue_keys.core.keystore.rows import Owner
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import GAP
+from tiktrue_keys.core.lifecycle import (
+    DEFAULT_DECRYPT_FOR,
+    DEFAULT_DESTROY_AFTER,
+    DEFAULT_LIFETIME,
+    DEFAULT_OVERLAP,
+    DEFAULT_WITHIN,
+    ManagedKey,
+    Use,
+)
+from tiktrue_keys.core.names import parse_operation_id
+from tiktrue_keys.core.rotation_event import KeyRotationEvent
+from tiktrue_keys.core.session import Session, chosen_operation_id, default_folder
+from tiktrue_keys.errors import NotFoundError, WrongMachineError
+
+_RECORDS_AT_ONCE = 256
+
+
+class KeyManager:
+    """Administers the keys of one keystore folder.
+
+    `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the host
+    secret of a new keystore; an existing one remembers its own. The keystore is opened when first needed and made by the
+    first `generate`.
+    """
+
+    def __init__(
+        self,
+        storage_dir: str | PathLike[str] | None = None,
+        *,
+        host_secret_file: str | PathLike[str] | None = None,
+        lock_timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+        actor: Actor | None = None,
+        pbkdf2_rounds: int = derivation.PBKDF2_ROUNDS,
+    ) -> None:
+        folder = Path(storage_dir) if storage_dir is not None else default_folder()
+        secret = Path(host_secret_file) if host_secret_file is not None else None
+        place = Place(folder.absolute(), secret.absolute() if secret else None, lock_timeout)
+        self._session = Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds)
+        self._opened = OpenedKeyCache()
+
+    @property
+    def path(self) -> Path:
+        """The keystore's folder, absolute."""
+        return self._session.place.folder
+
+    def exists(self) -> bool:
+        """Whether there is a keystore in the folder."""
+        return self._session.exists()
+
+    def close(self) -> None:
+        """Close the file and wipe every secret; the manager opens again when it is used again."""
+        self._opened.clear()
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Acts. Each takes `operation_id`: one chosen by the caller names the act, and repeating it returns the first result.
+
+    def generate(
+        self,
+        model_id: str,
+        *,
+        license_key: License | None = None,
+        lifetime: int = DEFAULT_LIFETIME,
+        decrypt_for: int = DEFAULT_DECRYPT_FOR,
+        labels: Mapping[str, str] | None = None,
+        no_license: bool = False,
+        count: int = 1,
+        new_chain: bool = False,
+        new_license: bool = False,
+        material: bytes | None = None,
+        operation_id: str | None = None,
+    ) -> Generated:
+        """Start a chain of keys for a model (or `count` numbered ones); periods in seconds, `material` 32 bytes.
+
+        Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a license
+        that the keystore does not know.
+        """
+        terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
+        request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
+        return generate(self._session, request, operation_id)
+
+    def rotate(
+        self,
+        keys: Sequence[str] = (),
+        *,
+        every: bool = False,
+        due: bool = False,
+        license_key: License | None = None,
+        within: int = DEFAULT_WITHIN,
+        lifetime: int | None = None,
+        overlap: int = DEFAULT_OVERLAP,
+        atomic: bool = False,
+        notify: Sequence[str] = (),
+        dry_run: bool = False,
+        operation_id: str | None = None,
+    ) -> Rotated:
+        """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap."""
+        terms = RotationTerms(Seconds(overlap), None if lifetime is None else Seconds(lifetime), tuple(notify))
+        request = RotateRequest(tuple(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
+        return rotate(self._session, request, operation_id)
+
+    def revoke(
+        self,
+        keys: Sequence[str] = (),
+        *,
+        reason: str,
+        model: str | None = None,
+        rotate: bool = False,
+        license_key: License | None = None,
+        dry_run: bool = False,
+        operation_id: str | None = None,
+    ) -> Revoked:
+        """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the same act."""
+        request = RevokeRequest(reason, tuple(keys), model, rotate, license_key, dry_run)
+        result = revoke(self._session, request, operation_id)
+        self._opened.clear()
+        return result
+
+    def cleanup(
+        self,
+        keys: Sequence[str] = (),
+        *,
+        after: int = DEFAULT_DESTROY_AFTER,
+        dry_run: bool = False,
+        cancel: Sequence[str] = (),
+        confirm: Sequence[str] = (),
+        wraps_in: WrapsIn | None = None,
+        operation_id: str | None = None,
+    ) -> CleanedUp:
+        """One run of cleanup: marks what nobody needs, destroys what an earlier run marked at least `after` seconds ago."""
+        request = CleanupRequest(tuple(keys), Seconds(after), dry_run, tuple(cancel), tuple(confirm), wraps_in)
+        return clean_up(self._session, request, operation_id)
+
+    def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> Validation:
+        """Check keys (all without arguments) and the binding; reads no license and records nothing."""
+        return validate(self._session, keys, deep=deep)
+
+    def accept_clock(self, *, operation_id: str | None = None) -> None:
+        """Confirm that the clock is right after a long silence or a leap; recorded."""
+        operation, _ = chosen_operation_id(operation_id)
+        with self._session.write("accept-clock", operation, accept_clock=True) as transaction:
+            transaction.record("accept-clock")
+            transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
+
+    # Reading.
+
+    def find(self, key_argument: str) -> ManagedKey:
+        """The key that a key id, a model id (its active key) or a short id names; NotFoundError, UsageError when several."""
+        with self._session.read() as (view, now):
+            return keyring.find_key(view.rows, key_argument, now).key
+
+    def keys(self) -> Iterator[ManagedKey]:
+        """Every key as of now, in no order; every row of the keystore has been verified before the first one comes."""
+        with self._session.read() as (view, now):
+            return iter([stored.key for stored in keyring.all_keys(view.rows, now)])
+
+    def chain(self, key: ManagedKey | str) -> tuple[ManagedKey, ...]:
+        """The chain of a key, oldest generation first."""
+        with self._session.read() as (view, now):
+            start = key if isinstance(key, ManagedKey) else keyring.find_key(view.rows, key, now).key
+            return tuple(stored.key for stored in keyring.chain_of(view.rows, start, now))
+
+    def rotation_events(self, key_id: str) -> tuple[KeyRotationEvent, ...]:
+        """The rotations of a key: none or one."""
+        with self._session.read() as (view, _):
+            owned = view.rows.owned_by(RecordKind.ROTATION, Owner(RecordKind.KEY, key_id))
+            return tuple(KeyRotationEvent.from_json(payload) for payload in owned)
+
+    def is_revoked(self, key_id: str) -> bool:
+        """Whether a key is revoked; NotFoundError for an unknown one."""
+        return self.find(key_id).revoked_at is not None
+
+    def document(self) -> Document:
+        """The keystore's public header: ids, epoch, costs, slots, public keys."""
+        with self._session.read() as (view, _):
+            return view.document
+
+    def now(self) -> Instant:
+        """Effective time: the clock, but never before the newest audit record."""
+        with self._session.read() as (_, now):
+            return now
+
+    # Containers, for models.
+
+    def containers(self, key_id: str | None = None) -> tuple[ContainerRecord, ...]:
+        """Registered containers: all, or those that one key opens."""
+        with self._session.read() as (view, _):
+            return files.all_containers(view.rows) if key_id is None else files.containers_of(view.rows, key_id)
+
+    def container(self, file_id: bytes) -> ContainerRecord | None:
+        """The registry's row of a container, or None."""
+        with self._session.read() as (view, _):
+            return files.get_container(view.rows, file_id)
+
+    def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
+        """Open a key for a use; raises by status, then by license. Wipe what it returns."""
+        return open_key(self._session, self._opened, key, license_key, use)
+
+    @property
+    def issuer(self) -> bytes:
+        """The Ed25519 public key (32 bytes) that signs this keystore's containers."""
+        return self.document().identity_key
+
+    def sign(self, kind: str, canonical: bytes) -> bytes:
+        """The keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
+        with self._session.read() as (view, _):
+            signer = self._session.keystore.signers.identity(view.rows)
+        return signer(derivation.signed_message(kind, canonical))
+
+    def begin_file_act(self, act: FileAct, *, operation_id: str | None = None) -> FileAct:
+        """Record an intent and register its file, before the file changes; the result carries the operation id."""
+        operation, _ = chosen_operation_id(operation_id)
+        with self._session.write(act.act, operation) as transaction:
+            return files.begin_file_act(transaction, act)
+
+    def finish_file_act(
+        self,
+        operation_id: str,
+        *,
+        outcome: str,
+        keys: frozenset[str] | None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record how it ended. `keys`: the key ids that open the file now, None when it does not exist (any more)."""
+        operation = parse_operation_id(operation_id)
+        with self._session.write("file-act", operation) as transaction:
+            files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=dict(detail or {}))
+
+    def open_intents(self) -> tuple[FileAct, ...]:
+        """Acts on files that were begun and not finished."""
+        with self._session.read() as (view, _):
+            return files.open_intents(view.rows)
+
+    def register(self, record: ContainerRecord, *, event: str = "register") -> None:
+        """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
+        if self.container(record.file_id) == record:
+            return
+        operation, _ = chosen_operation_id(None)
+        with self._session.write(event, operation) as transaction:
+            files.put_container(transaction, record)
+            detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
+            transaction.record(event, model_id=record.model_id, detail=detail)
+
+    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
+        """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError when unknown."""
+        operation, _ = chosen_operation_id(operation_id)
+        with self._session.write("forget", operation) as transaction:
+            record = files.get_container(transaction.rows, file_id)
+            if record is None:
+                raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
+            files.delete_container(transaction, record)
+            transaction.record(
+                "forget", model_id=record.model_id, detail={"file_id": file_id.hex(), "path": record.path}
+            )
+            return record
+
+    def record_use(
+        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
+    ) -> None:
+        """Record that plaintext or key material is about to be released; raises when it cannot be, then nothing may be."""
+        operation, _ = chosen_operation_id(operation_id)
+        with self._session.write(event, operation) as transaction:
+            transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
+
+    # Audit.
+
+    def audit_records(self, *, start: int = 0, backwards: bool = False) -> Iterator[AuditRecord]:
+        """Audit records from `start` on, or from the newest back; those that come while it is read are left out."""
+        size = self.audit_size()
+        numbers = range(size - 1, start - 1, -1) if backwards else range(start, size)
+        for first in range(0, len(numbers), _RECORDS_AT_ONCE):
+            with self._session.read() as (view, _):  # records never change: a snapshot a batch is as good as one for all
+                batch = [view.audit.get(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
+            yield from batch
+
+    def audit_leaves(self) -> Iterator[bytes]:
+        """The sealed records, which are the leaves of the tree, in order."""
+        numbers = range(self.audit_size())
+        for first in range(0, len(numbers), _RECORDS_AT_ONCE):
+            with self._session.read() as (view, _):
+                batch = [view.audit.leaf(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
+            yield from batch
+
+    def audit_size(self) -> int:
+        """How many records the log has."""
+        with self._session.read() as (view, _):
+            return view.audit.size
+
+    def audit_checkpoint(self) -> str:
+        """The signed note (C2SP tlog-checkpoint) over the present head."""
+        with self._session.read() as (view, _):
+            return view.state.checkpoint
+
+    def audit_verify(self) -> int:
+        """Verify every record against the tree and the signed head; how many there are. IntegrityError names the first bad."""
+        from tiktrue_keys.core.audit.checkpoint import open_note
+        from tiktrue_keys.core.audit.log import origin_of
+        from tiktrue_keys.errors import IntegrityError
+
+        with self._session.read() as (view, _):
+            view.audit.verify()
+            document = view.document
+            origin = origin_of(document.keystore_id, document.epoch)
+            note = open_note(view.state.checkpoint, origin=origin, public_key=document.audit_key)
+            if (note.size, note.root) != (view.audit.size, view.audit.head()):
+                raise IntegrityError("the audit checkpoint is not over the present head")
+            return view.audit.size
+
+    def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
+        """The leaf of record `number` and its inclusion proof under the present head."""
+        with self._session.read() as (view, _):
+            return view.audit.leaf(number), view.audit.inclusion_proof(number)
+
+    def audit_consistency(self, old_size: int) -> list[bytes]:
+        """The proof that the head over `old_size` records is a beginning of the present one."""
+        with self._session.read() as (view, _):
+            return view.audit.consistency_proof(old_size)
+
+    # The names that the system was asked to have.
+
+    def generate_hardware_bound_key(self, license_key: License, model_id: str) -> ManagedKey:
+        """Start a key for a model, bound to this machine and the license."""
+        return self.generate(model_id, license_key=license_key).keys[0]
+
+    async def rotate_key(self, old_key_id: str, license_key: License, notify_clients: Sequence[str] = ()) -> ManagedKey:
+        """Rotate one key and return its successor; clients that are no node are recorded as undeliverable."""
+        result = await asyncio.to_thread(self.rotate, [old_key_id], license_key=license_key, notify=notify_clients)
+        successor = result.rotations[0].new
+        assert successor is not None, "only a dry run has no successor"
+        return successor
+
+    async def revoke_key(self, key_id: str, reason: str) -> bool:
+        """Revoke one key. True when it is done; anything else raises."""
+        return bool((await asyncio.to_thread(self.revoke, [key_id], reason=reason)).keys)
+
+    def validate_hardware_binding(self, key_id: str) -> bool:
+        """Whether this machine opens the keystore that holds the key. NotFoundError, IntegrityError as everywhere."""
+        try:
+            self.find(key_id)
+        except WrongMachineError:
+            return False
+        return True
+
+    def cleanup_expired_keys(self) -> int:
+        """One run of cleanup with its defaults; how many keys it destroyed."""
+        return len(self.cleanup().destroyed)
