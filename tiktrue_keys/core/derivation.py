@@ -123,18 +123,18 @@ def signed_message(kind: str, canonical: bytes) -> bytes:
 
 
 def keyed_tag(key: memoryview, kind: int, name: str) -> bytes:
-    """The 16-byte tag under which a record is stored: HMAC-SHA256 cut to 128 bits (RFC 2104, section 5)."""
-    return hmac.digest(key, joined(kind.to_bytes(2, "big"), name.encode()), hashlib.sha256)[:16]
+    """The 16-byte tag of a record: HMAC-SHA256 over kind (2 bytes) and name, cut to 128 bits (RFC 2104, section 5)."""
+    return hmac.digest(key, kind.to_bytes(2, "big") + name.encode(), "sha256")[:16]
 
 
 def managed_key_hpke(managed_key: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
-    """A managed key's X-Wing half (draft-connolly-cfrg-xwing-kem: X25519 + ML-KEM-768), made on demand from its 32 bytes."""
+    """A managed key's X-Wing half (draft-connolly-cfrg-xwing-kem: X25519 + ML-KEM-768), made on demand."""
     with subkey(managed_key, MANAGED_KEY_HPKE) as seed:
         return x_wing_pair(seed.view)
 
 
 def x_wing_pair(seed: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
-    """The X-Wing key pair of a 32-byte seed: SHAKE256 to 96 bytes, d | z for ML-KEM-768 then the X25519 scalar (draft section 5.2)."""
+    """The X-Wing pair of a 32-byte seed: SHAKE256 to 96 bytes: d | z of ML-KEM-768, X25519 scalar (section 5.2)."""
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey

@@ -1,4 +1,4 @@
-"""What a key is, in which state it is at an instant, what that state allows, and what is due. Pure: time is an argument."""
+"""What a key is, its state at an instant, what that state allows, and what is due. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class ManagedKey:
 
     def at(self, now: Instant) -> ManagedKey:
         """The same key with its status as of `now`."""
-        return replace(self, status=status_at(self, now))
+        status = status_at(self, now)
+        return self if status is self.status else replace(self, status=status)
 
 
 def status_at(key: ManagedKey, now: Instant) -> Status:
@@ -101,7 +102,7 @@ def status_at(key: ManagedKey, now: Instant) -> Status:
 
 
 def must_allow(key: ManagedKey, use: Use, now: Instant) -> None:
-    """Return when `key` may be used so at `now`; else raise RevokedError, ExpiredError or RefusedError with what to do."""
+    """Return when `key` may be used so at `now`; else RevokedError, ExpiredError or RefusedError with what to do."""
     status = status_at(key, now)
     if status is Status.DESTROYED:
         raise RefusedError(

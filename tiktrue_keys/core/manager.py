@@ -62,9 +62,9 @@ _RECORDS_AT_ONCE = 256
 class KeyManager:
     """Administers the keys of one keystore folder.
 
-    `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the host
-    secret of a new keystore; an existing one remembers its own. The keystore is opened when first needed and made by the
-    first `generate`.
+    `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the
+    host secret of a new keystore; an existing one remembers its own. The keystore is opened when first needed and made
+    by the first `generate`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class KeyManager:
     ) -> None:
         self.close()
 
-    # Acts. Each takes `operation_id`: one chosen by the caller names the act, and repeating it returns the first result.
+    # Acts. Each takes `operation_id`: one chosen by the caller names the act; repeating it returns the first result.
 
     def generate(
         self,
@@ -124,8 +124,8 @@ class KeyManager:
     ) -> Generated:
         """Start a chain of keys for a model (or `count` numbered ones); periods in seconds, `material` 32 bytes.
 
-        Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a license
-        that the keystore does not know.
+        Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a
+        license that the keystore does not know.
         """
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
@@ -162,7 +162,7 @@ class KeyManager:
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> Revoked:
-        """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the same act."""
+        """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the act."""
         request = RevokeRequest(reason, tuple(keys), model, rotate, license_key, dry_run)
         result = revoke(self._session, request, operation_id)
         self._opened.clear()
@@ -179,7 +179,7 @@ class KeyManager:
         wraps_in: WrapsIn | None = None,
         operation_id: str | None = None,
     ) -> CleanedUp:
-        """One run of cleanup: marks what nobody needs, destroys what an earlier run marked at least `after` seconds ago."""
+        """One run of cleanup: marks what nobody needs, destroys what an earlier run marked `after` seconds ago."""
         request = CleanupRequest(tuple(keys), Seconds(after), dry_run, tuple(cancel), tuple(confirm), wraps_in)
         return clean_up(self._session, request, operation_id)
 
@@ -197,7 +197,7 @@ class KeyManager:
     # Reading.
 
     def find(self, key_argument: str) -> ManagedKey:
-        """The key that a key id, a model id (its active key) or a short id names; NotFoundError, UsageError when several."""
+        """The key of a key id, a model id (its active key) or a short id; NotFoundError, UsageError if several."""
         with self._session.read() as (view, now):
             return keyring.find_key(view.rows, key_argument, now).key
 
@@ -294,7 +294,7 @@ class KeyManager:
             transaction.record(event, model_id=record.model_id, detail=detail)
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
-        """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError when unknown."""
+        """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""
         operation, _ = chosen_operation_id(operation_id)
         with self._session.write("forget", operation) as transaction:
             record = files.get_container(transaction.rows, file_id)
@@ -309,7 +309,7 @@ class KeyManager:
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
-        """Record that plaintext or key material is about to be released; raises when it cannot be, then nothing may be."""
+        """Record that plaintext or key material is about to be released; where this raises, nothing may be released."""
         operation, _ = chosen_operation_id(operation_id)
         with self._session.write(event, operation) as transaction:
             transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
@@ -321,7 +321,10 @@ class KeyManager:
         size = self.audit_size()
         numbers = range(size - 1, start - 1, -1) if backwards else range(start, size)
         for first in range(0, len(numbers), _RECORDS_AT_ONCE):
-            with self._session.read() as (view, _):  # records never change: a snapshot a batch is as good as one for all
+            with self._session.read() as (
+                view,
+                _,
+            ):  # records never change: a snapshot a batch is as good as one for all
                 batch = [view.audit.get(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
             yield from batch
 
@@ -344,7 +347,7 @@ class KeyManager:
             return view.state.checkpoint
 
     def audit_verify(self) -> int:
-        """Verify every record against the tree and the signed head; how many there are. IntegrityError names the first bad."""
+        """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad one."""
         from tiktrue_keys.core.audit.checkpoint import open_note
         from tiktrue_keys.core.audit.log import origin_of
         from tiktrue_keys.errors import IntegrityError

@@ -1,4 +1,4 @@
-"""A warning that a result carries: a stable code, words for people, and the key it is about. Nothing is printed here."""
+"""A warning that a result carries: a stable code, words for people, the key it is about. Nothing is printed here."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from tiktrue_keys.core.instants import Instant
@@ -29,7 +29,8 @@ class KeyRotationEvent:
 
     def to_json(self) -> dict[str, Any]:
         """The stored payload."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        members = ((name, getattr(self, name)) for name in _NAMES)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in members}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> KeyRotationEvent:
@@ -38,3 +39,6 @@ class KeyRotationEvent:
             name: tuple(part) if isinstance(part, list) else part for name, part in value.items()
         }
         return KeyRotationEvent(**members)
+
+
+_NAMES = tuple(field.name for field in fields(KeyRotationEvent))

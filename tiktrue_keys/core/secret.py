@@ -19,7 +19,7 @@ from tiktrue_keys.errors import InternalError
 
 _CELL = 64
 _CHUNK = 64 * 1024
-# The default RLIMIT_MEMLOCK of an ordinary user is 8 MiB on current kernels and 64 KiB on old ones: one chunk fits both.
+# An ordinary user's RLIMIT_MEMLOCK is 8 MiB on current kernels and 64 KiB on old ones: one chunk fits both.
 
 _MADV_DONTDUMP = 16
 _MADV_WIPEONFORK = 18

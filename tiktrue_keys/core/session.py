@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts.licenses import License, LicenseCache, PreparedLicense
@@ -34,6 +33,7 @@ from tiktrue_keys.errors import (
     UsageError,
 )
 
+_ITEMS_A_PART = 64  # two key ids of 113 characters each: a part stays below schema.MAX_RECORD
 _UNRECORDED = (UsageError, NotFoundError, BusyError, IntegrityError)
 # Usage and absence change nothing worth a record, busy and integrity mean that the log cannot be written to.
 
@@ -117,14 +117,17 @@ class Session:
     @contextlib.contextmanager
     def create(self, operation_id: OperationId) -> Iterator[Transaction]:
         """The transaction that makes the keystore; the session then has it open."""
-        with self._guard, new_keystore(
-            self.place,
-            self.facts(),
-            self.clock,
-            rounds=self._rounds,
-            actor=self.actor,
-            operation_id=operation_id,
-        ) as (keystore, transaction):
+        with (
+            self._guard,
+            new_keystore(
+                self.place,
+                self.facts(),
+                self.clock,
+                rounds=self._rounds,
+                actor=self.actor,
+                operation_id=operation_id,
+            ) as (keystore, transaction),
+        ):
             self._keystore, self._process = keystore, os.getpid()
             try:
                 yield transaction
@@ -137,7 +140,8 @@ class Session:
         if isinstance(error, _UNRECORDED):
             return
         with (
-            contextlib.suppress(TikTrueKeysError), self._guard,
+            contextlib.suppress(TikTrueKeysError),
+            self._guard,
             self.keystore.write(self.clock, actor=self.actor, operation_id=operation_id) as transaction,
         ):
             transaction.record(
@@ -163,17 +167,27 @@ def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
     return parse_operation_id(operation_id), True
 
 
-def first_result(rows: Rows, operation_id: OperationId, act: str) -> dict[str, Any] | None:
-    """What the act of this operation id gave when it was done; None when it was not; RefusedError when it was another act."""
+def first_result(rows: Rows, operation_id: OperationId, act: str) -> list[list[str]] | None:
+    """The ids that the act of this operation id gave; None when it was not done, RefusedError for another act."""
     payload = rows.get(RecordKind.OPERATION, operation_id)
-    if payload is not None and payload["act"] != act:
+    if payload is None:
+        return None
+    if payload["act"] != act:
         raise RefusedError(f"operation {operation_id} was a {payload['act']}", "choose another --operation-id")
-    return payload
+    items: list[list[str]] = []
+    for part in range(payload["parts"]):
+        stored = rows.get(RecordKind.OPERATION, f"{operation_id} {part}")
+        items += stored["items"] if stored else []
+    return items
 
 
-def remember_result(transaction: Transaction, act: str, result: dict[str, Any]) -> None:
-    """Store what an act with a chosen operation id gave."""
-    transaction.rows.put(RecordKind.OPERATION, transaction.operation_id, {"act": act, "at": transaction.now, **result})
+def remember_result(transaction: Transaction, act: str, items: list[list[str]]) -> None:
+    """Store the ids that an act with a chosen operation id gave, in parts that fit a record."""
+    parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
+    header = {"act": act, "at": transaction.now, "parts": len(parts)}
+    transaction.rows.put(RecordKind.OPERATION, transaction.operation_id, header)
+    for number, part in enumerate(parts):
+        transaction.rows.put(RecordKind.OPERATION, f"{transaction.operation_id} {number}", {"items": part})
 
 
 def actor_of_process(command: str) -> Actor:

@@ -18,7 +18,7 @@ from tiktrue_keys.core.keystore.store import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, may_be_destroyed
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
-"""Reads a container again: the key ids that open it, empty when the file is gone for good, None when it cannot be read."""
+"""Reads a container again: the key ids that open it, or None when it cannot be read."""
 
 CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-keys doctor --accept-clock"
 

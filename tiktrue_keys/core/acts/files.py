@@ -1,7 +1,7 @@
 """Acts on files as the keystore sees them: an intent before, an outcome after, and the registry of containers.
 
-A crash between the two leaves an open intent, which the next writing command settles by reading the file (models). What it
-does not handle: reading or writing a container.
+A crash between the two leaves an open intent, which the next writing command settles by reading the file (models).
+What it does not handle: reading or writing a container.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_WRAPS = 64
 class FileAct:
     """What is about to happen to a file.
 
-    `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that open
-    the file before and after. `process` says who does it, so that nobody settles an act that is still going on.
+    `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that
+    open the file before and after. `process` says who does it, so that nobody settles an act that is still going on.
     """
 
     act: str
@@ -44,7 +44,7 @@ class FileAct:
     piped: bool = False
     operation_id: str = ""
     process: str = ""
-    at: Instant = Instant(0)
+    at: int = 0
 
     @property
     def needs(self) -> frozenset[str]:
@@ -183,7 +183,7 @@ def _record_of(act: FileAct, known: ContainerRecord | None, keys: frozenset[str]
     model_id = act.model_id or (known.model_id if known else model_of(KeyId(min(keys))))
     name = act.name or (known.name if known else "")
     return ContainerRecord(
-        act.file_id, act.path, model_id, name, keys, act.at, act.piped or bool(known and known.piped)
+        act.file_id, act.path, model_id, name, keys, Instant(act.at), act.piped or bool(known and known.piped)
     )
 
 

@@ -55,7 +55,7 @@ def generate(session: Session, request: GenerateRequest, operation_id: str | Non
         binding = read_binding(transaction.rows)
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
         if chosen:
-            remember_result(transaction, ACT, {"keys": [key.key_id for key in keys]})
+            remember_result(transaction, ACT, [[key.key_id] for key in keys])
     return Generated(
         operation_id=operation,
         changed=True,
@@ -133,7 +133,7 @@ def _repeated(session: Session, operation: OperationId) -> Generated | None:
         first = first_result(view.rows, operation, ACT)
         if first is None:
             return None
-        keys = tuple(must_get_key(view.rows, key_id, now).key for key_id in first["keys"])
+        keys = tuple(must_get_key(view.rows, item[0], now).key for item in first)
         binding = read_binding(view.rows)
     return Generated(
         operation_id=operation, changed=False, keys=keys, binding=binding, warnings=binding_notices(binding)

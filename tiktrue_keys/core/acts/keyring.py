@@ -93,8 +93,13 @@ def is_live(key: ManagedKey) -> bool:
 
 def heads_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
     """The newest key of each chain of a model, oldest chain first."""
+    return [must_get_key(rows, key_id, now) for key_id in head_ids(rows, model_id)]
+
+
+def head_ids(rows: Rows, model_id: str) -> list[KeyId]:
+    """The key ids of the same, without reading the keys."""
     model = rows.get(RecordKind.MODEL, model_id)
-    return [must_get_key(rows, key_id, now) for key_id in model["heads"]] if model else []
+    return list(model["heads"]) if model else []
 
 
 def put_heads(rows: Rows, model_id: ModelId, heads: list[KeyId]) -> None:

@@ -59,8 +59,8 @@ def open_key(
 ) -> OpenedKey:
     """The key that `argument` names, opened for `use`.
 
-    Raises by status (RevokedError, ExpiredError, RefusedError) before it looks at the license; then UsageError without a
-    license where one is needed, WrongLicenseError for another one.
+    Raises by status (RevokedError, ExpiredError, RefusedError) before it looks at the license; then UsageError without
+    a license where one is needed, WrongLicenseError for another one.
     """
     with session.read() as (view, now):
         key = find_key(view.rows, argument, now).key

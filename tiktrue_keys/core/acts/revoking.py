@@ -45,7 +45,7 @@ def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
-            return _repeated(view.rows, first["keys"], operation, now)
+            return _repeated(view.rows, [item[0] for item in first], operation, now)
         targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
         containers = _affected(view.rows, targets)
     if request.dry_run:
@@ -57,7 +57,7 @@ def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
         containers = _affected(transaction.rows, keys)
         if chosen:
-            remember_result(transaction, ACT, {"keys": [key.key_id for key in keys]})
+            remember_result(transaction, ACT, [[key.key_id] for key in keys])
         keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]
     return Revoked(
         operation_id=operation,

@@ -1,4 +1,4 @@
-"""Rotation: a successor for a key, linked to it, with an overlap in which the old one still decrypts without a warning."""
+"""Rotation: a successor for a key, linked to it, and an overlap in which the old one decrypts without a warning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.generate import KeyTerms, new_key, store_successor
-from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, heads_of, put_heads, put_key
+from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.results import Failure, Rotation
 from tiktrue_keys.core.distribution import KeyDistributionRequest
@@ -161,7 +161,7 @@ def store_rotation(
     """Write both ends of the link and make the successor its chain's newest key."""
     put_key(transaction.rows, old, stored.wrapped)
     store_successor(transaction, keys, new, opened if new.license_tag is not None else None)
-    heads = [head.key.key_id for head in heads_of(transaction.rows, old.model_id, transaction.now)]
+    heads = head_ids(transaction.rows, old.model_id)
     put_heads(transaction.rows, old.model_id, [new.key_id if head == old.key_id else head for head in heads])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tiktrue_keys.core.acts.files import containers_of
 from tiktrue_keys.core.acts.keyring import must_get_key
@@ -42,7 +42,7 @@ class RotateRequest:
     due: bool = False
     within: Seconds = DEFAULT_WITHIN
     license_key: License | None = None
-    terms: RotationTerms = RotationTerms()
+    terms: RotationTerms = field(default_factory=RotationTerms)
     atomic: bool = False
     dry_run: bool = False
 
@@ -53,6 +53,14 @@ class RotateRequest:
         self.terms.check()
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be rotated, and the keystore's root when that was true."""
+
+    root: bytes
+    keys: list[ManagedKey]
+
+
 def rotate(session: Session, request: RotateRequest, operation_id: str | None) -> Rotated:
     """Rotate what the request names; nothing due is a result without a change, and reads no license."""
     request.check()
@@ -60,16 +68,17 @@ def rotate(session: Session, request: RotateRequest, operation_id: str | None) -
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
-            return _repeated(view.rows, first["rotations"], operation, now)
+            return _repeated(view.rows, first, operation, now)
         planned = _plan(view.rows, request, now)
+        plan = _Plan(view.state.root, planned)
     if request.dry_run:
         return _dry_run(operation, planned)
     if not planned:
         return Rotated(operation_id=operation, changed=False)
     prepared = session.prepare(_needed_license(request, planned))
     if request.due and not request.atomic:
-        return _rotate_due(session, request, operation, planned, prepared)
-    return _rotate_together(session, request, operation, prepared, remember=chosen)
+        return _rotate_due(session, request, operation, plan, prepared, remember=chosen)
+    return _rotate_together(session, request, operation, prepared, remember=chosen, plan=plan)
 
 
 def _plan(rows: Rows, request: RotateRequest, now: Instant) -> list[ManagedKey]:
@@ -94,10 +103,13 @@ def _rotate_together(
     prepared: PreparedLicense | None,
     *,
     remember: bool,
+    plan: _Plan | None = None,
 ) -> Rotated:
     """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
     with session.write(ACT, operation) as transaction:
-        planned = _plan(transaction.rows, request, transaction.now)
+        planned = plan.keys if plan and plan.root == transaction.state.root else None
+        if planned is None:  # somebody wrote since the plan was made
+            planned = _plan(transaction.rows, request, transaction.now)
         opened = _recognised(session, transaction, prepared)
         mine, others = split_by_license(planned, opened)
         if others and not request.every and not request.due:
@@ -106,8 +118,7 @@ def _rotate_together(
         rotations = [rotate_key(transaction, session.keystore.keys, key.key_id, terms, opened) for key in mine]
         requests = _notify(transaction, rotations, terms)
         if remember:
-            links = [[rotation.old.key_id, rotation.new.key_id] for rotation in rotations if rotation.new]
-            remember_result(transaction, ACT, {"rotations": links})
+            remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])
         containers = _stale(transaction.rows, rotations)
     return _result(operation, rotations, others, containers, requests)
 
@@ -116,23 +127,24 @@ def _rotate_due(
     session: Session,
     request: RotateRequest,
     operation: OperationId,
-    planned: Sequence[ManagedKey],
+    plan: _Plan,
     prepared: PreparedLicense | None,
+    *,
+    remember: bool,
 ) -> Rotated:
-    """The healthy in one transaction; when that fails, each in its own, so that one bad key does not hold up the rest."""
-    together = replace(request, atomic=True)
+    """The healthy in one transaction; when that fails, each in its own: one bad key must not hold up the rest."""
     try:
-        return _rotate_together(session, together, operation, prepared, remember=False)
+        return _rotate_together(session, request, operation, prepared, remember=remember, plan=plan)
     except (BusyError, UnavailableError):
         raise
     except TikTrueKeysError as error:
-        if len(planned) == 1:
-            return _result(operation, [], [Failure(planned[0].key_id, error)], (), [])
+        if len(plan.keys) == 1:
+            return _result(operation, [], [Failure(plan.keys[0].key_id, error)], (), [])
     rotations: list[Rotation] = []
     failures: list[Failure] = []
     requests: list[KeyDistributionRequest] = []
     containers: dict[bytes, ContainerRecord] = {}
-    for key in planned:
+    for key in plan.keys:
         single = replace(request, keys=(key.key_id,), due=False)
         try:
             one = _rotate_together(session, single, new_operation_id(), prepared, remember=False)
@@ -195,6 +207,10 @@ def _result(
 def _dry_run(operation: OperationId, planned: Sequence[ManagedKey]) -> Rotated:
     rotations = tuple(Rotation(key, None) for key in planned)
     return Rotated(operation_id=operation, changed=False, rotations=rotations, dry_run=True)
+
+
+def _link(rotation: Rotation) -> list[str]:
+    return [rotation.old.key_id, rotation.new.key_id if rotation.new else ""]
 
 
 def _repeated(rows: Rows, links: list[list[str]], operation: OperationId, now: Instant) -> Rotated:

@@ -1,4 +1,4 @@
-"""The act `validate`: binding, rows and status of keys; with `deep` every row, every audit record and SQLite's own check."""
+"""The act `validate`: binding, rows and status of keys; `deep` adds rows, audit records, SQLite's own check."""
 
 from __future__ import annotations
 

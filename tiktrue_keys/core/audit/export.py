@@ -177,7 +177,7 @@ RECORD_WRITERS: Mapping[str, RecordWriter] = MappingProxyType(
 
 
 def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
-    """The log itself: its checkpoint note and every leaf (the stored bytes of its records, sealed), as the module says."""
+    """The log itself: its checkpoint note and every leaf (its records as they are stored, sealed)."""
     yield note
     yield "\n"
     for leaf in leaves:

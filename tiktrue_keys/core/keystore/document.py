@@ -28,7 +28,7 @@ _WHAT = "the keystore's header"
 
 @dataclass(frozen=True)
 class Cost:
-    """One PBKDF2 setting: a 32-byte salt and a number of rounds. The newest is last; licenses name theirs by its index."""
+    """One PBKDF2 setting: a 32-byte salt and rounds. The newest is last; licenses name theirs by its index."""
 
     salt: bytes
     rounds: int

@@ -51,7 +51,7 @@ def bucket_digest(key: memoryview, bucket: int, rows: Iterable[RowSummary]) -> b
         )
     if not covered:
         return EMPTY_BUCKET
-    return hmac.digest(key, derivation.INTEGRITY + b" bucket\x00" + bucket.to_bytes(2, "big") + covered, hashlib.sha256)
+    return hmac.digest(key, derivation.INTEGRITY + b" bucket\x00" + bucket.to_bytes(2, "big") + covered, "sha256")
 
 
 def state_root(
@@ -75,4 +75,4 @@ def state_root(
         audit_head,
         hashlib.sha256(checkpoint.encode()).digest(),
     )
-    return hmac.digest(key, fixed + digests, hashlib.sha256)
+    return hmac.digest(key, fixed + digests, "sha256")

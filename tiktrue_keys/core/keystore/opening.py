@@ -31,7 +31,7 @@ BINDING = "binding"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a keystore and its host secret are. `host_secret` None: where the keystore says, or the default for a new one."""
+    """Where a keystore and its host secret are. `host_secret` None: where the keystore says, or the default."""
 
     folder: Path
     host_secret: Path | None = None
@@ -66,7 +66,7 @@ def new_keystore(
     actor: Actor,
     operation_id: OperationId,
 ) -> Iterator[tuple[Keystore, Transaction]]:
-    """Make a keystore together with what the block writes, in one transaction; nothing is left of it when the block raises.
+    """Make a keystore with what the block writes, in one transaction; nothing is left of it when the block raises.
 
     RefusedError when somebody else made one in the meantime, or where the host secret would not last.
     """
@@ -146,7 +146,7 @@ def _halves(publics: PublicHalves) -> dict[str, bytes]:
 
 
 def _marks_folder(secret_path: Path) -> Path:
-    """Beside the host secret where that can be written to (a credential's mount is read-only), else the default place."""
+    """Beside the host secret where that can be written to (a credential's mount cannot), else the default place."""
     folder = secret_path.parent
     if os.access(folder, os.W_OK):
         return folder

@@ -1,6 +1,6 @@
 """The tables of a keystore, its version and how an older one is brought up to date. No cryptography.
 
-Everything an operator would call data is a sealed row of `record`; the other tables say where it is and that it is whole.
+Everything an operator would call data is a sealed row of `record`; the other tables say that it is whole.
 """
 
 from __future__ import annotations

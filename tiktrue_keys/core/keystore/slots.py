@@ -46,7 +46,7 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
                 return root
     raise WrongMachineError(
         "this machine does not open the keystore: more of its hardware changed than the binding allows",
-        "put the changed part back, or recover on this machine from an escrow; tiktrue-keys fingerprint shows what is read here",
+        "put the changed part back, or recover from an escrow; tiktrue-keys fingerprint shows what is read here",
     )
 
 

@@ -70,7 +70,7 @@ class Snapshot:
 
 
 class Transaction(Snapshot):
-    """A snapshot that may be written to; `now` is effective time: the clock, but never before the newest audit record."""
+    """A snapshot that may be written to; `now` is effective time: the clock, never before the newest audit record."""
 
     def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
         super().__init__(view.document, view.state, view.rows, view.audit)
@@ -91,7 +91,7 @@ class Transaction(Snapshot):
         after: str | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """Append an audit record of this act; the first one after a long silence also notes the gap (lifecycle of cleanup)."""
+        """Append an audit record of this act; the first one after a long silence also notes the gap, for cleanup."""
         if self._gap_since is not None:
             gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
             self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
@@ -245,7 +245,7 @@ class Keystore:
         mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
             raise IntegrityError(
-                f"the keystore is older than this machine remembers: {state.audit_size} audit records, there were {mark.size}",
+                f"the keystore is older than this machine remembers: {state.audit_size} audit records of {mark.size}",
                 _ROLLED_BACK,
             )
         if document.epoch == mark.epoch:
@@ -291,7 +291,7 @@ class Keystore:
         return state
 
     def _commit(self, state: State) -> None:
-        """COMMIT, and the truth about it: one that raises may be durable all the same, so look before saying it failed."""
+        """COMMIT, and the truth about it: one that raises may be durable all the same, so look first."""
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error:

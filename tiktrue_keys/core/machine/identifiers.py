@@ -70,7 +70,7 @@ def repeats_uuid(serial: str, uuid: str) -> bool:
     """
     digits = uuid.replace("-", "")
     swapped = _swapped(digits[:8]) + _swapped(digits[8:12]) + _swapped(digits[12:16]) + digits[16:]
-    bare = re.sub(r"[^0-9a-f]", "", serial.lower().removeprefix("vmware"))
+    bare = re.sub(r"[^0-9a-f]", "", serial.lower())
     return digits in bare or swapped in bare
 
 
