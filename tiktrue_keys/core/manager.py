@@ -347,7 +347,7 @@ class KeyManager:
             return view.state.checkpoint
 
     def audit_verify(self) -> int:
-        """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad one."""
+        """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad."""
         from tiktrue_keys.core.audit.checkpoint import open_note
         from tiktrue_keys.core.audit.log import origin_of
         from tiktrue_keys.errors import IntegrityError

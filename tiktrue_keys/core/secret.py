@@ -29,32 +29,31 @@ class _Arena:
     """Hands out runs of 64-byte cells of locked pages; grows by 64 KiB chunks, never shrinks."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._growing = threading.RLock()  # re-entrant: the collector may wipe a secret while a page is being mapped
         self._free: list[memoryview] = []
         self._chunks: list[mmap.mmap] = []
         self.locked = True
 
     def take(self, length: int) -> memoryview:
-        if length <= _CELL:
-            with self._guard:
-                if not self._free:
-                    chunk = memoryview(self._map(_CHUNK))
-                    self._free = [chunk[at : at + _CELL] for at in range(0, _CHUNK, _CELL)]
-                return self._free.pop()
-        with self._guard:
+        if length > _CELL:
             return memoryview(self._map(-(-length // mmap.PAGESIZE) * mmap.PAGESIZE))
+        while True:
+            with contextlib.suppress(IndexError):
+                return self._free.pop()  # atomic, as append is: no lock that a collection inside it could wait for
+            chunk = memoryview(self._map(_CHUNK))
+            self._free.extend(chunk[at : at + _CELL] for at in range(0, _CHUNK, _CELL))
 
     def give_back(self, cell: memoryview) -> None:
         cell[:] = bytes(len(cell))
         if len(cell) == _CELL:
-            with self._guard:
-                self._free.append(cell)
+            self._free.append(cell)
 
     def _map(self, size: int) -> mmap.mmap:
-        pages = mmap.mmap(-1, size)
-        self._chunks.append(pages)
-        self.locked = _lock_pages(pages, size) and self.locked
-        return pages
+        with self._growing:
+            pages = mmap.mmap(-1, size)
+            self._chunks.append(pages)
+            self.locked = _lock_pages(pages, size) and self.locked
+            return pages
 
 
 def _lock_pages(pages: mmap.mmap, size: int) -> bool:

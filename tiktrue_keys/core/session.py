@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Session:
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
         self._process = os.getpid()
+        _sessions.add(self)
 
     def exists(self) -> bool:
         """Whether there is a keystore in the folder."""
@@ -76,7 +78,9 @@ class Session:
         """The keystore, opened now if it is not yet."""
         with self._guard:
             if self._keystore is not None and self._process != os.getpid():
-                self._keystore = None  # the parent's connection must not cross a fork; it is left alone, not closed
+                self._keystore = (
+                    None  # the parent's connection must not be used here; no transaction was open at the fork
+                )
             if self._keystore is None:
                 self._process = os.getpid()
                 try:
@@ -160,6 +164,26 @@ class Session:
         return self.licenses.prepare(license_key, costs)
 
 
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_held: list[threading.RLock] = []
+
+
+def _before_fork() -> None:
+    """Wait until no session is inside a transaction: a child that closed its copy of one would roll the parent's back."""
+    for session in sorted(_sessions, key=id):
+        session._guard.acquire()
+        _held.append(session._guard)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
 def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
     """The operation id to act under, and whether the caller chose it (then a repetition returns the first result)."""
     if operation_id is None:
@@ -168,7 +192,7 @@ def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
 
 
 def first_result(rows: Rows, operation_id: OperationId, act: str) -> list[list[str]] | None:
-    """The ids that the act of this operation id gave; None when it was not done, RefusedError for another act."""
+    """The ids that the act of this operation id gave; None when it was not done; RefusedError for another."""
     payload = rows.get(RecordKind.OPERATION, operation_id)
     if payload is None:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tiktrue_keys.core.acts import cleanup
 from tiktrue_keys.core.acts.cleanup import WrapsIn
-from tiktrue_keys.core.acts.files import all_containers
+from tiktrue_keys.core.acts.files import every_container
 from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, must_get_key
 from tiktrue_keys.core.acts.results import CleanedUp, ContainerRecord, Kept
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
@@ -91,7 +91,7 @@ def _read_once(rows: Rows, wraps_in: WrapsIn | None) -> WrapsIn:
     """Read every container now; one that was registered or rewrapped later needs all the keys that its row names."""
     if wraps_in is None:
         return lambda record: record.keys
-    readings = {record.file_id: (record.keys, wraps_in(record)) for record in all_containers(rows)}
+    readings = {record.file_id: (record.keys, wraps_in(record)) for record in every_container(rows)}
 
     def remembered(record: ContainerRecord) -> frozenset[str] | None:
         keys, found = readings.get(record.file_id, (frozenset[str](), None))

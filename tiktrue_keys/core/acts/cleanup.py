@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tiktrue_keys.core.acts.files import all_containers, open_intents
+from tiktrue_keys.core.acts.files import every_container, every_intent
 from tiktrue_keys.core.acts.keyring import StoredKey, must_get_key, put_key
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
@@ -26,13 +26,13 @@ CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-key
 def needed_keys(rows: Rows, wraps_in: WrapsIn) -> dict[str, str]:
     """For each key that something needs, what needs it."""
     needed: dict[str, str] = {}
-    for record in all_containers(rows):
+    for record in every_container(rows):
         found = wraps_in(record)
         unreadable = found is None
         for key_id in record.keys if found is None else found:
             words = f"container {record.path or record.file_id.hex()}"
             needed.setdefault(key_id, f"{words} cannot be read" if unreadable else f"{words} needs it")
-    for act in open_intents(rows):
+    for act in every_intent(rows):
         for key_id in act.needs:
             needed.setdefault(key_id, f"an unfinished {act.act} of {act.path} needs it")
     return needed
@@ -51,7 +51,7 @@ def reason_to_keep(
 
 def piped_keys(rows: Rows) -> frozenset[str]:
     """Keys whose only known containers went into a pipe: nobody can look whether these still exist."""
-    records = all_containers(rows)
+    records = every_container(rows)
     into_pipes = {key_id for record in records if record.piped for key_id in record.keys}
     in_files = {key_id for record in records if not record.piped for key_id in record.keys}
     return frozenset(into_pipes - in_files)

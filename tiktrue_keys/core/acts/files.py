@@ -118,6 +118,16 @@ def all_containers(rows: Rows) -> tuple[ContainerRecord, ...]:
     return tuple(sorted(found, key=lambda record: (record.path, record.file_id)))
 
 
+def every_container(rows: Rows) -> list[ContainerRecord]:
+    """The same from a full pass, which a hidden row fails: for whoever destroys keys that no container needs."""
+    return [_container_of(payload) for payload in rows.scan(RecordKind.CONTAINER)]
+
+
+def every_intent(rows: Rows) -> list[FileAct]:
+    """open_intents from a full pass."""
+    return [_intent_of(payload) for payload in rows.scan(RecordKind.INTENT)]
+
+
 def containers_of(rows: Rows, key_id: str) -> tuple[ContainerRecord, ...]:
     """The registered containers that a key opens, by path."""
     wrappings = rows.owned_by(RecordKind.WRAPPING, Owner(RecordKind.KEY, key_id))

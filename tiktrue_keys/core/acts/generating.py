@@ -11,7 +11,9 @@ from tiktrue_keys.core.acts.keyring import must_get_key
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
 from tiktrue_keys.core.acts.results import Generated
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
-from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keystore.opening import KeystoreExistsError, read_binding
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import ModelId, OperationId
@@ -47,23 +49,49 @@ def generate(session: Session, request: GenerateRequest, operation_id: str | Non
         if repeated is not None:
             return repeated
     license_key = None if request.no_license else license_bytes(_required(request.license_key))
-    created = not session.exists()
+    try:
+        return _generate(
+            session, request, model_ids, license_key, operation, created=not session.exists(), chosen=chosen
+        )
+    except KeystoreExistsError:
+        return _generate(session, request, model_ids, license_key, operation, created=False, chosen=chosen)
+
+
+def _generate(
+    session: Session,
+    request: GenerateRequest,
+    model_ids: list[ModelId],
+    license_key: bytes | None,
+    operation: OperationId,
+    *,
+    created: bool,
+    chosen: bool,
+) -> Generated:
     prepared = session.prepare(license_key) if not created else None
     with session.create(operation) if created else session.write(ACT, operation) as transaction:
         if created and license_key is not None:
             prepared = session.licenses.prepare(license_key, transaction.document.costs)
         binding = read_binding(transaction.rows)
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
+        notices = recovery_notices(transaction.rows)
         if chosen:
             remember_result(transaction, ACT, [[key.key_id] for key in keys])
     return Generated(
         operation_id=operation,
         changed=True,
-        warnings=binding_notices(binding),
+        warnings=(*binding_notices(binding), *notices),
         keys=tuple(keys),
         created_keystore=created,
         binding=binding,
     )
+
+
+def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
+    """What to say until an escrow was verified and a backup taken."""
+    if rows.get(RecordKind.ESCROW, "verified") is not None and rows.get(RecordKind.ESCROW, "backup") is not None:
+        return ()
+    words = "no escrow was verified and no backup taken: without them a dead disk or mainboard loses every key"
+    return (Notice("no-recovery", words),)
 
 
 def binding_notices(binding: Binding) -> tuple[Notice, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,10 +52,11 @@ class LicenseCache:
     def __init__(self) -> None:
         self._key = os.urandom(32)  # a lookup key of this process alone: no table of plain hashes of licenses
         self._known: OrderedDict[bytes, SecretBuffer] = OrderedDict()
+        self._stretching = threading.Lock()  # several threads with one license wait for one PBKDF2
 
     def prepare(self, license_key: License, costs: tuple[Cost, ...]) -> PreparedLicense:
         """The slow step for every cost; UsageError for an empty license."""
-        with SecretBuffer.copy_of(license_bytes(license_key)) as secret:
+        with SecretBuffer.copy_of(license_bytes(license_key)) as secret, self._stretching:
             return PreparedLicense(tuple(self._stretched(secret, cost) for cost in costs))
 
     def _stretched(self, secret: SecretBuffer, cost: Cost) -> SecretBuffer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiktrue_keys.core.acts.files import all_containers, containers_of, open_intents
-from tiktrue_keys.core.acts.generating import binding_notices
+from tiktrue_keys.core.acts.generating import binding_notices, recovery_notices
 from tiktrue_keys.core.acts.keyring import all_keys, find_key
 from tiktrue_keys.core.acts.results import KeyCheck, Validation
 from tiktrue_keys.core.acts.validate import check_key
@@ -27,7 +27,12 @@ def validate(session: Session, arguments: Sequence[str], *, deep: bool) -> Valid
             session.keystore.check_file()
             view.audit.verify()
             _verify_rows(view.rows, now)
-        notices = (*_drift_notices(report), *binding_notices(binding), *_intent_notices(view.rows))
+        notices = (
+            *_drift_notices(report),
+            *binding_notices(binding),
+            *recovery_notices(view.rows),
+            *_intent_notices(view.rows),
+        )
         return Validation(checks, binding, report, view.audit.size, deep, notices)
 
 

@@ -29,6 +29,10 @@ from tiktrue_keys.errors import IntegrityError, RefusedError
 BINDING = "binding"
 
 
+class KeystoreExistsError(RefusedError):
+    """Another process made the keystore between the look and the lock."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a keystore and its host secret are. `host_secret` None: where the keystore says, or the default."""
@@ -73,7 +77,7 @@ def new_keystore(
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         if database.is_keystore(place.folder):
-            raise RefusedError(f"there is a keystore in {place.folder} already", "run it again")
+            raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
         secret_path = (place.host_secret or host_secret.default_path()).absolute()
         host_secret.must_lie_outside(secret_path, place.folder)
         with host_secret.read_or_create(secret_path, named=place.host_secret is not None) as secret:

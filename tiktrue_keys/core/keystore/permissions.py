@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from tiktrue_keys.core.durable import refuse_symlinks
 from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, UnavailableError
 
 FOLDER_MODE = 0o700
@@ -17,8 +18,7 @@ FILE_MODE = 0o600
 
 def make_private_folder(path: Path) -> None:
     """Create `path` and what lacks above it, 0700; an existing one must be private already."""
-    if path.is_symlink():
-        raise InsecureError(f"{path} is a symbolic link", "name the folder itself")
+    refuse_symlinks(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -37,6 +37,7 @@ def make_private_folder(path: Path) -> None:
 
 def must_be_private(path: Path, mode: int) -> None:
     """Raise InsecureError where anybody but the owner has rights on `path`, or the owner is not whoever runs."""
+    refuse_symlinks(path.parent)
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -26,7 +26,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError
+from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError, UnavailableError
 
 CLOCK_LEAP = 400 * DAY
 """A clock further than this ahead of the newest audit record is taken for wrong, not for a long silence."""
@@ -154,6 +154,7 @@ class Keystore:
         with writers_lock(self.folder, timeout=self._timeout, actor=actor), database.sqlite_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                schema.migrate(self._connection)
                 view = self._view()
                 now = _effective_time(int(clock()), view.audit.newest_time(), accept_clock)
                 transaction = Transaction(view, now, actor, operation_id)
@@ -304,7 +305,14 @@ class Keystore:
                 raise
 
     def _write_mark(self, document: Document, mark: Mark) -> None:
-        write_mark(_mark_path(document), mark, root=self.keys.root.view, keystore_id=document.keystore_id)
+        path = _mark_path(document)
+        try:
+            write_mark(path, mark, root=self.keys.root.view, keystore_id=document.keystore_id)
+        except UnavailableError as error:
+            # The truth, not a roll-back that is no longer possible: the next act brings the mark along.
+            raise UnavailableError(
+                f"the change was made, but not the high-water mark: {error.message}", error.hint
+            ) from error
 
 
 def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
