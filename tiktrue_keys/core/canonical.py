@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.errors import IntegrityError, InternalError
 
 MAX_INTEGER = 2**53 - 1
 _MAX_DEPTH = 16
@@ -19,8 +19,22 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def canonical_json(value: Any) -> bytes:
-    """Encode `value` (dict, list, str, int, bool, None) canonically."""
+    """Encode `value` (dict, list, str, int, bool, None) canonically; InternalError for what parsing would refuse."""
+    if not _within_limits(value, _MAX_DEPTH):
+        raise InternalError("a value has no canonical spelling")
     return _encode(value).encode("utf-8")
+
+
+def record_json(value: dict[str, Any]) -> bytes:
+    """The same for a sealed record, which is only ever read after its seal: unchecked, and names of files that are no
+    UTF-8 pass through as the operating system gave them."""
+    return _encode(value).encode("utf-8", "surrogateescape")
+
+
+def parse_record_json(data: bytes) -> dict[str, Any]:
+    """What record_json wrote."""
+    value: dict[str, Any] = json.loads(data.decode("utf-8", "surrogateescape"))
+    return value
 
 
 def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:

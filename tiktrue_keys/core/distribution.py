@@ -8,6 +8,10 @@ from typing import Any
 from tiktrue_keys.core.instants import Instant
 
 UNDELIVERABLE = "undeliverable"
+QUEUED = "queued"
+DELIVERED = "delivered"
+ACKNOWLEDGED = "acknowledged"
+STATES = (UNDELIVERABLE, QUEUED, DELIVERED, ACKNOWLEDGED)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import NewType
 
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import RefusedError, UsageError
 
 Instant = NewType("Instant", int)
 """Seconds since 1970-01-01T00:00:00Z."""
@@ -22,6 +22,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _ISO_8601 = re.compile(
     r"P(?:([0-9]{1,6})W|(?:([0-9]{1,6})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,6})M)?(?:([0-9]{1,9})S)?)?)"
 )
+
+
+def instant_of(clock: float) -> Instant:
+    """A clock's reading as an instant; RefusedError where it is no time that a record can hold."""
+    if not 0 <= clock <= _LATEST:  # false for nan too
+        raise RefusedError(f"the clock says {clock!r} seconds since 1970", "set the clock right")
+    return Instant(int(clock))
 
 
 def rfc3339(instant: int | None) -> str | None:

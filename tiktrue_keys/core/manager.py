@@ -6,8 +6,10 @@ Thread-safe; its async methods run in a worker thread and do not block the loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +19,15 @@ from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts import files, keyring
 from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
 from tiktrue_keys.core.acts.cleanup import WrapsIn
+from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore, backup, restore
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.generate import KeyTerms
 from tiktrue_keys.core.acts.generating import GenerateRequest, generate
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.opening import OpenedKeyCache, open_key
+from tiktrue_keys.core.acts.opening import open_key
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result
+from tiktrue_keys.core.acts.rebinding import Rebound, rebind
+from tiktrue_keys.core.acts.relicensing import Relicensed, relicense
 from tiktrue_keys.core.acts.results import (
     CleanedUp,
     ContainerRecord,
@@ -36,6 +42,7 @@ from tiktrue_keys.core.acts.rotate import RotationTerms
 from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
 from tiktrue_keys.core.acts.validating import validate
 from tiktrue_keys.core.audit.record import Actor, AuditRecord
+from tiktrue_keys.core.distribution import KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.opening import Place
@@ -53,7 +60,7 @@ from tiktrue_keys.core.lifecycle import (
 )
 from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.rotation_event import KeyRotationEvent
-from tiktrue_keys.core.session import Session, chosen_operation_id, default_folder
+from tiktrue_keys.core.session import Session, default_folder
 from tiktrue_keys.errors import NotFoundError, WrongMachineError
 
 _RECORDS_AT_ONCE = 256
@@ -81,7 +88,6 @@ class KeyManager:
         secret = Path(host_secret_file) if host_secret_file is not None else None
         place = Place(folder.absolute(), secret.absolute() if secret else None, lock_timeout)
         self._session = Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds)
-        self._opened = OpenedKeyCache()
 
     @property
     def path(self) -> Path:
@@ -94,7 +100,6 @@ class KeyManager:
 
     def close(self) -> None:
         """Close the file and wipe every secret; the manager opens again when it is used again."""
-        self._opened.clear()
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -129,7 +134,8 @@ class KeyManager:
         """
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
-        return generate(self._session, request, operation_id)
+        with self._session.noting("generate", operation_id):
+            return generate(self._session, request, operation_id)
 
     def rotate(
         self,
@@ -147,9 +153,10 @@ class KeyManager:
         operation_id: str | None = None,
     ) -> Rotated:
         """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap."""
-        terms = RotationTerms(Seconds(overlap), None if lifetime is None else Seconds(lifetime), tuple(notify))
-        request = RotateRequest(tuple(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
-        return rotate(self._session, request, operation_id)
+        terms = RotationTerms(Seconds(overlap), None if lifetime is None else Seconds(lifetime), _listed(notify))
+        request = RotateRequest(_listed(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
+        with self._session.noting("rotate", operation_id):
+            return rotate(self._session, request, operation_id)
 
     def revoke(
         self,
@@ -163,10 +170,9 @@ class KeyManager:
         operation_id: str | None = None,
     ) -> Revoked:
         """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the act."""
-        request = RevokeRequest(reason, tuple(keys), model, rotate, license_key, dry_run)
-        result = revoke(self._session, request, operation_id)
-        self._opened.clear()
-        return result
+        request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
+        with self._session.noting("revoke", operation_id):
+            return revoke(self._session, request, operation_id)
 
     def cleanup(
         self,
@@ -180,17 +186,43 @@ class KeyManager:
         operation_id: str | None = None,
     ) -> CleanedUp:
         """One run of cleanup: marks what nobody needs, destroys what an earlier run marked `after` seconds ago."""
-        request = CleanupRequest(tuple(keys), Seconds(after), dry_run, tuple(cancel), tuple(confirm), wraps_in)
-        return clean_up(self._session, request, operation_id)
+        request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
+        with self._session.noting("cleanup", operation_id):
+            return clean_up(self._session, request, operation_id)
 
     def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> Validation:
         """Check keys (all without arguments) and the binding; reads no license and records nothing."""
-        return validate(self._session, keys, deep=deep)
+        return validate(self._session, _listed(keys), deep=deep)
+
+    def relicense(
+        self, old_license: License, new_license: License, *, dry_run: bool = False, operation_id: str | None = None
+    ) -> Relicensed:
+        """Move every key of one license to another, in one transaction; the old license is then known no more."""
+        with self._session.noting("relicense", operation_id):
+            return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
+
+    def rebind(
+        self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
+    ) -> Rebound:
+        """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
+        with self._session.noting("rebind", operation_id):
+            return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
+
+    def backup(
+        self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
+    ) -> BackedUp:
+        """Copy the keystore to a file, 0600; it opens on this machine only, with the host secret that is not in it."""
+        with self._session.noting("backup", operation_id):
+            return backup(self._session, Path(destination), force=force, operation_id=operation_id)
+
+    def restore(self, source: str | PathLike[str], *, operation_id: str | None = None) -> RestoredKeystore:
+        """Put a backup back as a new epoch; a keystore that is there is kept beside it under another name."""
+        return restore(self._session, Path(source), operation_id=operation_id)
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
         """Confirm that the clock is right after a long silence or a leap; recorded."""
         operation, _ = chosen_operation_id(operation_id)
-        with self._session.write("accept-clock", operation, accept_clock=True) as transaction:
+        with self._session.write(operation, accept_clock=True) as transaction:
             transaction.record("accept-clock")
             transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
 
@@ -212,11 +244,13 @@ class KeyManager:
             start = key if isinstance(key, ManagedKey) else keyring.find_key(view.rows, key, now).key
             return tuple(stored.key for stored in keyring.chain_of(view.rows, start, now))
 
-    def rotation_events(self, key_id: str) -> tuple[KeyRotationEvent, ...]:
-        """The rotations of a key: none or one."""
+    def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
+        """The rotation of a key, with the clients that were told; None while it has no successor."""
         with self._session.read() as (view, _):
-            owned = view.rows.owned_by(RecordKind.ROTATION, Owner(RecordKind.KEY, key_id))
-            return tuple(KeyRotationEvent.from_json(payload) for payload in owned)
+            stored = view.rows.get(RecordKind.ROTATION, key_id)
+            deliveries = view.rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, key_id))
+            requests = [KeyDistributionRequest.from_json(payload) for payload in deliveries]
+            return KeyRotationEvent.from_json(stored, requests) if stored else None
 
     def is_revoked(self, key_id: str) -> bool:
         """Whether a key is revoked; NotFoundError for an unknown one."""
@@ -246,7 +280,14 @@ class KeyManager:
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
         """Open a key for a use; raises by status, then by license. Wipe what it returns."""
-        return open_key(self._session, self._opened, key, license_key, use)
+        with self._session.noting("open"):
+            return open_key(self._session, key, license_key, use)
+
+    @contextlib.contextmanager
+    def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
+        """Around an act on files: what it refuses or fails in before its intent is recorded."""
+        with self._session.noting(event, operation_id):
+            yield
 
     @property
     def issuer(self) -> bytes:
@@ -261,9 +302,15 @@ class KeyManager:
 
     def begin_file_act(self, act: FileAct, *, operation_id: str | None = None) -> FileAct:
         """Record an intent and register its file, before the file changes; the result carries the operation id."""
-        operation, _ = chosen_operation_id(operation_id)
-        with self._session.write(act.act, operation) as transaction:
-            return files.begin_file_act(transaction, act)
+        operation, chosen = chosen_operation_id(operation_id)
+        with self._session.write(operation) as transaction:
+            return files.begin_file_act(transaction, replace(act, chosen=chosen))
+
+    def finished_file_act(self, operation_id: str, act: str) -> tuple[bytes, str] | None:
+        """File id and path of the file act that was done under a chosen operation id, or None."""
+        with self._session.read() as (view, _):
+            first = first_result(view.rows, parse_operation_id(operation_id), act)
+        return None if not first else (bytes.fromhex(first[0][0]), first[0][1])
 
     def finish_file_act(
         self,
@@ -275,7 +322,7 @@ class KeyManager:
     ) -> None:
         """Record how it ended. `keys`: the key ids that open the file now, None when it does not exist (any more)."""
         operation = parse_operation_id(operation_id)
-        with self._session.write("file-act", operation) as transaction:
+        with self._session.write(operation) as transaction:
             files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=dict(detail or {}))
 
     def open_intents(self) -> tuple[FileAct, ...]:
@@ -288,7 +335,7 @@ class KeyManager:
         if self.container(record.file_id) == record:
             return
         operation, _ = chosen_operation_id(None)
-        with self._session.write(event, operation) as transaction:
+        with self._session.write(operation) as transaction:
             files.put_container(transaction, record)
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
             transaction.record(event, model_id=record.model_id, detail=detail)
@@ -296,7 +343,7 @@ class KeyManager:
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
         """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""
         operation, _ = chosen_operation_id(operation_id)
-        with self._session.write("forget", operation) as transaction:
+        with self._session.write(operation) as transaction:
             record = files.get_container(transaction.rows, file_id)
             if record is None:
                 raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
@@ -311,7 +358,7 @@ class KeyManager:
     ) -> None:
         """Record that plaintext or key material is about to be released; where this raises, nothing may be released."""
         operation, _ = chosen_operation_id(operation_id)
-        with self._session.write(event, operation) as transaction:
+        with self._session.write(operation) as transaction:
             transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
 
     # Audit.
@@ -399,3 +446,8 @@ class KeyManager:
     def cleanup_expired_keys(self) -> int:
         """One run of cleanup with its defaults; how many keys it destroyed."""
         return len(self.cleanup().destroyed)
+
+
+def _listed(names: Sequence[str]) -> tuple[str, ...]:
+    """A single name where several are meant is that name, not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)

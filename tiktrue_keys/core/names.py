@@ -26,15 +26,16 @@ _SHORT_ID = re.compile(r"[0-9a-f]{8}")
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 SHORT_ID_LENGTH = 8
+_MOST_SHOWN = 120
 
 
 def parse_model_id(text: str) -> ModelId:
     """Return `text` as a model id, or raise UsageError with what is wrong with it."""
     if _KEY_SUFFIX.fullmatch(text):
-        raise UsageError(f"'{text}' ends like a key id", "a model id must not end in _ and 16 hex digits")
+        raise UsageError(f"{_shown(text)} ends like a key id", "a model id must not end in _ and 16 hex digits")
     if not _MODEL_ID.fullmatch(text):
         raise UsageError(
-            f"'{text[:100]}' is not a model id",
+            f"{_shown(text)} is not a model id",
             "1 to 96 of A-Z a-z 0-9 . _ / -, starting with a letter or digit",
         )
     return ModelId(text)
@@ -94,5 +95,10 @@ def parse_key_argument(text: str) -> KeyArgument:
     if _MODEL_ID.fullmatch(text):
         return KeyArgument(text, KeyArgumentKind.MODEL_ID)
     raise UsageError(
-        f"'{text[:120]}' is not a key", "give a key id, a model id, or the first 8 hex digits of a key id's last part"
+        f"{_shown(text)} is not a key", "give a key id, a model id, or the first 8 hex digits of a key id's last part"
     )
+
+
+def _shown(text: str) -> str:
+    """Somebody's text for an error: quoted, without control characters, cut."""
+    return ascii(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "...")

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.distribution import ACKNOWLEDGED, DELIVERED, STATES, UNDELIVERABLE, KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant
 
 
 @dataclass(frozen=True)
 class KeyRotationEvent:
-    """A rotation of `old_key_id`; `new_key_id` is None when it failed and the old key stayed as it was.
+    """A rotation of `old_key_id` to `new_key_id`.
 
     `notified` are the clients that were named, `undeliverable` those of them that are no node; `delivered` and
-    `acknowledged` grow as the fleet answers.
+    `acknowledged` grow as the fleet answers. They are rows of their own: one event has 500 bytes, whatever the fleet.
     """
 
     old_key_id: str
-    new_key_id: str | None
+    new_key_id: str
     model_id: str
     rotated_at: Instant
     operation_id: str
-    outcome: str = "ok"
     notified: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     acknowledged: tuple[str, ...] = ()
     undeliverable: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The stored payload."""
-        members = ((name, getattr(self, name)) for name in _NAMES)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in members}
+        """The stored payload, without the clients."""
+        return {name: getattr(self, name) for name in _STORED}
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> KeyRotationEvent:
-        """The event of a stored payload."""
-        members: dict[str, Any] = {
-            name: tuple(part) if isinstance(part, list) else part for name, part in value.items()
-        }
-        return KeyRotationEvent(**members)
+    def from_json(value: dict[str, Any], requests: Sequence[KeyDistributionRequest]) -> KeyRotationEvent:
+        """The event of a stored payload and the requests that came with it."""
+        event = KeyRotationEvent(**value)
+        by_state = {state: tuple(sorted(each.client for each in requests if each.state == state)) for state in STATES}
+        return replace(
+            event,
+            notified=tuple(sorted(each.client for each in requests)),
+            undeliverable=by_state[UNDELIVERABLE],
+            delivered=tuple(sorted(by_state[DELIVERED] + by_state[ACKNOWLEDGED])),
+            acknowledged=by_state[ACKNOWLEDGED],
+        )
 
 
-_NAMES = tuple(field.name for field in fields(KeyRotationEvent))
+_STORED = ("old_key_id", "new_key_id", "model_id", "rotated_at", "operation_id")

@@ -26,34 +26,44 @@ _MADV_WIPEONFORK = 18
 
 
 class _Arena:
-    """Hands out runs of 64-byte cells of locked pages; grows by 64 KiB chunks, never shrinks."""
+    """Hands out cells of locked pages and takes them back: 64-byte ones, and whole pages for what is longer.
+
+    Grows by 64 KiB chunks, never shrinks. The free lists need no lock, because append and pop are atomic: a collection
+    that wipes a secret in the middle of `take` must not wait for anything.
+    """
 
     def __init__(self) -> None:
-        self._growing = threading.RLock()  # re-entrant: the collector may wipe a secret while a page is being mapped
-        self._free: list[memoryview] = []
+        self._growing = threading.RLock()
+        self._free: dict[int, list[memoryview]] = {}
         self._chunks: list[mmap.mmap] = []
         self.locked = True
 
     def take(self, length: int) -> memoryview:
-        if length > _CELL:
-            return memoryview(self._map(-(-length // mmap.PAGESIZE) * mmap.PAGESIZE))
+        size = _CELL if length <= _CELL else -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
+        free = self._free.setdefault(size, [])
         while True:
             with contextlib.suppress(IndexError):
-                return self._free.pop()  # atomic, as append is: no lock that a collection inside it could wait for
-            chunk = memoryview(self._map(_CHUNK))
-            self._free.extend(chunk[at : at + _CELL] for at in range(0, _CHUNK, _CELL))
+                return free.pop()
+            chunk = memoryview(self._map(max(size, _CHUNK) if size == _CELL else size))
+            free.extend(chunk[at : at + size] for at in range(0, len(chunk), size))
 
     def give_back(self, cell: memoryview) -> None:
         cell[:] = bytes(len(cell))
-        if len(cell) == _CELL:
-            self._free.append(cell)
+        self._free[len(cell)].append(cell)
 
     def _map(self, size: int) -> mmap.mmap:
         with self._growing:
-            pages = mmap.mmap(-1, size)
+            # Private: a shared mapping would be the same memory in a forked child, and could not be wiped at the fork.
+            pages = _private_pages(size)
             self._chunks.append(pages)
             self.locked = _lock_pages(pages, size) and self.locked
             return pages
+
+
+def _private_pages(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _lock_pages(pages: mmap.mmap, size: int) -> bool:

@@ -15,26 +15,28 @@ from pathlib import Path
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts.licenses import License, LicenseCache, PreparedLicense
+from tiktrue_keys.core.acts.opened import OpenedKeyCache
 from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, new_keystore, open_keystore
-from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore, Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.errors import (
     BusyError,
+    ExpiredError,
     IntegrityError,
     NotFoundError,
     RefusedError,
+    SecurityError,
     TikTrueKeysError,
     UsageError,
 )
 
-_ITEMS_A_PART = 64  # two key ids of 113 characters each: a part stays below schema.MAX_RECORD
 _UNRECORDED = (UsageError, NotFoundError, BusyError, IntegrityError)
 # Usage and absence change nothing worth a record, busy and integrity mean that the log cannot be written to.
 
@@ -56,11 +58,11 @@ class Session:
         self.clock = clock
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
+        self.opened = OpenedKeyCache()
         self._rounds = rounds
         self._guard = threading.RLock()
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
-        self._process = os.getpid()
         _sessions.add(self)
 
     def exists(self) -> bool:
@@ -77,12 +79,10 @@ class Session:
     def keystore(self) -> Keystore:
         """The keystore, opened now if it is not yet."""
         with self._guard:
-            if self._keystore is not None and self._process != os.getpid():
-                self._keystore = (
-                    None  # the parent's connection must not be used here; no transaction was open at the fork
-                )
+            if self._keystore is not None and self._keystore.is_replaced():
+                self._keystore.close()
+                self._keystore = None
             if self._keystore is None:
-                self._process = os.getpid()
                 try:
                     self._keystore = open_keystore(self.place, self.facts())
                 except TikTrueKeysError as error:
@@ -94,66 +94,88 @@ class Session:
     def close(self) -> None:
         """Close the keystore and forget every secret."""
         with self._guard:
-            if self._keystore is not None and self._process == os.getpid():
+            if self._keystore is not None:
                 self._keystore.close()
             self._keystore = None
             self.licenses.clear()
+            self.opened.clear()
+
+    def forget(self) -> None:
+        """In a forked child: the fork wiped every secret, and the parent's connection is the parent's.
+
+        No transaction was open at the fork, so that letting the connection go here does nothing to the parent's file.
+        """
+        self._keystore = None
+        self.licenses = LicenseCache()
+        self.opened = OpenedKeyCache()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[tuple[Snapshot, Instant]]:
         """A snapshot and the effective time in it."""
         with self._guard, self.keystore.read() as view:
-            yield view, Instant(max(int(self.clock()), view.audit.newest_time()))
+            yield view, Instant(max(instant_of(self.clock()), view.audit.newest_time()))
 
     @contextlib.contextmanager
-    def write(self, event: str, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
-        """A transaction of one act; a refusal or failure inside it is recorded in a transaction of its own."""
-        with self._guard:
-            try:
-                with self.keystore.write(
-                    self.clock, actor=self.actor, operation_id=operation_id, accept_clock=accept_clock
-                ) as transaction:
-                    yield transaction
-            except TikTrueKeysError as error:
-                self.note_failure(event, operation_id, error)
-                raise
-
-    @contextlib.contextmanager
-    def create(self, operation_id: OperationId) -> Iterator[Transaction]:
-        """The transaction that makes the keystore; the session then has it open."""
+    def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
+        """A transaction of one act."""
         with (
             self._guard,
-            new_keystore(
-                self.place,
-                self.facts(),
-                self.clock,
-                rounds=self._rounds,
-                actor=self.actor,
-                operation_id=operation_id,
-            ) as (keystore, transaction),
+            self.keystore.write(
+                self.clock, actor=self.actor, operation_id=operation_id, accept_clock=accept_clock
+            ) as transaction,
         ):
-            self._keystore, self._process = keystore, os.getpid()
+            yield transaction
+
+    @contextlib.contextmanager
+    def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
+        """Around a whole act: what it refuses or fails in is recorded, in a transaction of its own."""
+        try:
+            yield
+        except TikTrueKeysError as error:
+            self.note_failure(event, error, operation_id)
+            raise
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[Keystore]:
+        """The keystore outside any transaction, with writers of other processes kept out; for a copy of the file."""
+        with self._guard:
+            keystore = self.keystore
+            with writers_lock(self.place.folder, timeout=self.place.timeout, actor=self.actor):
+                yield keystore
+
+    def new_cost(self) -> Cost:
+        """The PBKDF2 setting of a keystore that is about to be made, so that its license is stretched before."""
+        return Cost(os.urandom(derivation.SALT_LENGTH), self._rounds)
+
+    @contextlib.contextmanager
+    def create(self, operation_id: OperationId, cost: Cost) -> Iterator[Transaction]:
+        """The transaction that makes the keystore; the session has it open from then on."""
+        with self._guard:
             try:
-                yield transaction
+                with new_keystore(
+                    self.place, self.facts(), self.clock, cost=cost, actor=self.actor, operation_id=operation_id
+                ) as (keystore, transaction):
+                    self._keystore = keystore
+                    yield transaction
             except BaseException:
                 self._keystore = None
                 raise
 
-    def note_failure(self, event: str, operation_id: OperationId, error: TikTrueKeysError) -> None:
-        """Record that an act was refused or failed, where the log can be written to."""
+    def note_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None = None) -> None:
+        """Record that an act was refused or failed, where there is an opened keystore whose log can be written to."""
         if isinstance(error, _UNRECORDED):
             return
-        with (
-            contextlib.suppress(TikTrueKeysError),
-            self._guard,
-            self.keystore.write(self.clock, actor=self.actor, operation_id=operation_id) as transaction,
-        ):
-            transaction.record(
-                event,
-                outcome="refused" if isinstance(error, RefusedError) else "failed",
-                key_id=error.key_id,
-                detail={"error": error.code, "reason": error.message},
-            )
+        with contextlib.suppress(TikTrueKeysError), self._guard:
+            if self._keystore is None:
+                return
+            operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
+            with self._keystore.write(self.clock, actor=self.actor, operation_id=operation) as transaction:
+                transaction.record(
+                    event,
+                    outcome="refused" if isinstance(error, RefusedError | SecurityError | ExpiredError) else "failed",
+                    key_id=error.key_id,
+                    detail={"error": error.code, "reason": error.message},
+                )
 
     def prepare(self, license_key: License | None) -> PreparedLicense | None:
         """Stretch the license for the keystore's costs, outside any transaction; None stays None."""
@@ -169,7 +191,7 @@ _held: list[threading.RLock] = []
 
 
 def _before_fork() -> None:
-    """Wait until no session is inside a transaction: a child that closed its copy of one would roll the parent's back."""
+    """Wait until no session is inside a transaction: a child that closed its copy would roll the parent's back."""
     for session in sorted(_sessions, key=id):
         session._guard.acquire()
         _held.append(session._guard)
@@ -180,38 +202,14 @@ def _after_fork() -> None:
         _held.pop().release()
 
 
+def _after_fork_in_child() -> None:
+    for session in _sessions:
+        session.forget()
+    _after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
-
-
-def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
-    """The operation id to act under, and whether the caller chose it (then a repetition returns the first result)."""
-    if operation_id is None:
-        return new_operation_id(), False
-    return parse_operation_id(operation_id), True
-
-
-def first_result(rows: Rows, operation_id: OperationId, act: str) -> list[list[str]] | None:
-    """The ids that the act of this operation id gave; None when it was not done; RefusedError for another."""
-    payload = rows.get(RecordKind.OPERATION, operation_id)
-    if payload is None:
-        return None
-    if payload["act"] != act:
-        raise RefusedError(f"operation {operation_id} was a {payload['act']}", "choose another --operation-id")
-    items: list[list[str]] = []
-    for part in range(payload["parts"]):
-        stored = rows.get(RecordKind.OPERATION, f"{operation_id} {part}")
-        items += stored["items"] if stored else []
-    return items
-
-
-def remember_result(transaction: Transaction, act: str, items: list[list[str]]) -> None:
-    """Store the ids that an act with a chosen operation id gave, in parts that fit a record."""
-    parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
-    header = {"act": act, "at": transaction.now, "parts": len(parts)}
-    transaction.rows.put(RecordKind.OPERATION, transaction.operation_id, header)
-    for number, part in enumerate(parts):
-        transaction.rows.put(RecordKind.OPERATION, f"{transaction.operation_id} {number}", {"items": part})
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def actor_of_process(command: str) -> Actor:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from tiktrue_keys.core.acts import cleanup
 from tiktrue_keys.core.acts.cleanup import WrapsIn
 from tiktrue_keys.core.acts.files import every_container
+from tiktrue_keys.core.acts.generate import must_be_whole
 from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, must_get_key
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import CleanedUp, ContainerRecord, Kept
-from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
+from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.store import SILENCE, Transaction
-from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey, Status
-from tiktrue_keys.core.session import Session, chosen_operation_id
+from tiktrue_keys.core.keystore.store import SILENCE, Snapshot, Transaction
+from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import RefusedError, UsageError
 
 ACT = "cleanup"
@@ -46,18 +49,24 @@ def clean_up(session: Session, request: CleanupRequest, operation_id: str | None
     """One run of cleanup, or of its --cancel."""
     if request.cancel and request.keys:
         raise UsageError("--cancel takes its keys itself", "leave the KEY arguments out")
-    operation, _ = chosen_operation_id(operation_id)
+    must_be_whole(request.after)
+    if not 0 <= request.after <= MAX_LIFETIME:
+        raise UsageError("the time until destruction is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
+    operation, chosen = chosen_operation_id(operation_id)
     if request.cancel:
-        return _cancel(session, request, operation_id)
+        return _cancel(session, request, operation, chosen=chosen)
+    with session.read() as (view, _):
+        first = first_result(view.rows, operation, ACT) if chosen else None
+        registered = every_container(view.rows)
+    wraps_in = _read_once(registered, request.wraps_in)  # reads files: in no transaction
     with session.read() as (view, now):
-        wraps_in = _read_once(view.rows, request.wraps_in)  # reads container headers: not inside the transaction
-        needed = cleanup.needed_keys(view.rows, wraps_in)
+        if first is not None:
+            return _repeated(view, now, first, operation)
         gap = now - view.audit.newest_time() > SILENCE
-        plan = _plan(view.rows, request, needed, now, doubtful=gap or cleanup.is_doubtful_clock(view.rows))
+        plan = _plan(view, request, wraps_in, now, doubtful=gap)
     if request.keys and plan.kept and not (plan.mark or plan.destroy):
-        raise RefusedError(
-            f"key {plan.kept[0].key.key_id} is kept: {plan.kept[0].reason}", key_id=plan.kept[0].key.key_id
-        )
+        kept = plan.kept[0]
+        raise RefusedError(f"key {kept.key.key_id} is kept: {kept.reason}", key_id=kept.key.key_id)
     if request.dry_run or not (plan.mark or plan.destroy):
         return CleanedUp(
             operation_id=operation,
@@ -67,17 +76,22 @@ def clean_up(session: Session, request: CleanupRequest, operation_id: str | None
             kept=tuple(plan.kept),
             dry_run=request.dry_run,
         )
-    with session.write(ACT, operation) as transaction:
-        needed = cleanup.needed_keys(transaction.rows, wraps_in)
-        plan = _plan(
-            transaction.rows,
-            request,
-            needed,
-            transaction.now,
-            doubtful=gap or cleanup.is_doubtful_clock(transaction.rows),
-        )
+    return _clean(session, request, wraps_in, operation, gap=gap, chosen=chosen)
+
+
+def _clean(
+    session: Session, request: CleanupRequest, wraps_in: WrapsIn, operation: OperationId, *, gap: bool, chosen: bool
+) -> CleanedUp:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction, transaction.now, first, operation)
+        plan = _plan(transaction, request, wraps_in, transaction.now, doubtful=gap)
         marked = tuple(cleanup.mark(transaction, stored, request.after) for stored in plan.mark)
         destroyed = tuple(cleanup.destroy(transaction, stored) for stored in plan.destroy)
+        if chosen and (marked or destroyed):
+            items = [["marked", key.key_id] for key in marked] + [["destroyed", key.key_id] for key in destroyed]
+            remember_result(transaction, ACT, items)
     return CleanedUp(
         operation_id=operation,
         changed=bool(marked or destroyed),
@@ -87,11 +101,24 @@ def clean_up(session: Session, request: CleanupRequest, operation_id: str | None
     )
 
 
-def _read_once(rows: Rows, wraps_in: WrapsIn | None) -> WrapsIn:
-    """Read every container now; one that was registered or rewrapped later needs all the keys that its row names."""
+def _repeated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> CleanedUp:
+    by_kind: dict[str, list[ManagedKey]] = {"marked": [], "destroyed": [], "cancelled": []}
+    for kind, key_id in first:
+        by_kind[kind].append(must_get_key(view.rows, key_id, now).key)
+    return CleanedUp(
+        operation_id=operation,
+        changed=False,
+        marked=tuple(by_kind["marked"]),
+        destroyed=tuple(by_kind["destroyed"]),
+        cancelled=tuple(by_kind["cancelled"]),
+    )
+
+
+def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> WrapsIn:
+    """Read every container now; one that is registered or rewrapped later needs all the keys that its row names."""
     if wraps_in is None:
         return lambda record: record.keys
-    readings = {record.file_id: (record.keys, wraps_in(record)) for record in every_container(rows)}
+    readings = {record.file_id: (record.keys, wraps_in(record)) for record in registered}
 
     def remembered(record: ContainerRecord) -> frozenset[str] | None:
         keys, found = readings.get(record.file_id, (frozenset[str](), None))
@@ -100,10 +127,12 @@ def _read_once(rows: Rows, wraps_in: WrapsIn | None) -> WrapsIn:
     return remembered
 
 
-def _plan(rows: Rows, request: CleanupRequest, needed: dict[str, str], now: Instant, *, doubtful: bool) -> _Plan:
+def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant, *, doubtful: bool) -> _Plan:
     plan = _Plan()
-    piped = cleanup.piped_keys(rows)
-    for stored in _candidates(rows, request, now):
+    needed = cleanup.needed_keys(view.rows, wraps_in)
+    piped = cleanup.piped_keys(view.rows)
+    doubtful = doubtful or cleanup.is_doubtful_clock(view.rows)
+    for stored in _candidates(view.rows, request, now):
         key = stored.key
         reason = cleanup.reason_to_keep(key, needed, request.confirm, piped)
         if reason is None and key.destroy_at is not None:
@@ -138,13 +167,16 @@ def _why_no_candidate(key: ManagedKey) -> str:
     return f"key {key.key_id} is {key.status.value}"
 
 
-def _cancel(session: Session, request: CleanupRequest, operation_id: str | None) -> CleanedUp:
-    operation, _ = chosen_operation_id(operation_id)
-    with session.read() as (view, now):
-        key_ids = [find_key(view.rows, argument, now).key.key_id for argument in request.cancel]
-    with session.write(ACT, operation) as transaction:
-        cancelled = _cancel_all(transaction, key_ids)
-    return CleanedUp(operation_id=operation, changed=bool(cancelled), cancelled=tuple(cancelled))
+def _cancel(session: Session, request: CleanupRequest, operation: OperationId, *, chosen: bool) -> CleanedUp:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction, transaction.now, first, operation)
+        found = [find_key(transaction.rows, argument, transaction.now).key.key_id for argument in request.cancel]
+        cancelled = _cancel_all(transaction, found)
+        if chosen:
+            remember_result(transaction, ACT, [["cancelled", key.key_id] for key in cancelled])
+    return CleanedUp(operation_id=operation, changed=True, cancelled=tuple(cancelled))
 
 
 def _cancel_all(transaction: Transaction, key_ids: Sequence[str]) -> list[ManagedKey]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.acts.operations import first_result, remember_result
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
@@ -42,6 +43,8 @@ class FileAct:
     temporary: str | None = None
     existed: bool = False
     piped: bool = False
+    signed: bool = False
+    chosen: bool = False
     operation_id: str = ""
     process: str = ""
     at: int = 0
@@ -56,6 +59,8 @@ def begin_file_act(transaction: Transaction, act: FileAct) -> FileAct:
     """Record the intent and register the file under every key that may open it from now on."""
     if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
         raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
+    if act.chosen and first_result(transaction.rows, transaction.operation_id, act.act) is not None:
+        raise RefusedError(f"operation {transaction.operation_id} was done already")
     known = get_container(transaction.rows, act.file_id)
     act = replace(
         act,
@@ -84,6 +89,8 @@ def finish_file_act(
     if payload is None:
         raise IntegrityError(f"operation {operation_id} was settled by somebody else")
     act = _intent_of(payload)
+    if act.chosen and outcome == "ok":
+        remember_result(transaction, act.act, [[act.file_id.hex(), act.path]])
     transaction.rows.delete(RecordKind.INTENT, operation_id)
     known = get_container(transaction.rows, act.file_id)
     if keys:
@@ -137,6 +144,8 @@ def containers_of(rows: Rows, key_id: str) -> tuple[ContainerRecord, ...]:
 
 def put_container(transaction: Transaction, record: ContainerRecord) -> None:
     """Write a registry row and the links from its keys."""
+    if len(record.keys) > MAX_WRAPS:
+        raise RefusedError(f"a container has at most {MAX_WRAPS} keys, not {len(record.keys)}")
     known = get_container(transaction.rows, record.file_id)
     file_id = record.file_id.hex()
     for key_id in (known.keys if known else frozenset()) - record.keys:
@@ -190,10 +199,15 @@ def _single(keys: Iterable[str]) -> str | None:
 
 
 def _record_of(act: FileAct, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
-    model_id = act.model_id or (known.model_id if known else model_of(KeyId(min(keys))))
-    name = act.name or (known.name if known else "")
     return ContainerRecord(
-        act.file_id, act.path, model_id, name, keys, Instant(act.at), act.piped or bool(known and known.piped)
+        act.file_id,
+        act.path,
+        act.model_id or (known.model_id if known else model_of(KeyId(min(keys)))),
+        act.name or (known.name if known else ""),
+        keys,
+        Instant(act.at),
+        piped=act.piped or bool(known and known.piped),
+        signed=act.signed or bool(known and known.signed),
     )
 
 
@@ -203,9 +217,10 @@ def _container_json(record: ContainerRecord) -> dict[str, Any]:
         "path": record.path,
         "model_id": record.model_id,
         "name": record.name,
-        "keys": sorted(record.keys)[:MAX_WRAPS],
+        "keys": sorted(record.keys),
         "last_seen": record.last_seen,
         "piped": record.piped,
+        "signed": record.signed,
     }
 
 
@@ -218,6 +233,7 @@ def _container_of(payload: dict[str, Any]) -> ContainerRecord:
         frozenset(payload["keys"]),
         payload["last_seen"],
         payload["piped"],
+        payload["signed"],
     )
 
 
@@ -233,6 +249,8 @@ def _intent_json(act: FileAct) -> dict[str, Any]:
         "temporary": act.temporary,
         "existed": act.existed,
         "piped": act.piped,
+        "signed": act.signed,
+        "chosen": act.chosen,
         "operation_id": act.operation_id,
         "process": act.process,
         "at": act.at,

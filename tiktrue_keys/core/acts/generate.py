@@ -20,6 +20,7 @@ from tiktrue_keys.errors import RefusedError, UsageError
 KEY_BYTES = 32
 MAX_COUNT = 9_999
 MAX_LABELS = 16
+MAX_CHAINS = 64
 _MAX_LABEL = 64
 _MIN_LIFETIME = Seconds(60)
 
@@ -34,6 +35,7 @@ class KeyTerms:
 
     def check(self) -> None:
         """Raise UsageError where a period or a label is out of bounds."""
+        must_be_whole(self.lifetime, self.decrypt_for)
         if not _MIN_LIFETIME <= self.lifetime <= MAX_LIFETIME:
             raise UsageError("the lifetime is out of bounds", f"from 1m to {MAX_LIFETIME // DAY}d")
         if not 0 <= self.decrypt_for <= MAX_LIFETIME:
@@ -45,6 +47,13 @@ class KeyTerms:
                 raise UsageError(
                     f"the label '{name[:_MAX_LABEL]}' is malformed", "K=V, each at most 64 printable characters"
                 )
+
+
+def must_be_whole(*periods: object) -> None:
+    """Raise UsageError unless every period is a whole number of seconds: a fraction has no place in a record."""
+    for period in periods:
+        if not isinstance(period, int) or isinstance(period, bool):
+            raise UsageError(f"a period is a whole number of seconds, not {period!r}")
 
 
 def numbered_model_ids(model_id: str, count: int) -> list[ModelId]:
@@ -76,9 +85,11 @@ def generate_key(
             f"tiktrue-keys rotate {model_id}, or --new-chain for a second key",
             key_id=live[-1].key_id,
         )
+    if len(live) >= MAX_CHAINS:
+        raise RefusedError(f"model {model_id} has {len(live)} chains, and no more are kept apart")
     key = new_key(model_id, 1, transaction.now, terms, opened, fingerprint=fingerprint)
     _store(transaction, keys, key, opened, material)
-    put_heads(transaction.rows, model_id, [*(head.key.key_id for head in heads), key.key_id])
+    put_heads(transaction.rows, model_id, [*(head.key_id for head in live), key.key_id])
     transaction.record("generate", key_id=key.key_id, model_id=model_id, after=key.status.value, detail=_described(key))
     return key
 

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from tiktrue_keys.core.acts.generate import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
 from tiktrue_keys.core.acts.keyring import must_get_key
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.acts.rebinding import reseal_one
 from tiktrue_keys.core.acts.results import Generated
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.opening import KeystoreExistsError, read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.store import Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import ModelId, OperationId
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UsageError
 
 ACT = "generate"
@@ -67,10 +70,15 @@ def _generate(
     created: bool,
     chosen: bool,
 ) -> Generated:
-    prepared = session.prepare(license_key) if not created else None
-    with session.create(operation) if created else session.write(ACT, operation) as transaction:
-        if created and license_key is not None:
-            prepared = session.licenses.prepare(license_key, transaction.document.costs)
+    cost = session.new_cost()
+    if created:  # the license is stretched before the transaction that makes the keystore, as before any other
+        prepared = session.licenses.prepare(license_key, (cost,)) if license_key is not None else None
+    else:
+        prepared = session.prepare(license_key)
+    with session.create(operation, cost) if created else session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _first_generated(transaction, transaction.now, first, operation)
         binding = read_binding(transaction.rows)
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
         notices = recovery_notices(transaction.rows)
@@ -88,7 +96,7 @@ def _generate(
 
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
     """What to say until an escrow was verified and a backup taken."""
-    if rows.get(RecordKind.ESCROW, "verified") is not None and rows.get(RecordKind.ESCROW, "backup") is not None:
+    if rows.get(RecordKind.ESCROW, "verified") is not None and rows.get(RecordKind.BACKUP, "backup") is not None:
         return ()
     words = "no escrow was verified and no backup taken: without them a dead disk or mainboard loses every key"
     return (Notice("no-recovery", words),)
@@ -113,6 +121,7 @@ def _generate_all(
     keys = session.keystore.keys
     opened = None
     if prepared is not None:
+        reseal_one(session, transaction)
         opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=request.new_license)
     fingerprint = fingerprint_of(binding)
     with _material(request.material) as material:
@@ -159,10 +168,12 @@ def _material(material: bytes | None) -> Iterator[SecretBuffer | None]:
 def _repeated(session: Session, operation: OperationId) -> Generated | None:
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT)
-        if first is None:
-            return None
-        keys = tuple(must_get_key(view.rows, item[0], now).key for item in first)
-        binding = read_binding(view.rows)
+        return None if first is None else _first_generated(view, now, first, operation)
+
+
+def _first_generated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> Generated:
+    keys = tuple(must_get_key(view.rows, item[0], now).key for item in first)
+    binding = read_binding(view.rows)
     return Generated(
         operation_id=operation, changed=False, keys=keys, binding=binding, warnings=binding_notices(binding)
     )

@@ -74,6 +74,9 @@ def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
         return must_get_key(rows, argument, now)
     if parsed.kind is KeyArgumentKind.SHORT_OR_MODEL:
         short = rows.get(RecordKind.SHORT_ID, argument)
+        if short is not None and head_ids(rows, argument):
+            names = [*short["keys"], *head_ids(rows, argument)]
+            raise UsageError(f"'{argument}' is a key's short id and a model", "name one of " + ", ".join(names[:8]))
         if short is not None:
             return must_get_key(rows, _only(short["keys"], argument), now)
     heads = heads_of(rows, argument, now)

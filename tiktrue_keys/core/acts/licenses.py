@@ -79,7 +79,10 @@ class LicenseCache:
 def license_bytes(license_key: License) -> bytes:
     """The license as bytes; UsageError when it is empty or longer than 64 KiB."""
     value = license_key() if callable(license_key) else license_key
-    data = value.encode() if isinstance(value, str) else bytes(value)
+    if not isinstance(value, str | bytes):
+        raise UsageError("a license is text or bytes")
+    # surrogateescape: a license from the environment may hold bytes that are no UTF-8
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     if not data:
         raise UsageError("the license is empty", "check the license file or variable")
     if len(data) > MAX_LENGTH:
@@ -124,6 +127,12 @@ def recognise_or_enroll(
         transaction.rows.put(RecordKind.LICENSE, _FIRST, _license_record(tag, cost, transaction.now))
     transaction.record("license-enroll", detail={"license_tag": tag[:TAG_HEX]})
     return RecognisedLicense(tag[:TAG_HEX], derivation.license_kek(stretched.view, keys.root.view))
+
+
+def retire(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) -> None:
+    """Forget a license that no key belongs to any more."""
+    for stretched in prepared.stretched:
+        transaction.rows.delete(RecordKind.LICENSE, derivation.license_tag(stretched.view, keys.root.view).hex())
 
 
 def _license_record(tag: str, cost: int, now: Instant) -> dict[str, object]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-
 from tiktrue_keys.core.acts.keyring import find_key
 from tiktrue_keys.core.acts.licenses import License, must_recognise
 from tiktrue_keys.core.acts.results import OpenedKey
@@ -12,51 +9,11 @@ from tiktrue_keys.core.acts.wrapping import unwrap_managed_key
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey, Use, must_allow, warns_when_decrypting
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UsageError
 
-_MOST = 64
-_SECONDS = 300.0
 
-
-class OpenedKeyCache:
-    """An LRU of opened secrets: at most 64, at most five minutes old, dropped whenever the keystore's state changes."""
-
-    def __init__(self) -> None:
-        self._state = b""
-        self._secrets: OrderedDict[tuple[str, str], tuple[float, SecretBuffer]] = OrderedDict()
-
-    def get(self, key_id: str, license_tag: str, state: bytes) -> SecretBuffer | None:
-        """A copy of the secret, the caller's to wipe."""
-        if state != self._state:
-            self.clear()
-            self._state = state
-        found = self._secrets.get((key_id, license_tag))
-        if found is None or time.monotonic() > found[0]:
-            return None
-        self._secrets.move_to_end((key_id, license_tag))
-        return SecretBuffer.copy_of(found[1].view)
-
-    def put(self, key_id: str, license_tag: str, secret: SecretBuffer) -> None:
-        """Keep a copy of the secret."""
-        old = self._secrets.pop((key_id, license_tag), None)
-        if old is not None:
-            old[1].wipe()
-        self._secrets[key_id, license_tag] = (time.monotonic() + _SECONDS, SecretBuffer.copy_of(secret.view))
-        if len(self._secrets) > _MOST:
-            self._secrets.popitem(last=False)[1][1].wipe()
-
-    def clear(self) -> None:
-        """Wipe everything."""
-        for _, secret in self._secrets.values():
-            secret.wipe()
-        self._secrets.clear()
-
-
-def open_key(
-    session: Session, cache: OpenedKeyCache, argument: str, license_key: License | None, use: Use
-) -> OpenedKey:
+def open_key(session: Session, argument: str, license_key: License | None, use: Use) -> OpenedKey:
     """The key that `argument` names, opened for `use`.
 
     Raises by status (RevokedError, ExpiredError, RefusedError) before it looks at the license; then UsageError without
@@ -73,10 +30,10 @@ def open_key(
         must_allow(stored.key, use, now)
         opened = must_recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
         tag = opened.tag if opened else ""
-        secret = cache.get(key.key_id, tag, view.state.root)
+        secret = session.opened.get(key.key_id, tag, view.state.root)
         if secret is None:
             secret = unwrap_managed_key(session.keystore.keys, stored, opened)
-            cache.put(key.key_id, tag, secret)
+            session.opened.put(key.key_id, tag, secret)
     return OpenedKey(stored.key, secret, _notices(stored.key, use, now))
 
 

@@ -32,7 +32,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """A registered container: which keys open it, and where it was seen last. `file_id` is 16 bytes."""
+    """A registered container: which keys open it, and where it was seen last. `file_id` is 16 bytes.
+
+    `signed`: it carried this keystore's signature once, so that one without a signature is not that container any more.
+    """
 
     file_id: bytes
     path: str
@@ -41,6 +44,7 @@ class ContainerRecord:
     keys: frozenset[str]
     last_seen: Instant
     piped: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

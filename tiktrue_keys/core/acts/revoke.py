@@ -13,7 +13,7 @@ from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.store import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, Status
-from tiktrue_keys.errors import NotFoundError, RefusedError, RevokedError, UsageError
+from tiktrue_keys.errors import NotFoundError, RefusedError, RevokedError, UsageError, WrongLicenseError
 
 MAX_REASON = 200
 
@@ -72,6 +72,8 @@ def succeed_revoked(
     """A successor for a revoked key that has none, without overlap, in the same transaction."""
     if key.successor is not None:
         return None
+    if key.license_tag is not None and (opened is None or opened.tag != key.license_tag):
+        raise WrongLicenseError(f"key {key.key_id} belongs to license {key.license_tag}", key_id=key.key_id)
     stored = must_get_key(transaction.rows, key.key_id, transaction.now)
     old, new = linked(stored.key, transaction.now, RotationTerms(overlap=Seconds(0), fingerprint=fingerprint), opened)
     store_rotation(transaction, keys, stored, old, new, opened)

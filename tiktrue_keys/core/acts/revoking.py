@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tiktrue_keys.core.acts.files import containers_of
 from tiktrue_keys.core.acts.keyring import must_get_key
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ContainerRecord, Revoked, Rotation
 from tiktrue_keys.core.acts.revoke import check_reason, keys_to_revoke, revoke_key, succeed_revoked
 from tiktrue_keys.core.fingerprint import fingerprint_of
@@ -18,7 +19,7 @@ from tiktrue_keys.core.keystore.store import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UsageError
 
 ACT = "revoke"
@@ -45,19 +46,22 @@ def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
-            return _repeated(view.rows, [item[0] for item in first], operation, now)
+            return _repeated(view.rows, first, operation, now)
         targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
         containers = _affected(view.rows, targets)
     if request.dry_run:
         return Revoked(operation_id=operation, changed=False, keys=tuple(targets), containers=containers, dry_run=True)
     prepared = session.prepare(_license_for(request, targets))
-    with session.write(ACT, operation) as transaction:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction.rows, first, operation, transaction.now)
         stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
         keys = [revoke_key(transaction, stored, reason) for stored in stored_keys]
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
         containers = _affected(transaction.rows, keys)
         if chosen:
-            remember_result(transaction, ACT, [[key.key_id] for key in keys])
+            remember_result(transaction, ACT, _links(keys, successors))
         keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]
     return Revoked(
         operation_id=operation,
@@ -104,9 +108,22 @@ def _notices(containers: Sequence[ContainerRecord]) -> tuple[Notice, ...]:
     return (Notice("needs-reencryption", words),)
 
 
-def _repeated(rows: Rows, key_ids: list[str], operation: OperationId, now: Instant) -> Revoked:
-    keys = tuple(must_get_key(rows, key_id, now).key for key_id in key_ids)
+def _links(keys: Sequence[ManagedKey], successors: Sequence[Rotation]) -> list[list[str]]:
+    made = {rotation.old.key_id: rotation.new.key_id for rotation in successors if rotation.new}
+    return [[key.key_id, made.get(key.key_id, "")] for key in keys]
+
+
+def _repeated(rows: Rows, first: list[list[str]], operation: OperationId, now: Instant) -> Revoked:
+    keys = tuple(must_get_key(rows, key_id, now).key for key_id, _ in first)
+    successors = tuple(
+        Rotation(must_get_key(rows, old, now).key, must_get_key(rows, new, now).key) for old, new in first if new
+    )
     containers = _affected(rows, keys)
     return Revoked(
-        operation_id=operation, changed=False, keys=keys, containers=containers, warnings=_notices(containers)
+        operation_id=operation,
+        changed=False,
+        keys=keys,
+        successors=successors,
+        containers=containers,
+        warnings=_notices(containers),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tiktrue_keys.core.acts.generate import KeyTerms, new_key, store_successor
+from tiktrue_keys.core.acts.generate import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.results import Failure, Rotation
@@ -26,7 +26,6 @@ from tiktrue_keys.errors import (
 
 MAX_CLIENTS = 256
 _MAX_CLIENT_NAME = 128
-OPEN_DELIVERIES = Owner(RecordKind.DELIVERY, "open")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class RotationTerms:
 
     def check(self) -> None:
         """Raise UsageError where a period or a client's name is out of bounds."""
+        must_be_whole(self.overlap)
         if not 0 <= self.overlap <= MAX_LIFETIME:
             raise UsageError("the overlap is out of bounds")
         if self.lifetime is not None:
@@ -120,18 +120,8 @@ def rotate_key(
         model_id=old.model_id,
         before=stored.key.status.value,
         after=old.status.value,
-        detail={"successor": new.key_id, "generation": new.generation, "notify": list(terms.clients)},
+        detail={"successor": new.key_id, "generation": new.generation, "clients": len(terms.clients)},
     )
-    event = KeyRotationEvent(
-        old_key_id=old.key_id,
-        new_key_id=new.key_id,
-        model_id=old.model_id,
-        rotated_at=now,
-        operation_id=transaction.operation_id,
-        notified=terms.clients,
-        undeliverable=terms.clients,
-    )
-    transaction.rows.put(RecordKind.ROTATION, old.key_id, event.to_json(), Owner(RecordKind.KEY, old.key_id))
     return Rotation(old, new)
 
 
@@ -158,7 +148,9 @@ def store_rotation(
     new: ManagedKey,
     opened: RecognisedLicense | None,
 ) -> None:
-    """Write both ends of the link and make the successor its chain's newest key."""
+    """Write both ends of the link and the event, and make the successor its chain's newest key."""
+    event = KeyRotationEvent(old.key_id, new.key_id, old.model_id, transaction.now, transaction.operation_id)
+    transaction.rows.put(RecordKind.ROTATION, old.key_id, event.to_json())
     put_key(transaction.rows, old, stored.wrapped)
     store_successor(transaction, keys, new, opened if new.license_tag is not None else None)
     heads = head_ids(transaction.rows, old.model_id)
@@ -173,6 +165,11 @@ def record_clients(
     for client in clients:
         key_id = rotation.new.key_id if rotation.new else rotation.old.key_id
         request = KeyDistributionRequest(key_id, client, transaction.now, transaction.operation_id)
-        transaction.rows.put(RecordKind.DELIVERY, f"{key_id} {client}", request.to_json(), OPEN_DELIVERIES)
+        transaction.rows.put(
+            RecordKind.DELIVERY,
+            f"{key_id} {client}",
+            request.to_json(),
+            Owner(RecordKind.ROTATION, rotation.old.key_id),
+        )
         requests.append(request)
     return requests

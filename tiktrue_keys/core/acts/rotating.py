@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tiktrue_keys.core.acts.files import containers_of
+from tiktrue_keys.core.acts.generate import must_be_whole
 from tiktrue_keys.core.acts.keyring import must_get_key
-from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
+from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.acts.rebinding import reseal_one
 from tiktrue_keys.core.acts.results import ContainerRecord, Failure, Rotated, Rotation
 from tiktrue_keys.core.acts.rotate import (
     RotationTerms,
@@ -27,7 +30,7 @@ from tiktrue_keys.core.keystore.store import Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey
 from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.core.session import Session, chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import BusyError, TikTrueKeysError, UnavailableError, UsageError
 
 ACT = "rotate"
@@ -50,6 +53,7 @@ class RotateRequest:
         """Raise UsageError for a request that contradicts itself."""
         if (bool(self.keys) + self.every + self.due) != 1:
             raise UsageError("say what to rotate", "one of: KEY or MODEL arguments, --all, --due")
+        must_be_whole(self.within)
         self.terms.check()
 
 
@@ -88,10 +92,11 @@ def _plan(rows: Rows, request: RotateRequest, now: Instant) -> list[ManagedKey]:
 
 
 def _needed_license(request: RotateRequest, planned: Sequence[ManagedKey]) -> License | None:
+    """The license, read only when a planned key has one; without it a batch still rotates the keys that have none."""
     licensed = next((key for key in planned if key.license_tag is not None), None)
     if licensed is None:
         return None
-    if request.license_key is None:
+    if request.license_key is None and (request.keys or all(key.license_tag is not None for key in planned)):
         raise UsageError(f"key {licensed.key_id} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
     return request.license_key
 
@@ -106,18 +111,22 @@ def _rotate_together(
     plan: _Plan | None = None,
 ) -> Rotated:
     """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
-    with session.write(ACT, operation) as transaction:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if remember else None
+        if first is not None:
+            return _repeated(transaction.rows, first, operation, transaction.now)
         planned = plan.keys if plan and plan.root == transaction.state.root else None
         if planned is None:  # somebody wrote since the plan was made
             planned = _plan(transaction.rows, request, transaction.now)
-        opened = _recognised(session, transaction, prepared)
+        batch = request.every or request.due
+        opened = _recognised(session, transaction, prepared, batch=batch)
         mine, others = split_by_license(planned, opened)
-        if others and not request.every and not request.due:
+        if others and (not batch or (request.atomic and mine)):
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
         rotations = [rotate_key(transaction, session.keystore.keys, key.key_id, terms, opened) for key in mine]
         requests = _notify(transaction, rotations, terms)
-        if remember:
+        if remember and rotations:
             remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])
         containers = _stale(transaction.rows, rotations)
     return _result(operation, rotations, others, containers, requests)
@@ -158,9 +167,16 @@ def _rotate_due(
 
 
 def _recognised(
-    session: Session, transaction: Transaction, prepared: PreparedLicense | None
+    session: Session, transaction: Transaction, prepared: PreparedLicense | None, *, batch: bool
 ) -> RecognisedLicense | None:
-    return must_recognise(prepared, transaction.rows, session.keystore.keys) if prepared is not None else None
+    """The license; a batch goes on without one that nobody knows, for the keys that need none."""
+    if prepared is None:
+        return None
+    keys = session.keystore.keys
+    opened = recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
+    if opened is not None:
+        reseal_one(session, transaction)
+    return opened
 
 
 def _terms_here(transaction: Transaction, terms: RotationTerms) -> RotationTerms:

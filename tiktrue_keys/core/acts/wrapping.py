@@ -11,7 +11,7 @@ from tiktrue_keys.core.sealing import unwrap_key, wrap_key
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, UsageError, WrongLicenseError
 
-_KIND = "managed-key"
+_KIND = "keystore"
 
 
 def wrap_managed_key(keys: RootKeys, key: ManagedKey, secret: SecretBuffer, opened: RecognisedLicense | None) -> bytes:

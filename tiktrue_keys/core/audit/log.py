@@ -80,7 +80,11 @@ class AuditLog:
 
     def get(self, number: int) -> AuditRecord:
         """Record `number`, from 0; NotFoundError past the end, IntegrityError when it was changed."""
-        return self._decoded(number, self.leaf(number))
+        leaf = self.leaf(number)
+        # The seal binds the number; the hash also tells it from a record of that number before a restore.
+        if self._hash(0, number) != merkle.leaf_hash(leaf):
+            raise IntegrityError(f"audit record {number} is not the one that the tree holds")
+        return self._decoded(number, leaf)
 
     def leaf(self, number: int) -> bytes:
         """The sealed bytes of record `number`: the leaf of the tree."""
@@ -123,6 +127,9 @@ class AuditLog:
         (count,) = self._connection.execute("SELECT count(*) FROM audit").fetchone()
         if count != self.size:
             raise IntegrityError(f"the audit log holds {count} records where its head says {self.size}")
+        (count,) = self._connection.execute("SELECT count(*) FROM audit_hash").fetchone()
+        if count != sum(self.size >> level for level in range(self.size.bit_length())):
+            raise IntegrityError("the audit tree holds hashes of records that are not there")
 
     def _decoded(self, number: int, leaf: bytes) -> AuditRecord:
         what = f"audit record {number}"
@@ -131,6 +138,8 @@ class AuditLog:
         )
         if record.number != number:
             raise IntegrityError(f"{what} belongs at {record.number}")
+        if record.epoch > self._epoch:
+            raise IntegrityError(f"{what} belongs to epoch {record.epoch}")
         return record
 
     def _hash(self, level: int, position: int) -> bytes:

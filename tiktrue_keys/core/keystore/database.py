@@ -65,17 +65,12 @@ def create_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
     except FileExistsError:
+        must_be_private(path, FILE_MODE)
         return
     except OSError as error:
         raise UnavailableError(f"{path} cannot be made: {error.strerror}") from error
     with contextlib.closing(os.fdopen(descriptor, "rb")):
         os.chmod(path, FILE_MODE)
-
-
-def must_be_private_keystore(folder: Path) -> None:
-    """Folder 0700 and file 0600 of whoever runs; NotFoundError where there is no keystore."""
-    must_be_private(folder, FOLDER_MODE)
-    must_be_private(folder / FILE_NAME, FILE_MODE)
 
 
 def is_keystore(folder: Path) -> bool:
@@ -86,17 +81,25 @@ def is_keystore(folder: Path) -> bool:
         return False
 
 
-def open_existing(folder: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open the keystore of `folder` and refuse what is not ours; NotFoundError when there is none."""
+def remove_empty(path: Path) -> None:
+    """Take away the file of a creation that failed; one with something in it stays."""
+    with contextlib.suppress(OSError):
+        if path.lstat().st_size == 0:
+            path.unlink()
+
+
+def open_existing(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open the keystore file at `path` and refuse what is not ours; NotFoundError when there is none."""
     try:
-        must_be_private_keystore(folder)
+        must_be_private(path.parent, FOLDER_MODE)
+        must_be_private(path, FILE_MODE)
     except NotFoundError:
-        raise no_keystore(folder) from None
-    connection = connect(folder / FILE_NAME, timeout=timeout)
+        raise no_keystore(path.parent) from None
+    connection = connect(path, timeout=timeout)
     try:
-        with sqlite_errors(folder / FILE_NAME):
+        with sqlite_errors(path):
             if not schema.has_tables(connection):
-                raise no_keystore(folder)
+                raise no_keystore(path.parent)
             schema.must_be_ours(connection)
     except BaseException:
         connection.close()

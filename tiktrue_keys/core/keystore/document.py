@@ -23,6 +23,7 @@ FORMAT = "tiktrue-keystore/1"
 KEYSTORE_ID_LENGTH = 16
 MAX_SLOTS = 16
 MAX_COSTS = 8
+MAX_FACTS = 8
 _WHAT = "the keystore's header"
 
 
@@ -128,9 +129,12 @@ def _slot_json(slot: Slot) -> dict[str, Any]:
 
 
 def _slot_of(value: dict[str, Any]) -> Slot:
+    facts = tuple(_text(fact) for fact in value["facts"])
+    if len(facts) > MAX_FACTS or len(set(facts)) != len(facts):
+        raise ValueError(facts)  # each repeated fact would multiply what opening has to try
     return Slot(
         type=_text(value["type"]),
-        facts=tuple(_text(fact) for fact in value["facts"]),
+        facts=facts,
         salt=_hex(value["salt"], derivation.SALT_LENGTH),
         sealed=_unbase64(value["sealed"]),
     )

@@ -84,7 +84,7 @@ def _must_outlive_us(path: Path) -> None:
 
 def must_lie_outside(path: Path, keystore: Path) -> None:
     """A host secret inside the keystore's folder would be copied along with it."""
-    if path.resolve().is_relative_to(keystore.resolve()):
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(keystore)):
         raise InsecureError(
             f"the host secret {path} lies inside the keystore's folder", "keep it apart: a copied folder must not open"
         )

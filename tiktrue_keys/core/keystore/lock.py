@@ -45,8 +45,12 @@ def writers_lock(folder: Path, *, timeout: float, actor: Actor) -> Iterator[None
 
 
 def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
+        descriptor = os.open(path, flags, FILE_MODE)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, FILE_MODE)  # whatever the umask
+        return descriptor
     except OSError as error:
         if path.is_symlink():
             raise InsecureError(f"{path} is a symbolic link") from error

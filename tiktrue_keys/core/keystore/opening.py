@@ -11,7 +11,7 @@ from pathlib import Path
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, host_secret
 from tiktrue_keys.core.keystore.document import KEYSTORE_ID_LENGTH, Cost, Document, parse_document
 from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
@@ -24,7 +24,7 @@ from tiktrue_keys.core.keystore.store import Keystore, Transaction, authenticate
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 
 BINDING = "binding"
 
@@ -44,17 +44,22 @@ class Place:
 
 def open_keystore(place: Place, facts: MachineFacts) -> Keystore:
     """Open the keystore; NotFoundError, InsecureError, IntegrityError, WrongMachineError."""
-    connection = database.open_existing(place.folder, timeout=place.timeout)
+    return open_at(place.folder / database.FILE_NAME, place, facts)
+
+
+def open_at(path: Path, place: Place, facts: MachineFacts) -> Keystore:
+    """The same for the file at `path`, which a restore puts in place afterwards."""
+    connection = database.open_existing(path, timeout=place.timeout)
     try:
-        with database.sqlite_errors(place.folder / database.FILE_NAME):
+        with database.sqlite_errors(path):
             stored = read_document(connection)
         document = parse_document(stored[0])
         secret_path = place.host_secret or Path(document.host_secret_path)
         host_secret.must_lie_outside(secret_path, place.folder)
-        with host_secret.read_expected(secret_path, document.host_secret_id) as secret:
-            root = open_on_machine(document, facts, secret.view)
+        secret = host_secret.read_expected(secret_path, document.host_secret_id)
+        root = open_on_machine(document, facts, secret.view)
         authenticated(stored, root.view)
-        return Keystore(place.folder, connection, RootKeys(root, document.keystore_id), timeout=place.timeout)
+        return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
     except BaseException:
         connection.close()
         raise
@@ -66,7 +71,7 @@ def new_keystore(
     facts: MachineFacts,
     clock: Callable[[], float],
     *,
-    rounds: int,
+    cost: Cost,
     actor: Actor,
     operation_id: OperationId,
 ) -> Iterator[tuple[Keystore, Transaction]]:
@@ -80,12 +85,13 @@ def new_keystore(
             raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
         secret_path = (place.host_secret or host_secret.default_path()).absolute()
         host_secret.must_lie_outside(secret_path, place.folder)
-        with host_secret.read_or_create(secret_path, named=place.host_secret is not None) as secret:
-            marks = _marks_folder(secret_path)
-            database.create_file(place.folder / database.FILE_NAME)
-            keystore, document, binding, wrapped = _sealed(
-                place, facts, secret, secret_path, marks, rounds=rounds, now=Instant(int(clock()))
-            )
+        _must_be_text(secret_path)
+        secret = host_secret.read_or_create(secret_path, named=place.host_secret is not None)
+        marks = _marks_folder(secret_path)
+        database.create_file(place.folder / database.FILE_NAME)
+        keystore, document, binding, wrapped = _sealed(
+            place, facts, secret, secret_path, marks, cost=cost, now=instant_of(clock())
+        )
         try:
             with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
                 store_identity(transaction.rows, wrapped)
@@ -94,7 +100,16 @@ def new_keystore(
                 yield keystore, transaction
         except BaseException:
             keystore.close()
+            database.remove_empty(place.folder / database.FILE_NAME)
             raise
+
+
+def _must_be_text(path: Path) -> None:
+    """The header names the path, and the header is JSON."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
 
 
 def store_binding(rows: Rows, binding: Binding) -> None:
@@ -117,7 +132,7 @@ def _sealed(
     secret_path: Path,
     marks: Path,
     *,
-    rounds: int,
+    cost: Cost,
     now: Instant,
 ) -> tuple[Keystore, Document, Binding, dict[str, bytes]]:
     keystore_id = os.urandom(KEYSTORE_ID_LENGTH)
@@ -132,13 +147,14 @@ def _sealed(
         host_secret_id=derivation.host_secret_id(secret.view),
         host_secret_path=str(secret_path),
         marks_path=str(marks),
-        costs=(Cost(os.urandom(derivation.SALT_LENGTH), rounds),),
+        costs=(cost,),
         slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
         resealed_at=now,
         **_halves(publics),
     )
-    connection = database.connect(place.folder / database.FILE_NAME, timeout=place.timeout)
-    return Keystore(place.folder, connection, keys, timeout=place.timeout), document, binding, wrapped
+    path = place.folder / database.FILE_NAME
+    connection = database.connect(path, timeout=place.timeout)
+    return Keystore(path, connection, keys, secret, timeout=place.timeout), document, binding, wrapped
 
 
 def _halves(publics: PublicHalves) -> dict[str, bytes]:

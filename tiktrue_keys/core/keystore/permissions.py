@@ -20,10 +20,11 @@ def make_private_folder(path: Path) -> None:
     """Create `path` and what lacks above it, 0700; an existing one must be private already."""
     refuse_symlinks(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        for missing in reversed([part for part in (path, *path.parents) if not part.exists()]):
+            missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            missing.chmod(FOLDER_MODE)  # whatever the umask
         if not any(path.iterdir()) and path.stat().st_uid == os.geteuid():
-            path.chmod(FOLDER_MODE)  # ours and empty: an umask or an earlier mkdir made it wider
+            path.chmod(FOLDER_MODE)  # ours and empty: an earlier mkdir made it wider
     except FileExistsError:
         raise RefusedError(f"{path} is not a folder") from None
     except PermissionError:
@@ -44,6 +45,8 @@ def must_be_private(path: Path, mode: int) -> None:
         raise NotFoundError(f"{path} does not exist") from None
     except PermissionError:
         raise RefusedError(f"{path} is not readable by this user", "run as its owner") from None
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
+        raise NotFoundError(f"{str(path)[:200]!r} cannot be looked up: {error}") from None
     if stat.S_ISLNK(found.st_mode):
         raise InsecureError(f"{path} is a symbolic link", "name the real path")
     if not (stat.S_ISDIR(found.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(found.st_mode)):

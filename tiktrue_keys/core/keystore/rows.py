@@ -5,16 +5,16 @@ What it does not handle: what the records mean, when a transaction begins and ho
 
 from __future__ import annotations
 
-import json
+import hmac
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.canonical import canonical_json, joined
+from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
 from tiktrue_keys.core.keystore.integrity import RowSummary, bucket_digest, bucket_of
 from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind
 from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
@@ -22,6 +22,9 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError
 
 _RESTORE = "restore the keystore from a backup; tiktrue-keys doctor names what is damaged"
+
+_TAG = 16
+_FOLD = 16
 
 _SUMMARY = f"tag, kind, revision, owner, CAST(substr(sealed, -{TAG_LENGTH}) AS BLOB)"
 
@@ -78,16 +81,14 @@ class Rows:
         return None if summary is None else self._open(summary)
 
     def owned_by(self, kind: RecordKind, owner: Owner) -> list[dict[str, Any]]:
-        """Payloads of the records of `kind` of `owner`. Each is whole; a deleted one shows in a full check only."""
-        tag = self._keys.tag_of(owner.kind, owner.name)
-        found = self._connection.execute("SELECT tag FROM record WHERE owner = ? AND kind = ?", (tag, kind)).fetchall()
-        payloads = []
-        for (row_tag,) in found:
-            summary = self._bucket(bucket_of(row_tag)).get(row_tag)
-            if summary is None:
-                raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
-            payloads.append(self._open(summary))
-        return payloads
+        """Payloads of the records of `kind` that belong to `owner`: whole, and all of them."""
+        owner_tag = self._keys.tag_of(owner.kind, owner.name)
+        found = self._connection.execute("SELECT tag FROM record WHERE owner = ?", (owner_tag,)).fetchall()
+        summaries = [self._member(row[0], owner_tag) for row in found]
+        # The index is SQLite's word only: what it left out shows in the sealed tally.
+        if self._tally(owner_tag) != (len(summaries), self._fold(summary.tag for summary in summaries)):
+            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+        return [self._open(summary) for summary in summaries if summary.kind == kind]
 
     def scan(self, kind: RecordKind) -> Iterator[dict[str, Any]]:
         """Every record of `kind`, and every bucket verified on the way: an end without error vouches for all rows."""
@@ -101,12 +102,16 @@ class Rows:
             seen[bucket] = 1
             yield from self._scan_bucket(bucket, list(group), kind)
         for bucket in range(BUCKETS):
-            if not seen[bucket]:
+            if not seen[bucket] and bucket not in self._buckets:
                 self._must_match(bucket, ())
 
     def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> Iterator[dict[str, Any]]:
-        summaries = [RowSummary(row[1], row[2], row[3], row[4], seal_tag(row[5])) for row in rows]
-        self._must_match(bucket, summaries)
+        summaries = [_summary(row[1], row[2], row[3], row[4], row[5]) for row in rows]
+        known = self._buckets.get(bucket)  # its digest is behind where this transaction has written
+        if known is None:
+            self._must_match(bucket, summaries)
+        elif summaries != self._ordered(bucket):
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
         for summary, row in zip(summaries, rows, strict=True):
             if summary.kind == kind:
                 yield self._unseal(summary, row[5])
@@ -118,11 +123,13 @@ class Rows:
         rows = self._bucket(bucket)
         old = rows.get(tag)
         owner_tag = self._keys.tag_of(owner.kind, owner.name) if owner else None
-        encoded = canonical_json(payload)
+        encoded = record_json(payload)
         if len(encoded) > MAX_RECORD:
             raise InternalError(f"a record of {len(encoded)} bytes is too large")
         unsealed = RowSummary(tag, kind, old.revision + 1 if old else 1, owner_tag, b"")
         sealed = self._keys.sealer.seal(encoded, self._context(unsealed))
+        if (old.owner if old else None) != owner_tag:
+            self._move(tag, old.owner if old else None, owner_tag)
         rows[tag] = RowSummary(tag, kind, unsealed.revision, owner_tag, seal_tag(sealed))
         self._changed.add(bucket)
         self._connection.execute(
@@ -134,8 +141,11 @@ class Rows:
         """Remove a record; False when there was none."""
         tag = self._keys.tag_of(kind, name)
         bucket = bucket_of(tag)
-        if self._bucket(bucket).pop(tag, None) is None:
+        old = self._bucket(bucket).pop(tag, None)
+        if old is None:
             return False
+        if old.owner is not None:
+            self._move(tag, old.owner, None)
         self._changed.add(bucket)
         self._connection.execute("DELETE FROM record WHERE bucket = ? AND tag = ?", (bucket, tag))
         return True
@@ -150,6 +160,32 @@ class Rows:
         self._changed = set()
         return pages
 
+    def _move(self, tag: bytes, old_owner: bytes | None, new_owner: bytes | None) -> None:
+        """Bring the tallies of the owners along: how many members, and the XOR of a keyed hash of each."""
+        for owner, step in ((old_owner, -1), (new_owner, 1)):
+            if owner is not None:
+                count, folded = self._tally(owner)
+                mixed = bytes(left ^ right for left, right in zip(folded, self._fold([tag]), strict=True))
+                self.put(RecordKind.TALLY, owner.hex(), {"count": count + step, "fold": mixed.hex()})
+
+    def _tally(self, owner: bytes) -> tuple[int, bytes]:
+        payload = self.get(RecordKind.TALLY, owner.hex())
+        return (payload["count"], bytes.fromhex(payload["fold"])) if payload else (0, bytes(_FOLD))
+
+    def _fold(self, tags: Iterable[bytes]) -> bytes:
+        folded = 0
+        for tag in tags:
+            folded ^= int.from_bytes(hmac.digest(self._keys.integrity.view, b"member" + tag, "sha256")[:_FOLD], "big")
+        return folded.to_bytes(_FOLD, "big")
+
+    def _member(self, tag: Any, owner_tag: bytes) -> RowSummary:
+        if not isinstance(tag, bytes) or len(tag) != _TAG:
+            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+        summary = self._bucket(bucket_of(tag)).get(tag)
+        if summary is None or summary.owner != owner_tag:
+            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+        return summary
+
     def _ordered(self, bucket: int) -> list[RowSummary]:
         return [row for _, row in sorted(self._buckets[bucket].items())]
 
@@ -157,7 +193,7 @@ class Rows:
         rows = self._buckets.get(bucket)
         if rows is None:
             found = self._connection.execute(f"SELECT {_SUMMARY} FROM record WHERE bucket = ? ORDER BY tag", (bucket,))  # noqa: S608
-            summaries = [RowSummary(*row) for row in found]
+            summaries = [_summary(*row) for row in found]
             self._must_match(bucket, summaries)
             rows = {row.tag: row for row in summaries}
             self._buckets[bucket] = rows
@@ -165,11 +201,7 @@ class Rows:
 
     def _must_match(self, bucket: int, rows: list[RowSummary] | tuple[()]) -> None:
         expected = self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH]
-        try:
-            found = bucket_digest(self._keys.integrity.view, bucket, rows)
-        except (TypeError, AttributeError, OverflowError):  # a column of the wrong type is an edit too
-            found = b""
-        if found != expected:
+        if bucket_digest(self._keys.integrity.view, bucket, rows) != expected:
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
 
     def _open(self, summary: RowSummary) -> dict[str, Any]:
@@ -182,10 +214,26 @@ class Rows:
 
     def _unseal(self, summary: RowSummary, sealed: bytes) -> dict[str, Any]:
         # Authenticated: these are the bytes that put() sealed, so that there is nothing left to be strict about.
-        payload: dict[str, Any] = json.loads(self._keys.sealer.open(sealed, self._context(summary), limit=MAX_RECORD))
-        return payload
+        return parse_record_json(self._keys.sealer.open(sealed, self._context(summary), limit=MAX_RECORD))
 
     def _context(self, row: RowSummary) -> bytes:
         # Every part but the last has a fixed length, so that plain concatenation is unambiguous.
         place = row.tag + row.kind.to_bytes(2, "big") + row.revision.to_bytes(8, "big")
         return self._keys.record_context + place + (row.owner or b"")
+
+
+def _summary(tag: Any, kind: Any, revision: Any, owner: Any, sealed: Any) -> RowSummary:
+    """A row, or its end, as SQLite gives it; a column of another type or size is an edit."""
+    if (
+        isinstance(tag, bytes)
+        and len(tag) == _TAG
+        and isinstance(kind, int)
+        and 0 < kind < 2**16
+        and isinstance(revision, int)
+        and 0 < revision < 2**63
+        and (owner is None or (isinstance(owner, bytes) and len(owner) == _TAG))
+        and isinstance(sealed, bytes)
+        and len(sealed) >= TAG_LENGTH
+    ):
+        return RowSummary(tag, kind, revision, owner, seal_tag(sealed))
+    raise IntegrityError("a row of the keystore was changed", _RESTORE)

@@ -62,6 +62,9 @@ CREATE TABLE state (
 """
 
 
+_STATEMENTS = tuple(statement.strip() for statement in _TABLES.split(";") if statement.strip())
+
+
 class RecordKind(IntEnum):
     """What a sealed row holds. Numbers are part of the format: they are bound into tags and never reused."""
 
@@ -85,6 +88,8 @@ class RecordKind(IntEnum):
     APPROVAL = 18
     WITNESS = 19
     CLOCK_GAP = 20
+    BACKUP = 21
+    TALLY = 22
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
@@ -93,9 +98,8 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Lay out an empty keystore inside the transaction that is open."""
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
+    for statement in _STATEMENTS:
+        connection.execute(statement)
     connection.executemany(
         "INSERT INTO bucket (page, digests) VALUES (?, ?)",
         ((page, bytes(BUCKETS_A_PAGE * DIGEST_LENGTH)) for page in range(BUCKETS // BUCKETS_A_PAGE)),
@@ -121,8 +125,17 @@ def must_be_ours(connection: sqlite3.Connection) -> None:
             f"the keystore has schema version {version}, this is tiktrue-keys for version {VERSION}",
             "upgrade tiktrue-keys",
         )
+    if not _has_our_schema(connection):
+        raise IntegrityError("keystore.db holds tables that tiktrue-keys did not make", "restore it from a backup")
     if version < 1:
         raise IntegrityError(f"the keystore has the impossible schema version {version}")
+
+
+def _has_our_schema(connection: sqlite3.Connection) -> bool:
+    """Exactly our tables and index: a view or trigger in a hostile file would run before anything is authenticated."""
+    limit = len(_STATEMENTS) + 8
+    found = connection.execute(f"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT {limit}").fetchall()  # noqa: S608
+    return sorted(row[0] for row in found) == sorted(_STATEMENTS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

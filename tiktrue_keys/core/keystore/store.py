@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core.audit.log import AuditLog
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.instants import DAY, Instant, instant_of, rfc3339
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.document import Document, document_mac, parse_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
@@ -26,6 +27,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError, UnavailableError
 
 CLOCK_LEAP = 400 * DAY
@@ -117,27 +119,35 @@ class Transaction(Snapshot):
 class Keystore:
     """One keystore file, opened on its machine. Not thread-safe: KeyManager serialises."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, keys: RootKeys, *, timeout: float) -> None:
-        self.folder = folder
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, keys: RootKeys, host_secret: SecretBuffer, *, timeout: float
+    ) -> None:
+        self.path = path
+        self.folder = path.parent
         self.keys = keys
+        self.host_secret = host_secret
+        self._inode = _inode_of(path)
         self._connection = connection
         self._timeout = timeout
         self._trusted: _Trusted | None = None
+        self._ignore_mark = False
         self.signers = Signers(keys)
 
-    @property
-    def path(self) -> Path:
-        """The database file."""
-        return self.folder / database.FILE_NAME
+    def is_replaced(self) -> bool:
+        """Whether another file lies at the path now (a restore): this connection must not be used any more."""
+        return _inode_of(self.path) != self._inode
 
     def close(self) -> None:
         """Close the file and zero the keys."""
         self._connection.close()
         self.keys.wipe()
+        self.host_secret.wipe()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Snapshot]:
-        """One snapshot for the block."""
+        """One snapshot for the block; blocks do not nest."""
+        if self._connection.in_transaction:
+            raise InternalError("a keystore's transactions do not nest")
         with database.sqlite_errors(self.path):
             self._connection.execute("BEGIN")
             try:
@@ -156,7 +166,7 @@ class Keystore:
             try:
                 schema.migrate(self._connection)
                 view = self._view()
-                now = _effective_time(int(clock()), view.audit.newest_time(), accept_clock)
+                now = _effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock)
                 transaction = Transaction(view, now, actor, operation_id)
                 yield transaction
                 mark = self._finish(transaction)
@@ -180,7 +190,7 @@ class Keystore:
                 digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
                 audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
                 view = Snapshot(document, State(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
-                transaction = Transaction(view, Instant(int(clock())), actor, operation_id)
+                transaction = Transaction(view, instant_of(clock()), actor, operation_id)
                 yield transaction
                 # Before the commit, so that a kill between the two never leaves a keystore without its mark.
                 self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
@@ -200,6 +210,55 @@ class Keystore:
         if found != "ok":
             raise IntegrityError(f"the keystore's file is damaged: {str(found)[:200]}", "restore it from a backup")
 
+    def verify_whole(self) -> None:
+        """Verify every row, every audit record and the root, whatever the high-water mark says; for a restore."""
+        self.check_file()
+        self._ignore_mark = True
+        with self.read() as view:
+            view.audit.verify()
+            for _ in view.rows.scan(RecordKind.KEY):
+                pass
+
+    def copy_into(self, target: sqlite3.Connection) -> None:
+        """SQLite's own online copy."""
+        self._connection.backup(target)
+
+    def document_now(self) -> Document:
+        """The verified header."""
+        with self.read() as view:
+            return view.document
+
+    def mark_or_none(self) -> Mark | None:
+        """This machine's high-water mark of the keystore, None where there is none to be believed."""
+        document = authenticated(read_document(self._connection), self.keys.root.view)
+        try:
+            return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
+        except IntegrityError:
+            return None
+
+    @contextlib.contextmanager
+    def new_epoch(
+        self, epoch: int, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
+    ) -> Iterator[Transaction]:
+        """The transaction that opens `epoch`. The caller holds the writers' lock; the mark follows with the commit."""
+        with database.sqlite_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                view = self._view()
+                document = replace(view.document, epoch=epoch)
+                audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
+                moved = Snapshot(document, view.state, view.rows, audit)
+                now = Instant(max(instant_of(clock()), view.audit.newest_time()))
+                transaction = Transaction(moved, now, actor, operation_id)
+                yield transaction
+                mark = self._finish(transaction)
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            if mark is not None:
+                self._write_mark(document, mark)
+
     def _view(self) -> Snapshot:
         """The verified state of the transaction that is open."""
         row = self._connection.execute(
@@ -217,17 +276,23 @@ class Keystore:
     def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> _Trusted:
         if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
             raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+        if not 0 <= row[0] < 2**53:
+            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
         state = State(*row)
         encoded = read_document(self._connection)
         document = authenticated(encoded, self.keys.root.view)
         pages = self._connection.execute("SELECT digests FROM bucket ORDER BY page").fetchall()
-        digests = b"".join(bytes(page[0]) for page in pages)
+        digests = b"".join(page[0] for page in pages if isinstance(page[0], bytes))
         if (
             len(digests) != schema.BUCKETS * schema.DIGEST_LENGTH
             or self._root_of(state, document, encoded[0], digests) != state.root
         ):
             raise IntegrityError("the keystore was changed by something else", _ROLLED_BACK)
-        self._must_reach_mark(document, state)
+        audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
+        if audit.head() != state.audit_head:
+            raise IntegrityError("the keystore's audit tree was changed", _ROLLED_BACK)
+        if not self._ignore_mark:
+            self._must_reach_mark(document, state)
         return _Trusted(version, document, state, digests)
 
     def _root_of(self, state: State, document: Document, encoded: bytes, digests: bytes) -> bytes:
@@ -330,6 +395,14 @@ def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
     if not hmac.compare_digest(document_mac(root, encoded), mac):
         raise IntegrityError("the keystore's header was changed", _ROLLED_BACK)
     return document
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _mark_path(document: Document) -> Path:

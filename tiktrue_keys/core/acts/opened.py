@@ -1,0 +1,45 @@
+"""Managed keys that were opened lately, so that a loop over blocks opens each once. Secrets only; knows no keystore."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from tiktrue_keys.core.secret import SecretBuffer
+
+_MOST = 64
+_SECONDS = 300.0
+
+
+class OpenedKeyCache:
+    """An LRU of opened secrets: at most 64, at most five minutes old, dropped whenever the keystore's state changes."""
+
+    def __init__(self) -> None:
+        self._state = b""
+        self._secrets: OrderedDict[tuple[str, str], tuple[float, SecretBuffer]] = OrderedDict()
+
+    def get(self, key_id: str, license_tag: str, state: bytes) -> SecretBuffer | None:
+        """A copy of the secret, the caller's to wipe."""
+        if state != self._state:
+            self.clear()
+            self._state = state
+        found = self._secrets.get((key_id, license_tag))
+        if found is None or time.monotonic() > found[0]:
+            return None
+        self._secrets.move_to_end((key_id, license_tag))
+        return SecretBuffer.copy_of(found[1].view)
+
+    def put(self, key_id: str, license_tag: str, secret: SecretBuffer) -> None:
+        """Keep a copy of the secret."""
+        old = self._secrets.pop((key_id, license_tag), None)
+        if old is not None:
+            old[1].wipe()
+        self._secrets[key_id, license_tag] = (time.monotonic() + _SECONDS, SecretBuffer.copy_of(secret.view))
+        if len(self._secrets) > _MOST:
+            self._secrets.popitem(last=False)[1][1].wipe()
+
+    def clear(self) -> None:
+        """Wipe everything."""
+        for _, secret in self._secrets.values():
+            secret.wipe()
+        self._secrets.clear()

@@ -1,0 +1,142 @@
+"""Copies a keystore out, and puts a copy back as a new epoch. The copy opens on its machine only, as the keystore does.
+
+Copies are made by SQLite itself: whoever opens the database file beside SQLite and closes it drops SQLite's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.durable import NewFile, sync_folder
+from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore.high_water import Mark
+from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.opening import Place, open_at
+from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Keystore, Transaction
+from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
+
+MAX_EPOCH = 2**31
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was put back: its epoch, its number of audit records, where the file that it replaced lies."""
+
+    epoch: int
+    audit_size: int
+    replaced: Path | None
+
+
+def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
+    """Copy the keystore to `destination` (0600, whole or not at all); RefusedError where that exists, unless `force`."""
+    if not force and os.path.lexists(destination):
+        raise RefusedError(f"{destination} exists", "choose another name, or --force")
+    with NewFile(destination, FILE_MODE, what="the backup") as output:
+        with database.sqlite_errors(output.temporary), contextlib.closing(sqlite3.connect(output.temporary)) as copy:
+            keystore.copy_into(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        output.commit(replace=force)
+
+
+@contextlib.contextmanager
+def restoring(
+    place: Place,
+    source: Path,
+    facts: MachineFacts,
+    clock: Callable[[], float],
+    *,
+    actor: Actor,
+    operation_id: OperationId,
+) -> Iterator[tuple[Transaction, Restored]]:
+    """Put `source` in the keystore's place as a new epoch; the block may add to the transaction that opens the epoch.
+
+    The copy is verified whole on this machine before anything is replaced. A keystore that was there is kept beside it
+    as `keystore-<UTC>.replaced.db`.
+    """
+    if not source.is_file():
+        raise NotFoundError(f"there is no backup {source}")
+    make_private_folder(place.folder)
+    with writers_lock(place.folder, timeout=place.timeout, actor=actor):
+        current = place.folder / database.FILE_NAME
+        with _copy_of(source, place.folder) as copy:
+            keystore = open_at(copy, place, facts)
+            try:
+                known = keystore.mark_or_none()
+                keystore.verify_whole()
+                epoch = _next_epoch(keystore, known)
+                kept = _kept_name(place.folder) if database.is_keystore(place.folder) else None
+                with keystore.new_epoch(epoch, clock, actor=actor, operation_id=operation_id) as transaction:
+                    _record(transaction, epoch, known)
+                    yield transaction, Restored(epoch, transaction.audit.size, kept)
+            finally:
+                keystore.close()
+            _put_in_place(copy, current, kept)
+
+
+@contextlib.contextmanager
+def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
+    """A private copy of the backup in the keystore's folder; gone at the end unless it was renamed."""
+    copy = folder / f".{database.FILE_NAME}.{os.getpid()}.restoring"
+    with contextlib.suppress(FileNotFoundError):
+        copy.unlink()  # what a killed restore left; we hold the lock
+    database.create_file(copy)
+    try:
+        with database.sqlite_errors(source):
+            uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
+            with (
+                contextlib.closing(sqlite3.connect(uri, uri=True)) as original,
+                contextlib.closing(sqlite3.connect(copy)) as target,
+            ):
+                if not schema.has_tables(original):
+                    raise IntegrityError(f"{source} is no backup of a keystore")
+                schema.must_be_ours(original)
+                original.backup(target)
+        yield copy
+    finally:
+        for leftover in (copy, copy.with_name(copy.name + "-journal")):
+            with contextlib.suppress(FileNotFoundError):
+                leftover.unlink()
+
+
+def _next_epoch(keystore: Keystore, known: Mark | None) -> int:
+    epoch = max(keystore.document_now().epoch, known.epoch if known else 0) + 1
+    if epoch >= MAX_EPOCH:
+        raise IntegrityError("the keystore has had too many epochs")
+    return epoch
+
+
+def _record(transaction: Transaction, epoch: int, known: Mark | None) -> None:
+    last = {"epoch": known.epoch, "size": known.size, "head": known.head.hex()} if known else None
+    transaction.rows.put(RecordKind.EPOCH, str(epoch), {"epoch": epoch, "last_known": last, "at": transaction.now})
+    transaction.record("restore", detail={"new_epoch": epoch, "last_known": last})
+
+
+def _kept_name(folder: Path) -> Path:
+    return folder / f"keystore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.replaced.db"
+
+
+def _put_in_place(copy: Path, current: Path, kept: Path | None) -> None:
+    """Rename durably. The old file is settled first: its hot journal must not be played into the new one."""
+    journal = current.with_name(current.name + "-journal")
+    if kept is not None:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(current)) as old:
+            old.execute("PRAGMA schema_version").fetchone()
+        os.link(current, kept)
+    with contextlib.suppress(FileNotFoundError):
+        journal.unlink()
+    with open(copy, "rb+") as file:
+        os.fsync(file.fileno())
+    sync_folder(current.parent)
+    os.replace(copy, current)
+    sync_folder(current.parent)

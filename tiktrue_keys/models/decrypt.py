@@ -1,0 +1,255 @@
+"""Decrypts one container into one model: file or pipe in, file or pipe out. No byte leaves before a record of it is kept."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.durable import foreign_os_errors
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.container import Authorship, Front, check_authorship, read_front
+from tiktrue_keys.models.container_source import (
+    ContainerFile,
+    container_file,
+    trusted_issuers,
+    unlock,
+    use_for_reading,
+)
+from tiktrue_keys.models.data_keys import OpenedDataKey, held_keys, open_data_key
+from tiktrue_keys.models.encrypt import SUFFIX, as_path
+from tiktrue_keys.models.file_acts import (
+    LOCK_TIMEOUT,
+    ProgressReport,
+    counted,
+    file_act,
+    noted,
+    recorded_path,
+)
+from tiktrue_keys.models.header import Header
+from tiktrue_keys.models.open_container import open_container, open_stream
+from tiktrue_keys.models.output import Output, preallocate, reserved_output
+from tiktrue_keys.models.plaintext_source import descriptor
+from tiktrue_keys.models.tracking import Tracked, track, tracked_place
+from tiktrue_keys.models.trailer import Trailer
+
+UNSIGNED = "unsigned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decrypted(ActResult):
+    """An opened container. `source` and `destination` are None for a pipe; `changed` says that a file was made."""
+
+    key: ManagedKey
+    file_id: bytes
+    source: Path | None
+    destination: Path | None
+    name: str
+    kind: str
+    length: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader accepts."""
+
+    allow_deprecated: bool = False
+    allow_unsigned: bool = False
+
+    @property
+    def use(self) -> Use:
+        """What is asked of the key."""
+        return use_for_reading(allow_deprecated=self.allow_deprecated)
+
+
+@dataclass
+class _Job:
+    """One container on its way out. `authorship` of a pipe is known at its end only."""
+
+    manager: KeyManager
+    front: Front
+    opened: OpenedDataKey
+    source: ContainerFile | None
+    source_fd: int
+    options: ReadOptions
+    progress: ProgressReport | None
+    operation_id: str | None
+    authorship: Authorship = Authorship.UNCHECKED
+    length: int = 0
+
+    @property
+    def header(self) -> Header:
+        return self.front.header
+
+    @property
+    def path(self) -> str:
+        return recorded_path(self.source.path) if self.source else ""
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(held_keys(self.manager, self.header))
+
+    def write(self, out_fd: int, *, to_stream: bool) -> None:
+        """Let the plaintext go; everything was checked and recorded that can be."""
+        total = self.source.container.length if self.source else self.header.length
+        report = counted(self.progress, total)
+        key = self.opened.secret.view
+        if self.source is not None:
+            container = self.source.container
+            open_container(self.source_fd, container, out_fd, key, to_stream=to_stream, progress=report)
+            self.length = container.length
+        else:
+            trailer = open_stream(
+                self.source_fd, self.front, out_fd, key, to_stream=to_stream, authorship=self._judge, progress=report
+            )
+            self.length = trailer.length
+        if self.progress is not None:
+            self.progress(self.length, self.length)
+
+    def detail(self, destination: str) -> dict[str, Any]:
+        """What the records say beside file id and path."""
+        allowed = {
+            "allow_deprecated": self.options.allow_deprecated,
+            "allow_unsigned": self.options.allow_unsigned,
+        }
+        return {"destination": destination, **{name: True for name, given in allowed.items() if given}}
+
+    def result(self, destination: Path | None, place: Tracked, operation_id: str) -> Decrypted:
+        warnings = [*self.opened.notices, *place.notices]
+        if self.authorship is Authorship.UNSIGNED:
+            warnings.append(Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it"))
+        return Decrypted(
+            operation_id=operation_id,
+            changed=destination is not None,
+            warnings=tuple(warnings),
+            key=self.opened.key,
+            file_id=self.header.file_id,
+            source=self.source.path if self.source else None,
+            destination=destination,
+            name=self.header.name,
+            kind=self.header.kind.value,
+            length=self.length,
+            signed=self.authorship is Authorship.SIGNED,
+        )
+
+    def _judge(self, trailer: Trailer) -> None:
+        self.authorship = check_authorship(
+            self.header,
+            self.front.body,
+            trailer,
+            issuers=trusted_issuers(self.manager),
+            allow_unsigned=self.options.allow_unsigned,
+        )
+
+
+def decrypt_model(
+    manager: KeyManager,
+    source: str | PathLike[str] | BinaryIO,
+    destination: str | PathLike[str] | BinaryIO | None = None,
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    force: bool = False,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Decrypted:
+    """Decrypt the container `source`; `destination` None is FILE for FILE.ttm, beside it.
+
+    NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError, WrongLicenseError by its key;
+    IntegrityError when it was changed, cut, stripped of its signature or signed by another keystore; RefusedError when it
+    was never signed (unless `allow_unsigned`) or the destination exists (unless `force`). After any failure no output file
+    is there that was not there before. From a pipe the signature comes last: to a pipe, bytes that the data key alone
+    vouches for have then gone out already.
+    """
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    given = as_path(source)
+    target = plaintext_destination(given) if destination is None else as_path(destination)
+    with ExitStack() as stack:
+        found = stack.enter_context(container_file(given)) if isinstance(given, Path) else None
+        with noted(manager, "decrypt", operation_id):
+            place: Output | BinaryIO
+            if isinstance(target, Path):
+                place = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+            else:
+                place = target
+            front: Front
+            if found is not None:
+                fd, front = found.fd, found.container
+                opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+            else:
+                assert not isinstance(given, Path), "a path is a file"
+                fd, authorship = descriptor(given, "the container"), Authorship.UNCHECKED
+                front, opened = _unlock_pipe(manager, fd, license_key, options.use)
+            stack.enter_context(opened)
+        job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
+        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+
+
+def plaintext_destination(source: Path | BinaryIO) -> Path:
+    """FILE for FILE.ttm; UsageError for any other name and for a stream."""
+    if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
+        raise UsageError(f"the output's name follows from FILE{SUFFIX} only", "give the output with -o")
+    return source.with_suffix("")
+
+
+def _unlock_pipe(
+    manager: KeyManager, fd: int, license_key: License | None, use: Use
+) -> tuple[Front, OpenedDataKey]:
+    with foreign_os_errors("the container", "standard input"):
+        front = read_front(fd)
+    opened = open_data_key(manager, front.header, license_key, use)
+    try:
+        front.authenticate(opened.secret.view)
+    except BaseException:
+        opened.secret.wipe()
+        raise
+    return front, opened
+
+
+def _to_file(job: _Job, output: Output) -> Decrypted:
+    new, keys, header = output.new, job.keys(), job.header
+    destination = recorded_path(new.path)
+    place = track(job.manager, header, job.path, keys)
+    act = FileAct(
+        "decrypt",
+        header.file_id,
+        place.path,
+        frozenset({job.opened.key.key_id}),
+        frozenset({job.opened.key.key_id}),
+        model_id=header.model_id,
+        name=header.name,
+        temporary=recorded_path(new.temporary),
+        piped=place.piped,
+    )
+    with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
+        outcome.detail = job.detail(destination)
+        with new:
+            preallocate(new.fd, (job.source.container.length if job.source else job.header.length) or 0, new.path)
+            with foreign_os_errors("the output", new.path):
+                job.write(new.fd, to_stream=False)
+            output.commit()
+        outcome.detail["length"] = job.length
+    return job.result(Path(destination), place, outcome.operation_id)
+
+
+def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
+    fd = descriptor(target, "the output")
+    target.flush()
+    place = track(job.manager, job.header, job.path, job.keys())
+    operation = job.operation_id or new_operation_id()
+    detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
+    job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)
+    with noted(job.manager, "decrypt", operation), foreign_os_errors("the output", "standard output"):
+        job.write(fd, to_stream=True)
+    return job.result(None, place, operation)

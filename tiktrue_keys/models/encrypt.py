@@ -1,0 +1,230 @@
+"""Encrypts one model into one container under the active key of its model: file or pipe in, file or pipe out."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult, OpenedKey
+from tiktrue_keys.core.durable import foreign_os_errors, shown
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.file_acts import (
+    LOCK_TIMEOUT,
+    Outcome,
+    ProgressReport,
+    counted,
+    file_act,
+    noted,
+    recorded_path,
+)
+from tiktrue_keys.models.header import Header, Origin, new_file_id
+from tiktrue_keys.models.output import Output, let_go, preallocate, reserved_output
+from tiktrue_keys.models.plaintext_source import PlaintextSource, descriptor, plaintext_source
+from tiktrue_keys.models.seal_container import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.slots import HEADER_SIZE
+from tiktrue_keys.models.streaming_aead import Geometry
+from tiktrue_keys.models.trailer import LEAF_LENGTH, SIGNATURE_KIND, TAIL_LENGTH
+from tiktrue_keys.models.wraps import wrap_for_key
+
+SUFFIX = ".ttm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encrypted(ActResult):
+    """A new container. `source` and `destination` are None for a pipe; `root` is the 32-byte root of its tree."""
+
+    key: ManagedKey
+    file_id: bytes
+    source: Path | None
+    destination: Path | None
+    name: str
+    kind: str
+    length: int
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is needed to seal one container."""
+
+    manager: KeyManager
+    key: ManagedKey
+    header: Header
+    data_key: SecretBuffer
+    source: PlaintextSource
+    progress: ProgressReport | None
+    operation_id: str | None
+
+    def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileAct:
+        """The intent: nothing opens the file before, the key opens it after."""
+        return FileAct(
+            "encrypt",
+            self.header.file_id,
+            path,
+            frozenset(),
+            self.header.key_ids,
+            model_id=self.header.model_id,
+            name=self.header.name,
+            temporary=temporary,
+            piped=piped,
+        )
+
+    def seal(self, out_fd: int, *, to_stream: bool) -> SealedContainer:
+        """Write the container; the source must not have changed meanwhile."""
+        sealed = seal_container(
+            self.source.fd,
+            out_fd,
+            self.header,
+            self.data_key.view,
+            to_stream=to_stream,
+            signer=keystore_signer(self.manager),
+            already=self.source.already,
+            progress=counted(self.progress, self.source.size),
+        )
+        self.source.refuse_changed()
+        if self.progress is not None:
+            self.progress(sealed.trailer.length, sealed.trailer.length)
+        return sealed
+
+    def result(self, sealed: SealedContainer, destination: Path | None, outcome: Outcome) -> Encrypted:
+        return Encrypted(
+            operation_id=outcome.operation_id,
+            changed=True,
+            key=self.key,
+            file_id=self.header.file_id,
+            source=self.source.path,
+            destination=destination,
+            name=self.header.name,
+            kind=self.header.kind.value,
+            length=sealed.trailer.length,
+            size=sealed.size,
+            root=sealed.root,
+        )
+
+
+def encrypt_model(
+    manager: KeyManager,
+    source: str | PathLike[str] | BinaryIO,
+    destination: str | PathLike[str] | BinaryIO | None = None,
+    *,
+    key: str,
+    license_key: License | None = None,
+    name: str | None = None,
+    force: bool = False,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Encrypted:
+    """Encrypt `source` under the key that `key` names; `destination` None is FILE.ttm beside the source.
+
+    RefusedError when the destination exists (unless `force`) or the source is a container, UsageError for a folder;
+    as KeyManager.open_key for the key; UnavailableError when the source changes meanwhile or the disk is full. After any
+    failure nothing new is there, and what was there before is.
+    """
+    source = as_path(source)
+    target = default_destination(source) if destination is None else as_path(destination)
+    with ExitStack() as stack:
+        plaintext = stack.enter_context(plaintext_source(source, name))
+        with noted(manager, "encrypt", operation_id):
+            place: Output | BinaryIO
+            if isinstance(target, Path):
+                _refuse_itself(plaintext, target)
+                place = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+            else:
+                place = target
+            opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
+        data_key = stack.enter_context(SecretBuffer.random())
+        header = new_header(opened, data_key, plaintext)
+        job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
+        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+
+
+def keystore_signer(manager: KeyManager) -> Signer:
+    """Signs containers as this keystore."""
+    return Signer(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
+
+
+def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSource) -> Header:
+    """The header of a new container, its data key wrapped for the opened key."""
+    file_id, key = new_file_id(), opened.key
+    wrap = wrap_for_key(
+        data_key.view,
+        opened.secret.view,
+        file_id=file_id,
+        model_id=key.model_id,
+        key_id=key.key_id,
+        generation=key.generation,
+    )
+    return Header(file_id, key.model_id, source.name, source.kind, None, Origin.KEYSTORE, (wrap,))
+
+
+def container_size(length: int) -> int:
+    """Bytes of a container file for `length` bytes of plaintext."""
+    geometry = Geometry()
+    leaves = geometry.segment_count(length) * LEAF_LENGTH
+    return HEADER_SIZE + geometry.body_length(length) + leaves + TAIL_LENGTH
+
+
+def as_path(place: str | PathLike[str] | BinaryIO) -> Path | BinaryIO:
+    """Paths as Path, streams as they are."""
+    return Path(place) if isinstance(place, (str, PathLike)) else place
+
+
+def default_destination(source: Path | BinaryIO) -> Path:
+    """FILE.ttm beside FILE; UsageError for a stream."""
+    if not isinstance(source, Path):
+        raise UsageError("standard input has no name to derive the output's from", "give the output with -o")
+    return source.with_name(source.name + SUFFIX)
+
+
+def _to_file(job: _Job, output: Output) -> Encrypted:
+    new = output.new
+    path = recorded_path(new.path)
+    with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.operation_id) as outcome, new:
+        try:
+            if job.source.size is not None:
+                preallocate(new.fd, container_size(job.source.size), new.path)
+            with foreign_os_errors("the output", new.path):
+                sealed = job.seal(new.fd, to_stream=False)
+            output.commit()
+        finally:
+            if new.committed:  # also when only the folder's sync failed: the container is there
+                outcome.keys = job.header.key_ids
+        let_go(job.manager, output.replaced, path)
+        _tell(outcome, sealed)
+    return job.result(sealed, Path(path), outcome)
+
+
+def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
+    fd = descriptor(target, "the output")
+    target.flush()
+    with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
+        with foreign_os_errors("the output", "standard output"):
+            sealed = job.seal(fd, to_stream=True)
+        outcome.keys = job.header.key_ids
+        _tell(outcome, sealed)
+    return job.result(sealed, None, outcome)
+
+
+def _tell(outcome: Outcome, sealed: SealedContainer) -> None:
+    outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
+
+
+def _refuse_itself(source: PlaintextSource, target: Path) -> None:
+    try:
+        same = os.path.samestat(os.fstat(source.fd), os.stat(target))
+    except OSError:
+        return
+    if same:
+        raise RefusedError(f"{shown(target)} is the model itself", "choose another output")

@@ -1,0 +1,86 @@
+"""An act on a file as the keystore records it: intent before, outcome after, whatever happens in between.
+
+Does not handle: a process that dies in between; the next writing command settles that (settle.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+
+LOCK_TIMEOUT = 10.0
+"""Seconds to wait for the lock of a container."""
+
+ProgressReport = Callable[[int, int | None], None]
+"""Called with the bytes done so far and the bytes there are in all, None when nobody knows (a pipe)."""
+
+
+@dataclass
+class Outcome:
+    """What the act has come to so far. `keys`: the key ids that open the file as it is now; None: there is none."""
+
+    operation_id: str
+    keys: frozenset[str] | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def file_act(
+    manager: KeyManager, act: FileAct, operation_id: str | None, *, keys: frozenset[str] | None = None
+) -> Iterator[Outcome]:
+    """Records the intent, runs the block, records its outcome: `failed` when it raised, then raises that again.
+
+    `operation_id` None: a fresh one. `keys` open the file even when the block fails.
+    """
+    outcome = Outcome(manager.begin_file_act(act, operation_id=operation_id).operation_id, keys)
+    try:
+        yield outcome
+    except BaseException as error:
+        said = {"error": type(error).__name__}
+        if isinstance(error, TikTrueKeysError):
+            said = {"error": error.code, "reason": error.message}
+        # What went wrong first is what the caller must hear; an intent that stays open is settled by the next command.
+        with suppress(TikTrueKeysError):
+            _finish(manager, outcome, "failed", said)
+        raise
+    _finish(manager, outcome, "ok", {})
+
+
+def _finish(manager: KeyManager, outcome: Outcome, how: str, said: dict[str, str]) -> None:
+    detail = {**outcome.detail, **said}
+    manager.finish_file_act(outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail)
+
+
+@contextmanager
+def noted(manager: KeyManager, event: str, operation_id: str | None) -> Iterator[None]:
+    """Records a refusal or failure of the block, which comes before any intent, where the log can be written to."""
+    with manager.noting(event, operation_id):
+        yield
+
+
+def recorded_path(path: str | PathLike[str]) -> str:
+    """The absolute path as registry and audit hold it; RefusedError when its bytes are not UTF-8."""
+    text = os.fspath(Path(os.path.abspath(path)))
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RefusedError(f"the path {shown(path)} is not valid UTF-8", "rename the file or its folder") from None
+    return text
+
+
+def counted(progress: ProgressReport | None, total: int | None, before: int = 0) -> Callable[[int], None] | None:
+    """What the pipeline calls with its own bytes done, for a whole of `total` of which `before` were done already."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda done: report(before + done, total)

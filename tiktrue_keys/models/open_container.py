@@ -1,0 +1,80 @@
+"""Opens one container into one plaintext, from a file or a pipe, into a file or a pipe.
+
+The caller has found the data key, authenticated the header and, for a file, checked the authorship. From a pipe the
+signature arrives after the body: then authorship is checked at the end, before the caller gives a file its name, and
+what went into another pipe meanwhile was vouched for by the data key alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.container import Container, Front, check_root, checked_stream_trailer, known_leaves
+from tiktrue_keys.models.pipeline import THREADS, Progress, open_body
+from tiktrue_keys.models.sinks import PlainFileSink, StreamSink
+from tiktrue_keys.models.sources import BodyStream, SizedBodyStream, read_stream
+from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
+
+
+def open_container(
+    fd: int,
+    container: Container,
+    out_fd: int,
+    data_key: memoryview,
+    *,
+    to_stream: bool,
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> None:
+    """Write the plaintext of the container at `fd` to `out_fd`: in order for a stream, from offset 0 for a file.
+
+    IntegrityError when any segment is not the one that the root stands for; no byte of it was written then. A container
+    from a pipe lists no leaves: it is read twice for a stream, and for a file the root is compared at the end.
+    """
+    leaves = known_leaves(fd, container, threads=threads) if to_stream else container.trailer.leaves
+    sink = StreamSink(out_fd) if to_stream else PlainFileSink(out_fd, container.geometry)
+    summary = open_body(
+        container.source(fd),
+        sink,
+        container.cipher(data_key),
+        container.geometry,
+        leaves=leaves,
+        threads=threads,
+        progress=progress,
+    )
+    check_root(container, container.trailer, summary)
+
+
+def open_stream(
+    fd: int,
+    front: Front,
+    out_fd: int,
+    data_key: memoryview,
+    *,
+    to_stream: bool,
+    authorship: Callable[[Trailer], object],
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> Trailer:
+    """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
+
+    `authorship` gets the trailer at the end, after its root was compared, and raises when it does not like it
+    (check_authorship). IntegrityError as open_container, and for bytes after the container's end.
+    """
+    geometry, length = front.geometry, front.header.length
+    unsized = BodyStream(fd, geometry) if length is None else None
+    sized = None if length is None else SizedBodyStream(fd, geometry, length)
+    source = unsized or sized
+    assert source is not None
+    sink = StreamSink(out_fd) if to_stream else PlainFileSink(out_fd, geometry)
+    cipher = front.cipher(data_key)
+    summary = open_body(source, sink, cipher, geometry, leaves=None, threads=threads, progress=progress)
+    limit = TAIL_LENGTH + summary.segments * LEAF_LENGTH
+    rest = unsized.tail if unsized else read_stream(fd, limit + 1)
+    if len(rest) > limit:
+        raise IntegrityError("something was appended to the container")
+    trailer = checked_stream_trailer(front, rest)
+    check_root(front, trailer, summary)
+    authorship(trailer)
+    return trailer

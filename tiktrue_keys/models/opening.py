@@ -1,0 +1,88 @@
+"""Opens models for programs: an encrypted file as a seekable one, and its tensors one by one. No plaintext file is made."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import RevokedError
+from tiktrue_keys.models.container import known_leaves
+from tiktrue_keys.models.container_source import container_file, unlock
+from tiktrue_keys.models.data_keys import held_keys
+from tiktrue_keys.models.decrypt import ReadOptions
+from tiktrue_keys.models.file_acts import noted, recorded_path
+from tiktrue_keys.models.reader import ModelFile
+from tiktrue_keys.models.tensors import Tensor, load_tensors
+from tiktrue_keys.models.tracking import track
+
+__all__ = ["ModelFile", "Tensor", "load_tensors", "open_model"]
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a file's time of change tells every change: coarser clocks than that stamp no file system."""
+
+
+def open_model(
+    path: str | PathLike[str],
+    manager: KeyManager,
+    license_key: License | None = None,
+    *,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+) -> ModelFile:
+    """The plaintext of a container as a seekable read-only binary file; close it.
+
+    Recorded once, before it is returned. Each segment is verified before a byte of it is returned, and the key's
+    revocation is looked for before each segment is opened: RevokedError from then on. Errors as decrypt_model.
+    """
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    with container_file(Path(path)) as found:
+        container = found.container
+        with noted(manager, "open-model", None):
+            opened, _ = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+        with opened:
+            leaves = known_leaves(found.fd, container)
+            recorded = recorded_path(found.path)
+            track(manager, container.header, recorded, held_keys(manager, container.header))
+            detail = {"file_id": container.header.file_id.hex(), "path": recorded}
+            manager.record_use("open-model", key=opened.key, detail=detail)
+            fd = os.dup(found.fd)
+            try:
+                check = revocation_check(manager, opened.key)
+                return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
+            except BaseException:
+                os.close(fd)
+                raise
+
+
+def revocation_check(manager: KeyManager, key: ManagedKey) -> Callable[[], None]:
+    """What raises RevokedError once the key is revoked; NotFoundError once the keystore is gone.
+
+    Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change within
+    the file system's clock tick of the last look would not show; so a file that changed lately is looked into each time.
+    """
+    database = manager.path / FILE_NAME
+    seen: tuple[int, ...] | None = None
+
+    def check() -> None:
+        nonlocal seen
+        try:
+            found = os.stat(database)
+        except OSError:
+            found = None
+        stamp = None if found is None else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if stamp is not None and stamp == seen:
+            return
+        current = manager.find(key.key_id)
+        if current.revoked_at is not None or current.destroyed_at is not None:
+            raise RevokedError(f"key {key.key_id} was revoked while the model was open", key_id=key.key_id)
+        quiet = found is not None and time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED
+        seen = stamp if quiet else None
+
+    return check

@@ -1,0 +1,257 @@
+"""Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
+
+It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key (reencrypt.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.durable import foreign_os_errors, shown
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys, open_data_key
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorded_path
+from tiktrue_keys.models.header import Header, Wrap, WrapType
+from tiktrue_keys.models.locking import locked_container
+from tiktrue_keys.models.slots import Slots, read_slots, rewrite_locked
+from tiktrue_keys.models.tracking import slots_at, track, tracked_place
+from tiktrue_keys.models.wraps import wrap_for_key
+
+STALE = "stale-containers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrapped(ActResult):
+    """A container and the key ids of this keystore that opened it before and that open it now."""
+
+    path: Path
+    file_id: bytes
+    model_id: str
+    keys_before: frozenset[str]
+    keys_after: frozenset[str]
+
+
+@dataclass(frozen=True)
+class NotRewrapped:
+    """A registered container that is as it was, why, and from when on nothing opens it; None: an active key does."""
+
+    record: ContainerRecord
+    error: TikTrueKeysError
+    opens_until: Instant | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewrapBatch(ActResult):
+    """Of many containers: those looked at (`changed` says which changed), those that failed, those out of reach."""
+
+    done: tuple[Rewrapped, ...] = ()
+    failed: tuple[NotRewrapped, ...] = ()
+    stale: tuple[NotRewrapped, ...] = ()
+
+
+def rewrap_model(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    to: str | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Rewrapped:
+    """Wrap the data key for `to` (a KEY argument), or for the active key of the chain that opens it now.
+
+    Wraps for keys of other keystores stay. RefusedError for another model's key, RevokedError when only a revoked key opens
+    the container; BusyError, NotFoundError, IntegrityError, and as KeyManager.open_key.
+    """
+    license_key = asked_once(license_key)
+    with foreign_os_errors("the container", path):
+        real = Path(os.path.realpath(path, strict=True))
+    recorded = recorded_path(real)
+    # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
+    # what the first one left.
+    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
+        with noted(manager, "rewrap", operation_id):
+            with foreign_os_errors("the container", real):
+                slots = read_slots(fd)
+            header = slots.current.header
+            opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
+            slots.current.authenticate(opened.secret.view)
+            new = _new_header(manager, header, opened, license_key, to)
+        result = Rewrapped(
+            operation_id=operation_id or new_operation_id(),
+            changed=False,
+            warnings=opened.notices if new == header else (),
+            path=real,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            keys_before=frozenset(held_keys(manager, header)),
+            keys_after=frozenset(held_keys(manager, new)),
+        )
+        if new == header and slots.equal:
+            track(manager, header, recorded, result.keys_after)
+            return result
+        return _rewrite(manager, fd, slots, new, opened, result, operation_id)
+
+
+def rewrap_registered(
+    manager: KeyManager,
+    keys: Iterable[str] | None = None,
+    *,
+    license_key: License | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> RewrapBatch:
+    """Rewrap every registered container that one of `keys` (key ids) opens; None: every registered container.
+
+    Keeps going over failures. A container that went into a pipe cannot be reached, and is listed as stale.
+    """
+    license_key = asked_once(license_key)
+    done: list[Rewrapped] = []
+    failed: list[NotRewrapped] = []
+    stale: list[NotRewrapped] = []
+    for record in _records(manager, keys):
+        if record.piped:
+            words = "it went into a pipe: nobody knows where it is"
+            stale.append(_left(manager, record, UnavailableError(words, "models scan DIR finds it")))
+            continue
+        try:
+            done.append(_rewrap_record(manager, record, license_key, lock_timeout))
+        except TikTrueKeysError as error:
+            failed.append(_left(manager, record, error))
+    return RewrapBatch(
+        operation_id=new_operation_id(),
+        changed=any(rewrapped.changed for rewrapped in done),
+        warnings=(*(notice for rewrapped in done for notice in rewrapped.warnings), *_stale(failed + stale)),
+        done=tuple(done),
+        failed=tuple(failed),
+        stale=tuple(stale),
+    )
+
+
+def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
+    """The active key of a key's chain; where none is, the head, whose opening then says why."""
+    chain = manager.chain(key)
+    for generation in reversed(chain):
+        if generation.status is Status.ACTIVE:
+            return generation
+    return chain[-1]
+
+
+def wrap_for_target(
+    manager: KeyManager, header: Header, data_key: OpenedDataKey, license_key: License | None, to: str | None
+) -> Wrap:
+    """The data key for `to`, or for the active key of the chain that opened it; RefusedError for another model's."""
+    target = manager.find(to) if to is not None else active_key(manager, data_key.key)
+    if target.model_id != header.model_id:
+        raise RefusedError(
+            f"the container belongs to {header.model_id}, key {target.key_id} to another model",
+            "decrypt it and encrypt it again for the other model",
+        )
+    current = _wrap_of(header, target)
+    if current is not None:
+        return current
+    with manager.open_key(target.key_id, license_key, use=Use.ENCRYPT) as opened:
+        return wrap_for_key(
+            data_key.secret.view,
+            opened.secret.view,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            key_id=target.key_id,
+            generation=target.generation,
+        )
+
+
+def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
+    wanted = (key.key_id, key.generation, WrapType.MANAGED_KEY)
+    return next((wrap for wrap in header.wraps if (wrap.key_id, wrap.generation, wrap.type) == wanted), None)
+
+
+def _new_header(
+    manager: KeyManager, header: Header, data_key: OpenedDataKey, license_key: License | None, to: str | None
+) -> Header:
+    ours = held_keys(manager, header)
+    kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in ours)
+    return header.with_wraps((*kept, wrap_for_target(manager, header, data_key, license_key, to)))
+
+
+def _rewrite(
+    manager: KeyManager,
+    fd: int,
+    slots: Slots,
+    new: Header,
+    opened: OpenedDataKey,
+    result: Rewrapped,
+    operation_id: str | None,
+) -> Rewrapped:
+    header, path = slots.current.header, recorded_path(result.path)
+    place = tracked_place(manager, header, path)
+    known = manager.container(header.file_id)
+    act = FileAct(
+        "rewrap",
+        header.file_id,
+        path,
+        result.keys_before,
+        result.keys_after,
+        model_id=header.model_id,
+        name=header.name,
+    )
+    if known is not None and known.piped:
+        manager.register(replace(known, path=path, piped=False))
+    # Until both slots are whole and equal either key may be the one that opens it.
+    with file_act(manager, act, operation_id, keys=act.needs) as outcome:
+        with foreign_os_errors("the container", path):
+            rewrite_locked(fd, slots, new, opened.secret.view)
+        outcome.keys = result.keys_after
+    if place.is_copy and known is not None:
+        manager.register(known)  # the row goes on following the other one, which the old key still opens
+    return replace(result, operation_id=outcome.operation_id, changed=True, warnings=place.notices)
+
+
+def _records(manager: KeyManager, keys: Iterable[str] | None) -> list[ContainerRecord]:
+    if keys is None:
+        return list(manager.containers())
+    found = {record.file_id: record for key_id in keys for record in manager.containers(key_id)}
+    return sorted(found.values(), key=lambda record: (record.path, record.file_id))
+
+
+def _rewrap_record(
+    manager: KeyManager, record: ContainerRecord, license_key: License | None, lock_timeout: float
+) -> Rewrapped:
+    found = slots_at(record.path).current.header.file_id
+    if found != record.file_id:
+        raise NotFoundError(
+            f"another container lies at {shown(record.path)}", "models scan DIR finds it, models forget lets it go"
+        )
+    return rewrap_model(manager, record.path, license_key=license_key, lock_timeout=lock_timeout)
+
+
+def _left(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:
+    keys = []
+    for key_id in record.keys:
+        try:
+            keys.append(manager.find(key_id))
+        except NotFoundError:
+            continue
+    ends = [key.decrypt_until if key.revoked_at is None else key.revoked_at for key in keys]
+    open_ended = any(key.status in (Status.ACTIVE, Status.PENDING) for key in keys)
+    return NotRewrapped(record, error, None if open_ended or not ends else max(ends))
+
+
+def _stale(left: list[NotRewrapped]) -> tuple[Notice, ...]:
+    if not left:
+        return ()
+    ends = [item.opens_until for item in left if item.opens_until is not None]
+    when = f"; the first stops opening at {rfc3339(min(ends))}" if ends else ""
+    return (Notice(STALE, f"{len(left)} containers were not rewrapped{when}"),)

@@ -1,0 +1,68 @@
+"""Keeps the registry's row of a container that was opened: known, at the path where it lies now.
+
+Does not handle: the row of an act that changes the container; that goes with its intent (file_acts.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.models.header import Header
+from tiktrue_keys.models.slots import Slots, read_slots
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where the registry has a container, or will have it: `path` (empty for a pipe), and a word if it is a copy."""
+
+    path: str
+    piped: bool
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the container that was opened is not the one that the registry follows."""
+        return bool(self.notices)
+
+
+def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
+    """Follow a container to `path` (empty: it came from a pipe), unless it still lies where the registry has it."""
+    known = manager.container(header.file_id)
+    if not path:
+        return Tracked(known.path, known.piped) if known else Tracked("", True)
+    if known is None or known.piped or known.path == path or not lies_at(known.path, header.file_id):
+        return Tracked(path, False)
+    words = f"{shown(path)} is a copy of {shown(known.path)}; the registry follows that one"
+    return Tracked(known.path, False, (Notice("copied-container", words),))
+
+
+def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str]) -> Tracked:
+    """Write the registry's row of a container that was opened, where it says something else; `keys` open it."""
+    place = tracked_place(manager, header, path)
+    known = manager.container(header.file_id)
+    record = ContainerRecord(
+        header.file_id, place.path, header.model_id, header.name, frozenset(keys), manager.now(), place.piped
+    )
+    if known is None or (not place.is_copy and replace(known, last_seen=record.last_seen) != record):
+        manager.register(record)
+    return place
+
+
+def lies_at(path: str, file_id: bytes) -> bool:
+    """Whether the container `file_id` can be read at `path`."""
+    try:
+        return slots_at(path).current.header.file_id == file_id
+    except TikTrueKeysError:
+        return False
+
+
+def slots_at(path: str) -> Slots:
+    """The header of the container at `path`, not authenticated; IntegrityError, NotFoundError, as opened_regular."""
+    with opened_regular(path, "the container") as fd, foreign_os_errors("the container", path):
+        return read_slots(fd)
