@@ -110,6 +110,14 @@ def test_the_temporary_name_is_known_before_the_file_is_made(folder: Path) -> No
         assert names(folder) == [known.name]
 
 
+def test_what_already_has_the_temporary_name_is_not_ours_to_touch(folder: Path) -> None:
+    new = NewFile(folder / "file")
+    new.temporary.write_bytes(b"theirs")
+    with pytest.raises(RefusedError, match="exists already"), new:
+        pytest.fail("the block must not be entered")
+    assert new.temporary.read_bytes() == b"theirs"
+
+
 @pytest.mark.parametrize("leaving", [None, ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_leaving_without_commit_leaves_the_old_file_alone(old: Path, leaving: type[BaseException] | None) -> None:
     def write_and_leave() -> None:

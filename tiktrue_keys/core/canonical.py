@@ -48,7 +48,7 @@ def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[
     raw = bytes(data)
     try:
         value = json.loads(raw.decode("utf-8"), parse_float=_no_float, parse_constant=_no_float)
-        again = canonical_json(value)
+        again = _encode(value).encode("utf-8")
     except (ValueError, RecursionError, UnicodeError) as error:
         raise IntegrityError(f"{what} is not valid JSON") from error
     if not isinstance(value, dict) or again != raw or not _within_limits(value, _MAX_DEPTH):

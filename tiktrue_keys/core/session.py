@@ -29,7 +29,6 @@ from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operati
 from tiktrue_keys.errors import (
     BusyError,
     ExpiredError,
-    IntegrityError,
     NotFoundError,
     RefusedError,
     SecurityError,
@@ -37,8 +36,8 @@ from tiktrue_keys.errors import (
     UsageError,
 )
 
-_UNRECORDED = (UsageError, NotFoundError, BusyError, IntegrityError)
-# Usage and absence change nothing worth a record, busy and integrity mean that the log cannot be written to.
+_UNRECORDED = (UsageError, NotFoundError, BusyError)
+# Usage and absence change nothing worth a record, busy means that the log cannot be written to.
 
 
 class Session:

@@ -141,7 +141,9 @@ def test_a_body_in_another_spelling_is_refused_although_it_is_signed(body: str) 
         f"{BODY}\n",
         f"\n\n{GO_LINE}",
         f"{BODY}\n{GO_LINE[:-1]}",
+        f"{BODY}\n{GO_LINE[:-1]}X",
         f"{BODY}\n{GO_LINE}\n",
+        f"{BODY}\n{GO_LINE.removeprefix('— ')}",
         f"{BODY}\n{GO_LINE}Unexpected line.\n",
         f"{BODY}\n{GO_LINE.replace('— ', '- ')}",
         f"{BODY}\n{GO_LINE.replace('PeterNeumann', 'Peter Neumann')}",
@@ -155,7 +157,7 @@ def test_a_body_in_another_spelling_is_refused_although_it_is_signed(body: str) 
         f"{BODY}\n{GO_LINE}{WITNESS}".replace("witness", "wit\x01ness"),
         f"{BODY}\n{GO_LINE}{WITNESS}".replace("witness", "wit\ud800ness"),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_what_is_not_a_signed_note_is_refused(text: str) -> None:
     with pytest.raises(IntegrityError, match=r"not a signed note|signature line of the checkpoint is malformed"):

@@ -129,6 +129,22 @@ def test_a_consistency_proof_of_another_length_is_refused(data: st.DataObject, s
             merkle.verify_consistency(old, size, *roots, wrong)
 
 
+def test_a_larger_trees_proof_does_not_pass_for_a_smaller_ones() -> None:
+    read = StoredTree(LEAVES).read
+    with pytest.raises(IntegrityError):
+        merkle.verify_inclusion(0, 1, LEAVES[1], [merkle.leaf_hash(LEAVES[0])], ROOTS[2])
+    with pytest.raises(IntegrityError):
+        merkle.verify_consistency(3, 4, ROOTS[7], ROOTS[8], merkle.consistency_proof(7, 8, read))
+
+
+def test_a_smaller_trees_proof_does_not_pass_for_a_larger_ones() -> None:
+    read = StoredTree(LEAVES).read
+    with pytest.raises(IntegrityError):
+        merkle.verify_inclusion(0, 8, LEAVES[0], merkle.inclusion_proof(0, 4, read), ROOTS[4])
+    with pytest.raises(IntegrityError):
+        merkle.verify_consistency(3, 8, ROOTS[3], ROOTS[4], merkle.consistency_proof(3, 4, read))
+
+
 def test_a_root_that_is_no_hash_is_refused_even_where_nothing_is_to_be_proven() -> None:
     with pytest.raises(IntegrityError):
         merkle.verify_consistency(0, 3, ROOTS[0], ROOTS[3][:31], [])
@@ -144,10 +160,20 @@ def test_a_root_that_is_no_hash_is_refused_even_where_nothing_is_to_be_proven() 
         (ROOTS[3], ROOTS[4], [], (3, 3)),
         (ROOTS[3], ROOTS[3], [ROOTS[1]], (3, 3)),
         (ROOTS[1], ROOTS[1], [], (0, 0)),
-        (ROOTS[3], ROOTS[2], [], (3, 2)),
+        (ROOTS[3], ROOTS[3], [], (3, 5)),
+        (ROOTS[4], ROOTS[4], [], (4, 2)),
         (ROOTS[0], ROOTS[2], [], (-1, 2)),
     ],
-    ids=["not-empty", "proof-from-empty", "other-root", "proof-of-nothing", "empty-with-root", "shrunk", "negative"],
+    ids=[
+        "not-empty",
+        "proof-from-empty",
+        "other-root",
+        "proof-of-nothing",
+        "empty-with-root",
+        "no-steps",
+        "shrunk",
+        "negative",
+    ],
 )
 def test_trivial_consistency_is_still_checked(
     old_root: bytes, new_root: bytes, proof: list[bytes], sizes: tuple[int, int]

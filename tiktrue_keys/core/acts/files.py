@@ -185,12 +185,20 @@ def describe_process(pid: int) -> str:
 def is_running(process: str) -> bool:
     """Whether the process that a FileAct names is still the one that runs under its pid."""
     pid = process.partition(":")[0]
-    return (
-        pid.isdigit()
-        and describe_process(int(pid)) == process
-        and process.count(":") == 2
-        and not process.endswith("::")
-    )
+    if not pid.isdigit() or describe_process(int(pid)) != process:
+        return False
+    return not process.endswith("::") or _is_there(int(pid))
+
+
+def _is_there(pid: int) -> bool:
+    """Whether any process has that pid: on systems that tell no more, a live one is never taken for dead."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _single(keys: Iterable[str]) -> str | None:
@@ -206,7 +214,7 @@ def _record_of(act: FileAct, known: ContainerRecord | None, keys: frozenset[str]
         act.name or (known.name if known else ""),
         keys,
         Instant(act.at),
-        piped=act.piped or bool(known and known.piped),
+        piped=act.piped,
         signed=act.signed or bool(known and known.signed),
     )
 

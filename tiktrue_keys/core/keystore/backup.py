@@ -39,7 +39,7 @@ class Restored:
 
 
 def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
-    """Copy the keystore to `destination` (0600, whole or not at all); RefusedError where that exists, unless `force`."""
+    """Copy the keystore to a file (0600, whole or not at all); RefusedError where it exists, unless `force`."""
     if not force and os.path.lexists(destination):
         raise RefusedError(f"{destination} exists", "choose another name, or --force")
     with NewFile(destination, FILE_MODE, what="the backup") as output:
