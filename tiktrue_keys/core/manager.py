@@ -48,7 +48,7 @@ from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.opening import Place
 from tiktrue_keys.core.keystore.rows import Owner
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import GAP
+from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.lifecycle import (
     DEFAULT_DECRYPT_FOR,
     DEFAULT_DESTROY_AFTER,

@@ -23,7 +23,8 @@ from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, new_keystore, open_keystore
-from tiktrue_keys.core.keystore.store import Keystore, Snapshot, Transaction
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.errors import (

@@ -14,7 +14,7 @@ from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result,
 from tiktrue_keys.core.acts.results import CleanedUp, ContainerRecord, Kept
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.store import SILENCE, Snapshot, Transaction
+from tiktrue_keys.core.keystore.transaction import SILENCE, Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.session import Session

@@ -14,7 +14,7 @@ from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import GAP, Transaction
+from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, may_be_destroyed
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]

@@ -16,7 +16,7 @@ from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import KeyId, OperationId, model_of
 from tiktrue_keys.errors import IntegrityError, RefusedError
 

@@ -11,7 +11,7 @@ from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.wrapping import wrap_managed_key
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME, MAX_LIFETIME, ManagedKey
 from tiktrue_keys.core.names import ModelId, new_key_id, parse_model_id
 from tiktrue_keys.core.secret import SecretBuffer

@@ -17,7 +17,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.opening import KeystoreExistsError, read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Snapshot, Transaction
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import ModelId, OperationId
 from tiktrue_keys.core.notices import Notice

@@ -18,7 +18,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.document import Cost, Document
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import UsageError, WrongLicenseError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.errors import RefusedError
 

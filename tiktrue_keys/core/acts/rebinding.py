@@ -12,7 +12,7 @@ from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keystore.opening import read_binding, store_binding
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import seal_to_machine
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UsageError
 

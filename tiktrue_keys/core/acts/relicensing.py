@@ -10,7 +10,7 @@ from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result,
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.acts.wrapping import unwrap_managed_key, wrap_managed_key
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import InternalError, UsageError

@@ -11,7 +11,7 @@ from tiktrue_keys.core.acts.results import Rotation
 from tiktrue_keys.core.acts.rotate import RotationTerms, linked, store_rotation
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, Status
 from tiktrue_keys.errors import NotFoundError, RefusedError, RevokedError, UsageError, WrongLicenseError
 

@@ -15,7 +15,7 @@ from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.opening import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice

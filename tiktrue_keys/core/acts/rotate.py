@@ -13,7 +13,7 @@ from tiktrue_keys.core.distribution import KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.rows import Owner, RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status, is_due
 from tiktrue_keys.core.rotation_event import KeyRotationEvent
 from tiktrue_keys.errors import (

@@ -26,7 +26,7 @@ from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.opening import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.store import Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey
 from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice

@@ -21,7 +21,8 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, open_at
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.store import Keystore, Transaction
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
@@ -79,9 +80,10 @@ def restoring(
                 with keystore.new_epoch(epoch, clock, actor=actor, operation_id=operation_id) as transaction:
                     _record(transaction, epoch, known)
                     yield transaction, Restored(epoch, transaction.audit.size, kept)
+                _put_in_place(copy, current, kept)
+                keystore.write_mark_of_epoch()  # last: behind its mark a keystore does not open, before it it does
             finally:
                 keystore.close()
-            _put_in_place(copy, current, kept)
 
 
 @contextlib.contextmanager
@@ -123,7 +125,11 @@ def _record(transaction: Transaction, epoch: int, known: Mark | None) -> None:
 
 
 def _kept_name(folder: Path) -> Path:
-    return folder / f"keystore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.replaced.db"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (
+        folder / f"keystore-{stamp}{again}.replaced.db" for again in ("", *(f"-{number}" for number in range(2, 100)))
+    )
+    return next(name for name in names if not name.exists())
 
 
 def _put_in_place(copy: Path, current: Path, kept: Path | None) -> None:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ MAX_SLOTS = 16
 MAX_COSTS = 8
 MAX_FACTS = 8
 _WHAT = "the keystore's header"
+_RESTORE = "restore the keystore from a backup"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,23 @@ def parse_document(encoded: bytes) -> Document:
     document = _guarded(value, _document_of)
     if document.encode() != encoded:
         raise IntegrityError(f"{_WHAT} has members that do not belong there")
+    return document
+
+
+def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
+    """The stored header and its MAC, neither believed yet."""
+    row = connection.execute("SELECT document, mac FROM header WHERE id = 1").fetchone()
+    if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
+        raise IntegrityError("the keystore's header is missing", _RESTORE)
+    return row[0], row[1]
+
+
+def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
+    """The header once its MAC under H is right; IntegrityError otherwise."""
+    encoded, mac = stored
+    document = parse_document(encoded)
+    if not hmac.compare_digest(document_mac(root, encoded), mac):
+        raise IntegrityError("the keystore's header was changed", _RESTORE)
     return document
 
 

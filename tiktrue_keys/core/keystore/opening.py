@@ -13,14 +13,22 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, host_secret
-from tiktrue_keys.core.keystore.document import KEYSTORE_ID_LENGTH, Cost, Document, parse_document
+from tiktrue_keys.core.keystore.document import (
+    KEYSTORE_ID_LENGTH,
+    Cost,
+    Document,
+    authenticated,
+    parse_document,
+    read_document,
+)
 from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import open_on_machine, seal_to_machine
-from tiktrue_keys.core.keystore.store import Keystore, Transaction, authenticated, read_document
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer

@@ -7,48 +7,30 @@ What it does not handle: what a key is (core/acts), and licenses.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core.audit.log import AuditLog
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import DAY, Instant, instant_of, rfc3339
+from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
-from tiktrue_keys.core.keystore.document import Document, document_mac, parse_document
+from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.integrity import state_root
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Snapshot, State, Transaction, effective_time
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError, UnavailableError
-
-CLOCK_LEAP = 400 * DAY
-"""A clock further than this ahead of the newest audit record is taken for wrong, not for a long silence."""
-
-SILENCE = 30 * DAY
-"""A longer gap between two audit records may be a wrong clock: it blocks destruction until somebody accepts it."""
-
-GAP = "gap"
+from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UnavailableError
 
 _ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keystore back"
-
-
-@dataclass(frozen=True)
-class State:
-    """The one row of `state`."""
-
-    audit_size: int
-    audit_head: bytes
-    checkpoint: str
-    root: bytes
 
 
 @dataclass(frozen=True)
@@ -59,61 +41,6 @@ class _Trusted:
     document: Document
     state: State
     digests: bytes
-
-
-class Snapshot:
-    """A consistent view of the keystore: its header, its records and its audit log."""
-
-    def __init__(self, document: Document, state: State, rows: Rows, audit: AuditLog) -> None:
-        self.document = document
-        self.state = state
-        self.rows = rows
-        self.audit = audit
-
-
-class Transaction(Snapshot):
-    """A snapshot that may be written to; `now` is effective time: the clock, never before the newest audit record."""
-
-    def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
-        super().__init__(view.document, view.state, view.rows, view.audit)
-        self.now = now
-        self.actor = actor
-        self.operation_id = operation_id
-        newest = view.audit.newest_time()
-        self._gap_since = newest if view.audit.size and now - newest > SILENCE else None
-
-    def record(
-        self,
-        event: str,
-        *,
-        outcome: str = "ok",
-        key_id: str | None = None,
-        model_id: str | None = None,
-        before: str | None = None,
-        after: str | None = None,
-        detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Append an audit record of this act; the first one after a long silence also notes the gap, for cleanup."""
-        if self._gap_since is not None:
-            gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
-            self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
-            self.record("clock-gap", detail=gap)
-        self.audit.append(
-            time=self.now,
-            actor=self.actor,
-            event=event,
-            outcome=outcome,
-            operation_id=self.operation_id,
-            key_id=key_id,
-            model_id=model_id,
-            before=before,
-            after=after,
-            detail=dict(detail or {}),
-        )
-
-    def replace_document(self, document: Document) -> None:
-        """Put a new header in place with this transaction (re-seal, new cost)."""
-        self.document = document
 
 
 class Keystore:
@@ -161,13 +88,69 @@ class Keystore:
         self, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId, accept_clock: bool = False
     ) -> Iterator[Transaction]:
         """One transaction for the block: committed at its end when something was recorded, undone when it raises."""
-        with writers_lock(self.folder, timeout=self._timeout, actor=actor), database.sqlite_errors(self.path):
+
+        def begin() -> Transaction:
+            schema.migrate(self._connection)
+            view = self._view()
+            now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
+            return Transaction(view, now, actor, operation_id)
+
+        with writers_lock(self.folder, timeout=self._timeout, actor=actor), self._committing(begin) as transaction:
+            yield transaction
+
+    @contextlib.contextmanager
+    def create(
+        self, document: Document, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
+    ) -> Iterator[Transaction]:
+        """The transaction that makes the keystore: tables, header and whatever the block adds, or nothing at all.
+
+        The caller holds the writers' lock.
+        """
+
+        def begin() -> Transaction:
+            schema.create_tables(self._connection)
+            digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
+            audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
+            view = Snapshot(document, State(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
+            return Transaction(view, instant_of(clock()), actor, operation_id)
+
+        # Before the commit, so that a kill between the two never leaves a keystore without its mark.
+        self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
+        try:
+            with self._committing(begin) as transaction:
+                yield transaction
+        except BaseException:
+            if self._trusted is None:  # not committed
+                _mark_path(document).unlink(missing_ok=True)
+            raise
+
+    @contextlib.contextmanager
+    def new_epoch(
+        self, epoch: int, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
+    ) -> Iterator[Transaction]:
+        """The transaction that opens `epoch` in a restored copy, without its mark. The caller holds the writers' lock."""
+
+        def begin() -> Transaction:
+            view = self._view()
+            audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
+            moved = Snapshot(replace(view.document, epoch=epoch), view.state, view.rows, audit)
+            return Transaction(moved, Instant(max(instant_of(clock()), view.audit.newest_time())), actor, operation_id)
+
+        with self._committing(begin, marks=False) as transaction:
+            yield transaction
+
+    def write_mark_of_epoch(self) -> None:
+        """Write the mark that new_epoch left out, once the copy is in its place."""
+        with self.read() as view:
+            mark = Mark(view.document.epoch, view.state.audit_size, view.state.audit_head)
+        self._write_mark_after_commit(view.document, mark)
+
+    @contextlib.contextmanager
+    def _committing(self, begin: Callable[[], Transaction], *, marks: bool = True) -> Iterator[Transaction]:
+        with database.sqlite_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                schema.migrate(self._connection)
-                view = self._view()
-                now = _effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock)
-                transaction = Transaction(view, now, actor, operation_id)
+                transaction = begin()
                 yield transaction
                 mark = self._finish(transaction)
             except BaseException:
@@ -175,33 +158,8 @@ class Keystore:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
-            if mark is not None:
-                self._write_mark(transaction.document, mark)
-
-    @contextlib.contextmanager
-    def create(
-        self, document: Document, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
-    ) -> Iterator[Transaction]:
-        """The transaction that makes the keystore: tables, header and whatever the block adds, or nothing at all."""
-        with database.sqlite_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                schema.create_tables(self._connection)
-                digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
-                audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
-                view = Snapshot(document, State(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
-                transaction = Transaction(view, instant_of(clock()), actor, operation_id)
-                yield transaction
-                # Before the commit, so that a kill between the two never leaves a keystore without its mark.
-                self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
-                mark = self._finish(transaction)
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
-            if mark is None:
-                raise InternalError("a keystore was made without an audit record")
-            self._write_mark(document, mark)
+            if mark is not None and marks:
+                self._write_mark_after_commit(transaction.document, mark)
 
     def check_file(self) -> None:
         """SQLite's own check of the whole file; IntegrityError with its first finding."""
@@ -235,29 +193,6 @@ class Keystore:
             return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         except IntegrityError:
             return None
-
-    @contextlib.contextmanager
-    def new_epoch(
-        self, epoch: int, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
-    ) -> Iterator[Transaction]:
-        """The transaction that opens `epoch`. The caller holds the writers' lock; the mark follows with the commit."""
-        with database.sqlite_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                view = self._view()
-                document = replace(view.document, epoch=epoch)
-                audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
-                moved = Snapshot(document, view.state, view.rows, audit)
-                now = Instant(max(instant_of(clock()), view.audit.newest_time()))
-                transaction = Transaction(moved, now, actor, operation_id)
-                yield transaction
-                mark = self._finish(transaction)
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
-            if mark is not None:
-                self._write_mark(document, mark)
 
     def _view(self) -> Snapshot:
         """The verified state of the transaction that is open."""
@@ -370,31 +305,15 @@ class Keystore:
                 raise
 
     def _write_mark(self, document: Document, mark: Mark) -> None:
-        path = _mark_path(document)
+        write_mark(_mark_path(document), mark, root=self.keys.root.view, keystore_id=document.keystore_id)
+
+    def _write_mark_after_commit(self, document: Document, mark: Mark) -> None:
         try:
-            write_mark(path, mark, root=self.keys.root.view, keystore_id=document.keystore_id)
-        except UnavailableError as error:
-            # The truth, not a roll-back that is no longer possible: the next act brings the mark along.
-            raise UnavailableError(
-                f"the change was made, but not the high-water mark: {error.message}", error.hint
-            ) from error
-
-
-def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
-    """The stored header and its MAC, neither believed yet."""
-    row = connection.execute("SELECT document, mac FROM header WHERE id = 1").fetchone()
-    if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
-        raise IntegrityError("the keystore's header is missing", _ROLLED_BACK)
-    return row[0], row[1]
-
-
-def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
-    """The header once its MAC under H is right; IntegrityError otherwise."""
-    encoded, mac = stored
-    document = parse_document(encoded)
-    if not hmac.compare_digest(document_mac(root, encoded), mac):
-        raise IntegrityError("the keystore's header was changed", _ROLLED_BACK)
-    return document
+            self._write_mark(document, mark)
+        except TikTrueKeysError as error:
+            # The truth: there is no way back any more, and the next act brings the mark along.
+            words = f"the change was made, but not the high-water mark: {error.message}"
+            raise UnavailableError(words, error.hint) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:
@@ -407,12 +326,3 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
 
 def _mark_path(document: Document) -> Path:
     return mark_path(Path(document.marks_path), document.keystore_id)
-
-
-def _effective_time(clock: int, newest: Instant, accept_clock: bool) -> Instant:
-    if clock > newest + CLOCK_LEAP and not accept_clock:
-        raise RefusedError(
-            f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",
-            "set the clock right, or confirm it with tiktrue-keys doctor --accept-clock",
-        )
-    return Instant(max(clock, newest))

@@ -1,0 +1,101 @@
+"""What an act sees of a keystore: a verified snapshot, and a transaction in which every change has its audit record.
+
+What it does not handle: beginning, verifying, committing (store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tiktrue_keys.core.audit.log import AuditLog
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.errors import RefusedError
+
+CLOCK_LEAP = 400 * DAY
+"""A clock further than this ahead of the newest audit record is taken for wrong, not for a long silence."""
+
+SILENCE = 30 * DAY
+"""A longer gap between two audit records may be a wrong clock: it blocks destruction until somebody accepts it."""
+
+GAP = "gap"
+
+
+@dataclass(frozen=True)
+class State:
+    """The one row of `state`."""
+
+    audit_size: int
+    audit_head: bytes
+    checkpoint: str
+    root: bytes
+
+
+class Snapshot:
+    """A consistent view of the keystore: its header, its records and its audit log."""
+
+    def __init__(self, document: Document, state: State, rows: Rows, audit: AuditLog) -> None:
+        self.document = document
+        self.state = state
+        self.rows = rows
+        self.audit = audit
+
+
+class Transaction(Snapshot):
+    """A snapshot that may be written to; `now` is effective time: the clock, never before the newest audit record."""
+
+    def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
+        super().__init__(view.document, view.state, view.rows, view.audit)
+        self.now = now
+        self.actor = actor
+        self.operation_id = operation_id
+        newest = view.audit.newest_time()
+        self._gap_since = newest if view.audit.size and now - newest > SILENCE else None
+
+    def record(
+        self,
+        event: str,
+        *,
+        outcome: str = "ok",
+        key_id: str | None = None,
+        model_id: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """Append an audit record of this act; the first one after a long silence also notes the gap, for cleanup."""
+        if self._gap_since is not None:
+            gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
+            self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+            self.record("clock-gap", detail=gap)
+        self.audit.append(
+            time=self.now,
+            actor=self.actor,
+            event=event,
+            outcome=outcome,
+            operation_id=self.operation_id,
+            key_id=key_id,
+            model_id=model_id,
+            before=before,
+            after=after,
+            detail=dict(detail or {}),
+        )
+
+    def replace_document(self, document: Document) -> None:
+        """Put a new header in place with this transaction (re-seal, new cost)."""
+        self.document = document
+
+
+def effective_time(clock: Instant, newest: Instant, *, accept_clock: bool) -> Instant:
+    """The clock, but never before the newest audit record; RefusedError when it has leapt and nobody accepts it."""
+    if clock > newest + CLOCK_LEAP and not accept_clock:
+        raise RefusedError(
+            f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",
+            "set the clock right, or confirm it with tiktrue-keys doctor --accept-clock",
+        )
+    return Instant(max(clock, newest))
