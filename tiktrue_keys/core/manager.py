@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import files, keyring
+from tiktrue_keys.core.acts import files
 from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
 from tiktrue_keys.core.acts.cleanup import WrapsIn
 from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore, backup, restore
@@ -25,7 +25,7 @@ from tiktrue_keys.core.acts.generate import KeyTerms
 from tiktrue_keys.core.acts.generating import GenerateRequest, generate
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.opening import open_key
-from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.rebinding import Rebound, rebind
 from tiktrue_keys.core.acts.relicensing import Relicensed, relicense
 from tiktrue_keys.core.acts.results import (
@@ -41,12 +41,9 @@ from tiktrue_keys.core.acts.revoking import RevokeRequest, revoke
 from tiktrue_keys.core.acts.rotate import RotationTerms
 from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
 from tiktrue_keys.core.acts.validating import validate
-from tiktrue_keys.core.audit.record import Actor, AuditRecord
-from tiktrue_keys.core.distribution import KeyDistributionRequest
-from tiktrue_keys.core.instants import Instant, Seconds
-from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.instants import Seconds
 from tiktrue_keys.core.keystore.opening import Place
-from tiktrue_keys.core.keystore.rows import Owner
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.lifecycle import (
@@ -59,14 +56,12 @@ from tiktrue_keys.core.lifecycle import (
     Use,
 )
 from tiktrue_keys.core.names import parse_operation_id
-from tiktrue_keys.core.rotation_event import KeyRotationEvent
+from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import Session, default_folder
-from tiktrue_keys.errors import NotFoundError, WrongMachineError
-
-_RECORDS_AT_ONCE = 256
+from tiktrue_keys.errors import InternalError, NotFoundError, WrongMachineError
 
 
-class KeyManager:
+class KeyManager(KeystoreReader):
     """Administers the keys of one keystore folder.
 
     `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the
@@ -87,7 +82,7 @@ class KeyManager:
         folder = Path(storage_dir) if storage_dir is not None else default_folder()
         secret = Path(host_secret_file) if host_secret_file is not None else None
         place = Place(folder.absolute(), secret.absolute() if secret else None, lock_timeout)
-        self._session = Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds)
+        super().__init__(Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
 
     @property
     def path(self) -> Path:
@@ -226,57 +221,7 @@ class KeyManager:
             transaction.record("accept-clock")
             transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
 
-    # Reading.
-
-    def find(self, key_argument: str) -> ManagedKey:
-        """The key of a key id, a model id (its active key) or a short id; NotFoundError, UsageError if several."""
-        with self._session.read() as (view, now):
-            return keyring.find_key(view.rows, key_argument, now).key
-
-    def keys(self) -> Iterator[ManagedKey]:
-        """Every key as of now, in no order; every row of the keystore has been verified before the first one comes."""
-        with self._session.read() as (view, now):
-            return iter([stored.key for stored in keyring.all_keys(view.rows, now)])
-
-    def chain(self, key: ManagedKey | str) -> tuple[ManagedKey, ...]:
-        """The chain of a key, oldest generation first."""
-        with self._session.read() as (view, now):
-            start = key if isinstance(key, ManagedKey) else keyring.find_key(view.rows, key, now).key
-            return tuple(stored.key for stored in keyring.chain_of(view.rows, start, now))
-
-    def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
-        """The rotation of a key, with the clients that were told; None while it has no successor."""
-        with self._session.read() as (view, _):
-            stored = view.rows.get(RecordKind.ROTATION, key_id)
-            deliveries = view.rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, key_id))
-            requests = [KeyDistributionRequest.from_json(payload) for payload in deliveries]
-            return KeyRotationEvent.from_json(stored, requests) if stored else None
-
-    def is_revoked(self, key_id: str) -> bool:
-        """Whether a key is revoked; NotFoundError for an unknown one."""
-        return self.find(key_id).revoked_at is not None
-
-    def document(self) -> Document:
-        """The keystore's public header: ids, epoch, costs, slots, public keys."""
-        with self._session.read() as (view, _):
-            return view.document
-
-    def now(self) -> Instant:
-        """Effective time: the clock, but never before the newest audit record."""
-        with self._session.read() as (_, now):
-            return now
-
-    # Containers, for models.
-
-    def containers(self, key_id: str | None = None) -> tuple[ContainerRecord, ...]:
-        """Registered containers: all, or those that one key opens."""
-        with self._session.read() as (view, _):
-            return files.all_containers(view.rows) if key_id is None else files.containers_of(view.rows, key_id)
-
-    def container(self, file_id: bytes) -> ContainerRecord | None:
-        """The registry's row of a container, or None."""
-        with self._session.read() as (view, _):
-            return files.get_container(view.rows, file_id)
+    # For models: keys to work with, acts on files, the registry.
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
         """Open a key for a use; raises by status, then by license. Wipe what it returns."""
@@ -325,11 +270,6 @@ class KeyManager:
         with self._session.write(operation) as transaction:
             files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=dict(detail or {}))
 
-    def open_intents(self) -> tuple[FileAct, ...]:
-        """Acts on files that were begun and not finished."""
-        with self._session.read() as (view, _):
-            return files.open_intents(view.rows)
-
     def register(self, record: ContainerRecord, *, event: str = "register") -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
         if self.container(record.file_id) == record:
@@ -342,12 +282,17 @@ class KeyManager:
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
         """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""
-        operation, _ = chosen_operation_id(operation_id)
+        operation, chosen = chosen_operation_id(operation_id)
         with self._session.write(operation) as transaction:
+            first = first_result(transaction.rows, operation, "forget") if chosen else None
+            if first:
+                return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
             record = files.get_container(transaction.rows, file_id)
             if record is None:
                 raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
             files.delete_container(transaction, record)
+            if chosen:
+                remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])
             transaction.record(
                 "forget", model_id=record.model_id, detail={"file_id": file_id.hex(), "path": record.path}
             )
@@ -361,63 +306,6 @@ class KeyManager:
         with self._session.write(operation) as transaction:
             transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
 
-    # Audit.
-
-    def audit_records(self, *, start: int = 0, backwards: bool = False) -> Iterator[AuditRecord]:
-        """Audit records from `start` on, or from the newest back; those that come while it is read are left out."""
-        size = self.audit_size()
-        numbers = range(size - 1, start - 1, -1) if backwards else range(start, size)
-        for first in range(0, len(numbers), _RECORDS_AT_ONCE):
-            with self._session.read() as (
-                view,
-                _,
-            ):  # records never change: a snapshot a batch is as good as one for all
-                batch = [view.audit.get(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
-            yield from batch
-
-    def audit_leaves(self) -> Iterator[bytes]:
-        """The sealed records, which are the leaves of the tree, in order."""
-        numbers = range(self.audit_size())
-        for first in range(0, len(numbers), _RECORDS_AT_ONCE):
-            with self._session.read() as (view, _):
-                batch = [view.audit.leaf(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
-            yield from batch
-
-    def audit_size(self) -> int:
-        """How many records the log has."""
-        with self._session.read() as (view, _):
-            return view.audit.size
-
-    def audit_checkpoint(self) -> str:
-        """The signed note (C2SP tlog-checkpoint) over the present head."""
-        with self._session.read() as (view, _):
-            return view.state.checkpoint
-
-    def audit_verify(self) -> int:
-        """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad."""
-        from tiktrue_keys.core.audit.checkpoint import open_note
-        from tiktrue_keys.core.audit.log import origin_of
-        from tiktrue_keys.errors import IntegrityError
-
-        with self._session.read() as (view, _):
-            view.audit.verify()
-            document = view.document
-            origin = origin_of(document.keystore_id, document.epoch)
-            note = open_note(view.state.checkpoint, origin=origin, public_key=document.audit_key)
-            if (note.size, note.root) != (view.audit.size, view.audit.head()):
-                raise IntegrityError("the audit checkpoint is not over the present head")
-            return view.audit.size
-
-    def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
-        """The leaf of record `number` and its inclusion proof under the present head."""
-        with self._session.read() as (view, _):
-            return view.audit.leaf(number), view.audit.inclusion_proof(number)
-
-    def audit_consistency(self, old_size: int) -> list[bytes]:
-        """The proof that the head over `old_size` records is a beginning of the present one."""
-        with self._session.read() as (view, _):
-            return view.audit.consistency_proof(old_size)
-
     # The names that the system was asked to have.
 
     def generate_hardware_bound_key(self, license_key: License, model_id: str) -> ManagedKey:
@@ -428,7 +316,8 @@ class KeyManager:
         """Rotate one key and return its successor; clients that are no node are recorded as undeliverable."""
         result = await asyncio.to_thread(self.rotate, [old_key_id], license_key=license_key, notify=notify_clients)
         successor = result.rotations[0].new
-        assert successor is not None, "only a dry run has no successor"
+        if successor is None:
+            raise InternalError("a rotation without a successor")
         return successor
 
     async def revoke_key(self, key_id: str, reason: str) -> bool:

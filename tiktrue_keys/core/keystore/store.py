@@ -128,7 +128,7 @@ class Keystore:
     def new_epoch(
         self, epoch: int, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
     ) -> Iterator[Transaction]:
-        """The transaction that opens `epoch` in a restored copy, without its mark. The caller holds the writers' lock."""
+        """The transaction that opens `epoch` in a restored copy; its mark comes later. The caller holds the lock."""
 
         def begin() -> Transaction:
             view = self._view()

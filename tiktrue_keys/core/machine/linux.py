@@ -68,9 +68,9 @@ class _Files:
             return None
 
     def names(self, folder: str) -> list[str]:
-        """The names in a folder, sorted."""
+        """The names in a folder, in no order."""
         try:
-            return sorted(os.listdir(self._root + folder))
+            return os.listdir(self._root + folder)
         except OSError as error:
             self._note(folder, error)
             return []
@@ -112,20 +112,19 @@ def _firmware(files: _Files) -> Iterator[Fact]:
 
 def _nics(files: _Files) -> list[Fact]:
     """Permanent addresses of NICs on a bus: built in before USB, wired before wireless, then by place on the bus."""
-    found: list[tuple[tuple[bool, bool, str, str], Fact]] = []
+    found: list[tuple[tuple[bool, bool, str], Fact]] = []
     for name in files.names(_NETWORK):
         folder = f"{_NETWORK}/{name}"
         if not files.has(f"{folder}/device"):  # veth, bridge, tun, docker0, lo
             continue
-        place = files.place(f"{folder}/device")
+        place = files.place(folder)
         if place.startswith("/sys/devices/virtual/"):  # a simulated radio
             continue
         fact = _permanent_address(files, folder)
         if fact is not None:
-            wireless = files.has(f"{folder}/phy80211") or files.has(f"{folder}/wireless")
             # Thunderbolt docks are PCI devices that the kernel marks removable.
             external = bool(_EXTERNAL.search(place)) or files.text(f"{folder}/device/removable") == "removable"
-            found.append(((external, wireless, place, name), fact))
+            found.append(((external, files.has(f"{folder}/phy80211"), place), fact))
     return [fact for _, fact in sorted(found, key=lambda item: item[0])]
 
 
