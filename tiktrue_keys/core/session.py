@@ -67,7 +67,8 @@ class Session:
 
     def exists(self) -> bool:
         """Whether there is a keystore in the folder."""
-        return database.is_keystore(self.place.folder)
+        with self._guard:
+            return self._keystore is not None or database.is_keystore(self.place.folder, timeout=self.place.timeout)
 
     def facts(self) -> MachineFacts:
         """This machine's facts, read once a session."""

@@ -17,6 +17,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
+from tiktrue_keys.core.keystore.leftovers import RESTORING
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, open_at
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
@@ -76,7 +77,7 @@ def restoring(
                 known = keystore.mark_or_none()
                 keystore.verify_whole()
                 epoch = _next_epoch(keystore, known)
-                kept = _kept_name(place.folder) if database.is_keystore(place.folder) else None
+                kept = _kept_name(place.folder) if database.is_keystore(place.folder, timeout=place.timeout) else None
                 with keystore.new_epoch(epoch, clock, actor=actor, operation_id=operation_id) as transaction:
                     _record(transaction, epoch, known)
                     yield transaction, Restored(epoch, transaction.audit.size, kept)
@@ -89,7 +90,7 @@ def restoring(
 @contextlib.contextmanager
 def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
     """A private copy of the backup in the keystore's folder; gone at the end unless it was renamed."""
-    copy = folder / f".{database.FILE_NAME}.{os.getpid()}.restoring"
+    copy = folder / RESTORING
     with contextlib.suppress(FileNotFoundError):
         copy.unlink()  # what a killed restore left; we hold the lock
     database.create_file(copy)

@@ -73,12 +73,16 @@ def create_file(path: Path) -> None:
         os.chmod(path, FILE_MODE)
 
 
-def is_keystore(folder: Path) -> bool:
-    """Whether `folder` holds a keystore file with something in it."""
+def is_keystore(folder: Path, *, timeout: float) -> bool:
+    """Whether `folder` holds a keystore; the file of a killed creation is none, even one that SQLite had begun."""
+    path = folder / FILE_NAME
     try:
-        return (folder / FILE_NAME).lstat().st_size > 0
-    except OSError:
+        if path.lstat().st_size == 0:
+            return False
+    except (OSError, ValueError):
         return False
+    with sqlite_errors(path), contextlib.closing(connect(path, timeout=timeout)) as connection:
+        return schema.has_tables(connection)
 
 
 def remove_empty(path: Path) -> None:

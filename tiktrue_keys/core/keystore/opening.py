@@ -22,6 +22,7 @@ from tiktrue_keys.core.keystore.document import (
     read_document,
 )
 from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
+from tiktrue_keys.core.keystore.leftovers import begin_creation, end_creation, sweep
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
@@ -89,25 +90,29 @@ def new_keystore(
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
-        if database.is_keystore(place.folder):
+        if database.is_keystore(place.folder, timeout=place.timeout):
             raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
         secret_path = (place.host_secret or host_secret.default_path()).absolute()
         host_secret.must_lie_outside(secret_path, place.folder)
         _must_be_text(secret_path)
         secret = host_secret.read_or_create(secret_path, named=place.host_secret is not None)
         marks = _marks_folder(secret_path)
+        sweep(place.folder, secret_path)
         database.create_file(place.folder / database.FILE_NAME)
         keystore, document, binding, wrapped = _sealed(
             place, facts, secret, secret_path, marks, cost=cost, now=instant_of(clock())
         )
+        begin_creation(place.folder, document)
         try:
             with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
                 store_identity(transaction.rows, wrapped)
                 store_binding(transaction.rows, binding)
                 transaction.record("keystore-create", detail={"facts": [kind.value for kind in binding.kinds]})
                 yield keystore, transaction
+            end_creation(place.folder)
         except BaseException:
             keystore.close()
+            end_creation(place.folder)
             database.remove_empty(place.folder / database.FILE_NAME)
             raise
 

@@ -22,6 +22,7 @@ from tiktrue_keys.core.keystore.document import Document, authenticated, documen
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.integrity import state_root
+from tiktrue_keys.core.keystore.leftovers import sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -58,6 +59,7 @@ class Keystore:
         self._timeout = timeout
         self._trusted: _Trusted | None = None
         self._ignore_mark = False
+        self._swept = False
         self.signers = Signers(keys)
 
     def is_replaced(self) -> bool:
@@ -92,6 +94,7 @@ class Keystore:
         def begin() -> Transaction:
             schema.migrate(self._connection)
             view = self._view()
+            self._sweep(view.document)
             now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
             return Transaction(view, now, actor, operation_id)
 
@@ -160,6 +163,12 @@ class Keystore:
                 raise
             if mark is not None and marks:
                 self._write_mark_after_commit(transaction.document, mark)
+
+    def _sweep(self, document: Document) -> None:
+        """Once a process: what killed writers left."""
+        if not self._swept:
+            self._swept = True
+            sweep_opened(self.folder, document)
 
     def check_file(self) -> None:
         """SQLite's own check of the whole file; IntegrityError with its first finding."""

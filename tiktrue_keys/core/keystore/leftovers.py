@@ -1,0 +1,70 @@
+"""What a kill may leave beside a keystore, and how the next writer takes it away. The caller holds the lock."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from tiktrue_keys.core.durable import read_capped, replace_bytes
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.high_water import mark_path
+from tiktrue_keys.errors import TikTrueKeysError
+
+CREATING = "keystore.creating"
+"""Holds the id and the marks folder of a keystore that is being made, because its mark is written before it."""
+
+RESTORING = ".keystore.db.restoring"
+"""The copy of a backup while it is verified and moved to a new epoch."""
+
+_LIMIT = 8 * 1024
+_OLD = 600.0  # seconds; a host secret is made in milliseconds, and several keystores may be making theirs at once
+
+
+def begin_creation(folder: Path, document: Document) -> None:
+    """Say which mark belongs to a creation that may be killed."""
+    replace_bytes(folder / CREATING, f"{document.keystore_id.hex()}\n{document.marks_path}".encode())
+
+
+def end_creation(folder: Path) -> None:
+    """The creation is done, or undone."""
+    (folder / CREATING).unlink(missing_ok=True)
+
+
+def sweep(folder: Path, secret: Path) -> None:
+    """Remove what killed writers left: temporary files, and the mark of a keystore that never came to be."""
+    _forget_creation(folder)
+    for name in (CREATING,):
+        _remove(folder, f".{name}.????????.tmp")
+    _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
+
+
+def sweep_opened(folder: Path, document: Document) -> None:
+    """The same for a keystore that exists: its mark's temporary files are ours alone."""
+    end_creation(folder)
+    marks = mark_path(Path(document.marks_path), document.keystore_id)
+    _remove(marks.parent, f".{marks.name}.????????.tmp")
+    _remove(folder, f".{CREATING}.????????.tmp")
+    for name in (RESTORING, f"{RESTORING}-journal"):
+        (folder / name).unlink(missing_ok=True)
+    secret = Path(document.host_secret_path)
+    _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
+
+
+def _forget_creation(folder: Path) -> None:
+    with contextlib.suppress(TikTrueKeysError, OSError, ValueError):
+        text = read_capped(folder / CREATING, _LIMIT, "the note of a creation").decode()
+        keystore_id, _, marks = text.partition("\n")
+        mark_path(Path(marks), bytes.fromhex(keystore_id)).unlink(missing_ok=True)
+
+
+def _remove(folder: Path, pattern: str, *, older_than: float = 0.0) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        for leftover in folder.glob(_literal(pattern)):
+            if time.time() - leftover.lstat().st_mtime >= older_than:
+                leftover.unlink(missing_ok=True)
+
+
+def _literal(pattern: str) -> str:
+    """Only the question marks are wild."""
+    return pattern.replace("[", "[[]").replace("*", "[*]")
