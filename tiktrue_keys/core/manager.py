@@ -58,7 +58,7 @@ from tiktrue_keys.core.lifecycle import (
 from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import Session, default_folder
-from tiktrue_keys.errors import InternalError, NotFoundError, WrongMachineError
+from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongMachineError
 
 
 class KeyManager(KeystoreReader):
@@ -79,9 +79,9 @@ class KeyManager(KeystoreReader):
         actor: Actor | None = None,
         pbkdf2_rounds: int = derivation.PBKDF2_ROUNDS,
     ) -> None:
-        folder = Path(storage_dir) if storage_dir is not None else default_folder()
-        secret = Path(host_secret_file) if host_secret_file is not None else None
-        place = Place(folder.absolute(), secret.absolute() if secret else None, lock_timeout)
+        folder = _path(storage_dir) if storage_dir is not None else default_folder()
+        secret = _path(host_secret_file) if host_secret_file is not None else None
+        place = Place(folder, secret, lock_timeout)
         super().__init__(Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
 
     @property
@@ -335,6 +335,13 @@ class KeyManager(KeystoreReader):
     def cleanup_expired_keys(self) -> int:
         """One run of cleanup with its defaults; how many keys it destroyed."""
         return len(self.cleanup().destroyed)
+
+
+def _path(given: str | PathLike[str]) -> Path:
+    path = Path(given).absolute()
+    if "\0" in str(path):
+        raise UsageError("a path cannot hold a zero byte")
+    return path
 
 
 def _listed(names: Sequence[str]) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ class AuditRecord:
     def decode(data: bytes) -> AuditRecord:
         """Read a leaf; IntegrityError for anything that `encode` would not have written."""
         members = parse_canonical(data, limit=RECORD_LIMIT, what="the audit record")
-        if set(members) != _MEMBERS or members["v"] != _VERSION or not _is_actor(members["actor"]):
+        if set(members) != _MEMBERS or not _is_actor(members["actor"]):
             raise IntegrityError("the audit record has unknown or missing members")
         del members["v"]
         record = AuditRecord(**{**members, "actor": Actor(**members["actor"])})

@@ -125,6 +125,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         raise translated(error, path) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message, and sqlite3 cannot decode it
+        raise IntegrityError(f"{path} is damaged", "restore it from a backup") from error
 
 
 def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:

@@ -25,6 +25,7 @@ KEYSTORE_ID_LENGTH = 16
 MAX_SLOTS = 16
 MAX_COSTS = 8
 MAX_FACTS = 8
+_MAX_PATH = 4096
 _WHAT = "the keystore's header"
 _RESTORE = "restore the keystore from a backup"
 
@@ -132,8 +133,8 @@ def _document_of(value: dict[str, Any]) -> Document:
         created_at=Instant(_whole(value["created_at"])),
         epoch=_whole(value["epoch"]),
         host_secret_id=_hex(value["host_secret"]["id"], 16),
-        host_secret_path=_text(value["host_secret"]["path"]),
-        marks_path=_text(value["marks"]),
+        host_secret_path=_path(value["host_secret"]["path"]),
+        marks_path=_path(value["marks"]),
         costs=costs,
         slots=slots,
         resealed_at=Instant(_whole(value["resealed_at"])),
@@ -183,6 +184,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    if not text.startswith("/") or "\0" in text or len(text) > _MAX_PATH:
+        raise ValueError(text)
+    return text
 
 
 def _base64(data: bytes) -> str:
