@@ -3,11 +3,12 @@
     magic `TTB1` 4 | n, length of the key id 1 | key id n | generation 4 | m, length of the block id 2 | block id m |
     envelope id 16 | wrapped block key 60 | nonce 12 | ciphertext | tag 16
 
-Integers are big-endian; the key id is ASCII, the block id UTF-8 of at most 255 bytes, chosen by the caller. Each block has
-a random 32-byte key, which seals this block alone with AES-256-GCM-SIV (RFC 8452); its associated data are all bytes
-before the nonce. The block key is wrapped as a container's data key is (AES-256-GCM-SIV under the managed key, associated
-data by derivation.wrap_context with kind `model-block` and the envelope id in the file id's place). There is one spelling
-of everything, so that no two envelopes of the same bytes read differently. At most 1 GiB a block: larger ones are files.
+Integers are big-endian; the key id is ASCII, the block id UTF-8 of at most 255 bytes, chosen by the caller. Each block
+has a random 32-byte key, which seals this block alone with AES-256-GCM-SIV (RFC 8452); its associated data are all
+bytes before the nonce. The block key is wrapped as a container's data key is (AES-256-GCM-SIV under the managed key,
+associated data by derivation.wrap_context with kind `model-block` and the envelope id in the file id's place). There
+is one spelling of everything, so that no two envelopes of the same bytes read differently. At most 1 GiB a block:
+larger ones are files.
 
 Does not handle: keys, the order of blocks (name them by their block id), signatures: whoever holds the managed key can
 make a block.
@@ -73,7 +74,7 @@ class BlockHead:
 def seal_block(
     data: bytes | bytearray | memoryview, managed_key: memoryview, *, key_id: KeyId, generation: int, block_id: str
 ) -> bytes:
-    """The envelope of `data` under the 32 secret bytes of a managed key; UsageError, RefusedError for what is too long."""
+    """The envelope of `data` under a managed key's 32 secret bytes; UsageError, RefusedError for what is too long."""
     if len(block_id.encode("utf-8")) > MAX_BLOCK_ID:
         raise UsageError(f"a block id has at most {MAX_BLOCK_ID} bytes")
     if memoryview(data).nbytes > MAX_BLOCK:

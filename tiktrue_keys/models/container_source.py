@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular
+from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.models.container import Authorship, Container, check_authorship, read_container
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.container import Authorship, Container, Front, check_authorship, read_container
 from tiktrue_keys.models.data_keys import OpenedDataKey, open_data_key
+from tiktrue_keys.models.trailer import Trailer
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,18 @@ class ContainerFile:
 
 
 @contextmanager
-def container_file(path: Path) -> Iterator[ContainerFile]:
-    """Open the container at `path`, over symbolic links; closed at the end of the block. Errors as read_container."""
+def container_file(path: Path, expected_root: bytes | None = None) -> Iterator[ContainerFile]:
+    """Open the container at `path`, over symbolic links; closed at the end of the block. Errors as read_container.
+
+    `expected_root` (32 bytes): IntegrityError for a container that claims another one.
+    """
     with foreign_os_errors("the container", path):
         real = Path(os.path.realpath(path, strict=True))
     with opened_regular(real, "the container") as fd:
         with foreign_os_errors("the container", path):
             container = read_container(fd)
+        if expected_root is not None and container.root != expected_root:
+            raise IntegrityError(f"{shown(path)} is another container than the manifest lists")
         yield ContainerFile(fd, real, container)
 
 
@@ -47,24 +54,26 @@ def unlock(
     opened = open_data_key(manager, container.header, license_key, use)
     try:
         container.authenticate(opened.secret.view)
-        authorship = check_authorship(
-            container.header,
-            container.body,
-            container.trailer,
-            issuers=trusted_issuers(manager),
-            allow_unsigned=allow_unsigned,
-        )
+        return opened, judge(manager, container, container.trailer, allow_unsigned=allow_unsigned)
     except BaseException:
         opened.secret.wipe()
         raise
-    return opened, authorship
+
+
+def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned: bool) -> Authorship:
+    """Who made a container whose header is authentic: this keystore, or nobody that can be named.
+
+    As check_authorship, and IntegrityError without a signature when the registry knows that there was one: who holds
+    the data key can change everything in a container but this.
+    """
+    known = manager.container(front.header.file_id)
+    if trailer.signature is None and known is not None and known.signed:
+        raise IntegrityError("the container's signature was removed", "restore the container from a copy")
+    return check_authorship(
+        front.header, front.body, trailer, issuers=trusted_issuers(manager), allow_unsigned=allow_unsigned
+    )
 
 
 def trusted_issuers(manager: KeyManager) -> tuple[bytes, ...]:
     """The Ed25519 public keys (32 bytes) whose containers this keystore believes: its own."""
     return (manager.issuer,)
-
-
-def use_for_reading(*, allow_deprecated: bool) -> Use:
-    """What a reader asks of a key."""
-    return Use.DECRYPT_DEPRECATED if allow_deprecated else Use.DECRYPT

@@ -1,4 +1,4 @@
-"""Decrypts one container into one model: file or pipe in, file or pipe out. No byte leaves before a record of it is kept."""
+"""Decrypts one container into one model: file or pipe in, file or pipe out. No byte leaves before it is recorded."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.container import Authorship, Front, check_authorship, read_front
-from tiktrue_keys.models.container_source import (
-    ContainerFile,
-    container_file,
-    trusted_issuers,
-    unlock,
-    use_for_reading,
-)
+from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.container import Authorship, Front, read_front
+from tiktrue_keys.models.container_source import ContainerFile, container_file, judge, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, held_keys, open_data_key
 from tiktrue_keys.models.encrypt import SUFFIX, as_path
 from tiktrue_keys.models.file_acts import (
@@ -39,10 +33,15 @@ from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.open_container import open_container, open_stream
 from tiktrue_keys.models.output import Output, preallocate, reserved_output
 from tiktrue_keys.models.plaintext_source import descriptor
-from tiktrue_keys.models.tracking import Tracked, track, tracked_place
+from tiktrue_keys.models.tracking import Tracked, track
 from tiktrue_keys.models.trailer import Trailer
 
 UNSIGNED = "unsigned"
+
+
+def unsigned_notice() -> Notice:
+    """What is to be said of a container that nobody signed."""
+    return Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class ReadOptions:
     @property
     def use(self) -> Use:
         """What is asked of the key."""
-        return use_for_reading(allow_deprecated=self.allow_deprecated)
+        return Use.DECRYPT_DEPRECATED if self.allow_deprecated else Use.DECRYPT
 
 
 @dataclass
@@ -126,7 +125,7 @@ class _Job:
     def result(self, destination: Path | None, place: Tracked, operation_id: str) -> Decrypted:
         warnings = [*self.opened.notices, *place.notices]
         if self.authorship is Authorship.UNSIGNED:
-            warnings.append(Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it"))
+            warnings.append(unsigned_notice())
         return Decrypted(
             operation_id=operation_id,
             changed=destination is not None,
@@ -141,14 +140,13 @@ class _Job:
             signed=self.authorship is Authorship.SIGNED,
         )
 
+    def track(self) -> Tracked:
+        """Bring the registry's row up to date."""
+        return track(self.manager, self.header, self.path, self.keys(), signed=self.authorship is Authorship.SIGNED)
+
     def _judge(self, trailer: Trailer) -> None:
-        self.authorship = check_authorship(
-            self.header,
-            self.front.body,
-            trailer,
-            issuers=trusted_issuers(self.manager),
-            allow_unsigned=self.options.allow_unsigned,
-        )
+        allow = self.options.allow_unsigned
+        self.authorship = judge(self.manager, self.front, trailer, allow_unsigned=allow)
 
 
 def decrypt_model(
@@ -160,6 +158,7 @@ def decrypt_model(
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
     force: bool = False,
+    expected_root: bytes | None = None,
     progress: ProgressReport | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
@@ -167,16 +166,20 @@ def decrypt_model(
     """Decrypt the container `source`; `destination` None is FILE for FILE.ttm, beside it.
 
     NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError, WrongLicenseError by its key;
-    IntegrityError when it was changed, cut, stripped of its signature or signed by another keystore; RefusedError when it
-    was never signed (unless `allow_unsigned`) or the destination exists (unless `force`). After any failure no output file
-    is there that was not there before. From a pipe the signature comes last: to a pipe, bytes that the data key alone
-    vouches for have then gone out already.
+    IntegrityError when it was changed, cut, stripped of its signature or signed by another keystore; RefusedError when
+    it was never signed (unless `allow_unsigned`) or the destination exists (unless `force`). `expected_root` (32
+    bytes, for files): the only container that is meant. After any failure no output file is there that was not there
+    before. From a pipe the signature comes last: to a pipe, bytes that the data key alone vouches for have then gone
+    out already.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
     given = as_path(source)
     target = plaintext_destination(given) if destination is None else as_path(destination)
+    done = _done_before(manager, given, target, operation_id)
+    if done is not None:
+        return done
     with ExitStack() as stack:
-        found = stack.enter_context(container_file(given)) if isinstance(given, Path) else None
+        found = stack.enter_context(container_file(given, expected_root)) if isinstance(given, Path) else None
         with noted(manager, "decrypt", operation_id):
             place: Output | BinaryIO
             if isinstance(target, Path):
@@ -194,6 +197,33 @@ def decrypt_model(
             stack.enter_context(opened)
         job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
         return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+
+
+def _done_before(
+    manager: KeyManager, source: Path | BinaryIO, target: Path | BinaryIO, operation_id: str | None
+) -> Decrypted | None:
+    """What the act of this operation id made, when that is still there; None when it was not done."""
+    first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    if not (isinstance(source, Path) and isinstance(target, Path) and target.exists()):
+        raise RefusedError(f"operation {operation_id} was done already", "choose another --operation-id")
+    with container_file(source) as found:
+        container, header = found.container, found.container.header
+    if header.file_id != first[0]:
+        raise RefusedError(f"operation {operation_id} decrypted another container", "choose another --operation-id")
+    return Decrypted(
+        operation_id=operation_id,
+        changed=False,
+        key=manager.find(header.wraps[0].key_id),
+        file_id=header.file_id,
+        source=found.path,
+        destination=target,
+        name=header.name,
+        kind=header.kind.value,
+        length=container.length,
+        signed=container.trailer.signature is not None,
+    )
 
 
 def plaintext_destination(source: Path | BinaryIO) -> Path:
@@ -220,7 +250,7 @@ def _unlock_pipe(
 def _to_file(job: _Job, output: Output) -> Decrypted:
     new, keys, header = output.new, job.keys(), job.header
     destination = recorded_path(new.path)
-    place = track(job.manager, header, job.path, keys)
+    place = job.track()
     act = FileAct(
         "decrypt",
         header.file_id,
@@ -246,7 +276,7 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
 def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
     fd = descriptor(target, "the output")
     target.flush()
-    place = track(job.manager, job.header, job.path, job.keys())
+    place = job.track()
     operation = job.operation_id or new_operation_id()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
     job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)

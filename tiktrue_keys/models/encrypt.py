@@ -18,6 +18,7 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.container_source import container_file
 from tiktrue_keys.models.file_acts import (
     LOCK_TIMEOUT,
     Outcome,
@@ -78,6 +79,7 @@ class _Job:
             name=self.header.name,
             temporary=temporary,
             piped=piped,
+            signed=True,
         )
 
     def seal(self, out_fd: int, *, to_stream: bool) -> SealedContainer:
@@ -129,9 +131,13 @@ def encrypt_model(
     """Encrypt `source` under the key that `key` names; `destination` None is FILE.ttm beside the source.
 
     RefusedError when the destination exists (unless `force`) or the source is a container, UsageError for a folder;
-    as KeyManager.open_key for the key; UnavailableError when the source changes meanwhile or the disk is full. After any
-    failure nothing new is there, and what was there before is.
+    as KeyManager.open_key for the key; UnavailableError when the source changes meanwhile or the disk is full. After
+    any failure nothing new is there, and what was there before is. A chosen `operation_id` that was done already gives
+    its container again, `changed` False.
     """
+    done = _done_before(manager, operation_id)
+    if done is not None:
+        return done
     source = as_path(source)
     target = default_destination(source) if destination is None else as_path(destination)
     with ExitStack() as stack:
@@ -186,6 +192,33 @@ def default_destination(source: Path | BinaryIO) -> Path:
     if not isinstance(source, Path):
         raise UsageError("standard input has no name to derive the output's from", "give the output with -o")
     return source.with_name(source.name + SUFFIX)
+
+
+def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | None:
+    """What the act of this operation id made, read from its container; None when it was not done."""
+    first = manager.finished_file_act(operation_id, "encrypt") if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    file_id, path = first
+    if not path:
+        raise RefusedError(f"operation {operation_id} was done already, into a pipe", "choose another --operation-id")
+    with container_file(Path(path)) as found:
+        container, header = found.container, found.container.header
+    if header.file_id != file_id:
+        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+    return Encrypted(
+        operation_id=operation_id,
+        changed=False,
+        key=manager.find(header.wraps[0].key_id),
+        file_id=file_id,
+        source=None,
+        destination=Path(path),
+        name=header.name,
+        kind=header.kind.value,
+        length=container.length,
+        size=container.size,
+        root=container.root,
+    )
 
 
 def _to_file(job: _Job, output: Output) -> Encrypted:

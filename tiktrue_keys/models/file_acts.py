@@ -78,9 +78,17 @@ def recorded_path(path: str | PathLike[str]) -> str:
     return text
 
 
-def counted(progress: ProgressReport | None, total: int | None, before: int = 0) -> Callable[[int], None] | None:
-    """What the pipeline calls with its own bytes done, for a whole of `total` of which `before` were done already."""
+def counted(progress: ProgressReport | None, total: int | None) -> Callable[[int], None] | None:
+    """What the pipeline calls with the bytes done so far."""
     if progress is None:
         return None
     report = progress
-    return lambda done: report(before + done, total)
+    return lambda done: report(done, total)
+
+
+def within(progress: ProgressReport | None, before: int, total: int) -> ProgressReport | None:
+    """What the act on one file reports to: a part of a whole of `total` bytes, of which `before` are done."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda done, _: report(before + done, total)

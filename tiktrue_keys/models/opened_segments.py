@@ -9,7 +9,6 @@ Does not handle: positions (reader.py); which key, authorship, audit (the caller
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.buffers import page_buffer
 from tiktrue_keys.models.container import Container
 from tiktrue_keys.models.pipeline import check_leaf
 from tiktrue_keys.models.positioned import pread_into
@@ -29,7 +29,7 @@ _WORKERS = 2
 
 @dataclass(eq=False)
 class _Opened:
-    """One opened segment, or one that failed (`evicted` at once). While it is pinned its buffer goes to no other."""
+    """One opened segment. While it is pinned its buffer is not given to another."""
 
     buffer: memoryview
     pins: int = 0
@@ -59,18 +59,17 @@ class OpenedSegments:
         self._check = check
         self._room = cached
         self._ahead = read_ahead
-        self._guard = threading.Condition()
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
-        self._under_way: dict[int, Future[None]] = {}
         self._free: list[memoryview] = []
         self._ciphertexts: list[memoryview] = []
         self._last_index = -2
-        self._readers = 0
         self._closed = False
-        self._workers: ThreadPoolExecutor | None = None
+        self._start_afresh()
 
     def read(self, view: memoryview, offset: int) -> None:
         """Fill `view` with the plaintext at `offset`; all of it exists."""
+        if os.getpid() != self._process:
+            self._start_afresh()
         with self._guard:
             if self._closed:
                 raise ValueError("the model file is closed")
@@ -84,6 +83,8 @@ class OpenedSegments:
 
     def close(self) -> None:
         """Wait for readers, zero everything, close the descriptor."""
+        if os.getpid() != self._process:
+            self._start_afresh()
         with self._guard:
             self._closed = True
             self._guard.wait_for(lambda: self._readers == 0)
@@ -94,6 +95,17 @@ class OpenedSegments:
         self._opened.clear()
         self._free.clear()
         os.close(self._fd)
+
+    def _start_afresh(self) -> None:
+        """Nothing is under way: at the start, and in a forked child, which has its parent's waits but not its threads.
+
+        A fork while another thread is inside a read may copy the LRU half changed; as with any lock, do not do that.
+        """
+        self._process = os.getpid()
+        self._guard = threading.Condition()
+        self._under_way: dict[int, Future[None]] = {}
+        self._readers = 0
+        self._workers: ThreadPoolExecutor | None = None
 
     def _read(self, view: memoryview, offset: int) -> None:
         end = offset + len(view)
@@ -145,21 +157,21 @@ class OpenedSegments:
 
     def _load(self, index: int, future: Future[None], check: Callable[[], None] | None) -> None:
         """Open a segment into the LRU; `future`, already in `_under_way`, tells those who wait for it."""
-        opened = _Opened(self._buffer(self._free), evicted=True)
+        opened: _Opened | None = None
         try:
             if check is not None:
                 check()
-            self._open_into(index, opened.buffer[: self._geometry.segment(index, self._length).plain_length])
-            opened.evicted = False
+            buffer = self._buffer(self._free)
+            self._open_into(index, buffer[: self._geometry.segment(index, self._length).plain_length])
+            opened = _Opened(buffer)
         finally:
             self._settle(index, opened)
             future.set_result(None)
 
-    def _settle(self, index: int, opened: _Opened) -> None:
+    def _settle(self, index: int, opened: _Opened | None) -> None:
         with self._guard:
             del self._under_way[index]
-            self._recycle(opened)
-            if not opened.evicted:
+            if opened is not None:
                 self._opened[index] = opened
             while len(self._opened) > self._room:
                 _, old = self._opened.popitem(last=False)
@@ -222,7 +234,7 @@ class OpenedSegments:
         with self._guard:
             if pool:
                 return pool.pop()
-        return memoryview(mmap.mmap(-1, self._geometry.segment_size))
+        return page_buffer(self._geometry.segment_size)
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._guard:

@@ -1,4 +1,4 @@
-"""Opens models for programs: an encrypted file as a seekable one, and its tensors one by one. No plaintext file is made."""
+"""Opens models for programs: an encrypted file as a seekable one, its tensors one by one; makes no plaintext file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RevokedError
-from tiktrue_keys.models.container import known_leaves
+from tiktrue_keys.models.container import Authorship, known_leaves
 from tiktrue_keys.models.container_source import container_file, unlock
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.decrypt import ReadOptions
@@ -35,6 +35,7 @@ def open_model(
     *,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    expected_root: bytes | None = None,
 ) -> ModelFile:
     """The plaintext of a container as a seekable read-only binary file; close it.
 
@@ -42,14 +43,15 @@ def open_model(
     revocation is looked for before each segment is opened: RevokedError from then on. Errors as decrypt_model.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    with container_file(Path(path)) as found:
+    with container_file(Path(path), expected_root) as found:
         container = found.container
         with noted(manager, "open-model", None):
-            opened, _ = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+            opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
         with opened:
             leaves = known_leaves(found.fd, container)
             recorded = recorded_path(found.path)
-            track(manager, container.header, recorded, held_keys(manager, container.header))
+            keys = held_keys(manager, container.header)
+            track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
             detail = {"file_id": container.header.file_id.hex(), "path": recorded}
             manager.record_use("open-model", key=opened.key, detail=detail)
             fd = os.dup(found.fd)
@@ -64,25 +66,26 @@ def open_model(
 def revocation_check(manager: KeyManager, key: ManagedKey) -> Callable[[], None]:
     """What raises RevokedError once the key is revoked; NotFoundError once the keystore is gone.
 
-    Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change within
-    the file system's clock tick of the last look would not show; so a file that changed lately is looked into each time.
+    Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change
+    within the file system's clock tick of the last look would not show; so a file that changed lately is looked into
+    each time.
     """
     database = manager.path / FILE_NAME
-    seen: tuple[int, ...] | None = None
+    seen: tuple[int, ...] = ()
 
     def check() -> None:
         nonlocal seen
+        stamp: tuple[int, ...]
         try:
             found = os.stat(database)
+            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         except OSError:
-            found = None
-        stamp = None if found is None else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if stamp is not None and stamp == seen:
+            stamp = ()
+        if stamp and stamp == seen:
             return
         current = manager.find(key.key_id)
         if current.revoked_at is not None or current.destroyed_at is not None:
             raise RevokedError(f"key {key.key_id} was revoked while the model was open", key_id=key.key_id)
-        quiet = found is not None and time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED
-        seen = stamp if quiet else None
+        seen = stamp if stamp and time.time_ns() - max(stamp[3:]) > _SETTLED else ()
 
     return check

@@ -10,13 +10,13 @@ Does not handle: header, trailer, signature, files' names. Errors of the system 
 from __future__ import annotations
 
 import hmac
-import mmap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.models.sinks import Sink, StreamSink
+from tiktrue_keys.models.buffers import page_buffer
+from tiktrue_keys.models.sinks import BodySink, Sink, StreamSink
 from tiktrue_keys.models.sources import Piece, Source
 from tiktrue_keys.models.streaming_aead import TAG_LENGTH, BodyCipher, Geometry
 from tiktrue_keys.models.trailer import LEAF_LENGTH, Leaves, leaf_hash
@@ -40,7 +40,7 @@ class BodySummary:
 
 def seal_body(
     source: Source,
-    sink: Sink,
+    sink: BodySink,
     cipher: BodyCipher,
     geometry: Geometry,
     *,
@@ -133,8 +133,8 @@ class _Buffers:
     """One thread's plaintext and ciphertext, page-aligned; the plaintext is zeroed at the end."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.plain = memoryview(mmap.mmap(-1, geometry.segment_size))
-        self.cipher = memoryview(mmap.mmap(-1, geometry.segment_size))
+        self.plain = page_buffer(geometry.segment_size)
+        self.cipher = page_buffer(geometry.segment_size)
 
     def wipe(self) -> None:
         self.plain[:] = bytes(len(self.plain))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import sys
+from collections.abc import Callable
+
+from tiktrue_keys.core.durable import sync_file
 
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -39,35 +40,30 @@ def pwrite_full(fd: int, data: bytes | bytearray | memoryview, offset: int) -> N
                 done += os.pwrite(fd, rest, offset + done)
 
 
-def pwrite_synced(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset` and return once it is on stable storage.
-
-    RWF_DSYNC waits for these bytes alone; fdatasync would first flush every dirty page of the file, 327 ms for each GiB
-    of a freshly copied body. It is the fallback where pwritev2 does not know the flag.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(_UnsupportedError):
-            _pwritev_dsync(fd, data, offset)
-            return
-    pwrite_full(fd, data, offset)
-    if sys.platform == "darwin":
-        os.fsync(fd)
-    else:
-        os.fdatasync(fd)
-
-
-class _UnsupportedError(Exception):
-    """This kernel or file system does not know RWF_DSYNC."""
-
-
-def _pwritev_dsync(fd: int, data: bytes, offset: int) -> None:
+def pwrite_flagged(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset` with RWF_DSYNC; OSError where kernel or file system do not know it."""
     done = 0
     with memoryview(data) as view:
         while done < len(view):
             with view[done:] as rest:
-                try:
-                    done += os.pwritev(fd, [rest], offset + done, os.RWF_DSYNC)
-                except OSError as error:
-                    if error.errno in _NOT_SUPPORTED:
-                        raise _UnsupportedError from error
-                    raise
+                done += os.pwritev(fd, [rest], offset + done, os.RWF_DSYNC)
+
+
+def pwrite_synced(
+    fd: int, data: bytes, offset: int, *, flagged: Callable[[int, bytes, int], None] = pwrite_flagged
+) -> None:
+    """Write all of `data` at `offset` and return once it is on stable storage.
+
+    RWF_DSYNC waits for these bytes alone; fdatasync would first flush every dirty page of the file, 327 ms for each GiB
+    of a freshly copied body. It is the fallback where `flagged` says that the flag is unknown.
+    """
+    if hasattr(os, "RWF_DSYNC"):
+        try:
+            flagged(fd, data, offset)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+        else:
+            return
+    pwrite_full(fd, data, offset)
+    sync_file(fd)

@@ -1,4 +1,4 @@
-"""The registry of containers as an operator sees it: what is where, what moved, what nobody needs to remember any more."""
+"""The registry of containers as an operator sees it: what is where, what moved, what may be forgotten."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
 
-It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key (reencrypt.py).
+It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
+(reencrypt.py).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,7 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorded_path
 from tiktrue_keys.models.header import Header, Wrap, WrapType
@@ -73,8 +74,8 @@ def rewrap_model(
 ) -> Rewrapped:
     """Wrap the data key for `to` (a KEY argument), or for the active key of the chain that opens it now.
 
-    Wraps for keys of other keystores stay. RefusedError for another model's key, RevokedError when only a revoked key opens
-    the container; BusyError, NotFoundError, IntegrityError, and as KeyManager.open_key.
+    Wraps for keys of other keystores stay. RefusedError for another model's key, RevokedError when only a revoked key
+    opens the container; BusyError, NotFoundError, IntegrityError, and as KeyManager.open_key.
     """
     license_key = asked_once(license_key)
     with foreign_os_errors("the container", path):
@@ -124,12 +125,12 @@ def rewrap_registered(
     for record in _records(manager, keys):
         if record.piped:
             words = "it went into a pipe: nobody knows where it is"
-            stale.append(_left(manager, record, UnavailableError(words, "models scan DIR finds it")))
+            stale.append(not_rewrapped(manager, record, UnavailableError(words, "models scan DIR finds it")))
             continue
         try:
             done.append(_rewrap_record(manager, record, license_key, lock_timeout))
         except TikTrueKeysError as error:
-            failed.append(_left(manager, record, error))
+            failed.append(not_rewrapped(manager, record, error))
     return RewrapBatch(
         operation_id=new_operation_id(),
         changed=any(rewrapped.changed for rewrapped in done),
@@ -141,11 +142,15 @@ def rewrap_registered(
 
 
 def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
-    """The active key of a key's chain; where none is, the head, whose opening then says why."""
+    """The active key of a key's chain, else of its model; where none is, the head, whose opening then says why."""
     chain = manager.chain(key)
     for generation in reversed(chain):
         if generation.status is Status.ACTIVE:
             return generation
+    with suppress(NotFoundError, UsageError):  # a chain that ended in a revocation may have a fresh one beside it
+        other = manager.find(key.model_id)
+        if other.status is Status.ACTIVE:
+            return other
     return chain[-1]
 
 
@@ -237,7 +242,8 @@ def _rewrap_record(
     return rewrap_model(manager, record.path, license_key=license_key, lock_timeout=lock_timeout)
 
 
-def _left(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:
+def not_rewrapped(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:
+    """A container that stays as it is, with the instant from which none of its known keys opens it."""
     keys = []
     for key_id in record.keys:
         try:

@@ -61,7 +61,8 @@ def parse_header(raw: bytes, file_length: int) -> tuple[TensorPlace, ...]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise IntegrityError("the safetensors metadata is malformed")
     start = LENGTH_BYTES + len(raw)
-    places = sorted((_place(name, value, start) for name, value in members.items()), key=lambda at: (at.offset, at.size))
+    places = [_place(name, value, start) for name, value in members.items()]
+    places.sort(key=lambda place: (place.offset, place.size))
     end = start
     for place in places:
         if place.offset != end:

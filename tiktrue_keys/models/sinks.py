@@ -25,14 +25,18 @@ _PIPE_SIZE = 1 << 20
 class Sink(Protocol):
     """Segments out, from any number of threads."""
 
-    def preface(self, data: bytes) -> None:
-        """Write what stands before segment 0."""
-
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
         """Write segment `index`; may return without having written when `stop` is set."""
 
     def wake(self) -> None:
         """Let go those who wait for their turn; `stop` was set."""
+
+
+class BodySink(Sink, Protocol):
+    """A sink for a body, whose 40 bytes of header come before its segments."""
+
+    def preface(self, data: bytes) -> None:
+        """Write what stands before segment 0."""
 
 
 class PlainFileSink:
@@ -42,9 +46,6 @@ class PlainFileSink:
         self._fd = fd
         self._geometry = geometry
         self._offset = offset
-
-    def preface(self, data: bytes) -> None:
-        pwrite_full(self._fd, data, self._offset - len(data))
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
         pwrite_full(self._fd, view, self._offset + self._geometry.plain_offset(index))

@@ -42,12 +42,24 @@ def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
     return Tracked(known.path, False, (Notice("copied-container", words),))
 
 
-def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str]) -> Tracked:
-    """Write the registry's row of a container that was opened, where it says something else; `keys` open it."""
+def track(
+    manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False
+) -> Tracked:
+    """Write the registry's row of a container that was seen, where it says something else; `keys` open it.
+
+    `signed`: this keystore's signature was verified; once known that stays known.
+    """
     place = tracked_place(manager, header, path)
     known = manager.container(header.file_id)
     record = ContainerRecord(
-        header.file_id, place.path, header.model_id, header.name, frozenset(keys), manager.now(), place.piped
+        header.file_id,
+        place.path,
+        header.model_id,
+        header.name,
+        frozenset(keys),
+        manager.now(),
+        piped=place.piped,
+        signed=signed or bool(known and known.signed),
     )
     if known is None or (not place.is_copy and replace(known, last_seen=record.last_seen) != record):
         manager.register(record)

@@ -14,9 +14,11 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.models.container import Authorship, check_root
 from tiktrue_keys.models.container_source import ContainerFile, container_file, unlock
-from tiktrue_keys.models.data_keys import OpenedDataKey
-from tiktrue_keys.models.decrypt import UNSIGNED, ReadOptions
-from tiktrue_keys.models.file_acts import ProgressReport, counted
+from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once
+from tiktrue_keys.models.decrypt import ReadOptions, unsigned_notice
+from tiktrue_keys.models.decrypt_folder import each_once, real_folder, trusted_manifest
+from tiktrue_keys.models.file_acts import ProgressReport, counted, within
+from tiktrue_keys.models.folder_tree import must_be_complete
 from tiktrue_keys.models.pipeline import open_body
 
 INTERRUPTED = "interrupted-rewrap"
@@ -44,15 +46,66 @@ def verify_model(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    expected_root: bytes | None = None,
     progress: ProgressReport | None = None,
 ) -> Verified:
     """Check everything that decrypt_model would, without releasing a byte; raises as it for the first thing wrong."""
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    with container_file(Path(path)) as found:
+    with container_file(Path(path), expected_root) as found:
         opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
         with opened:
             _verify_body(found, opened, progress)
             return _verified(found, opened, authorship)
+
+
+@dataclass(frozen=True)
+class VerifiedFolder:
+    """A folder in which nothing is wrong; `plain` are the files in clear, `length` bytes of plaintext of all."""
+
+    path: Path
+    files: tuple[Verified, ...]
+    plain: tuple[str, ...]
+    length: int
+    checks: tuple[str, ...]
+    warnings: tuple[Notice, ...] = ()
+
+
+def verify_folder(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    progress: ProgressReport | None = None,
+) -> VerifiedFolder:
+    """Check the manifest, that the folder holds what it lists and nothing else, and every container as verify_model."""
+    license_key, folder = asked_once(license_key), real_folder(path)
+    manifest = trusted_manifest(manager, folder)
+    must_be_complete(folder, manifest)
+    total = sum(entry.length for entry in manifest.files)
+    done = sum(entry.length for entry in manifest.plain)
+    files = []
+    for entry in manifest.containers:
+        verified = verify_model(
+            manager,
+            folder / entry.place,
+            license_key=license_key,
+            allow_deprecated=allow_deprecated,
+            allow_unsigned=allow_unsigned,
+            expected_root=entry.root,
+            progress=within(progress, done, total),
+        )
+        files.append(verified)
+        done += entry.length
+    return VerifiedFolder(
+        path=folder,
+        files=tuple(files),
+        plain=tuple(entry.path for entry in manifest.plain),
+        length=total,
+        checks=("this keystore signed the manifest", "every file of it is there, whole, and no other"),
+        warnings=each_once(notice for verified in files for notice in verified.warnings),
+    )
 
 
 class _Nowhere:
@@ -91,7 +144,7 @@ def _verified(found: ContainerFile, opened: OpenedDataKey, authorship: Authorshi
     if signed:
         checks.append("this keystore signed file id, names, length and root")
     else:
-        warnings.append(Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it"))
+        warnings.append(unsigned_notice())
     checks.append(f"every one of {container.trailer.segments} segments has its leaf, its tag and its place in the root")
     if not container.slots.equal:
         words = "the header's two copies differ: a rewrap was interrupted; rewrap-model finishes it"

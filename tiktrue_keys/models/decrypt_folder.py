@@ -1,0 +1,172 @@
+"""Decrypts an encrypted folder as its manifest lists it, into a folder that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.container_source import trusted_issuers
+from tiktrue_keys.models.data_keys import asked_once
+from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.encrypt import SUFFIX
+from tiktrue_keys.models.file_acts import ProgressReport, file_act, noted, recorded_path, within
+from tiktrue_keys.models.folder_swap import (
+    FolderPlace,
+    built_folder,
+    make_parents,
+    must_be_free,
+    remove_aside,
+    swap_in,
+)
+from tiktrue_keys.models.folder_tree import checked_plain, must_be_complete, read_manifest
+from tiktrue_keys.models.manifest import Manifest, PlainEntry
+
+ACT = "decrypt-folder"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecryptedFolder(ActResult):
+    """A decrypted folder; `length` in bytes of all its files."""
+
+    source: Path
+    destination: Path
+    files: tuple[Decrypted, ...]
+    plain: tuple[str, ...]
+    length: int
+
+
+def decrypt_folder(
+    manager: KeyManager,
+    source: str | PathLike[str],
+    destination: str | PathLike[str] | None = None,
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    force: bool = False,
+    progress: ProgressReport | None = None,
+    operation_id: str | None = None,
+) -> DecryptedFolder:
+    """Decrypt DIR.ttm; `destination` None is DIR beside it.
+
+    IntegrityError, before anything is released, when a file is missing, added, renamed, swapped or older than the
+    manifest says, or when another keystore signed it; else as decrypt_model. RefusedError when the destination exists;
+    `force` replaces a folder that holds nothing but files of the same names. After any failure it is as it was.
+    """
+    license_key = asked_once(license_key)
+    root = real_folder(source)
+    target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
+    with noted(manager, ACT, operation_id):
+        manifest = trusted_manifest(manager, root)
+        must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
+        must_be_complete(root, manifest)
+    place = FolderPlace.beside(target)
+    act = FileAct(
+        ACT,
+        manifest.folder_id,
+        str(target),
+        frozenset(),
+        frozenset(),
+        model_id=manifest.model_id,
+        name=manifest.name,
+        temporary=str(place.temporary),
+    )
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    with file_act(manager, act, operation_id) as outcome:
+        files = _build(manager, root, manifest, place, license_key, options, progress)
+        total = sum(entry.length for entry in manifest.files)
+        outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
+        remove_aside(place)
+    return DecryptedFolder(
+        operation_id=outcome.operation_id,
+        changed=True,
+        warnings=each_once(notice for made in files for notice in made.warnings),
+        source=root,
+        destination=target,
+        files=tuple(files),
+        plain=tuple(entry.path for entry in manifest.plain),
+        length=total,
+    )
+
+
+def trusted_manifest(manager: KeyManager, folder: Path) -> Manifest:
+    """The folder's manifest, signed by this keystore; IntegrityError, NotFoundError."""
+    signed = read_manifest(folder)
+    issuers = trusted_issuers(manager)
+    signed.verify(signed.issuer if signed.issuer in issuers else issuers[0])
+    return signed.manifest
+
+
+def each_once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """Notices without repetition, in order."""
+    return tuple(dict.fromkeys(notices))
+
+
+def _build(
+    manager: KeyManager,
+    root: Path,
+    manifest: Manifest,
+    place: FolderPlace,
+    license_key: License | None,
+    options: ReadOptions,
+    progress: ProgressReport | None,
+) -> list[Decrypted]:
+    files: list[Decrypted] = []
+    total, done = sum(entry.length for entry in manifest.files), 0
+    with built_folder(place) as built:
+        for entry in manifest.files:
+            made = make_parents(built, entry.path)
+            if isinstance(entry, PlainEntry):
+                _copy(root, entry, made)
+            else:
+                result = decrypt_model(
+                    manager,
+                    root / entry.place,
+                    made,
+                    license_key=license_key,
+                    allow_deprecated=options.allow_deprecated,
+                    allow_unsigned=options.allow_unsigned,
+                    expected_root=entry.root,
+                    progress=within(progress, done, total),
+                )
+                files.append(replace(result, destination=place.destination / entry.path))
+            done += entry.length
+            if progress is not None:
+                progress(done, total)
+        swap_in(place)
+    return files
+
+
+def _copy(root: Path, entry: PlainEntry, made: Path) -> None:
+    with opened_regular(root / entry.place, "the file") as fd, NewFile(made, what="the output") as new:
+        with foreign_os_errors("the file", root / entry.place):
+            while chunk := os.read(fd, _CHUNK):
+                new.write(chunk)
+        checked_plain(made.parent, replace(entry, path=new.temporary.name))
+        new.commit(replace=False)
+
+
+def real_folder(source: str | PathLike[str]) -> Path:
+    """The folder that a path names, over symbolic links; UsageError for anything else."""
+    with foreign_os_errors("the folder", source):
+        root = Path(os.path.realpath(source, strict=True))
+    if not root.is_dir():
+        raise UsageError(f"{shown(root)} is not a folder")
+    return root
+
+
+def _default(root: Path) -> Path:
+    if root.suffix != SUFFIX or not root.stem:
+        raise UsageError(f"the output's name follows from DIR{SUFFIX} only", "give the output with -o")
+    return root.with_suffix("")

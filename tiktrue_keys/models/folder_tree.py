@@ -1,0 +1,224 @@
+"""Folders on disk: what a source folder has to encrypt, and whether an encrypted folder is what its manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, read_capped, shown
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
+from tiktrue_keys.models.manifest import (
+    MANIFEST_NAME,
+    MAX_FILES,
+    MAX_MANIFEST,
+    ContainerEntry,
+    Entry,
+    Manifest,
+    PlainEntry,
+    SignedManifest,
+    must_be_relative,
+)
+from tiktrue_keys.models.tracking import slots_at
+
+_SHOWN = 5
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Globs over a file's relative path and its own name: only these, not these, these in clear."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    plain: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to encrypt or to copy: its place in the folder, where its bytes are, and how many."""
+
+    relative: str
+    path: Path
+    size: int
+    plain: bool
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """What a folder has to encrypt, by relative path, and what the selection leaves out."""
+
+    files: tuple[SourceFile, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How a folder differs from its manifest; relative paths as they lie on disk."""
+
+    missing: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """In words, or empty when there are none."""
+        parts = []
+        for words, paths in (
+            ("missing", self.missing),
+            ("not in the manifest", self.added),
+            ("renamed or swapped", self.moved),
+            ("another file than the manifest lists", self.changed),
+        ):
+            if paths:
+                more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+                parts.append(f"{words}: {', '.join(shown(path) for path in paths[:_SHOWN])}{more}")
+        return "; ".join(parts)
+
+
+def source_tree(folder: Path, selection: Selection) -> SourceTree:
+    """Everything in `folder` and below.
+
+    RefusedError for a symbolic link that leads out of the folder or to a folder, for what is neither file nor folder,
+    for names that no manifest may have, and when nothing is left to encrypt.
+    """
+    files, left_out = [], []
+    for relative, path in walk(folder):
+        if not _selected(relative, selection):
+            left_out.append(relative)
+            continue
+        must_be_relative(relative)
+        found = _regular(folder, path)
+        files.append(SourceFile(relative, path, found.st_size, _matches(relative, selection.plain)))
+    if not files:
+        raise RefusedError(f"there is nothing to encrypt in {shown(folder)}")
+    return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
+
+
+def read_manifest(folder: Path) -> SignedManifest:
+    """The folder's manifest, not verified. NotFoundError without one: then the folder is none, or was not finished."""
+    try:
+        data = read_capped(folder / MANIFEST_NAME, MAX_MANIFEST, "the manifest")
+    except NotFoundError:
+        raise NotFoundError(
+            f"{shown(folder)} has no {MANIFEST_NAME}", "it is no encrypted folder, or was not finished"
+        ) from None
+    return SignedManifest.decode(data)
+
+
+def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Differences:
+    """Hold a folder against its manifest: names, file ids, and with `hashes` the files in clear. Opens no key."""
+    expected = {entry.place: entry for entry in manifest.files}
+    there = {relative for relative, _ in walk(folder) if relative != MANIFEST_NAME}
+    ids = {entry.file_id for entry in manifest.containers}
+    moved: list[str] = []
+    changed: list[str] = []
+    missing: list[str] = []
+    for place, entry in expected.items():
+        if place not in there:
+            missing.append(place)
+        elif isinstance(entry, ContainerEntry):
+            found = _file_id(folder / place)
+            if found != entry.file_id:
+                (moved if found in ids else changed).append(place)
+        elif hashes and sha256_of(folder / place) != (entry.length, entry.sha256):
+            changed.append(place)
+    added = sorted(there - set(expected))
+    renamed = [place for place in added if place.endswith(".ttm") and _file_id(folder / place) in ids]
+    return Differences(
+        missing=tuple(missing),
+        added=tuple(place for place in added if place not in renamed),
+        moved=tuple(moved + renamed),
+        changed=tuple(changed),
+    )
+
+
+def must_be_complete(folder: Path, manifest: Manifest) -> None:
+    """IntegrityError naming what is missing, added, renamed, swapped or changed."""
+    words = differences(folder, manifest).sentence()
+    if words:
+        raise IntegrityError(f"{shown(folder)} is not as its manifest says: {words}", "restore the folder from a copy")
+
+
+def checked_plain(folder: Path, entry: PlainEntry) -> None:
+    """IntegrityError unless the file in clear is the one that the manifest lists."""
+    if sha256_of(folder / entry.place) != (entry.length, entry.sha256):
+        raise IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
+
+
+def sha256_of(path: Path) -> tuple[int, bytes]:
+    """Length and SHA-256 of a regular file that is no symbolic link."""
+    with opened_regular(path, "the file") as fd, foreign_os_errors("the file", path):
+        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        return os.fstat(fd).st_size, digest
+
+
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every entry below `folder` that is not a real folder, as (relative POSIX path, path), sorted."""
+    yield from _walk(folder, "", 0)
+
+
+def entries_of(files: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Entries in the order that a manifest needs."""
+    return tuple(sorted(files, key=lambda entry: entry.path))
+
+
+def _walk(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, Path]]:
+    if depth > _MAX_DEPTH:
+        raise RefusedError(f"{shown(folder)} lies deeper than {_MAX_DEPTH} folders")
+    with foreign_os_errors("the folder", folder), os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    if len(entries) > MAX_FILES:
+        raise RefusedError(f"{shown(folder)} has more than {MAX_FILES} files")
+    for entry in entries:
+        relative = f"{prefix}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, f"{relative}/", depth + 1)
+        else:
+            yield relative, folder / entry.name
+
+
+def _regular(folder: Path, path: Path) -> os.stat_result:
+    with foreign_os_errors("the file", path):
+        if path.is_symlink():
+            target = Path(os.path.realpath(path, strict=True))
+            if not target.is_relative_to(os.path.realpath(folder)):
+                raise RefusedError(
+                    f"{shown(path)} is a symbolic link that leads out of the folder",
+                    "put the file itself there, or leave it out with --exclude",
+                )
+        found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise RefusedError(f"{shown(path)} is not a regular file", "leave it out with --exclude")
+    return found
+
+
+def _selected(relative: str, selection: Selection) -> bool:
+    if selection.include and not _matches(relative, (*selection.include, *selection.plain)):
+        return False
+    return not _matches(relative, selection.exclude)
+
+
+def _matches(relative: str, globs: Sequence[str]) -> bool:
+    name = relative.rpartition("/")[2]
+    return any(
+        fnmatchcase(relative, glob) or fnmatchcase(name, glob) or (glob.endswith("/") and relative.startswith(glob))
+        for glob in globs
+    )
+
+
+def _file_id(path: Path) -> bytes | None:
+    try:
+        return slots_at(str(path)).current.header.file_id
+    except TikTrueKeysError:
+        return None

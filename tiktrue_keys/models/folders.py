@@ -1,0 +1,70 @@
+"""Acts on encrypted folders. encrypt_folder.py and decrypt_folder.py make and open them; a rewrap stays in place."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
+from tiktrue_keys.models.data_keys import asked_once
+from tiktrue_keys.models.decrypt_folder import (
+    DecryptedFolder,
+    decrypt_folder,
+    each_once,
+    real_folder,
+    trusted_manifest,
+)
+from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, noted
+from tiktrue_keys.models.manifest import MANIFEST_NAME, ContainerEntry, Manifest
+from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, not_rewrapped, rewrap_model
+from tiktrue_keys.models.tracking import slots_at
+
+__all__ = [
+    "MANIFEST_NAME",
+    "DecryptedFolder",
+    "EncryptedFolder",
+    "decrypt_folder",
+    "encrypt_folder",
+    "rewrap_folder",
+]
+
+
+def rewrap_folder(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    to: str | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> RewrapBatch:
+    """Rewrap every container of an encrypted folder; keeps going over failures. The manifest stays as it is."""
+    license_key = asked_once(license_key)
+    folder = real_folder(path)
+    with noted(manager, "rewrap", None):
+        manifest = trusted_manifest(manager, folder)
+    done: list[Rewrapped] = []
+    failed: list[NotRewrapped] = []
+    for entry in manifest.containers:
+        place = folder / entry.place
+        try:
+            if slots_at(str(place)).current.header.file_id != entry.file_id:
+                raise IntegrityError(f"{place} is another container than the manifest lists")
+            done.append(rewrap_model(manager, place, license_key=license_key, to=to, lock_timeout=lock_timeout))
+        except TikTrueKeysError as error:
+            record = manager.container(entry.file_id) or _unknown(manager, manifest, entry, str(place))
+            failed.append(not_rewrapped(manager, record, error))
+    return RewrapBatch(
+        operation_id=new_operation_id(),
+        changed=any(rewrapped.changed for rewrapped in done),
+        warnings=each_once(notice for rewrapped in done for notice in rewrapped.warnings),
+        done=tuple(done),
+        failed=tuple(failed),
+    )
+
+
+def _unknown(manager: KeyManager, manifest: Manifest, entry: ContainerEntry, place: str) -> ContainerRecord:
+    return ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), manager.now())

@@ -1,0 +1,220 @@
+"""Settles what a process that died has left open: removes its temporary files and records how its acts really ended.
+
+Every command that writes calls it first. It believes the files, not the intent; it opens no key, changes no container.
+Does not handle: acts of processes that still run, and files that cannot be read now (their disk is not mounted): those
+stay open, and their keys with them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct, is_running
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.durable import foreign_os_errors, shown, sync_folder
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
+from tiktrue_keys.models import decrypt_folder, encrypt_folder
+from tiktrue_keys.models.data_keys import held_keys
+from tiktrue_keys.models.encrypt_folder import follow_folder, forget_all, lies_there
+from tiktrue_keys.models.folder_swap import FolderPlace
+from tiktrue_keys.models.folder_tree import read_manifest
+from tiktrue_keys.models.slots import Slots
+from tiktrue_keys.models.tracking import slots_at
+
+OK, FAILED, OPEN = "ok", "failed", "open"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class SettledAct:
+    """An act of a process that died: how it ended, `open` when that cannot be told now."""
+
+    act: FileAct
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled(ActResult):
+    """What was found open. `changed` when anything was settled."""
+
+    acts: tuple[SettledAct, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How an act ended, and which keys open its file now (None: there is none)."""
+
+    outcome: str
+    keys: frozenset[str] | None
+
+
+def settle_intents(manager: KeyManager) -> Settled:
+    """Settle every open act of a process that is not running any more; costs one read when nothing is open."""
+    settled, warnings = [], []
+    # Files before folders: what becomes of a folder's files goes with the folder.
+    for act in sorted(manager.open_intents(), key=lambda act: act.act.endswith("-folder")):
+        if is_running(act.process):
+            continue
+        outcome = _settle(manager, act)
+        settled.append(SettledAct(act, outcome))
+        if outcome != OK:
+            warnings.append(_notice(act, outcome))
+    return Settled(
+        operation_id=new_operation_id(),
+        changed=any(item.outcome != OPEN for item in settled),
+        warnings=tuple(warnings),
+        acts=tuple(settled),
+    )
+
+
+def _settle(manager: KeyManager, act: FileAct) -> str:
+    find_ending = _ENDINGS.get(act.act)
+    if find_ending is None:
+        return OPEN
+    try:
+        ending = find_ending(manager, act)
+    except TikTrueKeysError:
+        return OPEN
+    with suppress(IntegrityError):  # settled by another process meanwhile
+        manager.finish_file_act(
+            act.operation_id, outcome=ending.outcome, keys=ending.keys, detail={"settled": True}
+        )
+    return ending.outcome
+
+
+def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
+    """encrypt, reencrypt: a new container is at the path, or not. Into a pipe nobody can look: its key stays needed."""
+    if act.piped:
+        return _Ending(FAILED, act.keys_after)
+    _remove_temporary(act)
+    slots = _slots_or_none(act)
+    if slots is None or slots.current.header.file_id != act.file_id:
+        return _Ending(FAILED, None)
+    gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
+    forget_all(manager, gone)
+    return _Ending(OK, frozenset(held_keys(manager, slots.current.header)))
+
+
+def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
+    """Done when both copies of the header are whole, equal and without the old key; else a rewrap has to finish it."""
+    slots = _slots_or_none(act)
+    if slots is None or slots.current.header.file_id != act.file_id:
+        return _Ending(FAILED, act.needs)
+    keys = frozenset(held_keys(manager, slots.current.header))
+    if not slots.equal:
+        return _Ending(FAILED, keys | act.needs)
+    return _Ending(OK if keys == act.keys_after else FAILED, keys)
+
+
+def _decrypted(manager: KeyManager, act: FileAct) -> _Ending:
+    """The container is what it was; the plaintext has its name when the temporary is gone and the name is newer."""
+    known = manager.container(act.file_id)
+    keys = known.keys if known is not None else act.needs
+    if act.temporary is None or _remove_temporary(act):
+        return _Ending(FAILED, keys)
+    return _Ending(OK if _is_newer(_named(Path(act.temporary)), act.at) else FAILED, keys)
+
+
+def _folder(manager: KeyManager, act: FileAct) -> _Ending:
+    """A folder lies at its path or it does not; between the two renames of a replacement it is completed."""
+    assert act.temporary is not None, "a folder is built under a temporary name"
+    place = FolderPlace(Path(act.path), Path(act.temporary))
+    _must_be_reachable(place.destination)
+    if place.aside.is_dir() and not os.path.lexists(place.destination):
+        # The manifest is written before the old folder goes aside, so a built folder that is still there is complete.
+        with foreign_os_errors("the folder", place.destination):
+            os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
+            sync_folder(place.destination.parent)
+    built, replaced = place.temporary.is_dir(), place.aside.is_dir()
+    shutil.rmtree(place.temporary, ignore_errors=True)
+    shutil.rmtree(place.aside, ignore_errors=True)
+    if act.act == decrypt_folder.ACT:
+        return _Ending(OK if not built and _is_newer(place.destination, act.at) else FAILED, None)
+    done = lies_there(place.destination, act.file_id)
+    if done:
+        follow_folder(manager, place.destination, read_manifest(place.destination).manifest)
+    forget_all(manager, _gone_with(manager, place, replaced=done and replaced))
+    return _Ending(OK if done else FAILED, None)
+
+
+def _gone_with(manager: KeyManager, place: FolderPlace, *, replaced: bool) -> list[bytes]:
+    """The registered containers that were in the temporary folder, and in the folder that was replaced."""
+    records = [record for record in manager.containers() if record.path]
+    gone = [record.file_id for record in records if Path(record.path).is_relative_to(place.temporary)]
+    if replaced:
+        ids = {entry.file_id for entry in read_manifest(place.destination).manifest.containers}
+        below = [record for record in records if Path(record.path).is_relative_to(place.destination)]
+        gone += [record.file_id for record in below if record.file_id not in ids]
+    return gone
+
+
+_ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
+    "encrypt": _new_container,
+    "reencrypt": _new_container,
+    "rewrap": _rewrapped,
+    "decrypt": _decrypted,
+    encrypt_folder.ACT: _folder,
+    decrypt_folder.ACT: _folder,
+}
+
+
+def _slots_or_none(act: FileAct) -> Slots | None:
+    """The header at an act's path; None when no container is there. Raises when nobody can tell."""
+    _must_be_reachable(Path(act.path))
+    try:
+        return slots_at(act.path)
+    except (NotFoundError, IntegrityError):
+        return None
+
+
+def _must_be_reachable(path: Path) -> None:
+    """BusyError when not even the folder is there: its disk may come back."""
+    if not path.parent.is_dir():
+        raise BusyError(f"{shown(path.parent)} cannot be read now")
+
+
+def _remove_temporary(act: FileAct) -> bool:
+    """Remove the temporary that an act has left; whether there was one without a name of its own."""
+    if act.temporary is None:
+        return False
+    _must_be_reachable(Path(act.temporary))
+    try:
+        with foreign_os_errors("the temporary file", act.temporary):
+            found = os.lstat(act.temporary)
+            if not stat.S_ISREG(found.st_mode):
+                return False
+            os.unlink(act.temporary)
+            sync_folder(Path(act.temporary).parent)
+    except NotFoundError:
+        return False
+    return found.st_nlink == 1  # with two the file has its name already
+
+
+def _named(temporary: Path) -> Path:
+    """The destination of a temporary file `.NAME.<8 hex>.tmp` (core/durable.py); long names are cut and not found."""
+    return temporary.with_name(temporary.name.rpartition(".tmp")[0].rpartition(".")[0].removeprefix("."))
+
+
+def _is_newer(path: Path, at: int) -> bool:
+    """Whether something got this name after the act began: a rename sets the time of change."""
+    try:
+        return os.lstat(path).st_ctime_ns // 10**9 >= at
+    except OSError:
+        return False
+
+
+def _notice(act: FileAct, outcome: str) -> Notice:
+    where = shown(act.path) if act.path else "a pipe"
+    if outcome == OPEN:
+        return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled: its folder is not there")
+    hint = "; rewrap-model finishes it" if act.act == "rewrap" else ""
+    return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} did not finish{hint}")

@@ -1,0 +1,209 @@
+"""Loads tensors out of encrypted safetensors: one file or a sharded folder, one tensor after the other, in file
+order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
+from tiktrue_keys.models.data_keys import asked_once
+from tiktrue_keys.models.decrypt_folder import trusted_manifest
+from tiktrue_keys.models.manifest import ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.reader import ModelFile
+from tiktrue_keys.models.safetensors_header import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
+
+if TYPE_CHECKING:
+    import numpy
+    from _typeshed import WriteableBuffer
+
+_ENDING = ".safetensors"
+_INDEX = ".safetensors.index.json"
+_MAX_INDEX = 64 << 20
+
+_NUMPY = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "C64": "<c8",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "<u1",
+    "BOOL": "|b1",
+    "BF16": "<u2",
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor. `dtype` as safetensors spells it (`F32`, `BF16`, `F8_E4M3` …).
+
+    `buffer` is a numpy array of `shape`: of uint16 for BF16 and of uint8 for 8-bit floats, which numpy lacks, and flat
+    uint8 for dtypes of less than a byte; or what the caller gave for it in `out`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    buffer: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        """name, dtype, shape, buffer = tensor"""
+        return iter((self.name, self.dtype, self.shape, self.buffer))
+
+
+_Opener = Callable[[Path, bytes | None], ModelFile]
+"""Opens the container at a path; where it is a folder's, its root is given."""
+
+
+def load_tensors(
+    path: str | PathLike[str],
+    manager: KeyManager,
+    license_key: License | None = None,
+    *,
+    names: Collection[str] | None = None,
+    out: Mapping[str, WriteableBuffer] | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+) -> Iterator[Tensor]:
+    """Yield the tensors of FILE.safetensors.ttm, or of all shards of an encrypted folder.
+
+    `names`: only these; NotFoundError, before anything is read, when one is nowhere. `out`: writable buffers of exactly
+    the tensor's size to load into. Errors as open_model; IntegrityError for a file that is no safetensors, or shards
+    that are not as the folder's index says.
+    """
+    license_key, stack = asked_once(license_key), ExitStack()
+
+    def opener(place: Path, root: bytes | None) -> ModelFile:
+        from tiktrue_keys.models.opening import open_model
+
+        return open_model(
+            place,
+            manager,
+            license_key,
+            allow_deprecated=allow_deprecated,
+            allow_unsigned=allow_unsigned,
+            expected_root=root,
+        )
+
+    try:
+        shards = _open_shards(Path(path), manager, opener, stack)
+        plan = [(shard, place) for shard in shards for place in _places(shard) if names is None or place.name in names]
+        _must_be_all(plan, names)
+    except BaseException:
+        stack.close()
+        raise
+    return _load(stack, plan, out or {})
+
+
+def _load(
+    stack: ExitStack, plan: list[tuple[ModelFile, TensorPlace]], out: Mapping[str, WriteableBuffer]
+) -> Iterator[Tensor]:
+    with stack:
+        for shard, place in plan:
+            given = out.get(place.name)
+            buffer: Any = _array(place) if given is None else given
+            with memoryview(buffer) as view:
+                if view.nbytes != place.size:
+                    raise UsageError(f"the buffer for '{place.name[:80]}' has {view.nbytes} bytes, not {place.size}")
+                if place.size:
+                    shard.readinto_at(view, place.offset)
+            yield Tensor(place.name, place.dtype, place.shape, buffer)
+
+
+def _array(place: TensorPlace) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    if BITS[place.dtype] < 8:
+        return numpy.empty(place.size, dtype=numpy.uint8)
+    return numpy.empty(place.shape, dtype=numpy.dtype(_NUMPY.get(place.dtype, "<u1")))
+
+
+def _places(shard: ModelFile) -> tuple[TensorPlace, ...]:
+    first = bytearray(LENGTH_BYTES)
+    got = shard.readinto_at(first, 0)
+    raw = bytearray(header_length(bytes(first[:got]), shard.length))
+    shard.readinto_at(raw, LENGTH_BYTES)
+    return parse_header(bytes(raw), shard.length)
+
+
+def _must_be_all(plan: list[tuple[ModelFile, TensorPlace]], names: Collection[str] | None) -> None:
+    found = {place.name for _, place in plan}
+    if len(found) != len(plan):
+        raise IntegrityError("a tensor is in two shards")
+    missing = sorted(set(names or ()) - found)
+    if missing:
+        raise NotFoundError(f"no tensor '{missing[0][:80]}'" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
+
+
+def _open_shards(path: Path, manager: KeyManager, opener: _Opener, stack: ExitStack) -> list[ModelFile]:
+    if not path.is_dir():
+        return [stack.enter_context(opener(path, None))]
+    manifest = trusted_manifest(manager, path)
+    shards = {entry.path: entry for entry in manifest.containers if entry.path.endswith(_ENDING)}
+    index = [entry for entry in manifest.files if entry.path.endswith(_INDEX)]
+    if len(index) > 1:
+        raise UsageError(f"{path} has more than one index", f"name one of its files: {index[0].path}")
+    if index:
+        weights = _weight_map(path, index[0], opener)
+        folder = index[0].path.rpartition("/")[0]
+        wanted = {f"{folder}/{name}" if folder else name for name in weights.values()}
+        if not wanted <= set(shards):
+            raise IntegrityError(f"shard '{min(wanted - set(shards))[:80]}' of the index is not in the folder")
+        shards = {name: shards[name] for name in wanted}
+    if not shards:
+        raise NotFoundError(f"{path} holds no encrypted safetensors file")
+    opened = {}
+    for name, entry in sorted(shards.items()):
+        opened[name] = stack.enter_context(opener(path / entry.place, entry.root))
+    if index:
+        _must_match(opened, weights, folder)
+    return list(opened.values())
+
+
+def _weight_map(folder: Path, entry: Entry, opener: _Opener) -> dict[str, str]:
+    """Tensor name -> shard, of model.safetensors.index.json, encrypted or in clear."""
+    if entry.length > _MAX_INDEX:
+        raise IntegrityError("the folder's index is too long")
+    if isinstance(entry, ContainerEntry):
+        with opener(folder / entry.place, entry.root) as model:
+            raw = model.read()
+    else:
+        raw = _checked_bytes(folder, entry)
+    try:
+        weights = json.loads(raw)["weight_map"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IntegrityError("the folder's index is malformed") from error
+    if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
+        raise IntegrityError("the folder's index is malformed")
+    return weights
+
+
+def _checked_bytes(folder: Path, entry: PlainEntry) -> bytes:
+    raw = read_capped(folder / entry.place, _MAX_INDEX, "the folder's index")
+    if sha256(raw).digest() != entry.sha256:
+        raise IntegrityError("the folder's index is another file than the manifest lists")
+    return raw
+
+
+def _must_match(opened: Mapping[str, ModelFile], weights: Mapping[str, str], folder: str) -> None:
+    """Each tensor lies in the shard that the index names, and there is no other."""
+    there = {place.name: name for name, shard in opened.items() for place in _places(shard)}
+    said = {tensor: f"{folder}/{shard}" if folder else shard for tensor, shard in weights.items()}
+    if there != said:
+        odd = min(name for name in set(there) | set(said) if there.get(name) != said.get(name))
+        raise IntegrityError(f"tensor '{odd[:80]}' is not where the folder's index says")
