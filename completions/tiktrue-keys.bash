@@ -1,0 +1,168 @@
+# bash completion for tiktrue-keys; generated from the parser, do not edit.
+
+# What may follow a command: its children, its options, the kind of its first argument.
+_tiktrue_keys_of() {
+    case "$1:$2" in
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model inspect-model verify-model models audit doctor fingerprint config completion" ;;
+        ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "generate:commands") echo "" ;;
+        "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "generate:argument") echo "text" ;;
+        "list:commands") echo "" ;;
+        "list:options") echo "--status --due --within --label --sort --limit --all --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "list:argument") echo "text" ;;
+        "show:commands") echo "" ;;
+        "show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "show:argument") echo "key" ;;
+        "rotate:commands") echo "" ;;
+        "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --notify --no-rewrap -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rotate:argument") echo "key" ;;
+        "revoke:commands") echo "" ;;
+        "revoke:options") echo "--model --reason --rotate -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "revoke:argument") echo "key" ;;
+        "validate:commands") echo "" ;;
+        "validate:options") echo "--explain --deep --strict --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "validate:argument") echo "key" ;;
+        "cleanup:commands") echo "" ;;
+        "cleanup:options") echo "--after --cancel --confirm -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "cleanup:argument") echo "key" ;;
+        "encrypt-model:commands") echo "" ;;
+        "encrypt-model:options") echo "--key -o --output --name --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "encrypt-model:argument") echo "file" ;;
+        "decrypt-model:commands") echo "" ;;
+        "decrypt-model:options") echo "-o --output --force --allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "decrypt-model:argument") echo "file" ;;
+        "rewrap-model:commands") echo "" ;;
+        "rewrap-model:options") echo "--all --to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rewrap-model:argument") echo "file" ;;
+        "inspect-model:commands") echo "" ;;
+        "inspect-model:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "inspect-model:argument") echo "file" ;;
+        "verify-model:commands") echo "" ;;
+        "verify-model:options") echo "--allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "verify-model:argument") echo "file" ;;
+        "models:commands") echo "list scan forget" ;;
+        "models:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models list:commands") echo "" ;;
+        "models list:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models scan:commands") echo "" ;;
+        "models scan:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models scan:argument") echo "folder" ;;
+        "models forget:commands") echo "" ;;
+        "models forget:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models forget:argument") echo "text" ;;
+        "audit:commands") echo "show verify checkpoint prove export" ;;
+        "audit:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit show:commands") echo "" ;;
+        "audit show:options") echo "--key --model --event --outcome --actor --since --until --last --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit verify:commands") echo "" ;;
+        "audit verify:options") echo "--against --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit checkpoint:commands") echo "" ;;
+        "audit checkpoint:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit prove:commands") echo "" ;;
+        "audit prove:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit prove:argument") echo "text" ;;
+        "audit export:commands") echo "" ;;
+        "audit export:options") echo "--format -o --output --since --until --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "doctor:commands") echo "" ;;
+        "doctor:options") echo "--accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fingerprint:commands") echo "" ;;
+        "fingerprint:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "config:commands") echo "show" ;;
+        "config:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "config show:commands") echo "" ;;
+        "config show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "completion:commands") echo "" ;;
+        "completion:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "completion:argument") echo "words:bash zsh fish" ;;
+    esac
+}
+
+# The kind of an option's value; nothing for a flag.
+_tiktrue_keys_value() {
+    case "$1:$2" in
+        "generate:--lifetime") echo "text" ;;
+        "generate:--decrypt-for") echo "text" ;;
+        "generate:--label") echo "text" ;;
+        "generate:--count") echo "text" ;;
+        "generate:--from-file") echo "file" ;;
+        "list:--status") echo "words:pending active rotating deprecated expired revoked destroyed" ;;
+        "list:--within") echo "text" ;;
+        "list:--label") echo "text" ;;
+        "list:--sort") echo "words:model status created expires generation" ;;
+        "list:--limit") echo "text" ;;
+        "rotate:--within") echo "text" ;;
+        "rotate:--overlap") echo "text" ;;
+        "rotate:--lifetime") echo "text" ;;
+        "rotate:--notify") echo "text" ;;
+        "revoke:--model") echo "text" ;;
+        "revoke:--reason") echo "text" ;;
+        "cleanup:--after") echo "text" ;;
+        "cleanup:--cancel") echo "key" ;;
+        "cleanup:--confirm") echo "key" ;;
+        "encrypt-model:--key") echo "key" ;;
+        "encrypt-model:-o"|"encrypt-model:--output") echo "file" ;;
+        "encrypt-model:--name") echo "text" ;;
+        "decrypt-model:-o"|"decrypt-model:--output") echo "file" ;;
+        "rewrap-model:--to") echo "key" ;;
+        "audit show:--key") echo "key" ;;
+        "audit show:--model") echo "text" ;;
+        "audit show:--event") echo "text" ;;
+        "audit show:--outcome") echo "text" ;;
+        "audit show:--actor") echo "text" ;;
+        "audit show:--since") echo "text" ;;
+        "audit show:--until") echo "text" ;;
+        "audit show:--last") echo "text" ;;
+        "audit verify:--against") echo "file" ;;
+        "audit export:--format") echo "words:jsonl csv cef ocsf tlog" ;;
+        "audit export:-o"|"audit export:--output") echo "file" ;;
+        "audit export:--since") echo "text" ;;
+        "audit export:--until") echo "text" ;;
+        *:--keystore) echo "folder" ;;
+        *:--host-secret) echo "file" ;;
+        *:--license-file) echo "file" ;;
+        *:--lock-timeout) echo "text" ;;
+        *:--operation-id) echo "text" ;;
+    esac
+}
+
+_tiktrue_keys_reply() {
+    local kind=$1 cur=$2
+    case $kind in
+        file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+        folder) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+        key) mapfile -t COMPREPLY < <(compgen -W "$(tiktrue-keys list -q 2>/dev/null </dev/null)" -- "$cur") ;;
+        words:*) mapfile -t COMPREPLY < <(compgen -W "${kind#words:}" -- "$cur") ;;
+    esac
+}
+
+_tiktrue_keys() {
+    local cur=${COMP_WORDS[COMP_CWORD]} path="" option="" word at commands
+    COMPREPLY=()
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        word=${COMP_WORDS[at]}
+        if [[ $word == "=" ]]; then continue; fi # bash splits --name=value into three words
+        if [[ -n $option ]]; then option=""; continue; fi
+        if [[ $word == -* ]]; then
+            if [[ -n $(_tiktrue_keys_value "$path" "$word") ]]; then option=$word; fi
+        else
+            commands=$(_tiktrue_keys_of "$path" commands)
+            if [[ " $commands " == *" $word "* ]]; then path=${path:+$path }$word; fi
+        fi
+    done
+    if [[ $cur == "=" ]]; then cur=""; fi
+    if [[ -n $option ]]; then
+        _tiktrue_keys_reply "$(_tiktrue_keys_value "$path" "$option")" "$cur"
+        return
+    fi
+    commands=$(_tiktrue_keys_of "$path" commands)
+    if [[ $cur == -* ]]; then
+        _tiktrue_keys_reply "words:$(_tiktrue_keys_of "$path" options)" "$cur"
+    elif [[ -n $commands ]]; then
+        _tiktrue_keys_reply "words:$commands" "$cur"
+    else
+        _tiktrue_keys_reply "$(_tiktrue_keys_of "$path" argument)" "$cur"
+    fi
+}
+
+complete -F _tiktrue_keys tiktrue-keys

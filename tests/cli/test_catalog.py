@@ -1,0 +1,54 @@
+"""The static table of commands says what the commands say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tiktrue_keys.cli.catalog import CATALOG, Entry
+
+COMMANDS = Path(__file__).parents[2] / "tiktrue_keys" / "cli" / "commands"
+
+
+def leaves(entries: dict[str, Entry] | None = None, path: str = "") -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for name, entry in (CATALOG if entries is None else entries).items():
+        where = f"{path} {name}".strip()
+        found |= leaves(dict(entry.children), where) if entry.children else {where: entry}
+    return found
+
+
+@pytest.mark.parametrize(("name", "entry"), leaves().items(), ids=leaves())
+def test_the_summary_is_the_first_line_of_the_commands_own_words(name: str, entry: Entry) -> None:
+    module = import_module(f"tiktrue_keys.cli.commands.{entry.module}")
+
+    assert module.command.__doc__.splitlines()[0] == entry.summary
+
+
+def test_every_command_file_is_in_the_table() -> None:
+    files = {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}
+
+    assert {entry.module for entry in leaves().values()} == files
+
+
+def test_a_family_runs_one_of_its_children_when_called_bare() -> None:
+    for entry in CATALOG.values():
+        assert not entry.children or entry.default in entry.children
+
+
+def test_help_of_the_program_imports_no_command() -> None:
+    code = (
+        "import sys\n"
+        "from tiktrue_keys.cli.main import main\n"
+        "sys.argv = ['tiktrue-keys', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "loaded = [name for name in sys.modules if 'cli.commands' in name or name in ('rich', 'cryptography', 'sqlite3')]\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

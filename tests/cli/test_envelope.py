@@ -1,0 +1,176 @@
+"""The JSON envelope of every command, held against its checked-in schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.cli.program import Program
+from tests.cli.test_catalog import leaves
+from tiktrue_keys.cli.envelope import encoded, envelope
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import ERRORS, NotFoundError, PartialError
+
+SCHEMA_FILE = Path(__file__).parents[2] / "tiktrue_keys" / "cli" / "schema" / "envelope-1.json"
+SCHEMA = json.loads(SCHEMA_FILE.read_text("utf-8"))
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def check(found: dict[str, Any]) -> dict[str, Any]:
+    problems = [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(found)]
+    assert problems == [], json.dumps(found, indent=1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A keystore with a rotated and a revoked key and a container; what is done to it here adds to it."""
+    program = Program(tmp_path_factory.mktemp("used"))
+    program.ok("generate", "llama", "--label", "team=research")
+    program.ok("rotate", "llama")
+    program.ok("generate", "gone", "--no-license")
+    program.ok("revoke", "--model", "gone", "--reason", "old", "--yes")
+    (program.folder / "model.bin").write_bytes(b"weights" * 1000)
+    program.ok("encrypt-model", "model.bin", "--key", "llama")
+    return program
+
+
+# Every command of the catalogue, with words that make it succeed.
+COMMANDS: dict[str, list[str]] = {
+    "generate": ["generate", "fresh"],
+    "list": ["list", "--all"],
+    "show": ["show", "llama"],
+    "rotate": ["rotate", "llama", "--dry-run"],
+    "revoke": ["revoke", "--model", "llama", "--reason", "r", "--dry-run"],
+    "validate": ["validate", "--deep"],
+    "cleanup": ["cleanup", "--yes"],
+    "encrypt-model": ["encrypt-model", "model.bin", "--key", "llama", "-o", "second.ttm"],
+    "decrypt-model": ["decrypt-model", "model.bin.ttm", "-o", "plain.bin"],
+    "rewrap-model": ["rewrap-model", "model.bin.ttm"],
+    "inspect-model": ["inspect-model", "model.bin.ttm"],
+    "verify-model": ["verify-model", "model.bin.ttm"],
+    "models list": ["models", "list"],
+    "models scan": ["models", "scan", "."],
+    "models forget": ["models", "forget", "--yes", "{file_id}"],
+    "audit show": ["audit"],
+    "audit verify": ["audit", "verify"],
+    "audit checkpoint": ["audit", "checkpoint"],
+    "audit prove": ["audit", "prove", "0"],
+    "audit export": ["audit", "export", "--output", "log.jsonl"],
+    "doctor": ["doctor"],
+    "fingerprint": ["fingerprint"],
+    "config show": ["config"],
+    "completion": ["completion", "bash"],
+}
+
+
+def test_every_command_is_tried() -> None:
+    assert set(COMMANDS) == set(leaves())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_success_fits_the_schema(used: Program, name: str) -> None:
+    words = COMMANDS[name]
+    if "{file_id}" in words:
+        words = [*words[:-1], used.json("models", "list")["result"]["containers"][0]["file_id"]]
+
+    found = check(used.json(*words))
+
+    assert (found["command"], found["ok"], found["exit"]) == (name, True, 0)
+    assert found["result"] is not None
+
+
+def test_the_schema_knows_the_result_of_every_command() -> None:
+    known = {rule["if"]["properties"]["command"]["const"] for rule in SCHEMA["allOf"] if "command" in rule["if"]["properties"]}
+
+    assert known == set(leaves())
+
+
+def test_the_schema_is_itself_valid() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$defs"]["errorCode"]["enum"] == [error.code for error in ERRORS]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["generate"], 2),
+        (["show", "nothing"], 3),
+        (["generate", "llama"], 5),
+        (["validate", "gone"], 10),
+        (["list", "--keystore", "/does/not/exist"], 3),
+        (["cleanup", "llama", "--yes"], 5),
+        (["nonsense"], 2),
+    ],
+)
+def test_a_failure_fits_the_schema(used: Program, words: list[str], code: int) -> None:
+    found = check(used.json(*words, code=code))
+
+    assert found["ok"] is False
+
+
+@pytest.mark.parametrize("word", ["schema", "version", "ok", "exit", "changed", "result", "error", "warnings"])
+def test_the_schema_insists_on_each_member(word: str) -> None:
+    whole = envelope(command="list", keystore=None, result={"keys": [], "total": 0})
+    check(whole)
+
+    del whole[word]
+
+    assert not VALIDATOR.is_valid(whole)
+
+
+def test_ok_means_exit_0() -> None:
+    whole = envelope(command="list", keystore=None, error=NotFoundError("none"))
+
+    assert VALIDATOR.is_valid(whole)
+    assert not VALIDATOR.is_valid({**whole, "ok": True})
+    assert not VALIDATOR.is_valid({**whole, "exit": 0})
+
+
+def test_members_that_are_added_later_do_not_break_a_reader() -> None:
+    whole = envelope(command="list", keystore=None, result={"keys": [], "total": 0, "more": 1})
+
+    assert VALIDATOR.is_valid({**whole, "added": True})
+
+
+def test_a_result_an_error_and_warnings_stand_side_by_side() -> None:
+    found = envelope(
+        command="rotate",
+        keystore="/k",
+        result={"dry_run": False, "keys": [], "rotations": [], "items": [], "containers": []},
+        changed=True,
+        operation_id="op",
+        error=PartialError("1 of 2 keys failed"),
+        warnings=[Notice("stale-containers", "words", "m_0123456789abcdef")],
+    )
+
+    check(found)
+    assert (found["exit"], found["error"]["hint"]) == (7, None)
+    assert found["warnings"] == [{"code": "stale-containers", "message": "words", "key_id": "m_0123456789abcdef"}]
+
+
+def test_the_envelope_is_one_line_of_ascii_whatever_is_in_it() -> None:
+    text = encoded(envelope(command="list", keystore="/ké\udcff\n\x1b\x9b\u202e"))
+
+    assert text.isascii()
+    assert text.count("\n") == 1
+    assert json.loads(text)["keystore"] == "/ké\udcff\n\x1b\x9b\u202e"
+
+
+def test_where_standard_output_carries_data_the_envelope_goes_to_standard_error(used: Program) -> None:
+    done = used.run("audit", "export", "--json")
+
+    assert json.loads(done.stdout.splitlines()[0])["event"] == "keystore-create"
+    found = check(json.loads(done.stderr))
+    assert found["result"]["lines"] == len(done.stdout.splitlines())
+
+
+def test_an_error_goes_there_too(used: Program) -> None:
+    done = used.run("encrypt-model", "model.bin", "-o", "-", "--key", "nothing", "--json")
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert check(json.loads(done.stderr))["error"]["code"] == "not-found"

@@ -1,0 +1,194 @@
+"""What is asked and drawn on a real terminal: prompts, hidden input, tables, trees. Nothing of it without one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import LICENSE, Program
+
+
+class Terminal:
+    """The program on a pseudo-terminal of its own, which is its controlling terminal."""
+
+    def __init__(self, program: Program, *words: str, env: dict[str, str] | None = None) -> None:
+        self.master, slave = pty.openpty()
+        environment = {**program.environment, "TERM": "xterm-256color", "COLUMNS": "200", **(env or {})}
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *program.argv(*words)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=program.folder,
+            env=environment,
+        )
+        os.close(slave)
+        self.said = ""
+
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + 30
+        while words not in self.said:
+            assert time.monotonic() < deadline, f"never said {words!r}: {self.said!r}"
+            if not self._read(0.2) and self.process.poll() is not None:
+                raise AssertionError(f"ended without {words!r}: {self.said!r}")
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def end(self) -> int:
+        while self._read(0.5) or self.process.poll() is None:
+            pass
+        os.close(self.master)
+        return self.process.wait(timeout=30)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self.master, 65_536)
+        except OSError:  # Linux: the other side has closed
+            return False
+        self.said += data.decode("utf-8", "replace")
+        return bool(data)
+
+
+def test_the_license_is_asked_for_twice_and_not_echoed(program: Program) -> None:
+    terminal = Terminal(program.without("TIKTRUE_LICENSE_KEY"), "generate", "m")
+    terminal.wait_for("License: ")
+    terminal.type(f"{LICENSE}\n")
+    terminal.wait_for("License again: ")
+    terminal.type(f"{LICENSE}\n")
+
+    assert terminal.end() == 0
+    assert LICENSE not in terminal.said
+    assert program.run("rotate", "m").returncode == 0  # the very license that the variable holds
+
+
+def test_two_different_entries_are_refused(program: Program) -> None:
+    terminal = Terminal(program.without("TIKTRUE_LICENSE_KEY"), "generate", "m")
+    terminal.wait_for("License: ")
+    terminal.type("one\n")
+    terminal.wait_for("License again: ")
+    terminal.type("two\n")
+
+    assert terminal.end() == 2
+    assert "error: the two entries differ" in terminal.said
+    assert not (program.keystore / "keystore.db").exists()
+
+
+def test_ctrl_c_at_the_license_is_130_and_changes_nothing(program: Program) -> None:
+    terminal = Terminal(program.without("TIKTRUE_LICENSE_KEY"), "generate", "m")
+    terminal.wait_for("License: ")
+    terminal.type("\x03")
+
+    assert terminal.end() == 130
+    assert "error: interrupted" in terminal.said
+    assert "Traceback" not in terminal.said
+    assert not (program.keystore / "keystore.db").exists()
+
+
+def test_end_of_input_at_the_license_is_130(program: Program) -> None:
+    terminal = Terminal(program.without("TIKTRUE_LICENSE_KEY"), "generate", "m")
+    terminal.wait_for("License: ")
+    terminal.type("\x04")
+
+    assert terminal.end() == 130
+
+
+@pytest.mark.parametrize(("answer", "code", "status"), [("y\n", 0, "revoked"), ("n\n", 5, "active"), ("\n", 5, "active")])
+def test_a_destructive_command_asks(program: Program, answer: str, code: int, status: str) -> None:
+    key_id = program.ok("generate", "m", "-q").strip()
+    terminal = Terminal(program, "revoke", key_id, "--reason", "test")
+    terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
+    terminal.type(answer)
+
+    assert terminal.end() == code
+    assert program.json("show", key_id)["result"]["keys"][0]["status"] == status
+
+
+def test_without_a_terminal_nothing_is_asked(program: Program) -> None:
+    key_id = program.ok("generate", "m", "-q").strip()
+
+    done = program.run("revoke", key_id, "--reason", "test", stdin="y\n")
+
+    assert done.returncode == 5
+    assert "hint: give --yes, or run it on a terminal" in done.stderr
+    assert program.json("show", key_id)["result"]["keys"][0]["status"] == "active"
+
+
+def test_yes_answers(program: Program) -> None:
+    key_id = program.ok("generate", "m", "-q").strip()
+
+    assert program.run("revoke", key_id, "--reason", "test", "-y").returncode == 0
+
+
+def test_a_model_name_may_be_revoked_on_a_terminal_which_shows_the_key(program: Program) -> None:
+    key_id = program.ok("generate", "m", "-q").strip()
+    terminal = Terminal(program, "revoke", "m", "--reason", "test")
+    terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
+    terminal.type("y\n")
+
+    assert terminal.end() == 0
+
+
+def test_tables_have_lines_and_colour_on_a_terminal(seeded: Program) -> None:
+    terminal = Terminal(seeded, "list")
+
+    assert terminal.end() == 0
+    assert "─" in terminal.said
+    assert "\x1b[32mactive\x1b[0m" in terminal.said
+
+
+@pytest.mark.parametrize(("words", "env"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"})])
+def test_no_colour_when_none_is_wanted(seeded: Program, words: list[str], env: dict[str, str]) -> None:
+    terminal = Terminal(seeded, "list", *words, env=env)
+
+    assert terminal.end() == 0
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]m", terminal.said)
+
+
+def test_a_dumb_terminal_gets_plain_text(seeded: Program) -> None:
+    terminal = Terminal(seeded, "list", env={"TERM": "dumb"})
+
+    assert terminal.end() == 0
+    assert "─" not in terminal.said
+    assert "\x1b" not in terminal.said
+
+
+def test_the_chain_is_a_tree_on_a_terminal(program: Program) -> None:
+    program.ok("generate", "m")
+    program.ok("rotate", "m")
+    terminal = Terminal(program, "show", "m", "--no-color")
+
+    assert terminal.end() == 0
+    assert "└── 2 m_" in terminal.said
+
+
+def test_a_pipe_gets_neither_lines_nor_colour(seeded: Program) -> None:
+    done = seeded.run("list", env={"FORCE_COLOR": "1"})
+
+    assert done.stdout.isascii()
+    assert "\x1b" not in done.stdout
+
+
+def test_markup_in_a_label_is_text(program: Program) -> None:
+    program.ok("generate", "m", "--label", "note=[red]x[/red]:smile:")
+    terminal = Terminal(program, "list", "--no-color")
+
+    assert terminal.end() == 0
+    assert "note=[red]x[/red]:smile:" in terminal.said
+
+
+def test_a_file_name_cannot_move_the_cursor(program: Program, tmp_path: Path) -> None:
+    terminal = Terminal(program, "generate", "m", "--license-file", str(tmp_path / "no\x1b[2Jsuch"))
+
+    assert terminal.end() == 3
+    assert "\x1b[2J" not in terminal.said
+    assert "no\\x1b[2Jsuch" in terminal.said

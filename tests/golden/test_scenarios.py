@@ -1,0 +1,37 @@
+"""Every scenario comes out as it is written. After a change that is meant: `pytest tests/golden --update`, and read the diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Program
+from tests.golden.scenario import parse, play
+
+SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
+def test_scenario(scenario: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    written = scenario.read_text("utf-8")
+
+    played = play(written, Program(tmp_path))
+
+    if pytestconfig.getoption("--update", default=False):
+        scenario.write_text(played, "utf-8")
+    assert played == written or pytestconfig.getoption("--update", default=False)
+
+
+def test_there_are_scenarios_and_each_says_what_it_is_about() -> None:
+    assert len(SCENARIOS) > 20
+    for scenario in SCENARIOS:
+        comments, steps = parse(scenario.read_text("utf-8"))
+        assert comments, scenario
+        assert steps, scenario
+
+
+def test_a_scenario_that_comes_out_differently_fails(tmp_path: Path) -> None:
+    written = "# A version that is not ours.\n\n$ --version\n> tiktrue-keys 9.9.9\n= 0\n"
+
+    assert play(written, Program(tmp_path)) == "# A version that is not ours.\n\n$ --version\n> tiktrue-keys <version>\n= 0\n"

@@ -1,0 +1,1 @@
+"""The command line: the only user of typer, rich, the environment and the terminal."""

@@ -1,0 +1,69 @@
+"""What a command shows, as values: lines, fields, tables, trees. render.py draws them for a terminal or for a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import TikTrueKeysError
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Names and values, one pair a line."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; an empty cell is shown as `-`."""
+
+    columns: tuple[str, ...]
+    rows: Iterable[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A label with branches under it."""
+
+    label: str
+    branches: Sequence[Tree] = ()
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Text that goes out byte for byte: a script, a signed note."""
+
+    text: str
+
+
+Block = Line | Fields | Table | Tree | Raw
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: `result` for JSON, `view` for standard output, `messages` for people on standard error.
+
+    `ids`, where given, replace the view under --quiet. `error` makes the exit code while the result is still shown.
+    """
+
+    result: Mapping[str, Any]
+    view: Sequence[Block] = ()
+    messages: Sequence[str] = ()
+    ids: Sequence[str] | None = None
+    changed: bool = False
+    operation_id: str | None = None
+    warnings: Sequence[Notice] = ()
+    error: TikTrueKeysError | None = None
+    shows_data: bool = field(default=False, kw_only=True)
+    """Standard output carried the command's data, so the envelope goes to standard error."""

@@ -1,0 +1,69 @@
+"""Every command's name, summary and module, so that `--help` imports none of them. A test holds it against the real commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command (`module` in tiktrue_keys.cli.commands), or a family of commands (`children`).
+
+    `default` names the child that the bare family runs.
+    """
+
+    summary: str
+    module: str = ""
+    section: str = ""
+    children: Mapping[str, Entry] = field(default_factory=dict)
+    default: str = ""
+
+
+KEYS, MODELS, KEYSTORE, OTHER = "Keys", "Models", "Keystore and machine", "Other"
+
+CATALOG: Mapping[str, Entry] = {
+    "generate": Entry("Make a key that opens only on this machine.", "generate", KEYS),
+    "list": Entry("List keys and their states.", "list_keys", KEYS),
+    "show": Entry("Show one key, its chain and the containers that need it.", "show", KEYS),
+    "rotate": Entry("Make a successor for keys and rewrap their models.", "rotate", KEYS),
+    "revoke": Entry("Withdraw keys at once and for good.", "revoke", KEYS),
+    "validate": Entry("Check that keys are whole and open on this machine.", "validate", KEYS),
+    "cleanup": Entry("Mark and destroy keys that nothing needs any more.", "cleanup", KEYS),
+    "encrypt-model": Entry("Encrypt a model file, folder or standard input.", "encrypt_model", MODELS),
+    "decrypt-model": Entry("Decrypt a model container.", "decrypt_model", MODELS),
+    "rewrap-model": Entry("Move a container to its model's active key; the body stays as it is.", "rewrap_model", MODELS),
+    "inspect-model": Entry("Show what a container says about itself.", "inspect_model", MODELS),
+    "verify-model": Entry("Check a container's bytes and signature.", "verify_model", MODELS),
+    "models": Entry(
+        "The registry of known containers.",
+        section=MODELS,
+        default="list",
+        children={
+            "list": Entry("List the registered containers.", "models_list"),
+            "scan": Entry("Find containers in a folder and register them.", "models_scan"),
+            "forget": Entry("Take a container out of the registry.", "models_forget"),
+        },
+    ),
+    "audit": Entry(
+        "The audit log: show, verify, prove, export.",
+        section=KEYSTORE,
+        default="show",
+        children={
+            "show": Entry("Show audit records.", "audit_show"),
+            "verify": Entry("Check the whole log against its signed head.", "audit_verify"),
+            "checkpoint": Entry("Print the log's signed head.", "audit_checkpoint"),
+            "prove": Entry("Prove that a record is in the log.", "audit_prove"),
+            "export": Entry("Write the log in another program's format.", "audit_export"),
+        },
+    ),
+    "doctor": Entry("Run every read-only check.", "doctor", KEYSTORE),
+    "fingerprint": Entry("Show the facts that keys are bound to.", "fingerprint", KEYSTORE),
+    "config": Entry(
+        "The configuration in force.",
+        section=KEYSTORE,
+        default="show",
+        children={"show": Entry("Show each setting and where it comes from.", "config_show")},
+    ),
+    "completion": Entry("Print the completion script of a shell.", "completion", OTHER),
+}

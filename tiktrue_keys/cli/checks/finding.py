@@ -1,0 +1,47 @@
+"""What one check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tiktrue_keys.errors import TikTrueKeysError
+
+
+class State(str, Enum):
+    """`failed` makes doctor's exit code; `warning` and `skipped` do not."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of doctor's report; `error` for failed ones."""
+
+    check: str
+    state: State
+    detail: str
+    error: TikTrueKeysError | None = None
+
+
+def good(check: str, detail: str) -> Finding:
+    """Nothing wrong."""
+    return Finding(check, State.OK, detail)
+
+
+def warning(check: str, detail: str) -> Finding:
+    """Something to know or to mend; nothing is broken."""
+    return Finding(check, State.WARNING, detail)
+
+
+def failed(check: str, error: TikTrueKeysError) -> Finding:
+    """Something is broken or open to others."""
+    return Finding(check, State.FAILED, f"{error.message}{f' ({error.hint})' if error.hint else ''}", error)
+
+
+def skipped(check: str, reason: str) -> Finding:
+    """The check could not be made."""
+    return Finding(check, State.SKIPPED, reason)

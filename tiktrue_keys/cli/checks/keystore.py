@@ -1,0 +1,78 @@
+"""Checks of what is in the keystore: every row, SQLite's own check, the audit log, keys, binding, clock, open intents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tiktrue_keys.cli.checks.finding import Finding, State, failed, good, skipped, warning
+from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks
+from tiktrue_keys.core.acts.results import Validation
+from tiktrue_keys.core.instants import DAY, rfc3339
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import TikTrueKeysError
+
+_SILENCE = 30 * DAY
+
+
+def keystore_checks(manager: KeyManager, clock: int, host_secret: str | None) -> Iterator[Finding]:
+    """Everything about the keystore's contents; when it does not open, one failed finding says why."""
+    try:
+        document = manager.document()
+    except TikTrueKeysError as error:
+        yield failed("keystore opens", error)
+        yield skipped("keystore contents", "it does not open here")
+        return
+    yield good("keystore opens", f"epoch {document.epoch}, made {rfc3339(document.created_at)}")
+    yield from host_secret_checks(Path(host_secret or document.host_secret_path), manager.path)
+    yield from _contents(manager)
+    yield _clock(manager, clock)
+    folders = [Path(record.path).parent for record in manager.containers() if record.path]
+    yield from leftover_checks([manager.path, *folders])
+
+
+def _contents(manager: KeyManager) -> Iterator[Finding]:
+    try:
+        found = manager.validate(deep=True)
+        records = manager.audit_verify()
+    except TikTrueKeysError as error:
+        yield failed("every row and audit record", error)
+        return
+    yield good("every row and audit record", f"{len(found.checks)} keys, {records} audit records, and SQLite's own check")
+    yield from _keys(found)
+    for notice in found.warnings:
+        yield warning(notice.code.replace("-", " "), notice.message)
+    yield _missing_containers(manager)
+
+
+def _keys(found: Validation) -> Iterator[Finding]:
+    unusable = [check for check in found.checks if check.error is not None and check.expected_usable]
+    yield from (failed("keys", check.error) for check in unusable if check.error is not None)
+    yield from (warning("keys", notice.message) for check in found.checks for notice in check.notices)
+    if not unusable:
+        yield good("keys", "all that should be usable are")
+
+
+def _missing_containers(manager: KeyManager) -> Finding:
+    gone = [record.path for record in manager.containers() if record.path.startswith("/") and not Path(record.path).exists()]
+    if not gone:
+        return good("containers", "every registered file is where it was")
+    words = f"{len(gone)} registered files are not where they were, the first {gone[0]}"
+    return warning("containers", f"{words}: models scan finds moved ones, models forget lets gone ones go")
+
+
+def _clock(manager: KeyManager, clock: int) -> Finding:
+    newest = next((record.time for record in manager.audit_records(backwards=True)), None)
+    if newest is None:
+        return skipped("clock", "no audit record to compare it with")
+    if clock < newest:
+        return warning("clock", f"it is behind the newest audit record ({rfc3339(newest)}); that instant counts")
+    if clock - newest > _SILENCE:
+        return warning("clock", f"nothing was recorded since {rfc3339(newest)}: cleanup waits for doctor --accept-clock")
+    return good("clock", f"not before the newest audit record ({rfc3339(newest)})")
+
+
+def worst_state(findings: list[Finding]) -> State:
+    """The state that speaks for all findings."""
+    states = {finding.state for finding in findings}
+    return next((state for state in (State.FAILED, State.WARNING) if state in states), State.OK)

@@ -1,0 +1,98 @@
+"""Checks of the machine and the process: memory locking, core dumps, swap, container, versions. Linux, mostly."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tiktrue_keys.cli.checks.finding import Finding, good, skipped, warning
+from tiktrue_keys.core.machine.surroundings import container_runtime
+from tiktrue_keys.core.secret import memory_is_locked
+
+_PROC = Path("/proc")
+_SYS = Path("/sys")
+
+
+def machine_checks() -> Iterator[Finding]:
+    """Every check that needs no keystore."""
+    yield _memory_lock()
+    yield _core_dumps()
+    yield from _swap(_PROC / "swaps", _SYS)
+    yield _container()
+    yield _versions()
+
+
+def _memory_lock() -> Finding:
+    limit = "unknown"
+    if os.name == "posix":
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
+    if memory_is_locked():
+        return good("memory lock", f"secrets stay out of swap (limit {limit})")
+    return warning("memory lock", f"secrets cannot be locked into memory (limit {limit}): raise RLIMIT_MEMLOCK (ulimit -l)")
+
+
+def _core_dumps() -> Finding:
+    if os.name != "posix":
+        return skipped("core dumps", "not known on this system")
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
+    if soft == 0:
+        return good("core dumps", "off for this program")
+    return warning("core dumps", f"on for this program (limit {soft} bytes): its memory could reach the disk")
+
+
+def _swap(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
+    try:
+        lines = swaps.read_text("ascii", "replace").splitlines()[1:]
+    except OSError:
+        yield skipped("swap", "not known on this system")
+        return
+    if not lines:
+        yield good("swap", "none")
+    for line in lines:
+        device = line.split()[0]
+        if _stays_in_memory(device) or is_encrypted(device, sys_folder):
+            yield good("swap", f"{device} is encrypted or in memory")
+        else:
+            yield warning("swap", f"{device} is not known to be encrypted: plaintext of models may reach it")
+
+
+def _stays_in_memory(device: str) -> bool:
+    return re.fullmatch(r"/dev/zram[0-9]+", device) is not None
+
+
+def is_encrypted(device: str, sys_folder: Path) -> bool:
+    """Whether a block device is dm-crypt: its device-mapper id starts with CRYPT-."""
+    name = os.path.basename(os.path.realpath(device))
+    try:
+        return (sys_folder / "block" / name / "dm/uuid").read_text("ascii", "replace").startswith("CRYPT-")
+    except OSError:
+        return False
+
+
+def _container() -> Finding:
+    runtime = container_runtime()
+    if runtime is None:
+        return good("container", "none")
+    return warning("container", f"{runtime}: name a host secret that outlives it")
+
+
+def _versions() -> Finding:
+    import sqlite3
+
+    import cryptography
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    text = (
+        f"Python {platform.python_version()}, cryptography {cryptography.__version__},"
+        f" {backend.openssl_version_text()}, SQLite {sqlite3.sqlite_version}"
+    )
+    return good("versions", text)
+

@@ -1,0 +1,81 @@
+"""Checks of files and folders: permissions, the host secret's place, free space, what a killed process left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tiktrue_keys.cli.checks.finding import Finding, failed, good, skipped, warning
+from tiktrue_keys.cli.shown import shown
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.keystore.host_secret import must_lie_outside
+from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
+from tiktrue_keys.core.machine.surroundings import volatile_storage
+from tiktrue_keys.errors import TikTrueKeysError
+
+_LITTLE_SPACE = 64 * 1024 * 1024
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def keystore_folder_checks(folder: Path) -> Iterator[Finding]:
+    """The keystore's folder and file: owner, modes, room on the disk."""
+
+    def check() -> None:
+        must_be_private(folder, FOLDER_MODE)
+        must_be_private(folder / FILE_NAME, FILE_MODE)
+
+    yield _sound("keystore permissions", f"{folder} and {FILE_NAME}", check)
+    yield _free_space(folder)
+
+
+def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
+    """The host secret: owner, mode, apart from the keystore, on storage that lasts."""
+
+    def check() -> None:
+        must_be_private(path.parent, FOLDER_MODE)
+        must_be_private(path, FILE_MODE)
+        must_lie_outside(path, keystore)
+
+    yield _sound("host secret", str(path), check)
+    storage = volatile_storage(path)
+    if storage:
+        yield warning("host secret's storage", f"{path} is on {storage}: it would not survive a restart")
+    else:
+        yield good("host secret's storage", "lasting")
+
+
+def leftover_checks(folders: Iterable[Path]) -> Iterator[Finding]:
+    """Temporary files that a killed process left beside containers or in the keystore's folder."""
+    found = sorted({path for folder in set(folders) for path in _temporary_files(folder)})
+    if not found:
+        yield good("leftovers", "no temporary files")
+    for path in found:
+        yield warning("leftovers", f"{shown(str(path))}: remove it when no tiktrue-keys is writing there")
+
+
+def _temporary_files(folder: Path) -> Iterator[Path]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    yield from (folder / name for name in names if _TEMPORARY.fullmatch(name))
+
+
+def _free_space(folder: Path) -> Finding:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return skipped("free space", f"{folder}: {error.strerror}")
+    words = f"{free // 2**20} MiB free at {folder}"
+    return warning("free space", f"only {words}") if free < _LITTLE_SPACE else good("free space", words)
+
+
+def _sound(name: str, detail: str, check: Callable[[], None]) -> Finding:
+    try:
+        check()
+    except TikTrueKeysError as error:
+        return failed(name, error)
+    return good(name, detail)

@@ -1,0 +1,27 @@
+"""`audit checkpoint`: the log's signed head."""
+
+from __future__ import annotations
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome, Raw
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.audit.checkpoint import verifier_key
+from tiktrue_keys.core.audit.log import origin_of
+
+
+def command(ctx: typer.Context) -> Outcome:
+    """Print the log's signed head.
+
+    Keep it elsewhere: `audit verify --against FILE` then proves that no record up to it was changed or taken away. It is a
+    C2SP tlog-checkpoint, which Go's sumdb/note opens with the verifier key that is shown.
+    """
+    session: Session = ctx.obj
+    note = session.manager.audit_checkpoint()
+    document = session.manager.document()
+    verifier = verifier_key(origin_of(document.keystore_id, document.epoch), document.audit_key)
+    return Outcome(
+        result={"checkpoint": note, "verifier_key": verifier, "size": int(note.split("\n")[1])},
+        view=[Raw(note)],
+        messages=[f"verifier key: {verifier}"],
+    )

@@ -1,0 +1,84 @@
+"""`audit show`: records of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.audit_filter import audit_filter
+from tiktrue_keys.cli.blocks import Outcome, Table
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.audit.query import matching
+from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.instants import rfc3339
+
+_COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
+
+
+def command(
+    ctx: typer.Context,
+    key: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Of this key; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Of this model; may be repeated.")] = None,
+    event: Annotated[list[str] | None, typer.Option(metavar="EVENT", help="Of this event; may be repeated.")] = None,
+    outcome: Annotated[list[str] | None, typer.Option(metavar="OUTCOME", help="ok, refused or failed.")] = None,
+    actor: Annotated[list[str] | None, typer.Option(metavar="USER", help="By this user, or user@host.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
+    last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the newest N of these.")] = None,
+) -> Outcome:
+    """Show audit records.
+
+    Oldest first. Dates are UTC. Showing records nothing.
+    """
+    session: Session = ctx.obj
+    wanted = audit_filter(
+        key=key, model=model, event=event, outcome=outcome, actor=actor, since=since, until=until, last=last
+    )
+    found = list(matching(_newest_last(session, wanted.last if wanted.asks_only_last else None), wanted.filter))
+    return Outcome(
+        result={"records": [record_json(record) for record in found], "size": session.manager.audit_size()},
+        view=[Table(_COLUMNS, [_row(record) for record in found])] if found else [],
+        messages=[] if found else ["no records"],
+        ids=[str(record.number) for record in found],
+    )
+
+
+def _newest_last(session: Session, only_last: int | None) -> Iterator[AuditRecord]:
+    """The records in their order; when only the newest are wanted, the others are not even read."""
+    start = 0 if only_last is None else max(session.manager.audit_size() - only_last, 0)
+    return session.manager.audit_records(start=start)
+
+
+def record_json(record: AuditRecord) -> dict[str, Any]:
+    """A member of `result.records`."""
+    return {
+        "epoch": record.epoch,
+        "number": record.number,
+        "time": rfc3339(record.time),
+        "actor": {"user": record.actor.user, "host": record.actor.host, "command": record.actor.command},
+        "event": record.event,
+        "outcome": record.outcome,
+        "operation_id": record.operation_id,
+        "key_id": record.key_id,
+        "model_id": record.model_id,
+        "before": record.before,
+        "after": record.after,
+        "detail": record.detail,
+    }
+
+
+def _row(record: AuditRecord) -> tuple[str, ...]:
+    return (
+        str(record.number),
+        rfc3339(record.time) or "",
+        record.actor.user,
+        record.event,
+        record.outcome,
+        record.key_id or record.model_id or "",
+        record.before or "",
+        record.after or "",
+        canonical_json(record.detail).decode() if record.detail else "",
+    )

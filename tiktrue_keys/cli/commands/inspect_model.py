@@ -1,0 +1,55 @@
+"""`inspect-model`: a container's own words, without a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.blocks import Fields, Line, Outcome, Tree
+from tiktrue_keys.models.inspect import Inspection, inspect_model
+
+
+def command(
+    ctx: typer.Context,
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file.")],
+) -> Outcome:
+    """Show what a container says about itself.
+
+    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only with
+    the key, which verify-model uses.
+    """
+    found = inspect_model(Path(container))
+    return Outcome(
+        result=found.to_json(),
+        view=[Fields(_rows(found)), Line(""), _wraps(found), Line(""), _checks(found)],
+        ids=[found.file_id.hex()],
+    )
+
+
+def _rows(found: Inspection) -> list[tuple[str, str]]:
+    return [
+        ("container", str(found.path)),
+        ("file id", found.file_id.hex()),
+        ("model", found.model_id),
+        ("name", found.name),
+        ("kind", found.kind),
+        ("plaintext", f"{found.length} bytes{', made into a pipe' * found.piped}"),
+        ("size", f"{found.size} bytes"),
+        ("segments", f"{found.segments} of {found.segment_size} bytes"),
+        ("origin", found.origin),
+        ("root", found.root.hex()),
+        ("issuer", found.issuer.hex() if found.issuer else ""),
+        ("signature", found.signature),
+        ("header", f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}"),
+    ]
+
+
+def _wraps(found: Inspection) -> Tree:
+    return Tree("opens with", [Tree(f"{wrap.key_id} generation {wrap.generation} ({wrap.type})") for wrap in found.wraps])
+
+
+def _checks(found: Inspection) -> Tree:
+    yes = Tree("verified", [Tree(words) for words in found.verified])
+    return Tree("checks", [yes, Tree("not verified", [Tree(words) for words in found.not_verified])])

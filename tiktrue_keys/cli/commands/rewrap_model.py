@@ -1,0 +1,139 @@
+"""`rewrap-model`: containers move to another key; their bodies are not touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome, Table
+from tiktrue_keys.cli.envelope import error_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
+from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
+
+
+def command(
+    ctx: typer.Context,
+    containers: Annotated[list[str] | None, typer.Argument(metavar="CONTAINER", help="The container files.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
+    to: Annotated[str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")] = None,
+) -> Outcome:
+    """Move a container to its model's active key; the body stays as it is.
+
+    Reads the license. Writes 64 KiB whatever the size of the model. After a compromise it is not enough: whoever had the
+    old key may have kept the data key.
+    """
+    session: Session = ctx.obj
+    if bool(containers) == every:
+        raise UsageError("name the containers to rewrap, or give --all", "one of the two")
+    if every and to is not None:
+        raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
+    license_key = session.license()
+    if every:
+        return _batch_outcome(rewrap_registered(session.manager, license_key=license_key, lock_timeout=session.lock_timeout))
+    if len(containers or ()) > 1 and session.operation_id is not None:
+        raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
+    return _rewrap_each(session, containers or [], to, license_key)
+
+
+def _rewrap_each(session: Session, paths: Sequence[str], to: str | None, license_key: Callable[[], bytes]) -> Outcome:
+    """Rewrap the named containers one by one; a single one's error is the command's own."""
+    done: list[Rewrapped] = []
+    failed: list[tuple[str, TikTrueKeysError]] = []
+    rewrap = partial(rewrap_model, license_key=license_key, to=to, lock_timeout=session.lock_timeout)
+    for path in paths:
+        try:
+            done.append(rewrap(session.manager, Path(path), operation_id=session.operation_id))
+        except TikTrueKeysError as error:
+            if len(paths) == 1:
+                raise
+            failed.append((path, error))
+    return _named_outcome(done, failed)
+
+
+def _rewrapped_json(rewrapped: Rewrapped) -> dict[str, Any]:
+    return {
+        "file_id": rewrapped.file_id.hex(),
+        "path": str(rewrapped.path),
+        "model_id": rewrapped.model_id,
+        "keys_before": sorted(rewrapped.keys_before),
+        "keys_after": sorted(rewrapped.keys_after),
+        "outcome": "rewrapped" if rewrapped.changed else "unchanged",
+        "error": None,
+    }
+
+
+def batch_json(batch: RewrapBatch) -> list[dict[str, Any]]:
+    """`result.containers` of a batch: what was looked at, what failed, what went into a pipe."""
+    return [
+        *(_rewrapped_json(each) for each in batch.done),
+        *(_left_json(each, "failed") for each in batch.failed),
+        *(_left_json(each, "unreachable") for each in batch.stale),
+    ]
+
+
+def _failed_json(path: str, error: TikTrueKeysError) -> dict[str, Any]:
+    known: dict[str, Any] = {"file_id": None, "model_id": None, "keys_before": [], "keys_after": []}
+    return {**known, "path": path, "outcome": "failed", "error": error_json(error)}
+
+
+def _left_json(left: NotRewrapped, outcome: str) -> dict[str, Any]:
+    keys = sorted(left.record.keys)
+    return {
+        "file_id": left.record.file_id.hex(),
+        "path": left.record.path or None,
+        "model_id": left.record.model_id,
+        "keys_before": keys,
+        "keys_after": keys,
+        "outcome": outcome,
+        "error": error_json(left.error),
+    }
+
+
+def _batch_outcome(batch: RewrapBatch) -> Outcome:
+    total = len(batch.done) + len(batch.failed)
+    return _outcome(
+        batch_json(batch),
+        error=PartialError(f"{len(batch.failed)} of {total} containers failed") if batch.failed else None,
+        operation_id=batch.operation_id,
+        warnings=batch.warnings,
+    )
+
+
+def _named_outcome(done: Sequence[Rewrapped], failed: Sequence[tuple[str, TikTrueKeysError]]) -> Outcome:
+    total = len(done) + len(failed)
+    return _outcome(
+        [*map(_rewrapped_json, done), *(_failed_json(path, error) for path, error in failed)],
+        error=PartialError(f"{len(failed)} of {total} containers failed", failed[0][1].message) if failed else None,
+        operation_id=done[0].operation_id if total == 1 else None,
+        warnings=[notice for each in done for notice in each.warnings],
+    )
+
+
+def _outcome(
+    members: list[dict[str, Any]],
+    *,
+    error: TikTrueKeysError | None,
+    operation_id: str | None,
+    warnings: Sequence[Notice],
+) -> Outcome:
+    rows = [
+        (each["path"] or "(pipe)", " ".join(each["keys_after"]), each["outcome"], (each["error"] or {}).get("message", ""))
+        for each in members
+    ]
+    changed = [each["path"] for each in members if each["outcome"] == "rewrapped"]
+    return Outcome(
+        result={"containers": members},
+        view=[Table(("container", "keys", "outcome", "why"), rows)] if rows else [],
+        messages=[] if rows else ["no containers"],
+        ids=changed,
+        changed=bool(changed),
+        operation_id=operation_id,
+        warnings=warnings,
+        error=error,
+    )

@@ -1,0 +1,140 @@
+"""`rotate`: successors for keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.batches import item_json, partial_error
+from tiktrue_keys.cli.blocks import Block, Outcome, Table
+from tiktrue_keys.cli.keys import container_json, keys_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.acts.results import Rotated, Rotation
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.models.rewrap import RewrapBatch
+
+
+def command(
+    ctx: typer.Context,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Key ids or models.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every active or expired key.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="The keys that expire soon; for cron and timers.")] = False,
+    within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
+    atomic: Annotated[bool, typer.Option("--atomic", help="With --due: all or none.")] = False,
+    overlap: Annotated[str | None, typer.Option(metavar="DURATION", help="The old key decrypts unwarned for (7d).")] = None,
+    lifetime: Annotated[str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")] = None,
+    notify: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Tell this client; may be repeated.")] = None,
+    no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers to the old key.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+) -> Outcome:
+    """Make a successor for keys and rewrap their models.
+
+    Reads the license. Named keys and --all are one transaction. --due rotates what has at most 7 days (or a third of its
+    lifetime) left and keeps going over failures; when nothing is due it does nothing, says nothing and reads no license.
+    The old key decrypts on through the overlap, then with a warning until its decrypt-until.
+    """
+    session: Session = ctx.obj
+    if bool(keys) + every + due != 1:
+        raise UsageError("name the keys to rotate, or give --all or --due", "one of the three")
+    if (within is not None or atomic) and not due:
+        raise UsageError("--within and --atomic go with --due")
+    chosen_lifetime = lifetime if lifetime is not None else session.settings.get("rotate.lifetime")
+    license_key = session.license()
+    rotated = session.manager.rotate(
+        keys or (),
+        every=every,
+        due=due,
+        license_key=license_key,
+        within=session.duration(within, "rotate.within", DEFAULT_WITHIN),
+        lifetime=None if chosen_lifetime is None else session.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
+        overlap=session.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP),
+        atomic=atomic,
+        notify=tuple(notify or ()),
+        dry_run=dry_run,
+        operation_id=session.operation_id,
+    )
+    rewraps = _rewrap(session, rotated, license_key, wanted=not no_rewrap)
+    return Outcome(
+        result=_result(session, rotated, rewraps),
+        view=_view(rotated),
+        messages=_messages(rewraps),
+        ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
+        changed=rotated.changed,
+        operation_id=rotated.operation_id,
+        warnings=[*rotated.warnings, *(rewraps.warnings if rewraps else _left_behind(rotated))],
+        error=partial_error(rotated.failures, len(rotated.rotations) + len(rotated.failures)),
+    )
+
+
+def _rewrap(session: Session, rotated: Rotated, license_key: Callable[[], bytes], *, wanted: bool) -> RewrapBatch | None:
+    """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
+    if not wanted or rotated.dry_run or not rotated.containers:
+        return None
+    from tiktrue_keys.models.rewrap import rewrap_registered
+
+    old = [rotation.old.key_id for rotation in rotated.rotations]
+    return rewrap_registered(session.manager, old, license_key=license_key, lock_timeout=session.lock_timeout)
+
+
+def _messages(rewraps: RewrapBatch | None) -> list[str]:
+    moved = sum(each.changed for each in rewraps.done) if rewraps else 0
+    return [f"rewrapped {moved} container{'s' * (moved != 1)}"] if moved else []
+
+
+def _left_behind(rotated: Rotated) -> list[Notice]:
+    """The warning for containers that were left to the old keys on purpose."""
+    if rotated.dry_run or not rotated.containers:
+        return []
+    end = rfc3339(min(rotation.old.decrypt_until for rotation in rotated.rotations))
+    count = len(rotated.containers)
+    return [Notice("stale-containers", f"{count} containers were not rewrapped; the first stops opening at {end}")]
+
+
+def _result(session: Session, rotated: Rotated, rewraps: RewrapBatch | None) -> dict[str, Any]:
+    done = "planned" if rotated.dry_run else "rotated"
+    new_keys = [rotation.new for rotation in rotated.rotations if rotation.new]
+    return {
+        "dry_run": rotated.dry_run,
+        "keys": keys_json(session.manager, new_keys),
+        "rotations": [rotation_json(rotation) for rotation in rotated.rotations],
+        "items": [
+            *(item_json(rotation.old.key_id, done) for rotation in rotated.rotations),
+            *(item_json(failure.key_id, "failed", failure.error) for failure in rotated.failures),
+        ],
+        "containers": _containers(rotated, rewraps),
+    }
+
+
+def _containers(rotated: Rotated, rewraps: RewrapBatch | None) -> list[dict[str, Any]]:
+    """Every container of a rotated key, and what became of it."""
+    if rewraps is None:
+        return [container_json(record) | {"outcome": "left", "error": None} for record in rotated.containers]
+    from tiktrue_keys.cli.commands.rewrap_model import batch_json
+
+    return batch_json(rewraps)
+
+
+def rotation_json(rotation: Rotation) -> dict[str, Any]:
+    """A member of `result.rotations`: the ids of the old and of the new key, null where it is only planned."""
+    return {"old": rotation.old.key_id, "new": rotation.new.key_id if rotation.new else None}
+
+
+def _view(rotated: Rotated) -> list[Block]:
+    rows: list[tuple[str, ...]] = [
+        (
+            rotation.old.key_id,
+            rotation.new.key_id if rotation.new else "(a new key)",
+            rfc3339(rotation.old.overlap_ends_at) or "",
+            "planned" if rotated.dry_run else "rotated",
+        )
+        for rotation in rotated.rotations
+    ]
+    rows += [(failure.key_id, "", "", f"failed: {failure.error.message}") for failure in rotated.failures]
+    return [Table(("old key", "new key", "overlap ends", "outcome"), rows)] if rows else []

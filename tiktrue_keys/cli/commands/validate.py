@@ -1,0 +1,64 @@
+"""`validate`: are the keys whole, usable, and do they open on this machine?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.batches import item_json, worst
+from tiktrue_keys.cli.binding import binding_fields, binding_json, drift_json
+from tiktrue_keys.cli.blocks import Block, Outcome, Table
+from tiktrue_keys.cli.keys import keys_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.acts.results import Validation
+from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+
+
+def command(
+    ctx: typer.Context,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Check these keys and end in their code.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the facts of the binding and what changed.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Verify every row and audit record too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on drift and on a weak binding.")] = False,
+) -> Outcome:
+    """Check that keys are whole and open on this machine.
+
+    Reads no license and changes nothing. Without KEY the exit code tells of the keystore, the binding and the keys that
+    should be usable; the rest is listed. A named key gives its own code. Of several errors the worst speaks: 4 13 8 9 10
+    11 12 5.
+    """
+    session: Session = ctx.obj
+    found = session.manager.validate(keys or (), deep=deep)
+    listed = [check for check in found.checks if keys or check.key.status is not Status.DESTROYED]
+    view: list[Block] = []
+    if listed:
+        rows = [(check.key.key_id, check.key.status.value, "ok" if check.ok else check.error.code if check.error else "") for check in listed]
+        view.append(Table(("key", "status", "check"), rows))
+    if explain:
+        view.append(binding_fields(found.binding, found.drift))
+    return Outcome(
+        result={
+            "keys": keys_json(session.manager, [check.key for check in found.checks]),
+            "items": [item_json(check.key.key_id, "ok" if check.ok else "failed", check.error) for check in found.checks],
+            "binding": binding_json(found.binding),
+            "drift": drift_json(found.drift),
+            "audit_size": found.audit_size,
+            "deep": found.deep,
+        },
+        view=view,
+        messages=[] if found.checks else ["no keys; the keystore is whole and opens on this machine"],
+        ids=[check.key.key_id for check in found.checks if check.ok],
+        warnings=[*found.warnings, *(notice for check in found.checks for notice in check.notices)],
+        error=_verdict(found, named=bool(keys), strict=strict),
+    )
+
+
+def _verdict(found: Validation, *, named: bool, strict: bool) -> TikTrueKeysError | None:
+    errors = [check.error for check in found.checks if check.error is not None and (named or check.expected_usable)]
+    if strict and found.drift.drifted:
+        errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "tiktrue-keys rebind"))
+    if strict and found.binding.weak:
+        errors.append(RefusedError("the binding is weak: it has no fact of the machine itself"))
+    return worst(errors)

@@ -1,0 +1,71 @@
+"""What the process does before anything else: no core dumps, no debugger of the same user, open standard streams, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from tiktrue_keys.errors import TerminatedError
+
+_PR_SET_DUMPABLE = 4
+
+
+def forbid_dumps() -> None:
+    """No core dump of this process, and (Linux) no ptrace or /proc/PID/mem by other processes of the same user."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def open_standard_streams() -> None:
+    """Give a closed descriptor 0, 1 or 2 to /dev/null: else the keystore's file would get that number, and our output."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def encode_anything() -> None:
+    """Let no locale turn a name that it cannot spell into a failure of the whole command."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def catch_signals() -> None:
+    """Ctrl-C, SIGTERM and SIGHUP raise once in the main thread, so that temporary files go; a second one is ignored.
+
+    A signal that our caller ignores (nohup, a background job) stays ignored.
+    """
+    handlers = {"SIGINT": _interrupted, "SIGTERM": _terminated, "SIGHUP": _terminated}
+    for name, handler in handlers.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise TerminatedError("terminated; what was begun is undone or will be settled by the next command")
