@@ -210,9 +210,19 @@ def test_drift_is_told_by_name() -> None:
     assert report.drifted
 
 
+@pytest.mark.parametrize("later", [machine(nic="nic-2"), machine(disk="disk-1")], ids=["changed", "missing"])
+def test_one_anchor_that_is_gone_is_drift(later: MachineFacts) -> None:
+    assert drift(choose_anchors(machine(nic="nic-1")), later).drifted
+
+
+def test_a_first_seal_takes_every_kind_whatever_is_said_of_new_ones() -> None:
+    assert choose_anchors(SERVER, add_kinds=False) == BINDING
+
+
 def test_a_fact_that_came_in_addition_is_no_drift() -> None:
     report = drift(choose_anchors(machine(nic="nic-1")), SERVER)
     assert report.added == (BOARD, DISK, MACHINE_ID, UUID)
+    assert drift(Binding(()), machine(nic="nic-1")).added == (NIC,)
     assert not report.drifted
     assert report.names() == ()
 

@@ -86,6 +86,14 @@ def test_a_line_with_our_name_and_another_key_is_a_strangers() -> None:
         opened(f"{BODY}\n{line}")
 
 
+def test_a_line_with_our_key_id_and_another_name_is_a_strangers() -> None:
+    renamed = GO_LINE.replace(GO_NAME, "Peter")
+    with pytest.raises(IntegrityError, match="not signed by"):
+        opened(f"{BODY}\n{renamed}")
+    garbage = "— Peter " + b64encode(note_key_id(GO_NAME, PUBLIC) + bytes(64)).decode() + "\n"
+    assert opened(f"{BODY}\n{garbage}{GO_LINE}") == CHECKPOINT
+
+
 def test_one_wrong_signature_of_ours_is_enough_to_refuse() -> None:
     wrong = "— PeterNeumann " + b64encode(note_key_id(GO_NAME, PUBLIC) + bytes(64)).decode() + "\n"
     for lines in (wrong, GO_LINE + wrong, wrong + GO_LINE):

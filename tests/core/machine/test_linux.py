@@ -107,6 +107,12 @@ def test_plain_folders_do_in_place_of_the_links_of_sysfs(tmp_path: Path) -> None
     assert facts.values(DISK) == ("naa.55cd2e4151d2f9a7",)
 
 
+@pytest.mark.parametrize("name", ["loop0", "ram1", "zram0", "dm-3", "md127", "nbd0", "sr0", "fd0"])
+def test_what_is_no_disk_of_its_own_is_absent(tmp_path: Path, name: str) -> None:
+    plant(tmp_path, f"/sys/class/block/{name}/wwid: naa.55cd2e4151d2f9a7\n")
+    assert linux.facts_under(tmp_path).facts == ()
+
+
 @pytest.mark.parametrize("assigned", ["1", "2", "3", "", "permanent"])
 def test_an_address_that_is_not_permanent_is_absent(tmp_path: Path, assigned: str) -> None:
     plant(

@@ -1,0 +1,117 @@
+"""The host secret: made once, exclusively and privately, never replaced."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.keystores import LICENSE, Desk, error_of
+from tiktrue_keys.core.derivation import host_secret_id
+from tiktrue_keys.core.keystore import host_secret
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
+
+
+def taken(secret: SecretBuffer) -> bytes:
+    with secret:
+        return bytes(secret.view)
+
+
+def test_it_is_made_once_with_32_bytes_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "new/secret"
+    made = taken(host_secret.read_or_create(path, named=True))
+    assert len(made) == 32
+    assert made == path.read_bytes() == taken(host_secret.read_or_create(path, named=True))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert made != taken(host_secret.read_or_create(tmp_path / "another", named=True))
+    assert sorted(os.listdir(path.parent)) == ["secret"]
+
+
+def test_of_two_who_make_it_at_once_both_get_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "new/secret"
+    found: list[bytes] = []
+    barrier = threading.Barrier(8)
+
+    def make() -> None:
+        barrier.wait()
+        found.append(taken(host_secret.read_or_create(path, named=True)))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert set(found) == {path.read_bytes()}
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 5000])
+def test_another_length_is_refused_and_left_alone(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(bytes(length))
+    path.chmod(0o600)
+    for call in (lambda: host_secret.read(path), lambda: host_secret.read_or_create(path, named=True)):
+        assert isinstance(error_of(call), IntegrityError)
+    assert path.stat().st_size == length
+
+
+def test_what_a_keystore_expects(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    error = error_of(lambda: host_secret.read_expected(path, bytes(16)))
+    assert isinstance(error, WrongMachineError)
+    assert str(path) in error.hint
+    made = host_secret.read_or_create(path, named=True)
+    expected = host_secret_id(made.view)
+    assert taken(host_secret.read_expected(path, expected)) == taken(made)
+    error = error_of(lambda: host_secret.read_expected(path, bytes(16)))
+    assert isinstance(error, WrongMachineError)
+    assert str(path) in error.hint
+
+
+def test_no_secret_is_in_any_message(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"0123456789abcdef0123456789abcde!" + b"more")
+    path.chmod(0o600)
+    error = error_of(lambda: host_secret.read(path))
+    assert error is not None
+    assert "0123456789" not in f"{error.message} {error.hint} {error!r}"
+
+
+def test_not_there_and_not_ours_are_told_apart(tmp_path: Path) -> None:
+    assert isinstance(error_of(lambda: host_secret.read(tmp_path / "nowhere")), NotFoundError)
+    (tmp_path / "folder").mkdir()
+    assert isinstance(error_of(lambda: host_secret.read(tmp_path / "folder")), InsecureError)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    assert isinstance(error_of(lambda: host_secret.read(tmp_path / "fifo")), InsecureError)
+
+
+def test_a_place_that_would_vanish_is_refused_unless_it_was_named(tmp_path: Path) -> None:
+    volatile = Path("/dev/shm")
+    if not volatile.is_dir() or not os.access(volatile, os.W_OK):
+        pytest.skip("no /dev/shm to write to")
+    path = volatile / f"tiktrue-keys-test-{os.getpid()}/secret"
+    error = error_of(lambda: host_secret.read_or_create(path, named=False))
+    assert isinstance(error, RefusedError)
+    assert "--host-secret" in error.hint
+    assert not path.parent.exists()
+
+
+def test_a_failed_first_generate_leaves_nothing_that_stands_in_the_way_of_the_next(desk: Desk) -> None:
+    assert error_of(lambda: desk.manager().generate("llama", license_key="")) is not None
+    assert not desk.folder.exists()
+    assert not desk.secret.parent.exists()
+    assert error_of(lambda: desk.manager().generate("llama", license_key=LICENSE, lifetime=1)) is not None
+    desk.manager().generate("llama", license_key=LICENSE)
+
+
+@pytest.mark.parametrize("below", ["keys/secret", "keys/deeper/secret", "link/secret"])
+def test_it_may_not_lie_inside_the_keystores_folder(tmp_path: Path, below: str) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "keys")
+    error = error_of(lambda: host_secret.must_lie_outside(tmp_path / below, tmp_path / "keys"))
+    assert isinstance(error, InsecureError)
+    host_secret.must_lie_outside(tmp_path / "keys2/secret", tmp_path / "keys")

@@ -1,0 +1,108 @@
+"""The acts that are interrupted: the words of the command line, and which shop they are done in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.shop import LICENSE, OTHER_LICENSE, Shop
+from tests.faults.traced import program
+from tiktrue_keys.cli.catalog import CATALOG
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import TikTrueKeysError
+
+OPERATION = "0123456789abcdef01234567"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come."""
+
+    name: str
+    words: Callable[[Shop], list[str]]
+    bare: bool = False
+    call: Callable[[KeyManager, Shop], object] | None = None
+
+    def work(self, shop: Shop) -> Callable[[], int]:
+        """The act as a child does it; gives the exit code."""
+        words = self.words(shop)
+        if words[0] in CATALOG or self.call is None:
+            return program([*words, "--operation-id", OPERATION])
+        call = self.call
+        return lambda: _exit_code(lambda: call(shop.manager(), shop))
+
+    @property
+    def exists(self) -> bool:
+        """Whether this version can do it."""
+        return self.call is not None or self.words(_ANYWHERE)[0] in CATALOG
+
+
+def _exit_code(call: Callable[[], object]) -> int:
+    try:
+        call()
+    except TikTrueKeysError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def act_named(name: str) -> Act:
+    """The act of that name."""
+    return next(act for act in ACTS if act.name == name)
+
+
+class _Anywhere(Shop):
+    def __init__(self) -> None:
+        self.key_ids = {"mistral": "", "llama": ""}
+        self.models = self.backups = self.licenses = Path()
+
+
+_ANYWHERE = _Anywhere()
+
+
+def _licenses(shop: Shop) -> list[str]:
+    return ["--old-license-file", str(shop.licenses / "a"), "--license-file", str(shop.licenses / "b")]
+
+
+def _encrypted(shop: Shop, name: str) -> list[str]:
+    return [str(shop.models / "plain.bin"), "-o", str(shop.models / name), "--key", "llama"]
+
+
+def _decrypted(shop: Shop, name: str) -> list[str]:
+    return [str(shop.models / "phi.ttm"), "-o", str(shop.models / name)]
+
+
+def _relicense(manager: KeyManager, _: Shop) -> object:
+    return manager.relicense(LICENSE, OTHER_LICENSE, operation_id=OPERATION)
+
+
+def _backup(manager: KeyManager, shop: Shop) -> object:
+    return manager.backup(shop.backups / "now.db", operation_id=OPERATION)
+
+
+def _restore(manager: KeyManager, shop: Shop) -> object:
+    return manager.restore(shop.backups / "earlier.db", operation_id=OPERATION)
+
+
+ACTS = (
+    Act("generate", lambda shop: ["generate", "fresh"]),
+    Act("generate-first", lambda shop: ["generate", "fresh"], bare=True),
+    Act("rotate", lambda shop: ["rotate", "mistral", "--notify", "client1"]),
+    Act("rotate-with-container", lambda shop: ["rotate", "llama"]),
+    Act("rotate-all", lambda shop: ["rotate", "--all"]),
+    Act("revoke", lambda shop: ["revoke", shop.key_ids["mistral"], "--reason", "a test", "--yes"]),
+    Act("revoke-rotate", lambda shop: ["revoke", shop.key_ids["llama"], "--reason", "a test", "--rotate", "--yes"]),
+    Act("cleanup", lambda shop: ["cleanup", "--after", "0s", "--yes"]),
+    Act("rebind", lambda shop: ["rebind", "--yes"], call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION)),
+    Act("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
+    Act("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
+    Act("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),
+    Act("encrypt-model", lambda shop: ["encrypt-model", *_encrypted(shop, "new.ttm")]),
+    Act("encrypt-over", lambda shop: ["encrypt-model", *_encrypted(shop, "precious.bin"), "--force"]),
+    Act("rewrap-model", lambda shop: ["rewrap-model", str(shop.models / "phi.ttm")]),
+    Act("reencrypt-model", lambda shop: ["reencrypt-model", str(shop.models / "phi.ttm")]),
+    Act("decrypt-model", lambda shop: ["decrypt-model", *_decrypted(shop, "out.bin")]),
+    Act("decrypt-over", lambda shop: ["decrypt-model", *_decrypted(shop, "precious.bin"), "--force"]),
+)

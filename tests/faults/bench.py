@@ -1,0 +1,120 @@
+"""One act in one shop, interrupted somewhere: what is found afterwards must be the old state or the new one of each unit.
+
+What the new state is, and which audit records lead there, comes from one run that nobody interrupts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults import traced
+from tests.faults.acts import Act
+from tests.faults.campaign import ViolationError
+from tests.faults.shop import Shop, View
+from tests.faults.traced import Ended, Point
+
+PROBE = ["generate", "probe", "--no-license"]
+"""The next writing command."""
+
+_AFTERWARDS = {("generate", "ok"), ("license-enroll", "ok"), ("keystore-create", "ok")}
+
+
+class Bench:
+    """The act, its shop, and its two honest ends."""
+
+    def __init__(self, act: Act, base: Path) -> None:
+        self.act = act
+        self.shop = Shop(base, bare=act.bare)
+        self._log = base / "log"
+        self.old = self.shop.view()
+        self._old_listing = self._listing_after_probe()
+        self.shop.restore()
+        traced.warm_up(act.work(self.shop), self.shop.environment)
+        self.new = self.shop.view()
+        self._new_listing = self._listing_after_probe()
+        self._states = {self.old.events: self.old.state, self.new.events: self.new.state}
+
+    def points(self, *, failing: bool = False, every: bool = False) -> list[Point]:
+        """What may be interrupted in one run."""
+        self.shop.restore()
+        ended = traced.forked(self.act.work(self.shop), self.shop.environment, log=self._log)
+        if ended.code != 0:
+            raise ViolationError(f"{self.act.name} cannot be recorded: {ended.errors}")
+        calls = traced.FAILING if failing else None if every else traced.CHANGING
+        return traced.points(self._log, self.shop.folders, calls)
+
+    def interrupted(self, *injections: str) -> Ended:
+        """A fresh shop, and the act in it with these injections."""
+        self.shop.restore()
+        return traced.forked(self.act.work(self.shop), self.shop.environment, injections)
+
+    def examine(self, ended: Ended) -> str:
+        """`old`, `new`, or `between` where units of a batch differ; ViolationError for anything else."""
+        found = self.shop.view()
+        self._must_be_a_state(found)
+        if ended.acknowledged and (found.state, found.files) != (self.new.state, self.new.files):
+            raise ViolationError(f"an acknowledged act is lost: {_difference(self.new, found)}")
+        if found.events == self.new.events and found.files == self.new.files:
+            return "new"
+        return "old" if (found.events, found.files) == (self.old.events, self.old.files) else "between"
+
+    def go_on(self, *, probe_first: bool) -> None:
+        """The next commands: one that writes something else, and the act once more under its operation id."""
+        if probe_first:
+            self._probe()
+        again = traced.forked(self.act.work(self.shop), self.shop.environment)
+        if again.code != 0:
+            raise ViolationError(f"the act under its operation id again: exit {again.code}: {again.errors[-600:]}")
+        found = self.shop.view()
+        without_probe = tuple(key for key in found.keys if key[0] != "probe")
+        if (without_probe, found.containers, found.files) != (*self.new.state, self.new.files):
+            raise ViolationError(f"done again it ends elsewhere: {_difference(self.new, found)}")
+        if not probe_first:
+            self._probe()
+        self._must_be_tidy()
+
+    def _probe(self) -> None:
+        self.shop.ok(PROBE)
+        if self.shop.view().intents:
+            raise ViolationError("an intent is still open after the next writing command")
+        self._must_be_tidy()
+
+    def _must_be_tidy(self) -> None:
+        listing = set(self.shop.listing())
+        left = listing - set(self._new_listing) - set(self._old_listing)
+        if left:
+            raise ViolationError(f"left behind after the next writing command: {sorted(left)}")
+
+    def _must_be_a_state(self, found: View) -> None:
+        grown = found.events[: len(self.old.events)] == self.old.events
+        if not grown and found.events != self.new.events:
+            raise ViolationError(f"audit records are lost: {len(found.events)} of {len(self.old.events)}")
+        known = self._states.setdefault(found.events, found.state)
+        if known != found.state:
+            raise ViolationError(f"the records say one thing, the keys another: {known} and {found.state}")
+        if found.events[: len(self.new.events)] != self.new.events[: len(found.events)] and grown:
+            raise ViolationError(f"unforeseen records: {found.events[len(self.old.events) :]}")
+        old, new = dict(self.old.files), dict(self.new.files)
+        for name, content in found.files:
+            if content in (old.get(name), new.get(name)) or name.endswith(".tmp"):
+                continue
+            raise ViolationError(f"{name} is neither old nor new: {content}")
+        for name in {*old} & {*new}:
+            if name not in dict(found.files):
+                raise ViolationError(f"{name} is gone")
+        changed = dict(found.files) != old and any(dict(found.files).get(name) != old.get(name) for name in new)
+        if changed and ("intent", "ok") not in found.events[len(self.old.events) :]:
+            raise ViolationError("a file changed and no intent was recorded before it")
+
+    def _listing_after_probe(self) -> tuple[str, ...]:
+        self.shop.ok(PROBE)
+        return self.shop.listing()
+
+
+def _difference(expected: View, found: View) -> str:
+    parts = []
+    for name in ("keys", "containers", "files"):
+        before, after = getattr(expected, name), getattr(found, name)
+        if before != after:
+            parts.append(f"{name}: expected {sorted(set(before) - set(after))}, found {sorted(set(after) - set(before))}")
+    return "; ".join(parts)

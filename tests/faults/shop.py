@@ -1,0 +1,228 @@
+"""A small shop with everything in it that an act can hurt: keys of every kind, a keystore, containers, a backup.
+
+It is built once, saved, and put back in no time before each case. Everything lies below one folder whose path never
+changes, because the keystore names its host secret's path and the registry names containers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults import traced
+from tests.faults.campaign import ViolationError
+from tests.faults.traced import Ended
+from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError
+
+LICENSE = "a license, made up for tests"
+OTHER_LICENSE = "another license, made up for tests"
+MODEL = bytes(range(256)) * 40
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class View:
+    """All that matters of a shop, in comparable form: ids are left out where each run makes its own."""
+
+    keys: tuple[Any, ...]
+    containers: tuple[Any, ...]
+    intents: int
+    events: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What the events must account for."""
+        return (self.keys, self.containers)
+
+
+class Shop:
+    """One shop. `bare`: a machine without a keystore."""
+
+    def __init__(self, base: Path, *, bare: bool = False) -> None:
+        self.base = base
+        self.live = base / "live"
+        self._saved = base / "saved"
+        self.keystore = self.live / "keys"
+        self.secret = self.live / "host/secret"
+        self.models = self.live / "models"
+        self.backups = self.live / "backups"
+        self.licenses = base / "licenses"
+        self.key_ids: dict[str, str] = {}
+        self._build(bare)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program sees."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.base),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(REPOSITORY),
+            "TIKTRUE_KEYS_HOME": str(self.keystore),
+            "TIKTRUE_HOST_SECRET_FILE": str(self.secret),
+            "TIKTRUE_LICENSE_KEY": LICENSE,
+        }
+
+    @property
+    def folders(self) -> list[Path]:
+        """The paths whose first mention begins an act."""
+        return [self.live]
+
+    def manager(self, **options: Any) -> KeyManager:
+        """A manager on it, with the cheapest PBKDF2."""
+        settings: dict[str, Any] = {"host_secret_file": self.secret, "pbkdf2_rounds": PBKDF2_MIN_ROUNDS}
+        return KeyManager(self.keystore, **(settings | options))
+
+    def restore(self) -> None:
+        """Put everything back as it was when it was built."""
+        shutil.rmtree(self.live)
+        shutil.copytree(self._saved, self.live)
+
+    def save(self) -> None:
+        """Take the shop as it is for what it was when it was built."""
+        shutil.rmtree(self._saved, ignore_errors=True)
+        shutil.copytree(self.live, self._saved)
+
+    def run(self, words: Sequence[str], *injections: str, log: Path | None = None) -> Ended:
+        """The command line with these words, in a child."""
+        return traced.forked(traced.program(words), self.environment, injections, log)
+
+    def warm_up(self, words: Sequence[str]) -> None:
+        """Run them here once, and put everything back."""
+        self.restore()
+        traced.warm_up(traced.program(words), self.environment)
+        self.restore()
+
+    def ok(self, words: Sequence[str]) -> Ended:
+        """The same, unharmed, and it must succeed."""
+        ended = self.run(words)
+        if ended.code != 0:
+            raise ViolationError(f"{' '.join(words)} ended in {ended.code}: {ended.errors[-1500:]}")
+        return ended
+
+    def view(self) -> View:
+        """Open and verify everything; ViolationError where something does not open."""
+        with self.manager() as manager:
+            try:
+                return self._view(manager)
+            except NotFoundError as error:
+                if manager.exists():
+                    raise ViolationError(f"a keystore is there and not found: {error}") from error
+                return View((), (), 0, (), self._files(None))
+            except TikTrueKeysError as error:
+                raise ViolationError(f"does not open: {type(error).__name__}: {error}") from error
+
+    def listing(self) -> tuple[str, ...]:
+        """Every file and folder, with made-up parts of names written as <...>."""
+        return tuple(sorted(_shown(str(path.relative_to(self.live))) for path in self.live.rglob("*")))
+
+    def _view(self, manager: KeyManager) -> View:
+        checks = manager.validate(deep=True).checks
+        bad = [f"{check.key.key_id}: {check.error}" for check in checks if check.expected_usable and not check.ok]
+        if bad:
+            raise ViolationError(f"validate: {bad}")
+        if manager.audit_verify() != manager.audit_size():
+            raise ViolationError("the audit log does not verify")
+        generations = {check.key.key_id: check.key for check in checks}
+        keys = tuple(sorted(_key_form(check.key) for check in checks))
+        return View(
+            keys,
+            tuple(sorted(_container_form(record, generations) for record in manager.containers())),
+            len(manager.open_intents()),
+            tuple((record.event, record.outcome) for record in manager.audit_records()),
+            self._files(manager),
+        )
+
+    def _files(self, manager: KeyManager | None) -> tuple[tuple[str, str], ...]:
+        if not self.models.exists():
+            return ()
+        return tuple(
+            (_shown(path.name), self._content(path, manager)) for path in sorted(self.models.iterdir()) if path.is_file()
+        )
+
+    def _content(self, path: Path, manager: KeyManager | None) -> str:
+        """A container by what opens it, anything else by its hash."""
+        if path.suffix != ".ttm" or manager is None:
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        from tiktrue_keys.models.verify import verify_model
+
+        try:
+            found = verify_model(manager, path, license_key=LICENSE, allow_deprecated=True)
+        except TikTrueKeysError as error:
+            raise ViolationError(f"{path.name} does not open: {type(error).__name__}: {error}") from error
+        return f"{found.length} bytes for {found.key.model_id} generation {found.key.generation}"
+
+    def _build(self, bare: bool) -> None:
+        for folder in (self.models, self.backups, self.licenses, self.secret.parent):
+            folder.mkdir(parents=True, mode=0o700)
+        (self.licenses / "a").write_text(LICENSE)
+        (self.licenses / "b").write_text(OTHER_LICENSE)
+        for license_file in self.licenses.iterdir():
+            license_file.chmod(0o600)
+        (self.models / "plain.bin").write_bytes(MODEL)
+        (self.models / "precious.bin").write_bytes(b"somebody's own work")
+        if not bare:
+            self._stock()
+        else:
+            self.secret.parent.rmdir()
+        self.save()
+
+    def _stock(self) -> None:
+        from tiktrue_keys.models.encrypt import encrypt_model
+
+        with self.manager() as manager:
+            for model in ("llama", "mistral", "phi", "lost"):
+                key = manager.generate(model, license_key=LICENSE).keys[0]
+                self.key_ids[model] = key.key_id
+            manager.generate("open", no_license=True)
+            for model in ("llama", "phi"):
+                encrypt_model(
+                    manager, self.models / "plain.bin", self.models / f"{model}.ttm", key=model, license_key=LICENSE
+                )
+            manager.backup(self.backups / "earlier.db")
+            manager.rotate(["phi"], license_key=LICENSE)
+            manager.revoke([self.key_ids["lost"]], reason="a test")
+            manager.cleanup(after=0)
+            self.key_ids["phi-now"] = manager.find("phi").key_id
+
+
+@contextlib.contextmanager
+def kept(call: Callable[[], object]) -> Iterator[object]:
+    """The result of a call, for a block."""
+    yield call()
+
+
+def _key_form(key: Any) -> tuple[Any, ...]:
+    return (
+        key.model_id,
+        key.generation,
+        key.license_tag or "",
+        key.pending,
+        key.predecessor is not None,
+        key.successor is not None,
+        key.rotated_at is not None,
+        key.revoked_at is not None,
+        key.destroy_at is not None,
+        key.destroyed_at is not None,
+    )
+
+
+def _container_form(record: Any, keys: dict[str, Any]) -> tuple[Any, ...]:
+    opened_by = sorted((keys[key].model_id, keys[key].generation) for key in record.keys)
+    return (record.path, record.model_id, record.name, tuple(opened_by), record.piped, record.signed)
+
+
+def _shown(name: str) -> str:
+    name = re.sub(r"[0-9a-f]{32}", "<id>", name)
+    name = re.sub(r"\.[0-9a-f]{8}\.tmp$", ".<random>.tmp", name)
+    return re.sub(r"keystore-\d{8}T\d{6}Z", "keystore-<time>", name)
