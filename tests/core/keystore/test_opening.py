@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tiktrue_keys.errors import (
     TikTrueKeysError,
     UnavailableError,
 )
+
+_UNSHARE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 
 
 def a_text(path: Path) -> None:
@@ -122,13 +125,12 @@ from tiktrue_keys.errors import TikTrueKeysError
 manager = KeyManager("{tmp_path}/small/keys", host_secret_file={str(desk.secret)!r}, pbkdf2_rounds=100_000)
 manager.generate("llama", license_key={LICENSE!r})
 before = manager.audit_size()
-with open("{tmp_path}/small/ballast", "wb") as ballast:
-    try:
-        while True:
-            ballast.write(bytes(4096))
-            ballast.flush()
-    except OSError:
+ballast = os.open("{tmp_path}/small/ballast", os.O_CREAT | os.O_WRONLY)
+try:
+    while os.write(ballast, bytes(4096)):
         pass
+except OSError:
+    pass
 try:
     manager.generate("batch", license_key={LICENSE!r}, count=500)
     print("no error")
@@ -148,11 +150,8 @@ print(len(manager.generate("batch", license_key={LICENSE!r}, count=500).keys))
 
 def in_a_namespace(mounts: str, program: str) -> str:
     """What a Python program prints with mounts of its own."""
-    import sys
-
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-        + [sys.executable, "-c", program],
+        [*_UNSHARE, f'{mounts} && exec "$@"', "sh", sys.executable, "-c", program],
         capture_output=True,
         text=True,
         timeout=120,

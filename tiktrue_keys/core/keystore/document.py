@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -188,7 +189,7 @@ def _text(value: Any) -> str:
 
 def _path(value: Any) -> str:
     text = _text(value)
-    if not text.startswith("/") or "\0" in text or len(text) > _MAX_PATH:
+    if not os.path.isabs(text) or "\0" in text or len(text) > _MAX_PATH:
         raise ValueError(text)
     return text
 
