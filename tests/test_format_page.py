@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vectors import make_vectors as vectors
+from tests.vectors.container_vectors import block_vectors, container_vectors
+from tests.vectors.keystore_vectors import keystore_vectors
 from tiktrue_keys.cli.catalog import CATALOG
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts import generate, keyring, licenses
@@ -131,7 +132,7 @@ def _page_members(kind: str) -> set[str]:
 
 
 def test_members_of_the_keystores_header_and_audit_record() -> None:
-    value = vectors.keystore_vectors()["keystore.json"]
+    value = keystore_vectors()["keystore.json"]
     parsed = json.loads(value)
     stored = parse_canonical(parsed["document"].encode(), limit=schema.MAX_DOCUMENT, what="the document")
     assert set(rows("header members")) == set(stored)
@@ -220,7 +221,7 @@ def _fields(name: str) -> dict[int, tuple[int, str]]:
 
 
 def test_offsets_of_a_slot() -> None:
-    container = vectors.container_vectors()["container-small.ttm"]
+    container = container_vectors()["container-small.ttm"]
     fields, slot = _fields("slot fields"), container[: slots.SLOT_SIZE]
     assert list(fields) == [0, 4, 6, 8, 16, 20, 32, slots._MAC_AT]
     for at, expected in ((0, slots.MAGIC), (4, b"\0\1"), (6, b"\0\0"), (8, (1).to_bytes(8, "big")), (20, bytes(12))):
@@ -252,7 +253,7 @@ def test_offsets_of_record_and_footer() -> None:
 def test_fields_of_a_block() -> None:
     lengths = [line.split("  ")[0].strip() for line in table("block fields")[1:] if not line.startswith(" ")]
     assert lengths == ["4", "1", "n", "4", "2", "m", "16", "60", "12", "rest"]
-    envelope = bytes.fromhex(json.loads(vectors.block_vectors()["block.json"])["envelope"])
+    envelope = bytes.fromhex(json.loads(block_vectors()["block.json"])["envelope"])
     assert f'"{envelope[:4].decode()}"' in table("block fields")[1]
 
 
@@ -262,7 +263,7 @@ def test_fields_of_a_block() -> None:
 def _limits() -> dict[str, int]:
     found = {}
     for line in table("limits"):
-        parts = re.fullmatch(r"(.*\S) {2,}(\d+)(?: bytes)?", line)
+        parts = re.fullmatch(r"(.*\S) {2,}(\d+)(?: bytes| characters)?", line)
         assert parts, line
         found[parts[1]] = int(parts[2])
     return found
@@ -272,6 +273,7 @@ def test_limits() -> None:
     facts = MachineFacts("linux", tuple(Fact(FactKind.NIC, f"{number}", "") for number in range(100)))
     assert _limits() == {
         "keystore header": schema.MAX_DOCUMENT,
+        "path in a keystore header": document._MAX_PATH,
         "slots of a keystore": document.MAX_SLOTS,
         "costs": document.MAX_COSTS,
         "PBKDF2 rounds, least": derivation.PBKDF2_MIN_ROUNDS,

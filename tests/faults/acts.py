@@ -23,6 +23,7 @@ class Act:
     name: str
     words: Callable[[Shop], list[str]]
     bare: bool = False
+    moved: bool = False
     call: Callable[[KeyManager, Shop], object] | None = None
 
     def work(self, shop: Shop) -> Callable[[], int]:
@@ -95,7 +96,7 @@ ACTS = (
     Act("revoke", lambda shop: ["revoke", shop.key_ids["mistral"], "--reason", "a test", "--yes"]),
     Act("revoke-rotate", lambda shop: ["revoke", shop.key_ids["llama"], "--reason", "a test", "--rotate", "--yes"]),
     Act("cleanup", lambda shop: ["cleanup", "--after", "0s", "--yes"]),
-    Act("rebind", lambda shop: ["rebind", "--yes"], call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION)),
+    Act("rebind", lambda shop: ["rebind", "--yes"], moved=True, call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION)),
     Act("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
     Act("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
     Act("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),

@@ -16,15 +16,13 @@ from tests.faults.traced import Ended, Point
 PROBE = ["generate", "probe", "--no-license"]
 """The next writing command."""
 
-_AFTERWARDS = {("generate", "ok"), ("license-enroll", "ok"), ("keystore-create", "ok")}
-
 
 class Bench:
     """The act, its shop, and its two honest ends."""
 
     def __init__(self, act: Act, base: Path) -> None:
         self.act = act
-        self.shop = Shop(base, bare=act.bare)
+        self.shop = Shop(base, bare=act.bare, moved=act.moved)
         self._log = base / "log"
         self.old = self.shop.view()
         self._old_listing = self._listing_after_probe()
@@ -54,12 +52,13 @@ class Bench:
         self._must_be_a_state(found)
         if ended.acknowledged and (found.state, found.files) != (self.new.state, self.new.files):
             raise ViolationError(f"an acknowledged act is lost: {_difference(self.new, found)}")
-        if found.events == self.new.events and found.files == self.new.files:
+        if found.done == self.new.done and found.files == self.new.files:
             return "new"
-        return "old" if (found.events, found.files) == (self.old.events, self.old.files) else "between"
+        return "old" if (found.done, found.files) == (self.old.done, self.old.files) else "between"
 
     def go_on(self, *, probe_first: bool) -> None:
         """The next commands: one that writes something else, and the act once more under its operation id."""
+        self.shop.age()
         if probe_first:
             self._probe()
         again = traced.forked(self.act.work(self.shop), self.shop.environment)
@@ -67,7 +66,7 @@ class Bench:
             raise ViolationError(f"the act under its operation id again: exit {again.code}: {again.errors[-600:]}")
         found = self.shop.view()
         without_probe = tuple(key for key in found.keys if key[0] != "probe")
-        if (without_probe, found.containers, found.files) != (*self.new.state, self.new.files):
+        if (without_probe, found.containers, found.drift, found.files) != (*self.new.state, self.new.files):
             raise ViolationError(f"done again it ends elsewhere: {_difference(self.new, found)}")
         if not probe_first:
             self._probe()
@@ -86,14 +85,15 @@ class Bench:
             raise ViolationError(f"left behind after the next writing command: {sorted(left)}")
 
     def _must_be_a_state(self, found: View) -> None:
-        grown = found.events[: len(self.old.events)] == self.old.events
-        if not grown and found.events != self.new.events:
-            raise ViolationError(f"audit records are lost: {len(found.events)} of {len(self.old.events)}")
+        before, after = self.old.done, self.new.done
+        grown = found.done[: len(before)] == before
+        if not grown and found.done != after:
+            raise ViolationError(f"audit records are lost: {len(found.done)} of {len(before)}")
         known = self._states.setdefault(found.events, found.state)
         if known != found.state:
             raise ViolationError(f"the records say one thing, the keys another: {known} and {found.state}")
-        if found.events[: len(self.new.events)] != self.new.events[: len(found.events)] and grown:
-            raise ViolationError(f"unforeseen records: {found.events[len(self.old.events) :]}")
+        if grown and found.done != before and found.done[: len(after)] != after[: len(found.done)]:
+            raise ViolationError(f"unforeseen records: {found.done[len(before) :]}")
         old, new = dict(self.old.files), dict(self.new.files)
         for name, content in found.files:
             if content in (old.get(name), new.get(name)) or name.endswith(".tmp"):
@@ -113,7 +113,7 @@ class Bench:
 
 def _difference(expected: View, found: View) -> str:
     parts = []
-    for name in ("keys", "containers", "files"):
+    for name in ("keys", "containers", "files", "drift"):
         before, after = getattr(expected, name), getattr(found, name)
         if before != after:
             parts.append(f"{name}: expected {sorted(set(before) - set(after))}, found {sorted(set(after) - set(before))}")

@@ -6,22 +6,22 @@ changes, because the keystore names its host secret's path and the registry name
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults import traced
+from tests.faults import facts, traced
 from tests.faults.campaign import ViolationError
 from tests.faults.traced import Ended
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import NotFoundError, TikTrueKeysError
+from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, RevokedError, TikTrueKeysError, WrongLicenseError
 
 LICENSE = "a license, made up for tests"
 OTHER_LICENSE = "another license, made up for tests"
@@ -38,17 +38,24 @@ class View:
     intents: int
     events: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...]
+    drift: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> tuple[tuple[str, str], ...]:
+        """The records of what was done; those of what failed change nothing."""
+        return tuple(event for event in self.events if event[1] == "ok")
 
     @property
     def state(self) -> tuple[Any, ...]:
         """What the events must account for."""
-        return (self.keys, self.containers)
+        return (self.keys, self.containers, self.drift)
 
 
 class Shop:
-    """One shop. `bare`: a machine without a keystore."""
+    """One shop. `bare`: a machine without a keystore; `moved`: its mainboard was replaced since it was built."""
 
-    def __init__(self, base: Path, *, bare: bool = False) -> None:
+    def __init__(self, base: Path, *, bare: bool = False, moved: bool = False) -> None:
+        facts.become(facts.FIVE)
         self.base = base
         self.live = base / "live"
         self._saved = base / "saved"
@@ -57,8 +64,11 @@ class Shop:
         self.models = self.live / "models"
         self.backups = self.live / "backups"
         self.licenses = base / "licenses"
+        self._bare = bare
         self.key_ids: dict[str, str] = {}
         self._build(bare)
+        if moved:
+            facts.become(facts.with_another(FactKind.BOARD_SERIAL))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -122,25 +132,37 @@ class Shop:
             except TikTrueKeysError as error:
                 raise ViolationError(f"does not open: {type(error).__name__}: {error}") from error
 
+    def age(self) -> None:
+        """Make every temporary file look as if the machine had been off for a day."""
+        for path in self.live.rglob(".*.tmp"):
+            day_ago = path.stat().st_mtime - 86_400
+            os.utime(path, (day_ago, day_ago))
+
     def listing(self) -> tuple[str, ...]:
         """Every file and folder, with made-up parts of names written as <...>."""
         return tuple(sorted(_shown(str(path.relative_to(self.live))) for path in self.live.rglob("*")))
 
     def _view(self, manager: KeyManager) -> View:
-        checks = manager.validate(deep=True).checks
-        bad = [f"{check.key.key_id}: {check.error}" for check in checks if check.expected_usable and not check.ok]
+        validation = manager.validate(deep=True)
+        checks = validation.checks
+        bad = [
+            f"{check.key.key_id}: {check.error}"
+            for check in checks
+            if check.error is not None and not isinstance(check.error, RefusedError | RevokedError | ExpiredError)
+        ]
         if bad:
             raise ViolationError(f"validate: {bad}")
         if manager.audit_verify() != manager.audit_size():
             raise ViolationError("the audit log does not verify")
         generations = {check.key.key_id: check.key for check in checks}
-        keys = tuple(sorted(_key_form(check.key) for check in checks))
+        keys = tuple(sorted(_key_form(check.key, self._bare) for check in checks))
         return View(
             keys,
             tuple(sorted(_container_form(record, generations) for record in manager.containers())),
             len(manager.open_intents()),
             tuple((record.event, record.outcome) for record in manager.audit_records()),
             self._files(manager),
+            validation.drift.names(),
         )
 
     def _files(self, manager: KeyManager | None) -> tuple[tuple[str, str], ...]:
@@ -152,15 +174,31 @@ class Shop:
 
     def _content(self, path: Path, manager: KeyManager | None) -> str:
         """A container by what opens it, anything else by its hash."""
-        if path.suffix != ".ttm" or manager is None:
-            return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        from tiktrue_keys.models.verify import verify_model
+        content = path.read_bytes()
+        if not content.startswith(b"TTM1") or manager is None:
+            return hashlib.sha256(content).hexdigest()[:16]
+        from tiktrue_keys.models.inspect import inspect_model
 
         try:
-            found = verify_model(manager, path, license_key=LICENSE, allow_deprecated=True)
+            found = inspect_model(path)
+            self._must_verify(path, manager)
         except TikTrueKeysError as error:
             raise ViolationError(f"{path.name} does not open: {type(error).__name__}: {error}") from error
-        return f"{found.length} bytes for {found.key.model_id} generation {found.key.generation}"
+        openers = sorted(_generation(manager, wrap.key_id) for wrap in found.wraps)
+        return f"{found.length} bytes for {found.model_id} generation {' and '.join(openers)}"
+
+    def _must_verify(self, path: Path, manager: KeyManager) -> None:
+        from tiktrue_keys.models.verify import verify_model
+
+        for license_key in (LICENSE, OTHER_LICENSE):
+            try:
+                verify_model(manager, path, license_key=license_key, allow_deprecated=True)
+                return
+            except RevokedError:
+                return
+            except WrongLicenseError:
+                if license_key is OTHER_LICENSE:
+                    raise
 
     def _build(self, bare: bool) -> None:
         for folder in (self.models, self.backups, self.licenses, self.secret.parent):
@@ -196,17 +234,18 @@ class Shop:
             self.key_ids["phi-now"] = manager.find("phi").key_id
 
 
-@contextlib.contextmanager
-def kept(call: Callable[[], object]) -> Iterator[object]:
-    """The result of a call, for a block."""
-    yield call()
+def _generation(manager: KeyManager, key_id: str) -> str:
+    try:
+        return str(manager.find(key_id).generation)
+    except NotFoundError:
+        return "unknown"
 
 
-def _key_form(key: Any) -> tuple[Any, ...]:
+def _key_form(key: Any, bare: bool) -> tuple[Any, ...]:
     return (
         key.model_id,
         key.generation,
-        key.license_tag or "",
+        (key.license_tag and "licensed") if bare else (key.license_tag or ""),
         key.pending,
         key.predecessor is not None,
         key.successor is not None,
@@ -218,7 +257,7 @@ def _key_form(key: Any) -> tuple[Any, ...]:
 
 
 def _container_form(record: Any, keys: dict[str, Any]) -> tuple[Any, ...]:
-    opened_by = sorted((keys[key].model_id, keys[key].generation) for key in record.keys)
+    opened_by = sorted((keys[key].model_id, keys[key].generation) if key in keys else (key, 0) for key in record.keys)
     return (record.path, record.model_id, record.name, tuple(opened_by), record.piped, record.signed)
 
 

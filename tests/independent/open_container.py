@@ -23,7 +23,6 @@ SEGMENT = 1048576
 
 
 def check(good: bool, what: str) -> None:
-    """Refuse what is not as the page says."""
     if not good:
         raise SystemExit(f"{what}: wrong")
 
@@ -38,10 +37,6 @@ def number(data: bytes) -> int:
 
 def canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
-def joined(*parts: bytes) -> bytes:
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 def without_checksum(slot: bytes) -> bytes:
@@ -72,8 +67,9 @@ def data_key_of(header: dict[str, Any], key_id: str, managed_key: bytes) -> byte
     found = [w for w in header["wraps"] if w["key_id"] == key_id and w["type"] == "managed-key"]
     check(len(found) == 1, f"no single wrap for {key_id}")
     wrapped = base64.b64decode(found[0]["wrapped"], validate=True)
-    parts = (b"managed-key", bytes.fromhex(header["file_id"]), header["model_id"].encode(), key_id.encode())
-    context = joined(b"tiktrue-keys/1 wrap", *parts, found[0]["generation"].to_bytes(4, "big"))
+    names = bytes.fromhex(header["file_id"]), header["model_id"].encode(), key_id.encode()
+    parts = b"tiktrue-keys/1 wrap", b"managed-key", *names, found[0]["generation"].to_bytes(4, "big")
+    context = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     check(len(wrapped) == 60, "length of the wrapped key")
     return AESGCMSIV(managed_key).decrypt(wrapped[:12], wrapped[12:], context)
 
@@ -85,8 +81,8 @@ def check_signature(header: dict[str, Any], body: bytes, record: bytes, issuer: 
     signed = {name: header[name] for name in ("file_id", "kind", "model_id", "name", "segment_size")}
     signed |= {"length": number(record[16:24]), "root": record[24:56].hex()}
     signed |= {"salt": body[1:33].hex(), "prefix": body[33:40].hex()}
-    message = b"tiktrue-keys/1 model\0" + canonical(signed)
-    Ed25519PublicKey.from_public_bytes(issuer).verify(record[88:152], message)
+    key = Ed25519PublicKey.from_public_bytes(issuer)
+    key.verify(record[88:152], b"tiktrue-keys/1 model\0" + canonical(signed))
 
 
 def open_container(file: bytes, key_id: str, managed_key: bytes, issuer: bytes | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.independent.open_block import open_block
 from tests.independent.open_container import SEGMENT, open_container
 from tests.independent.open_keystore import open_keystore
-from tests.vectors import make_vectors as vectors
+from tests.vectors import known as vectors
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
@@ -51,7 +52,7 @@ def test_container(name: str) -> None:
 
 # Every part of a container, by an offset in it: slot 0 and slot 1 together for the header.
 PARTS = {
-    "sequence number": 15,
+    "sequence number": 14,
     "header": 80,
     "padding": 30_000,
     "HMAC": 32_740,
@@ -76,6 +77,52 @@ def test_changed_container(at: int) -> None:
         changed[place] ^= 1
     with pytest.raises(REFUSED):
         open_container(bytes(changed), KNOWN["key_id"], MANAGED_KEY, ISSUER)
+
+
+def refitted(container: bytearray) -> bytes:
+    """With all checksums right again, as an attacker would leave it."""
+    for at in (0, 32_768):
+        slot = container[at : at + 32_768]
+        container[at + 32 : at + 64] = hashlib.sha256(slot[:32] + bytes(32) + slot[64:]).digest()
+    record, footer = container[-200:-32], container[-32:-16]
+    check = hashlib.sha256(b"tiktrue-keys/1 model-signature\0" + record[24:152]).digest()[:16]
+    container[-48:-32] = check
+    leaves = container[-200 - 32 : -200]
+    container[-16:] = hashlib.sha256(leaves + record[:56] + bytes(112) + footer).digest()[:16]
+    return bytes(container)
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        ("sequence number", "HMAC of the header"),
+        ("HMAC", "HMAC of the header"),
+        ("leaf", "leaves"),
+        ("root", "root"),
+        ("segments", "lengths"),
+        ("length", "lengths"),
+        ("issuer", "issuer"),
+    ],
+)
+def test_changed_container_with_its_checksums_mended(part: str, complaint: str) -> None:
+    changed = bytearray(stored("container-small.ttm"))
+    at = PARTS[part]
+    for place in (at, at + 32_768) if 0 <= at < 32_768 else (at,):
+        changed[place] ^= 1
+    with pytest.raises(SystemExit, match=complaint):
+        open_container(refitted(changed), KNOWN["key_id"], MANAGED_KEY, ISSUER if part != "root" else None)
+
+
+def test_forged_signature() -> None:
+    changed = bytearray(stored("container-small.ttm"))
+    changed[PARTS["signature"]] ^= 1
+    with pytest.raises(InvalidSignature):
+        open_container(refitted(changed), KNOWN["key_id"], MANAGED_KEY, ISSUER)
+
+
+def test_refitting_changes_nothing_that_is_right() -> None:
+    container = stored("container-small.ttm")
+    assert refitted(bytearray(container)) == container
 
 
 def test_other_managed_key() -> None:

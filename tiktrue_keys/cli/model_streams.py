@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,11 @@ from tiktrue_keys.cli.session import Session
 from tiktrue_keys.errors import RefusedError, UsageError
 
 STREAM = "-"
+
+
+def is_folder(source: str) -> bool:
+    """Whether `source` names a folder."""
+    return source != STREAM and "\0" not in source and os.path.isdir(source)
 
 
 def model_source(session: Session, source: str) -> Path | BinaryIO:

@@ -81,6 +81,19 @@ class Session:
         return KeyManager(self.keystore, host_secret_file=self.host_secret, lock_timeout=self.lock_timeout, actor=actor)
 
     @cached_property
+    def writer(self) -> KeyManager:
+        """The key manager for a command that writes: first, what a process that died has left open is settled."""
+        self.settle()
+        return self.manager
+
+    def settle(self) -> None:
+        """Settle the file acts of processes that died; one read when there are none."""
+        if self.manager.exists() and self.manager.open_intents():
+            from tiktrue_keys.models.settle import settle_intents
+
+            self.warnings.extend(settle_intents(self.manager).warnings)
+
+    @cached_property
     def lock_timeout(self) -> float:
         """Seconds to wait for another process."""
         given = self.settings.get("lock_timeout")

@@ -39,11 +39,6 @@ def _is_switch(value: Any) -> None:
         raise UsageError("must be true or false")
 
 
-def _is_count(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_024:
-        raise UsageError("must be a number from 1 to 1024")
-
-
 KNOWN: Mapping[str, Callable[[Any], None]] = {
     "keystore": _is_path,
     "host_secret": _is_path,
@@ -56,7 +51,6 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
     "rotate.overlap": _is_duration,
     "rotate.lifetime": _is_duration,
     "cleanup.after": _is_duration,
-    "encrypt.jobs": _is_count,
 }
 """Every setting; a dot stands for a TOML table."""
 

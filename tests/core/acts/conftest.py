@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.keystores import Desk
+from tests.keystores import Desk, desk_in_memory
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Desk(tmp_path) as made:
+def desk() -> Iterator[Desk]:
+    with desk_in_memory() as made:
         yield made

@@ -126,6 +126,7 @@ def test_a_detail_that_is_too_large_gives_way_and_the_names_stay() -> None:
         {"detail": {"blob": b"x"}},
         {"detail": {"n": MAX_INTEGER + 1}},
         {"detail": {"deep": [[[[[1]]]]]}},
+        {"detail": {"a": {"b": {"c": {"d": {"e": 1}}}}}},
     ],
     ids=lambda changes: "-".join(f"{name}={value!r}"[:40] for name, value in changes.items()),
 )

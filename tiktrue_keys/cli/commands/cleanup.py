@@ -13,7 +13,7 @@ from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import CleanedUp
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER
+from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
 from tiktrue_keys.errors import RefusedError, UsageError
 
 
@@ -35,6 +35,8 @@ def command(
     from tiktrue_keys.models.registry import wraps_in
 
     session: Session = ctx.obj
+    if not dry_run:
+        session.settle()
     cleanup = partial(
         session.manager.cleanup,
         keys or (),
@@ -56,7 +58,7 @@ def command(
 
 def _outcome(session: Session, cleaned: CleanedUp, *, named: bool) -> Outcome:
     done = {
-        "marked": [(key, f"destroyed after {rfc3339(key.destroy_at)}") for key in cleaned.marked],
+        "marked": [(key, _when(key)) for key in cleaned.marked],
         "destroyed": [(key, "") for key in cleaned.destroyed],
         "cancelled": [(key, "") for key in cleaned.cancelled],
         "kept": [(kept.key, kept.reason) for kept in cleaned.kept],
@@ -77,3 +79,8 @@ def _outcome(session: Session, cleaned: CleanedUp, *, named: bool) -> Outcome:
         warnings=cleaned.warnings,
         error=RefusedError(f"key {refused[0].key.key_id} is kept: {refused[0].reason}") if refused else None,
     )
+
+
+def _when(key: ManagedKey) -> str:
+    """From when on a marked key is destroyed; nothing in a dry run."""
+    return f"destroyed after {rfc3339(key.destroy_at)}" if key.destroy_at is not None else ""

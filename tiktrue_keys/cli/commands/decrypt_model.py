@@ -1,21 +1,25 @@
-"""`decrypt-model`: one container into one model."""
+"""`decrypt-model`: one container into one model, or an encrypted folder into a folder."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.blocks import Line, Outcome
-from tiktrue_keys.cli.model_streams import model_destination, model_source
+from tiktrue_keys.cli.model_results import decrypted_folder_json, decrypted_json, files_of
+from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.decrypt import Decrypted, decrypt_model
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.decrypt_folder import DecryptedFolder, decrypt_folder
 
 
 def command(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SRC", help="The container: a file, or - for standard input.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="The container: a file, a folder, or - for standard input.")],
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="DST", help="The model (SRC without .ttm), or - for standard output.")
     ] = None,
@@ -27,16 +31,19 @@ def command(
 ) -> Outcome:
     """Decrypt a model container.
 
-    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file
-    appears whole and verified or not at all; into a pipe each verified part goes at once.
+    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file or
+    folder appears whole and verified or not at all; into a pipe each verified part goes at once.
     """
     session: Session = ctx.obj
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    if is_folder(source):
+        return _decrypt_folder(session, source, output, options, force=force)
     container = model_source(session, source)
     destination = model_destination(session, output)
     license_key = session.license()
     with progress_bar(session, f"decrypting {source}") as report:
         opened = decrypt_model(
-            session.manager,
+            session.writer,
             container,
             destination,
             license_key=license_key,
@@ -47,27 +54,46 @@ def command(
             lock_timeout=session.lock_timeout,
             operation_id=session.operation_id,
         )
-    return _outcome(opened, to_stdout=session.stdout_is_data)
+    return _file_outcome(opened, to_stdout=session.stdout_is_data)
 
 
-def _outcome(opened: Decrypted, *, to_stdout: bool) -> Outcome:
-    place = str(opened.destination) if opened.destination else None
+def _decrypt_folder(session: Session, source: str, output: str | None, options: ReadOptions, *, force: bool) -> Outcome:
+    if output == "-":
+        raise UsageError("a folder does not go to standard output", "give a folder with -o, or leave it out")
+    license_key = session.license()
+    with progress_bar(session, f"decrypting {source}") as report:
+        opened = decrypt_folder(
+            session.writer,
+            Path(source),
+            None if output is None else Path(output),
+            license_key=license_key,
+            allow_deprecated=options.allow_deprecated,
+            allow_unsigned=options.allow_unsigned,
+            force=force,
+            progress=report,
+            operation_id=session.operation_id,
+        )
+    return _folder_outcome(opened)
+
+
+def _file_outcome(opened: Decrypted, *, to_stdout: bool) -> Outcome:
     return Outcome(
-        result={
-            "source": str(opened.source) if opened.source else None,
-            "destination": place,
-            "file_id": opened.file_id.hex(),
-            "model_id": opened.key.model_id,
-            "key_id": opened.key.key_id,
-            "name": opened.name,
-            "kind": opened.kind,
-            "length": opened.length,
-            "signed": opened.signed,
-        },
-        view=[] if to_stdout else [Line(place or "")],
+        result=decrypted_json(opened),
+        view=[] if to_stdout else [Line(str(opened.destination))],
         messages=[f"decrypted {opened.length} bytes with key {opened.key.key_id}"],
         changed=opened.changed,
         operation_id=opened.operation_id,
         warnings=opened.warnings,
         shows_data=to_stdout,
+    )
+
+
+def _folder_outcome(opened: DecryptedFolder) -> Outcome:
+    return Outcome(
+        result=decrypted_folder_json(opened),
+        view=[Line(str(opened.destination))],
+        messages=[f"decrypted {files_of(opened.files, opened.plain)} of {opened.length} bytes"],
+        changed=opened.changed,
+        operation_id=opened.operation_id,
+        warnings=opened.warnings,
     )

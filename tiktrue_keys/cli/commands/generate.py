@@ -37,7 +37,7 @@ def command(
     session: Session = ctx.obj
     license_key = None if no_license else session.license(twice=new_license or not session.manager.exists())
     material = read_key_material(session, from_file) if from_file is not None else None
-    made = session.manager.generate(
+    made = session.writer.generate(
         model_id,
         license_key=license_key,
         lifetime=session.duration(lifetime, "generate.lifetime", DEFAULT_LIFETIME),

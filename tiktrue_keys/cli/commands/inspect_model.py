@@ -7,19 +7,23 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.blocks import Fields, Line, Outcome, Tree
-from tiktrue_keys.models.inspect import Inspection, inspect_model
+from tiktrue_keys.cli.blocks import Block, Fields, Line, Outcome, Table, Tree
+from tiktrue_keys.cli.model_streams import is_folder
+from tiktrue_keys.models.inspect import FolderInspection, Inspection, inspect_folder, inspect_model
+from tiktrue_keys.models.manifest import ContainerEntry, Entry
 
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
 ) -> Outcome:
     """Show what a container says about itself.
 
     Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only with
     the key, which verify-model uses.
     """
+    if is_folder(container):
+        return _folder_outcome(inspect_folder(Path(container)))
     found = inspect_model(Path(container))
     return Outcome(
         result=found.to_json(),
@@ -50,6 +54,33 @@ def _wraps(found: Inspection) -> Tree:
     return Tree("opens with", [Tree(f"{wrap.key_id} generation {wrap.generation} ({wrap.type})") for wrap in found.wraps])
 
 
-def _checks(found: Inspection) -> Tree:
+def _folder_outcome(found: FolderInspection) -> Outcome:
+    rows = [
+        ("folder", str(found.path)),
+        ("folder id", found.folder_id.hex()),
+        ("model", found.model_id),
+        ("name", found.name),
+        ("plaintext", f"{found.length} bytes"),
+        ("issuer", found.issuer.hex()),
+        ("signature", found.signature),
+    ]
+    files = [(entry.path, _entry_kind(entry), str(entry.length)) for entry in found.files]
+    different = [
+        *(("missing", path) for path in found.differences.missing),
+        *(("added", path) for path in found.differences.added),
+        *(("moved", path) for path in found.differences.moved),
+        *(("changed", path) for path in found.differences.changed),
+    ]
+    view: list[Block] = [Fields(rows), Line(""), Table(("file", "kind", "length"), files), Line("")]
+    if different:
+        view += [Table(("difference", "file"), different), Line("")]
+    return Outcome(result=found.to_json(), view=[*view, _checks(found)], ids=[found.folder_id.hex()])
+
+
+def _entry_kind(entry: Entry) -> str:
+    return "container" if isinstance(entry, ContainerEntry) else "in clear"
+
+
+def _checks(found: Inspection | FolderInspection) -> Tree:
     yes = Tree("verified", [Tree(words) for words in found.verified])
     return Tree("checks", [yes, Tree("not verified", [Tree(words) for words in found.not_verified])])

@@ -23,7 +23,7 @@ def command(
     """
     session: Session = ctx.obj
     session.confirm(f"Forget container {file_id}, so that cleanup may destroy its keys?")
-    forgotten = forget(session.manager, file_id, operation_id=session.operation_id)
+    forgotten = forget(session.writer, file_id, operation_id=session.operation_id)
     return Outcome(
         result={"containers": [container_json(forgotten.record)]},
         view=[Line(f"{forgotten.record.file_id.hex()} {forgotten.record.path or '(pipe)'}")],

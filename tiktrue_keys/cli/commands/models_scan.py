@@ -26,7 +26,7 @@ def command(
     are not followed. Reads no license.
     """
     session: Session = ctx.obj
-    found = scan(session.manager, Path(folder))
+    found = scan(session.writer, Path(folder))
     rows = [
         *(row for outcome, records in _records(found) for row in _rows(outcome, records)),
         *((path, "copy", f"of {original}") for path, original in found.copies),

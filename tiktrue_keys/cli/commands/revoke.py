@@ -45,6 +45,7 @@ def command(
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(session, plan)
     session.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
+    session.settle()
     return _outcome(session, revoke(operation_id=session.operation_id))
 
 

@@ -19,7 +19,7 @@ from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rew
 
 def command(
     ctx: typer.Context,
-    containers: Annotated[list[str] | None, typer.Argument(metavar="CONTAINER", help="The container files.")] = None,
+    containers: Annotated[list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files, encrypted folders.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
     to: Annotated[str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")] = None,
 ) -> Outcome:
@@ -35,7 +35,7 @@ def command(
         raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
     license_key = session.license()
     if every:
-        return _batch_outcome(rewrap_registered(session.manager, license_key=license_key, lock_timeout=session.lock_timeout))
+        return _batch_outcome(rewrap_registered(session.writer, license_key=license_key, lock_timeout=session.lock_timeout))
     if len(containers or ()) > 1 and session.operation_id is not None:
         raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
     return _rewrap_each(session, containers or [], to, license_key)

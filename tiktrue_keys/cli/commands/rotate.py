@@ -47,7 +47,8 @@ def command(
         raise UsageError("--within and --atomic go with --due")
     chosen_lifetime = lifetime if lifetime is not None else session.settings.get("rotate.lifetime")
     license_key = session.license()
-    rotated = session.manager.rotate(
+    manager = session.manager if dry_run else session.writer
+    rotated = manager.rotate(
         keys or (),
         every=every,
         due=due,

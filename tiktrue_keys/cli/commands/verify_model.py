@@ -1,21 +1,23 @@
-"""`verify-model`: every byte of a container, without releasing one."""
+"""`verify-model`: every byte of a container or an encrypted folder, without releasing one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tiktrue_keys.cli.blocks import Line, Outcome
+from tiktrue_keys.cli.model_results import files_of, verified_folder_json, verified_json
+from tiktrue_keys.cli.model_streams import is_folder
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.verify import verify_model
+from tiktrue_keys.models.verify import Verified, VerifiedFolder, verify_folder, verify_model
 
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
@@ -28,8 +30,9 @@ def command(
     """
     session: Session = ctx.obj
     license_key = session.license()
+    verify = verify_folder if is_folder(container) else verify_model
     with progress_bar(session, f"verifying {container}") as report:
-        found = verify_model(
+        found = verify(
             session.manager,
             Path(container),
             license_key=license_key,
@@ -37,19 +40,17 @@ def command(
             allow_unsigned=allow_unsigned,
             progress=report,
         )
+    words, result = _described(found)
     return Outcome(
-        result={
-            "path": str(found.path),
-            "file_id": found.file_id.hex(),
-            "model_id": found.key.model_id,
-            "key_id": found.key.key_id,
-            "length": found.length,
-            "segments": found.segments,
-            "root": found.root.hex(),
-            "signed": found.signed,
-            "checks": list(found.checks),
-        },
-        view=[Line(f"ok: {found.path}, {found.length} bytes, root {found.root.hex()}"), *(Line(f"  {each}") for each in found.checks)],
+        result=result,
+        view=[Line(f"ok: {words}"), *(Line(f"  {each}") for each in found.checks)],
         ids=[],
         warnings=found.warnings,
     )
+
+
+def _described(found: Verified | VerifiedFolder) -> tuple[str, dict[str, Any]]:
+    if isinstance(found, VerifiedFolder):
+        files = files_of(found.files, found.plain)
+        return f"{found.path}, {files} of {found.length} bytes", verified_folder_json(found)
+    return f"{found.path}, {found.length} bytes, root {found.root.hex()}", verified_json(found)

@@ -1,0 +1,168 @@
+"""A keystore with one model's key, and models to encrypt with it, for the tests of acts on models."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from tests.keystores import LICENSE, Desk
+from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.models.data_keys import open_data_key
+from tiktrue_keys.models.encrypt import encrypt_model
+from tiktrue_keys.models.header import Header, Origin, new_file_id
+from tiktrue_keys.models.kinds import Kind
+from tiktrue_keys.models.seal_container import seal_container
+from tiktrue_keys.models.slots import read_slots
+from tiktrue_keys.models.streaming_aead import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH
+from tiktrue_keys.models.wraps import wrap_for_recipient
+
+MODEL = "llama/7b"
+FIRST = SEGMENT_SIZE - BODY_HEADER_LENGTH - TAG_LENGTH
+"""Plaintext bytes in the first segment."""
+NEXT = SEGMENT_SIZE - TAG_LENGTH
+"""Plaintext bytes in every later full one."""
+EDGES = (0, 1, FIRST - 1, FIRST, FIRST + 1, FIRST + NEXT - 1, FIRST + NEXT, FIRST + NEXT + 1)
+
+_Result = TypeVar("_Result")
+
+
+def pattern(length: int) -> bytes:
+    """`length` bytes that look random and are the same each time."""
+    return hashlib.shake_128(b"a model").digest(length)
+
+
+class Workshop:
+    """A desk with a key for MODEL, and a folder for models beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.desk = Desk(folder)
+        self.manager = self.desk.manager()
+        self.manager.generate(MODEL, license_key=LICENSE)
+        self.folder = folder / "models"
+        self.folder.mkdir()
+
+    @property
+    def key(self) -> ManagedKey:
+        """The active key of MODEL."""
+        return self.manager.find(MODEL)
+
+    def plain(self, length: int = 5000, name: str = "weights.bin") -> Path:
+        """A model file of `length` bytes."""
+        path = self.folder / name
+        path.write_bytes(pattern(length))
+        return path
+
+    def sealed(self, length: int = 5000, name: str = "weights.bin") -> Path:
+        """A container of such a model, whose file is removed."""
+        path = self.plain(length, name)
+        made = encrypt_model(self.manager, path, key=MODEL, license_key=LICENSE).destination
+        assert made is not None
+        path.unlink()
+        return made
+
+    def unsigned(self, length: int = 5000, name: str = "ci.ttm", data_key: bytes | None = None) -> Path:
+        """A container as CI makes it: for the public half of the key, signed by nobody."""
+        key, path = self.key, self.folder / name
+        with self.manager.open_key(MODEL, LICENSE, use=Use.ENCRYPT) as opened:
+            with subkey(opened.secret.view, MANAGED_KEY_HPKE) as seed:
+                public = x_wing_public_bytes(seed.view)
+        file_id = new_file_id()
+        with SecretBuffer.copy_of(data_key or os.urandom(32)) as secret:
+            wrap = wrap_for_recipient(
+                secret.view, public, file_id=file_id, model_id=MODEL, key_id=key.key_id, generation=key.generation
+            )
+            header = Header(file_id, MODEL, "weights.bin", Kind.OTHER, None, Origin.RECIPIENT, (wrap,))
+            plain = self.plain(length, "ci.bin")
+            with open(plain, "rb") as source, open(path, "wb") as out:
+                seal_container(source.fileno(), out.fileno(), header, secret.view, to_stream=False, signer=None)
+            plain.unlink()
+        return path
+
+    def data_key(self, container: Path) -> bytes:
+        """The data key of a container, as a node that may open it has it."""
+        with open(container, "rb") as file:
+            header = read_slots(file.fileno()).current.header
+        with open_data_key(self.manager, header, LICENSE, Use.DECRYPT_DEPRECATED) as opened:
+            return bytes(opened.secret.view)
+
+    def names(self) -> set[str]:
+        """Every file of the models' folder."""
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir()}
+
+    def paths(self) -> list[str]:
+        """The paths in the registry, below the models' folder."""
+        return [record.path.removeprefix(f"{self.folder}/") for record in self.manager.containers()]
+
+    def last_events(self, count: int) -> list[tuple[str, str]]:
+        """Event and outcome of the newest audit records, oldest first."""
+        records = list(self.manager.audit_records())[-count:]
+        return [(record.event, record.outcome) for record in records]
+
+
+def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
+    """A safetensors file of (dtype, shape, bytes) by name, as its format has it."""
+    import json
+
+    members, at = {}, 0
+    for name, (dtype, shape, data) in tensors.items():
+        members[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    header = json.dumps(members).encode()
+    return struct.pack("<Q", len(header)) + header + b"".join(data for _, _, data in tensors.values())
+
+
+@contextmanager
+def fed_pipe(data: bytes) -> Iterator[BinaryIO]:
+    """A pipe that `data` comes out of."""
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        try:
+            with open(writing, "wb") as sink:
+                sink.write(data)
+        except BrokenPipeError:
+            pass
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        with open(reading, "rb", buffering=0) as source:
+            yield source  # type: ignore[misc]  # FileIO has the descriptor, which is all that is used
+    finally:
+        feeder.join()
+
+
+def drained(write: Callable[[BinaryIO], _Result]) -> tuple[_Result, bytes]:
+    """What `write` gives, and what it wrote into the pipe that it got."""
+    reading, writing = os.pipe()
+    chunks: list[bytes] = []
+
+    def drain() -> None:
+        with open(reading, "rb") as source:
+            while chunk := source.read(1 << 16):
+                chunks.append(chunk)
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    try:
+        with open(writing, "wb") as sink:
+            result = write(sink)
+    finally:
+        drainer.join()
+    return result, b"".join(chunks)
+
+
+def other_manager(folder: Path) -> KeyManager:
+    """Another keystore on the same machine, with a key for MODEL under the same license."""
+    manager = Desk(folder).manager()
+    manager.generate(MODEL, license_key=LICENSE)
+    return manager

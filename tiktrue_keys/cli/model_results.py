@@ -1,0 +1,97 @@
+"""Results of acts on models, files and folders alike, as JSON members and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tiktrue_keys.models.decrypt import Decrypted
+from tiktrue_keys.models.decrypt_folder import DecryptedFolder
+from tiktrue_keys.models.encrypt import Encrypted
+from tiktrue_keys.models.encrypt_folder import EncryptedFolder
+from tiktrue_keys.models.verify import Verified, VerifiedFolder
+
+
+def encrypted_json(made: Encrypted) -> dict[str, Any]:
+    """A new container."""
+    return _file_json(made) | {"size": made.size, "root": made.root.hex()}
+
+
+def encrypted_folder_json(made: EncryptedFolder) -> dict[str, Any]:
+    """A new encrypted folder."""
+    return {
+        "source": str(made.source),
+        "destination": str(made.destination),
+        "folder_id": made.folder_id.hex(),
+        "model_id": made.key.model_id,
+        "key_id": made.key.key_id,
+        "length": made.length,
+        "files": [encrypted_json(each) for each in made.files],
+        "plain": list(made.plain),
+        "left_out": list(made.left_out),
+    }
+
+
+def decrypted_json(opened: Decrypted) -> dict[str, Any]:
+    """An opened container."""
+    return _file_json(opened) | {"signed": opened.signed}
+
+
+def decrypted_folder_json(opened: DecryptedFolder) -> dict[str, Any]:
+    """An opened folder."""
+    return {
+        "source": str(opened.source),
+        "destination": str(opened.destination),
+        "length": opened.length,
+        "files": [decrypted_json(each) for each in opened.files],
+        "plain": list(opened.plain),
+    }
+
+
+def verified_json(found: Verified) -> dict[str, Any]:
+    """A container in which nothing is wrong."""
+    return {
+        "path": str(found.path),
+        "file_id": found.file_id.hex(),
+        "model_id": found.key.model_id,
+        "key_id": found.key.key_id,
+        "length": found.length,
+        "segments": found.segments,
+        "root": found.root.hex(),
+        "signed": found.signed,
+        "checks": list(found.checks),
+    }
+
+
+def verified_folder_json(found: VerifiedFolder) -> dict[str, Any]:
+    """A folder in which nothing is wrong."""
+    return {
+        "path": str(found.path),
+        "length": found.length,
+        "files": [verified_json(each) for each in found.files],
+        "plain": list(found.plain),
+        "checks": list(found.checks),
+    }
+
+
+def counted(count: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def files_of(files: Sequence[object], plain: Sequence[str]) -> str:
+    """`3 files`, or `3 files and 1 in clear`."""
+    return counted(len(files), "file") + (f" and {len(plain)} in clear" if plain else "")
+
+
+def _file_json(act: Encrypted | Decrypted) -> dict[str, Any]:
+    return {
+        "source": str(act.source) if act.source else None,
+        "destination": str(act.destination) if act.destination else None,
+        "file_id": act.file_id.hex(),
+        "model_id": act.key.model_id,
+        "key_id": act.key.key_id,
+        "name": act.name,
+        "kind": act.kind,
+        "length": act.length,
+    }
