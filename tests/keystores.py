@@ -126,10 +126,17 @@ class Desk:
 
 
 @contextmanager
-def desk_in_memory() -> Iterator[Desk]:
-    """A desk in a folder that lives in memory where there is one: every act syncs its files several times."""
+def folder_in_memory() -> Iterator[Path]:
+    """A temporary folder that lives in memory where there is one: every act syncs its files several times."""
     memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder, Desk(Path(folder)) as made:
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def desk_in_memory() -> Iterator[Desk]:
+    """A desk in such a folder."""
+    with folder_in_memory() as folder, Desk(folder) as made:
         yield made
 
 

@@ -82,7 +82,7 @@ def _labels_in_code() -> Iterator[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             value = _constant(node) if isinstance(node, ast.Constant | ast.BinOp) else None
-            if value is not None and re.fullmatch(rb"(?:tiktrue-[a-z]+/1(?: [a-z -]+)?|member)\0?", value):
+            if value is not None and re.fullmatch(rb"tiktrue-[a-z]+/1(?: [a-z -]+)?\0?", value):
                 yield value.rstrip(b"\0").decode()
 
 
@@ -288,7 +288,7 @@ def test_limits() -> None:
         "JSON of a container's header": slots.MAX_JSON,
         "wraps of a container": header.MAX_WRAPS,
         "name of a container": header.MAX_NAME_BYTES,
-        "wrapped key, HPKE": header.MAX_WRAPPED_LENGTH,
+        "wrapped key, HPKE": header.WRAP_LENGTHS[header.WrapType.HPKE],
         "generation": header.MAX_GENERATION,
         "segment": streaming_aead.SEGMENT_SIZE,
         "segments of a container": streaming_aead.MAX_SEGMENTS,

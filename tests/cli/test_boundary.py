@@ -43,9 +43,7 @@ def test_an_error_of_ours_becomes_its_code_a_line_and_a_hint(
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.code)
-def test_an_error_of_ours_becomes_an_envelope(
-    kind: type[TikTrueKeysError], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_ours_becomes_an_envelope(kind: type[TikTrueKeysError], capsys: pytest.CaptureFixture[str]) -> None:
     guarded(reporter(as_json=True), raising(kind("it went wrong", "mend it", key_id="m_0123456789abcdef")))
 
     out, err = capsys.readouterr()
@@ -132,7 +130,9 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
         (["generate", "m", "--lifetime"], "option '--lifetime' requires an argument", "see "),
     ],
 )
-def test_the_parsers_complaints_have_the_same_shape(program: Program, words: list[str], message: str, hint: str) -> None:
+def test_the_parsers_complaints_have_the_same_shape(
+    program: Program, words: list[str], message: str, hint: str
+) -> None:
     done = program.run(*words)
 
     lines = done.stderr.splitlines()
@@ -204,7 +204,7 @@ def test_a_full_standard_output_is_unavailable(seeded: Program, words: list[str]
 
 
 def test_closed_standard_streams_do_not_hand_their_numbers_to_the_keystore(program: Program) -> None:
-    closing = "exec 0<&- 1>&- 2>&-; exec \"$@\""
+    closing = 'exec 0<&- 1>&- 2>&-; exec "$@"'
 
     subprocess.run(["sh", "-c", closing, "sh", *program.argv("generate", "m")], env=program.environment, check=True)
 

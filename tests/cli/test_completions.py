@@ -32,7 +32,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "work" / "model.bin").touch()
     (folder / "bin").mkdir()
     fake = folder / "bin" / "tiktrue-keys"
-    fake.write_text("#!/bin/sh\n[ \"$*\" = 'list -q' ] && printf 'llama_0123456789abcdef\\nmistral_fedcba9876543210\\n'\n")
+    fake.write_text(
+        "#!/bin/sh\n[ \"$*\" = 'list -q' ] && printf 'llama_0123456789abcdef\\nmistral_fedcba9876543210\\n'\n"
+    )
     fake.chmod(0o755)
     return folder
 
@@ -90,7 +92,9 @@ def zsh(place: Path, line: str) -> str:
     """What an interactive zsh on a pseudo-terminal shows after `line` and a TAB."""
     terminal = Zsh(place)
     try:
-        terminal.say(f"cd {place / 'work'}; fpath=({place} $fpath); autoload -U compinit; compinit -u -D; print re''ady\n")
+        terminal.say(
+            f"cd {place / 'work'}; fpath=({place} $fpath); autoload -U compinit; compinit -u -D; print re''ady\n"
+        )
         terminal.wait_for("ready\r\n")
         terminal.said = ""
         terminal.say(f"{line}\t")

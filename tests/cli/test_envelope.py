@@ -85,7 +85,11 @@ def test_a_success_fits_the_schema(used: Program, name: str) -> None:
 
 
 def test_the_schema_knows_the_result_of_every_command() -> None:
-    known = {rule["if"]["properties"]["command"]["const"] for rule in SCHEMA["allOf"] if "command" in rule["if"]["properties"]}
+    known = {
+        rule["if"]["properties"]["command"]["const"]
+        for rule in SCHEMA["allOf"]
+        if "command" in rule["if"]["properties"]
+    }
 
     assert known == set(leaves())
 

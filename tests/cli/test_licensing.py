@@ -31,7 +31,9 @@ def file(folder: Path, name: str, data: bytes, mode: int = 0o600) -> str:
 
 
 def test_the_sources_are_asked_in_their_order(tmp_path: Path) -> None:
-    option, variable, configured = (file(tmp_path, name, name.encode()) for name in ("option", "variable", "configured"))
+    option, variable, configured = (
+        file(tmp_path, name, name.encode()) for name in ("option", "variable", "configured")
+    )
     file(tmp_path, "tiktrue-license", b"credential")
     environment = {
         "TIKTRUE_LICENSE_FILE": variable,
@@ -50,7 +52,14 @@ def test_the_sources_are_asked_in_their_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [(b"abc", b"abc"), (b"abc\n", b"abc"), (b"abc\r\n", b"abc"), (b"abc\n\n", b"abc\n"), (b" a\tb \n", b" a\tb "), (b"\xff\n", b"\xff")],
+    [
+        (b"abc", b"abc"),
+        (b"abc\n", b"abc"),
+        (b"abc\r\n", b"abc"),
+        (b"abc\n\n", b"abc\n"),
+        (b" a\tb \n", b" a\tb "),
+        (b"\xff\n", b"\xff"),
+    ],
 )
 def test_one_newline_at_the_end_is_dropped_and_nothing_else(tmp_path: Path, data: bytes, expected: bytes) -> None:
     assert source(file(tmp_path, "license", data)).read() == expected

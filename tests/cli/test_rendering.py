@@ -21,9 +21,7 @@ def test_fields_lines_trees_and_raw_text(capsys: pytest.CaptureFixture[str]) -> 
     tree = Tree("root", (Tree("one", (Tree("two"),)), Tree("three")))
     render([Fields([("a", "1"), ("long name", "")]), Line("x\ty"), tree, Raw("as\tis\n")], color=False)
 
-    assert capsys.readouterr().out == (
-        "a:          1\nlong name:  -\nx\\ty\nroot\n  one\n    two\n  three\nas\tis\n"
-    )
+    assert capsys.readouterr().out == ("a:          1\nlong name:  -\nx\\ty\nroot\n  one\n    two\n  three\nas\tis\n")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def load(folder: Path, flags: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> dict[str, Setting]:
+def load(
+    folder: Path, flags: dict[str, Any] | None = None, environment: dict[str, str] | None = None
+) -> dict[str, Setting]:
     return load_settings(
         flags or {}, environment or {}, user_file=folder / "user.toml", system_file=folder / "system.toml"
     ).values
@@ -72,7 +74,7 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, message:
 
 def test_every_setting_can_be_set(tmp_path: Path) -> None:
     values = {"keystore": '"/k"', "host_secret": '"/h"', "license_file": '"/l"', "color": "false", "encrypt.jobs": "4"}
-    lines = [f'{name} = {values.get(name, chr(34) + "5d" + chr(34))}' for name in KNOWN]
+    lines = [f"{name} = {values.get(name, chr(34) + '5d' + chr(34))}" for name in KNOWN]
 
     assert set(read_settings(write(tmp_path / "c.toml", "\n".join(lines)))) == set(KNOWN)
 
@@ -121,5 +123,3 @@ def test_a_setting_reaches_its_command(program: Program) -> None:
     key = program.json("generate", "m")["result"]["keys"][0]
 
     assert key["expires_at"] == key["decrypt_until"]
-
-

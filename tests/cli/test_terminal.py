@@ -102,7 +102,9 @@ def test_end_of_input_at_the_license_is_130(program: Program) -> None:
     assert terminal.end() == 130
 
 
-@pytest.mark.parametrize(("answer", "code", "status"), [("y\n", 0, "revoked"), ("n\n", 5, "active"), ("\n", 5, "active")])
+@pytest.mark.parametrize(
+    ("answer", "code", "status"), [("y\n", 0, "revoked"), ("n\n", 5, "active"), ("\n", 5, "active")]
+)
 def test_a_destructive_command_asks(program: Program, answer: str, code: int, status: str) -> None:
     key_id = program.ok("generate", "m", "-q").strip()
     terminal = Terminal(program, "revoke", key_id, "--reason", "test")

@@ -9,7 +9,8 @@
     = 0                               the exit code
     @ 0600 keystore/keystore.db       a file that is there at the end (of all of them, sorted)
 
-What differs between runs or machines is written as a name in angle brackets: <folder>, <time>, <key 1>, <file 1>, <tag 1>.
+What differs between runs or machines is written as a name in angle brackets: <folder>, <time>, <key 1>, <file 1>,
+<tag 1>.
 """
 
 from __future__ import annotations

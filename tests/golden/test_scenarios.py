@@ -1,4 +1,6 @@
-"""Every scenario comes out as it is written. After a change that is meant: `pytest tests/golden --update`, and read the diff."""
+"""Every scenario comes out as it is written. After a change that is meant: `pytest tests/golden --update`, and read
+the diff.
+"""
 
 from __future__ import annotations
 
@@ -34,4 +36,7 @@ def test_there_are_scenarios_and_each_says_what_it_is_about() -> None:
 def test_a_scenario_that_comes_out_differently_fails(tmp_path: Path) -> None:
     written = "# A version that is not ours.\n\n$ --version\n> tiktrue-keys 9.9.9\n= 0\n"
 
-    assert play(written, Program(tmp_path)) == "# A version that is not ours.\n\n$ --version\n> tiktrue-keys <version>\n= 0\n"
+    assert (
+        play(written, Program(tmp_path))
+        == "# A version that is not ours.\n\n$ --version\n> tiktrue-keys <version>\n= 0\n"
+    )

@@ -1,4 +1,6 @@
-"""A keystore's binding and a machine's drift from it, as JSON members and as fields. Values are masked unless asked for."""
+"""A keystore's binding and a machine's drift from it, as JSON members and as fields. Values are masked unless asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
     state = dict.fromkeys(drift.unchanged, "unchanged") | dict.fromkeys(drift.changed, "changed")
     state |= dict.fromkeys(drift.missing, "missing, or not readable by this user")
     facts = [
-        (anchor.kind.value, f"{masked(anchor.value)} {state.get(anchor.kind, '')}".strip()) for anchor in binding.anchors
+        (anchor.kind.value, f"{masked(anchor.value)} {state.get(anchor.kind, '')}".strip())
+        for anchor in binding.anchors
     ]
     facts += [(kind.value, "new; not part of the binding") for kind in drift.added]
     return Fields([("fingerprint", fingerprint_of(binding)), *facts])

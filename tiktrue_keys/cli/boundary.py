@@ -1,6 +1,7 @@
 """The error boundary: every exception becomes one error line, one hint and an exit code, or the JSON envelope.
 
-Nothing below it calls sys.exit. A bug is reported by its class and place; its message, which could quote anything, is not shown.
+Nothing below it calls sys.exit. A bug is reported by its class and place; its message, which could quote anything, is
+not shown.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ class Reporter:
         if error.hint:
             write_err(f"hint: {shown(error.hint)}\n")
 
-    def _write_envelope(self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None) -> None:
+    def _write_envelope(
+        self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None
+    ) -> None:
         from tiktrue_keys.cli.envelope import encoded, envelope
 
         session = self.session

@@ -1,4 +1,6 @@
-"""Every command's name, summary and module, so that `--help` imports none of them. A test holds it against the real commands."""
+"""Every command's name, summary and module, so that `--help` imports none of them. A test holds it against the real
+commands.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ CATALOG: Mapping[str, Entry] = {
     "cleanup": Entry("Mark and destroy keys that nothing needs any more.", "cleanup", KEYS),
     "encrypt-model": Entry("Encrypt a model file, folder or standard input.", "encrypt_model", MODELS),
     "decrypt-model": Entry("Decrypt a model container.", "decrypt_model", MODELS),
-    "rewrap-model": Entry("Move a container to its model's active key; the body stays as it is.", "rewrap_model", MODELS),
+    "rewrap-model": Entry(
+        "Move a container to its model's active key; the body stays as it is.", "rewrap_model", MODELS
+    ),
+    "reencrypt-model": Entry("Encrypt a container anew, under a new data key.", "reencrypt_model", MODELS),
     "inspect-model": Entry("Show what a container says about itself.", "inspect_model", MODELS),
     "verify-model": Entry("Check a container's bytes and signature.", "verify_model", MODELS),
     "models": Entry(

@@ -11,7 +11,15 @@ import typer
 from tiktrue_keys.cli.catalog import CATALOG, Entry
 from tiktrue_keys.cli.options import COMMON_PANEL
 
-_KINDS = {"FILE": "file", "PATH": "file", "SRC": "file", "DST": "file", "CONTAINER": "file", "STATEFILE": "file", "DIR": "folder"}
+_KINDS = {
+    "FILE": "file",
+    "PATH": "file",
+    "SRC": "file",
+    "DST": "file",
+    "CONTAINER": "file",
+    "STATEFILE": "file",
+    "DIR": "folder",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,9 @@ def descriptions() -> tuple[Description, ...]:
 
 
 def _walk(command: Any, path: tuple[str, ...], entry: Entry, parent: Any) -> Iterator[Description]:
-    context = command.context_class(command, info_name=path[-1] if path else "tiktrue-keys", parent=parent, **command.context_settings)
+    context = command.context_class(
+        command, info_name=path[-1] if path else "tiktrue-keys", parent=parent, **command.context_settings
+    )
     parameters = [(param, _parameter(param, context)) for param in command.get_params(context)]
     yield Description(
         path=path,

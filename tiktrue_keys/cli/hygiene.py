@@ -1,4 +1,6 @@
-"""What the process does before anything else: no core dumps, no debugger of the same user, open standard streams, signals."""
+"""What the process does before anything else: no core dumps, no debugger of the same user, open standard streams,
+signals.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def forbid_dumps() -> None:
 
 
 def open_standard_streams() -> None:
-    """Give a closed descriptor 0, 1 or 2 to /dev/null: else the keystore's file would get that number, and our output."""
+    """Give a closed descriptor 0, 1 or 2 to /dev/null: else the keystore's file would get that number, and our
+    output.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

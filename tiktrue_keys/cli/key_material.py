@@ -22,7 +22,9 @@ def read_key_material(session: Session, source: str) -> bytes:
     else:
         found = read_trusted(Path(source), limit=_LIMIT, what="key file")
         if found.read_by_others:
-            session.warn(Notice("key-file-readable", f"the key file {source} can be read by others: chmod 600, or delete it"))
+            session.warn(
+                Notice("key-file-readable", f"the key file {source} can be read by others: chmod 600, or delete it")
+            )
         data = found.data
     if len(data) == KEY_BYTES:
         return data

@@ -88,7 +88,13 @@ def container_json(record: ContainerRecord) -> dict[str, Any]:
 def container_table(records: Iterable[ContainerRecord]) -> Table:
     """Containers as a table."""
     rows = [
-        (record.file_id.hex(), record.path or "(pipe)", record.name, " ".join(sorted(record.keys)), rfc3339(record.last_seen) or "")
+        (
+            record.file_id.hex(),
+            record.path or "(pipe)",
+            record.name,
+            " ".join(sorted(record.keys)),
+            rfc3339(record.last_seen) or "",
+        )
         for record in records
     ]
     return Table(("file id", "path", "name", "keys", "last seen"), rows)

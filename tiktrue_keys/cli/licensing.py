@@ -1,4 +1,5 @@
-"""Finds the license: option, environment, systemd credential, configuration, hidden prompt. Never on the command line itself.
+"""Finds the license: option, environment, systemd credential, configuration, hidden prompt. Never on the command line
+itself.
 
 It is read once, when a licensed key has to be made or opened, and handed to the core as bytes.
 """

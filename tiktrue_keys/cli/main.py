@@ -66,7 +66,9 @@ class Root(LazyGroup):
         code = guarded(
             run.reporter,
             lambda: (
-                super(Root, self).main(words, prog_name or PROGRAM, _NO_VARIABLE, False, windows_expand_args, obj=run, **extra)
+                super(Root, self).main(
+                    words, prog_name or PROGRAM, _NO_VARIABLE, False, windows_expand_args, obj=run, **extra
+                )
                 or 0
             ),
         )

@@ -63,8 +63,12 @@ def _program_page(program: Description, rest: Sequence[Description]) -> Iterator
     yield from _output_section()
     yield from _exit_status()
     yield ".SH CONFIGURATION"
-    yield _roff(f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table. Durations are written 30s, 12h, 90d, 2w or in")
-    yield _roff("ISO 8601 (P30D). A flag wins over the environment, the environment over files. Unknown settings are refused.")
+    yield _roff(
+        f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table. Durations are written 30s, 12h, 90d, 2w or in"
+    )
+    yield _roff(
+        "ISO 8601 (P30D). A flag wins over the environment, the environment over files. Unknown settings are refused."
+    )
     yield from _table_section("ENVIRONMENT", ENVIRONMENT)
     yield from _table_section("FILES", FILES)
     yield ".SH SEE ALSO"
@@ -95,7 +99,9 @@ def _command_page(command: Description, children: Sequence[Description]) -> Iter
             yield ".SH OPTIONS"
             yield from own
     yield ".SH COMMON OPTIONS"
-    names = sorted(name for option in described[0].options if option.common for name in option.names if name.startswith("--"))
+    names = sorted(
+        name for option in described[0].options if option.common for name in option.names if name.startswith("--")
+    )
     yield from _sentences(f"{', '.join(names)}: see {PROGRAM}(1).")
     yield from _exit_status()
     yield ".SH SEE ALSO"
@@ -205,7 +211,9 @@ def _sentence(summary: str) -> str:
 
 def _roff(text: str) -> str:
     """Escape what roff would read as a command."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("~", "\\(ti").replace("^", "\\(ha").replace("…", "\\&...")
+    escaped = (
+        text.replace("\\", "\\e").replace("-", "\\-").replace("~", "\\(ti").replace("^", "\\(ha").replace("…", "\\&...")
+    )
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 
 

@@ -1,4 +1,5 @@
-"""`-` as a model's source or destination: standard input and output as bytes, claimed so that nothing else uses them."""
+"""`-` as a model's source or destination: standard input and output as bytes, claimed so that nothing else uses them.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def _print_version(value: bool) -> None:
 
 def common_options(
     keystore: Annotated[
-        str | None, typer.Option("--keystore", metavar="DIR", help="The keystore's folder.", rich_help_panel=COMMON_PANEL)
+        str | None,
+        typer.Option("--keystore", metavar="DIR", help="The keystore's folder.", rich_help_panel=COMMON_PANEL),
     ] = None,
     host_secret: Annotated[
         str | None,
@@ -64,20 +65,33 @@ def common_options(
     license_file: Annotated[
         str | None,
         typer.Option(
-            "--license-file", metavar="PATH|-", help="Read the license from a file or standard input.", rich_help_panel=COMMON_PANEL
+            "--license-file",
+            metavar="PATH|-",
+            help="Read the license from a file or standard input.",
+            rich_help_panel=COMMON_PANEL,
         ),
     ] = None,
     lock_timeout: Annotated[
         str | None,
         typer.Option(
-            "--lock-timeout", metavar="DURATION", help="Wait so long for another process (10s).", rich_help_panel=COMMON_PANEL
+            "--lock-timeout",
+            metavar="DURATION",
+            help="Wait so long for another process (10s).",
+            rich_help_panel=COMMON_PANEL,
         ),
     ] = None,
     operation_id: Annotated[
         str | None,
-        typer.Option("--operation-id", metavar="ID", help="Name this act; a repeat is no second act.", rich_help_panel=COMMON_PANEL),
+        typer.Option(
+            "--operation-id",
+            metavar="ID",
+            help="Name this act; a repeat is no second act.",
+            rich_help_panel=COMMON_PANEL,
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes.", rich_help_panel=COMMON_PANEL)] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Answer every question with yes.", rich_help_panel=COMMON_PANEL)
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=COMMON_PANEL)] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print errors and ids only.", rich_help_panel=COMMON_PANEL)
@@ -85,7 +99,9 @@ def common_options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print more; a traceback for bugs.", rich_help_panel=COMMON_PANEL)
     ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour (as NO_COLOR).", rich_help_panel=COMMON_PANEL)] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colour (as NO_COLOR).", rich_help_panel=COMMON_PANEL)
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(

@@ -1,4 +1,6 @@
-"""Questions on a terminal. Without one nothing is asked: the caller gets `refused` or `usage` with the option to give."""
+"""Questions on a terminal. Without one nothing is asked: the caller gets `refused` or `usage` with the option to
+give.
+"""
 
 from __future__ import annotations
 

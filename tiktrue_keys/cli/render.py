@@ -1,6 +1,7 @@
 """Draws blocks: Rich tables and trees on a terminal; elsewhere plain aligned text without colour that scripts can cut.
 
-Every string is escaped first, so nothing that somebody chose as a label or a file name moves the cursor or counts as markup.
+Every string is escaped first, so nothing that somebody chose as a label or a file name moves the cursor or counts as
+markup.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [tuple(column.upper() for column in columns), *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     widths[-1] = 0
-    return "".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines)
+    return "".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines
+    )
 
 
 def _tree_lines(tree: Tree, depth: int) -> Iterable[str]:

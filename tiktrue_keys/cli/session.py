@@ -39,9 +39,13 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """Flags, environment and configuration files, merged."""
-        flags = {name: getattr(self.options, name) for name in ("keystore", "host_secret", "license_file", "lock_timeout")}
+        flags = {
+            name: getattr(self.options, name) for name in ("keystore", "host_secret", "license_file", "lock_timeout")
+        }
         settings = load_settings(flags, self.environment, user_file=user_config_file(), system_file=SYSTEM_FILE)
-        settings.add_file(self._keystore_of(settings) / FILE_NAME, over=(user_config_file(), SYSTEM_FILE), allow_keystore=False)
+        settings.add_file(
+            self._keystore_of(settings) / FILE_NAME, over=(user_config_file(), SYSTEM_FILE), allow_keystore=False
+        )
         return settings
 
     @cached_property
@@ -130,7 +134,9 @@ class Session:
     def claim_stdin(self, purpose: str) -> None:
         """Say that standard input is read for `purpose`; raises UsageError for a second reader."""
         if self._stdin_reader:
-            raise UsageError(f"standard input cannot be both {self._stdin_reader} and {purpose}", "give one of them as a file")
+            raise UsageError(
+                f"standard input cannot be both {self._stdin_reader} and {purpose}", "give one of them as a file"
+            )
         self._stdin_reader = purpose
 
     def confirm(self, question: str) -> None:

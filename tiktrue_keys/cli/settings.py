@@ -85,13 +85,17 @@ class Settings:
         weaker = {str(each) for each in over}
         for name, value in read_settings(path).items():
             if name == "keystore" and not allow_keystore:
-                raise UsageError(f"'keystore' cannot be set in {shown(str(path))}", "that file lies in the keystore itself")
+                raise UsageError(
+                    f"'keystore' cannot be set in {shown(str(path))}", "that file lies in the keystore itself"
+                )
             present = self.values.get(name)
             if present is None or present.source in weaker:
                 self.values[name] = Setting(value, str(path))
 
 
-def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str], *, user_file: Path, system_file: Path) -> Settings:
+def load_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str], *, user_file: Path, system_file: Path
+) -> Settings:
     """Merge flags, environment and the two files that do not depend on the keystore's place."""
     settings = Settings()
     for name, value in flags.items():
@@ -133,7 +137,10 @@ def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _checked(name: str, value: Any, path: Path) -> Any:
     where = f"in {shown(str(path))}"
     if name in ("license", "license_key"):
-        raise UsageError(f"'{name}' is not a setting {where}", "a license does not belong in this file; name its file with license_file")
+        raise UsageError(
+            f"'{name}' is not a setting {where}",
+            "a license does not belong in this file; name its file with license_file",
+        )
     check = KNOWN.get(name)
     if check is None:
         near = get_close_matches(name, KNOWN, n=1)
@@ -148,7 +155,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
 
 def user_config_file() -> Path:
     """The user's file: in the platform's configuration folder."""
-    if os.name == "posix" and not os.uname().sysname == "Darwin":
+    if os.name == "posix" and os.uname().sysname != "Darwin":
         base = os.environ.get("XDG_CONFIG_HOME", "")
         folder = Path(base) if base.startswith("/") else Path(os.path.expanduser("~")) / ".config"
         return folder / "tiktrue-keys" / FILE_NAME

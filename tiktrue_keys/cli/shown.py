@@ -6,7 +6,8 @@ from __future__ import annotations
 def shown(text: str) -> str:
     """`text` with everything that is not printable written as a backslash escape.
 
-    Covers C0 and C1 controls, line and paragraph separators, bidirectional overrides and undecodable bytes of file names.
+    Covers C0 and C1 controls, line and paragraph separators, bidirectional overrides and undecodable bytes of file
+    names.
     """
     if text.isprintable():
         return text

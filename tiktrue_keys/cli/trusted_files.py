@@ -20,10 +20,11 @@ class TrustedFile:
 
 
 def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
-    """Read at most `limit` bytes of a regular file or pipe. Symbolic links are followed: secrets stores mount through them.
+    """Read at most `limit` bytes of a regular file or pipe. Symbolic links are followed: secrets stores mount through
+    them.
 
-    Raises InsecureError when another user could write it, NotFoundError, RefusedError (not ours to read), UsageError (too
-    long, not a file), UnavailableError (I/O).
+    Raises InsecureError when another user could write it, NotFoundError, RefusedError (not ours to read), UsageError
+    (too long, not a file), UnavailableError (I/O).
     """
     name = f"the {what} {shown(str(path))}"
     try:
@@ -66,7 +67,9 @@ def _must_be_ours(facts: os.stat_result, name: str, path: Path) -> None:
     if facts.st_mode & 0o022:
         raise InsecureError(f"{name} can be written by others", f"chmod go-w {shown(str(path))}")
     if facts.st_uid not in (0, os.geteuid()):
-        raise InsecureError(f"{name} belongs to another user (uid {facts.st_uid})", "give it to root or to the user who runs this")
+        raise InsecureError(
+            f"{name} belongs to another user (uid {facts.st_uid})", "give it to root or to the user who runs this"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -45,6 +45,12 @@ LICENSE_TAG = PREFIX + b"license-tag"
 LICENSE_KEK = PREFIX + b"license-kek"
 MANAGED_KEY_HPKE = PREFIX + b"managed-key-hpke"
 CONTAINER_HEADER = PREFIX + b"container-header"
+FINGERPRINT = PREFIX + b"fingerprint"
+WRAP = PREFIX + b"wrap"
+MODEL_ROOT = PREFIX + b"model-root"
+MODEL_SIGNATURE = PREFIX + b"model-signature"
+MODEL_BODY = b"tiktrue-model/1"
+"""Associated data of a container's body, before its file id: what another Tink has to be given."""
 
 
 def hkdf(
@@ -113,7 +119,7 @@ def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:
 def wrap_context(kind: str, *, file_id: bytes, model_id: str, key_id: str, generation: int) -> bytes:
     """What a wrapped key is bound to: associated data of AES-GCM-SIV, `info` of HPKE. Length-prefixed parts."""
     return joined(
-        PREFIX + b"wrap", kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big")
+        WRAP, kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big")
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.machine.facts import MACHINE_BORNE, FactKind, MachineFacts
 from tiktrue_keys.errors import IntegrityError
@@ -19,7 +20,7 @@ from tiktrue_keys.errors import IntegrityError
 _SPARE = 3  # from so many machine-borne facts on, any one fact may have changed
 _MAX_VALUES = 64  # of one kind; two kinds are sets, so a combination has at most 4,096 candidates
 _MAX_VALUE_LENGTH = 256
-_LABEL = b"tiktrue-keys/1 fingerprint\0"
+_LABEL = derivation.FINGERPRINT + b"\0"
 _ORDER = tuple(sorted(FactKind, key=lambda kind: kind.value))
 
 

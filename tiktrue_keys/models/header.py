@@ -41,8 +41,6 @@ FILE_ID_LENGTH = 16
 MAX_WRAPS = 64
 MAX_NAME_BYTES = 255
 MAX_GENERATION = 2**31 - 1
-MANAGED_KEY_WRAP_LENGTH = 60  # nonce 12, data key 32, tag 16
-MAX_WRAPPED_LENGTH = 4096
 SEGMENT_SIZES = frozenset({SEGMENT_SIZE})
 """The segment sizes that version 1 accepts. Functions take another set only so that tests can make small containers."""
 
@@ -69,6 +67,10 @@ class WrapType(str, Enum):
     HPKE = "hpke"
 
 
+WRAP_LENGTHS = {WrapType.MANAGED_KEY: 60, WrapType.HPKE: 1168}
+"""Nonce 12, data key 32, tag 16; X-Wing's enc 1120, then data key and tag."""
+
+
 @dataclass(frozen=True)
 class Wrap:
     """The data key, wrapped for one generation of one managed key."""
@@ -79,8 +81,7 @@ class Wrap:
     wrapped: bytes
 
     def __post_init__(self) -> None:
-        fixed = self.type is WrapType.MANAGED_KEY and len(self.wrapped) != MANAGED_KEY_WRAP_LENGTH
-        if fixed or not 1 <= len(self.wrapped) <= MAX_WRAPPED_LENGTH:
+        if len(self.wrapped) != WRAP_LENGTHS[self.type]:
             raise IntegrityError(f"{_WHAT} has a wrapped key of {len(self.wrapped)} bytes")
         if not 1 <= self.generation <= MAX_GENERATION or not _is_key_id(self.key_id):
             raise IntegrityError(f"{_WHAT} names no managed key in a wrap")

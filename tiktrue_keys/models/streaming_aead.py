@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tiktrue_keys.core.derivation import hkdf
+from tiktrue_keys.core.derivation import MODEL_BODY, hkdf
 from tiktrue_keys.errors import IntegrityError, RefusedError
 
 SEGMENT_SIZE = 1 << 20
@@ -32,13 +32,12 @@ BODY_HEADER_LENGTH = 1 + SALT_LENGTH + PREFIX_LENGTH
 MAX_SEGMENTS = 1 << 21
 """2 TiB of body. Tink's counter allows 2^32; at 2^21 the leaves of the tree (32 bytes each) still fit in 64 MiB."""
 
-_ASSOCIATED_DATA = b"tiktrue-model/1"
 _LEAST_SEGMENT_SIZE = BODY_HEADER_LENGTH + TAG_LENGTH + 1
 
 
 def associated_data(file_id: bytes) -> bytes:
     """What a body is bound to; hand this to Tink to open one."""
-    return _ASSOCIATED_DATA + file_id
+    return MODEL_BODY + file_id
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.canonical import canonical_json
-from tiktrue_keys.core.derivation import PREFIX, signed_message
+from tiktrue_keys.core.derivation import MODEL_ROOT, MODEL_SIGNATURE, signed_message
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.streaming_aead import MAX_SEGMENTS, BodyHeader, Geometry
@@ -65,8 +65,8 @@ _FOOTER = struct.Struct(">4sHHQ16s")
 _RECORD_MAGIC = b"TTMR"
 _FOOTER_MAGIC = b"TTME"
 _LEAVES_LISTED = 1
-_ROOT_LABEL = PREFIX + b"model-root\x00"
-_CHECK_LABEL = PREFIX + b"model-signature\x00"
+_ROOT_LABEL = MODEL_ROOT + b"\x00"
+_CHECK_LABEL = MODEL_SIGNATURE + b"\x00"
 _UNSIGNED = bytes(SIGNATURE_PLACE_LENGTH)
 
 

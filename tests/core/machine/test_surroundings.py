@@ -33,6 +33,7 @@ def system(root: Path, *, mounts: str = PLAIN, environ: bytes = b"", files: dict
         (b"container=\0", None),
         (b"container=\xff\xfe\0", None),
         (b"my_container=lxc\0", None),
+        (b"HOSTNAME=machine\0", None),
         (b"", None),
     ],
 )
@@ -47,6 +48,7 @@ def test_the_first_process_tells_the_container_manager(tmp_path: Path, environ: 
         ({"run/systemd/container": "\n"}, PLAIN, None),
         ({"run/.containerenv": ""}, PLAIN, "podman"),
         ({".dockerenv": ""}, OVERLAY, "docker"),
+        ({".dockerenv": ""}, OVERLAY.replace("overlay", "aufs"), "docker"),
         ({".dockerenv": ""}, SUBFOLDER, "docker"),
         ({".dockerenv": ""}, DOCKER_SUBVOLUME, "docker"),
         ({".dockerenv": ""}, PLAIN, None),
@@ -85,6 +87,11 @@ def test_storage_is_judged_by_the_mount_that_holds_it(tmp_path: Path, mounts: st
     here = os.path.realpath(tmp_path)
     system(tmp_path, mounts=mounts.replace("{here}", here))
     assert volatile_storage(tmp_path / "a b/not/yet/there", tmp_path) == kind
+
+
+def test_a_mount_point_itself_is_on_its_mount(tmp_path: Path) -> None:
+    system(tmp_path, mounts=f"{PLAIN}31 27 0:20 / {os.path.realpath(tmp_path)} rw - tmpfs tmpfs rw\n")
+    assert volatile_storage(tmp_path, tmp_path) == "tmpfs"
 
 
 def test_storage_behind_a_link_is_judged_where_it_is(tmp_path: Path) -> None:

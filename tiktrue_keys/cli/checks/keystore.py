@@ -1,4 +1,6 @@
-"""Checks of what is in the keystore: every row, SQLite's own check, the audit log, keys, binding, clock, open intents."""
+"""Checks of what is in the keystore: every row, SQLite's own check, the audit log, keys, binding, clock, open
+intents.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def _contents(manager: KeyManager) -> Iterator[Finding]:
     except TikTrueKeysError as error:
         yield failed("every row and audit record", error)
         return
-    yield good("every row and audit record", f"{len(found.checks)} keys, {records} audit records, and SQLite's own check")
+    yield good(
+        "every row and audit record", f"{len(found.checks)} keys, {records} audit records, and SQLite's own check"
+    )
     yield from _keys(found)
     for notice in found.warnings:
         yield warning(notice.code.replace("-", " "), notice.message)
@@ -54,7 +58,9 @@ def _keys(found: Validation) -> Iterator[Finding]:
 
 
 def _missing_containers(manager: KeyManager) -> Finding:
-    gone = [record.path for record in manager.containers() if record.path.startswith("/") and not Path(record.path).exists()]
+    gone = [
+        record.path for record in manager.containers() if record.path.startswith("/") and not Path(record.path).exists()
+    ]
     if not gone:
         return good("containers", "every registered file is where it was")
     words = f"{len(gone)} registered files are not where they were, the first {gone[0]}"
@@ -68,7 +74,9 @@ def _clock(manager: KeyManager, clock: int) -> Finding:
     if clock < newest:
         return warning("clock", f"it is behind the newest audit record ({rfc3339(newest)}); that instant counts")
     if clock - newest > _SILENCE:
-        return warning("clock", f"nothing was recorded since {rfc3339(newest)}: cleanup waits for doctor --accept-clock")
+        return warning(
+            "clock", f"nothing was recorded since {rfc3339(newest)}: cleanup waits for doctor --accept-clock"
+        )
     return good("clock", f"not before the newest audit record ({rfc3339(newest)})")
 
 

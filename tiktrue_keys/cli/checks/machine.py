@@ -34,7 +34,9 @@ def _memory_lock() -> Finding:
         limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
     if memory_is_locked():
         return good("memory lock", f"secrets stay out of swap (limit {limit})")
-    return warning("memory lock", f"secrets cannot be locked into memory (limit {limit}): raise RLIMIT_MEMLOCK (ulimit -l)")
+    return warning(
+        "memory lock", f"secrets cannot be locked into memory (limit {limit}): raise RLIMIT_MEMLOCK (ulimit -l)"
+    )
 
 
 def _core_dumps() -> Finding:
@@ -95,4 +97,3 @@ def _versions() -> Finding:
         f" {backend.openssl_version_text()}, SQLite {sqlite3.sqlite_version}"
     )
     return good("versions", text)
-

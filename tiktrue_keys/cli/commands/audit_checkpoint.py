@@ -13,8 +13,8 @@ from tiktrue_keys.core.audit.log import origin_of
 def command(ctx: typer.Context) -> Outcome:
     """Print the log's signed head.
 
-    Keep it elsewhere: `audit verify --against FILE` then proves that no record up to it was changed or taken away. It is a
-    C2SP tlog-checkpoint, which Go's sumdb/note opens with the verifier key that is shown.
+    Keep it elsewhere: `audit verify --against FILE` then proves that no record up to it was changed or taken away. It
+    is a C2SP tlog-checkpoint, which Go's sumdb/note opens with the verifier key that is shown.
     """
     session: Session = ctx.obj
     note = session.manager.audit_checkpoint()

@@ -23,16 +23,20 @@ def command(
     ctx: typer.Context,
     form: Annotated[
         Literal["jsonl", "csv", "cef", "ocsf", "tlog"],
-        typer.Option("--format", metavar="FORMAT", help="jsonl (the default), csv, cef, ocsf, or tlog: the log itself."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="jsonl (the default), csv, cef, ocsf, or tlog: the log itself."
+        ),
     ] = "jsonl",
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a new file instead.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a new file instead.")
+    ] = None,
     since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
 ) -> Outcome:
     """Write the log in another program's format.
 
-    One line a record, oldest first, on standard output. tlog is the signed head and every sealed record: it can be verified
-    anywhere and read only here; it takes no filter.
+    One line a record, oldest first, on standard output. tlog is the signed head and every sealed record: it can be
+    verified anywhere and read only here; it takes no filter.
     """
     session: Session = ctx.obj
     wanted = audit_filter(

@@ -17,8 +17,9 @@ def command(
 ) -> Outcome:
     """Prove that a record is in the log.
 
-    Prints the proof as text: the record's number, the tree's size, the record's bytes (sealed) and the RFC 6962 inclusion
-    path in base64, one hash a line. Together with the checkpoint of that size it convinces whoever has the verifier key.
+    Prints the proof as text: the record's number, the tree's size, the record's bytes (sealed) and the RFC 6962
+    inclusion path in base64, one hash a line. Together with the checkpoint of that size it convinces whoever has the
+    verifier key.
     """
     session: Session = ctx.obj
     size = session.manager.audit_size()

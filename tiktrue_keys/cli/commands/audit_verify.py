@@ -24,8 +24,8 @@ def command(
 ) -> Outcome:
     """Check the whole log against its signed head.
 
-    Opens every record, rebuilds the tree and verifies the head's signature. The first record that is not what was written
-    is named. With --against it also proves that nothing was changed since that checkpoint.
+    Opens every record, rebuilds the tree and verifies the head's signature. The first record that is not what was
+    written is named. With --against it also proves that nothing was changed since that checkpoint.
     """
     session: Session = ctx.obj
     older = _read_checkpoint(session, Path(against)) if against is not None else None

@@ -21,7 +21,9 @@ def command(
     ctx: typer.Context,
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="Look at these keys only.")] = None,
     after: Annotated[str | None, typer.Option(metavar="DURATION", help="From mark to destruction (30d).")] = None,
-    cancel: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Take the mark off; may be repeated.")] = None,
+    cancel: Annotated[
+        list[str] | None, typer.Option(metavar="KEY_ID", help="Take the mark off; may be repeated.")
+    ] = None,
     confirm: Annotated[
         list[str] | None, typer.Option(metavar="KEY_ID", help="Destroy although uses may be unknown; may be repeated.")
     ] = None,
@@ -71,7 +73,9 @@ def _outcome(session: Session, cleaned: CleanedUp, *, named: bool) -> Outcome:
             "keys": keys_json(session.manager, [key for _, key, _ in listed]),
             "items": [item_json(key.key_id, outcome) | {"reason": detail or None} for outcome, key, detail in listed],
         },
-        view=[Table(("key", "outcome", "why"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])] if listed else [],
+        view=[Table(("key", "outcome", "why"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
+        if listed
+        else [],
         messages=[] if listed else ["nothing to clean up"],
         ids=[key.key_id for outcome, key, _ in listed if outcome != "kept"],
         changed=cleaned.changed,

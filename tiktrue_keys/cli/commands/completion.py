@@ -15,8 +15,8 @@ def command(
 ) -> Outcome:
     """Print the completion script of a shell.
 
-    bash: save it as ~/.local/share/bash-completion/completions/tiktrue-keys. zsh: as _tiktrue-keys in a folder of $fpath.
-    fish: as ~/.config/fish/completions/tiktrue-keys.fish.
+    bash: save it as ~/.local/share/bash-completion/completions/tiktrue-keys. zsh: as _tiktrue-keys in a folder of
+    $fpath. fish: as ~/.config/fish/completions/tiktrue-keys.fish.
     """
     from tiktrue_keys.cli.shells import script_for
 

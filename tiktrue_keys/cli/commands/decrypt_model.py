@@ -19,20 +19,25 @@ from tiktrue_keys.models.decrypt_folder import DecryptedFolder, decrypt_folder
 
 def command(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SRC", help="The container: a file, a folder, or - for standard input.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="The container: a file, a folder, or - for standard input.")
+    ],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="DST", help="The model (SRC without .ttm), or - for standard output.")
+        str | None,
+        typer.Option("--output", "-o", metavar="DST", help="The model (SRC without .ttm), or - for standard output."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")] = False,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
+    ] = False,
 ) -> Outcome:
     """Decrypt a model container.
 
-    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file or
-    folder appears whole and verified or not at all; into a pipe each verified part goes at once.
+    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file
+    or folder appears whole and verified or not at all; into a pipe each verified part goes at once.
     """
     session: Session = ctx.obj
     options = ReadOptions(allow_deprecated, allow_unsigned)

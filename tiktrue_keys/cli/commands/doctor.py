@@ -22,14 +22,17 @@ from tiktrue_keys.core.instants import rfc3339
 def command(
     ctx: typer.Context,
     accept_clock: Annotated[
-        bool, typer.Option("--accept-clock", help="Confirm, after a long silence or a leap, that the clock is right. Recorded.")
+        bool,
+        typer.Option(
+            "--accept-clock", help="Confirm, after a long silence or a leap, that the clock is right. Recorded."
+        ),
     ] = False,
 ) -> Outcome:
     """Run every read-only check.
 
-    Permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host secret's
-    place, free space, leftovers. Changes nothing and reads no license. Warnings leave the exit code at 0; a failed check
-    gives its own, and of several the worst: 4 13 8 9 10 11 12 5.
+    Permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host
+    secret's place, free space, leftovers. Changes nothing and reads no license. Warnings leave the exit code at 0; a
+    failed check gives its own, and of several the worst: 4 13 8 9 10 11 12 5.
     """
     session: Session = ctx.obj
     if accept_clock:
@@ -62,4 +65,6 @@ def _accept_clock(session: Session) -> Outcome:
     now = rfc3339(int(time.time()))
     session.confirm(f"The clock says {now}. Is that right?")
     session.manager.accept_clock(operation_id=session.operation_id)
-    return Outcome(result={"accepted": now}, view=[Line(f"accepted: {now}")], changed=True, operation_id=session.operation_id)
+    return Outcome(
+        result={"accepted": now}, view=[Line(f"accepted: {now}")], changed=True, operation_id=session.operation_id
+    )

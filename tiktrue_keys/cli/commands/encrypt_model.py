@@ -22,13 +22,17 @@ def command(
     source: Annotated[str, typer.Argument(metavar="SRC", help="The model: a file, a folder, or - for standard input.")],
     key: Annotated[str, typer.Option(metavar="KEY", help="The key: a key id, or a model id for its active key.")],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="DST", help="The container (SRC.ttm), or - for standard output.")
+        str | None,
+        typer.Option("--output", "-o", metavar="DST", help="The container (SRC.ttm), or - for standard output."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="The model's name in the container (SRC's).")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Of a folder, only these files.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Of a folder, leave these files out.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Of a folder, leave these files out.")
+    ] = None,
     plain: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Of a folder, copy these files in clear, held by their hash.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Of a folder, copy these files in clear, held by their hash."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
 ) -> Outcome:

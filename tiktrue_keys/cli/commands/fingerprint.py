@@ -17,15 +17,24 @@ from tiktrue_keys.core.machine.supporting import read_supporting
 def command(ctx: typer.Context) -> Outcome:
     """Show the facts that keys are bound to.
 
-    Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v is
-    given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a second.
+    Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v
+    is given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a
+    second.
     """
     session: Session = ctx.obj
     facts = read_facts()
     binding = choose_anchors(facts)
     supporting = read_supporting()
     plain = session.options.verbose
-    rows = [(fact.kind.value, fact.value if plain else masked(fact.value), _role(binding, fact.kind, fact.value), fact.source) for fact in facts.facts]
+    rows = [
+        (
+            fact.kind.value,
+            fact.value if plain else masked(fact.value),
+            _role(binding, fact.kind, fact.value),
+            fact.source,
+        )
+        for fact in facts.facts
+    ]
     view: list[Block] = [
         Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
         Line(""),

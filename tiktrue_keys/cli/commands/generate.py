@@ -21,12 +21,20 @@ def command(
     ctx: typer.Context,
     model_id: Annotated[str, typer.Argument(metavar="MODEL_ID", help="The model that the key is for.")],
     lifetime: Annotated[str | None, typer.Option(metavar="DURATION", help="Encrypts for so long (30d).")] = None,
-    decrypt_for: Annotated[str | None, typer.Option(metavar="DURATION", help="Decrypts for so long after that (90d).")] = None,
+    decrypt_for: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Decrypts for so long after that (90d).")
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; may be repeated.")] = None,
     no_license: Annotated[bool, typer.Option("--no-license", help="Bind it to the machine alone.")] = False,
-    new_license: Annotated[bool, typer.Option("--new-license", help="Enrol a license that the keystore does not know.")] = False,
-    count: Annotated[int, typer.Option(metavar="N", help="Make N keys: MODEL_ID-0001 and so on.", show_default=False)] = 1,
-    from_file: Annotated[str | None, typer.Option(metavar="PATH|-", help="Use these 32 bytes (or 64 hex digits) as the key.")] = None,
+    new_license: Annotated[
+        bool, typer.Option("--new-license", help="Enrol a license that the keystore does not know.")
+    ] = False,
+    count: Annotated[
+        int, typer.Option(metavar="N", help="Make N keys: MODEL_ID-0001 and so on.", show_default=False)
+    ] = 1,
+    from_file: Annotated[
+        str | None, typer.Option(metavar="PATH|-", help="Use these 32 bytes (or 64 hex digits) as the key.")
+    ] = None,
     new_chain: Annotated[bool, typer.Option("--new-chain", help="A second key beside the model's active one.")] = False,
 ) -> Outcome:
     """Make a key that opens only on this machine.

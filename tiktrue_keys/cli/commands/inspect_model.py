@@ -19,8 +19,8 @@ def command(
 ) -> Outcome:
     """Show what a container says about itself.
 
-    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only with
-    the key, which verify-model uses.
+    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only
+    with the key, which verify-model uses.
     """
     if is_folder(container):
         return _folder_outcome(inspect_folder(Path(container)))
@@ -46,12 +46,17 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
         ("root", found.root.hex()),
         ("issuer", found.issuer.hex() if found.issuer else ""),
         ("signature", found.signature),
-        ("header", f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}"),
+        (
+            "header",
+            f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}",
+        ),
     ]
 
 
 def _wraps(found: Inspection) -> Tree:
-    return Tree("opens with", [Tree(f"{wrap.key_id} generation {wrap.generation} ({wrap.type})") for wrap in found.wraps])
+    return Tree(
+        "opens with", [Tree(f"{wrap.key_id} generation {wrap.generation} ({wrap.type})") for wrap in found.wraps]
+    )
 
 
 def _folder_outcome(found: FolderInspection) -> Outcome:

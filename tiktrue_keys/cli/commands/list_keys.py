@@ -27,11 +27,17 @@ _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
 def command(
     ctx: typer.Context,
     models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Only keys of these models.")] = None,
-    status: Annotated[list[Status] | None, typer.Option(metavar="STATUS", help="Only keys in this state; may be repeated.")] = None,
+    status: Annotated[
+        list[Status] | None, typer.Option(metavar="STATUS", help="Only keys in this state; may be repeated.")
+    ] = None,
     due: Annotated[bool, typer.Option("--due", help="Only keys that rotate --due would rotate.")] = False,
     within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Only keys with this label; may be repeated.")] = None,
-    sort: Annotated[SortBy, typer.Option(metavar="ORDER", help="By model (the default), status, created, expires or generation.")] = "model",
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Only keys with this label; may be repeated.")
+    ] = None,
+    sort: Annotated[
+        SortBy, typer.Option(metavar="ORDER", help="By model (the default), status, created, expires or generation.")
+    ] = "model",
     limit: Annotated[int | None, typer.Option(metavar="N", help="At most N keys.", min=1)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Destroyed keys too.")] = False,
 ) -> Outcome:
@@ -48,7 +54,8 @@ def command(
     )
     period = session.duration(within, "rotate.within", DEFAULT_WITHIN)
     now = session.manager.now()
-    keys = (key for key in session.manager.keys() if wanted(key) and (not due or is_due(key, now, period)))
+    all_keys: Iterator[ManagedKey] = session.manager.keys()
+    keys = (key for key in all_keys if wanted(key) and (not due or is_due(key, now, period)))
     found = sorted(keys, key=_SORT[sort])
     shown = found[:limit]
     counts = count_containers(session.manager, shown)
@@ -64,7 +71,12 @@ class _Filter:
     """Which keys to list."""
 
     def __init__(
-        self, *, models: frozenset[str], states: frozenset[Status], labels: tuple[tuple[str, str], ...], everything: bool
+        self,
+        *,
+        models: frozenset[str],
+        states: frozenset[Status],
+        labels: tuple[tuple[str, str], ...],
+        everything: bool,
     ) -> None:
         self.models = models
         self.states = states

@@ -15,8 +15,8 @@ from tiktrue_keys.models.registry import Registered, list_containers
 def command(ctx: typer.Context) -> Outcome:
     """List the registered containers.
 
-    Every container that a command makes or opens is registered. The state says what lies at its path now: present, missing,
-    replaced, unreadable; piped for one that went into a pipe.
+    Every container that a command makes or opens is registered. The state says what lies at its path now: present,
+    missing, replaced, unreadable; piped for one that went into a pipe.
     """
     session: Session = ctx.obj
     found = list_containers(session.manager)

@@ -42,7 +42,9 @@ def command(
         changed=found.changed,
         operation_id=found.operation_id,
         warnings=found.warnings,
-        error=PartialError(f"{len(found.failed)} files could not be read", found.failed[0][1].message) if found.failed else None,
+        error=PartialError(f"{len(found.failed)} files could not be read", found.failed[0][1].message)
+        if found.failed
+        else None,
     )
 
 

@@ -24,14 +24,19 @@ def command(
     ctx: typer.Context,
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="The keys to revoke.")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Every key of this model instead.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; shown with the key for ever. Required.")] = None,
-    rotate: Annotated[bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; shown with the key for ever. Required.")
+    ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
 ) -> Outcome:
     """Withdraw keys at once and for good.
 
-    A revoked key decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted. A rewrap is not
-    enough after a compromise: whoever had the key had the data keys. Revoking is not destroying: cleanup does that.
+    A revoked key decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted. A rewrap is
+    not enough after a compromise: whoever had the key had the data keys. Revoking is not destroying: cleanup does
+    that.
     """
     session: Session = ctx.obj
     if bool(keys) == (model is not None):
@@ -40,7 +45,9 @@ def command(
         raise UsageError("a revocation needs a reason", "give --reason TEXT")
     key_ids = _key_ids(session, keys or ())
     license_key = session.license() if rotate else None
-    revoke = partial(session.manager.revoke, key_ids, model=model, reason=reason, rotate=rotate, license_key=license_key)
+    revoke = partial(
+        session.manager.revoke, key_ids, model=model, reason=reason, rotate=rotate, license_key=license_key
+    )
     plan = revoke(dry_run=True, operation_id=session.operation_id)
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(session, plan)
@@ -57,14 +64,20 @@ def _key_ids(session: Session, arguments: Sequence[str]) -> list[str]:
         is_model = parse_key_argument(argument).kind is not KeyArgumentKind.KEY_ID and key.model_id == argument
         if is_model and not can_ask():
             raise RefusedError(
-                f"'{argument}' names a model, whose active key is {key.key_id}", "give that key id, or --model", key_id=key.key_id
+                f"'{argument}' names a model, whose active key is {key.key_id}",
+                "give that key id, or --model",
+                key_id=key.key_id,
             )
         found.append(key.key_id)
     return found
 
 
 def _listed(key_ids: Sequence[str]) -> str:
-    return f"key {key_ids[0]}" if len(key_ids) == 1 else f"{len(key_ids)} keys ({', '.join(key_ids[:8])}{' ...' * (len(key_ids) > 8)})"
+    return (
+        f"key {key_ids[0]}"
+        if len(key_ids) == 1
+        else f"{len(key_ids)} keys ({', '.join(key_ids[:8])}{' ...' * (len(key_ids) > 8)})"
+    )
 
 
 def _outcome(session: Session, revoked: Revoked) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,22 +10,28 @@ import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.envelope import error_json
+from tiktrue_keys.cli.model_streams import is_folder
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
+from tiktrue_keys.models.folders import rewrap_folder
 from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
 
 
 def command(
     ctx: typer.Context,
-    containers: Annotated[list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files, encrypted folders.")] = None,
+    containers: Annotated[
+        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files, encrypted folders.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
-    to: Annotated[str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+    ] = None,
 ) -> Outcome:
     """Move a container to its model's active key; the body stays as it is.
 
-    Reads the license. Writes 64 KiB whatever the size of the model. After a compromise it is not enough: whoever had the
-    old key may have kept the data key.
+    Reads the license. Writes 64 KiB whatever the size of the model. After a compromise it is not enough: whoever had
+    the old key may have kept the data key.
     """
     session: Session = ctx.obj
     if bool(containers) == every:
@@ -35,25 +40,35 @@ def command(
         raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
     license_key = session.license()
     if every:
-        return _batch_outcome(rewrap_registered(session.writer, license_key=license_key, lock_timeout=session.lock_timeout))
+        batch = rewrap_registered(session.writer, license_key=license_key, lock_timeout=session.lock_timeout)
+        return _outcome(batch_json(batch), operation_id=batch.operation_id, warnings=batch.warnings)
     if len(containers or ()) > 1 and session.operation_id is not None:
         raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
     return _rewrap_each(session, containers or [], to, license_key)
 
 
 def _rewrap_each(session: Session, paths: Sequence[str], to: str | None, license_key: Callable[[], bytes]) -> Outcome:
-    """Rewrap the named containers one by one; a single one's error is the command's own."""
-    done: list[Rewrapped] = []
-    failed: list[tuple[str, TikTrueKeysError]] = []
-    rewrap = partial(rewrap_model, license_key=license_key, to=to, lock_timeout=session.lock_timeout)
+    """Rewrap what is named, one by one; a single one's error is the command's own."""
+    members: list[dict[str, Any]] = []
+    warnings: list[Notice] = []
+    operation_id = None
+    manager, rewrap_terms = session.writer, {"license_key": license_key, "to": to, "lock_timeout": session.lock_timeout}
     for path in paths:
         try:
-            done.append(rewrap(session.manager, Path(path), operation_id=session.operation_id))
+            if is_folder(path):
+                batch = rewrap_folder(manager, Path(path), **rewrap_terms)
+                members += batch_json(batch)
+                warnings += batch.warnings
+            else:
+                one = rewrap_model(manager, Path(path), operation_id=session.operation_id, **rewrap_terms)
+                members.append(_rewrapped_json(one))
+                warnings += one.warnings
+                operation_id = one.operation_id
         except TikTrueKeysError as error:
             if len(paths) == 1:
                 raise
-            failed.append((path, error))
-    return _named_outcome(done, failed)
+            members.append(_failed_json(path, error))
+    return _outcome(members, operation_id=operation_id if len(paths) == 1 else None, warnings=warnings)
 
 
 def _rewrapped_json(rewrapped: Rewrapped) -> dict[str, Any]:
@@ -95,35 +110,18 @@ def _left_json(left: NotRewrapped, outcome: str) -> dict[str, Any]:
     }
 
 
-def _batch_outcome(batch: RewrapBatch) -> Outcome:
-    total = len(batch.done) + len(batch.failed)
-    return _outcome(
-        batch_json(batch),
-        error=PartialError(f"{len(batch.failed)} of {total} containers failed") if batch.failed else None,
-        operation_id=batch.operation_id,
-        warnings=batch.warnings,
-    )
-
-
-def _named_outcome(done: Sequence[Rewrapped], failed: Sequence[tuple[str, TikTrueKeysError]]) -> Outcome:
-    total = len(done) + len(failed)
-    return _outcome(
-        [*map(_rewrapped_json, done), *(_failed_json(path, error) for path, error in failed)],
-        error=PartialError(f"{len(failed)} of {total} containers failed", failed[0][1].message) if failed else None,
-        operation_id=done[0].operation_id if total == 1 else None,
-        warnings=[notice for each in done for notice in each.warnings],
-    )
-
-
-def _outcome(
-    members: list[dict[str, Any]],
-    *,
-    error: TikTrueKeysError | None,
-    operation_id: str | None,
-    warnings: Sequence[Notice],
-) -> Outcome:
+def _outcome(members: list[dict[str, Any]], *, operation_id: str | None, warnings: Sequence[Notice]) -> Outcome:
+    failed = [each for each in members if each["outcome"] == "failed"]
+    error = None
+    if failed:
+        error = PartialError(f"{len(failed)} of {len(members)} containers failed", failed[0]["error"]["message"])
     rows = [
-        (each["path"] or "(pipe)", " ".join(each["keys_after"]), each["outcome"], (each["error"] or {}).get("message", ""))
+        (
+            each["path"] or "(pipe)",
+            " ".join(each["keys_after"]),
+            each["outcome"],
+            (each["error"] or {}).get("message", ""),
+        )
         for each in members
     ]
     changed = [each["path"] for each in members if each["outcome"] == "rewrapped"]

@@ -28,17 +28,21 @@ def command(
     due: Annotated[bool, typer.Option("--due", help="The keys that expire soon; for cron and timers.")] = False,
     within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
     atomic: Annotated[bool, typer.Option("--atomic", help="With --due: all or none.")] = False,
-    overlap: Annotated[str | None, typer.Option(metavar="DURATION", help="The old key decrypts unwarned for (7d).")] = None,
-    lifetime: Annotated[str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")] = None,
+    overlap: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The old key decrypts unwarned for (7d).")
+    ] = None,
+    lifetime: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")
+    ] = None,
     notify: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Tell this client; may be repeated.")] = None,
     no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers to the old key.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
 ) -> Outcome:
     """Make a successor for keys and rewrap their models.
 
-    Reads the license. Named keys and --all are one transaction. --due rotates what has at most 7 days (or a third of its
-    lifetime) left and keeps going over failures; when nothing is due it does nothing, says nothing and reads no license.
-    The old key decrypts on through the overlap, then with a warning until its decrypt-until.
+    Reads the license. Named keys and --all are one transaction. --due rotates what has at most 7 days (or a third of
+    its lifetime) left and keeps going over failures; when nothing is due it does nothing, says nothing and reads no
+    license. The old key decrypts on through the overlap, then with a warning until its decrypt-until.
     """
     session: Session = ctx.obj
     if bool(keys) + every + due != 1:
@@ -54,7 +58,9 @@ def command(
         due=due,
         license_key=license_key,
         within=session.duration(within, "rotate.within", DEFAULT_WITHIN),
-        lifetime=None if chosen_lifetime is None else session.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
+        lifetime=None
+        if chosen_lifetime is None
+        else session.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
         overlap=session.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP),
         atomic=atomic,
         notify=tuple(notify or ()),
@@ -74,7 +80,9 @@ def command(
     )
 
 
-def _rewrap(session: Session, rotated: Rotated, license_key: Callable[[], bytes], *, wanted: bool) -> RewrapBatch | None:
+def _rewrap(
+    session: Session, rotated: Rotated, license_key: Callable[[], bytes], *, wanted: bool
+) -> RewrapBatch | None:
     """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
     if not wanted or rotated.dry_run or not rotated.containers:
         return None

@@ -15,7 +15,9 @@ from tiktrue_keys.core.lifecycle import ManagedKey
 
 def command(
     ctx: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key id, a model id, or the first 8 digits of a key id's last part.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A key id, a model id, or the first 8 digits of a key id's last part.")
+    ],
 ) -> Outcome:
     """Show one key, its chain and the containers that need it.
 
@@ -36,7 +38,9 @@ def command(
     return Outcome(
         result={
             "keys": [described],
-            "chain": [{"key_id": each.key_id, "generation": each.generation, "status": each.status.value} for each in chain],
+            "chain": [
+                {"key_id": each.key_id, "generation": each.generation, "status": each.status.value} for each in chain
+            ],
             "containers": [container_json(record) for record in containers],
         },
         view=view,

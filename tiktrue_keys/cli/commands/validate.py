@@ -18,7 +18,9 @@ from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
 def command(
     ctx: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Check these keys and end in their code.")] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY", help="Check these keys and end in their code.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the facts of the binding and what changed.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Verify every row and audit record too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on drift and on a weak binding.")] = False,
@@ -26,22 +28,27 @@ def command(
     """Check that keys are whole and open on this machine.
 
     Reads no license and changes nothing. Without KEY the exit code tells of the keystore, the binding and the keys that
-    should be usable; the rest is listed. A named key gives its own code. Of several errors the worst speaks: 4 13 8 9 10
-    11 12 5.
+    should be usable; the rest is listed. A named key gives its own code. Of several errors the worst speaks: 4 13 8 9
+    10 11 12 5.
     """
     session: Session = ctx.obj
     found = session.manager.validate(keys or (), deep=deep)
     listed = [check for check in found.checks if keys or check.key.status is not Status.DESTROYED]
     view: list[Block] = []
     if listed:
-        rows = [(check.key.key_id, check.key.status.value, "ok" if check.ok else check.error.code if check.error else "") for check in listed]
+        rows = [
+            (check.key.key_id, check.key.status.value, "ok" if check.ok else check.error.code if check.error else "")
+            for check in listed
+        ]
         view.append(Table(("key", "status", "check"), rows))
     if explain:
         view.append(binding_fields(found.binding, found.drift))
     return Outcome(
         result={
             "keys": keys_json(session.manager, [check.key for check in found.checks]),
-            "items": [item_json(check.key.key_id, "ok" if check.ok else "failed", check.error) for check in found.checks],
+            "items": [
+                item_json(check.key.key_id, "ok" if check.ok else "failed", check.error) for check in found.checks
+            ],
             "binding": binding_json(found.binding),
             "drift": drift_json(found.drift),
             "audit_size": found.audit_size,

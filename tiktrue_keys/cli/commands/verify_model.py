@@ -21,7 +21,9 @@ def command(
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")] = False,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
+    ] = False,
 ) -> Outcome:
     """Check a container's bytes and signature.
 

@@ -66,7 +66,7 @@ def _lines(commands: Sequence[Description]) -> Iterator[str]:
     yield _TAIL_OF_PATH.rstrip("\n")
     for each in commands:
         yield ""
-        condition = f"-n '__tiktrue_keys_at {each.name}'".replace("at '", "at \"\"'")
+        condition = f"-n '__tiktrue_keys_at {each.name}'".replace("at '", 'at ""\'')
         yield from _command(each, condition)
 
 

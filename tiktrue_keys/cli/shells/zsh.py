@@ -54,7 +54,9 @@ def _function(command: Description) -> Iterator[str]:
         yield "        command) _describe -t commands 'command' commands ;;"
         yield "        rest)"
         yield "            case $line[1] in"
-        yield from (f"                {name}) {_function_name((*command.path, name))} ;;" for name, _ in command.children)
+        yield from (
+            f"                {name}) {_function_name((*command.path, name))} ;;" for name, _ in command.children
+        )
         yield "            esac ;;"
         yield "    esac"
     yield "}"

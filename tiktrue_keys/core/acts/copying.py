@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.keystore.backup import Restored, restoring, write_backup
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
 BACKUP = "backup"
 RESTORE = "restore"
@@ -50,14 +53,52 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
 def restore(session: Session, source: Path, *, operation_id: str | None) -> RestoredKeystore:
     """Put a backup back as a new epoch. Whoever calls has asked first: it replaces the keystore that is there."""
     operation, _ = chosen_operation_id(operation_id)
+    withdrawn, notices = _withdrawn(session)
     session.close()
     with restoring(
         session.place, source, session.facts(), session.clock, actor=session.actor, operation_id=operation
-    ) as (_, restored):
-        pass
-    notices = []
+    ) as (transaction, restored):
+        revived = [_withdraw(transaction, key) for key in withdrawn]
+    if any(revived):
+        notices.append(Notice("carried-over", f"{sum(revived)} keys stay revoked or destroyed, as they were before"))
     if restored.replaced is not None:
         words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
         notices.append(Notice("replaced-keystore", words))
     notices.append(Notice("new-epoch", f"epoch {restored.epoch} begins; nodes have to accept it"))
     return RestoredKeystore(operation_id=operation, changed=True, restored=restored, warnings=tuple(notices))
+
+
+def _withdrawn(session: Session) -> tuple[list[ManagedKey], list[Notice]]:
+    """The keys that the keystore which is replaced knows to be revoked or destroyed: a restore must not revive them."""
+    if not session.exists():
+        return [], []
+    try:
+        with session.read() as (view, now):
+            found = [stored.key for stored in all_keys(view.rows, now)]
+    except TikTrueKeysError as error:
+        words = f"the replaced keystore does not open ({error.message}): what was revoked since the backup is usable again"
+        return [], [Notice("revocations-lost", words)]
+    return [key for key in found if key.revoked_at is not None or key.destroyed_at is not None], []
+
+
+def _withdraw(transaction: Transaction, known: ManagedKey) -> bool:
+    """Make a restored key what it was; False when it is that, or is not in the backup."""
+    stored = get_key(transaction.rows, known.key_id, transaction.now)
+    if stored is None or (stored.key.revoked_at, stored.key.destroyed_at) == (known.revoked_at, known.destroyed_at):
+        return False
+    key = replace(
+        stored.key,
+        revoked_at=known.revoked_at,
+        revoke_reason=known.revoke_reason,
+        destroyed_at=known.destroyed_at,
+        destroy_at=known.destroy_at,
+    ).at(transaction.now)
+    put_key(transaction.rows, key, b"" if key.destroyed_at is not None else stored.wrapped)
+    transaction.record(
+        "carry-over",
+        key_id=key.key_id,
+        model_id=key.model_id,
+        before=stored.key.status.value,
+        after=key.status.value,
+    )
+    return True

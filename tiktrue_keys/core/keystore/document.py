@@ -27,6 +27,8 @@ MAX_SLOTS = 16
 MAX_COSTS = 8
 MAX_FACTS = 8
 _MAX_PATH = 4096
+_X_WING_PUBLIC = 1216
+_SEALED_ROOT = 60  # nonce 12, H 32, tag 16
 _WHAT = "the keystore's header"
 _RESTORE = "restore the keystore from a backup"
 
@@ -141,7 +143,7 @@ def _document_of(value: dict[str, Any]) -> Document:
         resealed_at=Instant(_whole(value["resealed_at"])),
         audit_key=_hex(value["audit_key"], 32),
         identity_key=_hex(value["identity_key"], 32),
-        identity_hpke=_unbase64(value["identity_hpke"]),
+        identity_hpke=_unbase64(value["identity_hpke"], _X_WING_PUBLIC),
     )
 
 
@@ -157,7 +159,7 @@ def _slot_of(value: dict[str, Any]) -> Slot:
         type=_text(value["type"]),
         facts=facts,
         salt=_hex(value["salt"], derivation.SALT_LENGTH),
-        sealed=_unbase64(value["sealed"]),
+        sealed=_unbase64(value["sealed"], _SEALED_ROOT),
     )
 
 
@@ -198,5 +200,8 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _unbase64(text: Any) -> bytes:
-    return base64.b64decode(_text(text).encode("ascii"), validate=True)
+def _unbase64(text: Any, length: int) -> bytes:
+    data = base64.b64decode(_text(text).encode("ascii"), validate=True)
+    if len(data) != length:
+        raise ValueError(text)
+    return data

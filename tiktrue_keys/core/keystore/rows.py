@@ -175,7 +175,8 @@ class Rows:
     def _fold(self, tags: Iterable[bytes]) -> bytes:
         folded = 0
         for tag in tags:
-            folded ^= int.from_bytes(hmac.digest(self._keys.integrity.view, b"member" + tag, "sha256")[:_FOLD], "big")
+            digest = hmac.digest(self._keys.integrity.view, derivation.INTEGRITY + b" member\x00" + tag, "sha256")
+            folded ^= int.from_bytes(digest[:_FOLD], "big")
         return folded.to_bytes(_FOLD, "big")
 
     def _member(self, tag: Any, owner_tag: bytes) -> RowSummary:

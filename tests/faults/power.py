@@ -1,0 +1,307 @@
+"""Power cuts: ext4 and xfs on a loop device, shut down under the program without flushing their log, mounted again.
+
+    python -m tests.faults.power --only ext4 --count 1000
+
+Acknowledgements are kept on another file system; after each cut all of them must still be true. What lies on the file
+system that is cut changes: everything, the keystore alone, the host secret and its marks alone, the models alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import random
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from tests.faults import facts
+from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import TikTrueKeysError
+
+_SHUTDOWN = 0x8004587D
+_NO_LOG_FLUSH = struct.pack("I", 2)
+_NEW_MOUNTS = 0x00020000
+_LICENSE = "a license, made up for tests"
+_CYCLES_AN_IMAGE = 40
+_MEGABYTE = 1 << 20
+_SIZES = {"ext4": 48 * _MEGABYTE, "xfs": 320 * _MEGABYTE}
+_MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+_LAYOUTS = {"all": ("keys", "host", "models"), "keys": ("keys",), "host": ("host",), "models": ("models",)}
+CONTROLS = ("synchronous-normal", "no-folder-sync")
+
+
+@dataclass
+class Acknowledged:
+    """What the program said was done, kept where no power is cut."""
+
+    keys: set[str] = field(default_factory=set)
+    rotated: dict[str, str] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    count: int = 0
+
+    def take(self, line: str) -> None:
+        """One line of a worker."""
+        self.count += 1
+        act, *words = line.split("\t")
+        if act == "generate":
+            self.keys.add(words[0])
+        elif act == "rotate":
+            self.rotated[words[0]] = words[1]
+        elif act == "revoke":
+            self.revoked.add(words[0])
+        else:
+            self.files.add(words[0])
+
+
+class Machine:
+    """A file system to cut the power of, and one that stays on; `layout` says what lies on the first."""
+
+    def __init__(self, base: Path, kind: str, layout: str) -> None:
+        self.kind = kind
+        self.layout = layout
+        self._image = base / "image"
+        self._cut = base / "cut"
+        self._kept = base / "kept"
+        for folder in (self._cut, self._kept):
+            folder.mkdir(parents=True)
+        with open(self._image, "wb") as image:
+            image.truncate(_SIZES[kind])
+        _run([*_MAKE[kind], str(self._image)])
+        self.mount()
+        for name in ("host", "models"):
+            self._place(name).mkdir(mode=0o700)
+        (self._place("models") / "plain.bin").write_bytes(os.urandom(5_000))
+        os.sync()
+
+    @property
+    def models(self) -> Path:
+        """Where containers are made."""
+        return self._place("models")
+
+    def manager(self) -> KeyManager:
+        """A manager of its keystore."""
+        secret = self._place("host") / "secret"
+        return KeyManager(self._place("keys"), host_secret_file=secret, pbkdf2_rounds=PBKDF2_MIN_ROUNDS)
+
+    def mount(self) -> None:
+        """Switch it on."""
+        _run(["mount", "-o", "loop", str(self._image), str(self._cut)])
+
+    def unmount(self) -> None:
+        """Take the file system away, cut or not."""
+        _run(["umount", str(self._cut)])
+
+    def cut(self) -> None:
+        """Cut the power: nothing that is only in memory reaches the device any more."""
+        descriptor = os.open(self._cut, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, _NO_LOG_FLUSH)
+        finally:
+            os.close(descriptor)
+
+    def _place(self, name: str) -> Path:
+        return (self._cut if name in _LAYOUTS[self.layout] else self._kept) / name
+
+
+def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
+    """`count` cuts, half of them as soon as an act is acknowledged, half at any instant."""
+    _own_mounts()
+    facts.become(facts.FIVE)
+    folder = scratch("power")
+    kinds = options.only or tuple(kind for kind in _MAKE if shutil.which(f"mkfs.{kind}"))
+    tally.figures["file systems"] = list(kinds)
+    _break(options.control)
+    layouts = {"synchronous-normal": ["keys"], "no-folder-sync": ["models"]}.get(options.control or "", list(_LAYOUTS))
+    chooser = options.random(options.part)
+    number = 0
+    while go_on():
+        kind, layout = kinds[number % len(kinds)], layouts[(number // len(kinds)) % len(layouts)]
+        with _machine(folder / str(number), kind, layout) as machine:
+            known = Acknowledged()
+            cycles = min(_CYCLES_AN_IMAGE, max(5, options.count // (len(kinds) * len(layouts))))
+            for _ in range(cycles):
+                if not go_on() or (options.control and tally.violations):
+                    break
+                tally.cases += 1
+                tally.counts[f"{kind} {layout}"] += 1
+                before = known.count
+                _one_cut(machine, known, chooser)
+                tally.counts["acknowledged"] += known.count - before
+                with watched(tally, f"{kind}, {layout} on it, cut {tally.cases}"):
+                    _must_all_be_true(machine, known)
+            if options.control and tally.violations:
+                break
+        number += 1
+
+
+@contextmanager
+def _machine(base: Path, kind: str, layout: str) -> Iterator[Machine]:
+    machine = Machine(base, kind, layout)
+    try:
+        yield machine
+    finally:
+        machine.unmount()
+        shutil.rmtree(base)
+
+
+def _one_cut(machine: Machine, known: Acknowledged, chooser: random.Random) -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _work(machine, known, writing, chooser.randrange(1 << 30))
+    os.close(writing)
+    at_once = chooser.random() < 0.5
+    wanted = chooser.randrange(1, 5) if at_once else chooser.randrange(0, 4)
+    told = b""
+    while told.count(b"\n") < wanted:
+        piece = os.read(reading, 4096)
+        if not piece:
+            break
+        told += piece
+    if not at_once:
+        select.select([], [], [], chooser.random() * 0.06)
+    machine.cut()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while piece := os.read(reading, 4096):
+        told += piece
+    os.close(reading)
+    for line in told.decode().splitlines():
+        if line.startswith("error"):
+            continue  # an act that the cut interrupted
+        known.take(line)
+    machine.unmount()
+    machine.mount()
+
+
+def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) -> NoReturn:
+    """Act after act, each acknowledged when it has returned; ends in a kill."""
+    try:
+        chooser = random.Random(seed)
+        manager = machine.manager()
+        while True:
+            try:
+                line = _act(machine, manager, known, chooser)
+            except TikTrueKeysError as error:
+                line = f"error\t{type(error).__name__}"
+                time.sleep(0.005)
+            os.write(acknowledge, line.encode() + b"\n")
+            if not line.startswith("error"):
+                known.take(line)
+    except BaseException as error:  # noqa: BLE001  nothing of the child may run on in the parent's code
+        print(f"worker: {error!r}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(1)
+
+
+def _act(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: random.Random) -> str:
+    from tiktrue_keys.models.encrypt import encrypt_model
+
+    live = sorted(known.keys - known.revoked - set(known.rotated))
+    choice = chooser.random()
+    if not live or choice < 0.3:
+        name = f"m{chooser.randrange(10**12)}"
+        return f"generate\t{manager.generate(name, license_key=_LICENSE).keys[0].key_id}"
+    key = chooser.choice(live)
+    if choice < 0.5:
+        rotation = manager.rotate([key], license_key=_LICENSE).rotations[0]
+        return f"rotate\t{key}\t{rotation.new.key_id if rotation.new else ''}"
+    if choice < 0.6:
+        manager.revoke([key], reason="a test")
+        return f"revoke\t{key}"
+    output = machine.models / f"{chooser.randrange(10**12)}.ttm"
+    encrypt_model(manager, machine.models / "plain.bin", output, key=key, license_key=_LICENSE)
+    return f"encrypt\t{output.name}"
+
+
+def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
+    from tiktrue_keys.models.verify import verify_model
+
+    with machine.manager() as manager:
+        if not manager.exists():
+            if known.count:
+                raise ViolationError("the keystore is gone")
+            return
+        try:
+            keys = {check.key.key_id: check.key for check in manager.validate(deep=True).checks}
+            manager.audit_verify()
+            lost = [key for key in known.keys if key not in keys]
+            lost += [new for old, new in known.rotated.items() if old in keys and keys[old].successor != new]
+            lost += [key for key in known.revoked if key in keys and keys[key].revoked_at is None]
+            for name in known.files:
+                path = machine.models / name
+                if not path.exists():
+                    lost.append(name)
+                elif read_capped(path, _MEGABYTE, "a container"):
+                    with _revoked_is_enough():
+                        verify_model(manager, path, license_key=_LICENSE, allow_deprecated=True)
+        except TikTrueKeysError as error:
+            raise ViolationError(f"{type(error).__name__}: {error}") from error
+    if lost:
+        raise ViolationError(f"acknowledged and lost: {lost}")
+
+
+@contextmanager
+def _revoked_is_enough() -> Iterator[None]:
+    from tiktrue_keys.errors import RevokedError
+
+    try:
+        yield
+    except RevokedError:
+        pass
+
+
+def _break(control: str | None) -> None:
+    if control == "synchronous-normal":
+        from tiktrue_keys.core.keystore import database
+
+        pragmas = tuple(pragma.replace("= EXTRA", "= NORMAL") for pragma in database._PRAGMAS)
+        database._PRAGMAS = pragmas
+    elif control == "no-folder-sync":
+        from tiktrue_keys.core import durable
+
+        durable._sync_folder_fd = lambda fd: None
+
+
+def _own_mounts() -> None:
+    """Mounts of our own, gone with this process however it ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_MOUNTS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    _run(["mount", "--make-rprivate", "/"])
+
+
+def _run(argv: list[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+def skip_reason() -> str | None:
+    """Why no power can be cut here, or None."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "power cuts need Linux and root"
+    if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
+        return "power cuts need mkfs.ext4 and loop devices"
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "mounts are not allowed here"
+
+
+if __name__ == "__main__":
+    main(Path(__file__).stem, run, count=40, skip=skip_reason, controls=CONTROLS, only=list(_MAKE))
