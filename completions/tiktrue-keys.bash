@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model inspect-model verify-model models audit doctor fingerprint config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model models audit doctor fingerprint config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -27,7 +27,7 @@ _tiktrue_keys_of() {
         "cleanup:options") echo "--after --cancel --confirm -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "cleanup:argument") echo "key" ;;
         "encrypt-model:commands") echo "" ;;
-        "encrypt-model:options") echo "--key -o --output --name --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "encrypt-model:options") echo "--key -o --output --name --include --exclude --plain --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "encrypt-model:argument") echo "file" ;;
         "decrypt-model:commands") echo "" ;;
         "decrypt-model:options") echo "-o --output --force --allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -35,6 +35,9 @@ _tiktrue_keys_of() {
         "rewrap-model:commands") echo "" ;;
         "rewrap-model:options") echo "--all --to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rewrap-model:argument") echo "file" ;;
+        "reencrypt-model:commands") echo "" ;;
+        "reencrypt-model:options") echo "--to --recover-revoked --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "reencrypt-model:argument") echo "file" ;;
         "inspect-model:commands") echo "" ;;
         "inspect-model:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "inspect-model:argument") echo "file" ;;
@@ -54,7 +57,7 @@ _tiktrue_keys_of() {
         "audit:commands") echo "show verify checkpoint prove export" ;;
         "audit:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit show:commands") echo "" ;;
-        "audit show:options") echo "--key --model --event --outcome --actor --since --until --last --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit show:options") echo "--key --model --event --outcome --actor --since --until --last --follow --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit verify:commands") echo "" ;;
         "audit verify:options") echo "--against --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit checkpoint:commands") echo "" ;;
@@ -103,8 +106,12 @@ _tiktrue_keys_value() {
         "encrypt-model:--key") echo "key" ;;
         "encrypt-model:-o"|"encrypt-model:--output") echo "file" ;;
         "encrypt-model:--name") echo "text" ;;
+        "encrypt-model:--include") echo "text" ;;
+        "encrypt-model:--exclude") echo "text" ;;
+        "encrypt-model:--plain") echo "text" ;;
         "decrypt-model:-o"|"decrypt-model:--output") echo "file" ;;
         "rewrap-model:--to") echo "key" ;;
+        "reencrypt-model:--to") echo "key" ;;
         "audit show:--key") echo "key" ;;
         "audit show:--model") echo "text" ;;
         "audit show:--event") echo "text" ;;

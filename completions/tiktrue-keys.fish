@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --format --from-file --host-secret --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --model --name --notify --operation-id --outcome --output --overlap --reason --since --sort --status --to --until --within -o
+set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --model --name --notify --operation-id --outcome --output --overlap --plain --reason --since --sort --status --to --until --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model inspect-model verify-model models audit doctor fingerprint config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model models audit doctor fingerprint config completion
                     set -a path $word
                 end
             case 'models'
@@ -55,6 +55,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a cleanup -d 'Mark and destr
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a encrypt-model -d 'Encrypt a model file, folder or standard input.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a decrypt-model -d 'Decrypt a model container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rewrap-model -d 'Move a container to its model\'s active key; the body stays as it is.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a reencrypt-model -d 'Encrypt a container anew, under a new data key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a inspect-model -d 'Show what a container says about itself.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a verify-model -d 'Check a container\'s bytes and signature.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'The registry of known containers.'
@@ -212,6 +213,9 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at cleanup' -fa '(tiktrue-keys list 
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key: a key id, or a model id for its active key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s o -l output -rF -d 'The container (SRC.ttm), or - for standard output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l name -x -d 'The model\'s name in the container (SRC\'s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l include -x -d 'Of a folder, only these files.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l exclude -x -d 'Of a folder, leave these files out.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l plain -x -d 'Of a folder, copy these files in clear, held by their hash.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l force -d 'Replace an existing output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l host-secret -rF -d 'The host secret\'s file.'
@@ -260,6 +264,23 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l no-color -d 'No 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key to move to (the active one of its chain).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l recover-revoked -d 'Open it although its key is revoked. Recorded.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at inspect-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at inspect-model' -l host-secret -rF -d 'The host secret\'s file.'
@@ -374,6 +395,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l actor -x -d 'By th
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l since -x -d 'From this date or instant on.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l until -x -d 'Before this date or instant.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l last -x -d 'Only the newest N of these.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l follow -d 'Go on showing what is recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l license-file -rF -d 'Read the license from a file or standard input.'

@@ -47,7 +47,8 @@ def test_help_of_the_program_imports_no_command() -> None:
         "sys.argv = ['tiktrue-keys', '--help']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "loaded = [name for name in sys.modules if 'cli.commands' in name or name in ('rich', 'cryptography', 'sqlite3')]\n"
+        "heavy = ('rich', 'cryptography', 'sqlite3')\n"
+        "loaded = [name for name in sys.modules if 'cli.commands' in name or name in heavy]\n"
         "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
     )
 

@@ -57,8 +57,7 @@ def play(text: str, program: Program) -> str:
     comments, steps = parse(text)
     names = Names(program)
     blocks = ["\n".join(comments)]
-    for step in steps:
-        blocks.append("\n".join(_setup(step, program) if step.is_setup else _run(step, program, names)))
+    blocks += ["\n".join(_setup(step, program) if step.is_setup else _run(step, program, names)) for step in steps]
     blocks.append("\n".join(f"@ {names.replace(line)}" for line in _files(program.folder)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 

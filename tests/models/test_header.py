@@ -181,7 +181,7 @@ def test_any_file_name_becomes_one_that_a_header_may_hold(text: str, expected: s
     [
         (b"GGUF\x03\0\0\0", "x", Kind.GGUF),
         ((64).to_bytes(8, "little") + b'{"a":{}}', "x", Kind.SAFETENSORS),
-        ((64).to_bytes(8, "little") + b"[", "x", Kind.OTHER),
+        ((64).to_bytes(8, "little") + b"[1, 2]", "x", Kind.OTHER),
         ((2**40).to_bytes(8, "little") + b'{"a"', "x", Kind.OTHER),
         (b"\x08\x07\x12\x07pytorch", "x", Kind.ONNX),
         (b"\x08\x07\x12\x07pytorch", "x.gguf", Kind.ONNX),

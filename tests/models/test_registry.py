@@ -156,7 +156,7 @@ def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) 
 
     def clean_up_twice() -> Status:
         for _ in range(2):
-            clock.forward(days=20)
+            clock.forward(days=2)
             shop.manager.cleanup(after=DAY, wraps_in=wraps_in)
         return shop.manager.find(old).status
 

@@ -5,7 +5,6 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -364,25 +363,35 @@ def test_the_lock_is_free_after_an_error(path: Path) -> None:
     os.close(fd)
 
 
-@pytest.fixture
-def torn_for_a_moment(path: Path) -> Iterator[Path]:
+def test_a_reader_waits_a_moment_for_a_slot_to_become_whole(path: Path) -> None:
     path.write_bytes(b"TTM1" + bytes(HEADER_SIZE - 4))
-    mender = threading.Timer(0.015, lambda: path.write_bytes(OLD_SLOT * 2))
-    mender.start()
-    yield path
-    mender.join()
+    fd = os.open(path, os.O_RDWR)
+    waits: list[float] = []
+
+    def mend(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 4:
+            os.pwrite(fd, OLD_SLOT * 2, 0)
+
+    assert read_slots(fd, segment_sizes=SMALL, pause=mend).current.header == OLD
+    assert len(waits) == 4
+    assert sum(waits) < 0.1
+    os.pwrite(fd, bytes(SLOT_SIZE - 64), 64)
+    os.pwrite(fd, bytes(SLOT_SIZE - 64), SLOT_SIZE + 64)
+    with pytest.raises(IntegrityError, match="damaged"):
+        read_slots(fd, segment_sizes=SMALL, pause=waits.append)
+    assert len(waits) == 8
+    os.close(fd)
 
 
-def test_a_reader_waits_a_moment_for_a_slot_to_become_whole(torn_for_a_moment: Path) -> None:
-    fd = os.open(torn_for_a_moment, os.O_RDONLY)
-    # Not in place: the mender truncates first, so at worst a reader sees an empty file once more.
-    deadline = time.monotonic() + 2
-    while True:
-        try:
-            assert read_slots(fd, segment_sizes=SMALL).current.header == OLD
-            break
-        except IntegrityError:
-            assert time.monotonic() < deadline
+@pytest.mark.parametrize("content", [b"", OLD_SLOT[:1000], bytes(HEADER_SIZE)])
+def test_a_reader_does_not_wait_for_what_no_writer_mends(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDONLY)
+    waits: list[float] = []
+    with pytest.raises(IntegrityError):
+        read_slots(fd, segment_sizes=SMALL, pause=waits.append)
+    assert waits == []
     os.close(fd)
 
 

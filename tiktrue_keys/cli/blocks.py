@@ -30,6 +30,7 @@ class Table:
 
     columns: tuple[str, ...]
     rows: Iterable[tuple[str, ...]]
+    heading: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from tiktrue_keys.cli.hygiene import catch_signals, encode_anything, forbid_dump
 from tiktrue_keys.cli.options import CommonOptions, take_common
 from tiktrue_keys.cli.parser import LazyGroup, typer_app
 from tiktrue_keys.cli.streams import abandon_stdout
+
+if TYPE_CHECKING:
+    from tiktrue_keys.cli.blocks import Outcome
+    from tiktrue_keys.cli.session import Session
 
 PROGRAM = "tiktrue-keys"
 COMPLETION_VARIABLE = "_TIKTRUE_KEYS_COMPLETE"
@@ -38,9 +42,19 @@ class Run:
         self.reporter.adopt(session)
         ctx.obj = session
         try:
-            return self.reporter.succeeded(call(ctx))
+            return self._report(session, call(ctx))
         finally:
             session.close()
+
+    def _report(self, session: Session, outcomes: Outcome | Iterator[Outcome]) -> int:
+        """Report the outcome; of a command that streams each one as it comes, its warnings once."""
+        if not isinstance(outcomes, Iterator):
+            return self.reporter.succeeded(outcomes)
+        code = 0
+        for outcome in outcomes:
+            code = self.reporter.succeeded(outcome)
+            session.warnings.clear()
+        return code
 
 
 class Root(LazyGroup):

@@ -19,8 +19,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "TIKTRUE_KEYS_HOME": "The keystore's folder, unless --keystore is given.",
     "TIKTRUE_HOST_SECRET_FILE": "The host secret's file, unless --host-secret is given.",
     "TIKTRUE_LICENSE_FILE": "The license's file (- for standard input), unless --license-file is given.",
-    "TIKTRUE_LICENSE_KEY": "The license itself, unless a file is named. Others of the same user can read it in /proc.",
-    "CREDENTIALS_DIRECTORY": "Set by systemd: the credentials tiktrue-license and tiktrue-host-secret are read from it.",
+    "TIKTRUE_LICENSE_KEY": "The license itself, unless a file is named. Processes of the same user can read it.",
+    "CREDENTIALS_DIRECTORY": "Set by systemd: the credentials tiktrue-license and tiktrue-host-secret lie in it.",
     "STATE_DIRECTORY": "Set by systemd: the service's keystore is /var/lib/tiktrue-keys even when it is not root.",
     "XDG_CONFIG_HOME": "Where the user's configuration lies (~/.config).",
     "XDG_DATA_HOME": "Where a user's keystore lies (~/.local/share).",
@@ -29,7 +29,8 @@ ENVIRONMENT: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     "/var/lib/tiktrue-keys/keystore.db": "The keystore of root and of services: 0600 in a 0700 folder.",
     "~/.local/share/tiktrue-keys/keystore.db": "The keystore of any other user.",
-    "/var/lib/tiktrue-keys-host/secret": "The host secret. It stays on this machine: never copy or back it up with the keystore.",
+    "/var/lib/tiktrue-keys-host/secret": "The host secret of root and services: never back it up with the keystore.",
+    "~/.local/state/tiktrue-keys-host/secret": "The host secret of any other user.",
     f"/etc/tiktrue-keys/{FILE_NAME}": "Settings for everybody.",
     f"~/.config/tiktrue-keys/{FILE_NAME}": "The user's settings; they win over those in /etc.",
     f"KEYSTORE/{FILE_NAME}": "The keystore's settings; they win over both.",
@@ -63,12 +64,11 @@ def _program_page(program: Description, rest: Sequence[Description]) -> Iterator
     yield from _output_section()
     yield from _exit_status()
     yield ".SH CONFIGURATION"
-    yield _roff(
-        f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table. Durations are written 30s, 12h, 90d, 2w or in"
+    yield from _sentences(f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table.")
+    yield from _sentences(
+        "Durations are written 30s, 12h, 90d, 2w or in ISO 8601 (P30D). Unknown settings are refused."
     )
-    yield _roff(
-        "ISO 8601 (P30D). A flag wins over the environment, the environment over files. Unknown settings are refused."
-    )
+    yield from _sentences("A flag wins over the environment, the environment over files.")
     yield from _table_section("ENVIRONMENT", ENVIRONMENT)
     yield from _table_section("FILES", FILES)
     yield ".SH SEE ALSO"
@@ -111,8 +111,8 @@ def _command_page(command: Description, children: Sequence[Description]) -> Iter
 def _license_section() -> Iterator[str]:
     yield ".SH LICENSE"
     yield from _sentences(
-        "Only commands that make or open licensed keys read the license, and their page says so. It is looked for in this"
-        " order: --license-file, TIKTRUE_LICENSE_FILE, TIKTRUE_LICENSE_KEY, the systemd credential tiktrue-license, the"
+        "Only commands that make or open licensed keys read the license; their page says so. It is looked for in this"
+        " order: --license-file, TIKTRUE_LICENSE_FILE, TIKTRUE_LICENSE_KEY, systemd's credential tiktrue-license, the"
         " setting license_file, a hidden prompt on a terminal. One newline at its end is dropped. There is no option that"
         " takes the license itself: everybody can read a command line. A license file that others can write is refused;"
         " one that others can read is warned about."
@@ -124,8 +124,9 @@ def _output_section() -> Iterator[str]:
     yield from _sentences(
         "Results go to standard output, messages and progress to standard error. On a terminal there are tables, trees"
         " and progress bars; elsewhere plain aligned text. With --json standard output carries one object:"
-        " schema, version, command, ok, exit, changed, operation_id, keystore, result, error (code, message, hint, key_id),"
-        " warnings (code, message, key_id). Where standard output carries data the object goes to standard error."
+        " schema, version, command, ok, exit, changed, operation_id, keystore, result,"
+        " error (code, message, hint, key_id),"
+        " warnings (code, message, key_id). Where standard output carries data it goes to standard error."
         " It may grow; nothing in it changes its meaning."
     )
 

@@ -1,5 +1,4 @@
-"""`-` as a model's source or destination: standard input and output as bytes, claimed so that nothing else uses them.
-"""
+"""`-` as a model's source or destination: standard input and output as bytes, claimed for it."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ def render(blocks: Sequence[Block], *, color: bool) -> None:
             if drawn and len(rows) <= _MAX_DRAWN_ROWS:
                 from tiktrue_keys.cli.tables import draw_table
 
-                draw_table(block.columns, rows, color=color)
+                draw_table(block.columns, rows, color=color, heading=block.heading)
             else:
-                write_out(plain_table(block.columns, rows))
+                write_out(plain_table(block.columns, rows, heading=block.heading))
         elif isinstance(block, Tree) and drawn:
             from tiktrue_keys.cli.chain import draw_tree
 
@@ -48,9 +48,9 @@ def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
     return _tree_lines(block, 0)
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, heading: bool = True) -> str:
     """Aligned columns, two spaces apart, headings in capitals; the last column is not padded."""
-    lines = [tuple(column.upper() for column in columns), *rows]
+    lines = [tuple(column.upper() for column in columns), *rows] if heading else rows
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     widths[-1] = 0
     return "".join(

@@ -33,9 +33,9 @@ def cell_text(text: str) -> Text:
     return Text(text, style=_STYLES.get(text, ""), overflow="fold")
 
 
-def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, color: bool) -> None:
+def draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, color: bool, heading: bool = True) -> None:
     """Draw rows under headings."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=heading)
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:

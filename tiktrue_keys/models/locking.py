@@ -33,7 +33,8 @@ def locked_container(path: str | PathLike[str], timeout: float) -> Iterator[int]
         while True:
             with foreign_os_errors("the container", path):
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-                if _lock(fd, deadline, path) and _is_still_at(fd, path):
+                _lock(fd, deadline, path)
+                if _is_still_at(fd, path):
                     break
             os.close(fd)
             fd = -1
@@ -43,7 +44,7 @@ def locked_container(path: str | PathLike[str], timeout: float) -> Iterator[int]
             os.close(fd)
 
 
-def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> bool:
+def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> None:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,12 +52,10 @@ def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> bool:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
         else:
-            return True
+            return
         if time.monotonic() >= deadline:
             raise BusyError(f"another process is working on {shown(path)}", "wait for it, or give --lock-timeout")
         time.sleep(_POLL)
-        if not _is_still_at(fd, path):
-            return False
 
 
 def _is_still_at(fd: int, path: str | PathLike[str]) -> bool:

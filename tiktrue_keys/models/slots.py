@@ -127,7 +127,9 @@ def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) 
     return Slots(_decode_slot(raws[place], segment_sizes), place, raws[0] == raws[1])
 
 
-def read_slots(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Slots:
+def read_slots(
+    fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES, pause: Callable[[float], None] = time.sleep
+) -> Slots:
     """Read the slots of an open, seekable container in one read.
 
     Retried for a moment when neither slot is whole: a reader may meet a write of each of them. IntegrityError as
@@ -139,7 +141,7 @@ def read_slots(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Slo
         torn = len(data) == HEADER_SIZE and any(raw.startswith(MAGIC) for raw in raws)
         if not torn or any(_is_whole(raw) for raw in raws):
             break
-        time.sleep(_READ_PAUSE)
+        pause(_READ_PAUSE)
         data = pread_full(fd, HEADER_SIZE, 0)
     return decode_slots(data, segment_sizes=segment_sizes)
 

@@ -164,7 +164,7 @@ def verify_signature(header: Header, body: BodyHeader, trailer: Trailer, issuer:
     message = signed_message(SIGNATURE_KIND, signed_content(header, body, length=trailer.length, root=trailer.root))
     try:
         Ed25519PublicKey.from_public_bytes(issuer).verify(trailer.signature.signature, message)
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         raise IntegrityError("the container's signature is wrong", "check where it came from") from None
 
 

@@ -250,6 +250,8 @@ FIRST, SECOND = (b64encode(leaf).decode() + "\n" for leaf in LEAVES[:2])
         "",
         TEXT[:-1],
         TEXT + "\n",
+        TEXT + "Yg==",
+        note_over([]),
         TEXT.removesuffix(SECOND),
         TEXT + SECOND,
         TEXT.replace("\n\n" + FIRST, "\n" + FIRST),
@@ -264,7 +266,7 @@ FIRST, SECOND = (b64encode(leaf).decode() + "\n" for leaf in LEAVES[:2])
         TEXT.replace("\n2\n", "\n3\n"),
         TEXT.replace("\n", "\r\n"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_a_log_in_another_spelling_is_refused(text: str) -> None:
     assert text != TEXT

@@ -57,7 +57,7 @@ ROW_EDITS = {
 }
 
 STATE_EDITS = {
-    "a digest": "UPDATE bucket SET digests = zeroblob(2048) WHERE page = 0",
+    "the digests of a page": "UPDATE bucket SET digests = zeroblob(2048) WHERE digests != zeroblob(2048)",
     "a short digest page": "UPDATE bucket SET digests = x'00' WHERE page = 0",
     "a digest page that is a huge number": "UPDATE bucket SET digests = 1000000000000 WHERE page = 0",
     "a digest page that is text": "UPDATE bucket SET digests = 'x' WHERE page = 0",

@@ -61,16 +61,19 @@ def _lines(session: Session, form: str, wanted: Filter) -> Iterator[str]:
 
 
 def _to_stdout(lines: Iterator[str]) -> int:
-    count = 0
-    for count, line in enumerate(lines, start=1):
-        write_out(line)
-    return count
+    return sum(map(_written, lines))
+
+
+def _written(line: str) -> int:
+    write_out(line)
+    return 1
 
 
 def _to_file(lines: Iterator[str], path: Path) -> int:
     count = 0
     with NewFile(path) as file:
-        for count, line in enumerate(lines, start=1):
+        for line in lines:
             write_all(file.fd, line.encode())
+            count += 1
         file.commit(replace=False)
     return count

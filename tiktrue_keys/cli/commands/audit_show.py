@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
 
-from tiktrue_keys.cli.audit_filter import audit_filter
+from tiktrue_keys.cli.audit_filter import AuditFilter, audit_filter
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.audit.query import matching
+from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.instants import rfc3339
 
+_EVERY_SECONDS = 1.0
 _COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
 
 
@@ -28,28 +32,47 @@ def command(
     since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
     last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the newest N of these.")] = None,
-) -> Outcome:
+    follow: Annotated[bool, typer.Option("--follow", help="Go on showing what is recorded.")] = False,
+) -> Outcome | Iterator[Outcome]:
     """Show audit records.
 
-    Oldest first. Dates are UTC. Showing records nothing.
+    Oldest first. Dates are UTC. Showing records nothing. With --follow and --json there is one object a line.
     """
     session: Session = ctx.obj
     wanted = audit_filter(
         key=key, model=model, event=event, outcome=outcome, actor=actor, since=since, until=until, last=last
     )
-    found = list(matching(_newest_last(session, wanted.last if wanted.asks_only_last else None), wanted.filter))
+    first = _outcome(*_first(session, wanted))
+    return chain([first], _new_ones(session, wanted.filter, first.result["size"])) if follow else first
+
+
+def _first(session: Session, wanted: AuditFilter) -> tuple[list[AuditRecord], int]:
+    """The records that are there, and how many the log has; where only the newest count the others are not even read."""
+    size = session.manager.audit_size()
+    start = 0 if not wanted.asks_only_last else max(size - (wanted.last or 0), 0)
+    return list(matching(session.manager.audit_records(start=start), wanted.filter)), size
+
+
+def _new_ones(session: Session, wanted: Filter, size: int) -> Iterator[Outcome]:
+    """What is recorded from now on, until somebody interrupts."""
+    wanted = replace(wanted, last=None)
+    while True:
+        time.sleep(_EVERY_SECONDS)
+        now = session.manager.audit_size()
+        if now > size:
+            found = list(matching(session.manager.audit_records(start=size), wanted))
+            size = now
+            if found:
+                yield _outcome(found, size, heading=False)
+
+
+def _outcome(found: list[AuditRecord], size: int, *, heading: bool = True) -> Outcome:
     return Outcome(
-        result={"records": [record_json(record) for record in found], "size": session.manager.audit_size()},
-        view=[Table(_COLUMNS, [_row(record) for record in found])] if found else [],
+        result={"records": [record_json(record) for record in found], "size": size},
+        view=[Table(_COLUMNS, [_row(record) for record in found], heading)] if found else [],
         messages=[] if found else ["no records"],
         ids=[str(record.number) for record in found],
     )
-
-
-def _newest_last(session: Session, only_last: int | None) -> Iterator[AuditRecord]:
-    """The records in their order; when only the newest are wanted, the others are not even read."""
-    start = 0 if only_last is None else max(session.manager.audit_size() - only_last, 0)
-    return session.manager.audit_records(start=start)
 
 
 def record_json(record: AuditRecord) -> dict[str, Any]:

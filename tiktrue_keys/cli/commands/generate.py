@@ -75,8 +75,5 @@ def _messages(made: Generated, keystore: Path) -> list[str]:
         return [*messages, "nothing was done: this operation id was used before"]
     first = made.keys[0]
     many = f"{len(made.keys)} keys" if len(made.keys) > 1 else "1 key"
-    return [
-        *messages,
-        f"made {many}, bound to {first.binding.replace('+', ' and ')};"
-        f" encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}",
-    ]
+    until = f"encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}"
+    return [*messages, f"made {many}, bound to {first.binding.replace('+', ' and ')}; {until}"]

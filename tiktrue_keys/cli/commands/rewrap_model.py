@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,15 +53,17 @@ def _rewrap_each(session: Session, paths: Sequence[str], to: str | None, license
     members: list[dict[str, Any]] = []
     warnings: list[Notice] = []
     operation_id = None
-    manager, rewrap_terms = session.writer, {"license_key": license_key, "to": to, "lock_timeout": session.lock_timeout}
+    manager, timeout = session.writer, session.lock_timeout
+    rewrap_one = partial(rewrap_model, manager, license_key=license_key, to=to, lock_timeout=timeout)
+    rewrap_all_of = partial(rewrap_folder, manager, license_key=license_key, to=to, lock_timeout=timeout)
     for path in paths:
         try:
             if is_folder(path):
-                batch = rewrap_folder(manager, Path(path), **rewrap_terms)
+                batch = rewrap_all_of(Path(path))
                 members += batch_json(batch)
                 warnings += batch.warnings
             else:
-                one = rewrap_model(manager, Path(path), operation_id=session.operation_id, **rewrap_terms)
+                one = rewrap_one(Path(path), operation_id=session.operation_id)
                 members.append(_rewrapped_json(one))
                 warnings += one.warnings
                 operation_id = one.operation_id

@@ -76,7 +76,7 @@ def _withdrawn(session: Session) -> tuple[list[ManagedKey], list[Notice]]:
         with session.read() as (view, now):
             found = [stored.key for stored in all_keys(view.rows, now)]
     except TikTrueKeysError as error:
-        words = f"the replaced keystore does not open ({error.message}): what was revoked since the backup is usable again"
+        words = f"the replaced keystore does not open ({error.message}): what was revoked since then is usable again"
         return [], [Notice("revocations-lost", words)]
     return [key for key in found if key.revoked_at is not None or key.destroyed_at is not None], []
 

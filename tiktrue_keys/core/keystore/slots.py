@@ -45,9 +45,14 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
             if root is not None:
                 return root
     raise WrongMachineError(
-        "this machine does not open the keystore: more of its hardware changed than the binding allows",
-        "put the changed part back, or recover from an escrow; tiktrue-keys fingerprint shows what is read here",
+        "this machine does not open the keystore: more of its hardware changed than the binding allows", _hint(facts)
     )
+
+
+def _hint(facts: MachineFacts) -> str:
+    if facts.unreadable:
+        return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
+    return "put the changed part back, or recover from an escrow; tiktrue-keys fingerprint shows what is read here"
 
 
 def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:
