@@ -107,6 +107,10 @@ class UnavailableError(TikTrueKeysError):
     exit_code = 12
 
 
+class DiskFullError(UnavailableError):
+    """No space, or no quota, left; the same code and exit code, and worth a second try once there is some."""
+
+
 class InsecureError(SecurityError):
     """Permissions, ownership or a symbolic link that would let others read or replace secrets."""
 

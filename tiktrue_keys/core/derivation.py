@@ -49,6 +49,9 @@ FINGERPRINT = PREFIX + b"fingerprint"
 WRAP = PREFIX + b"wrap"
 MODEL_ROOT = PREFIX + b"model-root"
 MODEL_SIGNATURE = PREFIX + b"model-signature"
+NODE_ID = PREFIX + b"node-id"
+ENVELOPE = PREFIX + b"envelope"
+RECEIPT = PREFIX + b"receipt"
 MODEL_BODY = b"tiktrue-model/1"
 """Associated data of a container's body, before its file id: what another Tink has to be given."""
 
@@ -118,9 +121,7 @@ def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:
 
 def wrap_context(kind: str, *, file_id: bytes, model_id: str, key_id: str, generation: int) -> bytes:
     """What a wrapped key is bound to: associated data of AES-GCM-SIV, `info` of HPKE. Length-prefixed parts."""
-    return joined(
-        WRAP, kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big")
-    )
+    return joined(WRAP, kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big"))
 
 
 def signed_message(kind: str, canonical: bytes) -> bytes:

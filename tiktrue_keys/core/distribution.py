@@ -11,12 +11,17 @@ UNDELIVERABLE = "undeliverable"
 QUEUED = "queued"
 DELIVERED = "delivered"
 ACKNOWLEDGED = "acknowledged"
-STATES = (UNDELIVERABLE, QUEUED, DELIVERED, ACKNOWLEDGED)
+REFUSED = "refused"
+STATES = (UNDELIVERABLE, QUEUED, DELIVERED, ACKNOWLEDGED, REFUSED)
 
 
 @dataclass(frozen=True)
 class KeyDistributionRequest:
-    """`client` shall receive `key_id`. `state` is `undeliverable` while the client is no node of this keystore."""
+    """`client` shall receive `key_id`.
+
+    `state` is `undeliverable` while the client is no node of this keystore; else `queued` in the outbox, `delivered` to
+    the transport, `acknowledged` by the node, or `refused` by it.
+    """
 
     key_id: str
     client: str

@@ -18,6 +18,7 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.errors import (
+    DiskFullError,
     InsecureError,
     IntegrityError,
     NotFoundError,
@@ -279,8 +280,8 @@ _OS_ERRORS: dict[int, tuple[type[TikTrueKeysError], str, str]] = {
     errno.EACCES: (RefusedError, "is not accessible to this user", "look at owner and mode of it and of its folder"),
     errno.EPERM: (RefusedError, "is not accessible to this user", "look at owner and attributes of it and its folder"),
     errno.ELOOP: (InsecureError, "is a symbolic link", "give the path of the file itself"),
-    errno.ENOSPC: (UnavailableError, "cannot be written: no space left", _FREE_SPACE),
-    errno.EDQUOT: (UnavailableError, "cannot be written: disk quota exceeded", _FREE_SPACE),
+    errno.ENOSPC: (DiskFullError, "cannot be written: no space left", _FREE_SPACE),
+    errno.EDQUOT: (DiskFullError, "cannot be written: disk quota exceeded", _FREE_SPACE),
     errno.EFBIG: (UnavailableError, "cannot be written: too large for the file system or ulimit -f", _ELSEWHERE),
     errno.EROFS: (UnavailableError, "cannot be written: the file system is read-only", _ELSEWHERE),
     errno.EIO: (UnavailableError, "cannot be read or written: input/output error", "look at the kernel's log"),

@@ -20,6 +20,7 @@ from tiktrue_keys.core.acts import files
 from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
 from tiktrue_keys.core.acts.cleanup import WrapsIn
 from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore, backup, restore
+from tiktrue_keys.core.acts.exporting import ExportedPublic, export_public
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.generate import KeyTerms
 from tiktrue_keys.core.acts.generating import GenerateRequest, generate
@@ -202,6 +203,13 @@ class KeyManager(KeystoreReader):
         """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
         with self._session.noting("rebind", operation_id):
             return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
+
+    def export_public(
+        self, key: str, license_key: License | None = None, *, operation_id: str | None = None
+    ) -> ExportedPublic:
+        """The public half of an active key, which is marked as exported; raises as open_key for encryption."""
+        with self._session.noting("export-public", operation_id):
+            return export_public(self._session, key, license_key, operation_id)
 
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None

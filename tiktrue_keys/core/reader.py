@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiktrue_keys.core.acts import files, keyring
+from tiktrue_keys.core.acts import files, keyring, outbox
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.distribution import KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.document import Document
-from tiktrue_keys.core.keystore.rows import Owner
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.rotation_event import KeyRotationEvent
@@ -26,6 +24,11 @@ class KeystoreReader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def session(self) -> Session:
+        """The opened keystore, for acts that live above the core (fleet, recovery); nobody else needs it."""
+        return self._session
 
     def find(self, key_argument: str) -> ManagedKey:
         """The key of a key id, a model id (its active key) or a short id; NotFoundError, UsageError if several."""
@@ -47,9 +50,7 @@ class KeystoreReader:
         """The rotation of a key, with the clients that were told; None while it has no successor."""
         with self._session.read() as (view, _):
             stored = view.rows.get(RecordKind.ROTATION, key_id)
-            deliveries = view.rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, key_id))
-            requests = [KeyDistributionRequest.from_json(payload) for payload in deliveries]
-            return KeyRotationEvent.from_json(stored, requests) if stored else None
+            return KeyRotationEvent.from_json(stored, outbox.requests_of(view.rows, key_id)) if stored else None
 
     def is_revoked(self, key_id: str) -> bool:
         """Whether a key is revoked; NotFoundError for an unknown one."""

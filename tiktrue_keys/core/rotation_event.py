@@ -16,6 +16,8 @@ class KeyRotationEvent:
 
     `notified` are the clients that were named, `undeliverable` those of them that are no node; `delivered` and
     `acknowledged` grow as the fleet answers. They are rows of their own: one event has 500 bytes, whatever the fleet.
+    A successor that was published ahead is promoted from `promote_at` on, once `min_acks` nodes (None: all that were
+    notified) have it; `promote_at` is None for a rotation that was in force at once.
     """
 
     old_key_id: str
@@ -23,6 +25,8 @@ class KeyRotationEvent:
     model_id: str
     rotated_at: Instant
     operation_id: str
+    promote_at: Instant | None = None
+    min_acks: int | None = None
     notified: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     acknowledged: tuple[str, ...] = ()
@@ -30,7 +34,8 @@ class KeyRotationEvent:
 
     def to_json(self) -> dict[str, Any]:
         """The stored payload, without the clients."""
-        return {name: getattr(self, name) for name in _STORED}
+        stored = {name: getattr(self, name) for name in (*_STORED, *_OPTIONAL)}
+        return {name: value for name, value in stored.items() if name in _STORED or value is not None}
 
     @staticmethod
     def from_json(value: dict[str, Any], requests: Sequence[KeyDistributionRequest]) -> KeyRotationEvent:
@@ -46,4 +51,5 @@ class KeyRotationEvent:
         )
 
 
+_OPTIONAL = ("promote_at", "min_acks")
 _STORED = ("old_key_id", "new_key_id", "model_id", "rotated_at", "operation_id")

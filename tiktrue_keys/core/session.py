@@ -16,6 +16,7 @@ from pathlib import Path
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts.licenses import License, LicenseCache, PreparedLicense
 from tiktrue_keys.core.acts.opened import OpenedKeyCache
+from tiktrue_keys.core.acts.revocation_check import RevocationMemory
 from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import Instant, instant_of
@@ -59,6 +60,7 @@ class Session:
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
+        self.revocations = RevocationMemory()
         self._rounds = rounds
         self._guard = threading.RLock()
         self._keystore: Keystore | None = None
@@ -135,6 +137,11 @@ class Session:
         except TikTrueKeysError as error:
             self.note_failure(event, error, operation_id)
             raise
+
+    def release_reserve(self) -> bool:
+        """Give the space back that is kept for a revocation; False when there is none."""
+        with self._guard:
+            return self.keystore.release_reserve()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Keystore]:

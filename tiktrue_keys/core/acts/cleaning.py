@@ -129,12 +129,11 @@ def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> W
 
 def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant, *, doubtful: bool) -> _Plan:
     plan = _Plan()
-    needed = cleanup.needed_keys(view.rows, wraps_in)
-    piped = cleanup.piped_keys(view.rows)
+    needs = cleanup.needs_of(view.rows, wraps_in)
     doubtful = doubtful or cleanup.is_doubtful_clock(view.rows)
     for stored in _candidates(view.rows, request, now):
         key = stored.key
-        reason = cleanup.reason_to_keep(key, needed, request.confirm, piped)
+        reason = cleanup.reason_to_keep(key, needs, request.confirm)
         if reason is None and key.destroy_at is not None:
             reason = cleanup.waits(key, now) or (cleanup.CLOCK_HINT if doubtful else None)
         if reason is not None:

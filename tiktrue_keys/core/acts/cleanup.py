@@ -6,7 +6,7 @@ No key that a known container needs is destroyed. What it does not handle: findi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.files import every_container, every_intent
 from tiktrue_keys.core.acts.keyring import StoredKey, must_get_key, put_key
@@ -23,27 +23,37 @@ WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
 CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-keys doctor --accept-clock"
 
 
-def needed_keys(rows: Rows, wraps_in: WrapsIn) -> dict[str, str]:
-    """For each key that something needs, what needs it."""
-    needed: dict[str, str] = {}
+@dataclass(frozen=True)
+class Needs:
+    """Key ids and what needs them: containers, and acts on files that are not finished."""
+
+    containers: dict[str, str]
+    unfinished: dict[str, str]
+    piped: frozenset[str]
+
+
+def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
+    """What still needs a key, from a full pass."""
+    containers: dict[str, str] = {}
     for record in every_container(rows):
         found = wraps_in(record)
-        unreadable = found is None
+        words = f"container {record.path or record.file_id.hex()} " + (
+            "cannot be read" if found is None else "needs it"
+        )
         for key_id in record.keys if found is None else found:
-            words = f"container {record.path or record.file_id.hex()}"
-            needed.setdefault(key_id, f"{words} cannot be read" if unreadable else f"{words} needs it")
-    for act in every_intent(rows):
-        for key_id in act.needs:
-            needed.setdefault(key_id, f"an unfinished {act.act} of {act.path} needs it")
-    return needed
+            containers.setdefault(key_id, words)
+    unfinished = {
+        key_id: f"an unfinished {act.act} of {act.path} needs it" for act in every_intent(rows) for key_id in act.needs
+    }
+    return Needs(containers, unfinished, piped_keys(rows))
 
 
-def reason_to_keep(
-    key: ManagedKey, needed: dict[str, str], confirmed: Iterable[str], piped: frozenset[str]
-) -> str | None:
-    """Why a candidate stays, or None."""
-    if key.key_id in needed and not (key.key_id in piped and key.key_id in confirmed):
-        return needed[key.key_id]
+def reason_to_keep(key: ManagedKey, needs: Needs, confirmed: Iterable[str]) -> str | None:
+    """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
+    if key.key_id in needs.unfinished:
+        return needs.unfinished[key.key_id]
+    if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
+        return needs.containers[key.key_id]
     if key.exported and key.key_id not in confirmed:
         return f"its public half was exported: give --confirm {key.key_id} when no file was made with it"
     return None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
-from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.keystore.backup import Restored, restoring, write_backup
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import NotFoundError, RefusedError, SecurityError, TikTrueKeysError
 
 BACKUP = "backup"
 RESTORE = "restore"
@@ -52,13 +54,18 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
 
 def restore(session: Session, source: Path, *, operation_id: str | None) -> RestoredKeystore:
     """Put a backup back as a new epoch. Whoever calls has asked first: it replaces the keystore that is there."""
-    operation, _ = chosen_operation_id(operation_id)
+    operation, chosen = chosen_operation_id(operation_id)
+    repeated = _repeated(session, operation) if chosen else None
+    if repeated is not None:
+        return repeated
     withdrawn, notices = _withdrawn(session)
     session.close()
     with restoring(
         session.place, source, session.facts(), session.clock, actor=session.actor, operation_id=operation
     ) as (transaction, restored):
         revived = [_withdraw(transaction, key) for key in withdrawn]
+        if chosen:
+            remember_result(transaction, RESTORE, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
         notices.append(Notice("carried-over", f"{sum(revived)} keys stay revoked or destroyed, as they were before"))
     if restored.replaced is not None:
@@ -66,6 +73,18 @@ def restore(session: Session, source: Path, *, operation_id: str | None) -> Rest
         notices.append(Notice("replaced-keystore", words))
     notices.append(Notice("new-epoch", f"epoch {restored.epoch} begins; nodes have to accept it"))
     return RestoredKeystore(operation_id=operation, changed=True, restored=restored, warnings=tuple(notices))
+
+
+def _repeated(session: Session, operation: OperationId) -> RestoredKeystore | None:
+    """The restore of this operation id, when the keystore that is there came from it."""
+    with contextlib.suppress(NotFoundError, SecurityError):
+        if session.exists():
+            with session.read() as (view, _):
+                first = first_result(view.rows, operation, RESTORE)
+            if first is not None:
+                restored = Restored(int(first[0][0]), int(first[0][1]), None)
+                return RestoredKeystore(operation_id=operation, changed=False, restored=restored)
+    return None
 
 
 def _withdrawn(session: Session) -> tuple[list[ManagedKey], list[Notice]]:

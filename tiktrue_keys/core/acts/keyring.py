@@ -58,9 +58,9 @@ def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
     return stored
 
 
-def all_keys(rows: Rows, now: Instant) -> Iterator[StoredKey]:
-    """Every key, in no order; reading to the end verifies every row of the keystore."""
-    for payload in rows.scan(RecordKind.KEY):
+def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = None) -> Iterator[StoredKey]:
+    """Every key, in no order; reading to the end verifies every row of the keystore (`damaged` as in Rows.scan)."""
+    for payload in rows.scan(RecordKind.KEY, damaged):
         yield _stored_key(payload, now)
 
 

@@ -81,8 +81,10 @@ def license_bytes(license_key: License) -> bytes:
     value = license_key() if callable(license_key) else license_key
     if not isinstance(value, str | bytes):
         raise UsageError("a license is text or bytes")
-    # surrogateescape: a license from the environment may hold bytes that are no UTF-8
-    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    try:  # surrogateescape: a license from the environment may hold bytes that are no UTF-8
+        data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    except UnicodeEncodeError:  # whose text would show the license
+        raise UsageError("the license is not text") from None
     if not data:
         raise UsageError("the license is empty", "check the license file or variable")
     if len(data) > MAX_LENGTH:

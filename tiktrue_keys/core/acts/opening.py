@@ -28,13 +28,14 @@ def open_key(session: Session, argument: str, license_key: License | None, use: 
     with session.read() as (view, now):
         stored = find_key(view.rows, key.key_id, now)
         must_allow(stored.key, use, now)
+        stale = session.revocations.check(view, stored.key, use, now)
         opened = must_recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
         tag = opened.tag if opened else ""
         secret = session.opened.get(key.key_id, tag, view.state.root)
         if secret is None:
             secret = unwrap_managed_key(session.keystore.keys, stored, opened)
             session.opened.put(key.key_id, tag, secret)
-    return OpenedKey(stored.key, secret, _notices(stored.key, use, now))
+    return OpenedKey(stored.key, secret, (*_notices(stored.key, use, now), *stale))
 
 
 def _notices(key: ManagedKey, use: Use, now: Instant) -> tuple[Notice, ...]:

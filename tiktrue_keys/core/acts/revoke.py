@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tiktrue_keys.core.acts import outbox
 from tiktrue_keys.core.acts.keyring import StoredKey, find_key, generations_of, must_get_key, put_key
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.results import Rotation
@@ -84,5 +85,9 @@ def succeed_revoked(
         before=old.status.value,
         after=old.status.value,
         detail={"successor": new.key_id, "generation": new.generation},
+    )
+    nodes = outbox.holders(transaction.rows, old.key_id)
+    outbox.queue(
+        transaction, outbox.KEY, nodes, key_id=new.key_id, generation=new.generation, old_key_id=old.key_id
     )
     return Rotation(old, new)

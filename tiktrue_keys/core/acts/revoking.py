@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.files import containers_of
 from tiktrue_keys.core.acts.keyring import must_get_key
+from tiktrue_keys.core.acts import lists
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ContainerRecord, Revoked, Rotation
@@ -17,10 +18,10 @@ from tiktrue_keys.core.keystore.opening import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
-from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import DiskFullError, UsageError
 
 ACT = "revoke"
 
@@ -38,11 +39,23 @@ class RevokeRequest:
 
 
 def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -> Revoked:
-    """Revoke what the request names."""
+    """Revoke what the request names; on a full disk with the space that is kept for it."""
+    operation = operation_id or new_operation_id()
+    try:
+        return _revoke(session, request, operation)
+    except DiskFullError:
+        if not session.release_reserve():
+            raise
+    words = "the space kept for revocations is used up: free some, so that it can be kept again"
+    result = _revoke(session, request, operation)
+    return replace(result, changed=True, warnings=(*result.warnings, Notice("reserve-used", words)))
+
+
+def _revoke(session: Session, request: RevokeRequest, operation_id: str) -> Revoked:
     if bool(request.keys) == (request.model is not None):
         raise UsageError("say what to revoke", "KEY_ID arguments, or --model MODEL")
     reason = check_reason(request.reason)
-    operation, chosen = chosen_operation_id(operation_id)
+    operation, chosen = chosen_operation_id(operation_id)  # always chosen: a second try must see the first
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
@@ -59,6 +72,7 @@ def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -
         stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
         keys = [revoke_key(transaction, stored, reason) for stored in stored_keys]
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
+        lists.publish(transaction, keys)
         containers = _affected(transaction.rows, keys)
         if chosen:
             remember_result(transaction, ACT, _links(keys, successors))

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.generate import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
+from tiktrue_keys.core.acts.importing import must_be_made_here
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
+from tiktrue_keys.core.acts.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
+from tiktrue_keys.core.acts.promoting import await_promotion
 from tiktrue_keys.core.acts.results import Failure, Rotation
-from tiktrue_keys.core.distribution import KeyDistributionRequest
+from tiktrue_keys.core.distribution import QUEUED, KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant, Seconds
-from tiktrue_keys.core.keystore.rows import Owner, RootKeys, Rows
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status, is_due
@@ -30,12 +33,19 @@ _MAX_CLIENT_NAME = 128
 
 @dataclass(frozen=True)
 class RotationTerms:
-    """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys."""
+    """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys.
+
+    `clients` are told, every node with `notify_all`. With `prepublish` the successor stays pending for at least so long,
+    and until `min_acks` nodes (None: all that are told) have it.
+    """
 
     overlap: Seconds = DEFAULT_OVERLAP
     lifetime: Seconds | None = None
     clients: tuple[str, ...] = ()
     fingerprint: str = ""
+    notify_all: bool = False
+    prepublish: Seconds | None = None
+    min_acks: int | None = None
 
     def check(self) -> None:
         """Raise UsageError where a period or a client's name is out of bounds."""
@@ -44,16 +54,25 @@ class RotationTerms:
             raise UsageError("the overlap is out of bounds")
         if self.lifetime is not None:
             KeyTerms(lifetime=self.lifetime).check()
+        self._check_prepublish()
         if len(self.clients) > MAX_CLIENTS:
             raise UsageError(f"at most {MAX_CLIENTS} clients can be named", "use --notify-all for a fleet")
         for client in self.clients:
             if not (0 < len(client) <= _MAX_CLIENT_NAME and client.isprintable()):
                 raise UsageError(f"'{client[:40]}' is not a client's name")
 
+    def _check_prepublish(self) -> None:
+        if self.prepublish is not None:
+            must_be_whole(self.prepublish)
+            if not 0 <= self.prepublish <= MAX_LIFETIME:
+                raise UsageError("the time to publish ahead is out of bounds")
+        if self.min_acks is not None and (self.prepublish is None or self.min_acks < 0):
+            raise UsageError("--min-acks goes with --prepublish", "how many nodes must have the key before it is used")
 
-def due_keys(rows: Rows, now: Instant, within: Seconds) -> list[ManagedKey]:
-    """The keys that `rotate --due` acts on, soonest to expire first."""
-    due = [stored.key for stored in all_keys(rows, now) if is_due(stored.key, now, within)]
+
+def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[ManagedKey]:
+    """The keys that `rotate --due` acts on, soonest to expire first; what is damaged does not hold up the rest."""
+    due = [stored.key for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
     return sorted(due, key=lambda key: (key.expires_at, key.key_id))
 
 
@@ -112,8 +131,11 @@ def rotate_key(
     if stored is None:
         raise IntegrityError(f"key {key_id} vanished")
     must_be_rotatable(stored.key)
+    must_be_made_here(transaction.rows, key_id)
+    must_have_converged(transaction.rows, key_id, stored.key.predecessor)
     old, new = linked(stored.key, now, terms, opened)
-    store_rotation(transaction, keys, stored, old, new, opened)
+    promote_at = None if terms.prepublish is None else Instant(now + terms.prepublish)
+    store_rotation(transaction, keys, stored, old, new, opened, promote_at=promote_at, min_acks=terms.min_acks)
     transaction.record(
         "rotate",
         key_id=old.key_id,
@@ -135,6 +157,8 @@ def linked(
     new = new_key(
         key.model_id, key.generation + 1, now, new_terms, using, predecessor=key, fingerprint=terms.fingerprint
     )
+    if terms.prepublish is not None:
+        return replace(key, successor=new.key_id).at(now), replace(new, pending=True).at(now)
     overlap_ends = Instant(min(now + terms.overlap, max(key.decrypt_until, now)))
     old = replace(key, successor=new.key_id, rotated_at=now, overlap_ends_at=overlap_ends)
     return old.at(now), new
@@ -147,10 +171,17 @@ def store_rotation(
     old: ManagedKey,
     new: ManagedKey,
     opened: RecognisedLicense | None,
+    *,
+    promote_at: Instant | None = None,
+    min_acks: int | None = None,
 ) -> None:
     """Write both ends of the link and the event, and make the successor its chain's newest key."""
-    event = KeyRotationEvent(old.key_id, new.key_id, old.model_id, transaction.now, transaction.operation_id)
+    event = KeyRotationEvent(
+        old.key_id, new.key_id, old.model_id, transaction.now, transaction.operation_id, promote_at, min_acks
+    )
     transaction.rows.put(RecordKind.ROTATION, old.key_id, event.to_json())
+    if promote_at is not None:
+        await_promotion(transaction, old.key_id)
     put_key(transaction.rows, old, stored.wrapped)
     store_successor(transaction, keys, new, opened if new.license_tag is not None else None)
     heads = head_ids(transaction.rows, old.model_id)
@@ -158,18 +189,15 @@ def store_rotation(
 
 
 def record_clients(
-    transaction: Transaction, rotation: Rotation, clients: tuple[str, ...]
+    transaction: Transaction, rotation: Rotation, terms: RotationTerms
 ) -> list[KeyDistributionRequest]:
-    """Note each client to tell; none of them is a node yet, so none can be reached."""
-    requests = []
-    for client in clients:
-        key_id = rotation.new.key_id if rotation.new else rotation.old.key_id
-        request = KeyDistributionRequest(key_id, client, transaction.now, transaction.operation_id)
-        transaction.rows.put(
-            RecordKind.DELIVERY,
-            f"{key_id} {client}",
-            request.to_json(),
-            Owner(RecordKind.ROTATION, rotation.old.key_id),
-        )
-        requests.append(request)
-    return requests
+    """Put the successor into the outbox for each node to tell; a client that is no node is recorded as that."""
+    old, new = rotation.old, rotation.new or rotation.old
+    nodes = nodes_among(transaction.rows, terms.clients, every=terms.notify_all)
+    now, operation = transaction.now, transaction.operation_id
+    queue(transaction, KEY, nodes.values(), key_id=new.key_id, generation=new.generation, old_key_id=old.key_id)
+    strangers = [client for client in terms.clients if client not in nodes]
+    return [
+        *(KeyDistributionRequest(new.key_id, name, now, operation, QUEUED) for name in sorted(nodes)),
+        *(undeliverable(transaction, new.key_id, old.key_id, client) for client in strangers),
+    ]

@@ -21,7 +21,7 @@ from tiktrue_keys.core.acts.rotate import (
     rotate_key,
     split_by_license,
 )
-from tiktrue_keys.core.distribution import KeyDistributionRequest
+from tiktrue_keys.core.distribution import UNDELIVERABLE, KeyDistributionRequest
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.opening import read_binding
@@ -31,9 +31,11 @@ from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey
 from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import BusyError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
 
 ACT = "rotate"
+DAMAGED = ""
+"""Stands for the key id of a failure that is a damaged part of the keystore: which keys lie there cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class _Plan:
 
     root: bytes
     keys: list[ManagedKey]
+    damaged: list[Failure]
 
 
 def rotate(session: Session, request: RotateRequest, operation_id: str | None) -> Rotated:
@@ -73,21 +76,25 @@ def rotate(session: Session, request: RotateRequest, operation_id: str | None) -
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
             return _repeated(view.rows, first, operation, now)
-        planned = _plan(view.rows, request, now)
-        plan = _Plan(view.state.root, planned)
+        damaged: list[IntegrityError] = []
+        planned = _plan(view.rows, request, now, damaged)
+        plan = _Plan(view.state.root, planned, [Failure(DAMAGED, error) for error in damaged])
     if request.dry_run:
         return _dry_run(operation, planned)
+    if damaged and request.atomic:
+        raise damaged[0]
     if not planned:
-        return Rotated(operation_id=operation, changed=False)
+        return Rotated(operation_id=operation, changed=False, failures=tuple(plan.damaged))
     prepared = session.prepare(_needed_license(request, planned))
     if request.due and not request.atomic:
-        return _rotate_due(session, request, operation, plan, prepared, remember=chosen)
+        rotated = _rotate_due(session, request, operation, plan, prepared, remember=chosen)
+        return replace(rotated, failures=(*rotated.failures, *plan.damaged))
     return _rotate_together(session, request, operation, prepared, remember=chosen, plan=plan)
 
 
-def _plan(rows: Rows, request: RotateRequest, now: Instant) -> list[ManagedKey]:
+def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[IntegrityError]) -> list[ManagedKey]:
     if request.due:
-        return due_keys(rows, now, request.within)
+        return due_keys(rows, now, request.within, damaged)
     return every_rotatable_key(rows, now) if request.every else named_keys(rows, request.keys, now)
 
 
@@ -117,7 +124,7 @@ def _rotate_together(
             return _repeated(transaction.rows, first, operation, transaction.now)
         planned = plan.keys if plan and plan.root == transaction.state.root else None
         if planned is None:  # somebody wrote since the plan was made
-            planned = _plan(transaction.rows, request, transaction.now)
+            planned = _plan(transaction.rows, request, transaction.now, [])
         batch = request.every or request.due
         opened = _recognised(session, transaction, prepared, batch=batch)
         mine, others = split_by_license(planned, opened)
@@ -144,9 +151,9 @@ def _rotate_due(
     """The healthy in one transaction; when that fails, each in its own: one bad key must not hold up the rest."""
     try:
         return _rotate_together(session, request, operation, prepared, remember=remember, plan=plan)
-    except (BusyError, UnavailableError):
-        raise
     except TikTrueKeysError as error:
+        if error.key_id is None and not isinstance(error, IntegrityError):
+            raise  # not one key's: the clock, the lock, the disk, a license that nobody knows
         if len(plan.keys) == 1:
             return _result(operation, [], [Failure(plan.keys[0].key_id, error)], (), [])
     rotations: list[Rotation] = []
@@ -188,7 +195,7 @@ def _notify(
 ) -> list[KeyDistributionRequest]:
     requests = []
     for rotation in rotations:
-        requests += record_clients(transaction, rotation, terms.clients)
+        requests += record_clients(transaction, rotation, terms)
     return requests
 
 
@@ -204,7 +211,7 @@ def _result(
     containers: tuple[ContainerRecord, ...],
     requests: Sequence[KeyDistributionRequest],
 ) -> Rotated:
-    clients = sorted({request.client for request in requests})
+    clients = sorted({request.client for request in requests if request.state == UNDELIVERABLE})
     notices = tuple(
         Notice("undeliverable", f"'{client}' is no node of this keystore: the rotation is recorded, nothing was sent")
         for client in clients

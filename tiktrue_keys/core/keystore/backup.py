@@ -17,7 +17,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
-from tiktrue_keys.core.keystore.leftovers import RESTORING
+from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, open_at
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
@@ -44,10 +44,9 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
     """Copy the keystore to a file (0600, whole or not at all); RefusedError where it exists, unless `force`."""
     if not force and os.path.lexists(destination):
         raise RefusedError(f"{destination} exists", "choose another name, or --force")
+    sweep_backup(destination)
     with NewFile(destination, FILE_MODE, what="the backup") as output:
-        with database.sqlite_errors(output.temporary), contextlib.closing(sqlite3.connect(output.temporary)) as copy:
-            keystore.copy_into(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
+        output.write(keystore.serialized())
         output.commit(replace=force)
 
 

@@ -16,6 +16,7 @@ from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
 from tiktrue_keys.errors import (
     BusyError,
+    DiskFullError,
     IntegrityError,
     NotFoundError,
     RefusedError,
@@ -135,7 +136,7 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     if "locked" in words or "busy" in words:
         return BusyError(f"{path} is in use by another process", "try again, or give a longer --lock-timeout")
     if any(part in words for part in _FULL):
-        return UnavailableError(f"no space left for {path}", "free some space and run it again: nothing was changed")
+        return DiskFullError(f"no space left for {path}", "free some space and run it again: nothing was changed")
     if any(part in words for part in _READ_ONLY):
         return RefusedError(f"{path} cannot be written", "the file or its file system is read-only")
     if "unable to open" in words:

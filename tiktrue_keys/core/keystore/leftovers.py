@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 from tiktrue_keys.core.durable import read_capped, replace_bytes
+from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.high_water import mark_path
+from tiktrue_keys.core.keystore.reserve import FILE_NAME as RESERVE
 from tiktrue_keys.errors import TikTrueKeysError
 
 CREATING = "keystore.creating"
@@ -47,8 +49,19 @@ def sweep_opened(folder: Path, document: Document) -> None:
     _remove(folder, f".{CREATING}.????????.tmp")
     for name in (RESTORING, f"{RESTORING}-journal"):
         (folder / name).unlink(missing_ok=True)
+    _remove(folder, f".{RESERVE}.????????.tmp")
+    _remove(marks.parent, f".{marks.stem}.reserve.????????.tmp")
+    for kept in folder.glob("keystore-*.replaced.db"):  # of a restore that was killed before it replaced anything
+        with contextlib.suppress(OSError):
+            if kept.samefile(folder / FILE_NAME):
+                kept.unlink()
     secret = Path(document.host_secret_path)
     _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
+
+
+def sweep_backup(destination: Path) -> None:
+    """The temporary file of a backup that was killed; the keystore remembers where its last one went."""
+    _remove(destination.parent, f".{destination.name}.????????.tmp")
 
 
 def _forget_creation(folder: Path) -> None:

@@ -7,6 +7,7 @@ waiting on the same inode.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -52,7 +53,7 @@ def _open(path: Path) -> int:
             os.fchmod(descriptor, FILE_MODE)  # whatever the umask
         return descriptor
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP:
             raise InsecureError(f"{path} is a symbolic link") from error
         raise UnavailableError(f"{path} cannot be opened: {error.strerror}") from error
 
@@ -90,5 +91,5 @@ def _holder(descriptor: int) -> str:
         return (
             f"process {int(holder['pid'])} on {str(holder['host'])[:64]} ({str(holder['command'])[:64]}) since {since}"
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "another process"

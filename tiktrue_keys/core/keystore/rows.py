@@ -90,8 +90,11 @@ class Rows:
             raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
         return [self._open(summary) for summary in summaries if summary.kind == kind]
 
-    def scan(self, kind: RecordKind) -> Iterator[dict[str, Any]]:
-        """Every record of `kind`, and every bucket verified on the way: an end without error vouches for all rows."""
+    def scan(self, kind: RecordKind, damaged: list[IntegrityError] | None = None) -> Iterator[dict[str, Any]]:
+        """Every record of `kind`, and every bucket verified on the way: an end without error vouches for all rows.
+
+        With a list for it, a damaged bucket is left out and noted there, for who must go on with the healthy rest.
+        """
         rows = self._connection.execute(
             "SELECT bucket, tag, kind, revision, owner, sealed FROM record ORDER BY bucket, tag"
         )
@@ -100,21 +103,27 @@ class Rows:
             if not isinstance(bucket, int) or not 0 <= bucket < BUCKETS:
                 raise IntegrityError("a record lies in a bucket that does not exist", _RESTORE)
             seen[bucket] = 1
-            yield from self._scan_bucket(bucket, list(group), kind)
+            try:
+                payloads = self._scan_bucket(bucket, list(group), kind)
+            except IntegrityError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
+            else:
+                yield from payloads
         for bucket in range(BUCKETS):
             if not seen[bucket] and bucket not in self._buckets:
                 self._must_match(bucket, ())
 
-    def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> Iterator[dict[str, Any]]:
+    def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> list[dict[str, Any]]:
         summaries = [_summary(row[1], row[2], row[3], row[4], row[5]) for row in rows]
         known = self._buckets.get(bucket)  # its digest is behind where this transaction has written
         if known is None:
             self._must_match(bucket, summaries)
         elif summaries != self._ordered(bucket):
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
-        for summary, row in zip(summaries, rows, strict=True):
-            if summary.kind == kind:
-                yield self._unseal(summary, row[5])
+        pairs = zip(summaries, rows, strict=True)
+        return [self._unseal(summary, row[5]) for summary, row in pairs if summary.kind == kind]
 
     def put(self, kind: RecordKind, name: str, payload: dict[str, Any], owner: Owner | None = None) -> None:
         """Write a record whole; the one of the same name is replaced and its revision goes up."""

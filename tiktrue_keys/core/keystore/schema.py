@@ -135,7 +135,7 @@ def _has_our_schema(connection: sqlite3.Connection) -> bool:
     """Exactly our tables and index: a view or trigger in a hostile file would run before anything is authenticated."""
     limit = len(_STATEMENTS) + 8
     found = connection.execute(f"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT {limit}").fetchall()  # noqa: S608
-    return sorted(row[0] for row in found) == sorted(_STATEMENTS)
+    return len(found) == len(_STATEMENTS) and {row[0] for row in found} == set(_STATEMENTS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -22,14 +22,15 @@ from tiktrue_keys.core.keystore.document import Document, authenticated, documen
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.integrity import state_root
-from tiktrue_keys.core.keystore.leftovers import sweep_opened
+from tiktrue_keys.core.keystore.leftovers import sweep_backup, sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot, State, Transaction, effective_time
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import DiskFullError, IntegrityError, InternalError, TikTrueKeysError, UnavailableError
 
 _ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keystore back"
 
@@ -94,7 +95,7 @@ class Keystore:
         def begin() -> Transaction:
             schema.migrate(self._connection)
             view = self._view()
-            self._sweep(view.document)
+            self._sweep(view.document, view.rows)
             now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
             return Transaction(view, now, actor, operation_id)
 
@@ -163,12 +164,16 @@ class Keystore:
                 raise
             if mark is not None and marks:
                 self._write_mark_after_commit(transaction.document, mark)
+                keep_reserve(self.folder, _mark_path(transaction.document))
 
-    def _sweep(self, document: Document) -> None:
+    def _sweep(self, document: Document, rows: Rows) -> None:
         """Once a process: what killed writers left."""
         if not self._swept:
             self._swept = True
             sweep_opened(self.folder, document)
+            backup = rows.get(RecordKind.BACKUP, "backup")
+            if backup is not None:
+                sweep_backup(Path(backup["path"]))
 
     def check_file(self) -> None:
         """SQLite's own check of the whole file; IntegrityError with its first finding."""
@@ -186,9 +191,13 @@ class Keystore:
             for _ in view.rows.scan(RecordKind.KEY):
                 pass
 
-    def copy_into(self, target: sqlite3.Connection) -> None:
-        """SQLite's own online copy."""
-        self._connection.backup(target)
+    def serialized(self) -> bytes:
+        """The whole file, for a copy; in memory, because a copy that SQLite makes leaves a journal when killed."""
+        return self._connection.serialize()
+
+    def release_reserve(self) -> bool:
+        """Give the space back that is kept for a revocation; False when there is none (any more)."""
+        return release_reserve(self.folder, _mark_path(self.document_now()))
 
     def document_now(self) -> Document:
         """The verified header."""
@@ -322,7 +331,8 @@ class Keystore:
         except TikTrueKeysError as error:
             # The truth: there is no way back any more, and the next act brings the mark along.
             words = f"the change was made, but not the high-water mark: {error.message}"
-            raise UnavailableError(words, error.hint) from error
+            kind = DiskFullError if isinstance(error, DiskFullError) else UnavailableError
+            raise kind(words, error.hint) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:
