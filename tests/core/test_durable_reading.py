@@ -13,6 +13,7 @@ from tiktrue_keys.core.durable import (
     refuse_symlinks,
 )
 from tiktrue_keys.errors import (
+    DiskFullError,
     InsecureError,
     IntegrityError,
     NotFoundError,
@@ -173,8 +174,8 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
         (errno.EPERM, RefusedError, "is not accessible to this user"),
         (errno.ENAMETOOLONG, RefusedError, "too long a name"),
         (errno.ELOOP, InsecureError, "is a symbolic link"),
-        (errno.ENOSPC, UnavailableError, "no space left"),
-        (errno.EDQUOT, UnavailableError, "quota exceeded"),
+        (errno.ENOSPC, DiskFullError, "no space left"),
+        (errno.EDQUOT, DiskFullError, "quota exceeded"),
         (errno.EFBIG, UnavailableError, "too large"),
         (errno.EROFS, UnavailableError, "read-only"),
         (errno.EIO, UnavailableError, "input/output error"),

@@ -79,7 +79,7 @@ def test_not_durable_is_a_failure_that_left_everything_as_it_was(
     before = manager.find("llama")
     failing(manager, raised, after=False)
     error = error_of(lambda: manager.rotate(["llama"], license_key=LICENSE, operation_id="nightly"))
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert manager.find("llama") == before
     assert ("rotate", "ok") not in events(manager)
     assert not manager._session.keystore._connection.in_transaction

@@ -16,7 +16,7 @@ from tests.keystores import FULL_RUN, LICENSE, Desk, answers, container, file_ac
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
-SAMPLE = 700
+SAMPLE = 400
 PAGE = 4096
 
 
@@ -78,7 +78,7 @@ def outcome_of(manager: KeyManager, before: dict[str, object]) -> str:
 def put_back(desk: Desk, data: bytes) -> None:
     """The database with these bytes, and nothing of SQLite's beside it."""
     for path in desk.folder.iterdir():
-        if path.name not in (desk.file.name, "keystore.lock"):
+        if path.name.startswith(f"{desk.file.name}-"):
             path.unlink()
     desk.file.write_bytes(data)
 

@@ -17,6 +17,7 @@ from tiktrue_keys.core.keystore.database import translated
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.errors import (
     BusyError,
+    DiskFullError,
     IntegrityError,
     NotFoundError,
     RefusedError,
@@ -166,7 +167,7 @@ def in_a_namespace(mounts: str, program: str) -> str:
     [
         ("database is locked", BusyError),
         ("database table is locked", BusyError),
-        ("database or disk is full", UnavailableError),
+        ("database or disk is full", DiskFullError),
         ("disk I/O error", UnavailableError),
         ("unable to open database file", UnavailableError),
         ("attempt to write a readonly database", RefusedError),

@@ -177,7 +177,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
         desk.manager().rotate(["llama"], license_key=LICENSE)
         desk.close()
         assert desk.manager().validate(deep=True).checks[0].ok
-        assert {path.name for path in desk.folder.iterdir()} == {"keystore.db", "keystore.lock"}
+        assert {path.name for path in desk.folder.iterdir()} == {"keystore.db", "keystore.lock", "keystore.reserve"}
 
 
 def test_a_host_secret_in_a_folder_that_is_no_utf_8_is_refused_in_words(tmp_path: Path) -> None:
