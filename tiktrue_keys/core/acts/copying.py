@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,14 +40,20 @@ class RestoredKeystore(ActResult):
 
 def backup(session: Session, destination: Path, *, force: bool, operation_id: str | None) -> BackedUp:
     """Record the backup, then copy: the copy holds the record of itself."""
-    operation, _ = chosen_operation_id(operation_id)
+    operation, chosen = chosen_operation_id(operation_id)
     destination = destination.absolute()
     if destination.is_relative_to(session.place.folder):
         raise RefusedError("a backup inside the keystore's folder is lost with it", "choose a place on another disk")
     with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, BACKUP) if chosen else None
+        if first is not None and os.path.lexists(first[0][0]):
+            path, size = first[0]
+            return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(size))
         transaction.rows.put(RecordKind.BACKUP, BACKUP, {"at": transaction.now, "path": str(destination)})
         transaction.record(BACKUP, detail={"path": str(destination)})
         size = transaction.audit.size
+        if chosen:
+            remember_result(transaction, BACKUP, [[str(destination), str(size)]])
     with session.exclusive() as keystore:
         write_backup(keystore, destination, force=force)
     return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size)

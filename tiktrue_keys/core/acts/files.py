@@ -30,7 +30,8 @@ class FileAct:
     """What is about to happen to a file.
 
     `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that
-    open the file before and after. `process` says who does it, so that nobody settles an act that is still going on.
+    open the file before and after. `replaces`: something has the output's name already, so that a name alone does not
+    tell that the act was done. `process` says who does it, so that nobody settles an act that is still going on.
     """
 
     act: str
@@ -44,6 +45,7 @@ class FileAct:
     existed: bool = False
     piped: bool = False
     signed: bool = False
+    replaces: bool = False
     chosen: bool = False
     operation_id: str = ""
     process: str = ""
@@ -258,6 +260,7 @@ def _intent_json(act: FileAct) -> dict[str, Any]:
         "existed": act.existed,
         "piped": act.piped,
         "signed": act.signed,
+        "replaces": act.replaces,
         "chosen": act.chosen,
         "operation_id": act.operation_id,
         "process": act.process,

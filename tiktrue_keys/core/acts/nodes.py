@@ -55,7 +55,8 @@ class Peer:
 class Progress:
     """How far a node has come: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
 
-    `acked_size` is the audit size that the node last vouched for, `conflict` what its last acknowledgement denies.
+    `acked_size` is the audit size that the node last vouched for. `conflict` is what its last acknowledgement knows of
+    this keystore that this keystore does not, `blocked` why it did not consume the next envelope.
     `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
     """
 
@@ -69,6 +70,7 @@ class Progress:
     sent_at: int = 0
     seen_at: int = 0
     conflict: str = ""
+    blocked: str = ""
     refusals: tuple[tuple[int, str], ...] = ()
 
     def refused(self, number: int) -> bool:
@@ -157,7 +159,7 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
     if len(members) >= PEERS_A_ROW:
         shards, members = shards + 1, {}
     peer = replace(peer, shard=shards - 1)
-    members[peer.node_id] = Progress(peer.node_id, peer.name, peer.role)
+    members[peer.node_id] = _begun(rows, peer, epoch)
     rows.put(RecordKind.NODE, f"id {peer.node_id}", _peer_json(peer))
     rows.put(RecordKind.NODE, f"name {peer.name}", {"node_id": peer.node_id})
     put_progress(rows, peer.shard, members, {peer.role})
@@ -168,11 +170,13 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
 def remove_peer(rows: Rows, peer: Peer) -> None:
     """Unpin a peer."""
     members = _shard(rows, peer.shard)
-    members.pop(peer.node_id, None)
+    last = members.pop(peer.node_id)
+    counters = roster(rows)
+    # Numbers go on where they were should it be pinned again: to the node a repeated number is a replay or a fork.
+    rows.put(RecordKind.NODE, f"was {peer.node_id}", {"epoch": counters.epoch, "progress": _progress_json(last)})
     put_progress(rows, peer.shard, members, set())
     rows.delete(RecordKind.NODE, f"id {peer.node_id}")
     rows.delete(RecordKind.NODE, f"name {peer.name}")
-    counters = roster(rows)
     put_roster(rows, replace(counters, count=counters.count - 1))
 
 
@@ -217,6 +221,14 @@ def put_has_issuers(rows: Rows) -> None:
 def has_issuers(rows: Rows) -> bool:
     """Whether this keystore ever pinned an issuer."""
     return rows.get(RecordKind.NODE, "receives") is not None
+
+
+def _begun(rows: Rows, peer: Peer, epoch: int) -> Progress:
+    before = rows.get(RecordKind.NODE, f"was {peer.node_id}")
+    if before is None or before["epoch"] != epoch:
+        return Progress(peer.node_id, peer.name, peer.role)
+    last = _progress(before["progress"])
+    return replace(last, name=peer.name, role=peer.role, sent=last.acked)
 
 
 def _shard(rows: Rows, shard: int) -> dict[str, Progress]:

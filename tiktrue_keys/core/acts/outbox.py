@@ -78,6 +78,7 @@ def queue(
     wanted = set(node_ids)
     if not wanted:
         return None
+    restart_epoch(transaction)
     rows = transaction.rows
     counters = roster(rows)
     numbered: list[tuple[str, int]] = []
@@ -108,6 +109,34 @@ def queue(
     put_dispatch(rows, dispatch)
     put_roster(rows, replace(counters, next_dispatch=dispatch.number + 1))
     return dispatch
+
+
+def restart_epoch(transaction: Transaction) -> None:
+    """After a restore: numbers begin anew, and what was on its way in the epoch before goes out again."""
+    rows = transaction.rows
+    counters = roster(rows)
+    if counters.count == 0 or counters.epoch == transaction.document.epoch:
+        return
+    before = all_progress(rows)
+    lost = [
+        (each, [node for node, number in nodes_of(rows, each) if node in before and number > before[node].acked])
+        for each in open_dispatches(rows)
+    ]
+    for shard, members in progress_rows(rows):
+        fresh = {node_id: Progress(node_id, each.name, each.role) for node_id, each in members.items()}
+        put_progress(rows, shard, fresh)
+    put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
+    for dispatch, node_ids in lost:
+        put_dispatch(rows, replace(dispatch, done=True))
+        queue(
+            transaction,
+            dispatch.kind,
+            node_ids,
+            key_id=dispatch.key_id,
+            generation=dispatch.generation,
+            old_key_id=dispatch.old_key_id,
+            list_number=dispatch.list_number,
+        )
 
 
 def put_dispatch(rows: Rows, dispatch: Dispatch) -> None:

@@ -48,7 +48,9 @@ def waiting(rows: Rows, now: Instant) -> list[Waiting]:
     return sorted(found, key=lambda each: (each.promote_at, each.new.key_id))
 
 
-def promote(transaction: Transaction, one: Waiting, overlap: Seconds = DEFAULT_OVERLAP) -> tuple[ManagedKey, ManagedKey]:
+def promote(
+    transaction: Transaction, one: Waiting, overlap: Seconds = DEFAULT_OVERLAP
+) -> tuple[ManagedKey, ManagedKey]:
     """Bring the successor into force and queue word of it for the nodes that hold it; returns old and new."""
     now, rows = transaction.now, transaction.rows
     stored_old, stored_new = must_get_key(rows, one.old.key_id, now), must_get_key(rows, one.new.key_id, now)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tiktrue_keys.core.acts import lists
 from tiktrue_keys.core.acts.files import containers_of
 from tiktrue_keys.core.acts.keyring import must_get_key
-from tiktrue_keys.core.acts import lists
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ContainerRecord, Revoked, Rotation

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.generate import KeyTerms, must_be_whole, new_key, store_successor
-from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.acts.importing import must_be_made_here
+from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
 from tiktrue_keys.core.acts.promoting import await_promotion
@@ -35,8 +35,8 @@ _MAX_CLIENT_NAME = 128
 class RotationTerms:
     """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys.
 
-    `clients` are told, every node with `notify_all`. With `prepublish` the successor stays pending for at least so long,
-    and until `min_acks` nodes (None: all that are told) have it.
+    `clients` are told, every node with `notify_all`. With `prepublish` the successor stays pending for at least so
+    long, and until `min_acks` nodes (None: all that are told) have it.
     """
 
     overlap: Seconds = DEFAULT_OVERLAP

@@ -131,7 +131,8 @@ def _rotate_together(
         if others and (not batch or (request.atomic and mine)):
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
-        rotations = [rotate_key(transaction, session.keystore.keys, key.key_id, terms, opened) for key in mine]
+        keys = session.keystore.keys
+        rotations = [rotate_key(transaction, keys, key.key_id, terms, opened) for key in mine]
         requests = _notify(transaction, rotations, terms)
         if remember and rotations:
             remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])

@@ -119,9 +119,20 @@ class AuditLog:
             raise NotFoundError(f"there is no audit record {number}", f"the log has {self.size}, from 0")
         return merkle.inclusion_proof(number, self.size, self._hash)
 
-    def consistency_proof(self, old_size: int) -> list[bytes]:
-        """The hashes that show the head over `old_size` records under the present one."""
-        return merkle.consistency_proof(old_size, self.size, self._hash)
+    def consistency_proof(self, old_size: int, new_size: int | None = None) -> list[bytes]:
+        """The hashes that show the head over `old_size` records under the present one, or that over `new_size`."""
+        return merkle.consistency_proof(old_size, self.size if new_size is None else new_size, self._hash)
+
+    def first_of_epoch(self, epoch: int) -> int:
+        """The number of the first record of `epoch`, or of a later one; epochs never go back."""
+        low, high = 0, self.size
+        while low < high:
+            middle = (low + high) // 2
+            if self.get(middle).epoch < epoch:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _must_hold_nothing_more(self) -> None:
         (count,) = self._connection.execute("SELECT count(*) FROM audit").fetchone()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.durable import NewFile, sync_folder
+from tiktrue_keys.core.durable import NewFile, foreign_os_errors, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup
@@ -134,6 +134,11 @@ def _kept_name(folder: Path) -> Path:
 
 def _put_in_place(copy: Path, current: Path, kept: Path | None) -> None:
     """Rename durably. The old file is settled first: its hot journal must not be played into the new one."""
+    with foreign_os_errors("the keystore", current):
+        _replace(copy, current, kept)
+
+
+def _replace(copy: Path, current: Path, kept: Path | None) -> None:
     journal = current.with_name(current.name + "-journal")
     if kept is not None:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(current)) as old:

@@ -68,7 +68,9 @@ def _forget_creation(folder: Path) -> None:
     with contextlib.suppress(TikTrueKeysError, OSError, ValueError):
         text = read_capped(folder / CREATING, _LIMIT, "the note of a creation").decode()
         keystore_id, _, marks = text.partition("\n")
-        mark_path(Path(marks), bytes.fromhex(keystore_id)).unlink(missing_ok=True)
+        mark = mark_path(Path(marks), bytes.fromhex(keystore_id))
+        mark.unlink(missing_ok=True)
+        _remove(mark.parent, f".{mark.name}.????????.tmp")
 
 
 def _remove(folder: Path, pattern: str, *, older_than: float = 0.0) -> None:
