@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model models audit doctor fingerprint config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models audit export-public doctor fingerprint config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -27,7 +27,7 @@ _tiktrue_keys_of() {
         "cleanup:options") echo "--after --cancel --confirm -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "cleanup:argument") echo "key" ;;
         "encrypt-model:commands") echo "" ;;
-        "encrypt-model:options") echo "--key -o --output --name --include --exclude --plain --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "encrypt-model:options") echo "--key --recipient -o --output --name --include --exclude --plain --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "encrypt-model:argument") echo "file" ;;
         "decrypt-model:commands") echo "" ;;
         "decrypt-model:options") echo "-o --output --force --allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -44,6 +44,12 @@ _tiktrue_keys_of() {
         "verify-model:commands") echo "" ;;
         "verify-model:options") echo "--allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "verify-model:argument") echo "file" ;;
+        "exec-model:commands") echo "" ;;
+        "exec-model:options") echo "--allow-deprecated --allow-unsigned --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "exec-model:argument") echo "file" ;;
+        "sign-model:commands") echo "" ;;
+        "sign-model:options") echo "--expect-root --allow-deprecated --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "sign-model:argument") echo "file" ;;
         "models:commands") echo "list scan forget" ;;
         "models:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models list:commands") echo "" ;;
@@ -67,6 +73,9 @@ _tiktrue_keys_of() {
         "audit prove:argument") echo "text" ;;
         "audit export:commands") echo "" ;;
         "audit export:options") echo "--format -o --output --since --until --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "export-public:commands") echo "" ;;
+        "export-public:options") echo "-o --output --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "export-public:argument") echo "key" ;;
         "doctor:commands") echo "" ;;
         "doctor:options") echo "--accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fingerprint:commands") echo "" ;;
@@ -104,6 +113,7 @@ _tiktrue_keys_value() {
         "cleanup:--cancel") echo "key" ;;
         "cleanup:--confirm") echo "key" ;;
         "encrypt-model:--key") echo "key" ;;
+        "encrypt-model:--recipient") echo "file" ;;
         "encrypt-model:-o"|"encrypt-model:--output") echo "file" ;;
         "encrypt-model:--name") echo "text" ;;
         "encrypt-model:--include") echo "text" ;;
@@ -112,6 +122,7 @@ _tiktrue_keys_value() {
         "decrypt-model:-o"|"decrypt-model:--output") echo "file" ;;
         "rewrap-model:--to") echo "key" ;;
         "reencrypt-model:--to") echo "key" ;;
+        "sign-model:--expect-root") echo "text" ;;
         "audit show:--key") echo "key" ;;
         "audit show:--model") echo "text" ;;
         "audit show:--event") echo "text" ;;
@@ -125,6 +136,7 @@ _tiktrue_keys_value() {
         "audit export:-o"|"audit export:--output") echo "file" ;;
         "audit export:--since") echo "text" ;;
         "audit export:--until") echo "text" ;;
+        "export-public:-o"|"export-public:--output") echo "file" ;;
         *:--keystore) echo "folder" ;;
         *:--host-secret) echo "file" ;;
         *:--license-file) echo "file" ;;

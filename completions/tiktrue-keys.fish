@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --model --name --notify --operation-id --outcome --output --overlap --plain --reason --since --sort --status --to --until --within -o
+set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --expect-root --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --model --name --notify --operation-id --outcome --output --overlap --plain --reason --recipient --since --sort --status --to --until --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model models audit doctor fingerprint config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models audit export-public doctor fingerprint config completion
                     set -a path $word
                 end
             case 'models'
@@ -58,8 +58,11 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rewrap-model -d 'Move a co
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a reencrypt-model -d 'Encrypt a container anew, under a new data key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a inspect-model -d 'Show what a container says about itself.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a verify-model -d 'Check a container\'s bytes and signature.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a exec-model -d 'Run a program on decrypted models, which it reads from memory.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a sign-model -d 'Sign a container that was encrypted with --recipient.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'The registry of known containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a audit -d 'The audit log: show, verify, prove, export.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a export-public -d 'Write the public half of a key, to which others can encrypt.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a fingerprint -d 'Show the facts that keys are bound to.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a config -d 'The configuration in force.'
@@ -211,6 +214,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at cleanup' -s h -l help -d 'Show th
 complete -c tiktrue-keys -n '__tiktrue_keys_at cleanup' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key: a key id, or a model id for its active key.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l recipient -rF -d 'In place of KEY, what export-public gave: needs no keystore and no license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s o -l output -rF -d 'The container (SRC.ttm), or - for standard output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l name -x -d 'The model\'s name in the container (SRC\'s).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l include -x -d 'Of a folder, only these files.'
@@ -311,6 +315,38 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l no-color -d 'No 
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l expect-root -x -d 'The root that encrypt-model printed where it was made.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a list -d 'List the registered containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a scan -d 'Find containers in a folder and register them.'
@@ -466,6 +502,22 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s v -l verbose -d 
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l no-color -d 'No colour (as NO_COLOR).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s o -l output -rF -d 'The file to write; standard output without it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l force -d 'Replace an existing output.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l accept-clock -d 'Confirm, after a long silence or a leap, that the clock is right. Recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'

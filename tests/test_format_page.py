@@ -24,12 +24,12 @@ from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
 from tiktrue_keys.core.fingerprint import candidates
-from tiktrue_keys.core.instants import DAY
+from tiktrue_keys.core.instants import DAY, Instant
 from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.models import blocks, header, manifest, slots, streaming_aead, trailer
+from tiktrue_keys.models import blocks, header, manifest, recipients, slots, streaming_aead, trailer
 from tiktrue_keys.models.kinds import Kind
 
 REPOSITORY = Path(__file__).parents[1]
@@ -174,6 +174,11 @@ def _wrap() -> header.Wrap:
     return header.Wrap(header.WrapType.MANAGED_KEY, "m_0123456789abcdef", 1, bytes(60))
 
 
+def test_members_of_a_recipient_file() -> None:
+    content = recipients.Recipient("m", "m_0123456789abcdef", 1, Instant(0), Instant(1), b"", b"").content()
+    assert set(rows("recipient file members")) == set(content) | {"signature"}
+
+
 def test_payloads_of_records(tmp_path: Path) -> None:
     """A keystore that has seen every act: each record's members are those of the page, and no kind is missing there."""
     seen: dict[str, set[str]] = {}
@@ -296,6 +301,7 @@ def test_limits() -> None:
         "manifest of a folder": manifest.MAX_MANIFEST,
         "files of a folder": manifest.MAX_FILES,
         "path in a manifest": manifest._MAX_PATH,
+        "recipient file": recipients.MAX_RECIPIENT,
         "model block": blocks.MAX_BLOCK,
         "block id": blocks.MAX_BLOCK_ID,
     }

@@ -39,7 +39,7 @@ class Program:
     def environment(self) -> dict[str, str]:
         """What the program sees. PYTHONPATH lets it be found from any working folder."""
         root = str(Path(__file__).parents[2])
-        kept = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
         return {**kept, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root, **self.variables}
 
     def without(self, *names: str) -> Program:

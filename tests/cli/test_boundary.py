@@ -200,6 +200,8 @@ def test_a_full_standard_output_is_unavailable(seeded: Program, words: list[str]
         done = subprocess.run(seeded.argv(*words), stdout=full, stderr=subprocess.PIPE, env=seeded.environment)
 
     assert done.returncode == 12
+    if "--json" not in words:
+        assert b"error: standard output cannot be written: No space left on device" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
@@ -242,3 +244,38 @@ def _wait_until_it_reads(pid: int) -> None:
                 return
         time.sleep(0.02)
     raise TimeoutError("the program never came to read its license")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_of_an_encryption_leaves_nothing_behind(
+    program: Program, number: signal.Signals, code: int
+) -> None:
+    program.ok("generate", "m", "--no-license")
+    running = subprocess.Popen(
+        program.argv("encrypt-model", "-", "-o", "out.ttm", "--key", "m"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=program.folder,
+        env=program.environment,
+    )
+    assert running.stdin is not None
+    running.stdin.write(b"x" * 3_000_000)
+    running.stdin.flush()
+    _wait_until(lambda: any(program.folder.glob(".*.tmp")))
+    running.send_signal(number)
+
+    out, err = running.communicate(timeout=20)
+
+    assert (running.returncode, out, err.count(b"\n")) == (code, b"", 1)
+    assert {path.name for path in program.folder.iterdir()} == {"host", "keystore"}
+    last = program.json("audit", "--last", "1")["result"]["records"][0]
+    assert (last["event"], last["outcome"]) == ("encrypt", "failed")
+    assert program.json("models", "list")["result"]["containers"] == []
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

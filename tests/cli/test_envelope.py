@@ -36,6 +36,8 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
     program.ok("revoke", "--model", "gone", "--reason", "old", "--yes")
     (program.folder / "model.bin").write_bytes(b"weights" * 1000)
     program.ok("encrypt-model", "model.bin", "--key", "llama")
+    program.ok("export-public", "llama", "-o", "llama.pub")
+    check(program.json("encrypt-model", "model.bin", "-o", "sealed.ttm", "--recipient", "llama.pub"))
     return program
 
 
@@ -51,8 +53,11 @@ COMMANDS: dict[str, list[str]] = {
     "encrypt-model": ["encrypt-model", "model.bin", "--key", "llama", "-o", "second.ttm"],
     "decrypt-model": ["decrypt-model", "model.bin.ttm", "-o", "plain.bin"],
     "rewrap-model": ["rewrap-model", "model.bin.ttm"],
+    "reencrypt-model": ["reencrypt-model", "model.bin.ttm"],
     "inspect-model": ["inspect-model", "model.bin.ttm"],
     "verify-model": ["verify-model", "model.bin.ttm"],
+    "sign-model": ["sign-model", "sealed.ttm", "--expect-root", "{root}"],
+    "export-public": ["export-public", "llama", "-o", "again.pub"],
     "models list": ["models", "list"],
     "models scan": ["models", "scan", "."],
     "models forget": ["models", "forget", "--yes", "{file_id}"],
@@ -69,19 +74,49 @@ COMMANDS: dict[str, list[str]] = {
 
 
 def test_every_command_is_tried() -> None:
-    assert set(COMMANDS) == set(leaves())
+    assert set(COMMANDS) | {"exec-model"} == set(leaves())  # its own words end in another program's
+
+
+def test_another_programs_status_fits_the_schema(used: Program) -> None:
+    done = used.run("exec-model", "--json", "model.bin.ttm", "--", "sh", "-c", "exit 9", "{}")
+    assert check(json.loads(done.stderr))["exit"] == 9
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_success_fits_the_schema(used: Program, name: str) -> None:
     words = COMMANDS[name]
-    if "{file_id}" in words:
+    if words[-1] == "{file_id}":
         words = [*words[:-1], used.json("models", "list")["result"]["containers"][0]["file_id"]]
+    if words[-1] == "{root}":
+        words = [*words[:-1], used.json("inspect-model", "sealed.ttm")["result"]["root"]]
 
     found = check(used.json(*words))
 
     assert (found["command"], found["ok"], found["exit"]) == (name, True, 0)
     assert found["result"] is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["encrypt-model", "folder", "--key", "llama", "--plain", "*.md"],
+        ["inspect-model", "folder.ttm"],
+        ["verify-model", "folder.ttm"],
+        ["rewrap-model", "folder.ttm"],
+        ["decrypt-model", "folder.ttm", "-o", "again"],
+        ["rotate", "llama"],
+        ["rotate", "llama", "--no-rewrap"],
+        ["rewrap-model", "--all"],
+        ["doctor", "--accept-clock", "--yes"],
+    ],
+    ids=" ".join,
+)
+def test_folders_and_other_ways_fit_the_schema(used: Program, words: list[str]) -> None:
+    (used.folder / "folder").mkdir(exist_ok=True)
+    (used.folder / "folder" / "a.bin").write_bytes(b"weights")
+    (used.folder / "folder" / "README.md").write_bytes(b"words")
+
+    assert check(used.json(*words))["ok"] is True
 
 
 def test_the_schema_knows_the_result_of_every_command() -> None:

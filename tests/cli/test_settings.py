@@ -58,7 +58,6 @@ def test_the_keystores_own_file_wins_over_the_users(program: Program) -> None:
         ('[rotate]\nwithin = "soon"\n', "'rotate.within' in ", "write it like"),
         ('color = "yes"\n', "'color' in ", ""),
         ('keystore = ""\n', "'keystore' in ", ""),
-        ("[encrypt]\njobs = 0\n", "'encrypt.jobs' in ", ""),
         ("keystore = \n", "is not valid TOML: ", ""),
         ("[rotate.deeper]\nwithin = 1\n", "'rotate.deeper' is not a setting in ", ""),
     ],
@@ -73,7 +72,7 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, message:
 
 
 def test_every_setting_can_be_set(tmp_path: Path) -> None:
-    values = {"keystore": '"/k"', "host_secret": '"/h"', "license_file": '"/l"', "color": "false", "encrypt.jobs": "4"}
+    values = {"keystore": '"/k"', "host_secret": '"/h"', "license_file": '"/l"', "color": "false"}
     lines = [f"{name} = {values.get(name, chr(34) + '5d' + chr(34))}" for name in KNOWN]
 
     assert set(read_settings(write(tmp_path / "c.toml", "\n".join(lines)))) == set(KNOWN)

@@ -194,3 +194,45 @@ def test_a_file_name_cannot_move_the_cursor(program: Program, tmp_path: Path) ->
     assert terminal.end() == 3
     assert "\x1b[2J" not in terminal.said
     assert "no\\x1b[2Jsuch" in terminal.said
+
+
+def test_a_long_encryption_shows_its_progress_and_leaves_no_trace_of_it(program: Program) -> None:
+    program.ok("generate", "m", "--no-license")
+    with open(program.folder / "model", "wb") as model:
+        model.truncate(200 * 2**20)
+    terminal = Terminal(program, "encrypt-model", "model", "--key", "m", "--no-color")
+
+    assert terminal.end() == 0
+    assert "encrypting model" in terminal.said
+    assert "/209.7 MB" in terminal.said
+    assert "MB/s" in terminal.said
+
+
+def test_quiet_shows_no_progress(program: Program) -> None:
+    program.ok("generate", "m", "--no-license")
+    (program.folder / "model").write_bytes(b"weights")
+    terminal = Terminal(program, "encrypt-model", "model", "--key", "m", "-q")
+
+    assert terminal.end() == 0
+    assert terminal.said == f"{program.folder / 'model.ttm'}\r\n"
+
+
+def test_a_container_is_not_written_to_a_terminal(program: Program) -> None:
+    program.ok("generate", "m", "--no-license")
+    (program.folder / "model").write_bytes(b"weights")
+    terminal = Terminal(program, "encrypt-model", "model", "-o", "-", "--key", "m")
+
+    assert terminal.end() == 5
+    assert "error: a model does not go to a terminal" in terminal.said
+
+
+def test_follow_goes_on_until_it_is_interrupted(program: Program) -> None:
+    program.ok("generate", "m", "--no-license")
+    terminal = Terminal(program, "audit", "--follow", "--last", "1", "--no-color")
+    terminal.wait_for("generate")
+    program.ok("rotate", "m")
+    terminal.wait_for("rotate")
+    terminal.type("\x03")
+
+    assert terminal.end() == 130
+    assert "error: interrupted" in terminal.said

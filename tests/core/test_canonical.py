@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, joined, parse_canonical
@@ -18,6 +18,7 @@ VALUES = st.dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(VALUES)
 def test_what_is_written_is_read_and_written_the_same(value: dict[str, Any]) -> None:
     encoded = canonical_json(value)

@@ -87,8 +87,11 @@ def test_the_mode_is_exact_whatever_the_umask(folder: Path, mode: int) -> None:
 
 
 def test_the_mode_is_for_the_owner_alone_unless_told(folder: Path) -> None:
-    create_bytes(folder / "file", b"x")
-    assert mode_of(folder / "file") == 0o600
+    create_bytes(folder / "created", b"x")
+    replace_bytes(folder / "replaced", b"x")
+    with NewFile(folder / "new") as new:
+        new.commit(replace=False)
+    assert {mode_of(folder / name) for name in names(folder)} == {0o600}
 
 
 def test_nothing_is_buffered_and_the_descriptor_reads_too(folder: Path) -> None:

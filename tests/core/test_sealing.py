@@ -71,6 +71,11 @@ def test_a_record_opens_to_what_was_sealed_deflated_only_where_that_is_smaller(p
     assert sealed.endswith(seal_tag(sealed))
 
 
+def test_a_record_that_cannot_be_deflated_is_stored_as_it_is() -> None:
+    payload = bytes(range(256))
+    assert len(Sealer(KEK).seal(payload, CONTEXT)) == len(payload) + OVERHEAD + 1
+
+
 def test_a_repetitive_record_is_stored_small() -> None:
     assert len(Sealer(KEK).seal(b"key" * 1000, CONTEXT)) < 100
 

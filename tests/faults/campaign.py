@@ -27,7 +27,7 @@ from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
 SKIPPED = 77
-_SHOWN_VIOLATIONS = 20
+_SHOWN_VIOLATIONS = 4
 
 
 class ViolationError(AssertionError):
@@ -46,7 +46,9 @@ class Tally:
     def broken(self, where: str, what: object) -> None:
         """Note a violation."""
         self.counts["violations"] += 1
-        if len(self.violations) < _SHOWN_VIOLATIONS:
+        kind = where.partition(" ")[0]
+        self.counts[f"violations of {kind}"] += 1
+        if self.counts[f"violations of {kind}"] <= _SHOWN_VIOLATIONS:
             self.violations.append(f"{where}: {what}")
 
 
@@ -120,7 +122,9 @@ def _result(
     tally, begun = Tally(), time.monotonic()
 
     def go_on() -> bool:
-        return tally.cases < options.count and time.monotonic() - begun < options.seconds
+        seen = bool(options.control and tally.violations)  # a control has nothing more to show
+        within = options.every or tally.cases < options.count
+        return not seen and within and time.monotonic() - begun < options.seconds
 
     try:
         run(options, tally, go_on)

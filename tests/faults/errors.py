@@ -42,7 +42,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     """`count` faults over the acts (`--only`, or all); `--every`: each call, each error, once and lasting."""
     folder = scratch("errors")
     if options.control is not None:
-        _break()
+        believe_commits()
     names = options.only or tuple(act.name for act in ACTS if act.exists)
     seen: dict[str, Counter[str]] = {}
     for at, name in enumerate(names):
@@ -95,7 +95,7 @@ def _fail(bench: Bench, fault: Fault, seen: Counter[str], tally: Tally, *, probe
             raise ViolationError(f"exit {ended.code}; afterwards: {error}; it said {ended.errors[-200:]!r}") from error
 
 
-def _break() -> None:
+def believe_commits() -> None:
     """Sync nothing and believe every COMMIT: what a failing disk drops is then lost without a word."""
     from tiktrue_keys.core.keystore.store import Keystore
 

@@ -45,6 +45,8 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 def _chosen(bench: Bench, options: Options, quota: int) -> Iterator[tuple[int, Point]]:
     """Numbered points: every one, or `quota` random ones."""
     points = bench.points()
+    if options.control == "in-place":
+        points = points[[point.call for point in points].index("fallocate") + 1 :]
     if options.every:
         yield from ((case, point) for case, point in enumerate(points) if options.mine(case))
         return

@@ -8,7 +8,6 @@ system that is cut changes: everything, the keystore alone, the host secret and 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import random
@@ -16,16 +15,16 @@ import select
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from tests.faults import facts
+from tests.faults import facts, mounts
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.durable import read_capped
@@ -34,12 +33,8 @@ from tiktrue_keys.errors import TikTrueKeysError
 
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = struct.pack("I", 2)
-_NEW_MOUNTS = 0x00020000
 _LICENSE = "a license, made up for tests"
 _CYCLES_AN_IMAGE = 40
-_MEGABYTE = 1 << 20
-_SIZES = {"ext4": 48 * _MEGABYTE, "xfs": 320 * _MEGABYTE}
-_MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 _LAYOUTS = {"all": ("keys", "host", "models"), "keys": ("keys",), "host": ("host",), "models": ("models",)}
 CONTROLS = ("synchronous-normal", "no-folder-sync")
 
@@ -79,9 +74,7 @@ class Machine:
         self._kept = base / "kept"
         for folder in (self._cut, self._kept):
             folder.mkdir(parents=True)
-        with open(self._image, "wb") as image:
-            image.truncate(_SIZES[kind])
-        _run([*_MAKE[kind], str(self._image)])
+        mounts.make_image(self._image, kind)
         self.mount()
         for name in ("host", "models"):
             self._place(name).mkdir(mode=0o700)
@@ -100,11 +93,11 @@ class Machine:
 
     def mount(self) -> None:
         """Switch it on."""
-        _run(["mount", "-o", "loop", str(self._image), str(self._cut)])
+        mounts.mount_image(self._image, self._cut)
 
     def unmount(self) -> None:
         """Take the file system away, cut or not."""
-        _run(["umount", str(self._cut)])
+        mounts.unmount(self._cut)
 
     def cut(self) -> None:
         """Cut the power: nothing that is only in memory reaches the device any more."""
@@ -120,10 +113,10 @@ class Machine:
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     """`count` cuts, half of them as soon as an act is acknowledged, half at any instant."""
-    _own_mounts()
+    mounts.enter()
     facts.become(facts.FIVE)
     folder = scratch("power")
-    kinds = options.only or tuple(kind for kind in _MAKE if shutil.which(f"mkfs.{kind}"))
+    kinds = options.only or mounts.kinds()
     tally.figures["file systems"] = list(kinds)
     _break(options.control)
     layouts = {"synchronous-normal": ["keys"], "no-folder-sync": ["models"]}.get(options.control or "", list(_LAYOUTS))
@@ -135,7 +128,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
             known = Acknowledged()
             cycles = min(_CYCLES_AN_IMAGE, max(5, options.count // (len(kinds) * len(layouts))))
             for _ in range(cycles):
-                if not go_on() or (options.control and tally.violations):
+                if not go_on():
                     break
                 tally.cases += 1
                 tally.counts[f"{kind} {layout}"] += 1
@@ -144,8 +137,6 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
                 tally.counts["acknowledged"] += known.count - before
                 with watched(tally, f"{kind}, {layout} on it, cut {tally.cases}"):
                     _must_all_be_true(machine, known)
-            if options.control and tally.violations:
-                break
         number += 1
 
 
@@ -205,7 +196,7 @@ def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) ->
             if not line.startswith("error"):
                 known.take(line)
     except BaseException as error:  # noqa: BLE001  nothing of the child may run on in the parent's code
-        print(f"worker: {error!r}", file=sys.stderr, flush=True)
+        traceback.print_exception(error)
     finally:
         os._exit(1)
 
@@ -248,7 +239,7 @@ def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
                 path = machine.models / name
                 if not path.exists():
                     lost.append(name)
-                elif read_capped(path, _MEGABYTE, "a container"):
+                elif read_capped(path, mounts.MEGABYTE, "a container"):
                     with _revoked_is_enough():
                         verify_model(manager, path, license_key=_LICENSE, allow_deprecated=True)
         except TikTrueKeysError as error:
@@ -279,29 +270,5 @@ def _break(control: str | None) -> None:
         durable._sync_folder_fd = lambda fd: None
 
 
-def _own_mounts() -> None:
-    """Mounts of our own, gone with this process however it ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_NEW_MOUNTS) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    _run(["mount", "--make-rprivate", "/"])
-
-
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
-
-
-def skip_reason() -> str | None:
-    """Why no power can be cut here, or None."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "power cuts need Linux and root"
-    if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
-        return "power cuts need mkfs.ext4 and loop devices"
-    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
-    return None if tried.returncode == 0 else "mounts are not allowed here"
-
-
 if __name__ == "__main__":
-    main(Path(__file__).stem, run, count=40, skip=skip_reason, controls=CONTROLS, only=list(_MAKE))
+    main(Path(__file__).stem, run, count=40, skip=mounts.skip_reason, controls=CONTROLS, only=list(mounts.SIZES))

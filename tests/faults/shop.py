@@ -52,13 +52,16 @@ class View:
 
 
 class Shop:
-    """One shop. `bare`: a machine without a keystore; `moved`: its mainboard was replaced since it was built."""
+    """One shop. `bare`: a machine without a keystore; `moved`: its mainboard was replaced since it was built.
 
-    def __init__(self, base: Path, *, bare: bool = False, moved: bool = False) -> None:
+    `kept`: where the saved one lies, when `base` is a small file system.
+    """
+
+    def __init__(self, base: Path, *, bare: bool = False, moved: bool = False, kept: Path | None = None) -> None:
         facts.become(facts.FIVE)
         self.base = base
         self.live = base / "live"
-        self._saved = base / "saved"
+        self._saved = (kept or base) / "saved"
         self.keystore = self.live / "keys"
         self.secret = self.live / "host/secret"
         self.models = self.live / "models"

@@ -178,6 +178,8 @@ def test_a_container_cut_anywhere_on_a_pipe_is_refused(tmp_path: Path, through_p
     for length in [*range(len(good) - 1, BODY_AT, -7), BODY_AT + 40, BODY_AT, BODY_AT - 1, 40_000, 10, 0]:
         with pytest.raises(IntegrityError):
             arrive(good[:length], sample)
+    with pytest.raises(IntegrityError, match="cut off"):
+        arrive(good[: BODY_AT + 100], sample)
     assert arrive(good, sample) == sample.plaintext
 
 
@@ -280,7 +282,8 @@ def test_a_reassembled_container_is_the_same(sample: Sample) -> None:
     assert reassembled(sample, body_of(sample)) == sample.bytes()
 
 
-def test_a_node_that_holds_the_data_key_cannot_forge_a_segment(sample: Sample) -> None:
+def forged_body(sample: Sample) -> bytes:
+    """The body with a segment that only a holder of the data key can make."""
     container = sample.container()
     body = bytearray(body_of(sample))
     segment = GEOMETRY.segment(2, len(sample.plaintext))
@@ -288,6 +291,39 @@ def test_a_node_that_holds_the_data_key_cannot_forge_a_segment(sample: Sample) -
     evil = memoryview(b"e" * segment.plain_length)
     BodyCipher(sample.data_key.view, container.header.file_id, container.body).seal(2, False, evil, forged)
     body[segment.body_offset : segment.body_offset + segment.body_length] = forged
+    return bytes(body)
+
+
+@pytest.mark.parametrize("through_pipe", [False, True])
+def test_a_forged_segment_under_the_old_trailer_is_refused(tmp_path: Path, through_pipe: bool) -> None:
+    sample = make_sample(tmp_path, through_pipe=through_pipe)
+    good, body = sample.bytes(), forged_body(sample)
+    forged = good[:BODY_AT] + body + good[BODY_AT + len(body) :]
+    with pytest.raises(IntegrityError, match="not the one that was signed"):
+        arrive(forged, sample)
+    spoil(sample, forged)
+    refuse(sample)
+
+
+def test_a_forged_segment_with_its_leaf_under_the_old_root_is_refused_on_reading(sample: Sample) -> None:
+    """Leaves that are not the root's are found before any of them vouches for a segment."""
+    forged = reassembled(sample, forged_body(sample))
+    trailer = replace(sample.container().trailer, leaves=forged[-200 - 160 : -200])
+    assert trailer.leaves != sample.container().trailer.leaves
+    spoil(sample, forged[: -200 - 160] + trailer.encode())
+    with pytest.raises(IntegrityError, match="not the one that was signed"):
+        sample.container()
+
+
+def test_a_strangers_container_on_a_pipe_is_refused(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path, issuer=STRANGER)
+    with pytest.raises(IntegrityError, match="another keystore"):
+        arrive(sample.bytes(), sample)
+
+
+def test_a_node_that_holds_the_data_key_cannot_forge_a_segment(sample: Sample) -> None:
+    segment = GEOMETRY.segment(2, len(sample.plaintext))
+    body = forged_body(sample)
     spoil(sample, reassembled(sample, bytes(body)))
     with pytest.raises(IntegrityError, match="signature"):
         open_file(sample.path, sample.data_key)

@@ -44,6 +44,11 @@ def edit(path: Path, at: int, data: bytes) -> None:
         file.write(data)
 
 
+def edit_each(path: Path, places: tuple[int, ...]) -> None:
+    for at in places:
+        edit(path, at, b"\0")
+
+
 def strip_signature(path: Path) -> None:
     edit(path, -SIGNATURE_PLACE_FROM_END, bytes(SIGNATURE_PLACE_LENGTH))
 
@@ -248,7 +253,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "trailer cut off": lambda path: os.truncate(path, BODY_END),
     "last byte missing": lambda path: os.truncate(path, path.stat().st_size - 1),
     "a byte appended": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
-    "both slots edited": lambda path: (edit(path, 100, b"\0"), edit(path, 32768 + 100, b"\0")),
+    "both slots edited": lambda path: edit_each(path, (100, 32768 + 100)),
     "salt edited": lambda path: edit(path, HEADER_SIZE + 5, b"\xff\xff"),
     "first segment edited": lambda path: edit(path, HEADER_SIZE + 5000, b"\0\0\0\0"),
     "later segment edited": lambda path: edit(path, HEADER_SIZE + (1 << 20) + 5000, b"\0\0\0\0"),

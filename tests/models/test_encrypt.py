@@ -58,7 +58,11 @@ def test_bf16_safetensors_come_out_byte_for_byte(shop: Workshop) -> None:
 def test_the_result_says_what_was_made(shop: Workshop) -> None:
     seen: list[tuple[int, int | None]] = []
     result = encrypt_model(
-        shop.manager, shop.plain(), key=MODEL, license_key=LICENSE, progress=lambda done, total: seen.append((done, total))
+        shop.manager,
+        shop.plain(),
+        key=MODEL,
+        license_key=LICENSE,
+        progress=lambda done, total: seen.append((done, total)),
     )
     made = shop.folder / "weights.bin.ttm"
     assert result.changed
@@ -198,9 +202,7 @@ def test_the_key_must_be_active(shop: Workshop) -> None:
     assert shop.manager.containers() == ()
 
 
-@pytest.mark.parametrize(
-    ("given", "error"), [(OTHER_LICENSE, WrongLicenseError), (None, UsageError), ("", UsageError)]
-)
+@pytest.mark.parametrize(("given", "error"), [(OTHER_LICENSE, WrongLicenseError), (None, UsageError), ("", UsageError)])
 def test_the_license_must_be_the_right_one(shop: Workshop, given: str | None, error: type[TikTrueKeysError]) -> None:
     with pytest.raises(error):
         encrypt(shop, shop.plain(), license_key=given)
@@ -303,7 +305,7 @@ def test_a_reader_that_goes_away_is_a_broken_pipe(shop: Workshop) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb", buffering=0) as sink, pytest.raises(BrokenPipeError):
-        encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE)  # type: ignore[arg-type]
+        encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE)
     assert shop.manager.containers() == ()
     assert shop.last_events(1) == [("encrypt", "failed")]
 

@@ -78,9 +78,7 @@ def test_a_header_of_another_name_has_a_wrong_signature(shop: Workshop) -> None:
 
 def test_a_container_from_a_pipe(shop: Workshop) -> None:
     source, path = shop.plain(), shop.folder / "piped.ttm"
-    path.write_bytes(
-        drained(lambda sink: encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE))[1]
-    )
+    path.write_bytes(drained(lambda sink: encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE))[1])
     assert inspect_model(path).piped
     assert verify(shop, path).signed
 

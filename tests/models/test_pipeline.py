@@ -408,6 +408,21 @@ def test_a_pipe_that_is_not_read_by_blocking_is_waited_for() -> None:
     assert body[:40] == key.header.encode()
 
 
+def test_who_waits_for_a_turn_writes_nothing_once_stopped() -> None:
+    read_end, write_end = os.pipe()
+    sink, stop = StreamSink(write_end), threading.Event()
+    waiting = threading.Thread(target=sink.put, args=(5, memoryview(b"later"), stop))
+    waiting.start()
+    stop.set()
+    sink.wake()
+    waiting.join()
+    assert sink.written == 0
+    sink.put(0, memoryview(b"first"), threading.Event())
+    assert os.read(read_end, 100) == b"first"
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_leaves_are_those_of_the_segments_in_order(tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     data = sample.bytes()

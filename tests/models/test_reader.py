@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.models.containers import NEXT, SMALL, Sample, make_sample, pattern
 from tiktrue_keys.errors import IntegrityError, RevokedError
 from tiktrue_keys.models.container import known_leaves, read_container
+from tiktrue_keys.models.opened_segments import OpenedSegments
 from tiktrue_keys.models.reader import ModelFile
 
 LENGTH = 5_000
@@ -211,6 +213,66 @@ def test_a_changed_segment_opened_ahead_is_an_error_only_when_it_is_read(damaged
         assert file.read(10) == damaged.plaintext[first_bad + NEXT :][:10]
 
 
+def test_a_segment_forged_by_a_holder_of_the_data_key_gives_nothing_of_itself(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path, pattern(LENGTH))
+    container, data = sample.container(), bytearray(sample.bytes())
+    segment = container.geometry.segment(20, LENGTH)
+    forged = bytearray(segment.body_length)
+    evil = memoryview(b"e" * segment.plain_length)
+    container.cipher(sample.data_key.view).seal(20, False, evil, memoryview(forged))
+    data[sample.segment_range(20)] = forged
+    sample.path.write_bytes(data)
+    buffer = bytearray(3 * NEXT)
+    with opened(sample) as file:
+        for size in (4, 3 * NEXT):
+            with memoryview(buffer) as view, pytest.raises(IntegrityError, match="segment 20 "):
+                file.readinto_at(view[:size], segment.plain_offset)
+    assert b"e" * 4 not in buffer
+
+
+class SlowLeaves(bytes):
+    """Leaves that take a while to look at, so that a read is still under way when another part of it fails."""
+
+    def __getitem__(self, where: Any) -> Any:
+        threading.Event().wait(0.05)
+        return super().__getitem__(where)
+
+
+def test_a_failed_read_leaves_nobody_writing_into_the_callers_buffer(sample: Sample) -> None:
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            raise RevokedError("the key was revoked")
+
+    fd = os.open(sample.path, os.O_RDONLY)
+    container = read_container(fd, segment_sizes=SMALL)
+    leaves = SlowLeaves(known_leaves(fd, container))
+    buffer = bytearray(20 * NEXT)
+    with ModelFile(fd, container, sample.data_key.view, leaves=leaves, check=check) as file:
+        with pytest.raises(RevokedError):
+            file.readinto_at(buffer, 8)
+        left = bytes(buffer)
+        threading.Event().wait(0.2)
+        assert buffer == left
+
+
+def test_a_segment_being_copied_keeps_its_buffer_while_others_push_it_out(sample: Sample) -> None:
+    fd = os.open(sample.path, os.O_RDONLY)
+    container = read_container(fd, segment_sizes=SMALL)
+    segments = OpenedSegments(fd, container, sample.data_key.view, known_leaves(fd, container), None, 2, 0)
+    held = segments._pinned(10)  # what a reader holds while it copies; no timing can be relied on to meet one
+    for index in (20, 30, 40, 50, 60):
+        segments.read(memoryview(bytearray(4)), index * NEXT + 10)
+    start = container.geometry.plain_offset(10)
+    assert held.evicted
+    assert held.buffer[:NEXT] == sample.plaintext[start : start + NEXT]
+    segments._unpin(held)
+    segments.close()
+
+
 def test_a_container_cut_while_it_is_open_is_an_integrity_error(tmp_path: Path) -> None:
     cut = make_sample(tmp_path, pattern(LENGTH))
     with opened(cut) as file:
@@ -245,7 +307,7 @@ def test_a_closed_file_reads_nothing_and_can_be_closed_again(sample: Sample) -> 
     file.read(100)
     file.close()
     file.close()
-    for act in (lambda: file.read(1), lambda: file.seek(0), file.tell, lambda: file.readinto_at(bytearray(1), 0)):
+    for act in (lambda: file.read(1), lambda: file.seek(0), file.tell, lambda: file.readinto_at(bytearray(0), 0)):
         with pytest.raises(ValueError, match="closed"):
             act()
 

@@ -177,6 +177,17 @@ def test_a_file_of_an_encrypted_folder_is_refused(shop: Workshop) -> None:
         reencrypt(shop, shop.folder / "dir.ttm/deep/a.bin.ttm")
 
 
+def test_a_repeated_operation_id_gives_the_first_result(shop: Workshop) -> None:
+    sealed = shop.sealed()
+    first = reencrypt(shop, sealed, operation_id="once")
+    again = reencrypt(shop, sealed, operation_id="once")
+    assert (again.changed, again.file_id, again.root) == (False, first.file_id, first.root)
+    assert (again.old_file_id, again.signed, again.key) == (first.old_file_id, True, first.key)
+    reencrypt(shop, sealed)
+    with pytest.raises(RefusedError, match="another container"):
+        reencrypt(shop, sealed, operation_id="once")
+
+
 def test_a_stripped_signature_is_not_made_good(shop: Workshop) -> None:
     sealed = shop.sealed()
     strip_signature(sealed)

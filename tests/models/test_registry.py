@@ -40,7 +40,7 @@ def test_what_lies_at_each_path(shop: Workshop) -> None:
         "": "piped",
     }
     (listed,) = [item for item in list_containers(shop.manager) if item.state == "present"]
-    assert listed.keys_in_file == {shop.key.key_id}
+    assert listed.keys_in_file == frozenset({shop.key.key_id})
 
 
 def test_a_scan_adds_and_follows(shop: Workshop, tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_to_forget(shop: Workshop) -> None:
 def test_the_keys_in_a_container(shop: Workshop) -> None:
     sealed = shop.sealed()
     (row,) = shop.manager.containers()
-    assert wraps_in(row) == {shop.key.key_id}
+    assert wraps_in(row) == frozenset({shop.key.key_id})
     old, new = rotated(shop)
     rewrap_model(shop.manager, sealed, license_key=LICENSE)
-    assert wraps_in(row) == {new}
+    assert wraps_in(row) == frozenset({new})
     assert old != new
 
 
@@ -146,7 +146,7 @@ def test_an_unfinished_rewrap_needs_all(shop: Workshop) -> None:
     with sealed.open("r+b") as file:
         file.write(before)
     assert not slots(sealed).equal
-    assert wraps_in(row) == {old, new}
+    assert wraps_in(row) == frozenset({old, new})
 
 
 def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) -> None:

@@ -175,7 +175,7 @@ def test_an_interrupted_rewrap_is_finished(shop: Workshop) -> None:
         edit(sealed, place, before[:SLOT_SIZE])
         assert not slots(sealed).equal
         result = rewrap(shop, sealed)
-        assert (result.changed, result.keys_after) == (True, {new})
+        assert (result.changed, result.keys_after) == (True, frozenset({new}))
         assert slots(sealed).equal
         assert old.encode() not in sealed.read_bytes()[:HEADER_SIZE]
 
@@ -252,7 +252,7 @@ def test_a_rewrapped_copy_does_not_take_the_originals_place(shop: Workshop) -> N
     assert [notice.code for notice in rewrap(shop, copy).warnings] == ["copied-container"]
     assert slots(copy).current.header.key_ids == {new}
     (row,) = shop.manager.containers()
-    assert (row.path, row.keys) == (str(sealed), {old})
+    assert (row.path, row.keys) == (str(sealed), frozenset({old}))
 
 
 def test_through_a_symbolic_link(shop: Workshop) -> None:
@@ -318,7 +318,7 @@ def test_readers_see_one_header_or_the_other(shop: Workshop) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    keys = {frozenset({shop.key.key_id})}
+    keys: set[frozenset[str]] = {frozenset({shop.key.key_id})}
     for _ in range(5):
         _, new = rotated(shop)
         rewrap(shop, sealed)

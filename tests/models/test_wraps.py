@@ -78,6 +78,4 @@ def test_the_two_kinds_are_not_exchangeable(managed: SecretBuffer) -> None:
 @pytest.mark.parametrize("public", [b"", bytes(RECIPIENT_KEY_LENGTH - 1), b"\xff" * RECIPIENT_KEY_LENGTH])
 def test_what_is_no_public_key_is_refused(public: bytes) -> None:
     with SecretBuffer.copy_of(DATA_KEY) as data_key, pytest.raises(RefusedError, match="public key"):
-        wrap_for_recipient(
-            data_key.view, public, file_id=FILE_ID, model_id="llama/7b", key_id=KEY_ID, generation=1
-        )
+        wrap_for_recipient(data_key.view, public, file_id=FILE_ID, model_id="llama/7b", key_id=KEY_ID, generation=1)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from tests.keystores import LICENSE, Desk
+from tests.keystores import LICENSE, NOON, Desk
 from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -43,8 +43,9 @@ def pattern(length: int) -> bytes:
 class Workshop:
     """A desk with a key for MODEL, and a folder for models beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: int = NOON) -> None:
         self.desk = Desk(folder)
+        self.desk.clock.now = now
         self.manager = self.desk.manager()
         self.manager.generate(MODEL, license_key=LICENSE)
         self.folder = folder / "models"
@@ -72,9 +73,11 @@ class Workshop:
     def unsigned(self, length: int = 5000, name: str = "ci.ttm", data_key: bytes | None = None) -> Path:
         """A container as CI makes it: for the public half of the key, signed by nobody."""
         key, path = self.key, self.folder / name
-        with self.manager.open_key(MODEL, LICENSE, use=Use.ENCRYPT) as opened:
-            with subkey(opened.secret.view, MANAGED_KEY_HPKE) as seed:
-                public = x_wing_public_bytes(seed.view)
+        with (
+            self.manager.open_key(MODEL, LICENSE, use=Use.ENCRYPT) as opened,
+            subkey(opened.secret.view, MANAGED_KEY_HPKE) as seed,
+        ):
+            public = x_wing_public_bytes(seed.view)
         file_id = new_file_id()
         with SecretBuffer.copy_of(data_key or os.urandom(32)) as secret:
             wrap = wrap_for_recipient(
@@ -136,7 +139,7 @@ def fed_pipe(data: bytes) -> Iterator[BinaryIO]:
     feeder.start()
     try:
         with open(reading, "rb", buffering=0) as source:
-            yield source  # type: ignore[misc]  # FileIO has the descriptor, which is all that is used
+            yield source
     finally:
         feeder.join()
 

@@ -68,3 +68,10 @@ class Outcome:
     error: TikTrueKeysError | None = None
     shows_data: bool = field(default=False, kw_only=True)
     """Standard output carried the command's data, so the envelope goes to standard error."""
+    exit_code: int = field(default=0, kw_only=True)
+    """Without an error: another program's status, which becomes ours."""
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return self.exit_code if self.error is None else self.error.exit_code

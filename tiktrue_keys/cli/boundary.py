@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.notices import Notice
 
 BROKEN_PIPE = 141
+OWN_FAILURE = {"exec-model": 125}
+"""As of env(1), nohup(1), timeout(1): every other code is the program's."""
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -60,7 +62,7 @@ class Reporter:
             self._show_warnings(warnings)
             if outcome.error is not None:
                 self._show_error(outcome.error)
-        return 0 if outcome.error is None else outcome.error.exit_code
+        return outcome.code
 
     def failed(self, error: TikTrueKeysError) -> int:
         """Show an error and return its exit code."""
@@ -72,7 +74,11 @@ class Reporter:
             self._show_error(error)
         if self.verbose:
             write_err(_trace(error))
-        return error.exit_code
+        return self._code(error)
+
+    def _code(self, error: TikTrueKeysError) -> int:
+        """An error's exit code; of a command that ends with another program's status, the one kept for our own."""
+        return OWN_FAILURE.get(self.command, error.exit_code)
 
     def _show(self, outcome: Outcome) -> None:
         from tiktrue_keys.cli.render import render
@@ -113,6 +119,7 @@ class Reporter:
                 changed=outcome.changed if outcome else False,
                 operation_id=outcome.operation_id if outcome else session.options.operation_id if session else None,
                 error=error,
+                exit_code=outcome.code if outcome else self._code(error) if error else 0,
                 warnings=warnings,
             )
         )

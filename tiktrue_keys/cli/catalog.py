@@ -40,6 +40,8 @@ CATALOG: Mapping[str, Entry] = {
     "reencrypt-model": Entry("Encrypt a container anew, under a new data key.", "reencrypt_model", MODELS),
     "inspect-model": Entry("Show what a container says about itself.", "inspect_model", MODELS),
     "verify-model": Entry("Check a container's bytes and signature.", "verify_model", MODELS),
+    "exec-model": Entry("Run a program on decrypted models, which it reads from memory.", "exec_model", MODELS),
+    "sign-model": Entry("Sign a container that was encrypted with --recipient.", "sign_model", MODELS),
     "models": Entry(
         "The registry of known containers.",
         section=MODELS,
@@ -62,6 +64,7 @@ CATALOG: Mapping[str, Entry] = {
             "export": Entry("Write the log in another program's format.", "audit_export"),
         },
     ),
+    "export-public": Entry("Write the public half of a key, to which others can encrypt.", "export_public", KEYSTORE),
     "doctor": Entry("Run every read-only check.", "doctor", KEYSTORE),
     "fingerprint": Entry("Show the facts that keys are bound to.", "fingerprint", KEYSTORE),
     "config": Entry(

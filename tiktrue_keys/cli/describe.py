@@ -18,6 +18,7 @@ _KINDS = {
     "DST": "file",
     "CONTAINER": "file",
     "STATEFILE": "file",
+    "FILE... -- CMD": "file",
     "DIR": "folder",
 }
 

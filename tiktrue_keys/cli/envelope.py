@@ -21,15 +21,17 @@ def envelope(
     changed: bool = False,
     operation_id: str | None = None,
     error: TikTrueKeysError | None = None,
+    exit_code: int | None = None,
     warnings: Iterable[Notice] = (),
 ) -> dict[str, Any]:
-    """The envelope as a dict; `result` and `error` may both be there."""
+    """The envelope as a dict; `result` and `error` may both be there. `exit_code` None: the error's."""
+    code = exit_code if exit_code is not None else 0 if error is None else error.exit_code
     return {
         "schema": SCHEMA,
         "version": __version__,
         "command": command,
-        "ok": error is None,
-        "exit": 0 if error is None else error.exit_code,
+        "ok": code == 0,
+        "exit": code,
         "changed": changed,
         "operation_id": operation_id,
         "keystore": keystore,

@@ -113,8 +113,8 @@ def _license_section() -> Iterator[str]:
     yield from _sentences(
         "Only commands that make or open licensed keys read the license; their page says so. It is looked for in this"
         " order: --license-file, TIKTRUE_LICENSE_FILE, TIKTRUE_LICENSE_KEY, systemd's credential tiktrue-license, the"
-        " setting license_file, a hidden prompt on a terminal. One newline at its end is dropped. There is no option that"
-        " takes the license itself: everybody can read a command line. A license file that others can write is refused;"
+        " setting license_file, a hidden prompt on a terminal. One newline at its end is dropped. No option takes the"
+        " license itself: everybody can read a command line. A license file that others can write is refused;"
         " one that others can read is warned about."
     )
 

@@ -5,16 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.models.decrypt import Decrypted
 from tiktrue_keys.models.decrypt_folder import DecryptedFolder
 from tiktrue_keys.models.encrypt import Encrypted
 from tiktrue_keys.models.encrypt_folder import EncryptedFolder
+from tiktrue_keys.models.encrypt_recipient import SealedForRecipients
 from tiktrue_keys.models.verify import Verified, VerifiedFolder
 
 
 def encrypted_json(made: Encrypted) -> dict[str, Any]:
     """A new container."""
     return _file_json(made) | {"size": made.size, "root": made.root.hex()}
+
+
+def sealed_json(made: SealedForRecipients) -> dict[str, Any]:
+    """A new container that nobody has signed, for the recipients' keys."""
+    first = made.recipients[0]
+    return {
+        "source": str(made.source) if made.source else None,
+        "destination": str(made.destination) if made.destination else None,
+        "file_id": made.file_id.hex(),
+        "model_id": first.model_id,
+        "key_id": first.key_id,
+        "recipients": [
+            {"key_id": each.key_id, "generation": each.generation, "not_after": rfc3339(each.not_after)}
+            for each in made.recipients
+        ],
+        "name": made.name,
+        "kind": made.kind,
+        "length": made.length,
+        "size": made.size,
+        "root": made.root.hex(),
+        "signed": False,
+    }
 
 
 def encrypted_folder_json(made: EncryptedFolder) -> dict[str, Any]:

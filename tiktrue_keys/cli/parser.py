@@ -38,6 +38,15 @@ class Command(TyperCommand):
         _format_parameters(self, ctx, formatter)
 
 
+class ProgramCommand(Command):
+    """A command whose words end with another program and its words, after `--`, which stays among them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; the parser swallows the first `--`, so it gets another one."""
+        at = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*args[:at], *["--"] * (at < len(args)), *args[at:]])
+
+
 class LazyGroup(TyperGroup):
     """A group over catalogue entries."""
 
@@ -127,7 +136,8 @@ def _command(name: str, entry: Entry) -> Any:
     module = import_module(f"tiktrue_keys.cli.commands.{entry.module}")
     function: Callable[..., Any] = module.command
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name, cls=Command, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
+    cls = ProgramCommand if getattr(module, "takes_program", False) else Command
+    app.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
     command = typer.main.get_command(app)
     command.params.extend(_common_parameters())
     return command

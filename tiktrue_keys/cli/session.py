@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.licensing import LicenseSource, credential
 from tiktrue_keys.cli.options import CommonOptions
-from tiktrue_keys.cli.places import default_host_secret, default_keystore
+from tiktrue_keys.cli.places import default_host_secret, default_keystore, is_root
 from tiktrue_keys.cli.prompts import confirm
 from tiktrue_keys.cli.settings import FILE_NAME, SYSTEM_FILE, Settings, load_settings, user_config_file
 from tiktrue_keys.core.instants import Seconds, parse_duration
@@ -33,6 +33,7 @@ class Session:
         self.environment = environment
         self.warnings: list[Notice] = []
         self.stdout_is_data = False
+        self.needs_keystore = True
         self._stdin_reader = ""
         self._opened = False
 
@@ -57,7 +58,7 @@ class Session:
     def known_keystore(self) -> str | None:
         """The keystore's folder for reports, or None when the command does not use it or it could not be determined."""
         try:
-            return str(self.keystore)
+            return str(self.keystore) if self.needs_keystore else None
         except TikTrueKeysError:
             return None
 
@@ -166,7 +167,7 @@ class Session:
     def _keystore_of(self, settings: Settings) -> Path:
         given = settings.get("keystore")
         if given is None:
-            return default_keystore(self.environment)
+            return default_keystore(self.environment, root=is_root())
         if not given or "\0" in given:
             raise UsageError("the keystore's folder has no name", "give --keystore DIR")
         return Path(os.path.abspath(given))

@@ -145,11 +145,25 @@ class KeyManager(KeystoreReader):
         overlap: int = DEFAULT_OVERLAP,
         atomic: bool = False,
         notify: Sequence[str] = (),
+        notify_all: bool = False,
+        prepublish: int | None = None,
+        min_acks: int | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> Rotated:
-        """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap."""
-        terms = RotationTerms(Seconds(overlap), None if lifetime is None else Seconds(lifetime), _listed(notify))
+        """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap.
+
+        Nodes among `notify`, or all with `notify_all`, get the successor through the outbox. With `prepublish` it stays
+        pending for so many seconds at least, and until `min_acks` of them have it; `fleet sync` promotes it.
+        """
+        terms = RotationTerms(
+            Seconds(overlap),
+            None if lifetime is None else Seconds(lifetime),
+            _listed(notify),
+            notify_all=notify_all,
+            prepublish=None if prepublish is None else Seconds(prepublish),
+            min_acks=min_acks,
+        )
         request = RotateRequest(_listed(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
         with self._session.noting("rotate", operation_id):
             return rotate(self._session, request, operation_id)

@@ -75,7 +75,11 @@ def seal_block(
     data: bytes | bytearray | memoryview, managed_key: memoryview, *, key_id: KeyId, generation: int, block_id: str
 ) -> bytes:
     """The envelope of `data` under a managed key's 32 secret bytes; UsageError, RefusedError for what is too long."""
-    if len(block_id.encode("utf-8")) > MAX_BLOCK_ID:
+    try:
+        too_long = len(block_id.encode("utf-8")) > MAX_BLOCK_ID
+    except UnicodeEncodeError:
+        raise UsageError("a block id holds half a surrogate pair") from None
+    if too_long:
         raise UsageError(f"a block id has at most {MAX_BLOCK_ID} bytes")
     if memoryview(data).nbytes > MAX_BLOCK:
         raise RefusedError("a model block has at most 1 GiB", "encrypt it as a file")
@@ -118,9 +122,7 @@ def open_block(envelope: bytes | memoryview, managed_key: memoryview) -> bytes:
 
 
 def _context(key_id: KeyId, generation: int, envelope_id: bytes) -> bytes:
-    return wrap_context(
-        _KIND, file_id=envelope_id, model_id=model_of(key_id), key_id=key_id, generation=generation
-    )
+    return wrap_context(_KIND, file_id=envelope_id, model_id=model_of(key_id), key_id=key_id, generation=generation)
 
 
 def _byte(view: memoryview, at: int) -> int:

@@ -233,9 +233,7 @@ def plaintext_destination(source: Path | BinaryIO) -> Path:
     return source.with_suffix("")
 
 
-def _unlock_pipe(
-    manager: KeyManager, fd: int, license_key: License | None, use: Use
-) -> tuple[Front, OpenedDataKey]:
+def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use: Use) -> tuple[Front, OpenedDataKey]:
     with foreign_os_errors("the container", "standard input"):
         front = read_front(fd)
     opened = open_data_key(manager, front.header, license_key, use)
@@ -261,6 +259,7 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
         name=header.name,
         temporary=recorded_path(new.temporary),
         piped=place.piped,
+        replaces=output.existed,
     )
     with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
         outcome.detail = job.detail(destination)

@@ -37,7 +37,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class DecryptedFolder(ActResult):
-    """A decrypted folder; `length` in bytes of all its files."""
+    """A decrypted folder; `length` in bytes of all its files. `files` is empty for a repeated operation id."""
 
     source: Path
     destination: Path
@@ -69,6 +69,9 @@ def decrypt_folder(
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
     with noted(manager, ACT, operation_id):
         manifest = trusted_manifest(manager, root)
+        done = manager.finished_file_act(operation_id, ACT) if operation_id else None
+        if operation_id is not None and done == (manifest.folder_id, str(target)) and target.is_dir():
+            return _result(operation_id, root, target, manifest, [], changed=False)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
         must_be_complete(root, manifest)
     place = FolderPlace.beside(target)
@@ -81,6 +84,7 @@ def decrypt_folder(
         model_id=manifest.model_id,
         name=manifest.name,
         temporary=str(place.temporary),
+        replaces=os.path.lexists(target),
     )
     options = ReadOptions(allow_deprecated, allow_unsigned)
     with file_act(manager, act, operation_id) as outcome:
@@ -88,15 +92,21 @@ def decrypt_folder(
         total = sum(entry.length for entry in manifest.files)
         outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
         remove_aside(place)
+    return _result(outcome.operation_id, root, target, manifest, files, changed=True)
+
+
+def _result(
+    operation_id: str, source: Path, target: Path, manifest: Manifest, files: list[Decrypted], *, changed: bool
+) -> DecryptedFolder:
     return DecryptedFolder(
-        operation_id=outcome.operation_id,
-        changed=True,
+        operation_id=operation_id,
+        changed=changed,
         warnings=each_once(notice for made in files for notice in made.warnings),
-        source=root,
+        source=source,
         destination=target,
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
-        length=total,
+        length=sum(entry.length for entry in manifest.files),
     )
 
 

@@ -145,7 +145,7 @@ def encrypt_model(
         with noted(manager, "encrypt", operation_id):
             place: Output | BinaryIO
             if isinstance(target, Path):
-                _refuse_itself(plaintext, target)
+                refuse_itself(plaintext, target)
                 place = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
             else:
                 place = target
@@ -202,17 +202,23 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | N
     file_id, path = first
     if not path:
         raise RefusedError(f"operation {operation_id} was done already, into a pipe", "choose another --operation-id")
-    with container_file(Path(path)) as found:
-        container, header = found.container, found.container.header
-    if header.file_id != file_id:
+    made = encrypted_at(manager, Path(path), operation_id)
+    if made.file_id != file_id:
         raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+    return made
+
+
+def encrypted_at(manager: KeyManager, path: Path, operation_id: str) -> Encrypted:
+    """The result of an act that was done before, read from its container; IntegrityError, NotFoundError."""
+    with container_file(path) as found:
+        container, header = found.container, found.container.header
     return Encrypted(
         operation_id=operation_id,
         changed=False,
         key=manager.find(header.wraps[0].key_id),
-        file_id=file_id,
+        file_id=header.file_id,
         source=None,
-        destination=Path(path),
+        destination=path,
         name=header.name,
         kind=header.kind.value,
         length=container.length,
@@ -254,7 +260,8 @@ def _tell(outcome: Outcome, sealed: SealedContainer) -> None:
     outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
 
 
-def _refuse_itself(source: PlaintextSource, target: Path) -> None:
+def refuse_itself(source: PlaintextSource, target: Path) -> None:
+    """RefusedError when the output would take the model's own place."""
     try:
         same = os.path.samestat(os.fstat(source.fd), os.stat(target))
     except OSError:

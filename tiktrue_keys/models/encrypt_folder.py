@@ -18,8 +18,8 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.data_keys import asked_once
-from tiktrue_keys.models.decrypt_folder import real_folder
-from tiktrue_keys.models.encrypt import SUFFIX, Encrypted, encrypt_model
+from tiktrue_keys.models.decrypt_folder import real_folder, trusted_manifest
+from tiktrue_keys.models.encrypt import SUFFIX, Encrypted, encrypt_model, encrypted_at
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, file_act, noted, recorded_path, within
 from tiktrue_keys.models.folder_swap import (
     FolderPlace,
@@ -97,6 +97,9 @@ def encrypt_folder(
     manifest's hash. RefusedError for links that lead out of the folder and when the destination exists; `force`
     replaces an encrypted folder that holds nothing else. After any failure the destination is as it was.
     """
+    done = _done_before(manager, source, operation_id)
+    if done is not None:
+        return done
     license_key = asked_once(license_key)
     root = real_folder(source)
     target = Path(destination) if destination is not None else root.with_name(root.name + SUFFIX)
@@ -120,6 +123,7 @@ def encrypt_folder(
         model_id=job.key.model_id,
         name=safe_name(root.name),
         temporary=str(place.temporary),
+        replaces=os.path.lexists(target),
     )
     with file_act(manager, act, operation_id) as outcome:
         files, entries = _build(job, place, folder_id, safe_name(root.name))
@@ -137,6 +141,30 @@ def encrypt_folder(
         plain=tuple(entry.path for entry in entries if isinstance(entry, PlainEntry)),
         left_out=tree.left_out,
         length=sum(entry.length for entry in entries),
+    )
+
+
+def _done_before(manager: KeyManager, source: str | PathLike[str], operation_id: str | None) -> EncryptedFolder | None:
+    """What the act of this operation id made, read from the folder; None when it was not done."""
+    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    folder_id, path = first
+    manifest = trusted_manifest(manager, Path(path))
+    if manifest.folder_id != folder_id:
+        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    files = tuple(encrypted_at(manager, Path(path, entry.place), operation_id) for entry in manifest.containers)
+    return EncryptedFolder(
+        operation_id=operation_id,
+        changed=False,
+        key=files[0].key if files else manager.find(manifest.model_id),
+        folder_id=folder_id,
+        source=Path(source),
+        destination=Path(path),
+        files=files,
+        plain=tuple(entry.path for entry in manifest.plain),
+        left_out=(),
+        length=sum(entry.length for entry in manifest.files),
     )
 
 
@@ -221,7 +249,7 @@ def _encrypt(job: _Job, file: SourceFile, root: Path, before: int) -> Encrypted:
     return encrypt_model(
         job.manager,
         Path(os.path.realpath(file.path)),
-        make_parents(root, file.relative + SUFFIX),
+        make_parents(root, file.place),
         key=job.key.key_id,
         license_key=job.license_key,
         name=file.path.name,
@@ -234,7 +262,7 @@ def _copy(file: SourceFile, root: Path) -> PlainEntry:
     """Copy a file in clear and hash what was copied; UnavailableError when it changes meanwhile."""
     hashed, length = hashlib.sha256(), 0
     source = os.path.realpath(file.path)
-    with opened_regular(source, "the file") as fd, NewFile(make_parents(root, file.relative), what="the output") as new:
+    with opened_regular(source, "the file") as fd, NewFile(make_parents(root, file.place), what="the output") as new:
         with foreign_os_errors("the file", file.path):
             before = os.fstat(fd)
             while chunk := os.read(fd, _CHUNK):
@@ -249,9 +277,7 @@ def _copy(file: SourceFile, root: Path) -> PlainEntry:
     return PlainEntry(file.relative, length, hashed.digest())
 
 
-def _settle_registry(
-    manager: KeyManager, files: list[Encrypted], target: Path, replaced: _Replaced | None
-) -> None:
+def _settle_registry(manager: KeyManager, files: list[Encrypted], target: Path, replaced: _Replaced | None) -> None:
     follow_folder(manager, target, read_manifest(target).manifest)
     gone = set(replaced.file_ids if replaced is not None else ()) - {made.file_id for made in files}
     known = [record for record in map(manager.container, gone) if record is not None]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, read_capped, shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
+from tiktrue_keys.models.encrypt import SUFFIX
 from tiktrue_keys.models.manifest import (
     MANIFEST_NAME,
     MAX_FILES,
@@ -46,6 +47,11 @@ class SourceFile:
     path: Path
     size: int
     plain: bool
+
+    @property
+    def place(self) -> str:
+        """Where it will lie in the encrypted folder."""
+        return self.relative if self.plain else self.relative + SUFFIX
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
         files.append(SourceFile(relative, path, found.st_size, _matches(relative, selection.plain)))
     if not files:
         raise RefusedError(f"there is nothing to encrypt in {shown(folder)}")
+    if len({MANIFEST_NAME, *(file.place for file in files)}) != len(files) + 1:
+        raise RefusedError("two files of the folder would lie at the same place", "leave one out with --exclude")
     return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
 
 
@@ -133,7 +141,7 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
         elif hashes and sha256_of(folder / place) != (entry.length, entry.sha256):
             changed.append(place)
     added = sorted(there - set(expected))
-    renamed = [place for place in added if place.endswith(".ttm") and _file_id(folder / place) in ids]
+    renamed = [place for place in added if place.endswith(SUFFIX) and _file_id(folder / place) in ids]
     return Differences(
         missing=tuple(missing),
         added=tuple(place for place in added if place not in renamed),

@@ -57,9 +57,7 @@ class ModelEncryption:
         with self.key_manager.open_key(model_id, license_key, use=Use.ENCRYPT) as opened:
             key = opened.key
             self._register(key)
-            return seal_block(
-                data, opened.secret.view, key_id=key.key_id, generation=key.generation, block_id=block_id
-            )
+            return seal_block(data, opened.secret.view, key_id=key.key_id, generation=key.generation, block_id=block_id)
 
     def decrypt_block(
         self,
@@ -97,9 +95,7 @@ class ModelEncryption:
         **options: Any,
     ) -> Encrypted:
         """Encrypt a model file into a container under the model's active key; options as encrypt_model."""
-        return encrypt_model(
-            self.key_manager, source, destination, key=model_id, license_key=license_key, **options
-        )
+        return encrypt_model(self.key_manager, source, destination, key=model_id, license_key=license_key, **options)
 
     def decrypt_file(
         self,

@@ -24,10 +24,11 @@ _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS
 
 @dataclass(frozen=True)
 class Output:
-    """Where the result will be. `new` is not opened yet; `replaced` is the header of the container that it replaces."""
+    """Where the result will be. `new` is not opened yet; `existed`: something is there, `replaced` is its header."""
 
     new: NewFile
     force: bool
+    existed: bool = False
     replaced: Header | None = None
 
     def commit(self) -> None:
@@ -51,7 +52,7 @@ def reserved_output(destination: Path, *, force: bool, lock_timeout: float, mode
             fd = stack.enter_context(locked_container(destination, lock_timeout))
             with suppress(IntegrityError):  # damaged: nothing is known of it, and it may be replaced like any file
                 replaced = read_slots(fd).current.header
-        yield Output(new, force, replaced)
+        yield Output(new, force, exists, replaced)
 
 
 def preallocate(fd: int, size: int, path: Path) -> None:

@@ -25,7 +25,7 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.buffers import page_buffer
 from tiktrue_keys.models.container import Authorship, Container, known_leaves, read_container, verify_body
-from tiktrue_keys.models.container_source import ContainerFile, unlock
+from tiktrue_keys.models.container_source import ContainerFile, container_file, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys
 from tiktrue_keys.models.decrypt import unsigned_notice
 from tiktrue_keys.models.encrypt import container_size, keystore_signer
@@ -45,6 +45,7 @@ from tiktrue_keys.models.streaming_aead import TAG_LENGTH, BodyCipher, BodyHeade
 from tiktrue_keys.models.trailer import Leaves, Trailer, leaf_hash, make_signature, root_hash
 from tiktrue_keys.models.wraps import wrap_for_key
 
+ACT = "reencrypt"
 DROPPED = "dropped-recipients"
 
 
@@ -94,12 +95,15 @@ def reencrypt_model(
     RefusedError for a file of an encrypted folder, whose manifest would not fit any more; else as decrypt_model and
     encrypt_model. After any failure the old container is there, untouched.
     """
+    done = _done_before(manager, operation_id)
+    if done is not None:
+        return done
     license_key = asked_once(license_key)
     with foreign_os_errors("the container", path):
         real = Path(os.path.realpath(path, strict=True))
     with ExitStack() as stack:
         fd = stack.enter_context(locked_container(real, lock_timeout))
-        with noted(manager, "reencrypt", operation_id):
+        with noted(manager, ACT, operation_id):
             with foreign_os_errors("the container", real):
                 source = ContainerFile(fd, real, read_container(fd))
             _refuse_of_folder(source)
@@ -141,6 +145,31 @@ class OpenedBody:
         return Piece(piece.index, piece.last, length)
 
 
+def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted | None:
+    """What the act of this operation id made, read from its container; None when it was not done."""
+    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    file_id, path = first
+    with container_file(Path(path)) as found:
+        container = found.container
+    if container.header.file_id != file_id:
+        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+    records = (record for record in manager.audit_records(backwards=True) if record.operation_id == operation_id)
+    old = next((record.detail["old_file_id"] for record in records if "old_file_id" in record.detail), "")
+    return Reencrypted(
+        operation_id=operation_id,
+        changed=False,
+        path=Path(path),
+        old_file_id=bytes.fromhex(old),
+        file_id=file_id,
+        key=manager.find(container.header.wraps[0].key_id),
+        length=container.length,
+        root=container.root,
+        signed=container.trailer.signature is not None,
+    )
+
+
 def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: SecretBuffer, *, signed: bool) -> Header:
     file_id = new_file_id()
     wrap = wrap_for_key(
@@ -162,7 +191,7 @@ def _replace(job: _Job, operation_id: str | None) -> Reencrypted:
     found = os.fstat(job.source.fd)
     new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
     act = FileAct(
-        "reencrypt",
+        ACT,
         job.header.file_id,
         recorded,
         frozenset(held_keys(job.manager, old)),

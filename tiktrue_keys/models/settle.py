@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiktrue_keys.core.acts.files import FileAct, is_running
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors, shown, sync_folder
+from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown, sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models import decrypt_folder, encrypt_folder
+from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.encrypt_folder import follow_folder, forget_all, lies_there
 from tiktrue_keys.models.folder_swap import FolderPlace
@@ -55,6 +56,7 @@ class _Ending:
 
     outcome: str
     keys: frozenset[str] | None
+    detail: Mapping[str, str] = field(default_factory=dict)
 
 
 def settle_intents(manager: KeyManager) -> Settled:
@@ -86,7 +88,7 @@ def _settle(manager: KeyManager, act: FileAct) -> str:
         return OPEN
     with suppress(IntegrityError):  # settled by another process meanwhile
         manager.finish_file_act(
-            act.operation_id, outcome=ending.outcome, keys=ending.keys, detail={"settled": True}
+            act.operation_id, outcome=ending.outcome, keys=ending.keys, detail={"settled": True, **ending.detail}
         )
     return ending.outcome
 
@@ -101,7 +103,8 @@ def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
         return _Ending(FAILED, None)
     gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
     forget_all(manager, gone)
-    return _Ending(OK, frozenset(held_keys(manager, slots.current.header)))
+    detail = {"old_file_id": gone[0].hex()} if len(gone) == 1 else {}
+    return _Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail)
 
 
 def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
@@ -115,13 +118,24 @@ def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
     return _Ending(OK if keys == act.keys_after else FAILED, keys)
 
 
+def _signed(manager: KeyManager, act: FileAct) -> _Ending:
+    """The signature is there, or the place for it is as empty as before; whoever opens it next verifies it."""
+    slots = _slots_or_none(act)
+    if slots is None or slots.current.header.file_id != act.file_id:
+        return _Ending(FAILED, act.needs)
+    with opened_regular(act.path, "the container") as fd, foreign_os_errors("the container", act.path):
+        signature = read_container(fd).trailer.signature
+    signed = signature is not None and signature.issuer == manager.issuer
+    return _Ending(OK if signed else FAILED, frozenset(held_keys(manager, slots.current.header)))
+
+
 def _decrypted(manager: KeyManager, act: FileAct) -> _Ending:
-    """The container is what it was; the plaintext has its name when the temporary is gone and the name is newer."""
+    """The container is what it was; the plaintext has its name when the temporary is gone and the name is new."""
     known = manager.container(act.file_id)
     keys = known.keys if known is not None else act.needs
     if act.temporary is None or _remove_temporary(act):
         return _Ending(FAILED, keys)
-    return _Ending(OK if _is_newer(_named(Path(act.temporary)), act.at) else FAILED, keys)
+    return _Ending(OK if _is_new(_named(Path(act.temporary)), act) else FAILED, keys)
 
 
 def _folder(manager: KeyManager, act: FileAct) -> _Ending:
@@ -138,7 +152,7 @@ def _folder(manager: KeyManager, act: FileAct) -> _Ending:
     shutil.rmtree(place.temporary, ignore_errors=True)
     shutil.rmtree(place.aside, ignore_errors=True)
     if act.act == decrypt_folder.ACT:
-        return _Ending(OK if not built and _is_newer(place.destination, act.at) else FAILED, None)
+        return _Ending(OK if not built and (replaced or _is_new(place.destination, act)) else FAILED, None)
     done = lies_there(place.destination, act.file_id)
     if done:
         follow_folder(manager, place.destination, read_manifest(place.destination).manifest)
@@ -162,6 +176,7 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
     "reencrypt": _new_container,
     "rewrap": _rewrapped,
     "decrypt": _decrypted,
+    "sign": _signed,
     encrypt_folder.ACT: _folder,
     decrypt_folder.ACT: _folder,
 }
@@ -204,10 +219,14 @@ def _named(temporary: Path) -> Path:
     return temporary.with_name(temporary.name.rpartition(".tmp")[0].rpartition(".")[0].removeprefix("."))
 
 
-def _is_newer(path: Path, at: int) -> bool:
-    """Whether something got this name after the act began: a rename sets the time of change."""
+def _is_new(path: Path, act: FileAct) -> bool:
+    """Whether the act has given its output this name.
+
+    Where something had the name before, only a time of change (which a rename sets) after the second of the intent is
+    certain: rather a finished act is called failed, and done again, than an old output taken for the new one.
+    """
     try:
-        return os.lstat(path).st_ctime_ns // 10**9 >= at
+        return os.lstat(path).st_ctime_ns // 10**9 > act.at or not act.replaces
     except OSError:
         return False
 

@@ -139,8 +139,6 @@ class _Stream:
             return Piece(self._next, False, len(view))
         self._ended = True
         length = total - self._hold_back
-        if length < 0:
-            raise IntegrityError("the container was cut off")
         in_view = min(total, len(view))
         self._ahead = bytearray(view[length:in_view]) + ahead[max(0, length - in_view) : total - in_view]
         return Piece(self._next, True, length)

@@ -42,9 +42,7 @@ def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
     return Tracked(known.path, False, (Notice("copied-container", words),))
 
 
-def track(
-    manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False
-) -> Tracked:
+def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False) -> Tracked:
     """Write the registry's row of a container that was seen, where it says something else; `keys` open it.
 
     `signed`: this keystore's signature was verified; once known that stays known.

@@ -20,7 +20,7 @@ def machine_checks() -> Iterator[Finding]:
     """Every check that needs no keystore."""
     yield _memory_lock()
     yield _core_dumps()
-    yield from _swap(_PROC / "swaps", _SYS)
+    yield from swap_checks(_PROC / "swaps", _SYS)
     yield _container()
     yield _versions()
 
@@ -50,7 +50,8 @@ def _core_dumps() -> Finding:
     return warning("core dumps", f"on for this program (limit {soft} bytes): its memory could reach the disk")
 
 
-def _swap(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
+def swap_checks(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
+    """Each swap area of `swaps` (proc_swaps): encrypted, in memory, or not known to be either."""
     try:
         lines = swaps.read_text("ascii", "replace").splitlines()[1:]
     except OSError:

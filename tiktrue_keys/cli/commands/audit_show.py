@@ -47,7 +47,7 @@ def command(
 
 
 def _first(session: Session, wanted: AuditFilter) -> tuple[list[AuditRecord], int]:
-    """The records that are there, and how many the log has; where only the newest count the others are not even read."""
+    """The records that are there, and how many the log has; where only the newest count, no others are read."""
     size = session.manager.audit_size()
     start = 0 if not wanted.asks_only_last else max(size - (wanted.last or 0), 0)
     return list(matching(session.manager.audit_records(start=start), wanted.filter)), size

@@ -47,8 +47,8 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
     with session.write(operation) as transaction:
         first = first_result(transaction.rows, operation, BACKUP) if chosen else None
         if first is not None and os.path.lexists(first[0][0]):
-            path, size = first[0]
-            return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(size))
+            path, records = first[0]
+            return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(records))
         transaction.rows.put(RecordKind.BACKUP, BACKUP, {"at": transaction.now, "path": str(destination)})
         transaction.record(BACKUP, detail={"path": str(destination)})
         size = transaction.audit.size
