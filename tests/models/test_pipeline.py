@@ -216,6 +216,24 @@ def test_progress_counts_every_byte_of_plaintext_on_the_callers_thread(tmp_path:
 # Failures
 
 
+def test_a_container_of_unknown_length_cut_anywhere_is_refused() -> None:
+    data_key = SecretBuffer.random()
+    container, _ = seal_through_pipes(pattern(200), data_key)
+    for length in range(HEADER_SIZE + 41, len(container), 3):
+        with pytest.raises(IntegrityError):
+            open_through_pipes(container[:length], data_key)
+    with pytest.raises(IntegrityError, match="cut off"):
+        open_through_pipes(container[: HEADER_SIZE + 60], data_key)
+
+
+def test_a_container_of_unknown_length_with_something_appended_is_refused() -> None:
+    data_key = SecretBuffer.random()
+    container, _ = seal_through_pipes(pattern(200), data_key)
+    for extra in (b"x", bytes(64), bytes(200), container[-200:]):
+        with pytest.raises(IntegrityError):
+            open_through_pipes(container + extra, data_key)
+
+
 def damaged(sample: Sample, index: int) -> bytes:
     data = bytearray(sample.bytes())
     data[sample.segment_range(index).start + 3] ^= 1

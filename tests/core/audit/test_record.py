@@ -12,7 +12,10 @@ from tiktrue_keys.core.audit.record import REASON_LIMIT, RECORD_LIMIT, TEXT_LIMI
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.errors import IntegrityError, InternalError
 
-ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=600)  # controls and lone surrogates too
+SIGNS = st.characters() | st.sampled_from(
+    ["\0", "\n", "\x1b", "\x7f", "\x9b", "\u202e", chr(0xD800), chr(0xDCFF), '"', "\\"]
+)
+ANY_TEXT = st.builds(str.__mul__, st.text(SIGNS, max_size=30), st.sampled_from([1, 1, 20, 60]))
 DETAIL = st.dictionaries(
     st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True),
     st.recursive(

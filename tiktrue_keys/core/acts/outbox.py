@@ -258,12 +258,17 @@ def keys_sent_to(rows: Rows, node_id: str) -> list[str]:
     return list(found)
 
 
-def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """Every dispatch of a key, open or done, with its nodes; oldest first."""
+def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
+    """Every dispatch, open or done, with its nodes; oldest first."""
     for number in range(1, roster(rows).next_dispatch):
         dispatch = get_dispatch(rows, number)
-        if dispatch is not None and dispatch.kind == KEY:
+        if dispatch is not None:
             yield dispatch, nodes_of(rows, dispatch)
+
+
+def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
+    """Those of them that carry a key."""
+    return (each for each in all_dispatches(rows) if each[0].kind == KEY)
 
 
 def undeliverable(transaction: Transaction, key_id: str, old_key_id: str, client: str) -> KeyDistributionRequest:

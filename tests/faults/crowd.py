@@ -1,0 +1,227 @@
+"""Many at once: 32 processes of 20 mixed acts, 8 threads in one KeyManager, an event loop.
+
+    python -m tests.faults.crowd --count 32
+
+Nobody's update is lost, nobody sees "database is locked", nobody waits longer than five seconds for an act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.faults import facts
+from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import TikTrueKeysError
+
+_LICENSE = "a license, made up for tests"
+_ACTS = 20
+_LONGEST_WAIT = 5.0
+
+
+class Keystore:
+    """One keystore, and what was done to it by whom."""
+
+    def __init__(self, base: Path) -> None:
+        facts.become(facts.FIVE)
+        base.mkdir(parents=True)
+        self.base = base
+        with self.manager() as manager:
+            manager.generate("shared", license_key=_LICENSE)
+
+    def manager(self) -> KeyManager:
+        """A manager with a connection of its own."""
+        return KeyManager(
+            self.base / "keys", host_secret_file=self.base / "host/secret", pbkdf2_rounds=PBKDF2_MIN_ROUNDS, lock_timeout=30
+        )
+
+
+def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
+    """Processes, then threads, then tasks."""
+    folder = scratch("crowd")
+    if options.control is not None:
+        _break()
+    only = options.only or ("processes", "threads", "tasks")
+    kinds: dict[str, Callable[[Keystore, int, int], list[dict[str, Any]]]] = {
+        "processes": _processes,
+        "threads": _threads,
+        "tasks": _tasks,
+    }
+    for name in only:
+        keystore = Keystore(folder / name)
+        many = options.count if name == "processes" else 8
+        begun = time.monotonic()
+        with watched(tally, name):
+            done = kinds[name](keystore, many, options.seed)
+            tally.cases += len(done)
+            waits = sorted(entry["wait"] for entry in done)
+            tally.figures[name] = {
+                "workers": many,
+                "acts": len(done),
+                "seconds": round(time.monotonic() - begun, 2),
+                "median wait": round(waits[len(waits) // 2], 3),
+                "worst wait": round(waits[-1], 3),
+            }
+            _judge(keystore, done)
+            if waits[-1] > _LONGEST_WAIT:
+                raise ViolationError(f"somebody waited {waits[-1]:.1f} s")
+
+
+def _judge(keystore: Keystore, done: list[dict[str, Any]]) -> None:
+    failed = [entry for entry in done if entry["error"]]
+    if failed:
+        raise ViolationError(f"{len(failed)} acts failed: {failed[:3]}")
+    with keystore.manager() as manager:
+        keys = {check.key.key_id: check.key for check in manager.validate(deep=True).checks}
+        manager.audit_verify()
+        records = [(record.event, record.outcome) for record in manager.audit_records()]
+    for entry in done:
+        if entry["act"] in ("generate", "rotate") and entry["made"] not in keys:
+            raise ViolationError(f"lost: {entry}")
+        if entry["act"] == "revoke" and keys[entry["made"]].revoked_at is None:
+            raise ViolationError(f"lost: {entry}")
+    for act in ("generate", "rotate", "revoke"):
+        told = sum(entry["act"] == act for entry in done) + (act == "generate")
+        if records.count((act, "ok")) != told:
+            raise ViolationError(f"{records.count((act, 'ok'))} records of {act}, {told} acts")
+    shared = sorted(key.generation for key in keys.values() if key.model_id == "shared")
+    if shared != list(range(1, len(shared) + 1)):
+        raise ViolationError(f"the shared chain has generations {shared}")
+
+
+def _one(manager: KeyManager, chooser: random.Random, worker: int, number: int) -> dict[str, Any]:
+    """One act; how long it took, and what came of it."""
+    begun = time.monotonic()
+    choice, made, error, act = chooser.random(), "", "", "read"
+    try:
+        if choice < 0.35:
+            act = "generate"
+            made = manager.generate(f"w{worker}-{number}", license_key=_LICENSE).keys[0].key_id
+        elif choice < 0.6:
+            act = "rotate"
+            new = manager.rotate(["shared"], license_key=_LICENSE).rotations[0].new
+            made = new.key_id if new else ""
+        elif choice < 0.7:
+            act = "revoke"
+            mine = [key.key_id for key in manager.keys() if key.model_id.startswith(f"w{worker}-") and not key.revoked_at]
+            if mine:
+                manager.revoke([mine[0]], reason="a test")
+                made = mine[0]
+            else:
+                act = "read"
+        else:
+            assert manager.find("shared").model_id == "shared"
+            assert len(list(manager.keys())) >= 1
+    except TikTrueKeysError as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    return {"act": act, "made": made, "error": error, "wait": time.monotonic() - begun}
+
+
+def _processes(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
+    pipes = []
+    for worker in range(many):
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(reading)
+            _worker(keystore, worker, seed, writing)
+        os.close(writing)
+        pipes.append(reading)
+    done: list[dict[str, Any]] = []
+    for reading in pipes:
+        with open(reading, encoding="utf-8") as pipe:
+            done += [json.loads(line) for line in pipe]
+    for _ in range(many):
+        os.wait()
+    if len(done) != many * _ACTS:
+        raise ViolationError(f"{len(done)} acts of {many * _ACTS}: workers died")
+    return done
+
+
+def _worker(keystore: Keystore, worker: int, seed: int, writing: int) -> None:
+    try:
+        chooser = random.Random(f"{seed} {worker}")
+        with keystore.manager() as manager, open(writing, "w", encoding="utf-8") as pipe:
+            for number in range(_ACTS):
+                pipe.write(json.dumps(_one(manager, chooser, worker, number)) + "\n")
+    except BaseException:  # noqa: BLE001  nothing of the child may run on in the parent's code
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _threads(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
+    done: list[dict[str, Any]] = []
+    manager = keystore.manager()
+
+    def work(worker: int) -> None:
+        chooser = random.Random(f"{seed} {worker}")
+        for number in range(_ACTS):
+            done.append(_one(manager, chooser, worker, number))
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(many)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    manager.close()
+    if len(done) != many * _ACTS:
+        raise ViolationError(f"{len(done)} acts of {many * _ACTS}: a thread died")
+    return done
+
+
+def _tasks(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
+    """The async names; meanwhile the loop must go on turning."""
+    stalls: list[float] = []
+
+    async def heartbeat(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            begun = time.monotonic()
+            await asyncio.sleep(0.01)
+            stalls.append(time.monotonic() - begun)
+
+    async def rotate(manager: KeyManager) -> dict[str, Any]:
+        begun = time.monotonic()
+        new = await manager.rotate_key(manager.find("shared").key_id, _LICENSE)
+        return {"act": "rotate", "made": new.key_id, "error": "", "wait": time.monotonic() - begun}
+
+    async def everything() -> list[dict[str, Any]]:
+        stop = asyncio.Event()
+        beating = asyncio.create_task(heartbeat(stop))
+        done = []
+        with keystore.manager() as manager:
+            for _ in range(many):  # rotations of one key must follow each other: the second would name a rotated one
+                done.append(await rotate(manager))
+        stop.set()
+        await beating
+        return done
+
+    done = asyncio.run(everything())
+    if max(stalls) > 1.0:
+        raise ViolationError(f"the loop stood still for {max(stalls):.2f} s (seed {seed})")
+    return done
+
+
+def _break() -> None:
+    """No writers' lock and no waiting for SQLite's: somebody must be told that it is busy."""
+    import contextlib
+
+    from tiktrue_keys.core.keystore import database, store
+
+    connect = database.connect
+    database.connect = lambda path, *, timeout: connect(path, timeout=0.0)
+    for module in (store,):
+        module.writers_lock = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main(Path(__file__).stem, run, count=32, controls=("no-lock",), only=("processes", "threads", "tasks"))

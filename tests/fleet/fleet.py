@@ -1,0 +1,93 @@
+"""An issuer and its nodes, each with a keystore of its own, over one spool; every step by the package's own acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.keystores import LICENSE, Clock, Desk, folder_in_memory
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.fleet.cards import parse_card
+from tiktrue_keys.fleet.pinning import init_node, own_card, pin
+from tiktrue_keys.fleet.receiving import Received, receive
+from tiktrue_keys.fleet.syncing import Synced, sync
+from tiktrue_keys.fleet.transports.interface import Transport
+from tiktrue_keys.fleet.transports.spool import Spool
+
+
+class Fleet:
+    """`admin` issues; `nodes` by name receive. One clock for all."""
+
+    def __init__(self, folder: Path, stack: ExitStack, transport: Transport | None = None) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.transport = transport or Spool(folder / "spool")
+        self._stack = stack
+        self.admin_desk = self._desk("admin")
+        self.admin = self.admin_desk.manager()
+        self.admin.generate("llama", license_key=LICENSE)
+        init_node(self.admin, "head-office")
+        self.desks: dict[str, Desk] = {}
+        self.nodes: dict[str, KeyManager] = {}
+
+    @property
+    def key(self) -> ManagedKey:
+        """The issuer's active key."""
+        return self.admin.find("llama")
+
+    def node_id(self, manager: KeyManager) -> str:
+        """The node id of a keystore."""
+        return own_card(manager)[0].node_id
+
+    def join(self, *names: str) -> None:
+        """Make nodes, and pin both ways."""
+        for name in names:
+            desk = self._desk(name)
+            manager = desk.manager()
+            made = init_node(manager, name)
+            self.desks[name], self.nodes[name] = desk, manager
+            card = parse_card(own_card(manager)[1])
+            pin(self.admin, card, expect=made.node_id)
+            admin = parse_card(own_card(self.admin)[1])
+            pin(manager, admin, expect=admin.node_id)
+
+    def sync(self, **more: Any) -> Synced:
+        """One round at the issuer."""
+        return sync(self.admin, self.transport, **({"license_key": LICENSE} | more))
+
+    def receive(self, name: str, **more: Any) -> Received:
+        """One round at a node."""
+        return receive(self.nodes[name], self.transport, **({"license_key": LICENSE} | more))
+
+    def deliver(self, names: Sequence[str] | None = None) -> Synced:
+        """Out, in and back."""
+        self.sync()
+        for name in self.nodes if names is None else names:
+            assert not self.receive(name).blocked
+        return self.sync()
+
+    def secret(self, manager: KeyManager, key: str = "llama", use: Use = Use.DECRYPT) -> bytes:
+        """A key's secret bytes, as whoever may open it sees them."""
+        with manager.open_key(key, LICENSE, use=use) as opened:
+            return bytes(opened.secret.view)
+
+    def lines(self, name: str) -> list[bytes]:
+        """What lies in the transport for a node."""
+        return self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0))
+
+    def _desk(self, name: str) -> Desk:
+        desk = self._stack.enter_context(Desk(self.folder / name))
+        desk.clock = self.clock
+        return desk
+
+
+@contextmanager
+def fleet_in_memory(*names: str, transport: Transport | None = None) -> Iterator[Fleet]:
+    """A fleet in a folder that lives in memory."""
+    with folder_in_memory() as folder, ExitStack() as stack:
+        made = Fleet(folder, stack, transport)
+        made.join(*names)
+        yield made

@@ -1,0 +1,141 @@
+"""A transport that replays, mixes up, holds back, edits and invents: nothing is believed, all of it is recorded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fleet.fleet import Fleet
+from tests.keystores import LICENSE, events
+from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.fleet.receiving import receive
+from tiktrue_keys.fleet.sending import send_pending
+from tiktrue_keys.fleet.status import fleet_status
+from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.transports.interface import Posted
+
+
+def refused(fleet: Fleet, name: str = "n1") -> list[str]:
+    """The reasons that a node recorded."""
+    records = fleet.nodes[name].audit_records()
+    return [each.detail["reason"] for each in records if each.event == "receive" and each.outcome == "refused"]
+
+
+def post(fleet: Fleet, name: str, *lines: bytes) -> None:
+    """Put lines in the way of a node."""
+    node_id = fleet.node_id(fleet.nodes[name])
+    fleet.transport.publish(fleet.node_id(fleet.admin), [Posted(node_id, 1, 99, line) for line in lines])
+
+
+@pytest.fixture
+def delivered(fleet: Fleet) -> Fleet:
+    """Everybody has the first key."""
+    distribute(fleet.admin, ["llama"], every_node=True)
+    fleet.sync()
+    return fleet
+
+
+def test_a_replay_changes_nothing(delivered: Fleet) -> None:
+    lines = delivered.lines("n1")
+    delivered.deliver()
+    delivered.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    delivered.deliver()
+    before = delivered.nodes["n1"].find("llama")
+    post(delivered, "n1", *lines)
+    came = delivered.receive("n1")
+
+    assert (came.consumed, came.blocked) == (0, ())
+    assert delivered.nodes["n1"].find("llama") == before
+
+
+def test_sealed_again_is_skipped_and_recorded_once(delivered: Fleet) -> None:
+    delivered.receive("n1")
+    size = len(delivered.lines("n1"))
+    delivered.clock.forward(days=31)  # not acknowledged for so long: sent again
+    send_pending(delivered.admin, delivered.transport, license_key=LICENSE)
+    assert len(delivered.lines("n1")) > size
+    for _ in range(2):
+        came = delivered.receive("n1")
+        assert (came.consumed, came.blocked) == (0, ())
+    assert sum("consumed before" in each for each in refused(delivered)) == 2
+
+
+def test_another_nodes_envelope(delivered: Fleet) -> None:
+    post(delivered, "n1", *delivered.lines("n2"))
+    delivered.receive("n1")
+    delivered.receive("n1")
+
+    assert sum("is for node" in each for each in refused(delivered)) == 2
+    assert delivered.nodes["n1"].find("llama").key_id == delivered.key.key_id
+
+
+def test_edited_and_foreign_lines_block_nothing(delivered: Fleet) -> None:
+    line = delivered.lines("n1")[-1]
+    foreign = json.loads(line) | {"from": "z" * 32}
+    post(delivered, "n1", b"rubbish", line[:-9] + b"AAAAAAA" + line[-2:], json.dumps(foreign).encode())
+    came = delivered.receive("n1")
+
+    assert came.consumed == 2
+    assert len(refused(delivered)) == 3
+    assert {each.error.code for each in came.refusals} == {"integrity"}
+
+
+def test_a_gap_keeps_its_place(delivered: Fleet) -> None:
+    first, second = delivered.lines("n1")
+    issuer = delivered.node_id(delivered.admin)
+    delivered.transport.tidy(issuer, dict.fromkeys([delivered.node_id(m) for m in delivered.nodes.values()], (9, 9)))
+    post(delivered, "n1", second)
+    came = delivered.receive("n1")
+    assert (came.consumed, came.waits_for) == (0, (("head-office", 1),))
+    post(delivered, "n1", first)
+
+    assert delivered.receive("n1").consumed == 2
+
+
+def test_out_of_order_is_put_in_order(delivered: Fleet) -> None:
+    lines = delivered.lines("n1")
+    issuer = delivered.node_id(delivered.admin)
+    delivered.transport.tidy(issuer, dict.fromkeys([delivered.node_id(m) for m in delivered.nodes.values()], (9, 9)))
+    post(delivered, "n1", *reversed(lines))
+
+    assert delivered.receive("n1").consumed == 2
+
+
+def test_a_forged_acknowledgement_is_not_believed(delivered: Fleet) -> None:
+    delivered.receive("n2")
+    issuer, n1, n2 = (delivered.node_id(each) for each in (delivered.admin, *list(delivered.nodes.values())[:2]))
+    ((_, genuine),) = delivered.transport.acknowledgements(issuer, [n2])
+    delivered.transport.acknowledge(issuer, n1, genuine)
+    done = delivered.sync()
+
+    assert done.collected == ("n2",)
+    assert [notice.code for notice in done.warnings] == ["bad-acknowledgement"]
+    assert {each.name for each in fleet_status(delivered.admin).laggards} == {"n1", "n3"}
+
+
+def test_an_old_acknowledgement_put_back_takes_nothing_away(delivered: Fleet) -> None:
+    delivered.deliver()
+    issuer, n1 = delivered.node_id(delivered.admin), delivered.node_id(delivered.nodes["n1"])
+    ((_, old),) = delivered.transport.acknowledgements(issuer, [n1])
+    delivered.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    delivered.deliver()
+    delivered.transport.acknowledge(issuer, n1, old)
+    delivered.sync()
+
+    assert fleet_status(delivered.admin).error() is None
+
+
+def test_what_expired_on_its_way_is_sealed_again(delivered: Fleet) -> None:
+    delivered.clock.forward(days=91)
+    came = delivered.receive("n1")
+    assert [each.error.code for each in came.blocked] == ["expired"]
+    delivered.sync()
+    assert [outcome for event, outcome in events(delivered.admin) if event == "sent"] == ["ok", "ok"]
+
+    assert delivered.receive("n1").consumed == 2
+
+
+def test_a_keystore_without_issuers_receives_nothing(fleet: Fleet) -> None:
+    with pytest.raises(RefusedError, match="no issuer"):
+        receive(fleet.admin, fleet.transport)

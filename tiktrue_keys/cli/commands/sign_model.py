@@ -1,0 +1,63 @@
+"""`sign-model`: this keystore vouches for a container that was sealed for it elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.blocks import Line, Outcome
+from tiktrue_keys.cli.progress import progress_bar
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.models.sign import parse_root, sign_model
+
+
+def command(
+    ctx: typer.Context,
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file.")],
+    expect_root: Annotated[
+        str,
+        typer.Option("--expect-root", metavar="HEX", help="The root that encrypt-model printed where it was made."),
+    ],
+    allow_deprecated: Annotated[
+        bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
+    ] = False,
+) -> Outcome:
+    """Sign a container that was encrypted with --recipient.
+
+    Reads the license, unless the key was made without one, and the whole body once; the container is not copied. Take
+    the root from the log of the run that made the container, not from the place that the container came from: the
+    signature says that it is that one.
+    """
+    session: Session = ctx.obj
+    root = parse_root(expect_root)
+    license_key = session.license()
+    with progress_bar(session, f"reading {container}") as report:
+        signed = sign_model(
+            session.writer,
+            Path(container),
+            expected_root=root,
+            license_key=license_key,
+            allow_deprecated=allow_deprecated,
+            progress=report,
+            lock_timeout=session.lock_timeout,
+            operation_id=session.operation_id,
+        )
+    words = "signed" if signed.changed else "signed already:"
+    return Outcome(
+        result={
+            "path": str(signed.path),
+            "file_id": signed.file_id.hex(),
+            "model_id": signed.key.model_id,
+            "key_id": signed.key.key_id,
+            "length": signed.length,
+            "root": signed.root.hex(),
+            "signed": True,
+        },
+        view=[Line(str(signed.path))],
+        messages=[f"{words} {signed.length} bytes, root {signed.root.hex()}"],
+        changed=signed.changed,
+        operation_id=signed.operation_id,
+        warnings=signed.warnings,
+    )

@@ -1,0 +1,115 @@
+"""Does what one opened envelope says, inside the transaction that consumes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts.importing import apply_revocation, import_key, promote_received
+from tiktrue_keys.core.acts.licenses import PreparedLicense, RecognisedLicense, recognise_or_enroll
+from tiktrue_keys.core.acts.lists import KnownList, known_list, put_known_list
+from tiktrue_keys.core.acts.nodes import Peer
+from tiktrue_keys.core.acts.outbox import KEY, LIST, PROMOTE
+from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
+from tiktrue_keys.core.session import Session
+from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
+from tiktrue_keys.fleet.acknowledgements import OK, REASON_LENGTH
+from tiktrue_keys.fleet.envelopes import Contents, Parcel
+from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
+
+OLDER = "older"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of it: `outcome` is `ok` or the reason for leaving it; the keys that came or changed."""
+
+    outcome: str
+    keys: tuple[ManagedKey, ...] = ()
+    superseded: tuple[str, ...] = ()
+
+
+def needs_license(parcel: Parcel, contents: Contents) -> bool:
+    """Whether a license has to be there before the transaction begins."""
+    address = parcel.address
+    return address.kind == KEY and read_key(contents.payload, address.key_id, address.generation).licensed
+
+
+def apply(
+    session: Session,
+    transaction: Transaction,
+    issuer: Peer,
+    parcel: Parcel,
+    contents: Contents,
+    prepared: PreparedLicense | None,
+) -> Applied:
+    """Import, revoke or promote. IntegrityError for contents that are malformed although they are signed."""
+    if parcel.address.kind == KEY:
+        return _import(session, transaction, issuer, parcel, contents, prepared)
+    if parcel.address.kind == LIST:
+        return _take_list(transaction, issuer, contents)
+    if parcel.address.kind == PROMOTE:
+        word = read_promotion(contents.payload)
+        promote_received(transaction, parcel.address.key_id, word.rotated_at, word.overlap_ends_at)
+    return Applied(OK)
+
+
+def reason(code: str, message: str) -> str:
+    """An outcome or a blockage as an acknowledgement carries it: `code: message`, ASCII, cut."""
+    return f"{code}: {message}".encode("ascii", "backslashreplace").decode("ascii")[:REASON_LENGTH]
+
+
+def _import(
+    session: Session,
+    transaction: Transaction,
+    issuer: Peer,
+    parcel: Parcel,
+    contents: Contents,
+    prepared: PreparedLicense | None,
+) -> Applied:
+    _must_be_a_key_id(parcel.address.key_id)
+    received = read_key(contents.payload, parcel.address.key_id, parcel.address.generation)
+    if contents.secret is None:
+        raise IntegrityError("the envelope's key has no secret")
+    keys = session.keystore.keys
+    opened: RecognisedLicense | None = None
+    if received.licensed and prepared is not None:
+        opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=False)
+    fingerprint = fingerprint_of(read_binding(transaction.rows))
+    try:
+        key = import_key(
+            transaction,
+            keys,
+            received,
+            contents.secret,
+            issuer=issuer.node_id,
+            opened=opened,
+            fingerprint=fingerprint,
+        )
+    except (RefusedError, RevokedError) as error:
+        return Applied(reason(error.code, error.message))
+    return Applied(OK, (key,), (key.predecessor,) if key.predecessor and not key.pending else ())
+
+
+def _take_list(transaction: Transaction, issuer: Peer, contents: Contents) -> Applied:
+    found = read_list(contents.payload, issuer.node_id, issuer.identity_key)
+    known = known_list(transaction.rows, issuer.node_id)
+    if known is not None and (found.epoch, found.number) <= (known.epoch, known.number):
+        return Applied(reason(OLDER, f"revocation list {found.number} is not newer than {known.number}"))
+    put_known_list(
+        transaction.rows, issuer.node_id, KnownList(found.epoch, found.number, found.issued_at, found.valid_until)
+    )
+    revoked = [apply_revocation(transaction, each) for each in found.revoked]
+    return Applied(OK, tuple(key for key in revoked if key is not None))
+
+
+def _must_be_a_key_id(text: str) -> None:
+    try:
+        kind = parse_key_argument(text).kind
+    except UsageError:
+        kind = None
+    if kind is not KeyArgumentKind.KEY_ID:
+        raise IntegrityError("the envelope's key id is malformed")

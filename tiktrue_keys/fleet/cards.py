@@ -1,0 +1,96 @@
+"""Cards: a keystore's public halves with its name, signed by itself. A card proves nothing but that it is whole:
+whoever pins one compares the node id, which comes from the halves, with what the other side reads out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from tiktrue_keys.core.acts.nodes import NODE_ID_LENGTH, parse_name
+from tiktrue_keys.core.derivation import NODE_ID
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.errors import IntegrityError, UsageError
+from tiktrue_keys.fleet.signed import encoded, parse_signed, signed_line
+
+SIGNATURE_KIND = "card"
+FORM = "tiktrue-card/1"
+MAX_CARD = 8 * 1024
+X_WING_PUBLIC = 1216
+_ED25519_PUBLIC = 32
+
+
+@dataclass(frozen=True)
+class Card:
+    """What one keystore says about itself. Keys are raw; `recovery_key` is empty or 32 bytes of Ed25519."""
+
+    name: str
+    keystore_id: str
+    epoch: int
+    identity_key: bytes
+    identity_hpke: bytes
+    audit_key: bytes
+    issued_at: Instant
+    recovery_key: bytes = b""
+
+    @property
+    def node_id(self) -> str:
+        """The id that people compare."""
+        return node_id_of(self.identity_key, self.identity_hpke)
+
+    def to_json(self) -> dict[str, Any]:
+        """The members that are signed."""
+        return {
+            "type": FORM,
+            "name": self.name,
+            "keystore_id": self.keystore_id,
+            "epoch": self.epoch,
+            "identity_key": self.identity_key.hex(),
+            "identity_hpke": encoded(self.identity_hpke),
+            "audit_key": self.audit_key.hex(),
+            "recovery_key": self.recovery_key.hex(),
+            "issued_at": self.issued_at,
+        }
+
+    def sign(self, signer: Signer) -> bytes:
+        """The card as one line with its newline."""
+        return signed_line(self.to_json(), SIGNATURE_KIND, signer) + b"\n"
+
+
+def node_id_of(identity_key: bytes, identity_hpke: bytes) -> str:
+    """Base32 (lower case) of SHA-256 over the label, a zero byte and both halves, cut to 32 characters: 160 bits."""
+    digest = hashlib.sha256(NODE_ID + b"\x00" + identity_key + identity_hpke).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:NODE_ID_LENGTH]
+
+
+def parse_card(data: bytes) -> Card:
+    """A card whose signature is its own; IntegrityError otherwise."""
+    members, verify = parse_signed(data.removesuffix(b"\n"), limit=MAX_CARD, what="the card", form=FORM)
+    recovery = members.text("recovery_key", 64)
+    card = Card(
+        name=members.text("name", 64),
+        keystore_id=members.hexadecimal("keystore_id", 16).hex(),
+        epoch=members.whole("epoch"),
+        identity_key=members.hexadecimal("identity_key", _ED25519_PUBLIC),
+        identity_hpke=members.octets("identity_hpke", X_WING_PUBLIC),
+        audit_key=members.hexadecimal("audit_key", _ED25519_PUBLIC),
+        issued_at=Instant(members.whole("issued_at")),
+        recovery_key=members.hexadecimal("recovery_key", _ED25519_PUBLIC) if recovery else b"",
+    )
+    members.done()
+    try:
+        parse_name(card.name)
+    except UsageError as error:
+        raise IntegrityError(f"the card names its keystore badly: {error.message}") from None
+    verify(card.identity_key, SIGNATURE_KIND)
+    _must_be_a_key(card.identity_hpke)
+    return card
+
+
+def _must_be_a_key(public: bytes) -> None:
+    from tiktrue_keys.fleet.hpke import public_key
+
+    public_key(public)

@@ -1,0 +1,165 @@
+"""The issuer's side of acknowledgements: verified, compared with the keystore's own log, kept in the roster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.acts import nodes, outbox
+from tiktrue_keys.core.acts.nodes import NODE, Progress
+from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
+from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
+from tiktrue_keys.fleet.pinning import own_node_id
+from tiktrue_keys.fleet.sending import receipt_of
+from tiktrue_keys.fleet.transports.interface import Transport
+
+_NAMES_A_RECORD = 32
+_SEEN_EVERY = 3_600
+_REISSUE = ("stale", "expired", "integrity")
+"""Blockages that a new copy of the envelope may take away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected(ActResult):
+    """Nodes that have come further, and acknowledgements that were not believed, by node name."""
+
+    acknowledged: tuple[str, ...] = ()
+    disbelieved: tuple[tuple[str, TikTrueKeysError], ...] = ()
+
+
+def collect_acknowledgements(
+    manager: KeyManager, transport: Transport, *, operation_id: str | None = None
+) -> Collected:
+    """Read every node's acknowledgement and bring the roster along, in one transaction where anything is new."""
+    operation, _ = chosen_operation_id(operation_id)
+    session = manager.session
+    with session.read() as (view, _):
+        issuer = own_node_id(view.document)
+        fleet = {node_id: each for node_id, each in nodes.all_progress(view.rows).items() if each.role == NODE}
+    if not fleet:
+        return Collected(operation_id=operation, changed=False)
+    found, wrong = _verified(manager, transport, issuer, fleet)
+    news = _news(manager, found, fleet, wrong)
+    if news:
+        with session.write(operation) as transaction:
+            _store(transaction, news)
+    notices = tuple(Notice("bad-acknowledgement", f"node '{name}': {error.message}") for name, error in wrong)
+    names = tuple(sorted(each.name for node_id, each in news.items() if each.acked > fleet[node_id].acked))
+    return Collected(
+        operation_id=operation, changed=bool(news), warnings=notices, acknowledged=names, disbelieved=tuple(wrong)
+    )
+
+
+def _verified(
+    manager: KeyManager, transport: Transport, issuer: str, fleet: dict[str, Progress]
+) -> tuple[dict[str, Acknowledgement], list[tuple[str, TikTrueKeysError]]]:
+    found: dict[str, Acknowledgement] = {}
+    wrong: list[tuple[str, TikTrueKeysError]] = []
+    for node_id, line in transport.acknowledgements(issuer, fleet):
+        with manager.session.read() as (view, _):
+            peer = nodes.get_peer(view.rows, node_id)
+        if peer is None:
+            continue
+        try:
+            each = parse_acknowledgement(line, peer.identity_key)
+            if (each.node, each.issuer) != (node_id, issuer):
+                raise IntegrityError("the acknowledgement is about somebody else")
+            found[node_id] = each
+        except IntegrityError as error:
+            wrong.append((peer.name, error))
+    return found, wrong
+
+
+def _news(
+    manager: KeyManager,
+    found: dict[str, Acknowledgement],
+    fleet: dict[str, Progress],
+    wrong: list[tuple[str, TikTrueKeysError]],
+) -> dict[str, Progress]:
+    """How far the nodes are now, where that is other than before."""
+    news: dict[str, Progress] = {}
+    with manager.session.read() as (view, _):
+        root = manager.session.keystore.keys.root.view
+        with derivation.subkey(root, derivation.RECEIPT) as key:
+            for node_id, each in found.items():
+                try:
+                    after = _advanced(view, key.view, fleet[node_id], each)
+                except IntegrityError as error:
+                    wrong.append((fleet[node_id].name, error))
+                    continue
+                if after != fleet[node_id]:
+                    news[node_id] = after
+    return news
+
+
+def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledgement) -> Progress:
+    conflict = _conflict(view, before, ack)
+    if conflict:
+        return replace(before, conflict=conflict)
+    if ack.epoch < view.document.epoch:
+        return replace(before, conflict="")  # it has not accepted this epoch yet, and says so by what blocks it
+    if ack.number < before.acked:
+        return before  # an older acknowledgement: the transport was slow, or somebody put it back
+    for each in ack.results:
+        if each.receipt != receipt_of(key, before.node_id, ack.epoch, each.number):
+            raise IntegrityError(f"the acknowledgement of envelope {each.number} has the wrong receipt")
+    if ack.number > before.acked and ack.number not in {each.number for each in ack.results}:
+        raise IntegrityError("the acknowledgement does not speak of its newest envelope")
+    refusals = dict(before.refusals)
+    refusals |= {each.number: each.outcome for each in ack.results if each.outcome != OK}
+    again = ack.blocked.partition(":")[0] in _REISSUE
+    return replace(
+        before,
+        acked=ack.number,
+        acked_size=ack.head.size if ack.number else before.acked_size,
+        sent=ack.number if again else max(before.sent, ack.number),
+        # A node that has nothing new to say is not written down each time it says so.
+        seen_at=ack.at if ack.at > before.seen_at + _SEEN_EVERY or ack.number > before.acked else before.seen_at,
+        conflict="",
+        blocked=ack.blocked,
+        refusals=tuple(sorted(refusals.items()))[-nodes.MAX_REFUSALS :],
+    )
+
+
+def _conflict(view: Snapshot, before: Progress, ack: Acknowledgement) -> str:
+    """What the acknowledgement knows of this keystore that this keystore does not; empty when they agree."""
+    if ack.epoch > view.document.epoch:
+        return f"it follows epoch {ack.epoch}, this keystore is in epoch {view.document.epoch}"
+    if ack.epoch < view.document.epoch or ack.number == 0:
+        return ""
+    if ack.head.size > view.audit.size:
+        return f"it holds an audit head over {ack.head.size} records, this keystore has {view.audit.size}"
+    if view.audit.head_at(ack.head.size) != ack.head.root:
+        return f"it holds another audit head over {ack.head.size} records than this keystore"
+    if ack.number > before.issued:
+        return f"it has consumed envelope {ack.number}, this keystore has issued {before.issued}"
+    return ""
+
+
+def _store(transaction: Transaction, news: dict[str, Progress]) -> None:
+    rows = transaction.rows
+    for shard, members in nodes.progress_rows(rows):
+        touched = [node_id for node_id in members if node_id in news]
+        for node_id in touched:
+            members[node_id] = news[node_id]
+        if touched:
+            nodes.put_progress(rows, shard, members)
+    for detail in _details(news):
+        transaction.record("acknowledge", detail=detail)
+    for each in news.values():
+        if each.conflict:
+            transaction.record("acknowledge", outcome="refused", detail={"node": each.name, "reason": each.conflict})
+    outbox.close_done(rows)
+
+
+def _details(news: dict[str, Progress]) -> Iterator[dict[str, object]]:
+    """Every node that came further with its number, some to a record."""
+    told = [f"{each.name} {each.acked}" for each in news.values()]
+    for at in range(0, len(told), _NAMES_A_RECORD):
+        yield {"nodes": told[at : at + _NAMES_A_RECORD]}

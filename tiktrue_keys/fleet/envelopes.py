@@ -1,0 +1,201 @@
+"""Envelopes: one thing for one node, sealed to its identity, signed by the issuer's, numbered. Bytes in, bytes out.
+
+What is in clear is routing; every clear member is in HPKE's `info`, so that an envelope whose sealed part was moved
+does not open even for whom it names. It does not know which number is next, nor whether a head is the right one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.core.acts.outbox import KINDS
+from tiktrue_keys.core.canonical import canonical_json, joined, parse_canonical
+from tiktrue_keys.core.derivation import ENVELOPE
+from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.fleet import hpke
+from tiktrue_keys.fleet.signed import Members, encoded, parse_signed, signed_line
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
+
+SIGNATURE_KIND = "envelope"
+FORM = "tiktrue-envelope/1"
+MAX_ENVELOPE = 64 * 1024
+MAX_BODY = 40 * 1024
+MAX_PROOF = 128
+VALID_FOR = Seconds(90 * DAY)
+SECRET_LENGTH = 32
+_KEY_ID_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Address:
+    """The clear members. Node ids have 32 characters; `key_id` is empty for what is about no key."""
+
+    issuer: str
+    node: str
+    epoch: int
+    number: int
+    kind: str
+    key_id: str
+    generation: int
+    issued_at: Instant
+    valid_until: Instant
+
+    def to_json(self) -> dict[str, Any]:
+        """The members as they stand in the envelope."""
+        return {
+            "type": FORM,
+            "from": self.issuer,
+            "to": self.node,
+            "epoch": self.epoch,
+            "number": self.number,
+            "kind": self.kind,
+            "key_id": self.key_id,
+            "generation": self.generation,
+            "issued_at": self.issued_at,
+            "valid_until": self.valid_until,
+        }
+
+    def info(self) -> bytes:
+        """HPKE's info: length-prefixed, numbers in 8 bytes big-endian."""
+        texts = (self.issuer, self.node, self.kind, self.key_id)
+        numbers = (self.epoch, self.number, self.generation, self.issued_at, self.valid_until)
+        return joined(ENVELOPE, *(text.encode() for text in texts), *(each.to_bytes(8, "big") for each in numbers))
+
+
+@dataclass(frozen=True)
+class Head:
+    """An audit head: how many records, and the tree's root over them (32 bytes)."""
+
+    size: int
+    root: bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Size and root in hex."""
+        return {"size": self.size, "head": self.root.hex()}
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """The issuer's audit head, the size of the head before it, and the proof that nothing between them was rewritten.
+
+    `base` is the head with which the epoch began.
+    """
+
+    head: Head
+    previous: int
+    proof: tuple[bytes, ...]
+    base: Head
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is sealed: the head, the receipt that only the opener learns (16 bytes), the payload, the secret if any."""
+
+    vouched: Vouched
+    receipt: bytes
+    payload: dict[str, Any]
+    secret: SecretBuffer | None = None
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A parsed and verified envelope whose sealed part is still closed. `digest` is SHA-256 of its line."""
+
+    address: Address
+    sealed: bytes
+    digest: bytes
+
+
+def seal_envelope(address: Address, contents: Contents, public: MLKEM768X25519PublicKey, sign: Signer) -> bytes:
+    """The envelope as one line without a newline."""
+    body = canonical_json(_body_json(contents))
+    secret = contents.secret
+    length = len(secret) if secret is not None else 0
+    with SecretBuffer(1 + length + len(body)) as plaintext:
+        plaintext.view[0] = length
+        if secret is not None:
+            plaintext.view[1 : 1 + length] = secret.view
+        plaintext.view[1 + length :] = body
+        sealed = hpke.seal(plaintext.view, public, address.info())
+    return signed_line(address.to_json() | {"sealed": encoded(sealed)}, SIGNATURE_KIND, sign)
+
+
+def parse_envelope(line: bytes, issuer_key: bytes) -> Parcel:
+    """A parcel that `issuer_key` (Ed25519, 32 bytes) signed; IntegrityError otherwise."""
+    members, verify = parse_signed(line, limit=MAX_ENVELOPE, what="the envelope", form=FORM)
+    address = _address(members)
+    sealed = members.octets("sealed", limit=MAX_BODY + hpke.ENC_LENGTH + hpke.TAG_LENGTH)
+    members.done()
+    verify(issuer_key, SIGNATURE_KIND)
+    return Parcel(address, sealed, hashlib.sha256(line).digest())
+
+
+def peek(line: bytes) -> Address:
+    """The clear members of an envelope that nobody has verified: to sort by, and to say what was refused."""
+    members, _ = parse_signed(line, limit=MAX_ENVELOPE, what="the envelope", form=FORM)
+    return _address(members)
+
+
+def open_envelope(parcel: Parcel, private: MLKEM768X25519PrivateKey) -> Contents:
+    """What is in a parcel; IntegrityError when it was sealed to another node, or is not what this program seals."""
+    plaintext = hpke.unseal(parcel.sealed, private, parcel.address.info())
+    length = plaintext[0] if plaintext else -1
+    if length not in (0, SECRET_LENGTH) or len(plaintext) < 1 + length:
+        raise IntegrityError("the envelope's contents are malformed")
+    body = parse_canonical(plaintext[1 + length :], limit=MAX_BODY, what="the envelope's contents")
+    members = Members(body, "the envelope's contents")
+    audit = members.inner("audit")
+    vouched = Vouched(
+        _head(audit), audit.whole("previous"), tuple(audit.hashes("proof", MAX_PROOF)), _head(audit.inner("base"))
+    )
+    audit.done()
+    receipt, payload = members.hexadecimal("receipt", 16), members.raw("payload")
+    members.done()
+    return Contents(vouched, receipt, payload, SecretBuffer.copy_of(plaintext[1 : 1 + length]) if length else None)
+
+
+def _body_json(contents: Contents) -> dict[str, Any]:
+    vouched = contents.vouched
+    return {
+        "audit": {
+            **vouched.head.to_json(),
+            "previous": vouched.previous,
+            "proof": _encoded_all(vouched.proof),
+            "base": vouched.base.to_json(),
+        },
+        "receipt": contents.receipt.hex(),
+        "payload": contents.payload,
+    }
+
+
+def _encoded_all(hashes: Sequence[bytes]) -> list[str]:
+    return [encoded(each) for each in hashes]
+
+
+def _head(members: Members) -> Head:
+    return Head(members.whole("size"), members.hexadecimal("head", 32))
+
+
+def _address(members: Members) -> Address:
+    address = Address(
+        issuer=members.text("from", 32),
+        node=members.text("to", 32),
+        epoch=members.whole("epoch"),
+        number=members.whole("number"),
+        kind=members.text("kind", 32),
+        key_id=members.text("key_id", _KEY_ID_LENGTH),
+        generation=members.whole("generation"),
+        issued_at=Instant(members.whole("issued_at")),
+        valid_until=Instant(members.whole("valid_until")),
+    )
+    if address.kind not in KINDS:
+        raise IntegrityError("the envelope holds something unknown")
+    return address

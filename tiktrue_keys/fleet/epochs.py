@@ -1,0 +1,44 @@
+"""A node accepts an issuer's new epoch: the restore is honest when its administrator names the head it began with."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts import nodes
+from tiktrue_keys.core.acts.nodes import ISSUER, Peer
+from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import NotFoundError, RefusedError
+from tiktrue_keys.fleet.inbox import get_inbox, put_ended_epoch, put_inbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochAccepted(ActResult):
+    """Which issuer's epoch goes on from here."""
+
+    issuer: Peer
+    epoch: int
+    head: str
+
+
+def accept_epoch(manager: KeyManager, issuer: str, *, expect: str, operation_id: str | None = None) -> EpochAccepted:
+    """Accept the epoch that an issuer's envelopes offered, when it began with the head `expect` (64 hex digits)."""
+    operation, _ = chosen_operation_id(operation_id)
+    with manager.noting("accept-epoch", operation_id), manager.session.write(operation) as transaction:
+        peer = nodes.find_peer(transaction.rows, issuer, ISSUER)
+        inbox = get_inbox(transaction.rows, peer.node_id)
+        if inbox is None or inbox.offered is None:
+            raise NotFoundError(f"issuer '{peer.name}' has offered no new epoch", "tiktrue-keys receive looks for one")
+        epoch, base = inbox.offered
+        if not hmac.compare_digest(expect.strip().lower().encode(), base.root.hex().encode()):
+            raise RefusedError(
+                f"epoch {epoch} of issuer '{peer.name}' began with another head than the one expected",
+                "do not accept it: ask its administrator what node status shows",
+            )
+        put_ended_epoch(transaction.rows, inbox)
+        put_inbox(transaction.rows, inbox.in_epoch(epoch, base))
+        detail = {"issuer": peer.name, "epoch": epoch, "head": base.root.hex(), "size": base.size}
+        transaction.record("accept-epoch", before=str(inbox.epoch), after=str(epoch), detail=detail)
+    return EpochAccepted(operation_id=operation, changed=True, issuer=peer, epoch=epoch, head=base.root.hex())

@@ -1,0 +1,140 @@
+"""What a node remembers of an issuer: how far it has come, the audit head that it holds, what it made of the last
+envelopes. One row an issuer, and one more for each epoch that is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tiktrue_keys.core.audit.merkle import verify_consistency
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.fleet.acknowledgements import MAX_RESULTS, Result
+from tiktrue_keys.fleet.envelopes import Head, Vouched
+
+MAX_SEEN = 64
+_BYTES = ("envelope", "receipt", "head")
+_NEVER = Instant(0)
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """How far this node is with one issuer. `head` is None until the first envelope brings one.
+
+    `number` is the last envelope that was consumed, `results` what became of the last ones. `seen` are short hashes of
+    refused bytes, so that each is recorded once. `blocked` says why the next envelope was not consumed. `offered` is
+    the epoch that begins next, with the head it begins with, once an envelope named it.
+    """
+
+    issuer: str
+    epoch: int
+    number: int = 0
+    head: Head | None = None
+    results: tuple[Result, ...] = ()
+    seen: tuple[str, ...] = ()
+    blocked: str = ""
+    offered: tuple[int, Head] | None = None
+    heard_at: Instant = _NEVER
+
+    def result_of(self, number: int) -> Result | None:
+        """What became of an envelope, while it is remembered."""
+        return next((each for each in self.results if each.number == number), None)
+
+    def consumed(self, result: Result, head: Head, now: Instant) -> Inbox:
+        """The inbox after one more envelope."""
+        results = (*self.results, result)[-MAX_RESULTS:]
+        return replace(self, number=result.number, head=head, results=results, blocked="", heard_at=now)
+
+    def with_seen(self, digest: bytes) -> Inbox:
+        """The same, with refused bytes noted."""
+        return replace(self, seen=(*self.seen, digest.hex()[:16])[-MAX_SEEN:])
+
+    def has_seen(self, digest: bytes) -> bool:
+        """Whether these bytes were refused, and recorded, before."""
+        return digest.hex()[:16] in self.seen
+
+    def in_epoch(self, epoch: int, base: Head) -> Inbox:
+        """The inbox at the beginning of an epoch that somebody accepted."""
+        return replace(self, epoch=epoch, number=0, head=base, results=(), blocked="", offered=None)
+
+
+class StaleHeadError(RefusedError):
+    """An envelope's audit head is behind what this node holds, or proven from another place: it has to be re-issued."""
+
+
+def must_continue(held: Head | None, vouched: Vouched) -> Head:
+    """The head that a node holds after this envelope.
+
+    StaleHeadError when its proof begins elsewhere or its head is behind; IntegrityError for a fork.
+    """
+    begin = vouched.base if held is None else held
+    if vouched.head.size < begin.size or vouched.previous != begin.size:
+        raise StaleHeadError(
+            f"the envelope's audit head is over {vouched.head.size} records from {vouched.previous} on,"
+            f" this node holds {begin.size}",
+            "the issuer re-issues it: tiktrue-keys fleet sync there",
+        )
+    try:
+        verify_consistency(begin.size, vouched.head.size, begin.root, vouched.head.root, vouched.proof)
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"the issuer's audit log was forked: {error.message}",
+            "its keystore was put back from an old copy, or there are two of it; an honest restore begins a new epoch",
+        ) from None
+    return vouched.head
+
+
+def get_inbox(rows: Rows, issuer: str) -> Inbox | None:
+    """What is remembered of an issuer."""
+    payload = rows.get(RecordKind.WITNESS, f"issuer {issuer}")
+    return _inbox(payload) if payload else None
+
+
+def put_inbox(rows: Rows, inbox: Inbox) -> None:
+    """Remember it."""
+    rows.put(RecordKind.WITNESS, f"issuer {inbox.issuer}", _json(inbox))
+
+
+def put_ended_epoch(rows: Rows, inbox: Inbox) -> None:
+    """Keep the highest head of an epoch that is over: whoever comes back with it is a fork."""
+    head = inbox.head.to_json() if inbox.head else None
+    rows.put(RecordKind.WITNESS, f"epoch {inbox.issuer} {inbox.epoch}", {"epoch": inbox.epoch, "audit": head})
+
+
+def _json(inbox: Inbox) -> dict[str, Any]:
+    offered = [inbox.offered[0], inbox.offered[1].to_json()] if inbox.offered else None
+    return {
+        "issuer": inbox.issuer,
+        "epoch": inbox.epoch,
+        "number": inbox.number,
+        "audit": inbox.head.to_json() if inbox.head else None,
+        "results": [each.to_json() | {"head": each.head.hex()} for each in inbox.results],
+        "seen": list(inbox.seen),
+        "blocked": inbox.blocked,
+        "offered": offered,
+        "heard_at": inbox.heard_at,
+    }
+
+
+def _inbox(payload: dict[str, Any]) -> Inbox:
+    offered = payload["offered"]
+    return Inbox(
+        issuer=payload["issuer"],
+        epoch=payload["epoch"],
+        number=payload["number"],
+        head=_head(payload["audit"]) if payload["audit"] else None,
+        results=tuple(
+            Result(each["number"], each["outcome"], *(bytes.fromhex(each[name]) for name in _BYTES))
+            for each in payload["results"]
+        ),
+        seen=tuple(payload["seen"]),
+        blocked=payload["blocked"],
+        offered=(offered[0], _head(offered[1])) if offered else None,
+        heard_at=Instant(payload["heard_at"]),
+    )
+
+
+def _head(payload: dict[str, Any]) -> Head:
+    return Head(payload["size"], bytes.fromhex(payload["head"]))

@@ -1,0 +1,131 @@
+"""What envelopes carry, as JSON members: a key's description, a signed revocation list, a promotion. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from tiktrue_keys.core.acts.importing import ReceivedKey
+from tiktrue_keys.core.acts.lists import KEYS_A_LIST, REASON_LENGTH, Revocation, RevocationList
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.names import KeyId, ModelId, model_of
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.fleet.signed import Members, inner_members, must_be_signed, signed_line
+
+SIGNATURE_KIND = "revocation-list"
+_MAX_LABELS = 16
+_MAX_LABEL = 64
+_KEY_ID_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Word that a pending key is in force; its predecessor was rotated then, and overlaps until."""
+
+    rotated_at: Instant
+    overlap_ends_at: Instant
+
+
+def key_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, Any]:
+    """A key without its secret."""
+    return {
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "decrypt_until": key.decrypt_until,
+        "pending": key.pending,
+        "licensed": key.license_tag is not None,
+        "predecessor": key.predecessor or "",
+        "overlap_ends_at": (predecessor.overlap_ends_at or 0) if predecessor else 0,
+        "labels": dict(key.labels),
+    }
+
+
+def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedKey:
+    """The key of an envelope about `key_id`; IntegrityError when it is malformed."""
+    members = Members(payload, "the envelope's key")
+    predecessor = members.text("predecessor", _KEY_ID_LENGTH)
+    received = ReceivedKey(
+        key_id=KeyId(key_id),
+        model_id=ModelId(model_of(KeyId(key_id))),
+        generation=generation,
+        created_at=Instant(members.whole("created_at")),
+        expires_at=Instant(members.whole("expires_at")),
+        decrypt_until=Instant(members.whole("decrypt_until")),
+        pending=members.flag("pending"),
+        licensed=members.flag("licensed"),
+        predecessor=KeyId(predecessor) if predecessor else None,
+        overlap_ends_at=Instant(members.whole("overlap_ends_at")),
+        labels=MappingProxyType(_labels(members.raw("labels"))),
+    )
+    members.done()
+    return received
+
+
+def promotion_payload(predecessor: ManagedKey | None) -> dict[str, Any]:
+    """When the predecessor was rotated, and until when it overlaps."""
+    rotated = predecessor.rotated_at if predecessor else None
+    ends = predecessor.overlap_ends_at if predecessor else None
+    return {"rotated_at": rotated or 0, "overlap_ends_at": ends or 0}
+
+
+def read_promotion(payload: dict[str, Any]) -> Promotion:
+    """The same, read."""
+    members = Members(payload, "the envelope's promotion")
+    promotion = Promotion(Instant(members.whole("rotated_at")), Instant(members.whole("overlap_ends_at")))
+    members.done()
+    return promotion
+
+
+def list_payload(revocations: RevocationList, sign: Signer) -> dict[str, Any]:
+    """A signed list, which says what it says without its envelope too."""
+    return {"list": signed_line(revocations.to_json(), SIGNATURE_KIND, sign).decode("utf-8")}
+
+
+def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> RevocationList:
+    """A list that this issuer signed; IntegrityError otherwise."""
+    from tiktrue_keys.core.canonical import parse_canonical
+
+    what = "the revocation list"
+    line = payload.get("list")
+    if set(payload) != {"list"} or not isinstance(line, str):
+        raise IntegrityError(f"{what} is malformed")
+    value = parse_canonical(line.encode("utf-8", "surrogatepass"), limit=40 * 1024, what=what)
+    members = Members(value, what)
+    signature = members.octets("signature", 64)
+    found = RevocationList(
+        issuer=members.text("issuer", 32),
+        epoch=members.whole("epoch"),
+        number=members.whole("number"),
+        issued_at=Instant(members.whole("issued_at")),
+        valid_until=Instant(members.whole("valid_until")),
+        revoked=tuple(_revocation(inner_members(each, what)) for each in members.items("revoked", KEYS_A_LIST)),
+    )
+    members.done()
+    unsigned = {name: each for name, each in value.items() if name != "signature"}
+    must_be_signed(issuer_key, signature, SIGNATURE_KIND, unsigned, what)
+    if found.issuer != issuer:
+        raise IntegrityError(f"{what} is another issuer's")
+    return found
+
+
+def _revocation(members: Members) -> Revocation:
+    revocation = Revocation(
+        members.text("key_id", _KEY_ID_LENGTH),
+        Instant(members.whole("revoked_at")),
+        members.text("reason", REASON_LENGTH),
+    )
+    members.done()
+    return revocation
+
+
+def _labels(value: dict[str, Any]) -> dict[str, str]:
+    wrong = len(value) > _MAX_LABELS or not all(
+        isinstance(text, str) and len(text) <= _MAX_LABEL and len(name) <= _MAX_LABEL and (name + text).isprintable()
+        for name, text in value.items()
+    )
+    if wrong:
+        raise IntegrityError("the envelope's key has malformed labels")
+    return dict(value)

@@ -1,0 +1,231 @@
+"""The acts on identities: name this keystore, give out its card, pin another's, let one go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts import lists, nodes, outbox
+from tiktrue_keys.core.acts.files import containers_of
+from tiktrue_keys.core.acts.nodes import ISSUER, NODE, Peer, Progress
+from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.fleet.cards import Card, node_id_of
+from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(ActResult):
+    """The keystore's own identity."""
+
+    node_id: str
+    name: str
+    role: str
+    created_keystore: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned(ActResult):
+    """A peer that was pinned."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed(ActResult):
+    """A peer that was let go; `keys` were sent to it, `containers` open with them."""
+
+    peer: Peer
+    keys: tuple[str, ...]
+    containers: tuple[ContainerRecord, ...]
+
+
+def init_node(manager: KeyManager, name: str, *, role: str | None = None, operation_id: str | None = None) -> Named:
+    """Name this keystore, making it when there is none.
+
+    Its role says what the cards are that it pins: a keystore that is made here takes them for issuers, one that had
+    keys before for nodes. RefusedError when it has another name already.
+    """
+    nodes.parse_name(name)
+    operation, _ = chosen_operation_id(operation_id)
+    session = manager.session
+    with manager.noting("node-init", operation_id):
+        if not manager.exists():
+            cost = session.new_cost()
+            with session.create(operation, cost) as transaction:
+                return _named(transaction, operation, name, role or NODE, created=True)
+        with session.write(operation) as transaction:
+            known = nodes.own_name(transaction.rows)
+            if known is not None and known != (name, role or known[1]):
+                raise RefusedError(f"this keystore is '{known[0]}', a {known[1]}, already", "a name is given once")
+            if known is not None:
+                return _result(transaction.document, operation, name, known[1], changed=False)
+            return _named(transaction, operation, name, role or ISSUER, created=False)
+
+
+def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, bytes]:
+    """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
+    session = manager.session
+    with session.read() as (view, now):
+        named = nodes.own_name(view.rows)
+        document = view.document
+        card = Card(
+            name=named[0] if named else _host_name(session.actor.host),
+            keystore_id=document.keystore_id.hex(),
+            epoch=document.epoch,
+            identity_key=document.identity_key,
+            identity_hpke=document.identity_hpke,
+            audit_key=document.audit_key,
+            issued_at=now,
+            recovery_key=recovery_key,
+        )
+        return card, card.sign(session.keystore.signers.identity(view.rows))
+
+
+def pin(
+    manager: KeyManager,
+    card: Card,
+    *,
+    expect: str,
+    name: str | None = None,
+    role: str | None = None,
+    operation_id: str | None = None,
+) -> Pinned:
+    """Pin a card whose node id is `expect`, which came another way than the card did; RefusedError for another id."""
+    if expect.strip().lower() != card.node_id:
+        raise RefusedError(
+            f"the card's node id is {card.node_id}, expected was {expect[:64]!a}",
+            "do not pin it: ask whoever made the card for the node id",
+        )
+    nodes.parse_name(name or card.name)
+    operation, _ = chosen_operation_id(operation_id)
+    with manager.noting("node-add", operation_id), manager.session.write(operation) as transaction:
+        if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
+            raise RefusedError("this is the card of this keystore itself", "export it here, add it on the other side")
+        outbox.restart_epoch(transaction)
+        known = nodes.own_name(transaction.rows)
+        chosen = role or (ISSUER if known is not None and known[1] == NODE else NODE)
+        peer = nodes.add_peer(transaction.rows, _peer(card, name, chosen, transaction), transaction.document.epoch)
+        if chosen == ISSUER and get_inbox(transaction.rows, peer.node_id) is None:
+            put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
+        detail = {"node_id": peer.node_id, "name": peer.name, "role": peer.role, "keystore_id": peer.keystore_id}
+        transaction.record("node-add", detail=detail)
+        if chosen == NODE:
+            lists.publish(transaction, node_ids=[peer.node_id])
+        return Pinned(operation_id=operation, changed=True, peer=peer)
+
+
+def remove(
+    manager: KeyManager, argument: str, *, compromised: bool = False, operation_id: str | None = None
+) -> Removed:
+    """Let a peer go. What it was sent it still has: `compromised` says that its keys need revoking."""
+    operation, _ = chosen_operation_id(operation_id)
+    with manager.noting("node-remove", operation_id), manager.session.write(operation) as transaction:
+        peer = nodes.find_peer(transaction.rows, argument)
+        keys, containers = _held(transaction.rows, peer)
+        nodes.remove_peer(transaction.rows, peer)
+        outbox.close_done(transaction.rows)
+        detail = {"node_id": peer.node_id, "name": peer.name, "compromised": compromised, "keys": len(keys)}
+        transaction.record("node-remove", detail=detail)
+    warnings: list[Notice] = []
+    if compromised and keys:
+        words = (
+            f"'{peer.name}' held {len(keys)} keys: revoke them (tiktrue-keys revoke), and run reencrypt-model on the "
+            f"{len(containers)} containers that they open; a rewrap is not enough"
+        )
+        warnings.append(Notice("compromised-keys", words))
+    return Removed(
+        operation_id=operation,
+        changed=True,
+        warnings=tuple(warnings),
+        peer=peer,
+        keys=tuple(keys),
+        containers=tuple(containers),
+    )
+
+
+def pinned(manager: KeyManager) -> list[tuple[Peer, Progress]]:
+    """Every pinned peer with how far it is."""
+    with manager.session.read() as (view, _):
+        progress = nodes.all_progress(view.rows)
+        return [(peer, progress[peer.node_id]) for peer in nodes.peers(view.rows)]
+
+
+def describe(manager: KeyManager, argument: str) -> tuple[Peer, Progress, list[str]]:
+    """One peer, how far it is, and the keys that were sent to it."""
+    with manager.session.read() as (view, _):
+        peer = nodes.find_peer(view.rows, argument)
+        return peer, nodes.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
+
+
+def held_by(manager: KeyManager, argument: str) -> tuple[Peer, list[str], list[ContainerRecord]]:
+    """What `remove` would name, without removing."""
+    with manager.session.read() as (view, _):
+        peer = nodes.find_peer(view.rows, argument)
+        return (peer, *_held(view.rows, peer))
+
+
+def own_node_id(document: Document) -> str:
+    """The node id of a keystore, from its header."""
+    return node_id_of(document.identity_key, document.identity_hpke)
+
+
+def _held(rows: Rows, peer: Peer) -> tuple[list[str], list[ContainerRecord]]:
+    keys = outbox.keys_sent_to(rows, peer.node_id)
+    found = {record.file_id: record for key_id in keys for record in containers_of(rows, key_id)}
+    return keys, _by_path(found.values())
+
+
+def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
+    return sorted(records, key=lambda record: (record.path, record.file_id))
+
+
+def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> Peer:
+    if role not in nodes.ROLES:
+        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
+    return Peer(
+        node_id=card.node_id,
+        name=name or card.name,
+        role=role,
+        keystore_id=card.keystore_id,
+        epoch=card.epoch,
+        identity_key=card.identity_key,
+        identity_hpke=card.identity_hpke,
+        audit_key=card.audit_key,
+        added_at=transaction.now,
+        recovery_key=card.recovery_key,
+    )
+
+
+def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> Named:
+    if role not in nodes.ROLES:
+        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
+    nodes.put_own_name(transaction.rows, name, role)
+    transaction.record("node-init", detail={"name": name, "role": role})
+    return _result(transaction.document, operation, name, role, changed=True, created=created)
+
+
+def _result(
+    document: Document, operation: OperationId, name: str, role: str, *, changed: bool, created: bool = False
+) -> Named:
+    return Named(
+        operation_id=operation,
+        changed=changed,
+        node_id=own_node_id(document),
+        name=name,
+        role=role,
+        created_keystore=created,
+    )
+
+
+def _host_name(host: str) -> str:
+    clean = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:63]
+    return clean if clean and not nodes.is_node_id(clean) else "keystore"

@@ -1,0 +1,132 @@
+"""What every node still lacks, read from the outbox on one snapshot: envelope by envelope, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from tiktrue_keys.core.acts.keyring import get_key
+from tiktrue_keys.core.acts.lists import issued_list
+from tiktrue_keys.core.acts.nodes import NODE, all_progress
+from tiktrue_keys.core.acts.outbox import KEY, LIST, PROMOTE, VOID, Dispatch, all_dispatches, nodes_of, open_dispatches
+from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
+from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.fleet.envelopes import Head, Vouched
+from tiktrue_keys.fleet.payloads import key_payload, list_payload, promotion_payload
+
+RESEND_AFTER = Seconds(30 * DAY)
+"""What was sent so long ago and not acknowledged is sealed again: an envelope is valid for 90 days."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One envelope to make. `previous` is the size of the audit head that the node holds before it."""
+
+    number: int
+    dispatch: Dispatch
+    previous: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a dispatch says now: a key that was revoked since it was queued has become nothing (`void`)."""
+
+    kind: str
+    payload: dict[str, Any]
+
+
+@dataclass
+class Plan:
+    """The jobs by node id, what they say by dispatch number, and the heads and proofs that they vouch for."""
+
+    epoch: int
+    base: Head
+    jobs: dict[str, list[Job]]
+    items: dict[int, Item]
+    heads: dict[int, Head]
+    proofs: dict[tuple[int, int], tuple[bytes, ...]]
+
+    def vouched(self, job: Job) -> Vouched:
+        """The head of a job's envelope with its proof."""
+        size = job.dispatch.audit_size
+        return Vouched(self.heads[size], job.previous, self.proofs[job.previous, size], self.base)
+
+    @property
+    def count(self) -> int:
+        """How many envelopes."""
+        return sum(len(jobs) for jobs in self.jobs.values())
+
+
+def epoch_base(view: Snapshot) -> Head:
+    """The head with which the keystore's epoch began: the empty tree, or that over the restore's own record."""
+    if view.document.epoch == 1:
+        return Head(0, EMPTY_ROOT)
+    size = view.audit.first_of_epoch(view.document.epoch) + 1
+    return Head(size, view.audit.head_at(size))
+
+
+def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer, only: Collection[str] | None = None) -> Plan:
+    """Everything that was queued and not sent, or sent long ago and not acknowledged; for the nodes `only`."""
+    plan = Plan(view.document.epoch, epoch_base(view), {}, {}, {}, {})
+    queued, whole = _queued(view), False
+    for node_id, progress in all_progress(view.rows).items():
+        if progress.role != NODE or (only is not None and node_id not in only):
+            continue
+        again = now >= progress.sent_at + RESEND_AFTER
+        previous = max(progress.acked_size, plan.base.size)
+        for number in range(progress.acked + 1, progress.issued + 1):
+            if number not in queued.get(node_id, {}) and not whole:
+                queued, whole = _queued(view, whole=True), True
+            dispatch = queued.get(node_id, {}).get(number) or _void(previous, now)
+            if number > progress.sent or again:
+                plan.jobs.setdefault(node_id, []).append(Job(number, dispatch, previous))
+                _fill(plan, view, now, plan.jobs[node_id][-1], issuer, sign)
+            previous = dispatch.audit_size
+    return plan
+
+
+def _queued(view: Snapshot, *, whole: bool = False) -> dict[str, dict[int, Dispatch]]:
+    """Node id to envelope number to dispatch, of every dispatch that is not done; of all of this epoch when `whole`.
+
+    What is done may be lacked again by a node that was let go and pinned anew: it has to be told the very same.
+    """
+    found: dict[str, dict[int, Dispatch]] = {}
+    first = epoch_base(view).size if whole else 0
+    for dispatch in (each for each, _ in all_dispatches(view.rows)) if whole else open_dispatches(view.rows):
+        if dispatch.audit_size >= first:
+            for node_id, number in nodes_of(view.rows, dispatch):
+                found.setdefault(node_id, {})[number] = dispatch
+    return found
+
+
+def _void(size: int, now: Instant) -> Dispatch:
+    """Stands in for a number that no dispatch explains, so that the numbers after it do not wait for ever."""
+    return Dispatch(0, VOID, size, now, "")
+
+
+def _fill(plan: Plan, view: Snapshot, now: Instant, job: Job, issuer: str, sign: Signer) -> None:
+    dispatch, size = job.dispatch, job.dispatch.audit_size
+    if dispatch.number not in plan.items:
+        plan.items[dispatch.number] = _item(view, now, dispatch, issuer, sign)
+    if size not in plan.heads:
+        plan.heads[size] = Head(size, view.audit.head_at(size))
+    if (job.previous, size) not in plan.proofs:
+        plan.proofs[job.previous, size] = tuple(view.audit.consistency_proof(job.previous, size))
+
+
+def _item(view: Snapshot, now: Instant, dispatch: Dispatch, issuer: str, sign: Signer) -> Item:
+    if dispatch.kind == LIST:
+        found = issued_list(view.rows, dispatch.list_number, issuer, view.document.epoch)
+        return Item(LIST, list_payload(found, sign)) if found else Item(VOID, {})
+    stored = get_key(view.rows, dispatch.key_id, now) if dispatch.kind in (KEY, PROMOTE) else None
+    if stored is None or stored.key.status in (Status.REVOKED, Status.DESTROYED):
+        return Item(VOID, {})
+    before = get_key(view.rows, stored.key.predecessor, now) if stored.key.predecessor else None
+    predecessor = before.key if before else None
+    if dispatch.kind == PROMOTE:
+        return Item(PROMOTE, promotion_payload(predecessor))
+    return Item(KEY, key_payload(stored.key, predecessor))

@@ -1,0 +1,319 @@
+"""The node's side: collects what its issuers posted, applies it in order, records what it refuses, and acknowledges.
+
+Each envelope is one transaction: what it says, how far the node is, the audit record. A kill between two finds the one
+done and the other not begun; a gap is waited for, and its place kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from tiktrue_keys.core.acts import nodes
+from tiktrue_keys.core.acts.licenses import License, PreparedLicense
+from tiktrue_keys.core.acts.nodes import ISSUER, Peer
+from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keystore.identity import Signer, open_seed
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.session import Session
+from tiktrue_keys.errors import ExpiredError, IntegrityError, RefusedError, TikTrueKeysError, UsageError
+from tiktrue_keys.fleet import hpke
+from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
+from tiktrue_keys.fleet.applying import apply, needs_license, reason
+from tiktrue_keys.fleet.envelopes import Contents, Head, Parcel, open_envelope, parse_envelope, peek
+from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox
+from tiktrue_keys.fleet.pinning import own_node_id
+from tiktrue_keys.fleet.transports.interface import Transport
+
+_EMPTY = Head(0, b"\x00" * 32)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A line that was not consumed, or an envelope that was and whose word was not followed."""
+
+    issuer: str
+    number: int
+    error: TikTrueKeysError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received(ActResult):
+    """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks."""
+
+    consumed: int = 0
+    keys: tuple[ManagedKey, ...] = ()
+    superseded: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    blocked: tuple[Refusal, ...] = ()
+    waits_for: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass
+class _Tally:
+    consumed: int = 0
+    keys: list[ManagedKey] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    blocked: list[Refusal] = field(default_factory=list)
+    waits_for: list[tuple[str, int]] = field(default_factory=list)
+
+
+def receive(
+    manager: KeyManager,
+    transport: Transport,
+    *,
+    license_key: License | None = None,
+    operation_id: str | None = None,
+) -> Received:
+    """Apply everything that the pinned issuers posted for this keystore, and acknowledge it.
+
+    The license is read when the first licensed key comes. What blocks an issuer's queue is in `blocked`.
+    """
+    operation, _ = chosen_operation_id(operation_id)
+    session = manager.session
+    with session.read() as (view, _):
+        node_id = own_node_id(view.document)
+        issuers = list(nodes.peers(view.rows, ISSUER))
+        sign = session.keystore.signers.identity(view.rows)
+    if not issuers:
+        raise RefusedError(
+            "no issuer is pinned here", "tiktrue-keys node add CARD, with the card of who sends the keys"
+        )
+    tally = _Tally()
+    for issuer in issuers:
+        _Queue(session, issuer, node_id, license_key, tally).work(transport, sign)
+    return Received(
+        operation_id=operation,
+        changed=bool(tally.consumed),
+        warnings=_notices(tally),
+        consumed=tally.consumed,
+        keys=tuple(tally.keys),
+        superseded=tuple(tally.superseded),
+        refusals=tuple(tally.refusals),
+        blocked=tuple(tally.blocked),
+        waits_for=tuple(tally.waits_for),
+    )
+
+
+class _Queue:
+    """One issuer's envelopes for this node."""
+
+    def __init__(
+        self, session: Session, issuer: Peer, node_id: str, license_key: License | None, tally: _Tally
+    ) -> None:
+        self._session = session
+        self._issuer = issuer
+        self._node_id = node_id
+        self._license_key = license_key
+        self._tally = tally
+        with session.read() as (view, _):
+            self._inbox = get_inbox(view.rows, issuer.node_id) or Inbox(issuer.node_id, issuer.epoch)
+            with open_seed(session.keystore.keys, view.rows, "identity-hpke") as seed:
+                self._private = hpke.private_key(seed.view)
+
+    def work(self, transport: Transport, sign: Signer) -> None:
+        """Collect, consume, acknowledge."""
+        before = self._inbox
+        lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, before.number))
+        blocking: TikTrueKeysError | None = None
+        for line in self._sorted(lines):
+            number = self._inbox.number
+            try:
+                if not self._consider(line, waiting=blocking is None):
+                    break
+            except (StaleHeadError, ExpiredError) as error:
+                blocking = error  # another copy of the same envelope may follow
+            except TikTrueKeysError as error:
+                blocking = error
+                break
+            else:
+                blocking = None if self._inbox.number > number else blocking
+        if blocking is not None:
+            self._block(blocking)
+        if self._inbox.number or self._inbox.blocked:
+            acknowledgement = self._acknowledgement()
+            transport.acknowledge(self._issuer.node_id, self._node_id, acknowledgement.sign(sign))
+
+    def _sorted(self, lines: list[bytes]) -> list[bytes]:
+        """The lines that are envelopes, in their own order, each once; the others are refused."""
+        placed: list[tuple[int, int, bytes]] = []
+        for line in dict.fromkeys(lines):
+            try:
+                address = peek(line)
+            except IntegrityError as error:
+                self._refuse(line, 0, error)
+            else:
+                placed.append((address.epoch, address.number, line))
+        return [line for _, _, line in sorted(placed, key=lambda each: each[:2])]
+
+    def _consider(self, line: bytes, *, waiting: bool) -> bool:
+        """Consume one line, skip it or refuse it; False when the queue has to wait. Raises what blocks the queue.
+
+        `waiting` says whether a gap is news: not behind an envelope that is there and blocks.
+        """
+        digest = hashlib.sha256(line).digest()
+        address = peek(line)
+        known = self._inbox.result_of(address.number) if address.epoch == self._inbox.epoch else None
+        if (known is not None and known.digest == digest) or self._inbox.has_seen(digest):
+            return True
+        try:
+            parcel = self._verified(line)
+        except IntegrityError as error:
+            self._refuse(line, address.number, error)
+            return True
+        if address.epoch < self._inbox.epoch:
+            self._refuse(line, address.number, RefusedError(f"the envelope is of the past epoch {address.epoch}"))
+            return True
+        if address.epoch > self._inbox.epoch:
+            self._offer_epoch(parcel)
+        if address.number <= self._inbox.number:
+            self._must_not_fork(line, parcel, known)
+            return True
+        if address.number > self._inbox.number + 1:
+            if waiting:
+                self._tally.waits_for.append((self._issuer.name, self._inbox.number + 1))
+            return False
+        self._consume(parcel)
+        return True
+
+    def _verified(self, line: bytes) -> Parcel:
+        parcel = parse_envelope(line, self._issuer.identity_key)
+        if parcel.address.issuer != self._issuer.node_id:
+            raise IntegrityError("the envelope is another issuer's")
+        if parcel.address.node != self._node_id:
+            raise IntegrityError(f"the envelope is for node {parcel.address.node}")
+        return parcel
+
+    def _offer_epoch(self, parcel: Parcel) -> None:
+        """A new epoch is for people to accept: what it begins with is remembered until they do."""
+        contents = open_envelope(parcel, self._private)
+        self._inbox = replace(self._inbox, offered=(parcel.address.epoch, contents.vouched.base))
+        raise RefusedError(
+            f"issuer '{self._issuer.name}' has begun epoch {parcel.address.epoch}, held is {self._inbox.epoch}",
+            f"ask its administrator for the head that node status shows there, then:"
+            f" tiktrue-keys node accept-epoch {self._issuer.name} --expect HEAD",
+        )
+
+    def _must_not_fork(self, line: bytes, parcel: Parcel, known: Result | None) -> None:
+        """A number that was consumed comes again with other bytes: sealed again, replayed, or another history."""
+        number = parcel.address.number
+        contents = open_envelope(parcel, self._private)
+        # Receipt and head are the same when the issuer seals it again, whatever became of the first copy.
+        said = (contents.receipt, contents.vouched.head.root)
+        if known is not None and said != (known.receipt, known.head):
+            raise IntegrityError(
+                f"envelope {number} of issuer '{self._issuer.name}' says something else than the one that was consumed",
+                "its keystore was put back from an old copy, or there are two of it",
+            )
+        self._refuse(line, number, RefusedError(f"envelope {number} was consumed before"))
+
+    def _consume(self, parcel: Parcel) -> None:
+        now = Instant(int(self._session.clock()))
+        if now > parcel.address.valid_until:
+            raise ExpiredError(
+                f"envelope {parcel.address.number} was valid until {rfc3339(parcel.address.valid_until)}",
+                "the issuer re-issues it: tiktrue-keys fleet sync there",
+            )
+        contents = open_envelope(parcel, self._private)
+        try:
+            head = must_continue(self._inbox.head, contents.vouched)
+            prepared = self._license() if needs_license(parcel, contents) else None
+            self._commit(parcel, contents, head, prepared)
+        finally:
+            if contents.secret is not None:
+                contents.secret.wipe()
+
+    def _commit(self, parcel: Parcel, contents: Contents, head: Head, prepared: PreparedLicense | None) -> None:
+        address = parcel.address
+        with self._session.write(new_operation_id()) as transaction:
+            applied = apply(self._session, transaction, self._issuer, parcel, contents, prepared)
+            result = Result(
+                address.number, applied.outcome, parcel.digest, contents.receipt, contents.vouched.head.root
+            )
+            inbox = self._inbox.consumed(result, head, transaction.now)
+            put_inbox(transaction.rows, inbox)
+            transaction.record(
+                "receive",
+                outcome="ok" if applied.outcome == OK else "refused",
+                key_id=address.key_id or None,
+                after=applied.keys[0].status.value if applied.keys else None,
+                detail=self._detail(address.number, parcel.digest, address.kind, applied.outcome),
+            )
+        self._inbox = inbox
+        self._tally.consumed += 1
+        self._tally.keys += applied.keys
+        self._tally.superseded += applied.superseded
+        if applied.outcome != OK:
+            self._tally.refusals.append(Refusal(self._issuer.name, address.number, RefusedError(applied.outcome)))
+
+    def _license(self) -> PreparedLicense:
+        if self._license_key is None:
+            raise UsageError("a licensed key has come", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        prepared = self._session.prepare(self._license_key)
+        if prepared is None:
+            raise UsageError("a licensed key has come", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        return prepared
+
+    def _refuse(self, line: bytes, number: int, error: TikTrueKeysError) -> None:
+        """Record bytes that are not consumed, once."""
+        digest = hashlib.sha256(line).digest()
+        if self._inbox.has_seen(digest):
+            return
+        inbox = self._inbox.with_seen(digest)
+        with self._session.write(new_operation_id()) as transaction:
+            put_inbox(transaction.rows, inbox)
+            detail = self._detail(number, digest, "unknown", f"{error.code}: {error.message}")
+            transaction.record("receive", outcome="refused", detail=detail)
+        self._inbox = inbox
+        self._tally.refusals.append(Refusal(self._issuer.name, number, error))
+
+    def _block(self, error: TikTrueKeysError) -> None:
+        """Remember and record what the queue waits for; the same again is not recorded again."""
+        code = "stale" if isinstance(error, StaleHeadError) else error.code
+        inbox = replace(self._inbox, blocked=reason(code, error.message))
+        number = self._inbox.number + 1
+        self._tally.blocked.append(Refusal(self._issuer.name, number, error))
+        with self._session.write(new_operation_id()) as transaction:
+            if get_inbox(transaction.rows, inbox.issuer) == inbox:
+                return
+            put_inbox(transaction.rows, inbox)
+            detail = self._detail(number, b"", "unknown", f"{error.code}: {error.message}")
+            transaction.record("receive", outcome="refused", detail=detail)
+        self._inbox = inbox
+
+    def _detail(self, number: int, digest: bytes, kind: str, outcome: str) -> dict[str, object]:
+        return {
+            "issuer": self._issuer.name,
+            "number": number,
+            "kind": kind,
+            "envelope": digest.hex(),
+            "reason": outcome,
+        }
+
+    def _acknowledgement(self) -> Acknowledgement:
+        inbox = self._inbox
+        return Acknowledgement(
+            node=self._node_id,
+            issuer=self._issuer.node_id,
+            epoch=inbox.epoch,
+            number=inbox.number,
+            head=inbox.head or _EMPTY,
+            results=inbox.results,
+            at=Instant(int(self._session.clock())),
+            blocked=inbox.blocked,
+        )
+
+
+def _notices(tally: _Tally) -> tuple[Notice, ...]:
+    words = [
+        (f"{each.issuer}: envelope {each.number} was refused: {each.error.message}", "refused-envelope")
+        for each in tally.refusals
+    ]
+    words += [(f"{name}: envelope {number} has not come yet", "gap") for name, number in tally.waits_for]
+    return tuple(Notice(code, text) for text, code in words)

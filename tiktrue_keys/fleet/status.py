@@ -1,0 +1,108 @@
+"""How far the fleet is: `[n/m]` for each key on its way, the laggards by name, nodes that know another past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts import nodes, outbox, promoting
+from tiktrue_keys.core.acts.nodes import NODE, Progress
+from tiktrue_keys.core.acts.outbox import KEY, LIST, Dispatch
+from tiktrue_keys.core.acts.promoting import Waiting
+from tiktrue_keys.core.distribution import ACKNOWLEDGED, REFUSED
+from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import IntegrityError, PartialError, TikTrueKeysError
+from tiktrue_keys.fleet.envelopes import Head
+from tiktrue_keys.fleet.pinning import own_node_id
+from tiktrue_keys.fleet.planning import epoch_base
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class OnItsWay:
+    """One dispatch that somebody lacks, or that somebody refused: the counts, and names with their state."""
+
+    dispatch: Dispatch
+    acknowledged: int
+    total: int
+    missing: tuple[tuple[str, str], ...]
+
+    @property
+    def label(self) -> str:
+        """What is on its way."""
+        if self.dispatch.kind == KEY:
+            return self.dispatch.key_id
+        if self.dispatch.kind == LIST:
+            return f"revocation list {self.dispatch.list_number}"
+        return f"promotion of {self.dispatch.key_id}"
+
+
+@dataclass(frozen=True)
+class FleetStatus:
+    """The fleet as this keystore knows it. `base` is the head that its epoch began with, which nodes accept."""
+
+    node_id: str
+    epoch: int
+    base: Head
+    head: Head
+    nodes: tuple[Progress, ...]
+    on_its_way: tuple[OnItsWay, ...]
+    waiting: tuple[Waiting, ...]
+
+    @property
+    def laggards(self) -> tuple[Progress, ...]:
+        """Nodes that lack something."""
+        return tuple(each for each in self.nodes if each.acked < each.issued)
+
+    @property
+    def conflicts(self) -> tuple[Progress, ...]:
+        """Nodes that know a past of this keystore that it does not know itself."""
+        return tuple(each for each in self.nodes if each.conflict)
+
+    def error(self) -> TikTrueKeysError | None:
+        """IntegrityError for a conflict, PartialError while nodes are behind, None when everybody has everything."""
+        if self.conflicts:
+            first = self.conflicts[0]
+            return IntegrityError(
+                f"{len(self.conflicts)} nodes know another past of this keystore; '{first.name}': {first.conflict}",
+                "it was put back from an old copy: put the newest one back, or restore it as a new epoch",
+            )
+        if self.laggards:
+            names = ", ".join(each.name for each in self.laggards[:_SHOWN]) + " ..." * (len(self.laggards) > _SHOWN)
+            done = len(self.nodes) - len(self.laggards)
+            words = f"[{done}/{len(self.nodes)}] nodes have everything; behind: {names}"
+            return PartialError(words, "tiktrue-keys fleet sync --via TRANSPORT")
+        return None
+
+
+def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatus:
+    """The status of the fleet, or of one node."""
+    with manager.session.read() as (view, now):
+        fleet = {key: each for key, each in nodes.all_progress(view.rows).items() if each.role == NODE}
+        if argument is not None:
+            peer = nodes.find_peer(view.rows, argument, NODE)
+            fleet = {peer.node_id: fleet[peer.node_id]}
+        return FleetStatus(
+            node_id=own_node_id(view.document),
+            epoch=view.document.epoch,
+            base=epoch_base(view),
+            head=Head(view.audit.size, view.audit.head()),
+            nodes=tuple(fleet.values()),
+            on_its_way=_on_its_way(view, fleet),
+            waiting=tuple(promoting.waiting(view.rows, now)),
+        )
+
+
+def _on_its_way(view: Snapshot, fleet: dict[str, Progress]) -> tuple[OnItsWay, ...]:
+    found = []
+    for dispatch in outbox.open_dispatches(view.rows):
+        states = [
+            (fleet[node_id].name, outbox.state_of(fleet[node_id], number))
+            for node_id, number in outbox.nodes_of(view.rows, dispatch)
+            if node_id in fleet
+        ]
+        missing = tuple(each for each in states if each[1] not in (ACKNOWLEDGED, REFUSED))
+        if missing:
+            found.append(OnItsWay(dispatch, len(states) - len(missing), len(states), missing))
+    return tuple(found)

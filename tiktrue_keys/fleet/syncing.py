@@ -1,0 +1,208 @@
+"""`fleet sync`: acknowledgements in, promotions, renewed lists, the outbox out; and `distribute`, which fills it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts import lists, nodes, outbox, promoting
+from tiktrue_keys.core.acts.importing import must_be_made_here
+from tiktrue_keys.core.acts.keyring import find_key, get_key
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.nodes import NODE
+from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
+from tiktrue_keys.fleet.collecting import Collected, collect_acknowledgements
+from tiktrue_keys.fleet.pinning import own_node_id
+from tiktrue_keys.fleet.sending import send_pending
+from tiktrue_keys.fleet.status import FleetStatus, fleet_status
+from tiktrue_keys.fleet.transports.interface import Transport
+
+_SHIPPED = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distributed(ActResult):
+    """Keys that were queued, by how many nodes each."""
+
+    keys: tuple[ManagedKey, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synced(ActResult):
+    """What one sync did; `status` is how the fleet stands after it."""
+
+    collected: tuple[str, ...] = ()
+    envelopes: int = 0
+    promoted: tuple[ManagedKey, ...] = ()
+    renewed: bool = False
+    outage: UnavailableError | None = None
+    status: FleetStatus
+
+
+def distribute(
+    manager: KeyManager,
+    keys: Sequence[str],
+    *,
+    to: Sequence[str] = (),
+    every_node: bool = False,
+    operation_id: str | None = None,
+) -> Distributed:
+    """Queue keys (KEY arguments; without any, all that the fleet was ever sent and still uses) for nodes.
+
+    Every KEY and NODE is resolved before anything is queued. RefusedError for a key that came from elsewhere or that is
+    neither pending, active nor rotating.
+    """
+    if bool(to) == every_node:
+        raise UsageError("say to whom", "--to NODE (repeatable), or --all")
+    operation, _ = chosen_operation_id(operation_id)
+    with manager.noting("distribute", operation_id), manager.session.write(operation) as transaction:
+        rows = transaction.rows
+        chosen = {peer.node_id: peer.name for peer in (nodes.find_peer(rows, each, NODE) for each in to)}
+        if every_node:
+            chosen = {node: each.name for node, each in nodes.all_progress(rows).items() if each.role == NODE}
+        if not chosen:
+            raise RefusedError("no node is pinned here", "tiktrue-keys node add CARD")
+        found = [find_key(rows, each, transaction.now).key for each in keys] or _fleet_keys(rows, transaction.now)
+        for key in found:
+            _must_be_shipped(rows, key)
+        for key in found:
+            detail = outbox.described("key", len(chosen), [*chosen.values()])
+            transaction.record("queue", key_id=key.key_id, detail=detail)
+            outbox.queue(transaction, outbox.KEY, chosen, key_id=key.key_id, generation=key.generation)
+    return Distributed(
+        operation_id=operation, changed=bool(found), keys=tuple(found), nodes=tuple(sorted(chosen.values()))
+    )
+
+
+def sync(
+    manager: KeyManager,
+    transport: Transport,
+    *,
+    license_key: License | None = None,
+    promote_anyway: bool = False,
+    overlap: Seconds = DEFAULT_OVERLAP,
+    patient: bool = False,
+    operation_id: str | None = None,
+) -> Synced:
+    """One round: read acknowledgements, promote what is ready, renew lists at half their time, send what is queued."""
+    operation, _ = chosen_operation_id(operation_id)
+    outage: UnavailableError | None = None
+    try:
+        collected = collect_acknowledgements(manager, transport)
+    except UnavailableError as error:
+        collected, outage = Collected(operation_id=operation, changed=False), error
+    promoted, renewed = _house_keeping(manager, operation, anyway=promote_anyway, overlap=overlap)
+    sent = send_pending(manager, transport, license_key=license_key, patient=patient)
+    if outage is None and collected.acknowledged:
+        _tidy(manager, transport)
+    return Synced(
+        operation_id=operation,
+        changed=collected.changed or bool(promoted) or renewed or sent.changed,
+        warnings=(*collected.warnings, *sent.warnings),
+        collected=collected.acknowledged,
+        envelopes=sent.envelopes,
+        promoted=promoted,
+        renewed=renewed,
+        outage=outage or sent.outage,
+        status=fleet_status(manager),
+    )
+
+
+def sync_until(
+    manager: KeyManager,
+    transport: Transport,
+    seconds: float,
+    *,
+    license_key: License | None = None,
+    promote_anyway: bool = False,
+    overlap: Seconds = DEFAULT_OVERLAP,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Synced:
+    """Sync again and again, with growing pauses, until every node has everything or the time is over."""
+    end, pause = clock() + seconds, _FIRST_PAUSE
+    rounds: list[Synced] = []
+    while True:
+        rounds.append(sync(manager, transport, license_key=license_key, promote_anyway=promote_anyway, overlap=overlap))
+        left = end - clock()
+        if left <= 0 or (rounds[-1].status.error() is None and rounds[-1].outage is None):
+            return _together(rounds)
+        sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _together(rounds: Sequence[Synced]) -> Synced:
+    last = rounds[-1]
+    return Synced(
+        operation_id=last.operation_id,
+        changed=any(each.changed for each in rounds),
+        warnings=_unique(notice for each in rounds for notice in each.warnings if notice.code != "outage")
+        + tuple(notice for notice in last.warnings if notice.code == "outage"),
+        collected=tuple(sorted({name for each in rounds for name in each.collected})),
+        envelopes=sum(each.envelopes for each in rounds),
+        promoted=tuple(key for each in rounds for key in each.promoted),
+        renewed=any(each.renewed for each in rounds),
+        outage=last.outage,
+        status=last.status,
+    )
+
+
+def _unique(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    return tuple(dict.fromkeys(notices))
+
+
+def _house_keeping(
+    manager: KeyManager, operation: str, *, anyway: bool, overlap: Seconds
+) -> tuple[tuple[ManagedKey, ...], bool]:
+    """Promotions and renewals, each in a transaction of its own, when there is something to do."""
+    session = manager.session
+    with session.read() as (view, now):
+        ready = [each for each in promoting.waiting(view.rows, now) if each.ready(now, anyway=anyway)]
+        renew = lists.wants_renewal(view.rows, now)
+    promoted = []
+    for each in ready:
+        with session.write(new_operation_id()) as transaction:
+            promoted.append(promoting.promote(transaction, each, overlap)[1])
+    if renew:
+        with session.write(chosen_operation_id(operation)[0]) as transaction:
+            transaction.record("renew-revocation-list", detail={"number": lists.newest_number(transaction.rows) + 1})
+            lists.publish(transaction)
+    return tuple(promoted), renew
+
+
+def _tidy(manager: KeyManager, transport: Transport) -> None:
+    with manager.session.read() as (view, _):
+        epoch, issuer = view.document.epoch, own_node_id(view.document)
+        consumed = {node_id: (epoch, each.acked) for node_id, each in nodes.all_progress(view.rows).items()}
+    transport.tidy(issuer, consumed)
+
+
+def _fleet_keys(rows: Rows, now: Instant) -> list[ManagedKey]:
+    """Every key that was ever sent to a node and that is still in use, oldest generation first."""
+    found: dict[str, ManagedKey] = {}
+    for dispatch, _ in outbox.all_dispatches_of_keys(rows):
+        stored = get_key(rows, dispatch.key_id, now)
+        if stored is not None and stored.key.status in _SHIPPED:
+            found[stored.key.key_id] = stored.key
+    return sorted(found.values(), key=lambda key: (key.model_id, key.generation))
+
+
+def _must_be_shipped(rows: Rows, key: ManagedKey) -> None:
+    must_be_made_here(rows, key.key_id)
+    if key.status not in _SHIPPED:
+        raise RefusedError(
+            f"key {key.key_id} is {key.status.value} and is not sent any more",
+            "a node that lacks an old model's key gets the model rewrapped",
+            key_id=key.key_id,
+        )

@@ -1,0 +1,194 @@
+"""`spool:DIR`: a folder that both sides see (a mount, rsync, a memory stick).
+
+    DIR/<issuer>/<round, 10 digits>/<node id>     lines for one node
+    DIR/<issuer>/<round>/index                    `<node id> <epoch> <highest number>`, one line a node
+    DIR/<issuer>/acknowledgements/<node id>       one line
+
+A round is written beside its place, synced once, renamed, and its parent synced: it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from tiktrue_keys.core.durable import foreign_os_errors, read_capped, replace_bytes, sync_folder, write_all
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
+
+_ROUND = re.compile(r"[0-9]{10}")
+_INDEX = "index"
+_ACKNOWLEDGEMENTS = "acknowledgements"
+_MAX_FILE = 64 * 1024 * 1024
+_MODE = 0o644  # sealed and signed: nodes run as other users, and reading them gives nothing away
+_POLL = 0.2
+_GONE = (sys.maxsize, sys.maxsize)  # a node that is pinned no more needs nothing
+_TRIES = 100
+
+
+def open_spool(rest: str, credentials: Mapping[str, str]) -> Spool:
+    """The spool in the folder `rest`."""
+    if credentials:
+        raise UsageError("a spool takes no credentials", "who may write into the folder is a matter of its owner")
+    return Spool(Path(rest).absolute())
+
+
+class Spool:
+    """A spool folder. It is made by whoever publishes or acknowledges first, below a parent that exists."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
+        """Write a round; an empty one is none."""
+        parent = self._issuer(issuer, make=True)
+        temporary = parent / f".{secrets.token_hex(8)}.tmp"
+        with foreign_os_errors("the spool", parent):
+            temporary.mkdir()
+        try:
+            with foreign_os_errors("the spool", temporary):
+                if _write_round(temporary, posts):
+                    _sync_tree(temporary)
+                    self._rename(temporary, parent)
+                    sync_folder(parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
+        """Every line for the node, oldest round first."""
+        found: list[bytes] = []
+        for each in self._rounds(issuer):
+            with contextlib.suppress(NotFoundError):
+                data = read_capped(each / node_id, _MAX_FILE, "the spool's file")
+                found += [line for line in data.split(b"\n") if 0 < len(line) <= MAX_LINE]
+            if len(found) >= MAX_LINES:
+                break
+        return found[:MAX_LINES]
+
+    def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
+        """Replace the node's file."""
+        folder = self._issuer(issuer, make=True) / _ACKNOWLEDGEMENTS
+        replace_bytes(folder / node_id, line + b"\n", _MODE, what="the acknowledgement")
+
+    def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Each node's file; one that cannot be read is none."""
+        folder = self._issuer(issuer, make=False) / _ACKNOWLEDGEMENTS
+        for node_id in node_ids:
+            with contextlib.suppress(TikTrueKeysError):
+                yield node_id, read_capped(folder / node_id, MAX_LINE, "the acknowledgement").removesuffix(b"\n")
+
+    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
+        """Remove whole rounds that nobody needs, oldest first."""
+        for each in self._rounds(issuer):
+            if all(place <= consumed.get(node_id, _GONE if node_id else (0, 0)) for node_id, place in _index(each)):
+                shutil.rmtree(each, ignore_errors=True)
+
+    def wait(self, issuer: str, node_id: str, seconds: float) -> None:
+        """Watch the issuer's folder: each round changes it."""
+        end = time.monotonic() + seconds
+        before = self._rounds(issuer)
+        while time.monotonic() < end and self._rounds(issuer)[-1:] == before[-1:]:
+            time.sleep(max(min(_POLL, end - time.monotonic()), 0))
+
+    def close(self) -> None:
+        """There is nothing to let go."""
+
+    def _issuer(self, issuer: str, *, make: bool) -> Path:
+        folder = self.folder / issuer
+        if make and not (folder / _ACKNOWLEDGEMENTS).is_dir():
+            with foreign_os_errors("the spool", self.folder):
+                self.folder.mkdir(exist_ok=True)
+                mode = os.stat(self.folder).st_mode & 0o1777
+                for each in (folder, folder / _ACKNOWLEDGEMENTS):
+                    each.mkdir(exist_ok=True)
+                    with contextlib.suppress(PermissionError):  # somebody else's: the folder is theirs to open
+                        os.chmod(each, mode)
+        return folder
+
+    def _rounds(self, issuer: str) -> list[Path]:
+        folder = self._issuer(issuer, make=False)
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            if not self.folder.is_dir():
+                raise UnavailableError(f"the spool {self.folder} is not there", "mount it, or name another") from None
+            return []
+        except OSError as error:
+            raise UnavailableError(f"the spool {folder} cannot be read: {error.strerror}") from None
+        return [folder / name for name in sorted(names) if _ROUND.fullmatch(name)]
+
+    def _rename(self, temporary: Path, parent: Path) -> None:
+        """Give the round the next number; another publisher may take it first, then the one after."""
+        for _ in range(_TRIES):
+            rounds = self._rounds(parent.name)
+            number = int(rounds[-1].name) + 1 if rounds else 1
+            try:
+                os.rename(temporary, parent / f"{number:010d}")
+            except OSError:
+                if not (parent / f"{number:010d}").exists():
+                    raise
+            else:
+                return
+        raise UnavailableError("the spool's next round is taken again and again", "who else writes into it?")
+
+
+def _write_round(folder: Path, posts: Iterable[Posted]) -> int:
+    """A file a node and the index; returns how many nodes."""
+    places: list[str] = []
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for node_id, group in groupby(posts, key=attrgetter("node_id")):
+            ours = list(group)
+            _write(descriptor, node_id, b"".join(post.line + b"\n" for post in ours))
+            epoch, number = max((post.epoch, post.number) for post in ours)
+            places.append(f"{node_id} {epoch} {number}\n")
+        if places:
+            _write(descriptor, _INDEX, "".join(places).encode())
+    finally:
+        os.close(descriptor)
+    return len(places)
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, _MODE, dir_fd=folder)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    """One sync for all files of a round: ten thousand fsyncs would take longer than everything else together."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if sys.platform != "linux":
+            os.sync()
+        elif ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), "syncfs failed")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _index(folder: Path) -> list[tuple[str, tuple[int, int]]]:
+    """Node id and highest (epoch, number) of a round; a damaged index keeps its round."""
+    found: list[tuple[str, tuple[int, int]]] = []
+    try:
+        lines = read_capped(folder / _INDEX, _MAX_FILE, "the spool's index").decode("ascii").splitlines()
+        for line in lines:
+            node_id, epoch, number = line.split(" ")
+            found.append((node_id, (int(epoch), int(number))))
+    except (TikTrueKeysError, ValueError):
+        return [("", (sys.maxsize, 0))]
+    return found
