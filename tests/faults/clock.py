@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,16 +79,15 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     assert library is not None
     now = _NOON + 200 * DAY
     desk = Desk(folder, library)
-    _stock(desk)
+    if options.control is not None:
+        now = _NOON + 40 * DAY
+        _stock(desk, until=0)  # no record is newer than what a clock ten years back says
+    else:
+        _stock(desk)
     before = desk.statuses(now)
     tally.figures["statuses"] = sorted(set(before.values()))
     wanted = {"active", "rotating", "deprecated", "expired", "revoked"}
-    if options.control is not None:
-        now -= 150 * DAY  # without the newest record: a clock that is believed
-        shutil.rmtree(folder / "keys")
-        _stock(desk, until=30)
-        before = {**before, **dict.fromkeys(desk.statuses(now), "expired")}
-    elif not wanted <= set(before.values()):
+    if options.control is None and not wanted <= set(before.values()):
         tally.broken("clock", f"the stock lacks {wanted - set(before.values())}")
     for name, when in (("a day back", now - DAY), ("ten years back", now - 3653 * DAY)):
         tally.cases += 1

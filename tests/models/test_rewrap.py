@@ -14,6 +14,7 @@ import pytest
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.test_decrypt import change_header, edit
 from tests.models.workshop import MODEL, Workshop, drained, fed_pipe, other_manager, pattern
+from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
     BusyError,
@@ -29,6 +30,7 @@ from tiktrue_keys.models.header import Wrap, WrapType
 from tiktrue_keys.models.locking import locked_container
 from tiktrue_keys.models.rewrap import Rewrapped, rewrap_model, rewrap_registered
 from tiktrue_keys.models.slots import HEADER_SIZE, SLOT_SIZE, Slots, encode_slot, read_slots
+from tiktrue_keys.models.wraps import wrap_for_key
 
 
 def rewrap(shop: Workshop, path: Path, **options: Any) -> Rewrapped:
@@ -139,6 +141,25 @@ def test_another_keystores_wrap_stays(shop: Workshop) -> None:
     _, new = rotated(shop)
     assert rewrap(shop, sealed).keys_after == {new}
     assert slots(sealed).current.header.key_ids == {new, foreign.key_id}
+
+
+def test_another_models_wrap_stays_and_can_be_rewrapped_by_itself(shop: Workshop) -> None:
+    """A container for two models of this keystore: a rewrap replaces the wraps of one of them."""
+    sealed = shop.sealed()
+    other = shop.manager.generate("other", license_key=LICENSE).keys[0]
+    data_key = shop.data_key(sealed)
+    file_id = slots(sealed).current.header.file_id
+    with shop.manager.open_key("other", LICENSE, use=Use.ENCRYPT) as opened, SecretBuffer.copy_of(data_key) as secret:
+        wrap = wrap_for_key(
+            secret.view, opened.secret.view, file_id=file_id, model_id=MODEL, key_id=other.key_id, generation=1
+        )
+    change_header(sealed, data_key, lambda header: header.with_wraps((*header.wraps, wrap)))
+    _, new = rotated(shop)
+    assert rewrap(shop, sealed, to=MODEL).keys_after == {new, other.key_id}
+    shop.manager.rotate(["other"], license_key=LICENSE)
+    newer = shop.manager.find("other").key_id
+    assert rewrap(shop, sealed, to="other").keys_after == {new, newer}
+    assert shop.manager.containers()[0].keys == {new, newer}
 
 
 def test_a_recipients_wrap_becomes_the_keys_and_the_mark_stays(shop: Workshop) -> None:

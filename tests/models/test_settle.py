@@ -21,6 +21,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.decrypt import decrypt_model
 from tiktrue_keys.models.encrypt import encrypt_model
 from tiktrue_keys.models.folders import decrypt_folder, encrypt_folder
+from tiktrue_keys.models.locking import locked_container
 from tiktrue_keys.models.reencrypt import reencrypt_model
 from tiktrue_keys.models.rewrap import rewrap_model
 from tiktrue_keys.models.settle import settle_intents
@@ -373,6 +374,29 @@ def test_a_running_act_is_left_alone(shop: Workshop) -> None:
 
     encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress)
     assert set(outcomes) == {()}
+
+
+def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another container of this host: its pid means nothing here, its lock on what it makes does."""
+    monkeypatch.setattr("tiktrue_keys.models.settle.is_running", lambda process: False)
+    outcomes: list[str] = []
+
+    def progress(_: int, __: int | None) -> None:
+        outcomes.extend(item.outcome for item in settle_intents(shop.desk.manager()).acts)
+
+    source, folder = shop.plain(40 << 20), folder_of(shop)
+    sealed = encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress).destination
+    assert sealed is not None
+    decrypt_model(shop.manager, sealed, shop.folder / "out", license_key=LICENSE, progress=progress)
+    reencrypt_model(shop.manager, sealed, license_key=LICENSE, progress=progress)
+    encrypt_folder(shop.manager, folder, key=MODEL, license_key=LICENSE, progress=progress)
+    assert len(outcomes) >= 4
+    assert set(outcomes) == {"open"}
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_act")
+    with locked_container(sealed, 1.0):
+        assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
 
 
 def test_an_act_of_a_later_version_stays_open(shop: Workshop) -> None:

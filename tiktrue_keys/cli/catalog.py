@@ -22,7 +22,7 @@ class Entry:
     default: str = ""
 
 
-KEYS, MODELS, KEYSTORE, OTHER = "Keys", "Models", "Keystore and machine", "Other"
+KEYS, MODELS, FLEET, KEYSTORE, OTHER = "Keys", "Models", "Fleet", "Keystore and machine", "Other"
 
 CATALOG: Mapping[str, Entry] = {
     "generate": Entry("Make a key that opens only on this machine.", "generate", KEYS),
@@ -50,6 +50,37 @@ CATALOG: Mapping[str, Entry] = {
             "list": Entry("List the registered containers.", "models_list"),
             "scan": Entry("Find containers in a folder and register them.", "models_scan"),
             "forget": Entry("Take a container out of the registry.", "models_forget"),
+        },
+    ),
+    "node": Entry(
+        "Identities: this keystore's own, and those that it pinned.",
+        section=FLEET,
+        default="list",
+        children={
+            "init": Entry("Give this keystore its name in the fleet.", "node_init"),
+            "export": Entry("Write this keystore's card, for the other side to pin.", "node_export"),
+            "add": Entry("Pin another keystore's card.", "node_add"),
+            "list": Entry("List the pinned nodes and issuers.", "node_list"),
+            "show": Entry("Show one pinned node or issuer, and the keys that were sent to it.", "node_show"),
+            "status": Entry("Show how far keys, lists and promotions have come.", "node_status"),
+            "remove": Entry("Let a node go: nothing is sent to it any more.", "node_remove"),
+            "accept-epoch": Entry(
+                "Accept an issuer's new epoch, after its keystore was restored.", "node_accept_epoch"
+            ),
+        },
+    ),
+    "distribute": Entry("Send keys to nodes, each sealed to that node's machine.", "distribute", FLEET),
+    "receive": Entry(
+        "Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.",
+        "receive",
+        FLEET,
+    ),
+    "fleet": Entry(
+        "The fleet as a whole.",
+        section=FLEET,
+        default="sync",
+        children={
+            "sync": Entry("Read acknowledgements, promote, renew revocation lists, send what is queued.", "fleet_sync")
         },
     ),
     "audit": Entry(

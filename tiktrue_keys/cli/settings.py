@@ -28,6 +28,11 @@ def _is_path(value: Any) -> None:
         raise UsageError("must be a path")
 
 
+def _is_text(value: Any) -> None:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise UsageError("must be a text")
+
+
 def _is_duration(value: Any) -> None:
     if not isinstance(value, str):
         raise UsageError("must be a duration", 'write it like "30s", "12h", "90d", "2w" or "P30D"')
@@ -51,6 +56,12 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
     "rotate.overlap": _is_duration,
     "rotate.lifetime": _is_duration,
     "cleanup.after": _is_duration,
+    "fleet.via": _is_text,
+    "fleet.user": _is_text,
+    "fleet.password_file": _is_path,
+    "fleet.ca": _is_path,
+    "fleet.cert": _is_path,
+    "fleet.key": _is_path,
 }
 """Every setting; a dot stands for a TOML table."""
 

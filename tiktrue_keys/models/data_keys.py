@@ -53,7 +53,7 @@ def open_data_key(manager: KeyManager, header: Header, license_key: License | No
     NotFoundError when it holds none; else what stands in the way of the best one: RevokedError, ExpiredError,
     RefusedError, UsageError without its license, WrongLicenseError; IntegrityError for a wrap that does not open.
     """
-    held = held_keys(manager, header)
+    held, license_key = held_keys(manager, header), asked_once(license_key)
     if not held:
         listed = ", ".join(sorted(header.key_ids)[:3])
         raise NotFoundError(

@@ -17,6 +17,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container import Authorship, Front, read_front
 from tiktrue_keys.models.container_source import ContainerFile, container_file, judge, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, held_keys, open_data_key
@@ -264,6 +265,7 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
     with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
         outcome.detail = job.detail(destination)
         with new:
+            claim(new.fd)
             preallocate(new.fd, (job.source.container.length if job.source else job.header.length) or 0, new.path)
             with foreign_os_errors("the output", new.path):
                 job.write(new.fd, to_stream=False)

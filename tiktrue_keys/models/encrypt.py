@@ -18,6 +18,7 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container_source import container_file
 from tiktrue_keys.models.file_acts import (
     LOCK_TIMEOUT,
@@ -231,6 +232,7 @@ def _to_file(job: _Job, output: Output) -> Encrypted:
     new = output.new
     path = recorded_path(new.path)
     with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.operation_id) as outcome, new:
+        claim(new.fd)
         try:
             if job.source.size is not None:
                 preallocate(new.fd, container_size(job.source.size), new.path)

@@ -7,6 +7,7 @@ folder that is not empty; what a kill leaves between the two renames is put righ
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.durable import foreign_os_errors, shown, sync_folder
 from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models.claims import claimed_folder
 from tiktrue_keys.models.folder_tree import walk
 
 _BUILT, _ASIDE = ".tmp", ".old"
@@ -36,8 +38,16 @@ class FolderPlace:
     @classmethod
     def beside(cls, destination: Path) -> FolderPlace:
         """A fresh temporary name in the destination's folder."""
-        cut = destination.name.encode()[:200].decode("utf-8", "ignore")
-        return cls(destination, destination.with_name(f".{cut}.{secrets.token_hex(4)}{_BUILT}"))
+        return cls(destination, destination.with_name(f".{_cut(destination.name)}.{secrets.token_hex(4)}{_BUILT}"))
+
+    @staticmethod
+    def is_temporary(name: str, destination: str) -> bool:
+        """Whether `beside` may have given this name to a folder for `destination`."""
+        return re.fullmatch(rf"\.{re.escape(_cut(destination))}\.[0-9a-f]{{8}}{re.escape(_BUILT)}", name) is not None
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:200].decode("utf-8", "ignore")
 
 
 def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
@@ -65,7 +75,8 @@ def built_folder(place: FolderPlace) -> Iterator[Path]:
     with foreign_os_errors("the output", place.destination):
         os.mkdir(place.temporary, 0o700)
     try:
-        yield place.temporary
+        with claimed_folder(place.temporary):
+            yield place.temporary
     finally:
         shutil.rmtree(place.temporary, ignore_errors=True)
 

@@ -24,6 +24,7 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.buffers import page_buffer
+from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container import Authorship, Container, known_leaves, read_container, verify_body
 from tiktrue_keys.models.container_source import ContainerFile, container_file, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys
@@ -205,6 +206,7 @@ def _replace(job: _Job, operation_id: str | None) -> Reencrypted:
         detail = {"file_id": old.file_id.hex(), "path": recorded}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
     with file_act(job.manager, act, operation_id) as outcome, new:
+        claim(new.fd)
         try:
             preallocate(new.fd, container_size(container.length), path)
             with suppress(OSError):  # only root may give a file away; everybody else owns it already or makes it theirs

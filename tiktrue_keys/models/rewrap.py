@@ -7,7 +7,7 @@ It locks nobody out who has seen the data key or keeps an old copy of the file: 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -28,7 +28,7 @@ from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorde
 from tiktrue_keys.models.header import Header, Wrap, WrapType
 from tiktrue_keys.models.locking import locked_container
 from tiktrue_keys.models.slots import Slots, read_slots, rewrite_locked
-from tiktrue_keys.models.tracking import slots_at, track, tracked_place
+from tiktrue_keys.models.tracking import followed, slots_at, track
 from tiktrue_keys.models.wraps import wrap_for_key
 
 STALE = "stale-containers"
@@ -74,8 +74,9 @@ def rewrap_model(
 ) -> Rewrapped:
     """Wrap the data key for `to` (a KEY argument), or for the active key of the chain that opens it now.
 
-    Wraps for keys of other keystores stay. RefusedError for another model's key, RevokedError when only a revoked key
-    opens the container; BusyError, NotFoundError, IntegrityError, and as KeyManager.open_key.
+    Wraps for other models' keys and other keystores' stay. RefusedError for a model that has nothing to do with the
+    container, RevokedError when only a revoked key opens it; BusyError, NotFoundError, IntegrityError, and as
+    KeyManager.open_key.
     """
     license_key = asked_once(license_key)
     with foreign_os_errors("the container", path):
@@ -90,7 +91,8 @@ def rewrap_model(
             header = slots.current.header
             opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
             slots.current.authenticate(opened.secret.view)
-            new = _new_header(manager, header, opened, license_key, to)
+            ours = held_keys(manager, header)
+            new, target = _new_header(manager, header, ours, opened, license_key, to)
         result = Rewrapped(
             operation_id=operation_id or new_operation_id(),
             changed=False,
@@ -98,8 +100,8 @@ def rewrap_model(
             path=real,
             file_id=header.file_id,
             model_id=header.model_id,
-            keys_before=frozenset(held_keys(manager, header)),
-            keys_after=frozenset(held_keys(manager, new)),
+            keys_before=frozenset(ours),
+            keys_after=new.key_ids & {*ours, target},
         )
         if new == header and slots.equal:
             track(manager, header, recorded, result.keys_after)
@@ -154,19 +156,33 @@ def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
     return chain[-1]
 
 
-def wrap_for_target(
-    manager: KeyManager, header: Header, data_key: OpenedDataKey, license_key: License | None, to: str | None
-) -> Wrap:
-    """The data key for `to`, or for the active key of the chain that opened it; RefusedError for another model's."""
+def _new_header(
+    manager: KeyManager,
+    header: Header,
+    ours: Mapping[str, ManagedKey],
+    data_key: OpenedDataKey,
+    license_key: License | None,
+    to: str | None,
+) -> tuple[Header, str]:
+    """The header with one wrap for the target in the place of those of its model, and the target's key id.
+
+    RefusedError for a target of a model that has nothing to do with the container.
+    """
     target = manager.find(to) if to is not None else active_key(manager, data_key.key)
-    if target.model_id != header.model_id:
+    if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
         raise RefusedError(
             f"the container belongs to {header.model_id}, key {target.key_id} to another model",
-            "decrypt it and encrypt it again for the other model",
+            "reencrypt-model moves it to another model",
         )
-    current = _wrap_of(header, target)
-    if current is not None:
-        return current
+    old = {key_id for key_id, key in ours.items() if key.model_id == target.model_id}
+    kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
+    wrap = _wrap_of(header, target) or _new_wrap(manager, header, target, data_key, license_key)
+    return header.with_wraps((*kept, wrap)), target.key_id
+
+
+def _new_wrap(
+    manager: KeyManager, header: Header, target: ManagedKey, data_key: OpenedDataKey, license_key: License | None
+) -> Wrap:
     with manager.open_key(target.key_id, license_key, use=Use.ENCRYPT) as opened:
         return wrap_for_key(
             data_key.secret.view,
@@ -183,14 +199,6 @@ def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
     return next((wrap for wrap in header.wraps if (wrap.key_id, wrap.generation, wrap.type) == wanted), None)
 
 
-def _new_header(
-    manager: KeyManager, header: Header, data_key: OpenedDataKey, license_key: License | None, to: str | None
-) -> Header:
-    ours = held_keys(manager, header)
-    kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in ours)
-    return header.with_wraps((*kept, wrap_for_target(manager, header, data_key, license_key, to)))
-
-
 def _rewrite(
     manager: KeyManager,
     fd: int,
@@ -201,8 +209,8 @@ def _rewrite(
     operation_id: str | None,
 ) -> Rewrapped:
     header, path = slots.current.header, recorded_path(result.path)
-    place = tracked_place(manager, header, path)
     known = manager.container(header.file_id)
+    place = followed(known, header, path)
     act = FileAct(
         "rewrap",
         header.file_id,

@@ -23,9 +23,10 @@ from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models import decrypt_folder, encrypt_folder
+from tiktrue_keys.models.claims import must_be_unclaimed
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.data_keys import held_keys
-from tiktrue_keys.models.encrypt_folder import follow_folder, forget_all, lies_there
+from tiktrue_keys.models.folder_job import follow_folder, forget_all, lies_there
 from tiktrue_keys.models.folder_swap import FolderPlace
 from tiktrue_keys.models.folder_tree import read_manifest
 from tiktrue_keys.models.slots import Slots
@@ -109,6 +110,7 @@ def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
 
 def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
     """Done when both copies of the header are whole, equal and without the old key; else a rewrap has to finish it."""
+    must_be_unclaimed(act.path)
     slots = _slots_or_none(act)
     if slots is None or slots.current.header.file_id != act.file_id:
         return _Ending(FAILED, act.needs)
@@ -143,6 +145,7 @@ def _folder(manager: KeyManager, act: FileAct) -> _Ending:
     assert act.temporary is not None, "a folder is built under a temporary name"
     place = FolderPlace(Path(act.path), Path(act.temporary))
     _must_be_reachable(place.destination)
+    must_be_unclaimed(place.temporary)
     if place.aside.is_dir() and not os.path.lexists(place.destination):
         # The manifest is written before the old folder goes aside, so a built folder that is still there is complete.
         with foreign_os_errors("the folder", place.destination):
@@ -202,6 +205,7 @@ def _remove_temporary(act: FileAct) -> bool:
     if act.temporary is None:
         return False
     _must_be_reachable(Path(act.temporary))
+    must_be_unclaimed(act.temporary)
     try:
         with foreign_os_errors("the temporary file", act.temporary):
             found = os.lstat(act.temporary)
@@ -234,6 +238,6 @@ def _is_new(path: Path, act: FileAct) -> bool:
 def _notice(act: FileAct, outcome: str) -> Notice:
     where = shown(act.path) if act.path else "a pipe"
     if outcome == OPEN:
-        return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled: its folder is not there")
+        return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled yet")
     hint = "; rewrap-model finishes it" if act.act == "rewrap" else ""
     return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} did not finish{hint}")

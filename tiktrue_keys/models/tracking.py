@@ -33,7 +33,11 @@ class Tracked:
 
 def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
     """Follow a container to `path` (empty: it came from a pipe), unless it still lies where the registry has it."""
-    known = manager.container(header.file_id)
+    return followed(manager.container(header.file_id), header, path)
+
+
+def followed(known: ContainerRecord | None, header: Header, path: str) -> Tracked:
+    """The same for a row that was read already; None: there is none."""
     if not path:
         return Tracked(known.path, known.piped) if known else Tracked("", True)
     if known is None or known.piped or known.path == path or not lies_at(known.path, header.file_id):
@@ -47,8 +51,8 @@ def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *
 
     `signed`: this keystore's signature was verified; once known that stays known.
     """
-    place = tracked_place(manager, header, path)
     known = manager.container(header.file_id)
+    place = followed(known, header, path)
     record = ContainerRecord(
         header.file_id,
         place.path,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tiktrue_keys.cli.batches import item_json
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
 from tiktrue_keys.cli.commands.rotate import rotation_json
+from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
 from tiktrue_keys.cli.keys import container_json, container_table, keys_json
 from tiktrue_keys.cli.prompts import can_ask
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import Revoked
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
 
 
 def command(
@@ -30,6 +35,7 @@ def command(
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")
     ] = False,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
 ) -> Outcome:
     """Withdraw keys at once and for good.
@@ -53,7 +59,21 @@ def command(
         return _outcome(session, plan)
     session.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
     session.settle()
-    return _outcome(session, revoke(operation_id=session.operation_id))
+    transport = transport_of(session, via) if has_transport(session, via) else None
+    revoked = revoke(operation_id=session.operation_id)
+    return _outcome(session, revoked, _send(session, transport, license_key))
+
+
+def _send(session: Session, transport: Transport | None, license_key: Callable[[], bytes] | None) -> Sequence[Notice]:
+    """Tell the nodes at once; what cannot be sent now stays in the outbox, so that an outage is a warning."""
+    from tiktrue_keys.fleet.sending import send_pending
+    from tiktrue_keys.fleet.status import fleet_status
+
+    if transport is not None:
+        return send_pending(session.manager, transport, license_key=license_key).warnings
+    if any(each.sent < each.issued for each in fleet_status(session.manager).nodes):
+        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+    return []
 
 
 def _key_ids(session: Session, arguments: Sequence[str]) -> list[str]:
@@ -80,7 +100,7 @@ def _listed(key_ids: Sequence[str]) -> str:
     )
 
 
-def _outcome(session: Session, revoked: Revoked) -> Outcome:
+def _outcome(session: Session, revoked: Revoked, sent: Sequence[Notice] = ()) -> Outcome:
     done = "planned" if revoked.dry_run else "revoked"
     successors = {rotation.old.key_id: rotation.new.key_id for rotation in revoked.successors if rotation.new}
     rows = [(key.key_id, done, rfc3339(key.revoked_at) or "", successors.get(key.key_id, "")) for key in revoked.keys]
@@ -99,5 +119,5 @@ def _outcome(session: Session, revoked: Revoked) -> Outcome:
         ids=[key.key_id for key in revoked.keys],
         changed=revoked.changed,
         operation_id=revoked.operation_id,
-        warnings=revoked.warnings,
+        warnings=[*revoked.warnings, *sent],
     )

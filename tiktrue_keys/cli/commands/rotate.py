@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tiktrue_keys.cli.batches import item_json, partial_error
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
+from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
 from tiktrue_keys.cli.keys import container_json, keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import Rotated, Rotation
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.distribution import QUEUED
+from tiktrue_keys.core.instants import parse_duration, rfc3339
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import UsageError
 
 if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
     from tiktrue_keys.models.rewrap import RewrapBatch
 
 
@@ -35,6 +38,14 @@ def command(
         str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")
     ] = None,
     notify: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Tell this client; may be repeated.")] = None,
+    notify_all: Annotated[bool, typer.Option("--notify-all", help="Tell every node.")] = False,
+    prepublish: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Send it ahead; it comes into force so much later.")
+    ] = None,
+    min_acks: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="With --prepublish: N nodes are enough (all that are told).")
+    ] = None,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers to the old key.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
 ) -> Outcome:
@@ -52,6 +63,8 @@ def command(
     chosen_lifetime = lifetime if lifetime is not None else session.settings.get("rotate.lifetime")
     license_key = session.license()
     manager = session.manager if dry_run else session.writer
+    transport = transport_of(session, via) if has_transport(session, via) and not dry_run else None
+    before = _sync_first(session, transport, license_key) if due else []
     rotated = manager.rotate(
         keys or (),
         every=every,
@@ -64,10 +77,14 @@ def command(
         overlap=session.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP),
         atomic=atomic,
         notify=tuple(notify or ()),
+        notify_all=notify_all,
+        prepublish=None if prepublish is None else parse_duration(prepublish),
+        min_acks=min_acks,
         dry_run=dry_run,
         operation_id=session.operation_id,
     )
-    rewraps = _rewrap(session, rotated, license_key, wanted=not no_rewrap)
+    rewraps = _rewrap(session, rotated, license_key, wanted=not no_rewrap and prepublish is None)
+    sent = _send(session, rotated, transport, license_key)
     return Outcome(
         result=_result(session, rotated, rewraps),
         view=_view(rotated),
@@ -75,7 +92,12 @@ def command(
         ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
         changed=rotated.changed,
         operation_id=rotated.operation_id,
-        warnings=[*rotated.warnings, *(rewraps.warnings if rewraps else _left_behind(rotated))],
+        warnings=[
+            *before,
+            *rotated.warnings,
+            *(rewraps.warnings if rewraps else [] if prepublish else _left_behind(rotated)),
+            *sent,
+        ],
         error=partial_error(rotated.failures, len(rotated.rotations) + len(rotated.failures)),
     )
 
@@ -90,6 +112,28 @@ def _rewrap(
 
     old = [rotation.old.key_id for rotation in rotated.rotations]
     return rewrap_registered(session.manager, old, license_key=license_key, lock_timeout=session.lock_timeout)
+
+
+def _sync_first(session: Session, transport: Transport | None, license_key: Callable[[], bytes]) -> Sequence[Notice]:
+    """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
+    if transport is None or not session.manager.exists():
+        return []
+    from tiktrue_keys.fleet.syncing import sync
+
+    return sync(session.writer, transport, license_key=license_key, patient=True).warnings
+
+
+def _send(
+    session: Session, rotated: Rotated, transport: Transport | None, license_key: Callable[[], bytes]
+) -> Sequence[Notice]:
+    """Send what the rotation queued; the outbox has it, so that an outage is a warning."""
+    if rotated.dry_run or not any(each.state == QUEUED for each in rotated.distributions):
+        return []
+    if transport is None:
+        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+    from tiktrue_keys.fleet.sending import send_pending
+
+    return send_pending(session.manager, transport, license_key=license_key).warnings
 
 
 def _messages(rewraps: RewrapBatch | None) -> list[str]:

@@ -1,0 +1,327 @@
+"""A folder's encryption that was killed goes on: what is done is taken over, what changed is made anew, no nonce twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.keystores import LICENSE, error_of, in_a_child
+from tests.models.workshop import MODEL, Workshop, pattern
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, TikTrueKeysError
+from tiktrue_keys.models.decrypt_folder import decrypt_folder
+from tiktrue_keys.models.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.resume_state import ResumeState
+from tiktrue_keys.models.settle import settle_intents
+from tiktrue_keys.models.slots import HEADER_SIZE
+from tiktrue_keys.models.verify import verify_folder
+
+FILES = {"a.safetensors": 2 << 20, "b/b.bin": 3000, "c.json": 50, "d.bin": 1 << 20, "e.bin": 10}
+ALL = ("a.safetensors", "b/b.bin", "c.json", "d.bin", "e.bin")
+
+
+@pytest.fixture
+def source(shop: Workshop) -> Path:
+    folder = shop.folder / "llama"
+    for name, length in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(pattern(length))
+    return folder
+
+
+def run(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
+    known: dict[str, Any] = {"key": MODEL, "license_key": LICENSE, "resume": shop.folder / "state", "plain": ["*.json"]}
+    return encrypt_folder_resumably(shop.manager, source, **(known | options))
+
+
+def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> None:
+    """A run whose process dies, as by kill -9, when it has finished `count` files and begun the next."""
+    add = ResumeState.add
+
+    def work() -> bytes:
+        finished = 0
+
+        def counted(state: ResumeState, done: Any) -> None:
+            nonlocal finished
+            if finished == count:
+                os.kill(os.getpid(), 9)
+            add(state, done)
+            finished += 1
+
+        ResumeState.add = counted  # type: ignore[method-assign]
+        run(shop, source, **options)
+        return b"not killed"
+
+    shop.manager.close()
+    assert in_a_child(work) == b""
+
+
+def partial(shop: Workshop) -> Path:
+    (found,) = [path for path in shop.folder.iterdir() if path.name.startswith(".llama.ttm.")]
+    return found
+
+
+def salts(folder: Path) -> dict[str, bytes]:
+    """Tink's salt and nonce prefix of each container: with its data key, what no two bodies may share."""
+    found = {}
+    for path in folder.rglob("*.ttm"):
+        with path.open("rb") as file:
+            file.seek(HEADER_SIZE)
+            found[path.relative_to(folder).as_posix()] = file.read(40)
+    return found
+
+
+def opens_as(shop: Workshop, made: Path, source: Path) -> None:
+    out = shop.folder / "out"
+    decrypt_folder(shop.manager, made, out, license_key=LICENSE)
+    assert tree(out) == tree(source)
+    verify_folder(shop.manager, made, license_key=LICENSE)
+    shutil.rmtree(out)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def hidden(shop: Workshop) -> list[str]:
+    return [path.name for path in shop.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_without_a_kill_it_is_an_encrypted_folder(shop: Workshop, source: Path) -> None:
+    made = run(shop, source)
+    assert (made.changed, made.taken_over, made.plain) == (True, (), ("c.json",))
+    assert [file.name for file in made.files] == ["a.safetensors", "b.bin", "d.bin", "e.bin"]
+    assert (hidden(shop), (shop.folder / "state").exists()) == ([], False)
+    opens_as(shop, made.destination, source)
+    assert set(shop.paths()) == {f"llama.ttm/{name}.ttm" for name in ALL if name != "c.json"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_after_a_kill_only_what_is_missing_is_done(shop: Workshop, source: Path, count: int) -> None:
+    if count == len(ALL):
+        count = len(ALL) - 1
+    killed_after(shop, source, count)
+    assert not (shop.folder / "llama.ttm").exists()
+    before = salts(partial(shop))
+    made = run(shop, source)
+    assert made.taken_over == ALL[:count]
+    after = salts(made.destination)
+    for name in ALL[:count]:
+        assert name == "c.json" or after[f"{name}.ttm"] == before[f"{name}.ttm"]
+    opens_as(shop, made.destination, source)
+    assert (hidden(shop), shop.manager.open_intents()) == ([], ())
+
+
+def test_a_settled_kill_keeps_what_was_done(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    settled = settle_intents(shop.manager)
+    assert {item.outcome for item in settled.acts} == {"failed"}
+    assert shop.manager.open_intents() == ()
+    assert len(shop.manager.containers()) >= 2  # their keys are needed
+    made = run(shop, source)
+    assert made.taken_over == ALL[:3]
+    opens_as(shop, made.destination, source)
+
+
+def change_bytes(source: Path) -> None:
+    """Other bytes, with the size and the time that the file had."""
+    path = source / "a.safetensors"
+    found = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"other bytes")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def touch(source: Path) -> None:
+    found = (source / "a.safetensors").stat()
+    os.utime(source / "a.safetensors", ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+
+
+def grow(source: Path) -> None:
+    with (source / "a.safetensors").open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("change", [change_bytes, touch, grow])
+def test_a_source_that_changed_is_encrypted_anew_under_another_key(
+    shop: Workshop, source: Path, change: Callable[[Path], None]
+) -> None:
+    killed_after(shop, source, 3)
+    before = salts(partial(shop))
+    first = {path.name: shop.data_key(path) for path in partial(shop).glob("a*.ttm")}
+    change(source)
+    made = run(shop, source)
+    assert made.taken_over == ("b/b.bin", "c.json")
+    after = salts(made.destination)
+    assert after["a.safetensors.ttm"] != before["a.safetensors.ttm"]
+    assert shop.data_key(made.destination / "a.safetensors.ttm") != first["a.safetensors.ttm"]
+    opens_as(shop, made.destination, source)
+
+
+def test_the_file_that_was_under_way_is_begun_anew_under_another_key(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)  # d.bin is there already, its line is not
+    before = salts(partial(shop))
+    assert "d.bin.ttm" in before
+    made = run(shop, source)
+    assert "d.bin" not in made.taken_over
+    assert salts(made.destination)["d.bin.ttm"] != before["d.bin.ttm"]
+    assert len(set(salts(made.destination).values())) == 4
+
+
+def test_files_that_came_and_went_meanwhile(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 4)
+    (source / "a.safetensors").unlink()
+    (source / "b" / "b.bin").rename(source / "new.bin")
+    (source / "b").rmdir()
+    made = run(shop, source)
+    assert made.taken_over == ("c.json", "d.bin")
+    opens_as(shop, made.destination, source)
+    assert set(shop.paths()) == {f"llama.ttm/{name}.ttm" for name in ("d.bin", "e.bin", "new.bin")}
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-300] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_an_output_that_is_not_what_was_written_is_made_anew(
+    shop: Workshop, source: Path, damage: Callable[[Path], None]
+) -> None:
+    killed_after(shop, source, 3)
+    damage(partial(shop) / "a.safetensors.ttm")
+    made = run(shop, source)
+    assert made.taken_over == ("b/b.bin", "c.json")
+    opens_as(shop, made.destination, source)
+
+
+def test_another_choice_of_what_stays_in_clear(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    made = run(shop, source, plain=["b/*"])
+    assert (made.taken_over, made.plain) == (("a.safetensors",), ("b/b.bin",))
+    opens_as(shop, made.destination, source)
+
+
+def test_a_key_that_was_rotated_meanwhile(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 2)
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    made = run(shop, source)
+    assert made.taken_over == ALL[:2]
+    opens_as(shop, made.destination, source)
+
+
+def test_a_key_that_was_revoked_meanwhile(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 2)
+    shop.manager.revoke([shop.key.key_id], reason="lost", rotate=True, license_key=LICENSE)
+    made = run(shop, source)
+    assert made.taken_over == ()
+    opens_as(shop, made.destination, source)
+
+
+def test_a_run_that_had_only_its_state_file_left_to_remove(shop: Workshop, source: Path) -> None:
+    def work() -> bytes:
+        ResumeState.remove = lambda _: os.kill(os.getpid(), 9)  # type: ignore[method-assign]
+        run(shop, source)
+        return b"not killed"
+
+    shop.manager.close()
+    assert in_a_child(work) == b""
+    before = salts(shop.folder / "llama.ttm")
+    again = run(shop, source)
+    assert (again.changed, again.taken_over, salts(again.destination)) == (False, ALL, before)
+    assert not (shop.folder / "state").exists()
+    with pytest.raises(RefusedError, match="exists already"):
+        run(shop, source)
+
+
+def test_a_failure_can_be_gone_on_from_as_well(shop: Workshop, source: Path) -> None:
+    (source / "d.bin").chmod(0)
+    os.rename(source / "d.bin", source / "d.away")
+    os.mkfifo(source / "d.bin")
+    with pytest.raises(RefusedError):
+        run(shop, source)
+    os.unlink(source / "d.bin")
+    os.rename(source / "d.away", source / "d.bin")
+    opens_as(shop, run(shop, source).destination, source)
+
+
+def test_the_state_file_of_another_folder_is_refused(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 2)
+    shutil.copytree(source, shop.folder / "other")
+    with pytest.raises(RefusedError, match="is of"):
+        run(shop, shop.folder / "other")
+    with pytest.raises(RefusedError, match="is of"):
+        run(shop, source, destination=shop.folder / "elsewhere.ttm")
+    with pytest.raises(RefusedError, match="lies in the folder"):
+        run(shop, source, resume=source / "state")
+
+
+def test_one_process_at_a_time(shop: Workshop, source: Path) -> None:
+    with ResumeState.open(shop.folder / "state"), pytest.raises(BusyError):
+        run(shop, source)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"notes of mine",
+        b"{}\n",
+        b'{"destination":1}\n',
+        b'["a"]\n{}\n',
+        b'{"a":9007199254740993}\n',
+        b"\xff\n",
+        b"\n\n",
+        b"{" * 40000 + b"\n",
+    ],
+)
+def test_a_file_of_another_kind_is_left_as_it_is(shop: Workshop, source: Path, data: bytes) -> None:
+    state = shop.folder / "state"
+    state.write_bytes(data)
+    with pytest.raises(IntegrityError, match="no resume file"):
+        run(shop, source)
+    assert state.read_bytes() == data
+
+
+def test_a_torn_last_line_costs_its_file(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    state = shop.folder / "state"
+    state.write_bytes(state.read_bytes()[:-5])
+    assert run(shop, source).taken_over == ALL[:2]
+
+
+def test_a_state_file_that_names_another_place_for_the_folder(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    state = shop.folder / "state"
+    victim = shop.folder / "victim"
+    victim.mkdir()
+    (victim / "mine").write_text("mine")
+    name = partial(shop).name
+    for other in ("victim", "../victim", ".llama.ttm.0000.tmp", ""):
+        state.write_bytes(state.read_bytes().replace(name.encode(), other.encode()))
+        assert isinstance(error_of(lambda: run(shop, source)), TikTrueKeysError)
+        name = other or name
+    assert (victim / "mine").read_text() == "mine"
+
+
+def test_in_place_of_an_older_encrypted_folder(shop: Workshop, source: Path) -> None:
+    first = run(shop, source)
+    old = {file.file_id for file in first.files}
+    killed_after(shop, source, 2, force=True)
+    assert salts(first.destination)
+    made = run(shop, source, force=True)
+    assert made.taken_over == ALL[:2]
+    opens_as(shop, made.destination, source)
+    assert not old & {record.file_id for record in shop.manager.containers()}
+
+
+def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    seen: list[tuple[int, int | None]] = []
+    run(shop, source, progress=lambda done, total: seen.append((done, total)))
+    whole = sum(FILES.values())
+    assert (seen[0], seen[-1]) == ((FILES["a.safetensors"], whole), (whole, whole))

@@ -1,0 +1,53 @@
+"""`distribute`: sends keys to nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome, Table
+from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
+from tiktrue_keys.cli.keys import keys_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.fleet.sending import send_pending
+from tiktrue_keys.fleet.syncing import distribute
+
+
+def command(
+    ctx: typer.Context,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY", help="Keys or models (all that the fleet uses).")
+    ] = None,
+    to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="To this node; may be repeated.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="To every node.")] = False,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+) -> Outcome:
+    """Send keys to nodes, each sealed to that node's machine.
+
+    Reads the license. Without KEY, everything that the fleet was ever sent and still uses: a node that joined late has
+    caught up then. What cannot be sent now stays in the outbox, and fleet sync sends it.
+    """
+    session: Session = ctx.obj
+    transport = transport_of(session, via) if has_transport(session, via) else None
+    manager, license_key = session.writer, session.license()
+    queued = distribute(manager, keys or (), to=tuple(to or ()), every_node=every, operation_id=session.operation_id)
+    warnings: list[Notice] = list(queued.warnings)
+    envelopes = 0
+    if transport is None:
+        warnings.append(Notice("not-sent", "nothing was sent yet: give --via, or run fleet sync --via TRANSPORT"))
+    else:
+        sent = send_pending(manager, transport, license_key=license_key)
+        warnings += sent.warnings
+        envelopes = sent.envelopes
+    rows = [(key.key_id, key.status.value, str(len(queued.nodes))) for key in queued.keys]
+    return Outcome(
+        result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},
+        view=[Table(("key", "status", "nodes"), rows)] if rows else [],
+        messages=[f"queued {len(queued.keys)} keys for {len(queued.nodes)} nodes, sent {envelopes} envelopes"],
+        ids=[key.key_id for key in queued.keys],
+        changed=queued.changed,
+        operation_id=queued.operation_id,
+        warnings=warnings,
+    )

@@ -1,0 +1,80 @@
+"""`fleet sync`: one round with the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome
+from tiktrue_keys.cli.commands.node_status import status_view
+from tiktrue_keys.cli.fleet_options import VIA_HELP, status_json, transport_of
+from tiktrue_keys.cli.keys import keys_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.instants import parse_duration
+from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP
+from tiktrue_keys.fleet.syncing import Synced, sync, sync_until
+
+
+def command(
+    ctx: typer.Context,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    wait: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Go on until every node has everything, at most so long.")
+    ] = None,
+    promote_anyway: Annotated[
+        bool, typer.Option("--promote-anyway", help="Promote successors whose day has come, whoever lacks them.")
+    ] = False,
+) -> Outcome:
+    """Read acknowledgements, promote, renew revocation lists, send what is queued.
+
+    Reads the license when a licensed key is to be sent. Ends in 7 while nodes lack something, in 12 when the transport
+    is out of order.
+    """
+    session: Session = ctx.obj
+    transport = transport_of(session, via)
+    manager, license_key = session.writer, session.license()
+    overlap = session.duration(None, "rotate.overlap", DEFAULT_OVERLAP)
+    try:
+        if wait is None:
+            done = sync(
+                manager,
+                transport,
+                license_key=license_key,
+                promote_anyway=promote_anyway,
+                overlap=overlap,
+                operation_id=session.operation_id,
+            )
+        else:
+            done = sync_until(
+                manager,
+                transport,
+                parse_duration(wait),
+                license_key=license_key,
+                promote_anyway=promote_anyway,
+                overlap=overlap,
+            )
+    finally:
+        transport.close()
+    return Outcome(
+        result=status_json(done.status)
+        | {
+            "acknowledged": list(done.collected),
+            "envelopes": done.envelopes,
+            "keys": keys_json(manager, done.promoted),
+            "renewed": done.renewed,
+        },
+        view=status_view(done.status),
+        messages=_messages(done),
+        ids=[each.node_id for each in done.status.laggards],
+        changed=done.changed,
+        operation_id=done.operation_id,
+        warnings=done.warnings,
+        error=done.outage or done.status.error(),
+    )
+
+
+def _messages(done: Synced) -> list[str]:
+    said = [f"sent {done.envelopes} envelopes, {len(done.collected)} nodes came further"]
+    said += [f"promoted {key.key_id}" for key in done.promoted]
+    return [*said, "renewed the revocation list"] if done.renewed else said

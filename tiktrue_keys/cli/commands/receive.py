@@ -1,0 +1,161 @@
+"""`receive`: the node's side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome, Table
+from tiktrue_keys.cli.envelope import encoded, envelope, error_json
+from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_of
+from tiktrue_keys.cli.keys import keys_json
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.cli.shown import shown
+from tiktrue_keys.cli.streams import write_err, write_out
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import PartialError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.fleet.receiving import Received, Refusal, receive
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
+    from tiktrue_keys.models.rewrap import RewrapBatch
+
+_WAIT_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+
+
+def command(
+    ctx: typer.Context,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and receive whatever comes.")] = False,
+    rewrap: Annotated[bool, typer.Option("--rewrap", help="Move registered containers to the keys that came.")] = False,
+) -> Outcome:
+    """Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.
+
+    Reads the license when a licensed key comes. What another issuer sent, or somebody changed or replayed, is refused
+    and recorded. --watch prints a report (an envelope with --json) for each round that brought something.
+    """
+    session: Session = ctx.obj
+    transport = transport_of(session, via)
+    license_key = session.license()
+    try:
+        if watch:
+            _watch(session, transport, license_key, rewrap=rewrap)
+        return _round(session, transport, license_key, rewrap=rewrap)
+    finally:
+        transport.close()
+
+
+def _round(session: Session, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> Outcome:
+    manager = session.writer
+    came = receive(manager, transport, license_key=license_key, operation_id=session.operation_id)
+    moved = _rewrap(session, came, license_key) if rewrap and came.superseded else None
+    return _outcome(session, came, moved)
+
+
+def _watch(session: Session, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> None:
+    """Until a signal ends it. An outage is waited out with growing pauses."""
+    from tiktrue_keys.core.acts.nodes import ISSUER
+    from tiktrue_keys.fleet.pinning import own_card, pinned
+
+    pause, said = _FIRST_PAUSE, ""
+    while True:
+        try:
+            outcome = _round(session, transport, license_key, rewrap=rewrap)
+            problem = "" if outcome.error is None else outcome.error.message
+            if outcome.changed or problem != said:
+                _report(session, outcome)
+            said, pause = problem, _FIRST_PAUSE
+            issuers = [peer for peer, _ in pinned(session.manager) if peer.role == ISSUER]
+            node_id = own_card(session.manager)[0].node_id
+            transport.wait(issuers[0].node_id, node_id, _WAIT_SECONDS if len(issuers) == 1 else _FIRST_PAUSE)
+        except UnavailableError as error:
+            if error.message != said:
+                write_err(f"warning: {shown(error.message)}\n")
+            said = error.message
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _report(session: Session, outcome: Outcome) -> None:
+    if session.options.json:
+        text = encoded(
+            envelope(
+                command=session.command,
+                keystore=session.known_keystore,
+                result=outcome.result,
+                changed=outcome.changed,
+                operation_id=outcome.operation_id,
+                error=outcome.error,
+                warnings=outcome.warnings,
+            )
+        )
+        write_out(text)
+        return
+    from tiktrue_keys.cli.render import render
+
+    render(outcome.view, color=session.color)
+    if outcome.error is not None:
+        write_err(f"error: {shown(outcome.error.message)}\n")
+
+
+def _rewrap(session: Session, came: Received, license_key: Callable[[], bytes]) -> RewrapBatch:
+    from tiktrue_keys.models.rewrap import rewrap_registered
+
+    return rewrap_registered(
+        session.manager, came.superseded, license_key=license_key, lock_timeout=session.lock_timeout
+    )
+
+
+def _outcome(session: Session, came: Received, moved: RewrapBatch | None) -> Outcome:
+    items = [_refusal_json(each, "refused") for each in came.refusals]
+    items += [_refusal_json(each, "blocked") for each in came.blocked]
+    rows = [(key.key_id, key.status.value, "received") for key in came.keys]
+    warnings: list[Notice] = [*came.warnings, *(moved.warnings if moved else ())]
+    result: dict[str, Any] = {
+        "received": came.consumed,
+        "keys": keys_json(session.manager, came.keys),
+        "items": items,
+        "waits_for": [{"issuer": name, "number": number} for name, number in came.waits_for],
+    }
+    if moved is not None:
+        from tiktrue_keys.cli.commands.rewrap_model import batch_json
+
+        result["containers"] = batch_json(moved)
+    return Outcome(
+        result=result,
+        view=[Table(("key", "status", "outcome"), rows)] if rows else [],
+        messages=[f"received {came.consumed} envelopes"],
+        ids=[key.key_id for key in came.keys],
+        changed=came.changed or (moved is not None and moved.changed),
+        operation_id=came.operation_id,
+        warnings=warnings,
+        error=_error(came, moved),
+    )
+
+
+def _error(came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None:
+    """What blocks an issuer's queue is the command's own error; lines that were refused block nothing."""
+    if came.blocked:
+        return came.blocked[0].error
+    if came.refusals:
+        return PartialError(
+            f"{len(came.refusals)} envelopes were refused; the first: {came.refusals[0].error.message}",
+            "tiktrue-keys audit show --event receive",
+        )
+    if moved is not None and moved.failed:
+        return PartialError(f"{len(moved.failed)} containers were not rewrapped", moved.failed[0].error.message)
+    return None
+
+
+def _refusal_json(refusal: Refusal, outcome: str) -> dict[str, Any]:
+    return {
+        "key_id": None,
+        "issuer": refusal.issuer,
+        "number": refusal.number,
+        "outcome": outcome,
+        "error": error_json(refusal.error),
+    }

@@ -1,0 +1,198 @@
+"""What encrypting a folder is made of: the plan, one file into its place, and the registry told afterwards.
+
+Does not handle: in which order and under which name the folder is built (encrypt_folder.py, resume.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.models.data_keys import asked_once
+from tiktrue_keys.models.decrypt_folder import real_folder
+from tiktrue_keys.models.encrypt import SUFFIX, Encrypted, encrypt_model
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, recorded_path, within
+from tiktrue_keys.models.folder_swap import (
+    FolderPlace,
+    make_parents,
+    must_be_free,
+)
+from tiktrue_keys.models.folder_tree import (
+    Selection,
+    SourceFile,
+    SourceTree,
+    entries_of,
+    read_manifest,
+    source_tree,
+)
+from tiktrue_keys.models.header import safe_name
+from tiktrue_keys.models.manifest import (
+    MANIFEST_NAME,
+    SIGNATURE_KIND,
+    Entry,
+    Manifest,
+    PlainEntry,
+    SignedManifest,
+)
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The encrypted folder that --force replaces: its places, and the ids of its containers."""
+
+    places: tuple[str, ...]
+    file_ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class FolderJob:
+    """One folder on its way: from where to where, what, under which key, in place of what, reporting to whom."""
+
+    manager: KeyManager
+    root: Path
+    target: Path
+    tree: SourceTree
+    key: ManagedKey
+    license_key: License | None
+    replaced: Replaced | None
+    progress: ProgressReport | None
+
+    def act(self, name: str, folder_id: bytes, place: FolderPlace) -> FileAct:
+        """The intent of the act `name`."""
+        return FileAct(
+            name,
+            folder_id,
+            str(self.target),
+            frozenset(),
+            frozenset(),
+            model_id=self.key.model_id,
+            name=safe_name(self.root.name),
+            temporary=str(place.temporary),
+            replaces=os.path.lexists(self.target),
+        )
+
+    def manifest(self, folder_id: bytes, entries: Sequence[Entry]) -> Manifest:
+        """What the folder will hold."""
+        return Manifest(folder_id, self.key.model_id, safe_name(self.root.name), entries_of(entries))
+
+    def write_manifest(self, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
+        """Sign the manifest and put it into the folder; `again`: in place of one that is there."""
+        signed = SignedManifest.make(
+            manifest, self.manager.issuer, lambda data: self.manager.sign(SIGNATURE_KIND, data)
+        )
+        with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
+            new.write(signed.encode())
+            new.commit(replace=again)
+
+
+def planned_folder(
+    manager: KeyManager,
+    source: str | PathLike[str],
+    destination: str | PathLike[str] | None,
+    key: str,
+    license_key: License | None,
+    selection: Selection,
+    *,
+    force: bool,
+    progress: ProgressReport | None,
+) -> FolderJob:
+    """What would be done, with everything looked at that could refuse it; raises as encrypt_folder."""
+    license_key = asked_once(license_key)
+    root = real_folder(source)
+    target = Path(destination) if destination is not None else root.with_name(root.name + SUFFIX)
+    target = Path(recorded_path(target))
+    if target.is_relative_to(root):
+        raise RefusedError(f"{shown(target)} lies in the folder that is to be encrypted", "choose another output")
+    replaced = replaceable(target) if force else None
+    must_be_free(target, None if replaced is None else frozenset(replaced.places))
+    tree = source_tree(root, selection)
+    with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
+        return FolderJob(manager, root, target, tree, opened.key, license_key, replaced, progress)
+
+
+def follow_folder(manager: KeyManager, folder: Path, manifest: Manifest) -> None:
+    """Tell the registry that the containers of a folder lie in it now."""
+    for entry in manifest.containers:
+        known = manager.container(entry.file_id)
+        if known is not None and known.path != str(folder / entry.place):
+            manager.register(replace(known, path=str(folder / entry.place)), event="move")
+
+
+def lies_there(folder: Path, folder_id: bytes) -> bool:
+    """Whether the encrypted folder `folder_id` (16 bytes) lies at `folder`."""
+    try:
+        return read_manifest(folder).manifest.folder_id == folder_id
+    except TikTrueKeysError:
+        return False
+
+
+def forget_all(manager: KeyManager, file_ids: Iterable[bytes]) -> None:
+    """Take containers that are gone out of the registry; one that cannot be keeps its key, no more."""
+    for file_id in file_ids:
+        with suppress(TikTrueKeysError):
+            manager.forget(file_id)
+
+
+def replaceable(target: Path) -> Replaced:
+    """What may be replaced: nothing where there is no encrypted folder."""
+    try:
+        manifest = read_manifest(target).manifest
+    except TikTrueKeysError:
+        return Replaced((), ())
+    places = (MANIFEST_NAME, *(entry.place for entry in manifest.files))
+    return Replaced(places, tuple(entry.file_id for entry in manifest.containers))
+
+
+def encrypt_into(job: FolderJob, file: SourceFile, root: Path, before: int, *, again: bool = False) -> Encrypted:
+    """Encrypt a file to its place below `root`; `again`: in place of one that is there."""
+    return encrypt_model(
+        job.manager,
+        Path(os.path.realpath(file.path)),
+        make_parents(root, file.place),
+        key=job.key.key_id,
+        license_key=job.license_key,
+        name=file.path.name,
+        force=again,
+        progress=within(job.progress, before, job.tree.total),
+        lock_timeout=LOCK_TIMEOUT,
+    )
+
+
+def copy_into(file: SourceFile, root: Path, *, again: bool = False) -> PlainEntry:
+    """Copy a file in clear and hash what was copied; UnavailableError when it changes meanwhile."""
+    hashed, length = hashlib.sha256(), 0
+    source = os.path.realpath(file.path)
+    with opened_regular(source, "the file") as fd, NewFile(make_parents(root, file.place), what="the output") as new:
+        with foreign_os_errors("the file", file.path):
+            before = os.fstat(fd)
+            while chunk := os.read(fd, _CHUNK):
+                hashed.update(chunk)
+                new.write(chunk)
+                length += len(chunk)
+            after = os.fstat(fd)
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, length):
+            words = f"{shown(file.path)} changed while it was read"
+            raise UnavailableError(words, "encrypt the folder when nothing writes to it")
+        new.commit(replace=again)
+    return PlainEntry(file.relative, length, hashed.digest())
+
+
+def settle_registry(job: FolderJob, files: Sequence[Encrypted]) -> None:
+    """Tell the registry where the containers lie now that the folder has its name, and which ones it replaced."""
+    follow_folder(job.manager, job.target, read_manifest(job.target).manifest)
+    gone = set(job.replaced.file_ids if job.replaced is not None else ()) - {made.file_id for made in files}
+    known = [record for record in map(job.manager.container, gone) if record is not None]
+    forget_all(job.manager, [record.file_id for record in known if Path(record.path).is_relative_to(job.target)])
