@@ -1,4 +1,4 @@
-"""A folder's encryption that was killed goes on: what is done is taken over, what changed is made anew, no nonce twice."""
+"""A folder's encryption goes on after a kill: what is done is taken over, what changed is made anew."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> No
             add(state, done)
             finished += 1
 
-        ResumeState.add = counted  # type: ignore[method-assign]
+        ResumeState.add = counted  # type: ignore[method-assign, assignment]
         run(shop, source, **options)
         return b"not killed"
 
@@ -100,13 +100,12 @@ def test_without_a_kill_it_is_an_encrypted_folder(shop: Workshop, source: Path) 
     assert set(shop.paths()) == {f"llama.ttm/{name}.ttm" for name in ALL if name != "c.json"}
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_after_a_kill_only_what_is_missing_is_done(shop: Workshop, source: Path, count: int) -> None:
-    if count == len(ALL):
-        count = len(ALL) - 1
     killed_after(shop, source, count)
     assert not (shop.folder / "llama.ttm").exists()
     before = salts(partial(shop))
+    settle_intents(shop.manager)
     made = run(shop, source)
     assert made.taken_over == ALL[:count]
     after = salts(made.destination)
@@ -225,7 +224,7 @@ def test_a_key_that_was_revoked_meanwhile(shop: Workshop, source: Path) -> None:
 
 def test_a_run_that_had_only_its_state_file_left_to_remove(shop: Workshop, source: Path) -> None:
     def work() -> bytes:
-        ResumeState.remove = lambda _: os.kill(os.getpid(), 9)  # type: ignore[method-assign]
+        ResumeState.remove = lambda _: os.kill(os.getpid(), 9)  # type: ignore[method-assign, assignment]
         run(shop, source)
         return b"not killed"
 

@@ -5,7 +5,6 @@ Thread-safe; its async methods run in a worker thread and do not block the loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,35 +12,14 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts import files
-from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
-from tiktrue_keys.core.acts.cleanup import WrapsIn
-from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore, backup, restore
-from tiktrue_keys.core.acts.exporting import ExportedPublic, export_public
 from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.generate import KeyTerms
-from tiktrue_keys.core.acts.generating import GenerateRequest, generate
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.opening import open_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.acts.rebinding import Rebound, rebind
-from tiktrue_keys.core.acts.relicensing import Relicensed, relicense
-from tiktrue_keys.core.acts.results import (
-    CleanedUp,
-    ContainerRecord,
-    Generated,
-    OpenedKey,
-    Revoked,
-    Rotated,
-    Validation,
-)
-from tiktrue_keys.core.acts.revoking import RevokeRequest, revoke
-from tiktrue_keys.core.acts.rotate import RotationTerms
-from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
-from tiktrue_keys.core.acts.validating import validate
+from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import Seconds
 from tiktrue_keys.core.keystore.opening import Place
@@ -60,6 +38,16 @@ from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import Session, default_folder
 from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongMachineError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.acts.cleanup import WrapsIn
+    from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore
+    from tiktrue_keys.core.acts.exporting import ExportedPublic
+    from tiktrue_keys.core.acts.rebinding import Rebound
+    from tiktrue_keys.core.acts.relicensing import Relicensed
+    from tiktrue_keys.core.acts.results import CleanedUp, Generated, OpenedKey, Revoked, Rotated, Validation
+
+# Acts are imported by the method that needs them: a command does one, and all together cost as much as the rest.
 
 
 class KeyManager(KeystoreReader):
@@ -128,6 +116,9 @@ class KeyManager(KeystoreReader):
         Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a
         license that the keystore does not know.
         """
+        from tiktrue_keys.core.acts.generate import KeyTerms
+        from tiktrue_keys.core.acts.generating import GenerateRequest, generate
+
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
         with self._session.noting("generate", operation_id):
@@ -156,6 +147,9 @@ class KeyManager(KeystoreReader):
         Nodes among `notify`, or all with `notify_all`, get the successor through the outbox. With `prepublish` it stays
         pending for so many seconds at least, and until `min_acks` of them have it; `fleet sync` promotes it.
         """
+        from tiktrue_keys.core.acts.rotate import RotationTerms
+        from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
+
         terms = RotationTerms(
             Seconds(overlap),
             None if lifetime is None else Seconds(lifetime),
@@ -180,6 +174,8 @@ class KeyManager(KeystoreReader):
         operation_id: str | None = None,
     ) -> Revoked:
         """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the act."""
+        from tiktrue_keys.core.acts.revoking import RevokeRequest, revoke
+
         request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
         with self._session.noting("revoke", operation_id):
             return revoke(self._session, request, operation_id)
@@ -196,18 +192,24 @@ class KeyManager(KeystoreReader):
         operation_id: str | None = None,
     ) -> CleanedUp:
         """One run of cleanup: marks what nobody needs, destroys what an earlier run marked `after` seconds ago."""
+        from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
+
         request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
         with self._session.noting("cleanup", operation_id):
             return clean_up(self._session, request, operation_id)
 
     def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> Validation:
         """Check keys (all without arguments) and the binding; reads no license and records nothing."""
+        from tiktrue_keys.core.acts.validating import validate
+
         return validate(self._session, _listed(keys), deep=deep)
 
     def relicense(
         self, old_license: License, new_license: License, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Relicensed:
         """Move every key of one license to another, in one transaction; the old license is then known no more."""
+        from tiktrue_keys.core.acts.relicensing import relicense
+
         with self._session.noting("relicense", operation_id):
             return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
 
@@ -215,6 +217,8 @@ class KeyManager(KeystoreReader):
         self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Rebound:
         """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
+        from tiktrue_keys.core.acts.rebinding import rebind
+
         with self._session.noting("rebind", operation_id):
             return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
 
@@ -222,6 +226,8 @@ class KeyManager(KeystoreReader):
         self, key: str, license_key: License | None = None, *, operation_id: str | None = None
     ) -> ExportedPublic:
         """The public half of an active key, which is marked as exported; raises as open_key for encryption."""
+        from tiktrue_keys.core.acts.exporting import export_public
+
         with self._session.noting("export-public", operation_id):
             return export_public(self._session, key, license_key, operation_id)
 
@@ -229,11 +235,15 @@ class KeyManager(KeystoreReader):
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
     ) -> BackedUp:
         """Copy the keystore to a file, 0600; it opens on this machine only, with the host secret that is not in it."""
+        from tiktrue_keys.core.acts.copying import backup
+
         with self._session.noting("backup", operation_id):
             return backup(self._session, Path(destination), force=force, operation_id=operation_id)
 
     def restore(self, source: str | PathLike[str], *, operation_id: str | None = None) -> RestoredKeystore:
         """Put a backup back as a new epoch; a keystore that is there is kept beside it under another name."""
+        from tiktrue_keys.core.acts.copying import restore
+
         return restore(self._session, Path(source), operation_id=operation_id)
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
@@ -247,6 +257,8 @@ class KeyManager(KeystoreReader):
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
         """Open a key for a use; raises by status, then by license. Wipe what it returns."""
+        from tiktrue_keys.core.acts.opening import open_key
+
         with self._session.noting("open"):
             return open_key(self._session, key, license_key, use)
 
@@ -336,6 +348,8 @@ class KeyManager(KeystoreReader):
 
     async def rotate_key(self, old_key_id: str, license_key: License, notify_clients: Sequence[str] = ()) -> ManagedKey:
         """Rotate one key and return its successor; clients that are no node are recorded as undeliverable."""
+        import asyncio
+
         result = await asyncio.to_thread(self.rotate, [old_key_id], license_key=license_key, notify=notify_clients)
         successor = result.rotations[0].new
         if successor is None:
@@ -344,6 +358,8 @@ class KeyManager(KeystoreReader):
 
     async def revoke_key(self, key_id: str, reason: str) -> bool:
         """Revoke one key. True when it is done; anything else raises."""
+        import asyncio
+
         return bool((await asyncio.to_thread(self.revoke, [key_id], reason=reason)).keys)
 
     def validate_hardware_binding(self, key_id: str) -> bool:

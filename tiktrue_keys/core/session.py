@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -227,7 +226,15 @@ def actor_of_process(command: str) -> Actor:
         import pwd
 
         user = pwd.getpwuid(os.getuid()).pw_name
-    return Actor(user, socket.gethostname(), command)
+    return Actor(user, _host_name(), command)
+
+
+def _host_name() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()
 
 
 def default_folder() -> Path:

@@ -15,6 +15,7 @@ from tiktrue_keys.errors import UnavailableError
 _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
 )
+_LOOK_AGAIN = 0.1  # seconds
 _SIGNALLED = 128
 """A program that died by signal n gives 128 + n, as in a shell."""
 _FROM_A_PROCESS = 0
@@ -64,11 +65,13 @@ def _start(
 
 def _wait(child: int, awaited: frozenset[signal.Signals]) -> int:
     while True:
-        found = signal.sigwaitinfo(awaited)
-        if found.si_signo == signal.SIGCHLD:
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else _SIGNALLED - code
-        elif found.si_code <= _FROM_A_PROCESS and found.si_pid != child:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else _SIGNALLED - code
+        # Not for ever: a thread of ours that does not block it may be given the SIGCHLD, which then is nobody's.
+        found = signal.sigtimedwait(awaited, _LOOK_AGAIN)
+        if found is None or found.si_signo == signal.SIGCHLD:
+            continue
+        if found.si_code <= _FROM_A_PROCESS and found.si_pid != child:
             os.kill(child, found.si_signo)  # not reaped yet, so the pid is still its own

@@ -9,7 +9,9 @@ Does not handle: the state file's format (resume_state.py).
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -20,7 +22,7 @@ from tiktrue_keys.core.lifecycle import Status
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
-from tiktrue_keys.models.container import check_authorship
+from tiktrue_keys.models.container import check_authorship, verify_body
 from tiktrue_keys.models.container_source import container_file
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.decrypt_folder import real_folder, trusted_manifest
@@ -174,7 +176,7 @@ def _place(job: FolderJob, state: ResumeState) -> FolderPlace:
         return place
     if (folder.source, folder.destination, folder.model_id) != (str(job.root), str(job.target), job.key.model_id):
         raise RefusedError(
-            f"{shown(state.path)} is of {shown(folder.source)} into {shown(folder.destination)}, model {folder.model_id}",
+            f"{shown(state.path)} is of {shown(folder.source)} into {shown(folder.destination)} for {folder.model_id}",
             "give another state file, or remove this one",
         )
     place = FolderPlace(job.target, job.target.with_name(folder.temporary))
@@ -186,7 +188,11 @@ def _place(job: FolderJob, state: ResumeState) -> FolderPlace:
 def _build(run: _Run, folder_id: bytes) -> None:
     job, root = run.job, run.place.temporary
     with foreign_os_errors("the output", run.place.destination):
-        root.mkdir(0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(root, 0o700)
+        if not stat.S_ISDIR(os.lstat(root).st_mode):
+            raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(run.state.path)} to begin anew")
+    _remove_strangers(run)
     for file in job.tree.files:
         done = run.state.done.get(file.relative)
         if done is not None and not unfinished(file, job.manager, root, done):
@@ -195,7 +201,6 @@ def _build(run: _Run, folder_id: bytes) -> None:
             _make(run, file)
         if job.progress is not None:
             job.progress(run.length, job.tree.total)
-    _remove_strangers(run)
     job.write_manifest(root, job.manifest(folder_id, run.entries), again=True)
     swap_in(run.place)
 
@@ -244,6 +249,7 @@ def _same_output(manager: KeyManager, file: SourceFile, folder: Path, done: Done
         with container_file(place, done.content) as found:
             container = found.container
             check_authorship(container.header, container.body, container.trailer, issuers=[manager.issuer])
+            verify_body(found.fd, container)
     except TikTrueKeysError:
         return False
     keys = held_keys(manager, container.header).values()
@@ -257,10 +263,8 @@ def _remove_strangers(run: _Run) -> None:
     for relative, path in list(walk(root)):
         if relative in wanted or relative == MANIFEST_NAME:
             continue
-        try:
+        with suppress(TikTrueKeysError):  # no container
             forget_all(run.job.manager, [slots_at(str(path)).current.header.file_id])
-        except TikTrueKeysError:
-            pass
         with foreign_os_errors("the output", path):
             path.unlink()
     for folder, folders, files in os.walk(root, topdown=False):

@@ -22,7 +22,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
-from tiktrue_keys.models import decrypt_folder, encrypt_folder
+from tiktrue_keys.models import decrypt_folder, encrypt_folder, resume
 from tiktrue_keys.models.claims import must_be_unclaimed
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.data_keys import held_keys
@@ -64,7 +64,7 @@ def settle_intents(manager: KeyManager) -> Settled:
     """Settle every open act of a process that is not running any more; costs one read when nothing is open."""
     settled, warnings = [], []
     # Files before folders: what becomes of a folder's files goes with the folder.
-    for act in sorted(manager.open_intents(), key=lambda act: act.act.endswith("-folder")):
+    for act in sorted(manager.open_intents(), key=lambda act: "-folder" in act.act):
         if is_running(act.process):
             continue
         outcome = _settle(manager, act)
@@ -152,15 +152,23 @@ def _folder(manager: KeyManager, act: FileAct) -> _Ending:
             os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
             sync_folder(place.destination.parent)
     built, replaced = place.temporary.is_dir(), place.aside.is_dir()
-    shutil.rmtree(place.temporary, ignore_errors=True)
+    if act.act != resume.ACT:
+        shutil.rmtree(place.temporary, ignore_errors=True)
     shutil.rmtree(place.aside, ignore_errors=True)
     if act.act == decrypt_folder.ACT:
         return _Ending(OK if not built and (replaced or _is_new(place.destination, act)) else FAILED, None)
     done = lies_there(place.destination, act.file_id)
     if done:
         follow_folder(manager, place.destination, read_manifest(place.destination).manifest)
-    forget_all(manager, _gone_with(manager, place, replaced=done and replaced))
+    gone = _gone_with(manager, place, replaced=done and replaced)
+    forget_all(manager, [file_id for file_id in gone if not _is_kept(manager, place, act, file_id)])
     return _Ending(OK if done else FAILED, None)
+
+
+def _is_kept(manager: KeyManager, place: FolderPlace, act: FileAct, file_id: bytes) -> bool:
+    """Whether a container waits in the temporary folder for the run that takes it over."""
+    known = manager.container(file_id)
+    return act.act == resume.ACT and known is not None and Path(known.path).is_relative_to(place.temporary)
 
 
 def _gone_with(manager: KeyManager, place: FolderPlace, *, replaced: bool) -> list[bytes]:
@@ -182,6 +190,7 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
     "sign": _signed,
     encrypt_folder.ACT: _folder,
     decrypt_folder.ACT: _folder,
+    resume.ACT: _folder,
 }
 
 

@@ -26,7 +26,12 @@ def default_path() -> Path:
         return Path("/var/lib/tiktrue-keys-host/secret")
     from platformdirs import user_state_path
 
-    return user_state_path("tiktrue-keys-host") / "secret"
+    try:
+        return user_state_path("tiktrue-keys-host") / "secret"
+    except RuntimeError:  # a user without a home
+        raise RefusedError(
+            "this user has no home folder for a host secret", "name its file: --host-secret FILE"
+        ) from None
 
 
 def read(path: Path) -> SecretBuffer:
@@ -38,9 +43,9 @@ def read(path: Path) -> SecretBuffer:
     return SecretBuffer.copy_of(data)
 
 
-def read_expected(path: Path, expected_id: bytes) -> SecretBuffer:
-    """The secret that a keystore names; anything else is WrongMachineError with the path in the hint."""
-    hint = f"the keystore expects its host secret at {path}"
+def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffer:
+    """The secret that a keystore names, read at `path`; else WrongMachineError with the place where it was made."""
+    hint = f"the keystore's host secret was made at {stored}"
     try:
         secret = read(path)
     except NotFoundError:

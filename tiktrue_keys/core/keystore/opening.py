@@ -65,7 +65,7 @@ def open_at(path: Path, place: Place, facts: MachineFacts) -> Keystore:
         document = parse_document(stored[0])
         secret_path = place.host_secret or Path(document.host_secret_path)
         host_secret.must_lie_outside(secret_path, place.folder)
-        secret = host_secret.read_expected(secret_path, document.host_secret_id)
+        secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
         root = open_on_machine(document, facts, secret.view)
         authenticated(stored, root.view)
         return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
