@@ -182,7 +182,7 @@ def test_ocsf() -> None:
     [
         ({"event": "generate"}, {"activity_id": 1, "activity_name": "Create", "type_uid": 300401}),
         ({"event": "decrypt"}, {"activity_id": 2, "activity_name": "Read", "type_uid": 300402}),
-        ({"event": "destroy"}, {"activity_id": 4, "activity_name": "Delete", "type_uid": 300404}),
+        ({"event": "cleanup-destroy"}, {"activity_id": 4, "activity_name": "Delete", "type_uid": 300404}),
         ({"event": "audit-gap"}, {"activity_id": 99, "activity_name": "audit-gap", "type_uid": 300499}),
         ({"outcome": "refused"}, {"status_id": 2, "status_code": "refused", "severity_id": 3}),
         ({"outcome": "failed"}, {"status_id": 2, "status_code": "failed", "severity_id": 3}),

@@ -55,14 +55,22 @@ _OCSF_VERSION = "1.3.0"
 _OCSF_CATEGORY, _OCSF_CLASS = 3, 3004
 _OCSF_OTHER = 99
 _OCSF_ACTIVITIES = {
+    "keystore-create": (1, "Create"),
     "generate": (1, "Create"),
+    "encrypt": (1, "Create"),
     "decrypt": (2, "Read"),
+    "decrypt-block": (2, "Read"),
     "open": (2, "Read"),
+    "open-model": (2, "Read"),
     "exec": (2, "Read"),
-    "export": (2, "Read"),
+    "export-public": (2, "Read"),
+    "distribute": (2, "Read"),
     "rotate": (3, "Update"),
     "relicense": (3, "Update"),
-    "destroy": (4, "Delete"),
+    "rewrap": (3, "Update"),
+    "reencrypt": (3, "Update"),
+    "rebind": (3, "Update"),
+    "cleanup-destroy": (4, "Delete"),
     "revoke": (9, "Disable"),
 }
 _OCSF_STATUS = {"ok": (1, "Success"), "refused": (2, "Failure"), "failed": (2, "Failure")}
