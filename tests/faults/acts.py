@@ -75,6 +75,10 @@ def _decrypted(shop: Shop, name: str) -> list[str]:
     return [str(shop.models / "phi.ttm"), "-o", str(shop.models / name)]
 
 
+def _rebind(manager: KeyManager, _: Shop) -> object:
+    return manager.rebind(LICENSE, operation_id=OPERATION)
+
+
 def _relicense(manager: KeyManager, _: Shop) -> object:
     return manager.relicense(LICENSE, OTHER_LICENSE, operation_id=OPERATION)
 
@@ -96,7 +100,12 @@ ACTS = (
     Act("revoke", lambda shop: ["revoke", shop.key_ids["mistral"], "--reason", "a test", "--yes"]),
     Act("revoke-rotate", lambda shop: ["revoke", shop.key_ids["llama"], "--reason", "a test", "--rotate", "--yes"]),
     Act("cleanup", lambda shop: ["cleanup", "--after", "0s", "--yes"]),
-    Act("rebind", lambda shop: ["rebind", "--yes"], moved=True, call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION)),
+    Act(
+        "rebind",
+        lambda shop: ["rebind", "--yes"],
+        moved=True,
+        call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION),
+    ),
     Act("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
     Act("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
     Act("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),

@@ -1,4 +1,4 @@
-"""One act in one shop, interrupted somewhere: what is found afterwards must be the old state or the new one of each unit.
+"""One act in one shop, interrupted somewhere: what is found afterwards is the old or the new state of each unit.
 
 What the new state is, and which audit records lead there, comes from one run that nobody interrupts.
 """
@@ -118,5 +118,7 @@ def _difference(expected: View, found: View) -> str:
     for name in ("keys", "containers", "files", "drift"):
         before, after = getattr(expected, name), getattr(found, name)
         if before != after:
-            parts.append(f"{name}: expected {sorted(set(before) - set(after))}, found {sorted(set(after) - set(before))}")
+            parts.append(
+                f"{name}: expected {sorted(set(before) - set(after))}, found {sorted(set(after) - set(before))}"
+            )
     return "; ".join(parts)

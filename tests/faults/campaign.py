@@ -1,4 +1,4 @@
-"""What all campaigns have in common: a seed that is printed, a count, a time limit, results in JSON, parts for two cores.
+"""What all campaigns have in common: a printed seed, a count, a time limit, results in JSON, parts for two cores.
 
     python -m tests.faults.kills --seed 7 --count 200
 
@@ -116,9 +116,7 @@ def save(name: str, result: dict[str, Any]) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def _result(
-    name: str, options: Options, run: Callable[[Options, Tally, Callable[[], bool]], None]
-) -> dict[str, Any]:
+def _result(name: str, options: Options, run: Callable[[Options, Tally, Callable[[], bool]], None]) -> dict[str, Any]:
     tally, begun = Tally(), time.monotonic()
 
     def go_on() -> bool:
@@ -141,6 +139,13 @@ def _result(
         "figures": tally.figures,
         "violations": tally.violations,
     }
+
+
+def break_it(owner: object, name: str, value: object) -> None:
+    """For a control: put something worse in the place of a part of the program, in this process and its children."""
+    if not hasattr(owner, name):
+        raise AttributeError(f"the control would break {name}, which is not there any more")
+    setattr(owner, name, value)
 
 
 def scratch(name: str) -> Path:

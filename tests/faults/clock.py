@@ -1,4 +1,4 @@
-"""A wrong clock (libfaketime under the unmodified program): back a day and ten years, forward ten years and right again.
+"""A wrong clock (libfaketime under the unmodified program): back a day and ten years, forward ten years, right again.
 
     python -m tests.faults.clock
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import facts
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
@@ -42,7 +42,10 @@ class Keystore:
     def manager(self) -> KeyManager:
         """A manager with a connection of its own."""
         return KeyManager(
-            self.base / "keys", host_secret_file=self.base / "host/secret", pbkdf2_rounds=PBKDF2_MIN_ROUNDS, lock_timeout=30
+            self.base / "keys",
+            host_secret_file=self.base / "host/secret",
+            pbkdf2_rounds=PBKDF2_MIN_ROUNDS,
+            lock_timeout=30,
         )
 
 
@@ -113,7 +116,8 @@ def _one(manager: KeyManager, chooser: random.Random, worker: int, number: int) 
             made = new.key_id if new else ""
         elif choice < 0.7:
             act = "revoke"
-            mine = [key.key_id for key in manager.keys() if key.model_id.startswith(f"w{worker}-") and not key.revoked_at]
+            own, keys = f"w{worker}-", manager.keys()
+            mine = [key.key_id for key in keys if key.model_id.startswith(own) and not key.revoked_at]
             if mine:
                 manager.revoke([mine[0]], reason="a test")
                 made = mine[0]
@@ -151,8 +155,7 @@ def _worker(keystore: Keystore, worker: int, seed: int, writing: int) -> None:
     try:
         chooser = random.Random(f"{seed} {worker}")
         with keystore.manager() as manager, open(writing, "w", encoding="utf-8") as pipe:
-            for number in range(_ACTS):
-                pipe.write(json.dumps(_one(manager, chooser, worker, number)) + "\n")
+            pipe.writelines(json.dumps(_one(manager, chooser, worker, number)) + "\n" for number in range(_ACTS))
     except BaseException:  # noqa: BLE001  nothing of the child may run on in the parent's code
         traceback.print_exc()
     finally:
@@ -165,8 +168,7 @@ def _threads(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
 
     def work(worker: int) -> None:
         chooser = random.Random(f"{seed} {worker}")
-        for number in range(_ACTS):
-            done.append(_one(manager, chooser, worker, number))
+        done.extend([_one(manager, chooser, worker, number) for number in range(_ACTS)])
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(many)]
     for thread in threads:
@@ -197,10 +199,9 @@ def _tasks(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
     async def everything() -> list[dict[str, Any]]:
         stop = asyncio.Event()
         beating = asyncio.create_task(heartbeat(stop))
-        done = []
         with keystore.manager() as manager:
-            for _ in range(many):  # rotations of one key must follow each other: the second would name a rotated one
-                done.append(await rotate(manager))
+            # Rotations of one key must follow each other: the second would name a rotated one.
+            done = [await rotate(manager) for _ in range(many)]
         stop.set()
         await beating
         return done
@@ -218,9 +219,8 @@ def _break() -> None:
     from tiktrue_keys.core.keystore import database, store
 
     connect = database.connect
-    database.connect = lambda path, *, timeout: connect(path, timeout=0.0)
-    for module in (store,):
-        module.writers_lock = lambda *_, **__: contextlib.nullcontext()  # type: ignore[attr-defined]
+    break_it(database, "connect", lambda path, *, timeout: connect(path, timeout=0.0))
+    break_it(store, "writers_lock", lambda *_, **__: contextlib.nullcontext())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tests import machines
 from tests.faults import facts
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.shop import LICENSE, REPOSITORY
 from tests.machines import OTHER_SERVER, SERVER, Machine
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
@@ -92,7 +92,10 @@ def _one_machine(place: Path, kinds: tuple[FactKind, ...], tally: Tally) -> None
 
 def _real_machines(folder: Path, options: Options, tally: Tally) -> None:
     """`generate` on the server, `show` on the server with parts of another one in it."""
-    readable: Mapping[str, frozenset[str]] = {"root": frozenset(_PARTS), "nobody": frozenset({"nics", "disks", "machine_id"})}
+    readable: Mapping[str, frozenset[str]] = {
+        "root": frozenset(_PARTS),
+        "nobody": frozenset({"nics", "disks", "machine_id"}),
+    }
     users: tuple[Literal["root", "nobody"], ...] = ("root", "nobody")
     chooser = options.random("real")
     subsets = [set(subset) for size in range(6) for subset in itertools.combinations(_PARTS, size)]
@@ -144,7 +147,7 @@ def _break() -> None:
         found = accepted(binding)
         return (*found, *(combination[1:] for combination in found if len(combination) > 3))
 
-    slots.accepted_combinations = generous  # type: ignore[attr-defined]
+    break_it(slots, "accepted_combinations", generous)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m tests.faults.errors --only rotate --every
 
-What is found is the old or the new state; exit 0 means that it is done, 12 that the disk is to blame; the same act under
-its operation id, on a disk that works again, ends in the new state.
+What is found is the old or the new state; exit 0 means that it is done, 12 that the disk is to blame; the same act
+under its operation id, on a disk that works again, ends in the new state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults import traced
 from tests.faults.acts import ACTS, act_named
 from tests.faults.bench import Bench
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.traced import Point
 
 _UNAVAILABLE = 12
@@ -108,7 +108,7 @@ def believe_commits() -> None:
         with contextlib.suppress(sqlite3.Error):
             keystore._connection.execute("ROLLBACK")
 
-    Keystore._commit = believed  # type: ignore[method-assign]
+    break_it(Keystore, "_commit", believed)
 
 
 if __name__ == "__main__":

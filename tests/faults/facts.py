@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.faults.campaign import break_it
 from tiktrue_keys.core import session
 from tiktrue_keys.core.machine import Fact, FactKind, MachineFacts
 
@@ -24,7 +25,7 @@ def machine(values: Mapping[FactKind, str]) -> MachineFacts:
 def become(values: Mapping[FactKind, str]) -> None:
     """From now on this process and its children run on that machine."""
     found = machine(values)
-    session.read_facts = lambda: found
+    break_it(session, "read_facts", lambda: found)
 
 
 def with_another(kind: FactKind) -> dict[FactKind, str]:

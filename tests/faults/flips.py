@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.shop import LICENSE, Shop
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
@@ -274,16 +274,26 @@ def _index(attacker: Attacker, chooser: random.Random) -> str:
     return "the index of owners"
 
 
-SPLICES: tuple[Splice, ...] = (_swap, _swap, _roll_back, _roll_back, _transplant, _delete, _edit, _edit, _whole_file, _index)
+SPLICES: tuple[Splice, ...] = (
+    _swap,
+    _swap,
+    _roll_back,
+    _roll_back,
+    _transplant,
+    _delete,
+    _edit,
+    _edit,
+    _whole_file,
+    _index,
+)
 
 
 def _break() -> None:
-    """Believe the rows."""
-    from tiktrue_keys.core.keystore import high_water, rows, store
+    """Believe the rows, and forget how far the log had come."""
+    from tiktrue_keys.core.keystore import rows, store
 
-    rows.Rows._must_match = lambda *_: None  # type: ignore[method-assign,assignment]
-    store.Keystore._must_reach_mark = lambda *_: None  # type: ignore[method-assign,attr-defined]
-    assert high_water
+    break_it(rows.Rows, "_must_match", lambda *_: None)
+    break_it(store.Keystore, "_must_reach_mark", lambda *_: None)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """kill -9 in the middle of every act: the next command finds the old or the new state of each unit, and goes on.
 
-    python -m tests.faults.kills --only rotate --every        every point of one act
-    python -m tests.faults.kills --count 10000                random points of all of them
+python -m tests.faults.kills --only rotate --every        every point of one act
+python -m tests.faults.kills --count 10000                random points of all of them
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.faults import traced
 from tests.faults.acts import ACTS, act_named
 from tests.faults.bench import Bench
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.traced import Point
 
 CONTROLS = ("journal-off", "in-place")
@@ -74,7 +74,7 @@ def _break(control: str) -> None:
     if control == "journal-off":
         from tiktrue_keys.core.keystore import database
 
-        database._PRAGMAS = ("PRAGMA journal_mode = OFF", *database._PRAGMAS[1:])
+        break_it(database, "_PRAGMAS", ("PRAGMA journal_mode = OFF", *database._PRAGMAS[1:]))
     else:
         from tiktrue_keys.core.durable import NewFile
 
@@ -86,9 +86,9 @@ def _break(control: str) -> None:
         def nothing(new: NewFile) -> None:
             new.committed = True
 
-        NewFile._create = create_in_place  # type: ignore[method-assign]
-        NewFile._rename = nothing  # type: ignore[method-assign]
-        NewFile._link = nothing  # type: ignore[method-assign]
+        break_it(NewFile, "_create", create_in_place)
+        break_it(NewFile, "_rename", nothing)
+        break_it(NewFile, "_link", nothing)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ def skip_reason() -> str | None:
         return "file systems of one's own need Linux and root"
     if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
         return "file systems of one's own need mkfs.ext4 and loop devices"
-    tried = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False
+    )
     return None if tried.returncode == 0 else "mounts are not allowed here"
 
 

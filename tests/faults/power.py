@@ -15,21 +15,20 @@ import select
 import shutil
 import signal
 import struct
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from tests.faults import facts, mounts
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.errors import RevokedError, TikTrueKeysError
 
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = struct.pack("I", 2)
@@ -230,7 +229,7 @@ def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
                 raise ViolationError("the keystore is gone")
             return
         try:
-            keys = {check.key.key_id: check.key for check in manager.validate(deep=True).checks}
+            keys = {str(check.key.key_id): check.key for check in manager.validate(deep=True).checks}
             manager.audit_verify()
             lost = [key for key in known.keys if key not in keys]
             lost += [new for old, new in known.rotated.items() if old in keys and keys[old].successor != new]
@@ -240,7 +239,7 @@ def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
                 if not path.exists():
                     lost.append(name)
                 elif read_capped(path, mounts.MEGABYTE, "a container"):
-                    with _revoked_is_enough():
+                    with suppress(RevokedError):
                         verify_model(manager, path, license_key=_LICENSE, allow_deprecated=True)
         except TikTrueKeysError as error:
             raise ViolationError(f"{type(error).__name__}: {error}") from error
@@ -248,26 +247,16 @@ def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
         raise ViolationError(f"acknowledged and lost: {lost}")
 
 
-@contextmanager
-def _revoked_is_enough() -> Iterator[None]:
-    from tiktrue_keys.errors import RevokedError
-
-    try:
-        yield
-    except RevokedError:
-        pass
-
-
 def _break(control: str | None) -> None:
     if control == "synchronous-normal":
         from tiktrue_keys.core.keystore import database
 
         pragmas = tuple(pragma.replace("= EXTRA", "= NORMAL") for pragma in database._PRAGMAS)
-        database._PRAGMAS = pragmas
+        break_it(database, "_PRAGMAS", pragmas)
     elif control == "no-folder-sync":
         from tiktrue_keys.core import durable
 
-        durable._sync_folder_fd = lambda fd: None
+        break_it(durable, "_sync_folder_fd", lambda fd: None)
 
 
 if __name__ == "__main__":

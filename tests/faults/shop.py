@@ -21,7 +21,14 @@ from tests.faults.traced import Ended
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, RevokedError, TikTrueKeysError, WrongLicenseError
+from tiktrue_keys.errors import (
+    ExpiredError,
+    NotFoundError,
+    RefusedError,
+    RevokedError,
+    TikTrueKeysError,
+    WrongLicenseError,
+)
 
 LICENSE = "a license, made up for tests"
 OTHER_LICENSE = "another license, made up for tests"
@@ -157,7 +164,7 @@ class Shop:
             raise ViolationError(f"validate: {bad}")
         if manager.audit_verify() != manager.audit_size():
             raise ViolationError("the audit log does not verify")
-        generations = {check.key.key_id: check.key for check in checks}
+        generations = {str(check.key.key_id): check.key for check in checks}
         keys = tuple(sorted(_key_form(check.key, self._bare) for check in checks))
         return View(
             keys,
@@ -172,7 +179,9 @@ class Shop:
         if not self.models.exists():
             return ()
         return tuple(
-            (_shown(path.name), self._content(path, manager)) for path in sorted(self.models.iterdir()) if path.is_file()
+            (_shown(path.name), self._content(path, manager))
+            for path in sorted(self.models.iterdir())
+            if path.is_file()
         )
 
     def _content(self, path: Path, manager: KeyManager | None) -> str:

@@ -109,9 +109,12 @@ def warm_up(work: Callable[[], int], environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere:
-            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-                work()
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            work()
     finally:
         os.environ.clear()
         os.environ.update(before)

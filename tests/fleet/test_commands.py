@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,10 +44,10 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     made = Office(tmp_path_factory.mktemp("office"))
     made.join()
-    yield made
+    return made
 
 
 def test_pinning_needs_the_node_id(office: Office, tmp_path: Path) -> None:
@@ -148,12 +146,13 @@ def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
         cwd=node.folder,
     ) as watching:
         assert watching.stdout is not None
-        time.sleep(1.0)
-        new = office.admin.json("rotate", "llama", "--notify-all", "--via", office.via)["result"]["rotations"][0]["new"]
-        line = json.loads(watching.stdout.readline())
-        watching.send_signal(signal.SIGTERM)
+        try:
+            new = office.admin.json("rotate", "llama", "--notify-all", "--via", office.via)["result"]["rotations"]
+            line = json.loads(watching.stdout.readline())
+        finally:
+            watching.send_signal(signal.SIGTERM)
         assert watching.wait(timeout=30) == 143
-    assert [key["key_id"] for key in line["result"]["keys"]] == [new]
+    assert [key["key_id"] for key in line["result"]["keys"]] == [new[0]["new"]]
     office.nodes["n1"].json("receive", "--via", office.via)
     assert office.admin.json("fleet", "sync", "--wait", "5s", "--via", office.via)["ok"]
 

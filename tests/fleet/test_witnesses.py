@@ -1,4 +1,4 @@
-"""Nodes keep the issuer's highest audit head: an issuer put back from an old copy is refused, an honest restore is not."""
+"""Nodes keep the issuer's highest audit head: an issuer put back from an old copy is refused."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from tiktrue_keys.errors import (
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.header import Header, Origin
+from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType
 from tiktrue_keys.models.slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
 
@@ -336,6 +336,18 @@ def test_an_unsigned_container_is_refused_unless_allowed(shop: Workshop) -> None
     assert (shop.folder / "ci").read_bytes() == pattern(5000)
     assert list(shop.manager.audit_records())[-1].detail["allow_unsigned"] is True
     assert not shop.manager.containers()[0].signed
+
+
+def test_a_wrap_cannot_be_added_without_the_data_key(shop: Workshop) -> None:
+    """The signature does not cover the wraps: it is the header's HMAC that vouches for them."""
+    sealed = shop.sealed()
+    foreign = Wrap(WrapType.MANAGED_KEY, "elsewhere_0123456789abcdef", 1, bytes(60))
+    change_header(sealed, os.urandom(32), lambda header: header.with_wraps((*header.wraps, foreign)))
+    with pytest.raises(IntegrityError, match="header was changed"):
+        decrypt(shop, sealed)
+    with fed_pipe(sealed.read_bytes()) as pipe, pytest.raises(IntegrityError, match="header was changed"):
+        decrypt_model(shop.manager, pipe, shop.folder / "out", license_key=LICENSE)
+    assert shop.names() == {"weights.bin.ttm"}
 
 
 def test_a_node_with_the_data_key_cannot_pass_a_forgery(shop: Workshop) -> None:

@@ -421,7 +421,7 @@ def test_a_plain_file_that_changes_meanwhile(shop: Workshop, source: Path, monke
         os.utime(source / "config.json", ns=(1, 1))
         return data
 
-    monkeypatch.setattr("tiktrue_keys.models.encrypt_folder.os.read", read_and_touch)
+    monkeypatch.setattr(os, "read", read_and_touch)
     with pytest.raises(UnavailableError, match="while it was read"):
         encrypt(shop, source, plain=["config.json"])
     assert hidden(shop) == []

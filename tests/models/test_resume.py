@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.keystores import LICENSE, error_of, in_a_child
+from tests.keystores import LICENSE, in_a_child
 from tests.models.workshop import MODEL, Workshop, pattern
-from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.decrypt_folder import decrypt_folder
 from tiktrue_keys.models.resume import ResumedEncryption, encrypt_folder_resumably
 from tiktrue_keys.models.resume_state import ResumeState
@@ -24,13 +24,18 @@ FILES = {"a.safetensors": 2 << 20, "b/b.bin": 3000, "c.json": 50, "d.bin": 1 << 
 ALL = ("a.safetensors", "b/b.bin", "c.json", "d.bin", "e.bin")
 
 
-@pytest.fixture
-def source(shop: Workshop) -> Path:
+def make_source(shop: Workshop) -> Path:
+    """A model's folder."""
     folder = shop.folder / "llama"
     for name, length in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(pattern(length))
     return folder
+
+
+@pytest.fixture
+def source(shop: Workshop) -> Path:
+    return make_source(shop)
 
 
 def run(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
@@ -247,64 +252,6 @@ def test_a_failure_can_be_gone_on_from_as_well(shop: Workshop, source: Path) -> 
     os.unlink(source / "d.bin")
     os.rename(source / "d.away", source / "d.bin")
     opens_as(shop, run(shop, source).destination, source)
-
-
-def test_the_state_file_of_another_folder_is_refused(shop: Workshop, source: Path) -> None:
-    killed_after(shop, source, 2)
-    shutil.copytree(source, shop.folder / "other")
-    with pytest.raises(RefusedError, match="is of"):
-        run(shop, shop.folder / "other")
-    with pytest.raises(RefusedError, match="is of"):
-        run(shop, source, destination=shop.folder / "elsewhere.ttm")
-    with pytest.raises(RefusedError, match="lies in the folder"):
-        run(shop, source, resume=source / "state")
-
-
-def test_one_process_at_a_time(shop: Workshop, source: Path) -> None:
-    with ResumeState.open(shop.folder / "state"), pytest.raises(BusyError):
-        run(shop, source)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"notes of mine",
-        b"{}\n",
-        b'{"destination":1}\n',
-        b'["a"]\n{}\n',
-        b'{"a":9007199254740993}\n',
-        b"\xff\n",
-        b"\n\n",
-        b"{" * 40000 + b"\n",
-    ],
-)
-def test_a_file_of_another_kind_is_left_as_it_is(shop: Workshop, source: Path, data: bytes) -> None:
-    state = shop.folder / "state"
-    state.write_bytes(data)
-    with pytest.raises(IntegrityError, match="no resume file"):
-        run(shop, source)
-    assert state.read_bytes() == data
-
-
-def test_a_torn_last_line_costs_its_file(shop: Workshop, source: Path) -> None:
-    killed_after(shop, source, 3)
-    state = shop.folder / "state"
-    state.write_bytes(state.read_bytes()[:-5])
-    assert run(shop, source).taken_over == ALL[:2]
-
-
-def test_a_state_file_that_names_another_place_for_the_folder(shop: Workshop, source: Path) -> None:
-    killed_after(shop, source, 3)
-    state = shop.folder / "state"
-    victim = shop.folder / "victim"
-    victim.mkdir()
-    (victim / "mine").write_text("mine")
-    name = partial(shop).name
-    for other in ("victim", "../victim", ".llama.ttm.0000.tmp", ""):
-        state.write_bytes(state.read_bytes().replace(name.encode(), other.encode()))
-        assert isinstance(error_of(lambda: run(shop, source)), TikTrueKeysError)
-        name = other or name
-    assert (victim / "mine").read_text() == "mine"
 
 
 def test_in_place_of_an_older_encrypted_folder(shop: Workshop, source: Path) -> None:

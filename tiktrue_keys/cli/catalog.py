@@ -96,8 +96,13 @@ CATALOG: Mapping[str, Entry] = {
         },
     ),
     "export-public": Entry("Write the public half of a key, to which others can encrypt.", "export_public", KEYSTORE),
+    "metrics": Entry("Print the keystore's state as Prometheus metrics.", "metrics", KEYSTORE),
     "doctor": Entry("Run every read-only check.", "doctor", KEYSTORE),
     "fingerprint": Entry("Show the facts that keys are bound to.", "fingerprint", KEYSTORE),
+    "rebind": Entry("Seal the keystore to the machine as it is now.", "rebind", KEYSTORE),
+    "relicense": Entry("Move every key of one license to another.", "relicense", KEYSTORE),
+    "backup": Entry("Copy the keystore to a file, which opens on this machine only.", "backup", KEYSTORE),
+    "restore": Entry("Put a backup back in the keystore's place, as a new epoch.", "restore", KEYSTORE),
     "config": Entry(
         "The configuration in force.",
         section=KEYSTORE,

@@ -11,6 +11,7 @@ from tiktrue_keys.models.decrypt_folder import DecryptedFolder
 from tiktrue_keys.models.encrypt import Encrypted
 from tiktrue_keys.models.encrypt_folder import EncryptedFolder
 from tiktrue_keys.models.encrypt_recipient import SealedForRecipients
+from tiktrue_keys.models.plan import EncryptionPlan
 from tiktrue_keys.models.verify import Verified, VerifiedFolder
 
 
@@ -53,6 +54,21 @@ def encrypted_folder_json(made: EncryptedFolder) -> dict[str, Any]:
         "files": [encrypted_json(each) for each in made.files],
         "plain": list(made.plain),
         "left_out": list(made.left_out),
+    }
+
+
+def plan_json(found: EncryptionPlan) -> dict[str, Any]:
+    """What an encryption would do."""
+    return {
+        "dry_run": True,
+        "source": str(found.source),
+        "destination": str(found.destination),
+        "model_id": found.key.model_id,
+        "key_id": found.key.key_id,
+        "length": found.length,
+        "size": found.size,
+        "files": [{"path": each.path, "length": each.length, "action": each.action} for each in found.files],
+        "left_out": list(found.left_out),
     }
 
 

@@ -133,8 +133,8 @@ class _Buffers:
     """One thread's plaintext and ciphertext, page-aligned; the plaintext is zeroed at the end."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.plain = page_buffer(geometry.segment_size)
-        self.cipher = page_buffer(geometry.segment_size)
+        both = page_buffer(2 * geometry.segment_size)
+        self.plain, self.cipher = both[: geometry.segment_size], both[geometry.segment_size :]
 
     def wipe(self) -> None:
         self.plain[:] = bytes(len(self.plain))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CACHED = 8
-READ_AHEAD = 3
+READ_AHEAD = 4
 
 
 class ModelFile(io.RawIOBase):

@@ -137,6 +137,16 @@ def encrypt_folder_resumably(
     )
 
 
+def seems_finished(file: SourceFile, target: Path, state: ResumeState) -> bool:
+    """Whether a run would find a file finished, as far as can be told without reading it."""
+    folder, done = state.folder, state.done.get(file.relative)
+    if folder is None or done is None or folder.destination != str(target):
+        return False
+    same_kind = file.plain == (done.file_id is None)
+    there = os.path.lexists(target.with_name(folder.temporary) / file.place)
+    return same_kind and there and _stamp(file) == (done.length, done.mtime_ns)
+
+
 def unfinished(file: SourceFile, manager: KeyManager, folder: Path, done: DoneFile | None) -> bool:
     """Whether a file still has to be encrypted (or copied) into `folder`; reads it when it looks finished."""
     return done is None or not _same_source(file, done) or not _same_output(manager, file, folder, done)

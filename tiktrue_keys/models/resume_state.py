@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
-from tiktrue_keys.core.durable import foreign_os_errors, shown, sync_file, sync_folder, write_all
+from tiktrue_keys.core.durable import foreign_os_errors, read_capped, shown, sync_file, sync_folder, write_all
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
 from tiktrue_keys.models.header import FILE_ID_LENGTH
 from tiktrue_keys.models.trailer import ROOT_LENGTH
@@ -109,6 +109,15 @@ class ResumeState:
             raise
         return state
 
+    @classmethod
+    def read(cls, path: Path) -> ResumeState | None:
+        """As it is, to look at: neither made, nor locked, nor mended. None when there is none."""
+        if not os.path.lexists(path):
+            return None
+        state = cls(path)
+        state._take(read_capped(path, _MAX_STATE, _WHAT))
+        return state
+
     def begin(self, folder: ResumedFolder) -> None:
         """Write the first line."""
         self._append(folder.encode())
@@ -149,18 +158,16 @@ class ResumeState:
             raise BusyError(f"another process resumes by {shown(self.path)}", "wait for it") from None
 
     def _read(self) -> None:
+        whole = self._take(read_capped(self.path, _MAX_STATE, _WHAT))
         with foreign_os_errors(_WHAT, self.path):
-            size = os.fstat(self._fd).st_size
-            if size > _MAX_STATE:
-                raise IntegrityError(f"{_WHAT} {shown(self.path)} is longer than {_MAX_STATE} bytes")
-            data = b""
-            while chunk := os.pread(self._fd, 1 << 20, len(data)):
-                data += chunk
-            whole = data.rfind(b"\n") + 1
-            if whole == 0 and data and not _beginning(data):
-                raise _malformed(self.path)
             os.ftruncate(self._fd, whole)  # what a kill has left of a line
             os.lseek(self._fd, whole, os.SEEK_SET)
+
+    def _take(self, data: bytes) -> int:
+        """Read the whole lines of `data`; returns their length. IntegrityError for somebody else's file."""
+        whole = data.rfind(b"\n") + 1
+        if whole == 0 and data and not _beginning(data):
+            raise _malformed(self.path)
         lines = data[:whole].splitlines()
         try:
             if lines:
@@ -170,6 +177,7 @@ class ResumeState:
                 self.done[done.path] = done
         except (KeyError, TypeError, ValueError, IntegrityError) as error:
             raise _malformed(self.path) from error
+        return whole
 
     def _append(self, line: bytes) -> None:
         with foreign_os_errors(_WHAT, self.path):

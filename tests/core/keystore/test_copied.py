@@ -109,7 +109,7 @@ def test_the_named_host_secret_goes_before_the_one_that_the_keystore_names(serve
     assert error_there(server, machine(SERVER), moved) is None
     error = error_there(server, machine(SERVER), tmp_path / "nowhere")
     assert isinstance(error, WrongMachineError)
-    assert str(tmp_path / "nowhere") in error.hint
+    assert str(server.secret) in error.hint
 
 
 def test_a_copied_folder_with_both_inside_does_not_come_to_be(desk: Desk) -> None:

@@ -61,15 +61,18 @@ def test_another_length_is_refused_and_left_alone(tmp_path: Path, length: int) -
 
 def test_what_a_keystore_expects(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    error = error_of(lambda: host_secret.read_expected(path, bytes(16)))
-    assert isinstance(error, WrongMachineError)
-    assert str(path) in error.hint
+
+    def error() -> WrongMachineError:
+        found = error_of(lambda: host_secret.read_expected(path, bytes(16), stored="/where/it/was/made"))
+        assert isinstance(found, WrongMachineError)
+        assert "/where/it/was/made" in found.hint
+        return found
+
+    assert "not on this machine" in error().message
     made = host_secret.read_or_create(path, named=True)
-    expected = host_secret_id(made.view)
-    assert taken(host_secret.read_expected(path, expected)) == taken(made)
-    error = error_of(lambda: host_secret.read_expected(path, bytes(16)))
-    assert isinstance(error, WrongMachineError)
-    assert str(path) in error.hint
+    assert "not the keystore's" in error().message
+    expected = host_secret.read_expected(path, host_secret_id(made.view), stored=str(path))
+    assert taken(expected) == taken(made)
 
 
 def test_no_secret_is_in_any_message(tmp_path: Path) -> None:

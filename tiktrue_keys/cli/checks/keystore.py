@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import Finding, State, failed, good, skipped, warning
-from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks
+from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
 from tiktrue_keys.core.acts.results import Validation
 from tiktrue_keys.core.instants import DAY, rfc3339
+from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -27,6 +28,7 @@ def keystore_checks(manager: KeyManager, clock: int, host_secret: str | None) ->
         return
     yield good("keystore opens", f"epoch {document.epoch}, made {rfc3339(document.created_at)}")
     yield from host_secret_checks(Path(host_secret or document.host_secret_path), manager.path)
+    yield reserve_check(manager.path, mark_path(Path(document.marks_path), document.keystore_id))
     yield from _contents(manager)
     yield _clock(manager, clock)
     folders = [Path(record.path).parent for record in manager.containers() if record.path]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import Finding, failed, good, skipped, warning
 from tiktrue_keys.cli.shown import shown
+from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.host_secret import must_lie_outside
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
@@ -45,6 +46,15 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
         yield warning("host secret's storage", f"{path} is on {storage}: it would not survive a restart")
     else:
         yield good("host secret's storage", "lasting")
+
+
+def reserve_check(folder: Path, mark: Path) -> Finding:
+    """The space kept back so that a revocation works on a full disk: beside the keystore and beside its mark."""
+    gone = [path for path in (folder / reserve.FILE_NAME, mark.with_suffix(".reserve")) if not path.exists()]
+    if not gone:
+        return good("reserve", "space for a revocation is kept back")
+    words = " and ".join(shown(str(path)) for path in gone)
+    return warning("reserve", f"no space is kept back for a revocation on a full disk: {words}; the next act makes it")
 
 
 def leftover_checks(folders: Iterable[Path]) -> Iterator[Finding]:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from tiktrue_keys.cli.binding import masked
+from tiktrue_keys.cli.binding import binding_json, drift_json, masked
 from tiktrue_keys.cli.blocks import Block, Fields, Line, Outcome, Table
+from tiktrue_keys.cli.drift import drift_notices, drift_table
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of
 from tiktrue_keys.core.machine import MACHINE_BORNE, FactKind, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
 
 
-def command(ctx: typer.Context) -> Outcome:
+def command(
+    ctx: typer.Context,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to; no supporting facts.")
+    ] = False,
+) -> Outcome:
     """Show the facts that keys are bound to.
 
     Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v
     is given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a
-    second.
+    second. With --diff a fact that differs is a warning, not a failure: validate --strict fails.
     """
     session: Session = ctx.obj
     facts = read_facts()
     binding = choose_anchors(facts)
+    if diff:
+        return _diff(session, facts, binding)
     supporting = read_supporting()
     plain = session.options.verbose
     rows = [
@@ -43,6 +51,24 @@ def command(ctx: typer.Context) -> Outcome:
         Fields(sorted(supporting.items())),
     ]
     return Outcome(result=_result(facts, binding, supporting, plain), view=view, messages=_messages(facts, binding))
+
+
+def _diff(session: Session, facts: MachineFacts, binding: Binding) -> Outcome:
+    """Compare. What a rebind would do knows both sides; a dry run of it reads no license and records nothing."""
+    found = session.manager.rebind(dry_run=True)
+    plain = session.options.verbose
+    present = Binding(tuple(anchor for anchor in found.after.anchors if anchor.kind not in found.drift.missing))
+    drifted = (*found.drift.changed, *found.drift.missing)
+    states = {"changed": found.drift.changed, "missing": found.drift.missing, "added": found.drift.added}
+    counts = ", ".join(f"{len(kinds)} {state}" for state, kinds in states.items() if kinds)
+    return Outcome(
+        result=_result(facts, binding, {}, plain)
+        | {"sealed": binding_json(found.before), "drift": drift_json(found.drift)},
+        view=[drift_table(("sealed", "present"), found.before, present, found.drift, plain=plain)],
+        messages=[counts or "every fact is the sealed one", *_messages(facts, binding)],
+        ids=found.drift.names(),
+        warnings=drift_notices(drifted),
+    )
 
 
 def _role(binding: Binding, kind: FactKind, value: str) -> str:

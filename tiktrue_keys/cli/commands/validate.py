@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.batches import item_json, worst
 from tiktrue_keys.cli.binding import binding_fields, binding_json, drift_json
-from tiktrue_keys.cli.blocks import Block, Outcome, Table
+from tiktrue_keys.cli.blocks import Block, Line, Outcome, Table
+from tiktrue_keys.cli.explain import explain as explained_at
+from tiktrue_keys.cli.explain import explanation_json, explanation_table, time_fields
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import Validation
+from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import Status
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
@@ -21,7 +25,10 @@ def command(
     keys: Annotated[
         list[str] | None, typer.Argument(metavar="KEY", help="Check these keys and end in their code.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the facts of the binding and what changed.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say why each key has its status and what it may do; show the binding's facts."),
+    ] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Verify every row and audit record too.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on drift and on a weak binding.")] = False,
 ) -> Outcome:
@@ -41,8 +48,13 @@ def command(
             for check in listed
         ]
         view.append(Table(("key", "status", "check"), rows))
+    explained: dict[str, object] = {}
     if explain:
-        view.append(binding_fields(found.binding, found.drift))
+        now = session.manager.now()
+        reasons = [explained_at(check.key, now) for check in listed]
+        explained = {"as_of": rfc3339(now), "explanations": [explanation_json(each) for each in reasons]}
+        view += [Line(""), explanation_table(reasons), Line("")] if reasons else []
+        view += [time_fields(now, Instant(int(time.time()))), Line(""), binding_fields(found.binding, found.drift)]
     return Outcome(
         result={
             "keys": keys_json(session.manager, [check.key for check in found.checks]),
@@ -53,6 +65,7 @@ def command(
             "drift": drift_json(found.drift),
             "audit_size": found.audit_size,
             "deep": found.deep,
+            **explained,
         },
         view=view,
         messages=[] if found.checks else ["no keys; the keystore is whole and opens on this machine"],

@@ -23,7 +23,14 @@ from operator import attrgetter
 from pathlib import Path
 
 from tiktrue_keys.core.durable import foreign_os_errors, read_capped, replace_bytes, sync_folder, write_all
-from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.errors import (
+    InsecureError,
+    NotFoundError,
+    RefusedError,
+    TikTrueKeysError,
+    UnavailableError,
+    UsageError,
+)
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
 _ROUND = re.compile(r"[0-9]{10}")
@@ -48,9 +55,16 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._seen: list[
+            Path
+        ] = []  # the newest round of the last `collect`, so that none between it and `wait` is missed
 
     def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
         """Write a round; an empty one is none."""
+        with _outages():
+            self._publish(issuer, posts)
+
+    def _publish(self, issuer: str, posts: Iterable[Posted]) -> None:
         parent = self._issuer(issuer, make=True)
         temporary = parent / f".{secrets.token_hex(8)}.tmp"
         with foreign_os_errors("the spool", parent):
@@ -67,6 +81,7 @@ class Spool:
     def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
         """Every line for the node, oldest round first."""
         found: list[bytes] = []
+        self._seen = self._rounds(issuer)[-1:]
         for each in self._rounds(issuer):
             with contextlib.suppress(NotFoundError):
                 data = read_capped(each / node_id, _MAX_FILE, "the spool's file")
@@ -77,8 +92,9 @@ class Spool:
 
     def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
         """Replace the node's file."""
-        folder = self._issuer(issuer, make=True) / _ACKNOWLEDGEMENTS
-        replace_bytes(folder / node_id, line + b"\n", _MODE, what="the acknowledgement")
+        with _outages():
+            folder = self._issuer(issuer, make=True) / _ACKNOWLEDGEMENTS
+            replace_bytes(folder / node_id, line + b"\n", _MODE, what="the acknowledgement")
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Each node's file; one that cannot be read is none."""
@@ -96,8 +112,7 @@ class Spool:
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
         """Watch the issuer's folder: each round changes it."""
         end = time.monotonic() + seconds
-        before = self._rounds(issuer)
-        while time.monotonic() < end and self._rounds(issuer)[-1:] == before[-1:]:
+        while time.monotonic() < end and self._rounds(issuer)[-1:] in ([], self._seen):
             time.sleep(max(min(_POLL, end - time.monotonic()), 0))
 
     def close(self) -> None:
@@ -140,6 +155,15 @@ class Spool:
             else:
                 return
         raise UnavailableError("the spool's next round is taken again and again", "who else writes into it?")
+
+
+@contextlib.contextmanager
+def _outages() -> Iterator[None]:
+    """A spool that is not there, closed or full is an outage, whatever else the same would be of a file of ours."""
+    try:
+        yield
+    except (NotFoundError, RefusedError, InsecureError) as error:
+        raise UnavailableError(error.message, error.hint) from error
 
 
 def _write_round(folder: Path, posts: Iterable[Posted]) -> int:

@@ -1,0 +1,47 @@
+"""Runs campaigns as the commands that they are, several at once, and gives their results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.campaign import SKIPPED
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_TIMEOUT_SECONDS = 600
+
+
+def results(*commands: str) -> list[dict[str, Any]]:
+    """The result of each command line (a campaign and its options), run at once; skips where one of them skips."""
+    running = [started(command.split()) for command in commands]
+    return [finished(process, command) for process, command in zip(running, commands, strict=True)]
+
+
+def started(words: Sequence[str]) -> subprocess.Popen[str]:
+    """A campaign that begins."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.faults.{words[0]}", *words[1:]],
+        cwd=_REPOSITORY,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TIKTRUE_")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str], command: str) -> dict[str, Any]:
+    """Its result; a failed test with all that it said when it passed judgement against the program."""
+    output, errors = process.communicate(timeout=_TIMEOUT_SECONDS)
+    if process.returncode == SKIPPED:
+        pytest.skip(errors.strip().rpartition("skipped: ")[2])
+    assert process.returncode == 0, f"python -m tests.faults.{command}\n{errors}\n{output}"
+    result: dict[str, Any] = json.loads(output)
+    return result

@@ -1,0 +1,30 @@
+"""kill -9 anywhere: the next command finds the old or the new state of each unit."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.running import results
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_kill_point_of_a_rotation_and_of_a_rewrap() -> None:
+    command = "kills --only rotate --only rewrap-model --every --seed 1 --part"
+    halves = results(f"{command} 0/2", f"{command} 1/2")
+    for act in ("rotate", "rewrap-model"):
+        seen = [half["figures"]["acts"][act] for half in halves]
+        assert sum(counts["killed"] for counts in seen) >= 60
+        assert all({"old", "new"} <= counts.keys() for counts in seen), "no kill came after the commit, or none before"
+
+
+def test_random_kill_points_of_every_act() -> None:
+    one, two = results("kills --count 18", "kills --count 18 --part 1/2")
+    assert one["cases"] == two["cases"] == 18
+
+
+def test_the_controls_are_seen() -> None:
+    results(
+        "kills --only rotate --count 60 --seed 3 --control journal-off",
+        "kills --only encrypt-over --every --control in-place",
+    )

@@ -1,0 +1,79 @@
+"""`relicense`: the keys of one license go over to another."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.batches import item_json
+from tiktrue_keys.cli.blocks import Block, Outcome, Table
+from tiktrue_keys.cli.keys import keys_json
+from tiktrue_keys.cli.licensing import LicenseSource
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.acts.relicensing import Relicensed
+
+
+def command(
+    ctx: typer.Context,
+    old_license_file: Annotated[
+        str,
+        typer.Option(
+            "--old-license-file", metavar="PATH|-", help="The license that goes, in a file or on standard input."
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show which keys would go over.")] = False,
+) -> Outcome:
+    """Move every key of one license to another.
+
+    Reads both: the old license from --old-license-file, the new one as every command reads the license. All keys in one
+    transaction; afterwards the old license opens none of them and is known no more. The keys themselves stay, so
+    nothing has to be rewrapped.
+    """
+    session: Session = ctx.obj
+    old = LicenseSource(old_license_file, {}, None, session.warn)
+    if old.reads_stdin():
+        session.claim_stdin("the old license")
+    relicense = partial(session.manager.relicense, old.read, session.license(twice=True))
+    plan = relicense(dry_run=True, operation_id=session.operation_id)
+    if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
+        return _outcome(session, plan)
+    session.confirm(
+        f"Move {_counted(plan)} from license {plan.old_license_tag} to the new one, and forget the old one?"
+    )
+    session.settle()
+    return _outcome(session, relicense(operation_id=session.operation_id))
+
+
+def _counted(plan: Relicensed) -> str:
+    return "1 key" if len(plan.keys) == 1 else f"{len(plan.keys)} keys"
+
+
+def _outcome(session: Session, done: Relicensed) -> Outcome:
+    outcome = "planned" if done.dry_run else "relicensed"
+    rows = [(key.key_id, key.status.value, outcome) for key in done.keys]
+    view: list[Block] = [Table(("key", "status", "outcome"), rows)] if rows else []
+    return Outcome(
+        result={
+            "dry_run": done.dry_run,
+            "keys": keys_json(session.manager, done.keys),
+            "items": [item_json(key.key_id, outcome) for key in done.keys],
+            "old_license_tag": done.old_license_tag,
+            "new_license_tag": done.new_license_tag or None,
+        },
+        view=view,
+        messages=[_message(done)],
+        ids=[key.key_id for key in done.keys],
+        changed=done.changed,
+        operation_id=None if done.dry_run else done.operation_id,
+        warnings=done.warnings,
+    )
+
+
+def _message(done: Relicensed) -> str:
+    if done.dry_run:
+        return f"{_counted(done)} of license {done.old_license_tag} would go over; nothing was changed"
+    if not done.changed:
+        return "nothing was done: this operation id was used before"
+    return f"{_counted(done)} went over from license {done.old_license_tag} to license {done.new_license_tag}"

@@ -1,0 +1,168 @@
+"""The kinds of `encrypt-model` beside one file under a key: a folder, a resumed one, for recipients, and the plan."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.cli.blocks import Line, Outcome, Table
+from tiktrue_keys.cli.model_results import counted, encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
+from tiktrue_keys.cli.progress import progress_bar
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.instants import instant_of
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
+from tiktrue_keys.models.encrypt_recipient import encrypt_for_recipients
+from tiktrue_keys.models.plan import EncryptionPlan, plan_folder, plan_model
+from tiktrue_keys.models.recipients import read_recipient
+from tiktrue_keys.models.resume import encrypt_folder_resumably
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """What was asked for."""
+
+    source: str
+    output: str | None
+    name: str | None
+    include: list[str]
+    exclude: list[str]
+    plain: list[str]
+    resume: str | None
+    force: bool
+
+    @property
+    def of_folders(self) -> bool:
+        """Whether an option was given that only a folder takes."""
+        return bool(self.include or self.exclude or self.plain or self.resume)
+
+    @property
+    def destination(self) -> Path | None:
+        """The output of what does not go to standard output."""
+        if self.output in ("", "-"):
+            raise UsageError("this does not go to standard output", "give a name with -o, or leave it out")
+        return None if self.output is None else Path(self.output)
+
+
+def for_recipients(session: Session, asked: Encryption, files: list[str]) -> Outcome:
+    """One model for the public halves in `files`; uses no keystore."""
+    session.needs_keystore = False
+    if asked.of_folders or is_folder(asked.source):
+        raise UsageError("a folder's list of files must be signed, so it takes --key", "encrypt file by file")
+    recipients = [read_recipient(file) for file in files]
+    model = model_source(session, asked.source)
+    destination = model_destination(session, asked.output)
+    with progress_bar(session, f"encrypting {asked.source}") as report:
+        made = encrypt_for_recipients(
+            model,
+            destination,
+            recipients=recipients,
+            now=instant_of(time.time()),
+            name=asked.name,
+            force=asked.force,
+            progress=report,
+            lock_timeout=session.lock_timeout,
+        )
+    named = ", ".join(recipient.key_id for recipient in recipients)
+    return Outcome(
+        result=sealed_json(made),
+        view=[] if session.stdout_is_data else [Line(str(made.destination))],
+        messages=[f"encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+        shows_data=session.stdout_is_data,
+    )
+
+
+def folder(session: Session, asked: Encryption, key: str) -> Outcome:
+    """A folder under a key, from the beginning or from where an earlier run was stopped."""
+    _refuse_name(asked)
+    destination, license_key = asked.destination, session.license()
+    with progress_bar(session, f"encrypting {asked.source}") as report:
+        if asked.resume is None:
+            made = encrypt_folder(
+                session.writer,
+                Path(asked.source),
+                destination,
+                key=key,
+                license_key=license_key,
+                include=asked.include,
+                exclude=asked.exclude,
+                plain=asked.plain,
+                force=asked.force,
+                progress=report,
+                operation_id=session.operation_id,
+            )
+            return _folder_outcome(made, ())
+        resumed = encrypt_folder_resumably(
+            session.writer,
+            Path(asked.source),
+            destination,
+            key=key,
+            resume=asked.resume,
+            license_key=license_key,
+            include=asked.include,
+            exclude=asked.exclude,
+            plain=asked.plain,
+            force=asked.force,
+            progress=report,
+            operation_id=session.operation_id,
+        )
+    return _folder_outcome(resumed, resumed.taken_over)
+
+
+def plan(session: Session, asked: Encryption, key: str) -> Outcome:
+    """What the same words would do without --dry-run."""
+    if asked.source == "-":
+        raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
+    destination, license_key = asked.destination, session.license()
+    if is_folder(asked.source):
+        _refuse_name(asked)
+        found = plan_folder(
+            session.manager,
+            Path(asked.source),
+            destination,
+            key=key,
+            license_key=license_key,
+            include=asked.include,
+            exclude=asked.exclude,
+            plain=asked.plain,
+            resume=asked.resume,
+            force=asked.force,
+        )
+    else:
+        found = plan_model(
+            session.manager, Path(asked.source), destination, key=key, license_key=license_key, force=asked.force
+        )
+    return Outcome(result=plan_json(found), view=[_plan_table(found)], messages=[_plan_words(found)])
+
+
+def _refuse_name(asked: Encryption) -> None:
+    if asked.name is not None:
+        raise UsageError("--name is for a file", "a folder's files keep their names")
+
+
+def _folder_outcome(made: EncryptedFolder, taken_over: tuple[str, ...]) -> Outcome:
+    left_out = f", left out {len(made.left_out)}" if made.left_out else ""
+    earlier = f", {counted(len(taken_over), 'file')} of it earlier" if taken_over else ""
+    files = files_of(made.files, made.plain)
+    return Outcome(
+        result=encrypted_folder_json(made) | {"taken_over": list(taken_over)},
+        view=[Line(str(made.destination))],
+        messages=[f"encrypted {files} of {made.length} bytes under key {made.key.key_id}{earlier}{left_out}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+    )
+
+
+def _plan_table(found: EncryptionPlan) -> Table:
+    rows = [(file.path, file.action, str(file.length)) for file in found.files]
+    return Table(("file", "action", "bytes"), [*rows, *((path, "leave out", "") for path in found.left_out)])
+
+
+def _plan_words(found: EncryptionPlan) -> str:
+    return f"would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"

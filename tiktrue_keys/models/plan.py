@@ -1,0 +1,107 @@
+"""What an encryption would do, without doing it: which files, how many bytes, what a resumed run would take over.
+
+The key is opened and the destination looked at, so that what would be refused is refused here. Reads no file's content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.models.encrypt import container_size, default_destination, refuse_itself
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, recorded_path
+from tiktrue_keys.models.folder_job import planned_folder
+from tiktrue_keys.models.folder_tree import Selection
+from tiktrue_keys.models.output import reserved_output
+from tiktrue_keys.models.plaintext_source import plaintext_source
+from tiktrue_keys.models.resume import seems_finished
+from tiktrue_keys.models.resume_state import ResumeState
+
+ENCRYPT, COPY, DONE = "encrypt", "copy", "done"
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One file: its path (of a folder's, relative), bytes of plaintext, `encrypt`, `copy` or `done`."""
+
+    path: str
+    length: int
+    action: str
+
+
+@dataclass(frozen=True)
+class EncryptionPlan:
+    """What would be encrypted, where to, under which key. `left_out` by the selection."""
+
+    source: Path
+    destination: Path
+    key: ManagedKey
+    files: tuple[PlannedFile, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Bytes of plaintext that are still to be read."""
+        return sum(file.length for file in self.files if file.action != DONE)
+
+    @property
+    def size(self) -> int:
+        """Bytes that would be written."""
+        todo = [file for file in self.files if file.action != DONE]
+        return sum(container_size(file.length) if file.action == ENCRYPT else file.length for file in todo)
+
+
+def plan_model(
+    manager: KeyManager,
+    source: str | PathLike[str],
+    destination: str | PathLike[str] | None = None,
+    *,
+    key: str,
+    license_key: License | None = None,
+    force: bool = False,
+) -> EncryptionPlan:
+    """What encrypt_model would do with a file; raises as it."""
+    given = Path(source)
+    target = default_destination(given) if destination is None else Path(destination)
+    with plaintext_source(given) as plaintext:
+        refuse_itself(plaintext, target)
+        with reserved_output(target, force=force, lock_timeout=LOCK_TIMEOUT):
+            opened_key = _opened(manager, key, license_key)
+        planned = PlannedFile(given.name, plaintext.size or 0, ENCRYPT)
+    return EncryptionPlan(given, Path(recorded_path(target)), opened_key, (planned,))
+
+
+def plan_folder(
+    manager: KeyManager,
+    source: str | PathLike[str],
+    destination: str | PathLike[str] | None = None,
+    *,
+    key: str,
+    license_key: License | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    plain: Sequence[str] = (),
+    resume: str | PathLike[str] | None = None,
+    force: bool = False,
+) -> EncryptionPlan:
+    """What encrypt_folder would do, or a run that resumes; raises as they."""
+    selection = Selection(include, exclude, plain)
+    job = planned_folder(manager, source, destination, key, license_key, selection, force=force, progress=None)
+    state = ResumeState.read(Path(resume)) if resume is not None else None
+    files = []
+    for file in job.tree.files:
+        action = COPY if file.plain else ENCRYPT
+        if state is not None and seems_finished(file, job.target, state):
+            action = DONE
+        files.append(PlannedFile(file.relative, file.size, action))
+    return EncryptionPlan(job.root, job.target, job.key, tuple(files), job.tree.left_out)
+
+
+def _opened(manager: KeyManager, key: str, license_key: License | None) -> ManagedKey:
+    with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
+        return opened.key
