@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public doctor fingerprint config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -109,10 +109,22 @@ _tiktrue_keys_of() {
         "export-public:commands") echo "" ;;
         "export-public:options") echo "-o --output --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "export-public:argument") echo "key" ;;
+        "metrics:commands") echo "" ;;
+        "metrics:options") echo "--textfile --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "doctor:commands") echo "" ;;
         "doctor:options") echo "--accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fingerprint:commands") echo "" ;;
-        "fingerprint:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fingerprint:options") echo "--diff --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rebind:commands") echo "" ;;
+        "rebind:options") echo "-n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "relicense:commands") echo "" ;;
+        "relicense:options") echo "--old-license-file -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "backup:commands") echo "" ;;
+        "backup:options") echo "--force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "backup:argument") echo "file" ;;
+        "restore:commands") echo "" ;;
+        "restore:options") echo "-n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "restore:argument") echo "file" ;;
         "config:commands") echo "show" ;;
         "config:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "config show:commands") echo "" ;;
@@ -186,6 +198,8 @@ _tiktrue_keys_value() {
         "audit export:--since") echo "text" ;;
         "audit export:--until") echo "text" ;;
         "export-public:-o"|"export-public:--output") echo "file" ;;
+        "metrics:--textfile") echo "file" ;;
+        "relicense:--old-license-file") echo "file" ;;
         *:--keystore) echo "folder" ;;
         *:--host-secret) echo "file" ;;
         *:--license-file) echo "file" ;;

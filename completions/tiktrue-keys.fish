@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --since --sort --status --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --since --sort --status --textfile --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public doctor fingerprint config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore config completion
                     set -a path $word
                 end
             case 'models'
@@ -75,8 +75,13 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a receive -d 'Take in the ke
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a fleet -d 'The fleet as a whole.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a audit -d 'The audit log: show, verify, prove, export.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a export-public -d 'Write the public half of a key, to which others can encrypt.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a metrics -d 'Print the keystore\'s state as Prometheus metrics.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a fingerprint -d 'Show the facts that keys are bound to.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rebind -d 'Seal the keystore to the machine as it is now.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a relicense -d 'Move every key of one license to another.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file, which opens on this machine only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Put a backup back in the keystore\'s place, as a new epoch.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a config -d 'The configuration in force.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a completion -d 'Print the completion script of a shell.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
@@ -195,7 +200,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -s V -l version -d 'Show 
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null)'
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at validate' -l explain -d 'Show the facts of the binding and what changed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at validate' -l explain -d 'Say why each key has its status and what it may do; show the binding\'s facts.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at validate' -l deep -d 'Verify every row and audit record too.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at validate' -l strict -d 'Fail on drift and on a weak binding.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at validate' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
@@ -740,6 +745,20 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s V -l version -d
 complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null)'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l textfile -rF -d 'Write this file instead, whole or not at all, readable by everybody.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s h -l help -d 'Show this message and exit.'
+
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l accept-clock -d 'Confirm, after a long silence or a leap, that the clock is right. Recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l host-secret -rF -d 'The host secret\'s file.'
@@ -754,6 +773,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l no-color -d 'No colour
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -s h -l help -d 'Show this message and exit.'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -l diff -d 'Compare with what the keystore is sealed to; no supporting facts.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -766,6 +786,65 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -s v -l verbose -d '
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -l no-color -d 'No colour (as NO_COLOR).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fingerprint' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s n -l dry-run -d 'Show what would be sealed; no license.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l old-license-file -rF -d 'The license that goes, in a file or on standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s n -l dry-run -d 'Show which keys would go over.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l force -d 'Replace an existing file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s n -l dry-run -d 'Verify the backup and show what would be replaced.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at config' -a show -d 'Show each setting and where it comes from.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at config' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'

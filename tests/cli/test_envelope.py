@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.cli.program import Program
+from tests.cli.program import LICENSE, Program
 from tests.cli.test_catalog import leaves
 from tiktrue_keys.cli.envelope import encoded, envelope
 from tiktrue_keys.core.notices import Notice
@@ -38,8 +38,14 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
     program.ok("encrypt-model", "model.bin", "--key", "llama")
     program.ok("export-public", "llama", "-o", "llama.pub")
     check(program.json("encrypt-model", "model.bin", "-o", "sealed.ttm", "--recipient", "llama.pub"))
+    for name, words in (("old.license", LICENSE), ("new.license", "another license")):
+        (program.folder / name).write_text(words)
+        (program.folder / name).chmod(0o600)
+    check(program.json("backup", "earlier.db"))
     return program
 
+
+RELICENSE = ["relicense", "--old-license-file", "old.license", "--license-file", "new.license"]
 
 # Every command of the catalogue, with words that make it succeed.
 COMMANDS: dict[str, list[str]] = {
@@ -66,8 +72,13 @@ COMMANDS: dict[str, list[str]] = {
     "audit checkpoint": ["audit", "checkpoint"],
     "audit prove": ["audit", "prove", "0"],
     "audit export": ["audit", "export", "--output", "log.jsonl"],
+    "metrics": ["metrics"],
     "doctor": ["doctor"],
     "fingerprint": ["fingerprint"],
+    "rebind": ["rebind"],
+    "relicense": [*RELICENSE, "--dry-run"],
+    "backup": ["backup", "backup.db"],
+    "restore": ["restore", "earlier.db", "--yes"],
     "config show": ["config"],
     "completion": ["completion", "bash"],
 }
@@ -108,6 +119,11 @@ def test_a_success_fits_the_schema(used: Program, name: str) -> None:
         ["rotate", "llama", "--no-rewrap"],
         ["rewrap-model", "--all"],
         ["doctor", "--accept-clock", "--yes"],
+        ["validate", "--explain", "--deep"],
+        ["fingerprint", "--diff"],
+        ["rebind", "--dry-run"],
+        ["restore", "earlier.db", "--dry-run"],
+        ["metrics", "--textfile", "keys.prom"],
     ],
     ids=" ".join,
 )

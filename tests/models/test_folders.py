@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.models.test_decrypt import edit
 from tests.models.test_rewrap import rotated, slots
 from tests.models.workshop import MODEL, Workshop, other_manager, pattern
 from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
     IntegrityError,
     NotFoundError,
@@ -24,6 +26,7 @@ from tiktrue_keys.errors import (
     UsageError,
     WrongLicenseError,
 )
+from tiktrue_keys.models.encrypt import keystore_signer
 from tiktrue_keys.models.folders import (
     MANIFEST_NAME,
     DecryptedFolder,
@@ -34,6 +37,7 @@ from tiktrue_keys.models.folders import (
 )
 from tiktrue_keys.models.inspect import inspect_folder
 from tiktrue_keys.models.reencrypt import reencrypt_model
+from tiktrue_keys.models.seal_container import seal_container
 from tiktrue_keys.models.verify import verify_folder
 
 FILES = {"config.json": 30, "tokenizer/vocab.txt": 0, "model-1.safetensors": 3 << 20, "model-2.safetensors": 2000}
@@ -340,6 +344,22 @@ def test_a_file_that_was_encrypted_anew_under_its_old_id(shop: Workshop, source:
     shutil.copy(outside, folder / ONE)
     with pytest.raises(IntegrityError, match="another file"):
         decrypt(shop, folder, destination=shop.folder / "out")
+
+
+def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, source: Path) -> None:
+    """No command makes one; were there one, only the root in the manifest tells it from the listed one."""
+    folder = encrypt(shop, source).destination
+    data_key = shop.data_key(folder / ONE)
+    header = slots(folder / ONE).current.header
+    with SecretBuffer.copy_of(data_key) as secret, shop.plain(9).open("rb") as plain:
+        again = replace(header, length=None)
+        with (folder / ONE).open("w+b") as out:
+            signer = keystore_signer(shop.manager)
+            seal_container(plain.fileno(), out.fileno(), again, secret.view, to_stream=False, signer=signer)
+    with pytest.raises(IntegrityError, match="another container than the manifest lists"):
+        decrypt(shop, folder, destination=shop.folder / "out")
+    with pytest.raises(IntegrityError, match="another container than the manifest lists"):
+        verify_folder(shop.manager, folder, license_key=LICENSE)
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/x", "a/../../b", "a//b", "", ".", "a\\b", "a\x00b", "a/"])

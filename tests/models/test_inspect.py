@@ -20,8 +20,11 @@ from tiktrue_keys.errors import (
     RevokedError,
     WrongLicenseError,
 )
+from tiktrue_keys.models.decrypt import decrypt_model
 from tiktrue_keys.models.encrypt import encrypt_model
 from tiktrue_keys.models.inspect import inspect_model
+from tiktrue_keys.models.opening import open_model
+from tiktrue_keys.models.reencrypt import reencrypt_model
 from tiktrue_keys.models.slots import SLOT_SIZE
 from tiktrue_keys.models.verify import Verified, verify_model
 
@@ -115,6 +118,29 @@ def test_any_damage_is_found(shop: Workshop, damage: str) -> None:
     DAMAGE[damage](sealed)
     with pytest.raises(IntegrityError):
         verify(shop, sealed, allow_unsigned=True)
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_segment_forged_by_a_node_with_the_data_key_is_found(shop: Workshop, piped: bool) -> None:
+    """Every tag is right; only the signed root tells."""
+    source, path = shop.plain(LENGTH), shop.folder / "weights.bin.ttm"
+    if piped:
+        _, data = drained(lambda sink: encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE))
+        path.write_bytes(data)
+    else:
+        encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE)
+    source.unlink()
+    for index in (0, 2):
+        shop.forge(path, index)
+        with pytest.raises(IntegrityError):
+            verify(shop, path)
+        with pytest.raises(IntegrityError):
+            decrypt_model(shop.manager, path, license_key=LICENSE)
+        with pytest.raises(IntegrityError):
+            reencrypt_model(shop.manager, path, license_key=LICENSE)
+        with pytest.raises(IntegrityError), open_model(path, shop.manager, LICENSE) as model:
+            model.read()
+    assert shop.names() == {"weights.bin.ttm"}
 
 
 def test_an_unsigned_container_is_refused_unless_allowed(shop: Workshop) -> None:

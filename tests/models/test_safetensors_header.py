@@ -71,10 +71,16 @@ BAD: dict[str, bytes] = {
     "offsets the wrong way round": with_header(tensor(data_offsets=[4, 0])),
     "three offsets": with_header(tensor(data_offsets=[0, 2, 4])),
     "another size than the shape": with_header(tensor(shape=[2])),
-    "half a byte": with_header({"t": {"dtype": "F4", "shape": [7], "data_offsets": [0, 4]}}),
+    "half a byte": with_header({"t": {"dtype": "F4", "shape": [7], "data_offsets": [0, 3]}}, 3),
     "a hole at the start": with_header(tensor(data_offsets=[1, 5]), 5),
     "a hole at the end": with_header(tensor(), 5),
     "beyond the end": with_header(tensor(), 3),
+    "an overlap as large as a hole": with_header(
+        {
+            "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]},
+            "b": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]},
+        }
+    ),
     "an overlap": with_header(
         {
             "a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},

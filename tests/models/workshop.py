@@ -16,13 +16,14 @@ from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.data_keys import open_data_key
 from tiktrue_keys.models.encrypt import encrypt_model
 from tiktrue_keys.models.header import Header, Origin, new_file_id
 from tiktrue_keys.models.kinds import Kind
 from tiktrue_keys.models.seal_container import seal_container
-from tiktrue_keys.models.slots import read_slots
-from tiktrue_keys.models.streaming_aead import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH
+from tiktrue_keys.models.slots import HEADER_SIZE, read_slots
+from tiktrue_keys.models.streaming_aead import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
 from tiktrue_keys.models.wraps import wrap_for_recipient
 
 MODEL = "llama/7b"
@@ -96,6 +97,16 @@ class Workshop:
             header = read_slots(file.fileno()).current.header
         with open_data_key(self.manager, header, LICENSE, Use.DECRYPT_DEPRECATED) as opened:
             return bytes(opened.secret.view)
+
+    def forge(self, container: Path, index: int) -> None:
+        """Put another plaintext into a full segment, as a node can that has the data key: its tag is right."""
+        with SecretBuffer.copy_of(self.data_key(container)) as secret, container.open("r+b") as file:
+            cipher = read_container(file.fileno()).cipher(secret.view)
+            segment = Geometry().segment(index, 1 << 40)
+            sealed = bytearray(segment.body_length)
+            cipher.seal(index, False, memoryview(bytes(segment.plain_length)), memoryview(sealed))
+            file.seek(HEADER_SIZE + segment.body_offset)
+            file.write(sealed)
 
     def names(self) -> set[str]:
         """Every file of the models' folder."""

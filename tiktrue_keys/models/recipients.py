@@ -76,15 +76,7 @@ class Recipient:
     @classmethod
     def decode(cls, data: bytes) -> Recipient:
         """Read a file and verify its signature; IntegrityError for anything that `encode` would not write."""
-        if not data.endswith(b"\n"):
-            raise IntegrityError(f"{_WHAT} was cut off, or is none", "export it again: export-public")
-        members = parse_canonical(data[:-1], limit=MAX_RECIPIENT, what=_WHAT)
-        try:
-            recipient = _recipient(members)
-        except (KeyError, TypeError, ValueError, OverflowError, UsageError, binascii.Error) as error:
-            raise IntegrityError(f"{_WHAT} is malformed", "export it again: export-public") from error
-        if recipient.encode() != data:
-            raise IntegrityError(f"{_WHAT} has other members than it should")
+        recipient = parse_recipient(data)
         recipient.verify()
         return recipient
 
@@ -109,6 +101,20 @@ class Recipient:
             words = f"the recipient {self.key_id} is valid until {until} only: rotate the key and export it again"
             return (Notice("recipient-expires", words, self.key_id),)
         return ()
+
+
+def parse_recipient(data: bytes) -> Recipient:
+    """Read a file whose signature nobody has verified yet; IntegrityError as Recipient.decode."""
+    if not data.endswith(b"\n"):
+        raise IntegrityError(f"{_WHAT} was cut off, or is none", "export it again: export-public")
+    members = parse_canonical(data[:-1], limit=MAX_RECIPIENT, what=_WHAT)
+    try:
+        recipient = _recipient(members)
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError, binascii.Error) as error:
+        raise IntegrityError(f"{_WHAT} is malformed", "export it again: export-public") from error
+    if recipient.encode() != data:
+        raise IntegrityError(f"{_WHAT} has other members than it should")
+    return recipient
 
 
 def read_recipient(path: str | PathLike[str]) -> Recipient:

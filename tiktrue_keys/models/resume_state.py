@@ -115,7 +115,7 @@ class ResumeState:
         if not os.path.lexists(path):
             return None
         state = cls(path)
-        state._take(read_capped(path, _MAX_STATE, _WHAT))
+        state.take(read_capped(path, _MAX_STATE, _WHAT))
         return state
 
     def begin(self, folder: ResumedFolder) -> None:
@@ -158,12 +158,12 @@ class ResumeState:
             raise BusyError(f"another process resumes by {shown(self.path)}", "wait for it") from None
 
     def _read(self) -> None:
-        whole = self._take(read_capped(self.path, _MAX_STATE, _WHAT))
+        whole = self.take(read_capped(self.path, _MAX_STATE, _WHAT))
         with foreign_os_errors(_WHAT, self.path):
             os.ftruncate(self._fd, whole)  # what a kill has left of a line
             os.lseek(self._fd, whole, os.SEEK_SET)
 
-    def _take(self, data: bytes) -> int:
+    def take(self, data: bytes) -> int:
         """Read the whole lines of `data`; returns their length. IntegrityError for somebody else's file."""
         whole = data.rfind(b"\n") + 1
         if whole == 0 and data and not _beginning(data):

@@ -31,8 +31,8 @@ def command(
     """Run every read-only check.
 
     Permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host
-    secret's place, free space, the reserve, leftovers. Changes nothing and reads no license. Warnings leave the exit code at 0; a
-    failed check gives its own, and of several the worst: 4 13 8 9 10 11 12 5.
+    secret's place, free space, the reserve, leftovers. Changes nothing and reads no license. Warnings leave the exit
+    code at 0; a failed check gives its own, and of several the worst: 4 13 8 9 10 11 12 5.
     """
     session: Session = ctx.obj
     if accept_clock:

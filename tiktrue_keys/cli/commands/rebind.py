@@ -27,7 +27,8 @@ def command(
     if dry_run:
         return _outcome(session, session.manager.rebind(dry_run=True))
     # A keystore of --no-license keys knows no license: one from the environment would be the wrong one.
-    licensed = any(key.license_tag is not None for key in session.writer.keys())
+    keys = session.writer.keys()
+    licensed = any(key.license_tag is not None for key in keys)
     license_key = session.license() if licensed else None
     return _outcome(session, session.manager.rebind(license_key, operation_id=session.operation_id))
 

@@ -1,0 +1,110 @@
+"""What the fuzzer feeds: each parser of bytes that strangers write, behind a checksum that is put right for it.
+
+A target returns when the bytes were read or refused in our own words, and raises for anything else. What was read must
+be what would be written: a second spelling of the same thing is a finding, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.models.container import read_container
+from tiktrue_keys.models.header import SEGMENT_SIZES, Header
+from tiktrue_keys.models.manifest import SignedManifest
+from tiktrue_keys.models.recipients import Recipient, parse_recipient
+from tiktrue_keys.models.resume_state import ResumeState
+from tiktrue_keys.models.safetensors_header import parse_header
+from tiktrue_keys.models.slots import MAX_JSON, SLOT_SIZE, decode_slots
+from tiktrue_keys.models.streaming_aead import Geometry
+from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
+
+REFUSALS = (IntegrityError, RefusedError)
+CORPUS = Path(__file__).with_name("corpus")
+
+
+def header(data: bytes) -> None:
+    """The canonical JSON of a container's header."""
+    found = Header.decode(data, limit=MAX_JSON, segment_sizes=SEGMENT_SIZES)
+    assert found.encode() == data
+
+
+def slots(data: bytes) -> None:
+    """Two slots: the first bytes are the fixed fields and the JSON of each, split in the middle."""
+    half = len(data) // 2
+    found = decode_slots(_slot(data[:half]) + _slot(data[half:]))
+    assert found.place in (0, 1)
+
+
+def trailer(data: bytes) -> None:
+    """Leaves, record and footer."""
+    if len(data) < TAIL_LENGTH:
+        return
+    leaves, tail = data[:-TAIL_LENGTH], data[-TAIL_LENGTH:]
+    unsigned = tail[:56] + bytes(112)
+    checksum = hashlib.sha256(leaves + unsigned + tail[168:184]).digest()[:16]
+    found = decode_trailer(leaves, tail[:184] + checksum, Geometry())
+    assert found.segments * LEAF_LENGTH == len(leaves) or found.leaves is None
+    if found.signature is not None:
+        assert found.encode() == data[:-16] + checksum
+
+
+def container(data: bytes) -> None:
+    """A whole file."""
+    fd = os.memfd_create("fuzz")
+    try:
+        os.write(fd, data)
+        read_container(fd)
+    finally:
+        os.close(fd)
+
+
+def recipient(data: bytes) -> None:
+    """A recipient file; its members too, which the signature would guard."""
+    try:
+        parse_recipient(data)
+    finally:
+        Recipient.decode(data)
+
+
+def manifest(data: bytes) -> None:
+    """A folder's manifest."""
+    assert SignedManifest.decode(data).encode() == data
+
+
+def resume(data: bytes) -> None:
+    """A resume file, which the user's own disk may have damaged."""
+    ResumeState(Path("state")).take(data)
+
+
+def safetensors(data: bytes) -> None:
+    """The header of a safetensors file; the first four bytes are the file's length."""
+    parse_header(data[4:], int.from_bytes(data[:4], "little"))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    each.__name__: each for each in (header, slots, trailer, container, recipient, manifest, resume, safetensors)
+}
+
+
+def run(name: str, data: bytes) -> bool:
+    """Feed one target; whether it took the bytes. Raises for a finding."""
+    try:
+        TARGETS[name](data)
+    except REFUSALS as refused:
+        message = refused.message
+    else:
+        return True
+    assert 0 < len(message) < 1000
+    return False
+
+
+def _slot(data: bytes) -> bytes:
+    """`data` as a slot with a right checksum."""
+    slot = bytearray(data[:SLOT_SIZE].ljust(SLOT_SIZE, b"\0"))
+    slot[32:64] = bytes(32)
+    slot[32:64] = hashlib.sha256(slot).digest()
+    return bytes(slot)
