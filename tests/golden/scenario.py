@@ -110,7 +110,7 @@ class Names:
         """The text as a scenario file has it; runs of spaces become two, because names have other lengths."""
         text = self._WEAK.sub("", text).replace(self._folder, "<folder>").replace(__version__, "<version>")
         text = re.sub(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", "<time>", text)
-        text = re.sub(r'("license_tag": ?"|license tag: +|license |this one is )[0-9a-f]{8}\b', r"\1<tag>", text)
+        text = re.sub(r'(license_tag": ?"|license tag: +|license |this one is )[0-9a-f]{8}\b', r"\1<tag>", text)
         text = re.sub(r"(/[0-9]+\+)[0-9a-f]{8}\+", r"\1<id>+", text)
         text = re.sub(r'("user": ?"|,|<time>  +)' + re.escape(self._user) + r'("|,|  )', r"\1<user>\2", text)
         text = re.sub(r'("host": ?"|<user>,)' + re.escape(self._host) + r'("|,)', r"\1<host>\2", text)

@@ -80,7 +80,7 @@ def _decision(key: ManagedKey) -> tuple[str, Instant | None, str]:
         return _after_rotation(key)
     if key.status is Status.EXPIRED:
         return "expires_at", key.expires_at, f"expired at {rfc3339(key.expires_at)} without a successor"
-    return "expires_at", key.expires_at, f"no successor, and not before {rfc3339(key.expires_at)} expired"
+    return "expires_at", key.expires_at, f"no successor, and it expires at {rfc3339(key.expires_at)}"
 
 
 def _after_rotation(key: ManagedKey) -> tuple[str, Instant | None, str]:

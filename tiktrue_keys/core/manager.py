@@ -238,13 +238,19 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.acts.copying import backup
 
         with self._session.noting("backup", operation_id):
-            return backup(self._session, Path(destination), force=force, operation_id=operation_id)
+            return backup(self._session, _path(destination), force=force, operation_id=operation_id)
 
-    def restore(self, source: str | PathLike[str], *, operation_id: str | None = None) -> RestoredKeystore:
-        """Put a backup back as a new epoch; a keystore that is there is kept beside it under another name."""
+    def restore(
+        self, source: str | PathLike[str], *, accept_clock: bool = False, operation_id: str | None = None
+    ) -> RestoredKeystore:
+        """Put a backup back as a new epoch; a keystore that is there is kept beside it under another name.
+
+        What that one has revoked, destroyed and registered since the backup is carried over where it opens.
+        RefusedError for a clock more than 400 days after the backup, unless `accept_clock`.
+        """
         from tiktrue_keys.core.acts.copying import restore
 
-        return restore(self._session, Path(source), operation_id=operation_id)
+        return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
         """Confirm that the clock is right after a long silence or a leap; recorded."""

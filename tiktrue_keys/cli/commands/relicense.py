@@ -52,19 +52,20 @@ def _counted(plan: Relicensed) -> str:
 
 def _outcome(session: Session, done: Relicensed) -> Outcome:
     outcome = "planned" if done.dry_run else "relicensed"
-    rows = [(key.key_id, key.status.value, outcome) for key in done.keys]
+    keys = sorted(done.keys, key=lambda key: (key.model_id, key.generation, key.key_id))
+    rows = [(key.key_id, key.status.value, outcome) for key in keys]
     view: list[Block] = [Table(("key", "status", "outcome"), rows)] if rows else []
     return Outcome(
         result={
             "dry_run": done.dry_run,
-            "keys": keys_json(session.manager, done.keys),
-            "items": [item_json(key.key_id, outcome) for key in done.keys],
+            "keys": keys_json(session.manager, keys),
+            "items": [item_json(key.key_id, outcome) for key in keys],
             "old_license_tag": done.old_license_tag,
             "new_license_tag": done.new_license_tag or None,
         },
         view=view,
         messages=[_message(done)],
-        ids=[key.key_id for key in done.keys],
+        ids=[key.key_id for key in keys],
         changed=done.changed,
         operation_id=None if done.dry_run else done.operation_id,
         warnings=done.warnings,

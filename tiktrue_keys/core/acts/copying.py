@@ -7,12 +7,20 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tiktrue_keys.core.acts.files import (
+    FileAct,
+    every_container,
+    every_intent,
+    get_container,
+    put_container,
+    put_intent,
+)
 from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
 from tiktrue_keys.core.keystore.backup import Restored, restoring, write_backup
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
@@ -39,7 +47,7 @@ class RestoredKeystore(ActResult):
 
 
 def backup(session: Session, destination: Path, *, force: bool, operation_id: str | None) -> BackedUp:
-    """Record the backup, then copy: the copy holds the record of itself."""
+    """Record the intent, copy, record the outcome: the copy holds the intent, the keystore knows where copies lie."""
     operation, chosen = chosen_operation_id(operation_id)
     destination = destination.absolute()
     if destination.is_relative_to(session.place.folder):
@@ -49,28 +57,43 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
         if first is not None and os.path.lexists(first[0][0]):
             path, records = first[0]
             return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(records))
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, {"at": transaction.now, "path": str(destination)})
-        transaction.record(BACKUP, detail={"path": str(destination)})
+        known = transaction.rows.get(RecordKind.BACKUP, BACKUP)
+        payload = {"at": transaction.now, "path": str(destination), "done": bool(known and known["done"])}
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, payload)
+        transaction.record("intent", detail={"act": BACKUP, "path": str(destination)})
         size = transaction.audit.size
-        if chosen:
-            remember_result(transaction, BACKUP, [[str(destination), str(size)]])
     with session.exclusive() as keystore:
         write_backup(keystore, destination, force=force)
+    with session.write(operation) as transaction:
+        payload = {"at": transaction.now, "path": str(destination), "done": True}
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, payload)
+        transaction.record(BACKUP, detail={"path": str(destination), "records": size})
+        if chosen:
+            remember_result(transaction, BACKUP, [[str(destination), str(size)]])
     return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size)
 
 
-def restore(session: Session, source: Path, *, operation_id: str | None) -> RestoredKeystore:
+def restore(
+    session: Session, source: Path, *, accept_clock: bool = False, operation_id: str | None
+) -> RestoredKeystore:
     """Put a backup back as a new epoch. Whoever calls has asked first: it replaces the keystore that is there."""
     operation, chosen = chosen_operation_id(operation_id)
     repeated = _repeated(session, operation) if chosen else None
     if repeated is not None:
         return repeated
-    withdrawn, notices = _withdrawn(session)
+    remembered, notices = _remembered(session)
     session.close()
     with restoring(
-        session.place, source, session.facts(), session.clock, actor=session.actor, operation_id=operation
+        session.place,
+        source,
+        session.facts(),
+        session.clock,
+        actor=session.actor,
+        operation_id=operation,
+        accept_clock=accept_clock,
     ) as (transaction, restored):
-        revived = [_withdraw(transaction, key) for key in withdrawn]
+        revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
+        _carry_registry(transaction, remembered)
         if chosen:
             remember_result(transaction, RESTORE, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
@@ -94,17 +117,43 @@ def _repeated(session: Session, operation: OperationId) -> RestoredKeystore | No
     return None
 
 
-def _withdrawn(session: Session) -> tuple[list[ManagedKey], list[Notice]]:
-    """The keys that the keystore which is replaced knows to be revoked or destroyed: a restore must not revive them."""
+@dataclass(frozen=True)
+class _Remembered:
+    """What the replaced keystore knows and a restore must not forget. `whole` is False when it does not open."""
+
+    withdrawn: tuple[ManagedKey, ...] = ()
+    containers: tuple[ContainerRecord, ...] = ()
+    intents: tuple[FileAct, ...] = ()
+    whole: bool = True
+
+
+def _remembered(session: Session) -> tuple[_Remembered, list[Notice]]:
     if not session.exists():
-        return [], []
+        return _Remembered(), []
     try:
         with session.read() as (view, now):
-            found = [stored.key for stored in all_keys(view.rows, now)]
+            keys = [stored.key for stored in all_keys(view.rows, now)]
+            containers, intents = tuple(every_container(view.rows)), tuple(every_intent(view.rows))
     except TikTrueKeysError as error:
-        words = f"the replaced keystore does not open ({error.message}): what was revoked since then is usable again"
-        return [], [Notice("revocations-lost", words)]
-    return [key for key in found if key.revoked_at is not None or key.destroyed_at is not None], []
+        words = (
+            f"the replaced keystore does not open ({error.message}): what was revoked since then is usable again, and "
+            "containers made since are not known: run models scan; cleanup destroys nothing until doctor --accept-clock"
+        )
+        return _Remembered(whole=False), [Notice("revocations-lost", words)]
+    withdrawn = tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None)
+    return _Remembered(withdrawn, containers, intents), []
+
+
+def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
+    """Containers and open acts of after the backup still need their keys."""
+    for record in remembered.containers:
+        known = get_container(transaction.rows, record.file_id)
+        put_container(transaction, replace(record, keys=record.keys | (known.keys if known else frozenset())))
+    for act in remembered.intents:
+        put_intent(transaction, act)
+    if not remembered.whole:
+        gap = {"since": transaction.now, "until": transaction.now}
+        transaction.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
 
 
 def _withdraw(transaction: Transaction, known: ManagedKey) -> bool:

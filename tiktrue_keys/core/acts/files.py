@@ -71,7 +71,7 @@ def begin_file_act(transaction: Transaction, act: FileAct) -> FileAct:
         at=transaction.now,
         existed=known is not None,
     )
-    transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
+    put_intent(transaction, act)
     if act.needs:
         put_container(transaction, _record_of(act, known, act.needs | (known.keys if known else frozenset())))
     transaction.record(
@@ -108,6 +108,11 @@ def finish_file_act(
         model_id=act.model_id or None,
         detail={"file_id": act.file_id.hex(), "path": act.path, **detail},
     )
+
+
+def put_intent(transaction: Transaction, act: FileAct) -> None:
+    """Write an open act."""
+    transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
 
 
 def open_intents(rows: Rows) -> tuple[FileAct, ...]:

@@ -96,7 +96,8 @@ def _generate(
 
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
     """What to say until an escrow was verified and a backup taken."""
-    if rows.get(RecordKind.ESCROW, "verified") is not None and rows.get(RecordKind.BACKUP, "backup") is not None:
+    backup = rows.get(RecordKind.BACKUP, "backup")
+    if rows.get(RecordKind.ESCROW, "verified") is not None and backup is not None and backup["done"]:
         return ()
     words = "no escrow was verified and no backup taken: without them a dead disk or mainboard loses every key"
     return (Notice("no-recovery", words),)

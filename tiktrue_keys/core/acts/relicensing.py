@@ -9,9 +9,11 @@ from tiktrue_keys.core.acts.licenses import License, RecognisedLicense, must_rec
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.acts.wrapping import unwrap_managed_key, wrap_managed_key
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import InternalError, UsageError
 
@@ -34,11 +36,7 @@ def relicense(session: Session, old: License, new: License, *, dry_run: bool, op
     with session.read() as (view, now):
         first = first_result(view.rows, operation, ACT) if chosen else None
         if first is not None:
-            keys = tuple(must_get_key(view.rows, item[0], now).key for item in first[1:])
-            old_tag, new_tag = first[0]
-            return Relicensed(
-                operation_id=operation, changed=False, keys=keys, old_license_tag=old_tag, new_license_tag=new_tag
-            )
+            return _repeated(view, now, first, operation)
     prepared_old, prepared_new = session.prepare(old), session.prepare(new)
     if prepared_old is None or prepared_new is None:
         raise InternalError("a license was not prepared")
@@ -58,6 +56,9 @@ def relicense(session: Session, old: License, new: License, *, dry_run: bool, op
         )
     with session.write(operation) as transaction:
         keys_of_root = session.keystore.keys
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction, transaction.now, first, operation)
         known = must_recognise(prepared_old, transaction.rows, keys_of_root)
         wanted = recognise_or_enroll(prepared_new, transaction, keys_of_root, transaction.document, enroll=True)
         moving = [stored for stored in all_keys(transaction.rows, transaction.now) if _goes_over(stored, known)]
@@ -69,6 +70,14 @@ def relicense(session: Session, old: License, new: License, *, dry_run: bool, op
         transaction.record(ACT, detail=detail)
     return Relicensed(
         operation_id=operation, changed=True, keys=keys, old_license_tag=known.tag, new_license_tag=wanted.tag
+    )
+
+
+def _repeated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> Relicensed:
+    keys = tuple(must_get_key(view.rows, item[0], now).key for item in first[1:])
+    old_tag, new_tag = first[0]
+    return Relicensed(
+        operation_id=operation, changed=False, keys=keys, old_license_tag=old_tag, new_license_tag=new_tag
     )
 
 

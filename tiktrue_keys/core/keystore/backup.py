@@ -59,6 +59,7 @@ def restoring(
     *,
     actor: Actor,
     operation_id: OperationId,
+    accept_clock: bool = False,
 ) -> Iterator[tuple[Transaction, Restored]]:
     """Put `source` in the keystore's place as a new epoch; the block may add to the transaction that opens the epoch.
 
@@ -77,7 +78,9 @@ def restoring(
                 keystore.verify_whole()
                 epoch = _next_epoch(keystore, known)
                 kept = _kept_name(place.folder) if database.is_keystore(place.folder, timeout=place.timeout) else None
-                with keystore.new_epoch(epoch, clock, actor=actor, operation_id=operation_id) as transaction:
+                with keystore.new_epoch(
+                    epoch, clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
+                ) as transaction:
                     _record(transaction, epoch, known)
                     yield transaction, Restored(epoch, transaction.audit.size, kept)
                 _put_in_place(copy, current, kept)

@@ -45,7 +45,8 @@ def read(path: Path) -> SecretBuffer:
 
 def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffer:
     """The secret that a keystore names, read at `path`; else WrongMachineError with the place where it was made."""
-    hint = f"the keystore's host secret was made at {stored}"
+    looked = "" if str(path) == stored else f"; looked at {path}"
+    hint = f"the keystore's host secret was made at {stored}{looked}"
     try:
         secret = read(path)
     except NotFoundError:

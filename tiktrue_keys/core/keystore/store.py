@@ -16,7 +16,7 @@ from pathlib import Path
 from tiktrue_keys.core.audit.log import AuditLog
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
@@ -130,7 +130,13 @@ class Keystore:
 
     @contextlib.contextmanager
     def new_epoch(
-        self, epoch: int, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
+        self,
+        epoch: int,
+        clock: Callable[[], float],
+        *,
+        actor: Actor,
+        operation_id: OperationId,
+        accept_clock: bool,
     ) -> Iterator[Transaction]:
         """The transaction that opens `epoch` in a restored copy; its mark comes later. The caller holds the lock."""
 
@@ -138,7 +144,8 @@ class Keystore:
             view = self._view()
             audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
             moved = Snapshot(replace(view.document, epoch=epoch), view.state, view.rows, audit)
-            return Transaction(moved, Instant(max(instant_of(clock()), view.audit.newest_time())), actor, operation_id)
+            now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
+            return Transaction(moved, now, actor, operation_id)
 
         with self._committing(begin, marks=False) as transaction:
             yield transaction
