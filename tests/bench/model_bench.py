@@ -1,6 +1,7 @@
 """`make bench`: models through this program and through others', on the same file, in one run, peers interleaved.
 
     python -m tests.bench.model_bench [--size-mib 2048] [--rounds 7] [--folder /dev/shm] [--peers DIR] [--json FILE]
+                                      [--only inside|commands|rewraps|reads]...
 
 Tables: inside the process with the output there already; whole commands with fresh output, start-up, license and
 signature included; rewraps of a small and of a sparse 64 GB container; reads from an open model. Peers that are not
@@ -79,7 +80,7 @@ class Bench:
         )
         self.programs = [ours, *installed_peers(folder, self.environment)]
 
-    def inside(self) -> dict[str, Any]:
+    def inside(self) -> list[dict[str, Any]]:
         """Seal and open into files that are there already."""
         copy, sealed, opened = (self.folder / name for name in ("copy", "sealed", "opened"))
         for path in (copy, sealed, opened):
@@ -114,28 +115,28 @@ class Bench:
             os.close(fd)
         for path in (copy, sealed, opened):
             path.unlink()
-        return shown(f"inside the process, {self.size / 1e9:.2f} GB, output there already", times, beside="cat")
+        return [shown(f"inside the process, {self.size / 1e9:.2f} GB, output there already", times, beside="cat")]
 
     def commands(self) -> list[dict[str, Any]]:
         """Every program seals, then every program opens what it has sealed."""
         beside = "age" if any(peer.name == "age" for peer in self.programs) else "cp"
-        sealed = {peer.name: self.folder / f"sealed.{peer.name}" for peer in self.programs}
-        opened = self.folder / "opened"
+        # One sealed file at a time: those of all programs together are more than the memory behind a tmpfs.
+        sealed, opened = self.folder / "sealed", self.folder / "opened"
         sealing = [
-            Contestant(
-                peer.name,
-                self._runner(peer.seal, self.plain, sealed[peer.name]),
-                _remover(sealed[peer.name]),
-            )
+            Contestant(peer.name, self._runner(peer.seal, self.plain, sealed), check=_remover(sealed))
             for peer in self.programs
         ]
         opening = [
-            Contestant(peer.name, self._runner(peer.open, sealed[peer.name], opened), _remover(opened))
+            Contestant(
+                peer.name,
+                self._runner(peer.open, sealed, opened),
+                self._runner(peer.seal, self.plain, sealed),
+                _remover(sealed, opened),
+            )
             for peer in self.programs
         ]
         sections = [shown("whole commands, fresh output: encrypt", measured(sealing, self.rounds), beside=beside)]
         sections.append(shown("whole commands, fresh output: decrypt", measured(opening, self.rounds), beside=beside))
-        opened.unlink()
         ours = next(peer for peer in self.programs if peer.name == OURS)
         again = {}
         for act, words, source, target in (
@@ -145,11 +146,10 @@ class Bench:
             again[act] = self._peak_memory(_filled(words, source, target))
             print(f"peak memory of {act}: {again[act] / 1e6:.0f} MB")
         subprocess.run(["cmp", self.plain, opened], check=True)
-        for path in [*sealed.values(), opened, self.folder / "again.ttm"]:
-            path.unlink()
+        _remover(opened, self.folder / "again.ttm")()
         return [*sections, {"title": "peak memory in bytes", "figures": again}]
 
-    def rewraps(self) -> dict[str, Any]:
+    def rewraps(self) -> list[dict[str, Any]]:
         """From key to key; the license is stretched already."""
         small, huge = self.folder / "small.ttm", self.folder / "huge.ttm"
         source = self.folder / "small"
@@ -163,9 +163,9 @@ class Bench:
         ]
         times = measured(contestants, self.rounds)
         huge.unlink()
-        return shown("rewrap, license stretched before", times, beside="1 MB")
+        return [shown("rewrap, license stretched before", times, beside="1 MB")]
 
-    def reads(self) -> dict[str, Any]:
+    def reads(self) -> list[dict[str, Any]]:
         """From an open model: in order, and 1 MiB at random places."""
         path = self.folder / "model.ttm"
         encrypt_model(self.manager, self.plain, path, key="llama", license_key=LICENSE)
@@ -196,7 +196,7 @@ class Bench:
         for name, value in figures.items():
             print(f"{name:<40}{value:>9.3f}")
         path.unlink()
-        return {"title": "reads from an open model", "figures": figures}
+        return [{"title": "reads from an open model", "figures": figures}]
 
     def _runner(self, words: list[str], source: Path, target: Path) -> Callable[[], None]:
         filled = _filled(words, source, target)
@@ -228,8 +228,12 @@ def _filled(words: list[str], source: Path, target: Path) -> list[str]:
     return [word.replace("{in}", str(source)).replace("{out}", str(target)) for word in words]
 
 
-def _remover(path: Path) -> Callable[[], None]:
-    return lambda: path.unlink(missing_ok=True)
+def _remover(*paths: Path) -> Callable[[], None]:
+    def remove() -> None:
+        for path in paths:
+            path.unlink()
+
+    return remove
 
 
 def main() -> None:
@@ -240,10 +244,17 @@ def main() -> None:
     parser.add_argument("--folder", default="/dev/shm")
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", action="append", choices=["inside", "commands", "rewraps", "reads"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         bench = Bench(Path(folder), asked.size_mib * MIB, asked.rounds, asked.peers)
-        sections = [bench.inside(), *bench.commands(), bench.rewraps(), bench.reads()]
+        parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "inside": bench.inside,
+            "commands": bench.commands,
+            "rewraps": bench.rewraps,
+            "reads": bench.reads,
+        }
+        sections = [section for name, part in parts.items() if name in (asked.only or parts) for section in part()]
         if asked.json:
             written(asked.json, sections, size=bench.size, rounds=asked.rounds)
         bench.manager.close()

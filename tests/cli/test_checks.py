@@ -76,6 +76,21 @@ def test_an_expired_key_that_a_container_needs_fails(program: Program) -> None:
     assert checks(program, code=10)["keys"][0] == "failed"
 
 
+@pytest.mark.parametrize("place", ["keystore/keystore.reserve", "host/*.reserve"])
+def test_a_reserve_that_is_gone_is_warned_about_until_the_next_act(program: Program, place: str) -> None:
+    program.ok("generate", "m")
+    assert checks(program)["reserve"][0] == "ok"
+    (reserve,) = program.folder.glob(place)
+    reserve.unlink()
+
+    state, detail = checks(program)["reserve"]
+
+    assert state == "warning"
+    assert str(reserve) in detail
+    program.ok("rotate", "m")
+    assert checks(program)["reserve"][0] == "ok"
+
+
 def test_what_a_killed_process_left_is_found_and_settled_by_the_next_command(program: Program) -> None:
     program.ok("generate", "m")
     waiting = subprocess.Popen(

@@ -120,6 +120,26 @@ def test_one_that_a_signal_ended(shop: Program) -> None:
         assert running.wait(20) == 143
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_before_there_is_a_program_is_ours(shop: Program, name: str, code: int) -> None:
+    words = shop.argv("exec-model", "--license-file", "-", "model.ttm", "--", "cat", "{}")
+    with subprocess.Popen(
+        words, cwd=shop.folder, env=shop.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        _wait_until_it_reads(running.pid)
+        running.send_signal(getattr(signal, name))
+        assert running.wait(20) == code
+
+
+def _wait_until_it_reads(pid: int) -> None:
+    """Until the process sleeps in a read of its standard input, which is where it waits for the license."""
+    for _ in range(1000):
+        time.sleep(0.02)
+        if Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 "):
+            return
+    raise AssertionError("it never read its standard input")
+
+
 def test_while_it_runs_the_keystore_is_free(shop: Program) -> None:
     words = shop.argv("exec-model", "model.ttm", "--", "sh", "-c", "echo ready; exec sleep 30", "{}")
     with subprocess.Popen(words, cwd=shop.folder, env=shop.environment, stdout=subprocess.PIPE) as running:

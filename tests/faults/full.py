@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.faults import mounts, traced
 from tests.faults.acts import ACTS, act_named
 from tests.faults.bench import Bench
-from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.traced import Ended
 
 _PAGE = 4096
@@ -121,10 +121,10 @@ def _small(folder: Path, kind: str) -> Iterator[Path]:
 
 
 def _break() -> None:
-    """A COMMIT that fails is believed all the same."""
-    from tests.faults.errors import believe_commits
+    """No space is kept back."""
+    from tiktrue_keys.core.keystore import store
 
-    believe_commits()
+    break_it(store, "keep_reserve", lambda *_: None)
 
 
 if __name__ == "__main__":
@@ -133,6 +133,6 @@ if __name__ == "__main__":
         run,
         count=400,
         skip=lambda: traced.skip_reason() or mounts.skip_reason(),
-        controls=("commit-believed",),
+        controls=("no-reserve",),
         only=[act.name for act in ACTS],
     )

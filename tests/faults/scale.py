@@ -28,7 +28,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     small, large = _manager(folder / "small"), _manager(folder / "large")
     small.generate("k", license_key=_LICENSE, count=10)
     sizes: dict[int, int] = {}
-    batch = min(_BATCH, options.count)
+    batch = min(_BATCH, options.count // 2)
     seconds = []
     for number in range(0, options.count, batch):
         begun = time.monotonic()

@@ -35,5 +35,5 @@ def test_without_a_free_byte_the_store_stays_whole() -> None:
     assert result["figures"]["acts"]["revoke"] == {"tmpfs: exit 0": 1}
 
 
-def test_a_commit_that_is_believed_on_a_full_disk_is_seen() -> None:
-    results("full --only rotate --only generate --control commit-believed")
+def test_a_keystore_without_a_reserve_is_seen() -> None:
+    results("full --only revoke --control no-reserve")

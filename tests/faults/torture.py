@@ -1,6 +1,7 @@
-"""Every campaign at its full figure, two at a time, resumable: `python -m tests.faults.torture [--again]`.
+"""Every campaign at its full figure, two at a time, resumable: `python -m tests.faults.torture [--again] [NAME...]`.
 
-A campaign whose result is in results/ is not run again, unless with --again. Takes about 90 minutes on two cores.
+A campaign whose result is in results/ and good is not run again, unless with --again. All of them take about 90 minutes
+on two cores. NAME picks some.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ FULL: dict[str, str] = {
     "kills-every-point": "kills --only rotate --only rewrap-model --every",
     "kills-1": "kills --count 5000 --part 0/2",
     "kills-2": "kills --count 5000 --part 1/2",
+    "fresh": "fresh --count 500",
     "errors-1": "errors --only rotate --only generate --only encrypt-model --every --part 0/2",
     "errors-2": "errors --only rotate --only generate --only encrypt-model --every --part 1/2",
     "errors-others": "errors --count 1000",
-    "power-ext4": "power --only ext4 --count 1000",
-    "power-xfs": "power --only xfs --count 1000",
+    "power": "power --count 2000",
     "full": "full --every",
     "flips-splices": "flips --only splices --count 10000",
     "flips-bytes-1": "flips --only bytes --every --part 0/2",
@@ -41,13 +42,13 @@ CONTROLS: dict[str, str] = {
     "control-errors": "errors --only rotate --count 60 --control commit-believed",
     "control-power-normal": "power --count 80 --control synchronous-normal",
     "control-power-folder": "power --count 80 --control no-folder-sync",
-    "control-full": "full --only rotate --only generate --control commit-believed",
+    "control-full": "full --only revoke --control no-reserve",
     "control-flips": "flips --only splices --count 400 --control rows-believed",
     "control-crowd": "crowd --only processes --count 8 --control no-lock",
     "control-states": "states --count 200 --control clock-believed",
     "control-clock": "clock --control no-newer-record",
     "control-drift": "drift --control one-fact-fewer",
-    "control-scale": "scale --count 1000 --control file-grows",
+    "control-scale": "scale --count 2000 --control file-grows",
     "control-secrets": "secrets_absent --control key-kept",
     "control-cron": "cron --count 365 --control nothing-due",
 }

@@ -12,7 +12,8 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pinning import init_node, own_card, pin
-from tiktrue_keys.fleet.receiving import Received, receive
+from tiktrue_keys.fleet.receiving import receive
+from tiktrue_keys.fleet.results import Received
 from tiktrue_keys.fleet.syncing import Synced, sync
 from tiktrue_keys.fleet.transports.interface import Transport
 from tiktrue_keys.fleet.transports.spool import Spool

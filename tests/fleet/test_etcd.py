@@ -6,10 +6,11 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.fleet.etcd_server import Cluster, is_installed
+from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import LICENSE, folder_in_memory
 from tiktrue_keys.core.lifecycle import Status
@@ -111,6 +112,49 @@ def test_nobody_there() -> None:
 def test_malformed_addresses(address: str) -> None:
     with pytest.raises(UsageError):
         open_transport(address)
+
+
+def _enable_passwords(cluster: Cluster) -> None:
+    from etcd3gw.client import Etcd3Client
+
+    client = Etcd3Client(host="127.0.0.1", port=cluster.clients[0], api_path="/v3/", timeout=5)
+    for path, payload in (
+        ("/auth/user/add", {"name": "root", "password": "root's"}),
+        ("/auth/role/add", {"name": "root"}),
+        ("/auth/user/grant", {"user": "root", "role": "root"}),
+        ("/auth/enable", {}),
+    ):
+        client.post(client.get_url(path), json=payload)
+
+
+def test_user_and_password(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("root's\n")
+    with folder_in_memory() as folder, Cluster(folder) as cluster:
+        _enable_passwords(cluster)
+        with pytest.raises(UnavailableError):
+            open_transport(cluster.address).collect("a" * 32, "b" * 32, (1, 0))
+        given = {"user": "root", "password_file": str(password)}
+        with fleet_in_memory("n1", transport=open_transport(cluster.address, given)) as fleet:
+            distribute(fleet.admin, ["llama"], every_node=True)
+            fleet.deliver()
+            assert fleet_status(fleet.admin).error() is None
+            fleet.transport.close()
+
+
+def test_three_members_with_tls(tmp_path: Path) -> None:
+    tls = Tls(tmp_path)
+    with folder_in_memory() as folder, Cluster(folder, 3, tls=tls) as cluster:
+        with pytest.raises(UnavailableError):
+            open_transport(cluster.address, {"ca": str(tls.ca)}).collect("a" * 32, "b" * 32, (1, 0))
+        with fleet_in_memory("n1", transport=open_transport(cluster.address, tls.credentials)) as fleet:
+            distribute(fleet.admin, ["llama"], every_node=True)
+            end = time.monotonic() + 15
+            while time.monotonic() < end and fleet.sync().outage is not None:
+                time.sleep(0.2)  # a quorum is not there with the first port that listens
+            fleet.deliver()
+            assert fleet_status(fleet.admin).error() is None
+            fleet.transport.close()
 
 
 def test_the_leader_is_killed_during_revocations() -> None:

@@ -9,6 +9,7 @@ inputs that reach new code go to DIR (a temporary folder); a finding is written 
 from __future__ import annotations
 
 import argparse
+import importlib
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ def fuzz_one(name: str, folders: list[str], seconds: int) -> None:
     with atheris.instrument_imports(include=["tiktrue_keys", "tests.fuzz.targets"]):
         for module in [name for name in sys.modules if name.startswith(("tiktrue_keys", "tests.fuzz.targets"))]:
             del sys.modules[module]
-        from tests.fuzz import targets
+        # Not `from tests.fuzz import targets`, which would give the module that was imported without instruments.
+        targets = importlib.import_module("tests.fuzz.targets")
 
     options = [
         f"-max_total_time={seconds}",

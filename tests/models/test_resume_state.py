@@ -63,6 +63,14 @@ def test_a_torn_last_line_costs_its_file(shop: Workshop, source: Path) -> None:
     assert run(shop, source).taken_over == ALL[:2]
 
 
+def test_a_long_torn_line_spoils_nothing_that_comes_after_it(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 1)
+    with (shop.folder / "state").open("ab") as file:
+        file.write(b'{"file_id":"' + b"0" * 5000)
+    killed_after(shop, source, 2)
+    assert run(shop, source).taken_over == ALL[:3]
+
+
 def test_a_state_file_that_names_another_place_for_the_folder(shop: Workshop, source: Path) -> None:
     killed_after(shop, source, 3)
     state = shop.folder / "state"

@@ -20,6 +20,7 @@ from tiktrue_keys.cli.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
     InternalError,
     OperationInterruptedError,
+    TerminatedError,
     TikTrueKeysError,
     UnavailableError,
     UsageError,
@@ -78,6 +79,8 @@ class Reporter:
 
     def _code(self, error: TikTrueKeysError) -> int:
         """An error's exit code; of a command that ends with another program's status, the one kept for our own."""
+        if isinstance(error, OperationInterruptedError | TerminatedError):
+            return error.exit_code
         return OWN_FAILURE.get(self.command, error.exit_code)
 
     def _show(self, outcome: Outcome) -> None:

@@ -62,6 +62,7 @@ class Session:
         self.revocations = RevocationMemory()
         self._rounds = rounds
         self._guard = threading.RLock()
+        self._depth = threading.local()
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
         _sessions.add(self)
@@ -131,11 +132,16 @@ class Session:
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
         """Around a whole act: what it refuses or fails in is recorded, in a transaction of its own."""
+        depth = getattr(self._depth, "noting", 0)
+        self._depth.noting = depth + 1
         try:
             yield
         except TikTrueKeysError as error:
-            self.note_failure(event, error, operation_id)
+            if depth == 0:  # the act that was asked for, not one that it is made of
+                self.note_failure(event, error, operation_id)
             raise
+        finally:
+            self._depth.noting = depth
 
     def release_reserve(self) -> bool:
         """Give the space back that is kept for a revocation; False when there is none."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.acts.outbox import KINDS
-from tiktrue_keys.core.canonical import canonical_json, joined, parse_canonical
+from tiktrue_keys.core.canonical import joined, parse_canonical, record_json
 from tiktrue_keys.core.derivation import ENVELOPE
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.identity import Signer
@@ -116,7 +116,7 @@ class Parcel:
 
 def seal_envelope(address: Address, contents: Contents, public: MLKEM768X25519PublicKey, sign: Signer) -> bytes:
     """The envelope as one line without a newline."""
-    body = canonical_json(_body_json(contents))
+    body = record_json(_body_json(contents))
     secret = contents.secret
     length = len(secret) if secret is not None else 0
     with SecretBuffer(1 + length + len(body)) as plaintext:

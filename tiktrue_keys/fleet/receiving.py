@@ -7,19 +7,16 @@ done and the other not begun; a gap is waited for, and its place kept.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tiktrue_keys.core.acts import nodes
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense
 from tiktrue_keys.core.acts.nodes import ISSUER, Peer
 from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keystore.identity import Signer, open_seed
-from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import ExpiredError, IntegrityError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.fleet import hpke
@@ -28,40 +25,10 @@ from tiktrue_keys.fleet.applying import apply, needs_license, reason
 from tiktrue_keys.fleet.envelopes import Contents, Head, Parcel, open_envelope, parse_envelope, peek
 from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox
 from tiktrue_keys.fleet.pinning import own_node_id
+from tiktrue_keys.fleet.results import Received, Refusal, Tally, notices
 from tiktrue_keys.fleet.transports.interface import Transport
 
 _EMPTY = Head(0, b"\x00" * 32)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A line that was not consumed, or an envelope that was and whose word was not followed."""
-
-    issuer: str
-    number: int
-    error: TikTrueKeysError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received(ActResult):
-    """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks."""
-
-    consumed: int = 0
-    keys: tuple[ManagedKey, ...] = ()
-    superseded: tuple[str, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    blocked: tuple[Refusal, ...] = ()
-    waits_for: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass
-class _Tally:
-    consumed: int = 0
-    keys: list[ManagedKey] = field(default_factory=list)
-    superseded: list[str] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    blocked: list[Refusal] = field(default_factory=list)
-    waits_for: list[tuple[str, int]] = field(default_factory=list)
 
 
 def receive(
@@ -85,13 +52,13 @@ def receive(
         raise RefusedError(
             "no issuer is pinned here", "tiktrue-keys node add CARD, with the card of who sends the keys"
         )
-    tally = _Tally()
+    tally = Tally()
     for issuer in issuers:
         _Queue(session, issuer, node_id, license_key, tally).work(transport, sign)
     return Received(
         operation_id=operation,
         changed=bool(tally.consumed),
-        warnings=_notices(tally),
+        warnings=notices(tally),
         consumed=tally.consumed,
         keys=tuple(tally.keys),
         superseded=tuple(tally.superseded),
@@ -104,9 +71,7 @@ def receive(
 class _Queue:
     """One issuer's envelopes for this node."""
 
-    def __init__(
-        self, session: Session, issuer: Peer, node_id: str, license_key: License | None, tally: _Tally
-    ) -> None:
+    def __init__(self, session: Session, issuer: Peer, node_id: str, license_key: License | None, tally: Tally) -> None:
         self._session = session
         self._issuer = issuer
         self._node_id = node_id
@@ -308,12 +273,3 @@ class _Queue:
             at=Instant(int(self._session.clock())),
             blocked=inbox.blocked,
         )
-
-
-def _notices(tally: _Tally) -> tuple[Notice, ...]:
-    words = [
-        (f"{each.issuer}: envelope {each.number} was refused: {each.error.message}", "refused-envelope")
-        for each in tally.refusals
-    ]
-    words += [(f"{name}: envelope {number} has not come yet", "gap") for name, number in tally.waits_for]
-    return tuple(Notice(code, text) for text, code in words)

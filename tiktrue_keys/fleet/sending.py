@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.keystore.transaction import Transaction
 
 _RECEIPT_LENGTH = 16
-_PEERS_AT_ONCE = 256
+_PEERS_AT_ONCE = 4096
 _FIRST_WAIT, _LONGEST_WAIT = 30, 3_600
 _BACKOFF = "backoff"
 
@@ -143,7 +143,7 @@ class _Sealer:
                 self.sent[peer.node_id] = self._plan.jobs[peer.node_id][-1].number
 
     def _peers(self) -> Iterator[Peer]:
-        """The nodes of the plan; a few at a time, so that ten thousand public halves need not be in memory."""
+        """The nodes of the plan, some thousands at a time: a bucket is verified once a snapshot, whoever lies in it."""
         wanted = list(self._plan.jobs)
         for at in range(0, len(wanted), _PEERS_AT_ONCE):
             with self._session.read() as (view, _):

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical, record_json
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.errors import IntegrityError
@@ -133,7 +133,7 @@ def encoded(data: bytes) -> str:
 def signed_line(members: dict[str, Any], kind: str, sign: Signer) -> bytes:
     """The object with its signature as one line, without a newline."""
     signature = sign(signed_message(kind, canonical_json(members)))
-    return canonical_json(members | {_MEMBER: encoded(signature)})
+    return record_json(members | {_MEMBER: encoded(signature)})  # the same spelling; what could be wrong was looked for
 
 
 def parse_signed(data: bytes, *, limit: int, what: str, form: str) -> tuple[Members, Callable[[bytes, str], None]]:

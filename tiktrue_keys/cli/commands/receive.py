@@ -17,7 +17,8 @@ from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import write_err, write_out
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UnavailableError
-from tiktrue_keys.fleet.receiving import Received, Refusal, receive
+from tiktrue_keys.fleet.receiving import receive
+from tiktrue_keys.fleet.results import Received, Refusal
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport

@@ -27,9 +27,9 @@ def command(
 ) -> Outcome:
     """Move every key of one license to another.
 
-    Reads both: the old license from --old-license-file, the new one as every command reads the license. All keys in one
-    transaction; afterwards the old license opens none of them and is known no more. The keys themselves stay, so
-    nothing has to be rewrapped.
+    Reads both: the old license from --old-license-file, the new one as every command reads the license; asks before it
+    changes anything. All keys in one transaction; afterwards the old license opens none of them and is known no more.
+    The keys themselves stay, so nothing has to be rewrapped.
     """
     session: Session = ctx.obj
     old = LicenseSource(old_license_file, {}, None, session.warn)

@@ -53,10 +53,13 @@ def preview_restore(session: Session, source: Path) -> RestorePreview:
 
     NotFoundError, IntegrityError, WrongMachineError for the backup; what is wrong with the other is in the result.
     """
-    with _opened_backup(source, session.place, session.facts()) as keystore:
-        keystore.verify_whole()
-        with keystore.read() as view:
-            backup = _position(view)
+    try:
+        with _opened_backup(source, session.place, session.facts()) as keystore:
+            keystore.verify_whole()
+            with keystore.read() as view:
+                backup = _position(view)
+    except IntegrityError as error:  # whose hint would be to restore a backup
+        raise IntegrityError(error.message, "choose another backup") from error
     try:
         present = _present(session)
     except TikTrueKeysError as error:

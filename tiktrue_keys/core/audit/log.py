@@ -31,10 +31,13 @@ def origin_of(keystore_id: bytes, epoch: int) -> str:
 class AuditLog:
     """The log as one transaction sees it: `size` records so far, in `epoch`."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: RootKeys, *, size: int, epoch: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, keys: RootKeys, *, size: int, epoch: int, newest: Instant | None = None
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._epoch = epoch
+        self._newest = newest
         self._new_hashes: dict[tuple[int, int], bytes] = {}
         self.size = size
         self.appended = 0
@@ -76,7 +79,9 @@ class AuditLog:
 
     def newest_time(self) -> Instant:
         """The time of the last record; records never go back in time."""
-        return self.get(self.size - 1).time if self.size else Instant(0)
+        if self._newest is None or self.appended:
+            return self.get(self.size - 1).time if self.size else Instant(0)
+        return self._newest
 
     def get(self, number: int) -> AuditRecord:
         """Record `number`, from 0; NotFoundError past the end, IntegrityError when it was changed."""

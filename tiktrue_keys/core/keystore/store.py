@@ -43,6 +43,7 @@ class _Trusted:
     document: Document
     state: State
     digests: bytes
+    newest: Instant
 
 
 class Keystore:
@@ -229,7 +230,13 @@ class Keystore:
         if trusted is None or trusted.data_version != version or row is None or row[3] != trusted.state.root:
             trusted = self._verified(row, version)
             self._trusted = trusted
-        audit = AuditLog(self._connection, self.keys, size=trusted.state.audit_size, epoch=trusted.document.epoch)
+        audit = AuditLog(
+            self._connection,
+            self.keys,
+            size=trusted.state.audit_size,
+            epoch=trusted.document.epoch,
+            newest=trusted.newest,
+        )
         rows = Rows(self._connection, self.keys, bytearray(trusted.digests))
         return Snapshot(trusted.document, trusted.state, rows, audit)
 
@@ -253,7 +260,7 @@ class Keystore:
             raise IntegrityError("the keystore's audit tree was changed", _ROLLED_BACK)
         if not self._ignore_mark:
             self._must_reach_mark(document, state)
-        return _Trusted(version, document, state, digests)
+        return _Trusted(version, document, state, digests, audit.newest_time())
 
     def _root_of(self, state: State, document: Document, encoded: bytes, digests: bytes) -> bytes:
         return state_root(
@@ -291,7 +298,7 @@ class Keystore:
         state = self._write_state(transaction, document_changed)
         self._commit(state)
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        self._trusted = _Trusted(version, transaction.document, state, bytes(transaction.rows.digests))
+        self._trusted = _Trusted(version, transaction.document, state, bytes(transaction.rows.digests), transaction.now)
         return Mark(transaction.document.epoch, state.audit_size, state.audit_head)
 
     def _write_state(self, transaction: Transaction, document_changed: bool) -> State:
