@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -103,6 +104,7 @@ def main(
         print(f"{name}: skipped: {reason}", file=sys.stderr)
         sys.exit(SKIPPED)
     print(f"{name}: seed {options.seed}", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the scratch folder goes
     result = _result(name, options, run)
     print(json.dumps(result, indent=1))
     if given.save:

@@ -56,9 +56,10 @@ CONTROLS: dict[str, str] = {
 
 def main() -> int:
     """Run what has no result yet; 1 when a promise was broken, or a control not seen."""
-    waiting = [
-        (name, words) for name, words in {**FULL, **CONTROLS}.items() if "--again" in sys.argv or not _done(name)
-    ]
+    again = "--again" in sys.argv
+    named = [word for word in sys.argv[1:] if not word.startswith("-")]
+    known = {name: words for name, words in {**FULL, **CONTROLS}.items() if not named or name in named}
+    waiting = [(name, words) for name, words in known.items() if again or not _done(name)]
     bad = [name for name, code in _run_all(waiting) if code not in (0, SKIPPED)]
     print(f"torture: {len(waiting)} campaigns run, {len(bad)} bad{': ' if bad else ''}{' '.join(bad)}")
     return 1 if bad else 0

@@ -148,6 +148,7 @@ def test_without_the_license_a_licensed_key_waits(fleet: Fleet) -> None:
     distribute(fleet.admin, ["llama"], to=["n1"])
     done = fleet.sync(license_key=None)
     assert [notice.code for notice in done.warnings] == ["needs-license"]
+    assert done.envelopes == 3  # the revocation lists, which wait for no license
     fleet.sync()
     came = fleet.receive("n1", license_key=None)
 

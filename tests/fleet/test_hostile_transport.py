@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
 from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
 from tiktrue_keys.fleet.receiving import receive
 from tiktrue_keys.fleet.sending import send_pending
 from tiktrue_keys.fleet.status import fleet_status
@@ -114,6 +117,24 @@ def test_a_forged_acknowledgement_is_not_believed(delivered: Fleet) -> None:
     assert {each.name for each in fleet_status(delivered.admin).laggards} == {"n1", "n3"}
 
 
+@pytest.mark.parametrize("change", [{"issuer": "z" * 32}, {"number": 2, "results": ()}, {"receipt": bytes(16)}])
+def test_a_node_cannot_acknowledge_what_it_did_not_open(delivered: Fleet, change: dict[str, Any]) -> None:
+    delivered.receive("n1")
+    manager, issuer = delivered.nodes["n1"], delivered.node_id(delivered.admin)
+    node_id = delivered.node_id(manager)
+    ((_, line),) = delivered.transport.acknowledgements(issuer, [node_id])
+    genuine = parse_acknowledgement(line, manager.issuer)
+    if "receipt" in change:
+        change = {"results": tuple(replace(each, receipt=bytes(16)) for each in genuine.results)}
+    with manager.session.read() as (view, _):
+        sign = manager.session.keystore.signers.identity(view.rows)
+    delivered.transport.acknowledge(issuer, node_id, replace(genuine, **change).sign(sign))
+    done = delivered.sync()
+
+    assert done.collected == ()
+    assert [notice.code for notice in done.warnings] == ["bad-acknowledgement"]
+
+
 def test_an_old_acknowledgement_put_back_takes_nothing_away(delivered: Fleet) -> None:
     delivered.deliver()
     issuer, n1 = delivered.node_id(delivered.admin), delivered.node_id(delivered.nodes["n1"])
@@ -133,7 +154,7 @@ def test_what_expired_on_its_way_is_sealed_again(delivered: Fleet) -> None:
     delivered.sync()
     assert [outcome for event, outcome in events(delivered.admin) if event == "sent"] == ["ok", "ok"]
 
-    assert delivered.receive("n1").consumed == 2
+    assert delivered.receive("n1").consumed == 3  # and the list that was renewed meanwhile
 
 
 def test_a_keystore_without_issuers_receives_nothing(fleet: Fleet) -> None:

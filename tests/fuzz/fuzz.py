@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def main() -> int:
         if done.returncode:
             print(done.stderr[-4000:], file=sys.stderr)
             failed = 1
+        elif asked.corpus is None:
+            shutil.rmtree(found)
     return failed
 
 

@@ -56,7 +56,8 @@ def command(
     DIR.ttm with a signed list of its files. The root that is printed identifies a container's contents.
 
     With --resume a folder's finished files outlive a kill or a failure: the same command goes on with those that are
-    missing or have changed. Files are never continued in the middle, each one anew has a new data key.
+    missing or have changed. Files are never continued in the middle, each one anew has a new data key. To give up,
+    remove STATEFILE and the hidden folder beside the output.
 
     With --recipient the container is unsigned: sign-model signs it, given the root, where its keystore is.
     """

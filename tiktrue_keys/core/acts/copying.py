@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,13 +65,24 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
         size = transaction.audit.size
     with session.exclusive() as keystore:
         write_backup(keystore, destination, force=force)
-    with session.write(operation) as transaction:
+    with _unrecorded_copy_removed(destination, keep=force), session.write(operation) as transaction:
         payload = {"at": transaction.now, "path": str(destination), "done": True}
         transaction.rows.put(RecordKind.BACKUP, BACKUP, payload)
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
         if chosen:
             remember_result(transaction, BACKUP, [[str(destination), str(size)]])
     return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size)
+
+
+@contextlib.contextmanager
+def _unrecorded_copy_removed(destination: Path, *, keep: bool) -> Iterator[None]:
+    """A copy that cannot be recorded is taken away, so that a retry is not refused; not where one was replaced."""
+    try:
+        yield
+    except TikTrueKeysError:
+        if not keep:
+            destination.unlink(missing_ok=True)
+        raise
 
 
 def restore(

@@ -21,7 +21,7 @@ from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import DiskFullError, UsageError
+from tiktrue_keys.errors import UnavailableError, UsageError
 
 ACT = "revoke"
 
@@ -43,7 +43,7 @@ def revoke(session: Session, request: RevokeRequest, operation_id: str | None) -
     operation = operation_id or new_operation_id()
     try:
         return _revoke(session, request, operation)
-    except DiskFullError:
+    except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite
         if not session.release_reserve():
             raise
     words = "the space kept for revocations is used up: free some, so that it can be kept again"

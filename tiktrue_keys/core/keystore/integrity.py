@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.keystore.schema import DIGEST_LENGTH
+from tiktrue_keys.errors import IntegrityError
 
 EMPTY_BUCKET = bytes(DIGEST_LENGTH)
+TAG_LENGTH = 16
+
+_FIXED = struct.Struct(">16sHQB").pack  # tag, kind, revision, length of the owner
+_BUCKET_LABEL = derivation.INTEGRITY + b" bucket\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class RowSummary:
+class RowSummary(NamedTuple):
     """What a digest covers of one row: tag 16, kind, revision, owner (16 bytes or none), seal tag 16."""
 
     tag: bytes
@@ -29,29 +34,32 @@ class RowSummary:
     seal_tag: bytes
 
 
+Row = tuple[bytes, int, int, bytes | None, bytes]
+"""The same as SQLite gives it, of whatever types: a bucket of 100,000 keys has a hundred, and one of them is wanted."""
+
+
 def bucket_of(tag: bytes) -> int:
     """The bucket of a record: the first 12 bits of its tag."""
     return int.from_bytes(tag[:2], "big") >> 4
 
 
-def bucket_digest(key: memoryview, bucket: int, rows: Iterable[RowSummary]) -> bytes:
-    """HMAC-SHA256 over the rows of one bucket, in the order of their tags; 32 zero bytes for none."""
-    covered = bytearray()
-    for row in rows:
-        owner = row.owner or b""
-        covered += b"".join(
-            (
-                row.tag,
-                row.kind.to_bytes(2, "big"),
-                row.revision.to_bytes(8, "big"),
-                len(owner).to_bytes(1, "big"),
-                owner,
-                row.seal_tag,
-            )
-        )
+def bucket_digest(key: memoryview, bucket: int, rows: Iterable[Row]) -> bytes:
+    """HMAC-SHA256 over the rows of one bucket, in the order of their tags; 32 zero bytes for none.
+
+    IntegrityError for a column of another type or size than we write: an edit.
+    """
+    covered: list[bytes] = []
+    try:
+        for tag, kind, revision, owner, seal in rows:
+            if len(tag) != TAG_LENGTH or len(seal) != TAG_LENGTH or (owner is not None and len(owner) != TAG_LENGTH):
+                raise IntegrityError("a row of the keystore was changed")
+            covered += (_FIXED(tag, kind, revision, TAG_LENGTH if owner else 0), owner or b"", seal)
+        joined_rows = b"".join(covered)
+    except (struct.error, TypeError):
+        raise IntegrityError("a row of the keystore was changed") from None
     if not covered:
         return EMPTY_BUCKET
-    return hmac.digest(key, derivation.INTEGRITY + b" bucket\x00" + bucket.to_bytes(2, "big") + covered, "sha256")
+    return hmac.digest(key, _BUCKET_LABEL + bucket.to_bytes(2, "big") + joined_rows, "sha256")
 
 
 def state_root(

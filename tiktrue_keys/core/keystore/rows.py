@@ -15,7 +15,7 @@ from typing import Any
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
-from tiktrue_keys.core.keystore.integrity import RowSummary, bucket_digest, bucket_of
+from tiktrue_keys.core.keystore.integrity import Row, RowSummary, bucket_digest, bucket_of
 from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind
 from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
 from tiktrue_keys.core.secret import SecretBuffer
@@ -66,7 +66,7 @@ class Rows:
         self._connection = connection
         self._keys = keys
         self.digests = digests
-        self._buckets: dict[int, dict[bytes, RowSummary]] = {}
+        self._buckets: dict[int, dict[bytes, Row]] = {}
         self._changed: set[int] = set()
 
     @property
@@ -77,7 +77,7 @@ class Rows:
     def get(self, kind: RecordKind, name: str) -> dict[str, Any] | None:
         """The payload of a record, or None; that it is absent is as certain as that it is whole."""
         tag = self._keys.tag_of(kind, name)
-        summary = self._bucket(bucket_of(tag)).get(tag)
+        summary = self._find(tag)
         return None if summary is None else self._open(summary)
 
     def owned_by(self, kind: RecordKind, owner: Owner) -> list[dict[str, Any]]:
@@ -116,21 +116,24 @@ class Rows:
                 self._must_match(bucket, ())
 
     def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> list[dict[str, Any]]:
-        summaries = [_summary(row[1], row[2], row[3], row[4], row[5]) for row in rows]
+        try:
+            listed: list[Row] = [(row[1], row[2], row[3], row[4], row[5][-TAG_LENGTH:]) for row in rows]
+        except TypeError:
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE) from None
         known = self._buckets.get(bucket)  # its digest is behind where this transaction has written
         if known is None:
-            self._must_match(bucket, summaries)
-        elif summaries != self._ordered(bucket):
+            self._must_match(bucket, listed)
+        elif listed != self._ordered(bucket):
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
-        pairs = zip(summaries, rows, strict=True)
-        return [self._unseal(summary, row[5]) for summary, row in pairs if summary.kind == kind]
+        pairs = zip(listed, rows, strict=True)
+        return [self._unseal(RowSummary(*summary), row[5]) for summary, row in pairs if summary[1] == kind]
 
     def put(self, kind: RecordKind, name: str, payload: dict[str, Any], owner: Owner | None = None) -> None:
         """Write a record whole; the one of the same name is replaced and its revision goes up."""
         tag = self._keys.tag_of(kind, name)
         bucket = bucket_of(tag)
         rows = self._bucket(bucket)
-        old = rows.get(tag)
+        old = self._find(tag)
         owner_tag = self._keys.tag_of(owner.kind, owner.name) if owner else None
         encoded = record_json(payload)
         if len(encoded) > MAX_RECORD:
@@ -150,9 +153,10 @@ class Rows:
         """Remove a record; False when there was none."""
         tag = self._keys.tag_of(kind, name)
         bucket = bucket_of(tag)
-        old = self._bucket(bucket).pop(tag, None)
+        old = self._find(tag)
         if old is None:
             return False
+        del self._bucket(bucket)[tag]
         if old.owner is not None:
             self._move(tag, old.owner, None)
         self._changed.add(bucket)
@@ -191,25 +195,29 @@ class Rows:
     def _member(self, tag: Any, owner_tag: bytes) -> RowSummary:
         if not isinstance(tag, bytes) or len(tag) != _TAG:
             raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
-        summary = self._bucket(bucket_of(tag)).get(tag)
+        summary = self._find(tag)
         if summary is None or summary.owner != owner_tag:
             raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
         return summary
 
-    def _ordered(self, bucket: int) -> list[RowSummary]:
+    def _ordered(self, bucket: int) -> list[Row]:
         return [row for _, row in sorted(self._buckets[bucket].items())]
 
-    def _bucket(self, bucket: int) -> dict[bytes, RowSummary]:
+    def _bucket(self, bucket: int) -> dict[bytes, Row]:
         rows = self._buckets.get(bucket)
         if rows is None:
             found = self._connection.execute(f"SELECT {_SUMMARY} FROM record WHERE bucket = ? ORDER BY tag", (bucket,))  # noqa: S608
-            summaries = [_summary(*row) for row in found]
-            self._must_match(bucket, summaries)
-            rows = {row.tag: row for row in summaries}
+            listed = found.fetchall()
+            self._must_match(bucket, listed)
+            rows = {row[0]: row for row in listed}
             self._buckets[bucket] = rows
         return rows
 
-    def _must_match(self, bucket: int, rows: list[RowSummary] | tuple[()]) -> None:
+    def _find(self, tag: bytes) -> RowSummary | None:
+        row = self._bucket(bucket_of(tag)).get(tag)
+        return None if row is None else RowSummary(*row)
+
+    def _must_match(self, bucket: int, rows: Iterable[Row]) -> None:
         expected = self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH]
         if bucket_digest(self._keys.integrity.view, bucket, rows) != expected:
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
@@ -230,20 +238,3 @@ class Rows:
         # Every part but the last has a fixed length, so that plain concatenation is unambiguous.
         place = row.tag + row.kind.to_bytes(2, "big") + row.revision.to_bytes(8, "big")
         return self._keys.record_context + place + (row.owner or b"")
-
-
-def _summary(tag: Any, kind: Any, revision: Any, owner: Any, sealed: Any) -> RowSummary:
-    """A row, or its end, as SQLite gives it; a column of another type or size is an edit."""
-    if (
-        isinstance(tag, bytes)
-        and len(tag) == _TAG
-        and isinstance(kind, int)
-        and 0 < kind < 2**16
-        and isinstance(revision, int)
-        and 0 < revision < 2**63
-        and (owner is None or (isinstance(owner, bytes) and len(owner) == _TAG))
-        and isinstance(sealed, bytes)
-        and len(sealed) >= TAG_LENGTH
-    ):
-        return RowSummary(tag, kind, revision, owner, seal_tag(sealed))
-    raise IntegrityError("a row of the keystore was changed", _RESTORE)
