@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import contextlib
 import json
 import re
@@ -11,63 +10,26 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fleet.fleet import Fleet, fleet_in_memory
-from tests.keystores import LICENSE
+from tests.format_page import PACKAGE, PAGE, REPOSITORY, rows, table
 from tests.vectors.container_vectors import block_vectors, container_vectors
 from tests.vectors.keystore_vectors import keystore_vectors
 from tiktrue_keys.cli.catalog import CATALOG
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import generate, keyring, licenses, lists
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts import generate, licenses, lists
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
-from tiktrue_keys.core.canonical import joined, parse_canonical
+from tiktrue_keys.core.canonical import parse_canonical
 from tiktrue_keys.core.fingerprint import candidates
-from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore import document, schema
-from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
-from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.fleet import acknowledgements, cards, envelopes, hpke
-from tiktrue_keys.fleet.epochs import accept_epoch
-from tiktrue_keys.fleet.pinning import own_card, remove
-from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet import acknowledgements, cards, envelopes
 from tiktrue_keys.models import blocks, header, manifest, recipients, slots, streaming_aead, trailer
 from tiktrue_keys.models.kinds import Kind
-
-REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "man" / "tiktrue-keys-format.5"
-PACKAGE = REPOSITORY / "tiktrue_keys"
-
-
-def table(name: str) -> list[str]:
-    """The lines of the literal display that follows the comment `table: name`."""
-    _, found, rest = PAGE.read_text().partition(f'.\\" table: {name}\n')
-    assert found, f"the page has no table '{name}'"
-    body = rest.partition(".Bd -literal\n")[2].partition("\n.Ed")[0]
-    return body.split("\n")
-
-
-def rows(name: str, *, title: bool = False) -> dict[str, str]:
-    """First column (up to two blanks) and the rest, continuation lines joined."""
-    found: dict[str, str] = {}
-    key = ""
-    for line in table(name)[1 if title else 0 :]:
-        first, _, rest = line.partition("  ")
-        if line.startswith(" "):
-            found[key] += f" {line.strip()}"
-        else:
-            key = first.strip()
-            found[key] = f"{found[key]} {rest.strip()}" if key in found else rest.strip()
-    return found
-
 
 # Labels, types and kinds.
 
@@ -133,15 +95,6 @@ def test_facts() -> None:
 # Members.
 
 
-_WITHOUT_RECORDS = {"ESCROW", "UNLOCK", "APPROVAL"}
-_SOMETIMES = {"KEY": set(keyring._STORED) | {"wrapped"}, "ROTATION": {"promote_at", "min_acks"}}
-
-
-def _page_members(kind: str) -> set[str]:
-    text = re.sub(r"\([^()]*\)", "", rows("payloads")[kind])
-    return {part.strip() for part in re.split("[,;:]", text) if re.fullmatch("[a-z_]+", part.strip())}
-
-
 def test_members_of_the_keystores_header_and_audit_record() -> None:
     value = keystore_vectors()["keystore.json"]
     parsed = json.loads(value)
@@ -188,124 +141,6 @@ def _wrap() -> header.Wrap:
 def test_members_of_a_recipient_file() -> None:
     content = recipients.Recipient("m", "m_0123456789abcdef", 1, Instant(0), Instant(1), b"", b"").content()
     assert set(rows("recipient file members")) == set(content) | {"signature"}
-
-
-def test_members_of_what_a_fleet_exchanges() -> None:
-    """Card, envelopes of every kind with their contents, revocation list and acknowledgement, as they were written."""
-    with fleet_in_memory("n1") as fleet:
-        node, lines = fleet.nodes["n1"], _lines_of_every_kind(fleet)
-        assert set(json.loads(own_card(node)[1])) == set(rows("card members"))
-        opened = {kind: _opened(node, line) for kind, line in lines.items()}
-        [(_, said)] = fleet.transport.acknowledgements(fleet.node_id(fleet.admin), [fleet.node_id(node)])
-    assert set(opened) == set(rows("envelope payloads"))
-    for kind, (members, contents) in opened.items():
-        assert set(members) == set(rows("envelope members"))
-        assert set(contents) == set(rows("envelope contents"))
-        assert _in_braces(rows("envelope contents")["audit"]) == set(contents["audit"])
-        written = re.sub(r"\([^()]*\)", "", rows("envelope payloads")[kind]).split(":")[0].split(",")
-        assert set(contents["payload"]) == (set() if kind == "void" else {name.strip() for name in written})
-    revocations = json.loads(opened["revocation-list"][1]["payload"]["list"])
-    assert set(revocations) == set(rows("list members"))
-    assert _in_braces(rows("list members")["revoked"]) == set(revocations["revoked"][0])
-    acknowledgement = json.loads(said)
-    assert set(acknowledgement) == set(rows("acknowledgement members"))
-    assert _in_braces(rows("acknowledgement members")["results"]) == set(acknowledgement["results"][0])
-    assert _in_braces(rows("acknowledgement members")["audit"]) == set(acknowledgement["audit"])
-
-
-def _lines_of_every_kind(fleet: Fleet) -> dict[str, bytes]:
-    """An envelope of each kind; a key that is revoked before it was sent leaves a void in its place."""
-    fleet.deliver()
-    fleet.admin.rotate(["llama"], license_key=LICENSE, notify=["n1"], prepublish=Seconds(0))
-    fleet.deliver()
-    lines = fleet.lines("n1")
-    fleet.receive("n1")
-    fleet.sync()
-    fleet.admin.rotate(["llama"], license_key=LICENSE, notify=["n1"])
-    fleet.admin.revoke([fleet.key.key_id], reason="reason")
-    fleet.sync()
-    lines += fleet.lines("n1")
-    fleet.receive("n1")
-    return {json.loads(line)["kind"]: line for line in lines}
-
-
-def _opened(node: KeyManager, line: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The clear members, and those of the plaintext, opened with the `info` that the page gives."""
-    members = json.loads(line)
-    info = joined(
-        b"tiktrue-keys/1 envelope",
-        *(members[name].encode() for name in ("from", "to", "kind", "key_id")),
-        *(members[name].to_bytes(8, "big") for name in ("epoch", "number", "generation", "issued_at", "valid_until")),
-    )
-    with node.session.read() as (view, _), open_seed(node.session.keystore.keys, view.rows, "identity-hpke") as seed:
-        plaintext = hpke.unseal(base64.b64decode(members["sealed"]), hpke.private_key(seed.view), info)
-    assert plaintext[0] == (32 if members["kind"] == "key" else 0)
-    return members, json.loads(plaintext[1 + plaintext[0] :])
-
-
-def _in_braces(text: str) -> set[str]:
-    """The names between the first pair of braces."""
-    return set(re.findall(r'"([a-z_]+)"', text.partition("{")[2].partition("}")[0]))
-
-
-def test_payloads_of_records(tmp_path: Path) -> None:
-    """Keystores that have seen every act: each record's members are those of the page, and no kind is missing there."""
-    seen: dict[str, set[str]] = {}
-    with _used_keystore(tmp_path) as manager:
-        _add_members(seen, manager)
-    with fleet_in_memory("n1") as fleet:
-        _use(fleet)
-        for manager in (fleet.admin, fleet.nodes["n1"]):
-            _add_members(seen, manager)
-    assert set(seen) == {kind.name for kind in schema.RecordKind} - _WITHOUT_RECORDS
-    for kind_name, members in seen.items():
-        assert members | _SOMETIMES.get(kind_name, set()) == _page_members(kind_name), kind_name
-
-
-def _add_members(seen: dict[str, set[str]], manager: KeyManager) -> None:
-    with manager.session.read() as (view, _):
-        for kind in schema.RecordKind:
-            for payload in view.rows.scan(kind):
-                seen.setdefault(kind.name, set()).update(payload)
-
-
-def _used_keystore(folder: Path) -> KeyManager:
-    now = [1_800_000_000]
-    manager = KeyManager(
-        folder / "ks", host_secret_file=folder / "state" / "host", clock=lambda: now[0], pbkdf2_rounds=100_000
-    )
-    key = manager.generate("model", license_key="license", labels={"a": "b"}, operation_id="made").keys[0]
-    other = manager.generate("other", no_license=True).keys[0]
-    act = FileAct("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
-    manager.begin_file_act(act)
-    manager.rotate(["model"], license_key="license", notify=["client"])
-    manager.revoke([key.key_id], reason="reason")
-    manager.cleanup([key.key_id])
-    now[0] += 31 * DAY
-    manager.generate("late", no_license=True)
-    manager.backup(folder / "backup.db")
-    manager.restore(folder / "backup.db")
-    return manager
-
-
-def _use(fleet: Fleet) -> None:
-    """Everything that a fleet's keystores store: delivered, promoted, revoked, refused, out of order, let go, restored."""
-    (fleet.folder / "spool").write_bytes(b"")
-    assert fleet.sync().outage
-    (fleet.folder / "spool").unlink()
-    fleet.deliver()
-    fleet.admin.rotate(["llama"], license_key=LICENSE, notify=["n1"], prepublish=Seconds(DAY))
-    fleet.deliver()
-    fleet.admin.revoke([fleet.key.key_id], reason="reason")
-    fleet.admin.backup(fleet.folder / "backup.db")
-    fleet.admin.restore(fleet.folder / "backup.db")
-    fleet.admin.generate("new", no_license=True)
-    distribute(fleet.admin, ["new"], every_node=True)
-    fleet.sync()
-    assert fleet.receive("n1").blocked
-    accept_epoch(fleet.nodes["n1"], "head-office", expect=fleet_status(fleet.admin).base.root.hex())
-    fleet.join("n2")
-    remove(fleet.admin, "n2")
 
 
 # Offsets: each field of the page holds, in bytes that were written, what it should.

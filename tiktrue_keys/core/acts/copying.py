@@ -140,9 +140,9 @@ class _Remembered:
 
 
 def _remembered(session: Session) -> tuple[_Remembered, list[Notice]]:
-    if not session.exists():
-        return _Remembered(), []
     try:
+        if not session.exists():
+            return _Remembered(), []
         with session.read() as (view, now):
             keys = [stored.key for stored in all_keys(view.rows, now)]
             containers, intents = tuple(every_container(view.rows)), tuple(every_intent(view.rows))

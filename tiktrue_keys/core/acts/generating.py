@@ -97,9 +97,11 @@ def _generate(
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
     """What to say until an escrow was verified and a backup taken."""
     backup = rows.get(RecordKind.BACKUP, "backup")
-    if rows.get(RecordKind.ESCROW, "verified") is not None and backup is not None and backup["done"]:
+    missing = ["no escrow was verified"] if rows.get(RecordKind.ESCROW, "verified") is None else []
+    missing += ["no backup was taken"] if backup is None or not backup["done"] else []
+    if not missing:
         return ()
-    words = "no escrow was verified and no backup taken: without them a dead disk or mainboard loses every key"
+    words = f"{' and '.join(missing)}: a dead disk or mainboard would cost every key"
     return (Notice("no-recovery", words),)
 
 

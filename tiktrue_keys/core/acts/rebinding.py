@@ -45,7 +45,7 @@ def rebind(session: Session, license_key: License | None, *, dry_run: bool, oper
         return Rebound(operation_id=operation, changed=False, before=before, after=after, drift=report, dry_run=dry_run)
     if licensed and license_key is None:
         raise UsageError("rebind needs a license of this keystore", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
-    prepared = session.prepare(license_key)
+    prepared = session.prepare(license_key) if licensed else None
     with session.write(operation) as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.keystore.keys)

@@ -77,7 +77,7 @@ def restoring(
                 known = keystore.mark_or_none()
                 keystore.verify_whole()
                 epoch = _next_epoch(keystore, known)
-                kept = _kept_name(place.folder) if database.is_keystore(place.folder, timeout=place.timeout) else None
+                kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(
                     epoch, clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
                 ) as transaction:
@@ -125,6 +125,14 @@ def _record(transaction: Transaction, epoch: int, known: Mark | None) -> None:
     last = {"epoch": known.epoch, "size": known.size, "head": known.head.hex()} if known else None
     transaction.rows.put(RecordKind.EPOCH, str(epoch), {"epoch": epoch, "last_known": last, "at": transaction.now})
     transaction.record("restore", detail={"new_epoch": epoch, "last_known": last})
+
+
+def _is_something(path: Path) -> bool:
+    """Whether there is a file to keep: a keystore, or what is left of one."""
+    try:
+        return path.lstat().st_size > 0
+    except OSError:
+        return False
 
 
 def _kept_name(folder: Path) -> Path:

@@ -156,6 +156,7 @@ class Keystore:
         with self.read() as view:
             mark = Mark(view.document.epoch, view.state.audit_size, view.state.audit_head)
         self._write_mark_after_commit(view.document, mark)
+        keep_reserve(self.folder, _mark_path(view.document))
 
     @contextlib.contextmanager
     def _committing(self, begin: Callable[[], Transaction], *, marks: bool = True) -> Iterator[Transaction]:
