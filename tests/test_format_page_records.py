@@ -80,6 +80,7 @@ def _use(fleet: Fleet) -> None:
     fleet.admin.rotate(["llama"], license_key=LICENSE, notify=["n1"], prepublish=Seconds(DAY))
     fleet.deliver()
     fleet.admin.revoke([fleet.key.key_id], reason="reason")
+    fleet.deliver()
     fleet.admin.backup(fleet.folder / "backup.db")
     fleet.admin.restore(fleet.folder / "backup.db")
     fleet.admin.generate("new", no_license=True)
