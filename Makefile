@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 share   := $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help demo test check lint types project-tests dev generate lock install clean
+.PHONY: help demo test check lint types project-tests bench torture fuzz dev generate lock install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,9 @@ help:
 	@echo 'check     lint, types, import ladder, generated files current'
 	@echo 'lint      ruff: rules and format'
 	@echo 'types     mypy --strict'
+	@echo 'bench     speed beside other programs, on 2 GiB in memory; BENCH="--size-mib 256 --rounds 3" for less'
+	@echo 'torture   every fault campaign at its full figure, about 90 minutes'
+	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'generate  writes the man pages and completions from the command line itself'
 	@echo 'lock      renews requirements*.lock'
@@ -25,8 +28,12 @@ help:
 demo: $(VENV)/.runtime
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
 
+# Two processes side by side, then one by one what measures time or occupies both cores by itself. Coverage is that of the
+# first part: in the second the program runs as it is shipped, untraced.
+ALONE := tests/faults tests/demo tests/core/test_manager_figures.py
 test: $(VENV)/.complete
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term
+	$(BIN)/pytest $(ALONE)
 
 check: lint types project-tests
 
@@ -39,6 +46,16 @@ types: $(VENV)/.complete
 
 project-tests: $(VENV)/.complete
 	$(BIN)/pytest -q tests/project
+
+bench: $(VENV)/.complete
+	$(BIN)/python -m tests.bench.model_bench $(BENCH)
+
+torture: $(VENV)/.complete
+	$(BIN)/python -m tests.faults.torture $(TORTURE)
+
+fuzz: $(VENV)/.complete requirements-fuzz.lock
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz.fuzz $(FUZZ)
 
 dev: $(VENV)/.complete
 	@echo 'ready: . $(BIN)/activate'
@@ -72,6 +89,7 @@ lock:
 	$(UV_COMPILE) --group build --extra test --extra dev -o requirements-test.lock pyproject.toml
 	$(UV_COMPILE) --group build --constraint requirements-test.lock -o requirements.lock pyproject.toml
 	$(UV_COMPILE) --group model --no-deps -o requirements-model.lock
+	$(UV_COMPILE) --group fuzz --no-deps -o requirements-fuzz.lock
 	rm -rf $(VENV)-lock
 
 install:
@@ -85,5 +103,5 @@ install:
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .coverage.* .benchmarks tests/.hypothesis .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tiktrue_keys tests -name __pycache__ -type d -prune -exec rm -rf {} +
