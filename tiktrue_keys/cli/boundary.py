@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tiktrue_keys.cli.hints import hint_of
 from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
@@ -99,14 +100,14 @@ class Reporter:
             write_err("".join(f"warning: {shown(each.message)}\n" for each in warnings))
 
     def _show_error(self, error: TikTrueKeysError) -> None:
-        message = error.message
+        message, hint = error.message, hint_of(error)
         if self.session is not None and self.session.uses_keystore and not isinstance(error, UsageError):
             place = str(self.session.keystore)
-            if place not in message and place not in error.hint:
+            if place not in message and place not in hint:
                 message += f" (keystore {place})"
         write_err(f"error: {shown(message)}\n")
-        if error.hint:
-            write_err(f"hint: {shown(error.hint)}\n")
+        if hint:
+            write_err(f"hint: {shown(hint)}\n")
 
     def _write_envelope(
         self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None

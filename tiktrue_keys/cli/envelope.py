@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tiktrue_keys import __version__
+from tiktrue_keys.cli.hints import hint_of
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -43,7 +44,7 @@ def envelope(
 
 def error_json(error: TikTrueKeysError) -> dict[str, Any]:
     """An error as the envelope and the items of a batch carry it."""
-    return {"code": error.code, "message": error.message, "hint": error.hint or None, "key_id": error.key_id}
+    return {"code": error.code, "message": error.message, "hint": hint_of(error) or None, "key_id": error.key_id}
 
 
 def encoded(value: Mapping[str, Any]) -> str:
