@@ -6,6 +6,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PREFIX  ?= /usr/local
 DESTDIR ?=
 share   := $(DESTDIR)$(PREFIX)/share
+lib     := $(DESTDIR)$(PREFIX)/lib
 
 .PHONY: help demo test check lint types project-tests bench torture fuzz dev generate lock install clean
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ help:
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'generate  writes the man pages and completions from the command line itself'
 	@echo 'lock      renews requirements*.lock'
-	@echo 'install   man pages and completions below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
+	@echo 'install   man pages, completions and systemd units below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
 	@echo 'clean     removes what make has made, $(VENV) too'
 
 demo: $(VENV)/.runtime
@@ -101,6 +102,9 @@ install:
 	install -m 644 completions/tiktrue-keys.bash $(share)/bash-completion/completions/tiktrue-keys
 	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
+	install -d $(lib)/systemd/system $(lib)/sysusers.d
+	install -m 644 tiktrue_keys/systemd/*.service tiktrue_keys/systemd/*.timer $(lib)/systemd/system
+	install -m 644 tiktrue_keys/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .coverage.* .benchmarks tests/.hypothesis .pytest_cache .mypy_cache .ruff_cache .hypothesis

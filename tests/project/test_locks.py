@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-test.lock", "requirements-model.lock"]
+LOCKS = ["requirements.lock", "requirements-test.lock", "requirements-model.lock", "requirements-fuzz.lock"]
 ENTRY = re.compile(r"^[a-z0-9][a-z0-9.-]*==[^\s;]+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", re.MULTILINE)
 
 
@@ -38,11 +38,14 @@ def test_the_test_lock_holds_the_runtime_lock_unchanged() -> None:
 def test_the_locks_hold_what_pyproject_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    runtime, everything = project["project"]["dependencies"], [*extras["test"], *extras["dev"]]
+    runtime, everything = project["project"]["dependencies"], [wish for extra in extras.values() for wish in extra]
 
     assert {package(wish) for wish in runtime} <= entries("requirements.lock").keys()
     assert {package(wish) for wish in everything} <= entries("requirements-test.lock").keys()
     assert {package(wish) for wish in project["build-system"]["requires"]} <= entries("requirements.lock").keys()
+    for group in ("model", "fuzz"):
+        wishes = project["dependency-groups"][group]
+        assert {package(wish) for wish in wishes} == entries(f"requirements-{group}.lock").keys()
 
 
 def package(wish: str) -> str:

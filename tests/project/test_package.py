@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from tiktrue_keys import __version__
@@ -22,8 +23,14 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 def test_no_data_lies_where_the_wheel_does_not_look() -> None:
     data = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    taken = project["tool"]["setuptools"]["package-data"].items()
 
-    assert data - {PACKAGE / "py.typed"} == set((PACKAGE / "cli" / "schema").glob("*.json"))
+    assert data == {path for package, globs in taken for glob in globs for path in _files(package, glob)}
+
+
+def _files(package: str, glob: str) -> list[Path]:
+    return [path for path in ROOT.joinpath(*package.split(".")).glob(glob) if path.is_file()]
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -78,6 +78,11 @@ class ManagedKey:
         return "machine" if self.license_tag is None else "machine+license"
 
     @property
+    def order(self) -> tuple[str, int, str]:
+        """Where the key stands in a list: by model, then generation."""
+        return self.model_id, self.generation, self.key_id
+
+    @property
     def lifetime(self) -> Seconds:
         """From creation to the end of encryption."""
         return Seconds(self.expires_at - self.created_at)

@@ -148,7 +148,7 @@ def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Insta
 def _candidates(rows: Rows, request: CleanupRequest, now: Instant) -> list[StoredKey]:
     if not request.keys:
         found = [stored for stored in all_keys(rows, now) if _is_candidate(stored.key, now)]
-        return sorted(found, key=lambda stored: stored.key.key_id)
+        return sorted(found, key=lambda stored: stored.key.order)
     named = [find_key(rows, argument, now) for argument in request.keys]
     for stored in named:
         if not _is_candidate(stored.key, now):

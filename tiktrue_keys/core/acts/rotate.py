@@ -73,13 +73,13 @@ class RotationTerms:
 def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[ManagedKey]:
     """The keys that `rotate --due` acts on, soonest to expire first; what is damaged does not hold up the rest."""
     due = [stored.key for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
-    return sorted(due, key=lambda key: (key.expires_at, key.key_id))
+    return sorted(due, key=lambda key: (key.expires_at, key.order))
 
 
 def every_rotatable_key(rows: Rows, now: Instant) -> list[ManagedKey]:
     """The keys that `rotate --all` acts on: the newest of each chain that is active or expired."""
     found = [stored.key for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
-    return sorted(found, key=lambda key: key.key_id)
+    return sorted(found, key=lambda key: key.order)
 
 
 def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[ManagedKey]:

@@ -44,7 +44,7 @@ def _named(rows: Rows, arguments: Sequence[str], now: Instant) -> tuple[KeyCheck
 def _all(rows: Rows, now: Instant) -> tuple[KeyCheck, ...]:
     needed = {key_id for record in all_containers(rows) for key_id in record.keys}
     checks = [check_key(stored.key, now, needed=stored.key.key_id in needed) for stored in all_keys(rows, now)]
-    return tuple(sorted(checks, key=lambda check: check.key.key_id))
+    return tuple(sorted(checks, key=lambda check: check.key.order))
 
 
 def _verify_rows(rows: Rows, now: Instant) -> None:
