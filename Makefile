@@ -29,12 +29,13 @@ help:
 demo: $(VENV)/.runtime
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
 
-# Two processes side by side, then one by one what measures time or occupies both cores by itself. Coverage is that of the
-# first part: in the second the program runs as it is shipped, untraced.
-ALONE := tests/faults tests/demo tests/core/test_manager_figures.py
+# Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at what the program
+# loads and writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
+ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/test_catalog.py tests/models/test_real_libraries.py
+test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
-	$(BIN)/pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term
-	$(BIN)/pytest $(ALONE)
+	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term
+	pytest --durations=15 $(ALONE)
 
 check: lint types project-tests
 

@@ -40,6 +40,7 @@ class Program:
         """What the program sees. PYTHONPATH lets it be found from any working folder."""
         root = str(Path(__file__).parents[2])
         kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
         return {**kept, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root, **self.variables}
 
     def without(self, *names: str) -> Program:

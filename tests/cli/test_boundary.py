@@ -103,7 +103,7 @@ def test_a_result_and_an_error_may_both_be_there(capsys: pytest.CaptureFixture[s
     outcome = Outcome(result={"n": 1}, view=[Line("one")], error=IntegrityError("bad"))
 
     assert reporter().succeeded(outcome) == 4
-    assert capsys.readouterr() == ("one\n", "error: bad\n")
+    assert capsys.readouterr() == ("one\n", "error: bad\nhint: do not use it; put back a copy that you trust\n")
     assert reporter(as_json=True).succeeded(outcome) == 4
     found = json.loads(capsys.readouterr().out)
     assert (found["result"], found["error"]["code"]) == ({"n": 1}, "integrity")

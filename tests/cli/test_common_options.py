@@ -83,4 +83,8 @@ def test_help_needs_no_terminal_and_draws_no_boxes(program: Program) -> None:
 def test_there_is_no_option_that_takes_the_license_itself() -> None:
     takers = {name for command in descriptions() for option in command.options if option.kind for name in option.names}
 
-    assert {name for name in takers if "license" in name or "secret" in name} == {"--license-file", "--host-secret"}
+    assert {name for name in takers if "license" in name or "secret" in name} == {
+        "--license-file",
+        "--old-license-file",
+        "--host-secret",
+    }

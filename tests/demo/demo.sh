@@ -34,6 +34,13 @@ run() {
 
 active_key() { tiktrue-keys show minilm --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["result"]["keys"][-1]["key_id"])'; }
 
+# From behind the two header slots of a container on: what a rotation must not touch.
+body() { tail -c +65537 minilm.ttm | sha256sum; }
+
+say "All of this happens in $work, which goes away at the end."
+printf '# The keystore and the host secret lie there too, in the place of /var/lib; so does the license:\n'
+printf '#   TIKTRUE_KEYS_HOME=%s TIKTRUE_HOST_SECRET_FILE=%s TIKTRUE_LICENSE_FILE=%s\n' keystore host/secret license
+
 say "The model: all-MiniLM-L6-v2, $(stat -c %s model.safetensors) bytes of real weights"
 run 0 sha256sum model.safetensors
 
@@ -45,8 +52,10 @@ say 'Encrypt the model with it, and look at what the container says'
 run 0 tiktrue-keys encrypt-model model.safetensors -o minilm.ttm --key minilm
 run 0 tiktrue-keys inspect-model minilm.ttm
 
-say 'Rotate: a successor, and the container moves to it without its body being touched'
+say 'Rotate: a successor, and the container moves to it: 64 KiB of header are written, the body stays'
+before=$(body)
 run 0 tiktrue-keys rotate minilm
+[ "$before" = "$(body)" ] || { printf 'demo: the rotation changed the body\n' >&2; exit 1; }
 run 0 tiktrue-keys show minilm
 
 say 'Check the keystore, the binding and every key'
@@ -57,6 +66,16 @@ run 0 tiktrue-keys decrypt-model minilm.ttm -o decrypted.safetensors
 run 0 cmp model.safetensors decrypted.safetensors
 run 0 sha256sum decrypted.safetensors
 
+say 'Another license opens nothing'
+printf 'demo-license-0002\n' >other-license
+chmod 600 other-license
+run 9 tiktrue-keys decrypt-model minilm.ttm -o again.safetensors --license-file other-license
+
+say 'A container in which one bit was flipped is found out before anything of it is believed'
+cp minilm.ttm damaged.ttm
+python3 -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(50_000_000); b = f.read(1); f.seek(-1, 1); f.write(bytes([b[0] ^ 1]))' damaged.ttm
+run 4 tiktrue-keys decrypt-model damaged.ttm -o again.safetensors
+
 say 'A copied keystore is useless elsewhere: here without the host secret that stays behind'
 run 0 cp -a keystore copied-keystore
 run 8 tiktrue-keys validate --keystore copied-keystore --host-secret host/another
@@ -65,10 +84,15 @@ say 'Revoke the key: at once, and for good'
 key=$(active_key)
 run 0 tiktrue-keys revoke "$key" --reason 'demo: laptop stolen' --yes
 run 10 tiktrue-keys decrypt-model minilm.ttm -o again.safetensors
-run 1 test -e again.safetensors
+[ ! -e again.safetensors ] || { printf 'demo: a command that failed has left its output\n' >&2; exit 1; }
 
 say 'What a clean-up would do now: nothing that a known container needs is destroyed'
 run 0 tiktrue-keys cleanup --dry-run
+
+say 'Save the model under a new key and a new data key; the old ones open it no more'
+run 0 tiktrue-keys generate minilm
+run 0 tiktrue-keys reencrypt-model minilm.ttm --to minilm --recover-revoked --yes
+run 0 tiktrue-keys verify-model minilm.ttm
 
 say 'The audit log has all of it, and nobody edited it'
 run 0 tiktrue-keys audit show

@@ -20,7 +20,7 @@ def command(
     ctx: typer.Context,
     node: Annotated[str | None, typer.Argument(metavar="NODE", help="Only this node.")] = None,
     via: Annotated[
-        str | None, typer.Option(metavar="TRANSPORT", help="Read acknowledgements first: spool:DIR or etcd://…")
+        str | None, typer.Option(metavar="TRANSPORT", help="Read acknowledgements first, from there.")
     ] = None,
 ) -> Outcome:
     """Show how far keys, lists and promotions have come.

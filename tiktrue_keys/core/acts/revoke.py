@@ -87,7 +87,5 @@ def succeed_revoked(
         detail={"successor": new.key_id, "generation": new.generation},
     )
     nodes = outbox.holders(transaction.rows, old.key_id)
-    outbox.queue(
-        transaction, outbox.KEY, nodes, key_id=new.key_id, generation=new.generation, old_key_id=old.key_id
-    )
+    outbox.queue(transaction, outbox.KEY, nodes, key_id=new.key_id, generation=new.generation, old_key_id=old.key_id)
     return Rotation(old, new)

@@ -188,9 +188,7 @@ def store_rotation(
     put_heads(transaction.rows, old.model_id, [new.key_id if head == old.key_id else head for head in heads])
 
 
-def record_clients(
-    transaction: Transaction, rotation: Rotation, terms: RotationTerms
-) -> list[KeyDistributionRequest]:
+def record_clients(transaction: Transaction, rotation: Rotation, terms: RotationTerms) -> list[KeyDistributionRequest]:
     """Put the successor into the outbox for each node to tell; a client that is no node is recorded as that."""
     old, new = rotation.old, rotation.new or rotation.old
     nodes = nodes_among(transaction.rows, terms.clients, every=terms.notify_all)
