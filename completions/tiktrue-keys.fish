@@ -523,7 +523,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at node show' -s V -l version -d 'Sh
 complete -c tiktrue-keys -n '__tiktrue_keys_at node show' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at node show' -f
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at node status' -l via -x -d 'Read acknowledgements first: spool:DIR or etcd://…'
+complete -c tiktrue-keys -n '__tiktrue_keys_at node status' -l via -x -d 'Read acknowledgements first, from there.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at node status' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at node status' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at node status' -l license-file -rF -d 'Read the license from a file or standard input.'
