@@ -34,8 +34,10 @@ demo: $(VENV)/.runtime
 ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/test_catalog.py tests/models/test_real_libraries.py
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
-	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term
-	pytest --durations=15 $(ALONE)
+	@status=0; set -x; \
+	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term || status=$$?; \
+	pytest --durations=15 $(ALONE) || status=$$?; \
+	exit $$status
 
 check: lint types project-tests
 

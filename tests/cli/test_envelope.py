@@ -42,7 +42,23 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
         (program.folder / name).write_text(words)
         (program.folder / name).chmod(0o600)
     check(program.json("backup", "earlier.db"))
+    _add_a_node(program)
     return program
+
+
+def _add_a_node(program: Program) -> None:
+    """A second keystore below the first one's folder, and each of the two pins the other."""
+    (program.folder / "node").mkdir()
+    node = Program(program.folder / "node")
+    program.ok("node", "init", "office")
+    node.ok("node", "init", "shed")
+    ours = program.json("node", "export", "-o", "office.card")["result"]["node_id"]
+    theirs = node.json("node", "export", "-o", "shed.card")["result"]["node_id"]
+    check(program.json("node", "add", "node/shed.card", "--expect", theirs))
+    node.ok("node", "add", "../office.card", "--expect", ours)
+    check(program.json("fleet", "sync", "--via", f"spool:{program.folder}/spool", code=7))  # no answer yet
+    check(node.json("receive", "--via", f"spool:{program.folder}/spool"))
+    program.ok("fleet", "sync", "--via", f"spool:{program.folder}/spool")
 
 
 RELICENSE = ["relicense", "--old-license-file", "old.license", "--license-file", "new.license"]
@@ -73,6 +89,12 @@ COMMANDS: dict[str, list[str]] = {
     "audit prove": ["audit", "prove", "0"],
     "audit export": ["audit", "export", "--output", "log.jsonl"],
     "metrics": ["metrics"],
+    "node init": ["node", "init", "office"],
+    "node export": ["node", "export", "-o", "again.card"],
+    "node list": ["node", "list"],
+    "node show": ["node", "show", "shed"],
+    "node status": ["node", "status"],
+    "fleet sync": ["fleet", "sync", "--via", "spool:spool"],
     "doctor": ["doctor"],
     "fingerprint": ["fingerprint"],
     "rebind": ["rebind"],
@@ -85,7 +107,20 @@ COMMANDS: dict[str, list[str]] = {
 
 
 def test_every_command_is_tried() -> None:
-    assert set(COMMANDS) | {"exec-model"} == set(leaves())  # its own words end in another program's
+    # exec-model's own words end in another program's; the others are tried where a second keystore is at hand.
+    elsewhere = {"exec-model", "distribute", "receive", "node add", "node remove", "node accept-epoch"}
+    assert set(COMMANDS) | elsewhere == set(leaves())
+
+
+def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:
+    office = Program(tmp_path)
+    office.ok("generate", "llama")
+    _add_a_node(office)
+    assert check(office.json("distribute", "llama", "--to", "shed", "--via", "spool:spool"))["ok"]
+    assert check(office.json("node", "remove", "shed", "--yes"))["ok"]
+    node = Program(tmp_path / "node")
+    done = node.run("node", "accept-epoch", "office", "--expect", "00", "--json")
+    assert check(json.loads(done.stdout))["exit"] == 3
 
 
 def test_another_programs_status_fits_the_schema(used: Program) -> None:
