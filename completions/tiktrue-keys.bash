@@ -123,7 +123,7 @@ _tiktrue_keys_of() {
         "backup:options") echo "--force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "backup:argument") echo "file" ;;
         "restore:commands") echo "" ;;
-        "restore:options") echo "-n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "restore:options") echo "-n --dry-run --accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "restore:argument") echo "file" ;;
         "config:commands") echo "show" ;;
         "config:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;

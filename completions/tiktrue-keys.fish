@@ -832,6 +832,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -s h -l help -d 'Show thi
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s n -l dry-run -d 'Verify the backup and show what would be replaced.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l accept-clock -d 'Confirm that the clock is right, for a backup over 400 days old.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l license-file -rF -d 'Read the license from a file or standard input.'

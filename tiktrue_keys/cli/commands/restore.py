@@ -22,12 +22,15 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Verify the backup and show what would be replaced.")
     ] = False,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
+    ] = False,
 ) -> Outcome:
     """Put a backup back in the keystore's place, as a new epoch.
 
     Verifies the backup whole, shows its newest record beside that of the keystore which is there, and asks. The
-    replaced keystore is kept beside the new one; keys that it knows to be revoked or destroyed stay so, whatever else
-    happened since the backup is lost. The backup opens only on its own machine, with its host secret. Nodes have to
+    replaced keystore is kept beside the new one; keys that it knows to be revoked or destroyed stay so, and what it
+    has registered stays known; whatever else happened since the backup is lost. The backup opens only on its own machine, with its host secret. Nodes have to
     accept the new epoch. Reads no license.
     """
     session: Session = ctx.obj
@@ -35,7 +38,8 @@ def command(
     if dry_run:
         return _outcome(session, source, preview, None)
     session.confirm(_question(session, source, preview))
-    return _outcome(session, source, preview, session.manager.restore(source, operation_id=session.operation_id))
+    done = session.manager.restore(source, accept_clock=accept_clock, operation_id=session.operation_id)
+    return _outcome(session, source, preview, done)
 
 
 def _question(session: Session, source: str, preview: RestorePreview) -> str:
