@@ -30,8 +30,8 @@ def command(
 
     Verifies the backup whole, shows its newest record beside that of the keystore which is there, and asks. The
     replaced keystore is kept beside the new one; keys that it knows to be revoked or destroyed stay so, and what it
-    has registered stays known; whatever else happened since the backup is lost. The backup opens only on its own machine, with its host secret. Nodes have to
-    accept the new epoch. Reads no license.
+    has registered stays known; whatever else happened since the backup is lost. The backup opens only on its own
+    machine, with its host secret. Nodes have to accept the new epoch. Reads no license.
     """
     session: Session = ctx.obj
     preview = preview_restore(session.manager.session, Path(source))
