@@ -101,6 +101,14 @@ class KeystoreReader:
                 batch = [view.audit.leaf(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
             yield from batch
 
+    def trusted_issuers(self) -> tuple[bytes, ...]:
+        """The Ed25519 public keys (32 bytes) whose containers are believed: its own, and its pinned issuers'."""
+        from tiktrue_keys.core.acts import nodes
+
+        with self._session.read() as (view, _):
+            pinned = [peer.identity_key for peer in nodes.peers(view.rows, nodes.ISSUER)]
+            return (view.document.identity_key, *pinned)
+
     def audit_size(self) -> int:
         """How many records the log has."""
         with self._session.read() as (view, _):

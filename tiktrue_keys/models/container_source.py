@@ -75,5 +75,5 @@ def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned
 
 
 def trusted_issuers(manager: KeyManager) -> tuple[bytes, ...]:
-    """The Ed25519 public keys (32 bytes) whose containers this keystore believes: its own."""
-    return (manager.issuer,)
+    """The Ed25519 public keys (32 bytes) whose containers this keystore believes: its own and its pinned issuers'."""
+    return manager.trusted_issuers()
