@@ -123,6 +123,26 @@ def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:
     assert check(json.loads(done.stdout))["exit"] == 3
 
 
+def test_what_waits_and_a_new_epoch_fit_the_schema(tmp_path: Path) -> None:
+    office, via = Program(tmp_path), ("--via", f"spool:{tmp_path}/spool")
+    office.ok("generate", "llama")
+    _add_a_node(office)
+    node = Program(tmp_path / "node")
+    check(office.json("backup", "earlier.db"))
+    check(office.json("rotate", "llama", "--notify", "shed", "--prepublish", "1h", *via))
+    waiting = check(office.json("node", "status", code=7))["result"]
+    assert (len(waiting["deliveries"]), len(waiting["pending"])) == (1, 1)
+    assert check(node.json("receive", *via))["result"]["received"] == 1
+
+    (office.keystore / "keystore.db").unlink()
+    check(office.json("restore", "earlier.db", "--yes"))
+    check(office.json("distribute", "llama", "--to", "shed", *via))
+    assert check(node.json("receive", *via, code=5))["result"]["items"][0]["outcome"] == "blocked"
+    head = check(office.json("node", "status", *via, code=7))["result"]["epoch"]["head"]
+    accepted = check(node.json("node", "accept-epoch", "office", "--expect", head))
+    assert accepted["result"]["epoch"] == 2
+
+
 def test_another_programs_status_fits_the_schema(used: Program) -> None:
     done = used.run("exec-model", "--json", "model.bin.ttm", "--", "sh", "-c", "exit 9", "{}")
     assert check(json.loads(done.stderr))["exit"] == 9

@@ -10,7 +10,7 @@
     @ 0600 keystore/keystore.db       a file that is there at the end (of all of them, sorted)
 
 What differs between runs or machines is written as a name in angle brackets: <folder>, <time>, <key 1>, <file 1>,
-<tag 1>.
+<node 1>, <tag 1>.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def play(text: str, program: Program) -> str:
     names = Names(program)
     blocks = ["\n".join(comments)]
     blocks += ["\n".join(_setup(step, program) if step.is_setup else _run(step, program, names)) for step in steps]
-    blocks.append("\n".join(f"@ {names.replace(line)}" for line in _files(program.folder)))
+    # Sorted by the names that stand in for random ones, whose own order differs from run to run.
+    files = sorted((names.replace(line) for line in _files(program.folder)), key=lambda line: line[5:].split("/"))
+    blocks.append("\n".join(f"@ {line}" for line in files))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -95,6 +97,7 @@ class Names:
         ("key", r"(?<=_)[0-9a-f]{16}\b"),
         ("digest", r"\b[0-9a-f]{64}\b"),
         ("file", r"\b[0-9a-f]{32}\b"),
+        ("node", r"\b[a-z2-7]{32}\b"),
         ("operation", r"\b[0-9a-f]{24}\b"),
         ("base64", r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43,}={0,2}"),
     )

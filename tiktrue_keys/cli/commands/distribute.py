@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
-from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, counted, has_transport, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.fleet.sending import send_pending
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.syncing import Distributed, distribute
 
 
 def command(
@@ -38,16 +39,21 @@ def command(
     if transport is None:
         warnings.append(Notice("not-sent", "nothing was sent yet: give --via, or run fleet sync --via TRANSPORT"))
     else:
-        sent = send_pending(manager, transport, license_key=license_key)
+        with closing(transport):
+            sent = send_pending(manager, transport, license_key=license_key)
         warnings += sent.warnings
         envelopes = sent.envelopes
     rows = [(key.key_id, key.status.value, str(len(queued.nodes))) for key in queued.keys]
     return Outcome(
         result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},
         view=[Table(("key", "status", "nodes"), rows)] if rows else [],
-        messages=[f"queued {len(queued.keys)} keys for {len(queued.nodes)} nodes, sent {envelopes} envelopes"],
+        messages=[f"{_queued(queued)}, sent {counted(envelopes, 'envelope')}"],
         ids=[key.key_id for key in queued.keys],
         changed=queued.changed,
         operation_id=queued.operation_id,
         warnings=warnings,
     )
+
+
+def _queued(queued: Distributed) -> str:
+    return f"queued {counted(len(queued.keys), 'key')} for {counted(len(queued.nodes), 'node')}"

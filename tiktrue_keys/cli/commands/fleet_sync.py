@@ -8,7 +8,7 @@ import typer
 
 from tiktrue_keys.cli.blocks import Outcome
 from tiktrue_keys.cli.commands.node_status import status_view
-from tiktrue_keys.cli.fleet_options import VIA_HELP, status_json, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, counted, status_json, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import parse_duration
@@ -75,6 +75,6 @@ def command(
 
 
 def _messages(done: Synced) -> list[str]:
-    said = [f"sent {done.envelopes} envelopes, {len(done.collected)} nodes came further"]
+    said = [f"sent {counted(done.envelopes, 'envelope')}, {counted(len(done.collected), 'node')} came further"]
     said += [f"promoted {key.key_id}" for key in done.promoted]
     return [*said, "renewed the revocation list"] if done.renewed else said

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
-from tiktrue_keys.cli.fleet_options import peer_json
+from tiktrue_keys.cli.fleet_options import counted, peer_json
 from tiktrue_keys.cli.keys import container_json, container_table
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.fleet.pinning import held_by, remove
@@ -27,7 +27,7 @@ def command(
     """
     session: Session = ctx.obj
     peer, keys, _ = held_by(session.manager, node)
-    session.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {len(keys)} keys?")
+    session.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {counted(len(keys), 'key')}?")
     removed = remove(session.writer, peer.node_id, compromised=compromised, operation_id=session.operation_id)
     view: list[Block] = []
     if removed.keys:

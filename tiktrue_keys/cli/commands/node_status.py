@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.blocks import Block, Line, Outcome, Table
-from tiktrue_keys.cli.fleet_options import has_transport, status_json, transport_of
+from tiktrue_keys.cli.fleet_options import status_json, transport_of
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice
@@ -30,10 +31,11 @@ def command(
     """
     session: Session = ctx.obj
     warnings: list[Notice] = []
-    if via is not None and has_transport(session, via):
+    if via is not None:
         from tiktrue_keys.fleet.collecting import collect_acknowledgements
 
-        warnings += collect_acknowledgements(session.writer, transport_of(session, via)).warnings
+        with closing(transport_of(session, via)) as transport:
+            warnings += collect_acknowledgements(session.writer, transport).warnings
     status = fleet_status(session.manager, node)
     return Outcome(
         result=status_json(status),

@@ -10,7 +10,7 @@ import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.envelope import encoded, envelope, error_json
-from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, counted, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.shown import shown
@@ -129,7 +129,7 @@ def _outcome(session: Session, came: Received, moved: RewrapBatch | None) -> Out
     return Outcome(
         result=result,
         view=[Table(("key", "status", "outcome"), rows)] if rows else [],
-        messages=[f"received {came.consumed} envelopes"],
+        messages=[f"received {counted(came.consumed, 'envelope')}"],
         ids=[key.key_id for key in came.keys],
         changed=came.changed or (moved is not None and moved.changed),
         operation_id=came.operation_id,
@@ -144,11 +144,11 @@ def _error(came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None
         return came.blocked[0].error
     if came.refusals:
         return PartialError(
-            f"{len(came.refusals)} envelopes were refused; the first: {came.refusals[0].error.message}",
+            f"refused {counted(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
             "tiktrue-keys audit show --event receive",
         )
     if moved is not None and moved.failed:
-        return PartialError(f"{len(moved.failed)} containers were not rewrapped", moved.failed[0].error.message)
+        return PartialError(f"left {counted(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
     return None
 
 
