@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_memory, error_of, events
+from tests.machines import skip_reason
 from tiktrue_keys import KeyManager, KeyRotationEvent, ManagedKey, SecurityError
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.lifecycle import Status, Use
@@ -341,7 +341,7 @@ print(new_key.generation, success, is_valid, (key_manager.path / 'keystore.db').
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the default place of root's host secret is shown elsewhere by a mount")
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 def test_the_examples_that_the_system_was_asked_to_run(tmp_path: Path) -> None:
     home = tmp_path / "var-lib"
     home.mkdir()

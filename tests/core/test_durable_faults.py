@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import skip_reason
 from tiktrue_keys.core.durable import (
     NewFile,
     write_all,
@@ -88,7 +89,7 @@ except UnavailableError as error:
 
 
 @needs_root
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 def test_a_full_disk_leaves_nothing(folder: Path) -> None:
     script = """
 import os, subprocess, sys

@@ -21,7 +21,12 @@ _TIMEOUT_SECONDS = 600
 def results(*commands: str) -> list[dict[str, Any]]:
     """The result of each command line (a campaign and its options), run at once; skips where one of them skips."""
     running = [started(command.split()) for command in commands]
-    return [finished(process, command) for process, command in zip(running, commands, strict=True)]
+    # All of them end before the first is judged: a skip or a failure must not leave the others running.
+    said = [process.communicate(timeout=_TIMEOUT_SECONDS) for process in running]
+    return [
+        _judged(process.returncode, output, errors, command)
+        for process, (output, errors), command in zip(running, said, commands, strict=True)
+    ]
 
 
 def started(words: Sequence[str]) -> subprocess.Popen[str]:
@@ -37,11 +42,10 @@ def started(words: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def finished(process: subprocess.Popen[str], command: str) -> dict[str, Any]:
+def _judged(code: int, output: str, errors: str, command: str) -> dict[str, Any]:
     """Its result; a failed test with all that it said when it passed judgement against the program."""
-    output, errors = process.communicate(timeout=_TIMEOUT_SECONDS)
-    if process.returncode == SKIPPED:
+    if code == SKIPPED:
         pytest.skip(errors.strip().rpartition("skipped: ")[2])
-    assert process.returncode == 0, f"python -m tests.faults.{command}\n{errors}\n{output}"
+    assert code == 0, f"python -m tests.faults.{command}\n{errors}\n{output}"
     result: dict[str, Any] = json.loads(output)
     return result

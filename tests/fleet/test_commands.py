@@ -162,3 +162,25 @@ def test_the_settings_file_names_the_transport(office: Office) -> None:
     os.chmod(office.admin.keystore / "tiktrue-keys.toml", 0o600)
     assert office.admin.json("fleet")["ok"]
     assert office.admin.json("node", "remove", "n2", "--compromised", "--yes")["result"]["key_ids"]
+
+
+def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights" * 100)
+    container = str(tmp_path / "model.bin.ttm")
+    node = office.nodes["n1"]
+    office.admin.ok("distribute", "llama", "--to", "n1", "--via", office.via)
+    node.ok("receive", "--via", office.via)
+    office.admin.ok("encrypt-model", str(tmp_path / "model.bin"), "--key", "llama")
+    node.ok("decrypt-model", container, "-o", str(tmp_path / "before.bin"))
+    office.admin.run("fleet", "sync", "--via", office.via)
+
+    # The office leaves its own container alone, so that the node is the one that moves it.
+    rotated = office.admin.json("rotate", "llama", "--no-rewrap", "--notify", "n1", "--via", office.via)
+    (successor,) = [each["new"] for each in rotated["result"]["rotations"]]
+    assert node.json("inspect-model", container)["result"]["wraps"][0]["key_id"] != successor
+
+    came = node.json("receive", "--rewrap", "--via", office.via)
+    assert [each["outcome"] for each in came["result"]["containers"]] == ["rewrapped"]
+    assert [each["key_id"] for each in node.json("inspect-model", container)["result"]["wraps"]] == [successor]
+    node.ok("decrypt-model", container, "-o", str(tmp_path / "after.bin"))
+    assert (tmp_path / "after.bin").read_bytes() == b"weights" * 100

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.machines import skip_reason
+
 UNITS = Path(__file__).parents[2] / "tiktrue_keys" / "systemd"
 SERVICES = ["tiktrue-keys-rotate.service", "tiktrue-keys-receive.service"]
 EXPOSURE = 2.0
@@ -74,7 +76,7 @@ MOUNTS = (
 """What ProtectKernelTunables, PrivateTmp and PrivateDevices do to the paths that facts are read from."""
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounting needs root")
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 @pytest.mark.skipif(sys.executable.startswith("/tmp/"), reason="the interpreter lies in the folder that is hidden")
 def test_the_mounts_hide_no_fact() -> None:
     folder = Path("/")

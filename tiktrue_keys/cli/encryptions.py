@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.cli.blocks import Line, Outcome, Table
-from tiktrue_keys.cli.model_results import counted, encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
 from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import instant_of
+from tiktrue_keys.core.notices import counted
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.encrypt_recipient import encrypt_for_recipients

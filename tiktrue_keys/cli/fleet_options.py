@@ -113,10 +113,5 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
     }
 
 
-def counted(count: int, what: str) -> str:
-    """`1 envelope`, `2 envelopes`."""
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
 def _when(instant: int) -> str | None:
     return rfc3339(instant) if instant else None

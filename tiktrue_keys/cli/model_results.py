@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.notices import counted
 from tiktrue_keys.models.decrypt import Decrypted
 from tiktrue_keys.models.decrypt_folder import DecryptedFolder
 from tiktrue_keys.models.encrypt import Encrypted
@@ -112,11 +113,6 @@ def verified_folder_json(found: VerifiedFolder) -> dict[str, Any]:
         "plain": list(found.plain),
         "checks": list(found.checks),
     }
-
-
-def counted(count: int, what: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def files_of(files: Sequence[object], plain: Sequence[str]) -> str:

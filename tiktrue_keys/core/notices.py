@@ -12,3 +12,8 @@ class Notice:
     code: str
     message: str
     key_id: str | None = None
+
+
+def counted(count: int, what: str) -> str:
+    """`1 container`, `2 containers`."""
+    return f"{count} {what}{'s' * (count != 1)}"

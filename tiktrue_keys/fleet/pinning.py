@@ -16,7 +16,7 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
 from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
@@ -138,8 +138,8 @@ def remove(
     warnings: list[Notice] = []
     if compromised and keys:
         words = (
-            f"'{peer.name}' held {len(keys)} keys: revoke them (tiktrue-keys revoke), and run reencrypt-model on the "
-            f"{len(containers)} containers that they open; a rewrap is not enough"
+            f"'{peer.name}' held {counted(len(keys), 'key')}: revoke, then reencrypt-model on what they open "
+            f"({counted(len(containers), 'container')}); a rewrap is not enough"
         )
         warnings.append(Notice("compromised-keys", words))
     return Removed(

@@ -26,7 +26,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UnavailableError
@@ -215,7 +215,7 @@ def _drop_unopened(plan: Plan, secrets: Mapping[str, SecretBuffer]) -> tuple[str
 def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
     if not waiting:
         return ()
-    words = f"{len(waiting)} keys were not sent, because their license was not given; the first is {waiting[0]}"
+    words = f"{counted(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
     return (Notice("needs-license", words, waiting[0]),)
 
 

@@ -57,7 +57,8 @@ def open_data_key(manager: KeyManager, header: Header, license_key: License | No
     if not held:
         listed = ", ".join(sorted(header.key_ids)[:3])
         raise NotFoundError(
-            f"this keystore holds no key that opens the container (it names {listed})", str(manager.path)
+            f"this keystore holds no key that opens the container (it names {listed})",
+            f"looked in {manager.path}: use the keystore that has one of them",
         )
     wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
     wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))

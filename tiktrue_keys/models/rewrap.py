@@ -21,7 +21,7 @@ from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorded_path
@@ -268,4 +268,4 @@ def _stale(left: list[NotRewrapped]) -> tuple[Notice, ...]:
         return ()
     ends = [item.opens_until for item in left if item.opens_until is not None]
     when = f"; the first stops opening at {rfc3339(min(ends))}" if ends else ""
-    return (Notice(STALE, f"{len(left)} containers were not rewrapped{when}"),)
+    return (Notice(STALE, f"{counted(len(left), 'container')} not rewrapped{when}"),)

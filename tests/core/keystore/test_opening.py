@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, Desk, answers, error_of, events
+from tests.machines import skip_reason
 from tiktrue_keys.core.keystore.database import translated
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.errors import (
@@ -95,7 +94,7 @@ def test_the_settings_that_the_promises_rest_on_are_in_force(desk: Desk) -> None
     assert {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted} == wanted
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounts need root and unshare")
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 def test_on_a_read_only_file_system_it_reads_and_refuses_to_write(desk: Desk, tmp_path: Path) -> None:
     desk.manager().generate("llama", license_key=LICENSE)
     desk.close()
@@ -117,7 +116,7 @@ except TikTrueKeysError as error:
     assert desk.manager().find("llama").status.value == "active"
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounts need root and unshare")
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 def test_a_full_disk_leaves_everything_as_it_was(desk: Desk, tmp_path: Path) -> None:
     program = f"""
 import os

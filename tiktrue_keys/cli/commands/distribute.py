@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
-from tiktrue_keys.cli.fleet_options import VIA_HELP, counted, has_transport, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.fleet.sending import send_pending
 from tiktrue_keys.fleet.syncing import Distributed, distribute
 

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
-from tiktrue_keys.cli.fleet_options import counted, peer_json
+from tiktrue_keys.cli.fleet_options import peer_json
 from tiktrue_keys.cli.keys import container_json, container_table
 from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.notices import counted
 from tiktrue_keys.fleet.pinning import held_by, remove
 
 

@@ -10,12 +10,12 @@ import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.envelope import encoded, envelope, error_json
-from tiktrue_keys.cli.fleet_options import VIA_HELP, counted, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import write_err, write_out
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.fleet.receiving import receive
 from tiktrue_keys.fleet.results import Received, Refusal

@@ -16,7 +16,7 @@ from tiktrue_keys.core.acts.results import Rotated, Rotation
 from tiktrue_keys.core.distribution import QUEUED
 from tiktrue_keys.core.instants import parse_duration, rfc3339
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _send(
 
 def _messages(rewraps: RewrapBatch | None) -> list[str]:
     moved = sum(each.changed for each in rewraps.done) if rewraps else 0
-    return [f"rewrapped {moved} container{'s' * (moved != 1)}"] if moved else []
+    return [f"rewrapped {counted(moved, 'container')}"] if moved else []
 
 
 def _left_behind(rotated: Rotated) -> list[Notice]:
@@ -146,8 +146,8 @@ def _left_behind(rotated: Rotated) -> list[Notice]:
     if rotated.dry_run or not rotated.containers:
         return []
     end = rfc3339(min(rotation.old.decrypt_until for rotation in rotated.rotations))
-    count = len(rotated.containers)
-    return [Notice("stale-containers", f"{count} containers were not rewrapped; the first stops opening at {end}")]
+    count = counted(len(rotated.containers), "container")
+    return [Notice("stale-containers", f"{count} not rewrapped; the first stops opening at {end}")]
 
 
 def _result(session: Session, rotated: Rotated, rewraps: RewrapBatch | None) -> dict[str, Any]:

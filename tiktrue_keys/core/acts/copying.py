@@ -24,7 +24,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import NotFoundError, RefusedError, SecurityError, TikTrueKeysError
 
@@ -109,7 +109,7 @@ def restore(
         if chosen:
             remember_result(transaction, RESTORE, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
-        notices.append(Notice("carried-over", f"{sum(revived)} keys stay revoked or destroyed, as they were before"))
+        notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {counted(sum(revived), 'key')}"))
     if restored.replaced is not None:
         words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
         notices.append(Notice("replaced-keystore", words))

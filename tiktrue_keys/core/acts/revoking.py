@@ -19,7 +19,7 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId, new_operation_id
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UnavailableError, UsageError
 
@@ -116,8 +116,8 @@ def _notices(containers: Sequence[ContainerRecord]) -> tuple[Notice, ...]:
     if not containers:
         return ()
     words = (
-        f"{len(containers)} containers were encrypted under these keys: run reencrypt-model on them; "
-        "rewrap-model is not enough after a compromise, because their data keys stay the same"
+        f"{counted(len(containers), 'container')} encrypted under these keys: run reencrypt-model on each; "
+        "rewrap-model is not enough after a compromise, because the data key stays the same"
     )
     return (Notice("needs-reencryption", words),)
 
