@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiktrue_keys.core.acts import files, keyring, outbox
+from tiktrue_keys.core.acts import files, keyring
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import AuditRecord
@@ -48,6 +48,8 @@ class KeystoreReader:
 
     def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
         """The rotation of a key, with the clients that were told; None while it has no successor."""
+        from tiktrue_keys.core.acts import outbox
+
         with self._session.read() as (view, _):
             stored = view.rows.get(RecordKind.ROTATION, key_id)
             return KeyRotationEvent.from_json(stored, outbox.requests_of(view.rows, key_id)) if stored else None

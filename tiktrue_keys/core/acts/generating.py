@@ -12,15 +12,13 @@ from tiktrue_keys.core.acts.licenses import License, PreparedLicense, license_by
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.rebinding import reseal_one
 from tiktrue_keys.core.acts.results import Generated
+from tiktrue_keys.core.acts.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.opening import KeystoreExistsError, read_binding
-from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import ModelId, OperationId
-from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import UsageError
@@ -92,25 +90,6 @@ def _generate(
         created_keystore=created,
         binding=binding,
     )
-
-
-def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
-    """What to say until an escrow was verified and a backup taken."""
-    backup = rows.get(RecordKind.BACKUP, "backup")
-    missing = ["no escrow was verified"] if rows.get(RecordKind.ESCROW, "verified") is None else []
-    missing += ["no backup was taken"] if backup is None or not backup["done"] else []
-    if not missing:
-        return ()
-    words = f"{' and '.join(missing)}: a dead disk or mainboard would cost every key"
-    return (Notice("no-recovery", words),)
-
-
-def binding_notices(binding: Binding) -> tuple[Notice, ...]:
-    """What to say about a binding that a copied disk image would carry along."""
-    if not binding.weak:
-        return ()
-    words = "no machine-borne fact can be read here: the keys are bound to the disk's machine-id and host secret alone"
-    return (Notice("weak-binding", words),)
 
 
 def _generate_all(

@@ -6,9 +6,6 @@ key encrypts no longer, and opening it is warned of, or refused where the sessio
 
 from __future__ import annotations
 
-from tiktrue_keys.core.acts.importing import issuer_of
-from tiktrue_keys.core.acts.lists import known_list, revocation_of
-from tiktrue_keys.core.acts.nodes import has_issuers
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
@@ -44,6 +41,10 @@ class RevocationMemory:
 
 def _end(view: Snapshot, key: ManagedKey) -> Instant | None:
     """Until when this key's revocation list may be relied on; None for a key that was made here."""
+    from tiktrue_keys.core.acts.importing import issuer_of  # here: a command that opens no key needs none of it
+    from tiktrue_keys.core.acts.lists import known_list, revocation_of
+    from tiktrue_keys.core.acts.nodes import has_issuers
+
     if not has_issuers(view.rows):
         return None
     issuer = issuer_of(view.rows, key.key_id)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiktrue_keys.core.acts.files import all_containers, containers_of, open_intents
-from tiktrue_keys.core.acts.generating import binding_notices, recovery_notices
 from tiktrue_keys.core.acts.keyring import all_keys, find_key
 from tiktrue_keys.core.acts.results import KeyCheck, Validation
+from tiktrue_keys.core.acts.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.core.acts.validate import check_key
 from tiktrue_keys.core.fingerprint import DriftReport, drift
 from tiktrue_keys.core.instants import Instant
