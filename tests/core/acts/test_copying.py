@@ -50,6 +50,49 @@ def test_a_place_that_is_none(manager: KeyManager, desk: Desk, name: str) -> Non
     assert isinstance(error_of(lambda: manager.backup(desk.folder.parent / name)), (RefusedError, NotFoundError))
 
 
+class TestStoppedBeforeTheRecord:
+    """What stops between the copy and its record leaves a whole copy; its operation goes on with that one."""
+
+    def test_the_copy_that_lies_there_is_recorded(self, desk: Desk, manager: KeyManager) -> None:
+        copy = unrecorded(desk, manager, "nightly")
+        before, size = copy.stat(), desk.manager().audit_size()
+
+        done = desk.manager().backup(copy, operation_id="nightly")
+
+        assert done.audit_size == size
+        assert (copy.stat().st_ino, copy.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert (done.changed, events(manager)[-1]) == (True, ("backup", "ok"))
+
+    def test_another_operation_does_not_take_it(self, desk: Desk, manager: KeyManager) -> None:
+        copy = unrecorded(desk, manager, "nightly")
+        with pytest.raises(RefusedError, match="exists"):
+            desk.manager().backup(copy, operation_id="weekly")
+
+    def test_a_copy_that_is_damaged_is_not_taken_for_it(self, desk: Desk, manager: KeyManager) -> None:
+        copy = unrecorded(desk, manager, "nightly")
+        damaged = copy.read_bytes()[:-4096]
+        copy.write_bytes(damaged)
+        with pytest.raises(RefusedError, match="exists"):
+            desk.manager().backup(copy, operation_id="nightly")
+        assert copy.read_bytes() == damaged
+
+
+def unrecorded(desk: Desk, manager: KeyManager, operation_id: str) -> Path:
+    """The copy of a backup that was stopped as soon as it lay there."""
+    copy = desk.folder.parent / "unrecorded.db"
+    manager.close()
+
+    def clock() -> float:
+        if copy.exists():
+            raise KeyboardInterrupt
+        return desk.clock()
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.manager(clock=clock).backup(copy, operation_id=operation_id)
+    assert events(manager)[-1] == ("intent", "ok")
+    return copy
+
+
 def test_a_restore_brings_back_what_was_and_begins_a_new_epoch(manager: KeyManager, saved: Path, desk: Desk) -> None:
     manager.rotate(["llama"], license_key=LICENSE)
     restored = manager.restore(saved)

@@ -19,7 +19,7 @@ from tiktrue_keys.core.acts.files import (
 from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
-from tiktrue_keys.core.keystore.backup import Restored, restoring, write_backup
+from tiktrue_keys.core.keystore.backup import Restored, opened_backup, restoring, write_backup
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
@@ -59,19 +59,44 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
             path, records = first[0]
             return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(records))
         known = transaction.rows.get(RecordKind.BACKUP, BACKUP)
-        payload = {"at": transaction.now, "path": str(destination), "done": bool(known and known["done"])}
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, payload)
+        done = bool(known and known["done"])
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
         transaction.record("intent", detail={"act": BACKUP, "path": str(destination)})
         size = transaction.audit.size
     with session.exclusive() as keystore:
-        write_backup(keystore, destination, force=force)
+        before = _made_before(session, destination, operation) if chosen else None
+        if before is None:
+            write_backup(keystore, destination, force=force)
+        size = before or size
     with _unrecorded_copy_removed(destination, keep=force), session.write(operation) as transaction:
-        payload = {"at": transaction.now, "path": str(destination), "done": True}
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, payload)
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=True))
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
         if chosen:
             remember_result(transaction, BACKUP, [[str(destination), str(size)]])
     return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size)
+
+
+def _note(transaction: Transaction, destination: Path, *, done: bool) -> dict[str, object]:
+    return {
+        "at": transaction.now,
+        "path": str(destination),
+        "done": done,
+        "operation_id": transaction.operation_id,
+    }
+
+
+def _made_before(session: Session, destination: Path, operation: OperationId) -> int | None:
+    """The records in the whole copy of this operation, which was killed before it could record it; None without one.
+
+    The copy holds the note that was written before it, sealed: no other file does.
+    """
+    with contextlib.suppress(TikTrueKeysError), opened_backup(destination, session.place, session.facts()) as copy:
+        copy.verify_whole()
+        with copy.read() as view:
+            note = view.rows.get(RecordKind.BACKUP, BACKUP)
+            if note is not None and (note.get("operation_id"), note["path"]) == (operation, str(destination)):
+                return view.audit.size
+    return None
 
 
 @contextlib.contextmanager

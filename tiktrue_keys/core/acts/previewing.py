@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.keystore import database, host_secret, schema
-from tiktrue_keys.core.keystore.document import authenticated, parse_document, read_document
-from tiktrue_keys.core.keystore.opening import Place
-from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.slots import open_on_machine
-from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.backup import opened_backup
 from tiktrue_keys.core.keystore.transaction import Snapshot
-from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import IntegrityError, NotFoundError, TikTrueKeysError
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ def preview_restore(session: Session, source: Path) -> RestorePreview:
     NotFoundError, IntegrityError, WrongMachineError for the backup; what is wrong with the other is in the result.
     """
     try:
-        with _opened_backup(source, session.place, session.facts()) as keystore:
+        with opened_backup(source, session.place, session.facts()) as keystore:
             keystore.verify_whole()
             with keystore.read() as view:
                 backup = _position(view)
@@ -77,34 +68,3 @@ def _present(session: Session) -> Position | None:
 def _position(view: Snapshot) -> Position:
     newest = view.audit.get(view.audit.size - 1) if view.audit.size else None
     return Position(view.document.keystore_id, view.document.epoch, view.audit.size, newest)
-
-
-@contextlib.contextmanager
-def _opened_backup(source: Path, place: Place, facts: MachineFacts) -> Iterator[Keystore]:
-    """The backup as it lies there. Immutable to SQLite: it takes no lock and leaves nothing beside the file."""
-    if not source.is_file():
-        raise NotFoundError(f"there is no backup {source}")
-    uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
-    with (
-        database.sqlite_errors(source),
-        contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)) as connection,
-    ):
-        for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"):
-            connection.execute(pragma)
-        if not schema.has_tables(connection):
-            raise IntegrityError(f"{source} is no backup of a keystore")
-        schema.must_be_ours(connection)
-        stored = read_document(connection)
-        document = parse_document(stored[0])
-        secret_path = place.host_secret or Path(document.host_secret_path)
-        host_secret.must_lie_outside(secret_path, place.folder)
-        with host_secret.read_expected(
-            secret_path, document.host_secret_id, stored=document.host_secret_path
-        ) as secret:
-            root = open_on_machine(document, facts, secret.view)
-            authenticated(stored, root.view)
-            keystore = Keystore(source, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
-            try:
-                yield keystore
-            finally:
-                keystore.close()

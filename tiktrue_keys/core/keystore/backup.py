@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, sync_folder
+from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup
 from tiktrue_keys.core.keystore.lock import writers_lock
-from tiktrue_keys.core.keystore.opening import Place, open_at
+from tiktrue_keys.core.keystore.opening import Place, open_at, opened
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
@@ -51,6 +51,37 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
+def opened_backup(source: Path, place: Place, facts: MachineFacts) -> Iterator[Keystore]:
+    """The backup as it lies there. Immutable to SQLite: it takes no lock and leaves nothing beside the file.
+
+    NotFoundError, IntegrityError, WrongMachineError.
+    """
+    with _immutable(source) as connection:
+        for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"):
+            connection.execute(pragma)
+        keystore = opened(connection, source, place, facts)
+        try:
+            yield keystore
+        finally:
+            keystore.close()
+
+
+@contextlib.contextmanager
+def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
+    if not source.is_file():
+        raise NotFoundError(f"there is no backup {shown(source)}")
+    uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
+    with (
+        database.sqlite_errors(source),
+        contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)) as connection,
+    ):
+        if not schema.has_tables(connection):
+            raise IntegrityError(f"{shown(source)} is no backup of a keystore")
+        schema.must_be_ours(connection)
+        yield connection
+
+
+@contextlib.contextmanager
 def restoring(
     place: Place,
     source: Path,
@@ -66,8 +97,6 @@ def restoring(
     The copy is verified whole on this machine before anything is replaced. A keystore that was there is kept beside it
     as `keystore-<UTC>.replaced.db`.
     """
-    if not source.is_file():
-        raise NotFoundError(f"there is no backup {source}")
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         current = place.folder / database.FILE_NAME
@@ -97,16 +126,8 @@ def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
         copy.unlink()  # what a killed restore left; we hold the lock
     database.create_file(copy)
     try:
-        with database.sqlite_errors(source):
-            uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
-            with (
-                contextlib.closing(sqlite3.connect(uri, uri=True)) as original,
-                contextlib.closing(sqlite3.connect(copy)) as target,
-            ):
-                if not schema.has_tables(original):
-                    raise IntegrityError(f"{source} is no backup of a keystore")
-                schema.must_be_ours(original)
-                original.backup(target)
+        with _immutable(source) as original, contextlib.closing(sqlite3.connect(copy)) as target:
+            original.backup(target)
         yield copy
     finally:
         for leftover in (copy, copy.with_name(copy.name + "-journal")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +61,23 @@ def open_at(path: Path, place: Place, facts: MachineFacts) -> Keystore:
     """The same for the file at `path`, which a restore puts in place afterwards."""
     connection = database.open_existing(path, timeout=place.timeout)
     try:
-        with database.sqlite_errors(path):
-            stored = read_document(connection)
-        document = parse_document(stored[0])
-        secret_path = place.host_secret or Path(document.host_secret_path)
-        host_secret.must_lie_outside(secret_path, place.folder)
-        secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
-        root = open_on_machine(document, facts, secret.view)
-        authenticated(stored, root.view)
-        return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
+        return opened(connection, path, place, facts)
     except BaseException:
         connection.close()
         raise
+
+
+def opened(connection: sqlite3.Connection, path: Path, place: Place, facts: MachineFacts) -> Keystore:
+    """The keystore in a database that is open; the caller closes the connection when this raises."""
+    with database.sqlite_errors(path):
+        stored = read_document(connection)
+    document = parse_document(stored[0])
+    secret_path = place.host_secret or Path(document.host_secret_path)
+    host_secret.must_lie_outside(secret_path, place.folder)
+    secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
+    root = open_on_machine(document, facts, secret.view)
+    authenticated(stored, root.view)
+    return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
 
 
 @contextlib.contextmanager
