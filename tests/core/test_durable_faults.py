@@ -188,6 +188,23 @@ with NewFile(sys.argv[1]) as new:
 
 
 @needs_strace
+def test_when_the_folders_sync_fails_a_new_name_is_taken_away_again(folder: Path) -> None:
+    done, _ = traced(CREATE, folder / "file", "fsync:error=EIO:when=2")
+    assert "tiktrue_keys.errors.UnavailableError: the file" in done.stderr
+    assert names(folder) == []
+    assert traced(CREATE, folder / "file")[0].returncode == 0  # nobody is in the way of a second try
+
+
+@needs_strace
+@pytest.mark.parametrize(("faults", "left"), [("when=1", 1), ("when=1+", 2)], ids=["once", "from then on"])
+def test_a_temporary_name_that_cannot_be_removed_is_no_failure(folder: Path, faults: str, left: int) -> None:
+    done, _ = traced(CREATE, folder / "file", f"unlink,unlinkat:error=EIO:{faults}")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "file").read_bytes() == b"new"
+    assert len(names(folder)) == left
+
+
+@needs_strace
 def test_a_file_system_that_cannot_sync_folders_will_do(old: Path) -> None:
     done, _ = traced(REPLACE, old, "fsync:error=EINVAL:when=2")
     assert done.returncode == 0, done.stderr

@@ -58,11 +58,14 @@ class Bench:
             return "new"
         return "old" if (found.done, found.files) == (self.old.done, self.old.files) else "between"
 
-    def go_on(self, *, probe_first: bool) -> None:
-        """The next commands: one that writes something else, and the act once more under its operation id."""
+    def go_on(self, *, probe_first: bool, tidy: bool = True) -> None:
+        """The next commands: one that writes something else, and the act once more under its operation id.
+
+        `tidy` False: nothing could be removed when the act ran, and what it left is nobody's any more.
+        """
         self.shop.age()
         if probe_first:
-            self._probe()
+            self._probe(tidy=tidy)
         again = traced.forked(self.act.work(self.shop), self.shop.environment)
         if again.code != 0:
             raise ViolationError(f"the act under its operation id again: exit {again.code}: {again.errors[-600:]}")
@@ -71,14 +74,16 @@ class Bench:
         if (without_probe, found.containers, found.drift, found.files) != (*self.new.state, self.new.files):
             raise ViolationError(f"done again it ends elsewhere: {_difference(self.new, found)}")
         if not probe_first:
-            self._probe()
-        self._must_be_tidy()
+            self._probe(tidy=tidy)
+        if tidy:
+            self._must_be_tidy()
 
-    def _probe(self) -> None:
+    def _probe(self, *, tidy: bool) -> None:
         self.shop.ok(PROBE)
         if self.shop.view().intents:
             raise ViolationError("an intent is still open after the next writing command")
-        self._must_be_tidy()
+        if tidy:
+            self._must_be_tidy()
 
     def _must_be_tidy(self) -> None:
         listing = set(self.shop.listing())
@@ -98,7 +103,7 @@ class Bench:
             raise ViolationError(f"unforeseen records: {found.done[len(before) :]}")
         old, new = dict(self.old.files), dict(self.new.files)
         for name, content in found.files:
-            if content in (old.get(name), new.get(name)) or name.endswith(".tmp"):
+            if content in (old.get(name), new.get(name)):
                 continue
             raise ViolationError(f"{name} is neither old nor new: {content}")
         for name in {*old} & {*new}:

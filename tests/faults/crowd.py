@@ -128,6 +128,10 @@ def _one(manager: KeyManager, chooser: random.Random, worker: int, number: int) 
             assert len(list(manager.keys())) >= 1
     except TikTrueKeysError as problem:
         error = f"{type(problem).__name__}: {problem}"
+    return _entry(act, made, begun, error)
+
+
+def _entry(act: str, made: str, begun: float, error: str = "") -> dict[str, Any]:
     return {"act": act, "made": made, "error": error, "wait": time.monotonic() - begun}
 
 
@@ -191,20 +195,27 @@ def _tasks(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
             await asyncio.sleep(0.01)
             stalls.append(time.monotonic() - begun)
 
-    async def rotate(manager: KeyManager) -> dict[str, Any]:
+    async def work(manager: KeyManager, name: str) -> list[dict[str, Any]]:
+        """A key of its own, rotated again and again and revoked: rotations of one key must follow each other."""
         begun = time.monotonic()
-        new = await manager.rotate_key(manager.find("shared").key_id, _LICENSE)
-        return {"act": "rotate", "made": new.key_id, "error": "", "wait": time.monotonic() - begun}
+        made = (await asyncio.to_thread(manager.generate, name, license_key=_LICENSE)).keys[0]
+        done = [_entry("generate", made.key_id, begun)]
+        for _ in range(_ACTS - 2):
+            begun = time.monotonic()
+            made = await manager.rotate_key(made.key_id, _LICENSE)
+            done.append(_entry("rotate", made.key_id, begun))
+        begun = time.monotonic()
+        await manager.revoke_key(made.key_id, "a test")
+        return [*done, _entry("revoke", made.key_id, begun)]
 
     async def everything() -> list[dict[str, Any]]:
         stop = asyncio.Event()
         beating = asyncio.create_task(heartbeat(stop))
         with keystore.manager() as manager:
-            # Rotations of one key must follow each other: the second would name a rotated one.
-            done = [await rotate(manager) for _ in range(many)]
+            done = await asyncio.gather(*(work(manager, f"task-{number}") for number in range(many)))
         stop.set()
         await beating
-        return done
+        return [entry for entries in done for entry in entries]
 
     done = asyncio.run(everything())
     if max(stalls) > 1.0:

@@ -90,7 +90,7 @@ def _fail(bench: Bench, fault: Fault, seen: Counter[str], tally: Tally, *, probe
         except ViolationError as error:
             raise ViolationError(f"exit {ended.code}, and {error}; it said {ended.errors[-200:]!r}") from error
         try:
-            bench.go_on(probe_first=probe_first)
+            bench.go_on(probe_first=probe_first, tidy=not (fault.lasting and point.call.startswith("unlink")))
         except ViolationError as error:
             raise ViolationError(f"exit {ended.code}; afterwards: {error}; it said {ended.errors[-200:]!r}") from error
 

@@ -185,7 +185,7 @@ class Shop:
         return tuple(
             (_shown(path.name), self._content(path, manager))
             for path in sorted(self.models.iterdir())
-            if path.is_file()
+            if path.is_file() and not path.name.endswith(".tmp")  # those are the listing's affair
         )
 
     def _content(self, path: Path, manager: KeyManager | None) -> str:

@@ -18,7 +18,14 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import seed as with_seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.faults import facts
 from tests.faults.campaign import Options, Tally, break_it, main, scratch
@@ -76,12 +83,18 @@ class Key:
 class World:
     """What the machine remembers besides the keys."""
 
-    clock: int = _NOON
+    real: int = _NOON
+    behind: int = 0
     newest: int = 0
     created: bool = False
     gap: bool = False
     licenses: set[str] = field(default_factory=set)
     keys: dict[str, Key] = field(default_factory=dict)
+
+    @property
+    def clock(self) -> int:
+        """What the machine takes for the time."""
+        return max(self.real - self.behind, 0)
 
     @property
     def now(self) -> int:
@@ -113,6 +126,11 @@ class Keystores(RuleBasedStateMachine):
         self.manager.close()
         shutil.rmtree(self.place)
 
+    @initialize(model=st.sampled_from(_MODELS), license_key=st.sampled_from(_LICENSES))
+    def begin(self, model: str, license_key: str) -> None:
+        """Hypothesis leaves rules out at random: where generate was, fifty steps did nothing."""
+        self.generate(model, license_key, new=False)
+
     @rule()
     def restart(self) -> None:
         self.manager.close()
@@ -120,11 +138,16 @@ class Keystores(RuleBasedStateMachine):
 
     @rule(days=st.sampled_from((0, 0, 1, 3, 7, 25, 31, 60, 95)), seconds=st.integers(0, 5))
     def time_passes(self, days: int, seconds: int) -> None:
-        self.world.clock += days * DAY + seconds
+        self.world.real += days * DAY + seconds
 
     @rule(days=st.sampled_from((1, 10, 400, 3650)))
     def clock_goes_back(self, days: int) -> None:
-        self.world.clock -= days * DAY
+        self.world.behind = days * DAY
+
+    @precondition(lambda self: self.world.behind)
+    @rule()
+    def clock_is_right_again(self) -> None:
+        self.world.behind = 0
 
     @rule(model=st.sampled_from(_MODELS), license_key=st.sampled_from(_LICENSES), new=st.booleans())
     def generate(self, model: str, license_key: str, new: bool) -> None:
@@ -167,7 +190,8 @@ class Keystores(RuleBasedStateMachine):
         world = self.world
         due = [key for key in world.keys.values() if self._is_due(key)]
         done = self._do((), lambda: self.manager.rotate(due=True, license_key=license_key))
-        assert done is not None
+        if done is None:
+            return
         mine = {key.key_id for key in due if key.license == license_key}
         assert {rotation.old.key_id for rotation in done.rotations} == mine
         assert {failure.key_id for failure in done.failures} == {key.key_id for key in due} - mine
@@ -191,7 +215,8 @@ class Keystores(RuleBasedStateMachine):
     @rule(after=st.sampled_from((0, 5 * DAY)))
     def cleanup(self, after: int) -> None:
         done = self._do((), lambda: self.manager.cleanup(after=after))
-        assert done is not None
+        if done is None:
+            return
         for key in done.destroyed:
             known = self.world.keys[key.key_id]
             assert known.destroy_at is not None, "destroyed in the run that marks it"
@@ -268,7 +293,7 @@ class Keystores(RuleBasedStateMachine):
             if leapt and isinstance(error, RefusedError):
                 self.done["refused: the clock leapt"] += 1
                 return None
-            if world.clock < 0 or (not world.created and isinstance(error, NotFoundError)):
+            if not world.created and isinstance(error, NotFoundError):
                 self.done["nothing there"] += 1
                 return None
             if not isinstance(error, expected) or isinstance(error, IntegrityError | UsageError):
@@ -293,7 +318,8 @@ class Keystores(RuleBasedStateMachine):
         world = self.world
         assert new is not None
         self._wrote()
-        key.successor, key.rotated, key.overlap_ends = new.key_id, world.now, world.now + 7 * DAY
+        key.successor, key.rotated = new.key_id, world.now
+        key.overlap_ends = min(world.now + 7 * DAY, max(key.decrypt_until, world.now))  # no overlap revives a key
         expires = world.now + (key.expires - key.created)
         world.keys[new.key_id] = Key(
             new.key_id, key.model, key.generation + 1, key.license, world.now, expires, new.decrypt_until

@@ -77,8 +77,9 @@ class NewFile:
     def commit(self, replace: bool) -> None:
         """Sync the file, give it its name, sync the folder; RefusedError when the name is taken and `replace` is False.
 
-        When only the folder's sync fails the file stays under its name, `committed` is True, and whether it survives
-        a power cut is unknown.
+        When only the folder's sync fails, a new name is taken away again, so that whoever repeats the act is not
+        refused. What replaced a file stays in its place: `committed` is True, and whether it survives a power cut is
+        unknown.
         """
         with foreign_os_errors(self.what, self.path):
             sync_file(self.fd)
@@ -87,7 +88,12 @@ class NewFile:
                 self._rename()
             else:
                 self._link()
-            _sync_folder_fd(self._folder)
+            try:
+                _sync_folder_fd(self._folder)
+            except OSError:
+                if not replace:
+                    self._take_back()
+                raise
 
     def _create(self) -> None:
         # Set before the call: an interrupt may arrive when the file is made and its descriptor not yet stored.
@@ -128,7 +134,14 @@ class NewFile:
             self._rename_over_placeholder()
             return
         self.committed = True
-        os.unlink(self._name, dir_fd=self._folder)
+        with suppress(OSError):  # the file has its name: nothing failed; cleaning up tries once more
+            os.unlink(self._name, dir_fd=self._folder)
+
+    def _take_back(self) -> None:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self.fd), os.lstat(self.path.name, dir_fd=self._folder)):
+                os.unlink(self.path.name, dir_fd=self._folder)
+                self.committed = False
 
     def _rename_over_placeholder(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

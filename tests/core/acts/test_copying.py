@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -192,6 +193,14 @@ def test_repeating_its_operation_restores_once(manager: KeyManager, saved: Path)
     again = manager.restore(saved, operation_id="recover")
     assert (first.changed, again.changed) == (True, False)
     assert manager.find("llama").generation == 2
+
+
+def test_a_restore_that_was_killed_before_the_rename_leaves_no_second_copy(
+    manager: KeyManager, saved: Path, desk: Desk
+) -> None:
+    os.link(desk.file, desk.folder / "keystore-20261124T030000Z.replaced.db")
+    kept = manager.restore(saved).restored.replaced
+    assert list(desk.folder.glob("*.replaced.db")) == [kept]
 
 
 def test_a_clock_far_ahead_restores_nothing(manager: KeyManager, saved: Path, desk: Desk) -> None:

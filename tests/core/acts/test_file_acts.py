@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import ACTOR, FILE_ID, LICENSE, NOON, Desk, container, error_of, file_act, in_a_child
-from tiktrue_keys.core.acts.files import MAX_WRAPS, describe_process, is_running, this_process
+from tiktrue_keys.core.acts.files import MAX_WRAPS
+from tiktrue_keys.core.acts.processes import describe_process, is_running, this_process
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError

@@ -30,7 +30,7 @@ class StoredKey:
 
 def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
     """Store a key; members at their default are left out, which keeps a row small."""
-    payload = {name: getattr(key, name) for name, default in _STORED.items() if getattr(key, name) != default}
+    payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
     payload["labels"] = dict(key.labels)
     payload[_WRAPPED] = base64.b64encode(wrapped).decode()
     rows.put(RecordKind.KEY, key.key_id, payload)

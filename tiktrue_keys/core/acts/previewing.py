@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.keystore.backup import opened_backup
+from tiktrue_keys.core.keystore.schema import LaterVersionError
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.session import Session
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
@@ -49,6 +50,8 @@ def preview_restore(session: Session, source: Path) -> RestorePreview:
             keystore.verify_whole()
             with keystore.read() as view:
                 backup = _position(view)
+    except LaterVersionError:
+        raise
     except IntegrityError as error:  # whose hint would be to restore a backup
         raise IntegrityError(error.message, "choose another backup") from error
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.generate import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.acts.importing import must_be_made_here
-from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, get_key, head_ids, put_heads, put_key
+from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.acts.licenses import RecognisedLicense
 from tiktrue_keys.core.acts.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
 from tiktrue_keys.core.acts.promoting import await_promotion
@@ -70,23 +70,23 @@ class RotationTerms:
             raise UsageError("--min-acks goes with --prepublish", "how many nodes must have the key before it is used")
 
 
-def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[ManagedKey]:
+def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
     """The keys that `rotate --due` acts on, soonest to expire first; what is damaged does not hold up the rest."""
-    due = [stored.key for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
-    return sorted(due, key=lambda key: (key.expires_at, key.order))
+    due = [stored for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
+    return sorted(due, key=lambda stored: (stored.key.expires_at, stored.key.order))
 
 
-def every_rotatable_key(rows: Rows, now: Instant) -> list[ManagedKey]:
+def every_rotatable_key(rows: Rows, now: Instant) -> list[StoredKey]:
     """The keys that `rotate --all` acts on: the newest of each chain that is active or expired."""
-    found = [stored.key for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
-    return sorted(found, key=lambda key: key.order)
+    found = [stored for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
+    return sorted(found, key=lambda stored: stored.key.order)
 
 
-def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[ManagedKey]:
+def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[StoredKey]:
     """The keys that the arguments name, each once; raises for the first that cannot be rotated."""
-    found = {stored.key.key_id: stored.key for stored in (find_key(rows, argument, now) for argument in arguments)}
-    for key in found.values():
-        must_be_rotatable(key)
+    found = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
+    for stored in found.values():
+        must_be_rotatable(stored.key)
     return list(found.values())
 
 
@@ -109,13 +109,14 @@ def _is_rotatable(key: ManagedKey) -> bool:
 
 
 def split_by_license(
-    planned: Iterable[ManagedKey], opened: RecognisedLicense | None
-) -> tuple[list[ManagedKey], list[Failure]]:
+    planned: Iterable[StoredKey], opened: RecognisedLicense | None
+) -> tuple[list[StoredKey], list[Failure]]:
     """The keys that this license (or none) can give a successor, and the others with the reason."""
     mine, others = [], []
-    for key in planned:
+    for stored in planned:
+        key = stored.key
         if key.license_tag is None or (opened is not None and key.license_tag == opened.tag):
-            mine.append(key)
+            mine.append(stored)
         else:
             words = f"key {key.key_id} belongs to license {key.license_tag}"
             others.append(Failure(key.key_id, WrongLicenseError(words, "run it with that license", key_id=key.key_id)))
@@ -123,24 +124,22 @@ def split_by_license(
 
 
 def rotate_key(
-    transaction: Transaction, keys: RootKeys, key_id: str, terms: RotationTerms, opened: RecognisedLicense | None
+    transaction: Transaction, keys: RootKeys, stored: StoredKey, terms: RotationTerms, opened: RecognisedLicense | None
 ) -> Rotation:
-    """Give one key its successor."""
+    """Give one key, which is stored as it is in this transaction, its successor."""
     now = transaction.now
-    stored = get_key(transaction.rows, key_id, now)
-    if stored is None:
-        raise IntegrityError(f"key {key_id} vanished")
-    must_be_rotatable(stored.key)
-    must_be_made_here(transaction.rows, key_id)
-    must_have_converged(transaction.rows, key_id, stored.key.predecessor)
-    old, new = linked(stored.key, now, terms, opened)
+    key = stored.key.at(now)
+    must_be_rotatable(key)
+    must_be_made_here(transaction.rows, key.key_id)
+    must_have_converged(transaction.rows, key.key_id, key.predecessor)
+    old, new = linked(key, now, terms, opened)
     promote_at = None if terms.prepublish is None else Instant(now + terms.prepublish)
     store_rotation(transaction, keys, stored, old, new, opened, promote_at=promote_at, min_acks=terms.min_acks)
     transaction.record(
         "rotate",
         key_id=old.key_id,
         model_id=old.model_id,
-        before=stored.key.status.value,
+        before=key.status.value,
         after=old.status.value,
         detail={"successor": new.key_id, "generation": new.generation, "clients": len(terms.clients)},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tiktrue_keys.core.acts.files import containers_of
 from tiktrue_keys.core.acts.generate import must_be_whole
-from tiktrue_keys.core.acts.keyring import must_get_key
+from tiktrue_keys.core.acts.keyring import StoredKey, must_get_key
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.rebinding import reseal_one
@@ -27,7 +27,7 @@ from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.opening import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey
+from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN
 from tiktrue_keys.core.names import OperationId, new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import Session
@@ -64,7 +64,7 @@ class _Plan:
     """What is to be rotated, and the keystore's root when that was true."""
 
     root: bytes
-    keys: list[ManagedKey]
+    keys: list[StoredKey]
     damaged: list[Failure]
 
 
@@ -92,19 +92,19 @@ def rotate(session: Session, request: RotateRequest, operation_id: str | None) -
     return _rotate_together(session, request, operation, prepared, remember=chosen, plan=plan)
 
 
-def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[IntegrityError]) -> list[ManagedKey]:
+def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[IntegrityError]) -> list[StoredKey]:
     if request.due:
         return due_keys(rows, now, request.within, damaged)
     return every_rotatable_key(rows, now) if request.every else named_keys(rows, request.keys, now)
 
 
-def _needed_license(request: RotateRequest, planned: Sequence[ManagedKey]) -> License | None:
+def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> License | None:
     """The license, read only when a planned key has one; without it a batch still rotates the keys that have none."""
-    licensed = next((key for key in planned if key.license_tag is not None), None)
-    if licensed is None:
+    licensed = [stored.key.key_id for stored in planned if stored.key.license_tag is not None]
+    if not licensed:
         return None
-    if request.license_key is None and (request.keys or all(key.license_tag is not None for key in planned)):
-        raise UsageError(f"key {licensed.key_id} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+    if request.license_key is None and (request.keys or len(licensed) == len(planned)):
+        raise UsageError(f"key {licensed[0]} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
     return request.license_key
 
 
@@ -132,7 +132,7 @@ def _rotate_together(
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
         keys = session.keystore.keys
-        rotations = [rotate_key(transaction, keys, key.key_id, terms, opened) for key in mine]
+        rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if remember and rotations:
             remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])
@@ -156,17 +156,17 @@ def _rotate_due(
         if error.key_id is None and not isinstance(error, IntegrityError):
             raise  # not one key's: the clock, the lock, the disk, a license that nobody knows
         if len(plan.keys) == 1:
-            return _result(operation, [], [Failure(plan.keys[0].key_id, error)], (), [])
+            return _result(operation, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
     rotations: list[Rotation] = []
     failures: list[Failure] = []
     requests: list[KeyDistributionRequest] = []
     containers: dict[bytes, ContainerRecord] = {}
-    for key in plan.keys:
-        single = replace(request, keys=(key.key_id,), due=False)
+    for key_id in (stored.key.key_id for stored in plan.keys):
+        single = replace(request, keys=(key_id,), due=False)
         try:
             one = _rotate_together(session, single, new_operation_id(), prepared, remember=False)
         except TikTrueKeysError as error:
-            failures.append(Failure(key.key_id, error))
+            failures.append(Failure(key_id, error))
         else:
             rotations += one.rotations
             requests += one.distributions
@@ -228,8 +228,8 @@ def _result(
     )
 
 
-def _dry_run(operation: OperationId, planned: Sequence[ManagedKey]) -> Rotated:
-    rotations = tuple(Rotation(key, None) for key in planned)
+def _dry_run(operation: OperationId, planned: Sequence[StoredKey]) -> Rotated:
+    rotations = tuple(Rotation(stored.key, None) for stored in planned)
     return Rotated(operation_id=operation, changed=False, rotations=rotations, dry_run=True)
 
 

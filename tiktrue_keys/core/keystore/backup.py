@@ -17,7 +17,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
-from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup
+from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.opening import Place, open_at, opened
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
@@ -100,6 +100,7 @@ def restoring(
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         current = place.folder / database.FILE_NAME
+        sweep_replaced(place.folder)
         with _copy_of(source, place.folder) as copy:
             keystore = open_at(copy, place, facts)
             try:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tiktrue_keys.core.keystore import schema
+from tiktrue_keys.core.keystore.lock import other_writer
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
 from tiktrue_keys.errors import (
     BusyError,
@@ -134,7 +135,8 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     """The error of ours that says what an SQLite error means for an operator."""
     words = str(error).lower()
     if "locked" in words or "busy" in words:
-        return BusyError(f"{path} is in use by another process", "try again, or give a longer --lock-timeout")
+        holder = other_writer(path.parent)
+        return BusyError(f"{path} is in use by {holder}", "wait, or give a longer --lock-timeout")
     if any(part in words for part in _FULL):
         return DiskFullError(f"no space left for {path}", "free some space and run it again: nothing was changed")
     if any(part in words for part in _READ_ONLY):

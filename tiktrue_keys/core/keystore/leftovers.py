@@ -51,12 +51,17 @@ def sweep_opened(folder: Path, document: Document) -> None:
         (folder / name).unlink(missing_ok=True)
     _remove(folder, f".{RESERVE}.????????.tmp")
     _remove(marks.parent, f".{marks.stem}.reserve.????????.tmp")
-    for kept in folder.glob("keystore-*.replaced.db"):  # of a restore that was killed before it replaced anything
+    sweep_replaced(folder)
+    secret = Path(document.host_secret_path)
+    _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
+
+
+def sweep_replaced(folder: Path) -> None:
+    """The second name of a keystore whose restore was killed before it replaced anything."""
+    for kept in folder.glob("keystore-*.replaced.db"):
         with contextlib.suppress(OSError):
             if kept.samefile(folder / FILE_NAME):
                 kept.unlink()
-    secret = Path(document.host_secret_path)
-    _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
 
 
 def sweep_backup(destination: Path) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.permissions import FILE_MODE
-from tiktrue_keys.errors import BusyError, InsecureError, UnavailableError
+from tiktrue_keys.errors import BusyError, InsecureError, TikTrueKeysError, UnavailableError
 
 if sys.platform != "win32":
     import fcntl
@@ -69,7 +70,7 @@ def _acquire(descriptor: int, timeout: float) -> None:
         except BlockingIOError:
             waited = time.monotonic() - started
             if waited >= timeout:
-                words = f"the keystore is in use by {_holder(descriptor)}"
+                words = f"the keystore is in use by {_in_words(_said_in(descriptor))}"
                 raise BusyError(words, "wait, or give a longer --lock-timeout") from None
         # The longer one has waited the oftener it asks: with a growing pause newcomers won, and of 32 processes the
         # unluckiest waited 13 s for what now takes 2.5 s.
@@ -84,12 +85,28 @@ def _write_holder(descriptor: int, actor: Actor) -> None:
         os.pwrite(descriptor, holder.encode()[:_HOLDER_LIMIT], 0)
 
 
-def _holder(descriptor: int) -> str:
+def other_writer(folder: Path) -> str:
+    """Whoever writes at this moment, for one that SQLite keeps waiting; "another process" when nobody says who."""
     try:
-        holder = json.loads(os.pread(descriptor, _HOLDER_LIMIT, 0))
-        since = rfc3339(int(holder["since"]))
-        return (
-            f"process {int(holder['pid'])} on {str(holder['host'])[:64]} ({str(holder['command'])[:64]}) since {since}"
-        )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        said = read_capped(folder / FILE_NAME, _HOLDER_LIMIT, "the lock")
+    except TikTrueKeysError:
+        said = b""
+    ours = f'"pid": {os.getpid()},'.encode()  # then it waits for a reader, and those leave no name
+    return _in_words(b"" if ours in said else said)
+
+
+def _said_in(descriptor: int) -> bytes:
+    try:
+        return os.pread(descriptor, _HOLDER_LIMIT, 0)
+    except OSError:
+        return b""
+
+
+def _in_words(said: bytes) -> str:
+    try:
+        holder = json.loads(said)
+        pid, since = int(holder["pid"]), rfc3339(int(holder["since"]))
+        host, command = str(holder["host"])[:64], str(holder["command"])[:64]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "another process"
+    return f"process {pid} on {host} ({command}) since {since}"

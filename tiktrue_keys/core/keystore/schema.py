@@ -64,6 +64,13 @@ CREATE TABLE state (
 
 _STATEMENTS = tuple(statement.strip() for statement in _TABLES.split(";") if statement.strip())
 
+TABLES: dict[int, tuple[str, ...]] = {VERSION: _STATEMENTS}
+"""The statements of each version that a migration starts from, and of this one: a file holds exactly its own."""
+
+
+class LaterVersionError(IntegrityError):
+    """A keystore that a later tiktrue-keys made: as whole as it may be, this one cannot tell."""
+
 
 class RecordKind(IntEnum):
     """What a sealed row holds. Numbers are part of the format: they are bound into tags and never reused."""
@@ -93,12 +100,15 @@ class RecordKind(IntEnum):
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
-"""From a version to the next one, run inside the write transaction that first needs it."""
+"""From a version to the next one, run inside the first write transaction: a kill leaves the old tables or the new.
+
+Readers do not migrate, so that a new version reads the tables of the old ones too. There was no version but 1 so far.
+"""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Lay out an empty keystore inside the transaction that is open."""
-    for statement in _STATEMENTS:
+    for statement in TABLES[VERSION]:
         connection.execute(statement)
     connection.executemany(
         "INSERT INTO bucket (page, digests) VALUES (?, ?)",
@@ -121,21 +131,21 @@ def must_be_ours(connection: sqlite3.Connection) -> None:
     if application != APPLICATION_ID:
         raise IntegrityError("keystore.db is not a tiktrue-keys keystore")
     if version > VERSION:
-        raise IntegrityError(
+        raise LaterVersionError(
             f"the keystore has schema version {version}, this is tiktrue-keys for version {VERSION}",
             "upgrade tiktrue-keys",
         )
-    if not _has_our_schema(connection):
-        raise IntegrityError("keystore.db holds tables that tiktrue-keys did not make", "restore it from a backup")
-    if version < 1:
+    if version not in TABLES:
         raise IntegrityError(f"the keystore has the impossible schema version {version}")
+    if not _has_tables_of(connection, TABLES[version]):
+        raise IntegrityError("keystore.db holds tables that tiktrue-keys did not make", "restore it from a backup")
 
 
-def _has_our_schema(connection: sqlite3.Connection) -> bool:
+def _has_tables_of(connection: sqlite3.Connection, statements: tuple[str, ...]) -> bool:
     """Exactly our tables and index: a view or trigger in a hostile file would run before anything is authenticated."""
-    limit = len(_STATEMENTS) + 8
+    limit = len(statements) + 8
     found = connection.execute(f"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT {limit}").fetchall()  # noqa: S608
-    return len(found) == len(_STATEMENTS) and {row[0] for row in found} == set(_STATEMENTS)
+    return len(found) == len(statements) and {row[0] for row in found} == set(statements)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

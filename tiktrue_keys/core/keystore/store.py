@@ -142,6 +142,7 @@ class Keystore:
         """The transaction that opens `epoch` in a restored copy; its mark comes later. The caller holds the lock."""
 
         def begin() -> Transaction:
+            schema.migrate(self._connection)
             view = self._view()
             audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
             moved = Snapshot(replace(view.document, epoch=epoch), view.state, view.rows, audit)
