@@ -8,11 +8,12 @@ DESTDIR ?=
 share   := $(DESTDIR)$(PREFIX)/share
 lib     := $(DESTDIR)$(PREFIX)/lib
 
-.PHONY: help demo test check lint types project-tests bench torture fuzz dev generate lock install clean
+.PHONY: help demo fleet-demo test check lint types project-tests bench torture fuzz dev generate lock install clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'demo      the main job on a real model: each command and its output'
+	@echo 'fleet-demo  an issuer and three nodes over etcd, whose leader is killed; needs etcd-server'
 	@echo 'test      the whole test suite with coverage'
 	@echo 'check     lint, types, import ladder, generated files current'
 	@echo 'lint      ruff: rules and format'
@@ -28,6 +29,9 @@ help:
 
 demo: $(VENV)/.runtime
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/demo/demo.sh
+
+fleet-demo: $(VENV)/.complete
+	@$(BIN)/python -m tests.demo.fleet
 
 # Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at what the program
 # loads and writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --since --sort --status --textfile --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --since --sort --status --textfile --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -237,12 +237,13 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at cleanup' -fa '(tiktrue-keys list 
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key: a key id, or a model id for its active key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l recipient -rF -d 'In place of KEY, what export-public gave: needs no keystore and no license.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s o -l output -rF -d 'The container (SRC.ttm), or - for standard output.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s o -l output -rF -d 'The container (SRC.ttm), a URL, or - for standard output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l name -x -d 'The model\'s name in the container (SRC\'s).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l include -x -d 'Of a folder, only these files.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l exclude -x -d 'Of a folder, leave these files out.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l plain -x -d 'Of a folder, copy these files in clear, held by their hash.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l resume -rF -d 'Of a folder, note in this file what is done; a run that finds it there goes on.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l jobs -x -d 'Of a folder, up to so many files at once, 1 to 64 (as many as there are processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l force -d 'Replace an existing output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s n -l dry-run -d 'Show what would be done.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
@@ -259,10 +260,12 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s V -l version -d
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at encrypt-model' -F
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -s o -l output -rF -d 'The model (SRC without .ttm), or - for standard output.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -s o -l output -rF -d 'The model (SRC without .ttm), a URL, or - for standard output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l force -d 'Replace an existing output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l jobs -x -d 'Of a folder, up to so many files at once, 1 to 64 (as many as there are processors, at most 4).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l audit-to -x -d 'On a read-only keystore, record in the system\'s log what is released: syslog.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -279,6 +282,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l all -d 'Every registered container instead.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key to move to (the active one of its chain).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l jobs -x -d 'Of a folder, up to so many files at once, 1 to 64 (as many as there are processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -296,6 +300,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -F
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'The key to move to (the active one of its chain).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l recover-revoked -d 'Open it although its key is revoked. Recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l jobs -x -d 'Of a folder, up to so many files at once, 1 to 64 (as many as there are processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -326,6 +331,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at inspect-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l jobs -x -d 'Of a folder, up to so many files at once, 1 to 64 (as many as there are processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -342,6 +348,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-unsigned -d 'Accept a container that nobody has signed.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l audit-to -x -d 'On a read-only keystore, record in the system\'s log what is released: syslog.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l license-file -rF -d 'Read the license from a file or standard input.'
@@ -588,6 +595,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at distribute' -fa '(tiktrue-keys li
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l via -x -d 'spool:DIR or etcd://HOST:PORT/PREFIX.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l watch -d 'Stay, and receive whatever comes.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l rewrap -d 'Move registered containers to the keys that came.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l strict -d 'Past the end of a revocation list, open nothing and fail.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l host-secret -rF -d 'The host secret\'s file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at receive' -l license-file -rF -d 'Read the license from a file or standard input.'

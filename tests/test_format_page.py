@@ -28,7 +28,7 @@ from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.fleet import acknowledgements, cards, envelopes
-from tiktrue_keys.models import blocks, header, manifest, recipients, slots, streaming_aead, trailer
+from tiktrue_keys.models import blocks, detached, header, manifest, recipients, slots, streaming_aead, trailer
 from tiktrue_keys.models.kinds import Kind
 
 # Labels, types and kinds.
@@ -192,6 +192,21 @@ def test_fields_of_a_block() -> None:
     assert f'"{envelope[:4].decode()}"' in table("block fields")[1]
 
 
+def test_offsets_of_a_detached_header() -> None:
+    own = slots.decode_slots(container_vectors()["container-small.ttm"][: slots.HEADER_SIZE])
+    place = trailer.signature_place(b"R" * 32, trailer.Signature(b"I" * 32, b"S" * 64))
+    written = detached.Detached(own.current.header.file_id, own, place).encode()
+    values = {"magic": b"TTMH", "version": b"\0\1", "zero": b"\0\0", "file id": own.current.header.file_id}
+    values |= {"slot": own.current.raw, "the same slot": own.current.raw}
+    values |= {"issuer": b"I" * 32, "signature": b"S" * 64, "check": place[-16:]}
+    end = 0
+    for at, (length, words) in _fields("detached header fields").items():
+        (expected,) = [value for word, value in values.items() if words.startswith(word)]
+        assert (at, written[at : at + length]) == (end, expected), words
+        end = at + length
+    assert end == len(written)
+
+
 # Numbers.
 
 
@@ -220,6 +235,7 @@ def test_limits() -> None:
         "license": licenses.MAX_LENGTH,
         "checkpoint note": checkpoint.NOTE_LIMIT,
         "slot of a container": slots.SLOT_SIZE,
+        "detached header": detached.LENGTH,
         "JSON of a container's header": slots.MAX_JSON,
         "wraps of a container": header.MAX_WRAPS,
         "name of a container": header.MAX_NAME_BYTES,

@@ -52,7 +52,7 @@ def real_model(folder: Path) -> Path:
 def test_a_model_file_with_a_hardware_bound_key(shop: Workshop, encryption: ModelEncryption) -> None:
     model = real_model(shop.folder)
     made = encryption.encrypt_file(model, model_id=MODEL, license_key=LICENSE)
-    assert made.destination is not None
+    assert isinstance(made.destination, Path)
     assert made.key == shop.key
     assert model.read_bytes()[:4096] not in made.destination.read_bytes()
     opened = encryption.decrypt_file(made.destination, shop.folder / "out.safetensors", license_key=LICENSE)

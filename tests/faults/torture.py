@@ -35,6 +35,8 @@ FULL: dict[str, str] = {
     "scale": "scale --count 100000",
     "secrets_absent": "secrets_absent",
     "cron": "cron",
+    "leader-kills": "leader_kills --count 50",
+    "fleet-scale": "fleet_scale --count 10000",
 }
 CONTROLS: dict[str, str] = {
     "control-kills-journal": "kills --only rotate --count 60 --control journal-off",
@@ -51,6 +53,8 @@ CONTROLS: dict[str, str] = {
     "control-scale": "scale --count 2000 --control file-grows",
     "control-secrets": "secrets_absent --control key-kept",
     "control-cron": "cron --count 365 --control nothing-due",
+    "control-leader-kills": "leader_kills --count 3 --control deaf-node",
+    "control-fleet-scale": "fleet_scale --only spool --count 1000 --control sealed-often",
 }
 
 

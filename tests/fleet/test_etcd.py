@@ -14,10 +14,12 @@ from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import LICENSE, folder_in_memory
 from tiktrue_keys.core.lifecycle import Status
-from tiktrue_keys.errors import UnavailableError, UsageError
+from tiktrue_keys.errors import TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.syncing import distribute
 from tiktrue_keys.fleet.transports import open_transport
+from tiktrue_keys.fleet.transports.etcd import Etcd
+from tiktrue_keys.fleet.transports.interface import Transport
 
 pytest.importorskip("etcd3gw")
 pytestmark = pytest.mark.skipif(not is_installed(), reason="etcd is not installed (Debian: etcd-server)")
@@ -89,98 +91,139 @@ def test_a_watch_wakes(fleet: Fleet) -> None:
 
 
 def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Cluster) -> None:
-    from etcd3gw.client import Etcd3Client
-
     fleet.deliver()
     distribute(fleet.admin, ["llama"], every_node=True)
     fleet.sync()
-    client = Etcd3Client(host="127.0.0.1", port=single.clients[0], api_path="/v3/")
+    client = single.client()
     client.post(client.get_url("/kv/compaction"), json={"revision": client.status()["header"]["revision"]})
     issuer, node_id = fleet.node_id(fleet.admin), fleet.node_id(fleet.nodes["n1"])
-    fleet.transport.wait(issuer, node_id, 1)
+    began = time.monotonic()
+    fleet.transport.wait(issuer, node_id, 30)
 
+    assert time.monotonic() - began < 5
     assert fleet.receive("n1").keys
 
 
 def test_nobody_there() -> None:
     transport = open_transport("etcd://127.0.0.1:1/tiktrue")
-    with pytest.raises(UnavailableError, match="etcd does not answer"):
+    with pytest.raises(UnavailableError, match="etcd does not answer: 127\\.0\\.0\\.1:1: Connection refused"):
         transport.collect("a" * 32, "b" * 32, (1, 0))
 
 
-@pytest.mark.parametrize("address", ["etcd:", "etcd://host:1", "etcd://host:x/p", "etcd://:1/p", "etcd://host:99999/p"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "etcd:",
+        "etcd://host:1",
+        "etcd://host:x/p",
+        "etcd://:1/p",
+        "etcd://host:99999/p",
+        "etcd://host:0/p",
+        "etcd://a,,b/p",
+        "etcd://a b/p",
+        "etcd://[::1/p",
+    ],
+)
 def test_malformed_addresses(address: str) -> None:
     with pytest.raises(UsageError):
         open_transport(address)
 
 
-def _enable_passwords(cluster: Cluster) -> None:
-    from etcd3gw.client import Etcd3Client
+def test_an_address_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_transport("etcd://root:geheim@host:1/p")
+    assert "geheim" not in caught.value.message + str(caught.value.hint)
 
-    client = Etcd3Client(host="127.0.0.1", port=cluster.clients[0], api_path="/v3/", timeout=5)
-    for path, payload in (
-        ("/auth/user/add", {"name": "root", "password": "root's"}),
-        ("/auth/role/add", {"name": "root"}),
-        ("/auth/user/grant", {"user": "root", "role": "root"}),
-        ("/auth/enable", {}),
-    ):
-        client.post(client.get_url(path), json=payload)
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    with pytest.raises(UnavailableError, match=r"::1:1: (Connection refused|Cannot assign|Address family)"):
+        open_transport("etcd://[::1]:1/p").collect("a" * 32, "b" * 32, (1, 0))
 
 
 def test_user_and_password(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("root's\n")
-    with folder_in_memory() as folder, Cluster(folder) as cluster:
-        _enable_passwords(cluster)
+    with folder_in_memory() as folder, Cluster(folder, password=password) as cluster:
         with pytest.raises(UnavailableError):
             open_transport(cluster.address).collect("a" * 32, "b" * 32, (1, 0))
-        given = {"user": "root", "password_file": str(password)}
-        with fleet_in_memory("n1", transport=open_transport(cluster.address, given)) as fleet:
+        transport = open_transport(cluster.address, cluster.credentials)
+        with fleet_in_memory("n1", transport=transport) as fleet:
             distribute(fleet.admin, ["llama"], every_node=True)
             fleet.deliver()
             assert fleet_status(fleet.admin).error() is None
-            fleet.transport.close()
+            _forget_tokens(transport)
+            assert fleet.sync().outage is None
+            transport.close()
 
 
-def test_three_members_with_tls(tmp_path: Path) -> None:
-    tls = Tls(tmp_path)
-    with folder_in_memory() as folder, Cluster(folder, 3, tls=tls) as cluster:
-        with pytest.raises(UnavailableError):
-            open_transport(cluster.address, {"ca": str(tls.ca)}).collect("a" * 32, "b" * 32, (1, 0))
-        with fleet_in_memory("n1", transport=open_transport(cluster.address, tls.credentials)) as fleet:
-            distribute(fleet.admin, ["llama"], every_node=True)
-            end = time.monotonic() + 15
-            while time.monotonic() < end and fleet.sync().outage is not None:
-                time.sleep(0.2)  # a quorum is not there with the first port that listens
-            fleet.deliver()
-            assert fleet_status(fleet.admin).error() is None
-            fleet.transport.close()
+def _forget_tokens(transport: Transport) -> None:
+    """As a member does that was restarted, or was not asked for five minutes."""
+    assert isinstance(transport, Etcd)
+    for client in transport._clients.values():
+        client.session.headers["Authorization"] = "forgotten.1"
 
 
-def test_the_leader_is_killed_during_revocations() -> None:
-    with (
-        folder_in_memory() as folder,
-        Cluster(folder, 3) as cluster,
-        fleet_in_memory("n1", "n2", transport=open_transport(cluster.address)) as fleet,
-    ):
-        made = fleet.admin.generate("batch", license_key=LICENSE, count=3)
-        distribute(fleet.admin, [key.key_id for key in made.keys], every_node=True)
-        fleet.deliver()
-        for key in made.keys:
-            leader = cluster.leader()
-            cluster.kill(leader)
-            fleet.admin.revoke([key.key_id], reason="a leader died")
-            cluster.wait_until_ready()
-            end = time.monotonic() + 5
-            while time.monotonic() < end and not _everywhere(fleet, key.key_id):
-                if fleet.sync().outage is None:
-                    for name in fleet.nodes:
-                        fleet.receive(name)
-            assert _everywhere(fleet, key.key_id)
-            cluster.start(leader)
-            cluster.wait_until_ready()
-        fleet.transport.close()
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A member with TLS that demands a certificate and a password, and files with other things in them."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "password").write_text("the right one\n")
+    (folder / "wrong").write_text("the wrong one\n")
+    (folder / "binary").write_bytes(b"\xff\xfe\n")
+    with Cluster(folder, tls=Tls(folder), password=folder / "password") as cluster:
+        yield cluster
 
 
-def _everywhere(fleet: Fleet, key_id: str) -> bool:
-    return all(manager.find(key_id).status is Status.REVOKED for manager in fleet.nodes.values())
+ANYBODY = ("a" * 32, "b" * 32, (1, 0))
+PASSWORD, CERTIFICATE = ("user", "password_file"), ("cert", "key")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "changed", "code", "message", "hint"),
+    [
+        (PASSWORD, {}, "unavailable", "user name is empty", "fleet.password_file"),
+        ((), {"password_file": "wrong"}, "unavailable", "authentication failed", "fleet.password_file"),
+        ((), {"password_file": "binary"}, "usage", "is not text", "UTF-8"),
+        ((), {"password_file": "none"}, "not-found", "etcd's password", ""),
+        (CERTIFICATE, {}, "unavailable", "TLS: ", "fleet.cert"),
+        ((*CERTIFICATE, "ca"), {}, "unavailable", "etcd does not answer", "fleet.ca"),
+        ((), {"ca": "none"}, "unavailable", "TLS: Could not find", "fleet.ca"),
+        ((), {"ca": "wrong"}, "unavailable", "TLS: ", "fleet.ca"),
+        ((), {"ca": "client.pem"}, "unavailable", "TLS: ", "fleet.ca"),
+        ((), {"cert": "wrong"}, "unavailable", "TLS: ", "fleet.cert"),
+        ((), {"key": "member.key"}, "unavailable", "TLS: ", "fleet.key"),
+        ((), {"cert": "member.pem", "key": "member.key"}, "unavailable", "CommonName", "without a common name"),
+        (("key",), {}, "usage", "cert with key", "fleet."),
+        (("ca",), {}, "usage", "beside ca", "fleet."),
+        (("user",), {}, "usage", "user with password_file", "fleet."),
+    ],
+)
+def test_what_does_not_get_in(
+    guarded: Cluster, left_out: tuple[str, ...], changed: dict[str, str], code: str, message: str, hint: str
+) -> None:
+    files = {name: str(guarded.folder / value) for name, value in changed.items()}
+    given = {name: value for name, value in (guarded.credentials | files).items() if name not in left_out}
+    with pytest.raises(TikTrueKeysError) as caught:
+        open_transport(guarded.address, given).collect(*ANYBODY)
+    assert (caught.value.code, message in caught.value.message) == (code, True), caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert "the wrong one" not in caught.value.message
+
+
+def test_what_gets_in(guarded: Cluster) -> None:
+    assert open_transport(guarded.address, guarded.credentials).collect(*ANYBODY) == []
+
+
+def test_a_watched_member_that_dies_is_noticed_at_once() -> None:
+    with folder_in_memory() as folder, Cluster(folder, 3) as cluster:
+        transport = open_transport(cluster.address)
+        transport.collect("a" * 32, "b" * 32, (1, 0))
+        killing = threading.Timer(0.5, cluster.kill, [0])
+        killing.start()
+        began = time.monotonic()
+        transport.wait("a" * 32, "b" * 32, 30)
+        assert 0.4 < time.monotonic() - began < 5
+        killing.join()
+        cluster.wait_until_ready()
+        assert transport.collect("a" * 32, "b" * 32, (1, 0)) == []
+        transport.close()

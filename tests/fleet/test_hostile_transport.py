@@ -12,6 +12,7 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
+from tiktrue_keys.fleet.inbox import MAX_SEEN
 from tiktrue_keys.fleet.receiving import receive
 from tiktrue_keys.fleet.sending import send_pending
 from tiktrue_keys.fleet.status import fleet_status
@@ -52,6 +53,19 @@ def test_a_replay_changes_nothing(delivered: Fleet) -> None:
     assert delivered.nodes["n1"].find("llama") == before
 
 
+def test_what_was_consumed_long_ago_and_lies_there_still_is_no_news(delivered: Fleet) -> None:
+    """A spool keeps its rounds until the last of the nodes has come; the others read them again and again."""
+    for _ in range(40):
+        distribute(delivered.admin, ["llama"], to=["n1"])
+    delivered.sync()
+    assert delivered.receive("n1").consumed == 42
+    size = delivered.nodes["n1"].audit_size()
+    again = delivered.receive("n1")
+
+    assert (again.consumed, again.refusals, again.blocked) == (0, (), ())
+    assert delivered.nodes["n1"].audit_size() == size
+
+
 def test_sealed_again_is_skipped_and_recorded_once(delivered: Fleet) -> None:
     delivered.receive("n1")
     size = len(delivered.lines("n1"))
@@ -84,6 +98,20 @@ def test_edited_and_foreign_lines_block_nothing(delivered: Fleet) -> None:
     assert {each.error.code for each in came.refusals} == {"integrity"}
 
 
+def test_a_transport_full_of_rubbish_does_not_fill_the_audit_log(delivered: Fleet) -> None:
+    post(delivered, "n1", *(b"rubbish %d" % number for number in range(MAX_SEEN + 40)))
+    came = delivered.receive("n1")
+    assert (came.consumed, len(came.refusals), len(refused(delivered))) == (2, MAX_SEEN + 40, MAX_SEEN)
+    again = delivered.receive("n1")
+    assert (len(again.refusals), len(refused(delivered))) == (40, MAX_SEEN)
+
+    everybody = [delivered.node_id(each) for each in delivered.nodes.values()]
+    delivered.transport.tidy(delivered.node_id(delivered.admin), dict.fromkeys(everybody, (9, 99)))
+    post(delivered, "n1", b"something new")
+    delivered.receive("n1")
+    assert len(refused(delivered)) == MAX_SEEN + 1
+
+
 def test_a_gap_keeps_its_place(delivered: Fleet) -> None:
     first, second = delivered.lines("n1")
     issuer = delivered.node_id(delivered.admin)
@@ -94,6 +122,26 @@ def test_a_gap_keeps_its_place(delivered: Fleet) -> None:
     post(delivered, "n1", first)
 
     assert delivered.receive("n1").consumed == 2
+
+
+def test_what_was_lost_is_sent_again_once_the_node_tells_of_the_gap(delivered: Fleet) -> None:
+    delivered.deliver()
+    issuer = delivered.node_id(delivered.admin)
+    everything = dict.fromkeys((delivered.node_id(each) for each in delivered.nodes.values()), (9, 9))
+    distribute(delivered.admin, ["llama"], to=["n1"])
+    delivered.sync()
+    delivered.transport.tidy(issuer, everything)
+    distribute(delivered.admin, ["llama"], to=["n1"])
+    delivered.sync()
+    delivered.clock.forward(seconds=60)
+    assert delivered.receive("n1").waits_for == (("head-office", 3),)
+    (behind,) = fleet_status(delivered.admin).laggards
+    assert (behind.sent, delivered.sync().envelopes) == (4, 2)
+    assert delivered.sync().envelopes == 0, "it was told once"
+
+    assert delivered.receive("n1").consumed == 2
+    delivered.sync()
+    assert fleet_status(delivered.admin).error() is None
 
 
 def test_out_of_order_is_put_in_order(delivered: Fleet) -> None:

@@ -31,7 +31,7 @@ def sealed_by(manager: KeyManager, folder: Path) -> Path:
     source = folder / "model.bin"
     source.write_bytes(WEIGHTS)
     made = encrypt_model(manager, source, key="llama", license_key=LICENSE)
-    assert made.destination is not None
+    assert isinstance(made.destination, Path)
     return made.destination
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
+from tiktrue_keys.core.acts import outbox
 from tiktrue_keys.core.acts.lists import VALID_FOR, Revocation, RevocationList, known_list
 from tiktrue_keys.core.lifecycle import Status, Use
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import ExpiredError, IntegrityError, RevokedError
 from tiktrue_keys.fleet.payloads import list_payload, read_list
 from tiktrue_keys.fleet.pinning import remove
@@ -34,6 +36,8 @@ def test_a_revocation_reaches_every_node(shared: Fleet) -> None:
         assert (there.status, there.revoke_reason) == (Status.REVOKED, "a laptop was lost")
         with pytest.raises(RevokedError, match="a laptop was lost"):
             manager.open_key(key.key_id, LICENSE, use=Use.DECRYPT)
+        (record,) = [each for each in manager.audit_records() if each.event == "revoke"]
+        assert (record.key_id, record.before, record.after) == (key.key_id, "active", "revoked")
 
 
 def test_a_successor_follows_in_the_same_act(shared: Fleet) -> None:
@@ -69,6 +73,23 @@ def test_a_key_that_comes_after_its_revocation_is_refused(fleet: Fleet) -> None:
     assert len(withheld) == 2
     assert came.consumed == 3
     assert fleet.nodes["n1"].find(key.key_id).status is Status.REVOKED
+
+
+def test_an_older_list_is_refused_in_whatever_envelope_it_comes(shared: Fleet) -> None:
+    shared.admin.revoke([shared.key.key_id], reason="leaked")
+    shared.deliver()
+    node = shared.nodes["n1"]
+    with shared.admin.session.write(new_operation_id()) as transaction:
+        transaction.record("mischief")
+        outbox.queue(transaction, outbox.LIST, [shared.node_id(node)], list_number=1)
+    shared.sync()
+    with node.session.read() as (view, _):
+        before = known_list(view.rows, shared.node_id(shared.admin))
+    (refusal,) = shared.receive("n1").refusals
+
+    assert refusal.error.message == "older: revocation list 1 is not newer than 4"
+    with node.session.read() as (view, _):
+        assert known_list(view.rows, shared.node_id(shared.admin)) == before
 
 
 def test_lists_are_renewed_at_half_their_time(shared: Fleet) -> None:

@@ -1,19 +1,14 @@
-"""The units: systemd understands them, finds them hardened, and their mounts hide no fact that keys are bound to."""
+"""The units: systemd understands them and finds them hardened. What their mounts do: test_unit_mounts.py."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from tests.machines import skip_reason
 
 UNITS = Path(__file__).parents[2] / "tiktrue_keys" / "systemd"
 SERVICES = ["tiktrue-keys-rotate.service", "tiktrue-keys-receive.service"]
@@ -54,35 +49,6 @@ def test_it_is_hardened(name: str) -> None:
     found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found is not None, done.stderr
     assert float(found[1]) < EXPOSURE
-
-
-def _fingerprint(*before: str, folder: Path) -> Any:
-    done = subprocess.run(
-        [*before, sys.executable, "-m", "tiktrue_keys", "fingerprint", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(UNITS.parents[1]), "HOME": str(folder)},
-    )
-    assert done.stdout, done.stderr
-    return json.loads(done.stdout)["result"]
-
-
-MOUNTS = (
-    "mount -o remount,bind,ro /sys 2>/dev/null || mount --bind /sys /sys && mount -o remount,bind,ro /sys; "
-    "mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /dev/shm; "
-    'exec "$@"'
-)
-"""What ProtectKernelTunables, PrivateTmp and PrivateDevices do to the paths that facts are read from."""
-
-
-@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
-@pytest.mark.skipif(sys.executable.startswith("/tmp/"), reason="the interpreter lies in the folder that is hidden")
-def test_the_mounts_hide_no_fact() -> None:
-    folder = Path("/")
-    plain = _fingerprint(folder=folder)
-    boxed = _fingerprint("unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNTS, "sh", folder=folder)
-    assert boxed["facts"] == plain["facts"]
 
 
 def test_no_unit_takes_away_what_binding_needs() -> None:

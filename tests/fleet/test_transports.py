@@ -1,18 +1,15 @@
-"""The spool's own promises, and a third transport that comes from another package."""
+"""The spool's own promises, and addresses that name no transport."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.fleet import fleet_in_memory
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.syncing import distribute
-from tiktrue_keys.fleet.transports import GROUP, open_transport
+from tiktrue_keys.fleet.transports import open_transport
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, Posted
 from tiktrue_keys.fleet.transports.spool import Spool
 
@@ -84,6 +81,12 @@ def test_a_spool_that_is_not_there_is_an_outage(tmp_path: Path) -> None:
         spool.publish(ISSUER, [Posted(NODE, 1, 1, b"a")])
     with pytest.raises(UnavailableError):
         spool.acknowledge(ISSUER, NODE, b"a")
+    with pytest.raises(UnavailableError):
+        list(spool.acknowledgements(ISSUER, [NODE]))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UnavailableError):
+        list(Spool(tmp_path / "file").acknowledgements(ISSUER, [NODE]))
+    assert list(Spool(tmp_path / "not yet").acknowledgements(ISSUER, [NODE])) == []
 
 
 def test_a_spool_takes_no_credentials() -> None:
@@ -91,52 +94,7 @@ def test_a_spool_takes_no_credentials() -> None:
         open_transport("spool:/tmp", {"user": "root"})
 
 
-class Pigeon:
-    """A whole transport of another package: what its entry point names is called with the address and credentials."""
-
-    def __init__(self, home: str, credentials: Mapping[str, str]) -> None:
-        self.home = home
-        self.boxes: dict[tuple[str, str], list[bytes]] = {}
-        self.answers: dict[tuple[str, str], bytes] = {}
-
-    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
-        for post in posts:
-            self.boxes.setdefault((issuer, post.node_id), []).append(post.line)
-
-    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
-        return self.boxes.get((issuer, node_id), [])
-
-    def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
-        self.answers[issuer, node_id] = line
-
-    def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        yield from ((each, self.answers[issuer, each]) for each in node_ids if (issuer, each) in self.answers)
-
-    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
-        for node_id in consumed:
-            self.boxes.pop((issuer, node_id), None)
-
-    def wait(self, issuer: str, node_id: str, seconds: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_a_third_transport_is_one_class_in_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = metadata.EntryPoint("pigeon", f"{__name__}:Pigeon", GROUP)
-    monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: Pigeon)
-    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([entry] if group == GROUP else []))
-    pigeon = open_transport("pigeon:loft")
-    assert isinstance(pigeon, Pigeon)
-    assert pigeon.home == "loft"
-    with fleet_in_memory("n1", transport=pigeon) as fleet:
-        distribute(fleet.admin, ["llama"], every_node=True)
-        fleet.deliver()
-        assert fleet.nodes["n1"].find("llama").key_id == fleet.key.key_id
-
-
-@pytest.mark.parametrize("address", ["", "spool", "spool:", ":x", "unknown:x"])
+@pytest.mark.parametrize("address", ["", "spool", "spool:", "spool:a\0b", ":x", "unknown:x"])
 def test_unknown_addresses(address: str) -> None:
     with pytest.raises(UsageError):
         open_transport(address)

@@ -12,6 +12,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.transports.interface import Posted
 
 
 @pytest.fixture
@@ -110,3 +111,55 @@ def test_what_was_on_its_way_goes_out_again_in_the_new_epoch(shared: Fleet) -> N
 
     assert shared.nodes["n1"].find("qwen").key_id == shared.admin.find("qwen").key_id
     assert shared.receive("n4").blocked == ()
+
+
+def test_a_new_epoch_is_seen_behind_a_gap_of_the_old_one(shared: Fleet) -> None:
+    backup = shared.folder / "backup.db"
+    shared.admin.backup(backup)
+    distribute(shared.admin, ["llama"], every_node=True)
+    shared.sync()
+    (node_id, issuer) = (shared.node_id(each) for each in (shared.nodes["n1"], shared.admin))
+    lost, *_ = (line for line in shared.lines("n1") if b'"number":3' in line)
+    distribute(shared.admin, ["llama"], every_node=True)
+    shared.sync()
+    rest = [line for line in shared.lines("n1") if line != lost]
+    shared.transport.tidy(issuer, dict.fromkeys((shared.node_id(each) for each in shared.nodes.values()), (9, 9)))
+    shared.transport.publish(issuer, [Posted(node_id, 1, 9, line) for line in rest])
+    assert shared.receive("n1").waits_for == (("head-office", 3),)
+
+    shared.admin.restore(backup)
+    distribute(shared.admin, ["llama"], every_node=True)
+    shared.sync()
+    assert "accept-epoch" in shared.receive("n1").blocked[0].error.hint
+
+
+def test_of_several_new_epochs_the_last_is_offered(shared: Fleet) -> None:
+    backup = shared.folder / "backup.db"
+    shared.admin.backup(backup)
+    for _ in range(2):
+        shared.admin.restore(backup)
+        distribute(shared.admin, ["llama"], every_node=True)
+        shared.sync()
+        shared.admin.backup(backup, force=True)
+    shared.receive("n1")
+    accepted = accept_epoch(shared.nodes["n1"], "head-office", expect=fleet_status(shared.admin).base.root.hex())
+    assert accepted.epoch == 3
+    assert not shared.receive("n1").blocked
+
+
+def test_a_generation_that_was_forgotten_and_made_anew_takes_the_place_of_the_first(shared: Fleet) -> None:
+    backup = shared.folder / "backup.db"
+    shared.admin.backup(backup)
+    shared.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    shared.deliver()
+    forgotten = shared.key
+    shared.admin.restore(backup)
+    shared.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    shared.sync()
+    node = shared.nodes["n1"]
+    shared.receive("n1")
+    accept_epoch(node, "head-office", expect=fleet_status(shared.admin).base.root.hex())
+    assert shared.receive("n1").refusals == ()
+
+    assert node.find("llama").key_id == shared.key.key_id
+    assert node.find(forgotten.key_id).successor == shared.key.key_id

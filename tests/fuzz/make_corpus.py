@@ -6,13 +6,19 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from tests.fuzz.targets import CORPUS
+from tests.fuzz.targets import ADDRESS, CORPUS, LIST_ISSUER, SIGNER
+from tests.fuzz.targets import SIGNED_BY as ISSUER
+from tiktrue_keys.core.acts.lists import Revocation, RevocationList
 from tiktrue_keys.core.canonical import canonical_json
-from tiktrue_keys.core.derivation import signed_message
+from tiktrue_keys.core.derivation import signed_message, x_wing_public_bytes
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.fleet.acknowledgements import Acknowledgement, Result
+from tiktrue_keys.fleet.cards import Card
+from tiktrue_keys.fleet.envelopes import Head
+from tiktrue_keys.fleet.payloads import list_payload
+from tiktrue_keys.fleet.signed import encoded, signed_line
 from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType
 from tiktrue_keys.models.kinds import Kind
 from tiktrue_keys.models.manifest import ContainerEntry, Manifest, PlainEntry, SignedManifest
@@ -22,8 +28,6 @@ from tiktrue_keys.models.trailer import Signature, Trailer
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY_ID = "llama_0123456789abcdef"
-SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-ISSUER = SIGNER.public_key().public_bytes_raw()
 
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
@@ -56,6 +60,40 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     table = {"__metadata__": {"a": "b"}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     raw = json.dumps(table).encode()
     yield "safetensors", "one", struct.pack("<I", 8 + len(raw) + 8) + raw
+    yield from fleet_seeds()
+
+
+def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
+    """Those of what travels between an issuer and its nodes."""
+    halves = x_wing_public_bytes(memoryview(bytes(range(32))))
+    for name, recovery in (("card", b""), ("recoverable", ISSUER)):
+        card = Card("node-1", "0" * 32, 1, ISSUER, halves, ISSUER, Instant(5), recovery)
+        yield "card", name, card.sign(SIGNER.sign).rstrip()
+    addressed = ADDRESS.to_json()
+    yield "envelope", "key", signed_line(addressed | {"sealed": encoded(bytes(1300))}, "envelope", SIGNER.sign)
+    about_nothing = addressed | {"kind": "void", "key_id": "", "generation": 0, "sealed": encoded(bytes(1136))}
+    yield "envelope", "void", signed_line(about_nothing, "envelope", SIGNER.sign)
+    one = Revocation(KEY_ID, Instant(3), "lost")
+    lists = {
+        "empty": RevocationList(LIST_ISSUER, 1, 1, Instant(5), Instant(9)),
+        "revoked": RevocationList(LIST_ISSUER, 2, 7, Instant(5), Instant(9), (one,)),
+    }
+    for name, each in lists.items():
+        yield "revocation_list", name, signed_line(each.to_json(), "revocation-list", SIGNER.sign)
+    key: dict[str, Any] = {"created_at": 1, "expires_at": 2, "decrypt_until": 3, "pending": False, "licensed": True}
+    key |= {"predecessor": "", "overlap_ends_at": 0, "labels": {"a": "b"}}
+    promotion = {"rotated_at": 1, "overlap_ends_at": 2}
+    listed = list_payload(lists["revoked"], lambda data: SIGNER.sign(data))
+    for name, payload, secret in (("a-key", key, bytes(32)), ("promotion", promotion, b""), ("list", listed, b"")):
+        base, proof = Head(0, bytes(32)).to_json(), [encoded(bytes(32))]
+        audit = Head(3, bytes(32)).to_json() | {"previous": 1, "proof": proof, "base": base}
+        body = canonical_json({"audit": audit, "receipt": bytes(16).hex(), "payload": payload})
+        yield "contents", name, bytes([len(secret)]) + secret + body
+    results = (Result(3, "ok", bytes(32), bytes(16)), Result(4, "refused: older", bytes(32), bytes(16)))
+    for name, blocked in (("answer", ""), ("blocked", "integrity: a fork")):
+        head = Head(9, bytes(32))
+        answer = Acknowledgement("n" * 32, LIST_ISSUER, 1, 4, head, results, Instant(5), blocked)
+        yield "acknowledgement", name, answer.sign(SIGNER.sign)
 
 
 def main() -> None:

@@ -11,7 +11,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tiktrue_keys.core.canonical import parse_canonical
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.fleet import hpke
+from tiktrue_keys.fleet.acknowledgements import MAX_ACKNOWLEDGEMENT, parse_acknowledgement
+from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
+from tiktrue_keys.fleet.envelopes import MAX_ENVELOPE, Address, Parcel, open_envelope, parse_envelope, peek
+from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
+from tiktrue_keys.fleet.signed import signed_line
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.header import SEGMENT_SIZES, Header
 from tiktrue_keys.models.manifest import SignedManifest
@@ -24,6 +34,11 @@ from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
 
 REFUSALS = (IntegrityError, RefusedError)
 CORPUS = Path(__file__).with_name("corpus")
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+SIGNED_BY = SIGNER.public_key().public_bytes_raw()
+NODE_KEY = hpke.private_key(memoryview(bytes(range(32))))
+LIST_ISSUER = "i" * 32
+ADDRESS = Address("i" * 32, "n" * 32, 1, 1, "key", "llama_0123456789abcdef", 2, Instant(0), Instant(9))
 
 
 def header(data: bytes) -> None:
@@ -85,8 +100,67 @@ def safetensors(data: bytes) -> None:
     parse_header(data[4:], int.from_bytes(data[:4], "little"))
 
 
+def card(data: bytes) -> None:
+    """A keystore's card, signed anew by the key that it names where it names ours."""
+    line = _signed(data, "card", MAX_CARD)
+    found = parse_card(line)
+    assert found.sign(SIGNER.sign) == line + b"\n"
+
+
+def envelope(data: bytes) -> None:
+    """An envelope's clear members; what anybody may sort by, too."""
+    line = _signed(data, "envelope", MAX_ENVELOPE)
+    found = parse_envelope(line, SIGNED_BY)
+    assert found.address == peek(line)
+
+
+def contents(data: bytes) -> None:
+    """What an issuer sealed to us, with every reading of its payload."""
+    info = ADDRESS.info()
+    sealed = hpke.seal(memoryview(data), NODE_KEY.public_key(), info)
+    found = open_envelope(Parcel(ADDRESS, sealed, bytes(32)), NODE_KEY)
+    for read in (
+        lambda payload: read_key(payload, ADDRESS.key_id, ADDRESS.generation),
+        lambda payload: read_list(payload, LIST_ISSUER, SIGNED_BY),
+        read_promotion,
+    ):
+        try:
+            read(found.payload)
+        except REFUSALS:
+            continue
+
+
+def revocation_list(data: bytes) -> None:
+    """A signed list, which nodes believe."""
+    line = _signed(data, "revocation-list", MAX_ENVELOPE)
+    found = read_list({"list": line.decode()}, LIST_ISSUER, SIGNED_BY)
+    assert signed_line(found.to_json(), "revocation-list", SIGNER.sign) == line
+
+
+def acknowledgement(data: bytes) -> None:
+    """What a node answers."""
+    line = _signed(data, "acknowledgement", MAX_ACKNOWLEDGEMENT)
+    found = parse_acknowledgement(line, SIGNED_BY)
+    assert found.sign(SIGNER.sign) == line
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (header, slots, trailer, container, recipient, manifest, resume, safetensors)
+    each.__name__: each
+    for each in (
+        header,
+        slots,
+        trailer,
+        container,
+        recipient,
+        manifest,
+        resume,
+        safetensors,
+        card,
+        envelope,
+        contents,
+        revocation_list,
+        acknowledgement,
+    )
 }
 
 
@@ -100,6 +174,12 @@ def run(name: str, data: bytes) -> bool:
         return True
     assert 0 < len(message) < 1000
     return False
+
+
+def _signed(data: bytes, kind: str, limit: int) -> bytes:
+    """The object that `data` is, signed anew: no fuzzer finds a signature."""
+    members = parse_canonical(data, limit=limit, what="the input")
+    return signed_line({name: value for name, value in members.items() if name != "signature"}, kind, SIGNER.sign)
 
 
 def _slot(data: bytes) -> bytes:

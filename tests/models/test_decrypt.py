@@ -88,7 +88,7 @@ def test_from_a_pipe(shop: Workshop, length: int, piped: bool) -> None:
         _, sealed = drained(lambda sink: encrypt_model(shop.manager, source, sink, key=MODEL, license_key=LICENSE))
     else:
         made = encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE).destination
-        assert made is not None
+        assert isinstance(made, Path)
         sealed = made.read_bytes()
     with fed_pipe(sealed) as pipe:
         result = decrypt_model(shop.manager, pipe, shop.folder / "out", license_key=LICENSE)

@@ -30,7 +30,7 @@ from tiktrue_keys.models.locking import locked_container
 
 def encrypt(shop: Workshop, source: Path, **options: object) -> Path:
     made = encrypt_model(shop.manager, source, **{"key": MODEL, "license_key": LICENSE, **options})  # type: ignore[arg-type]
-    assert made.destination is not None
+    assert isinstance(made.destination, Path)
     return made.destination
 
 
@@ -51,7 +51,7 @@ def test_bf16_safetensors_come_out_byte_for_byte(shop: Workshop) -> None:
     source.write_bytes(safetensors({"w": ("BF16", [3, 5], pattern(30)), "b": ("F8_E4M3", [7], pattern(7))}))
     result = encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE)
     assert result.kind == "safetensors"
-    assert result.destination is not None
+    assert isinstance(result.destination, Path)
     assert plaintext(shop, result.destination) == source.read_bytes()
 
 

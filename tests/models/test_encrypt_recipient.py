@@ -48,7 +48,7 @@ def test_the_keystore_opens_what_was_sealed_for_it(shop: Workshop, length: int) 
 def test_it_says_what_it_is(shop: Workshop) -> None:
     seen: list[tuple[int, int | None]] = []
     made = seal(shop, shop.plain(), progress=lambda done, total: seen.append((done, total)))
-    assert made.destination is not None
+    assert isinstance(made.destination, Path)
     found = inspect_model(made.destination)
     assert (found.origin, found.signature, found.root) == ("recipient", "absent", made.root)
     assert [(wrap.type, wrap.key_id) for wrap in found.wraps] == [("hpke", shop.key.key_id)]

@@ -161,7 +161,7 @@ def arrays() -> dict[str, numpy.ndarray[Any, Any]]:
 def sealed_tensors(shop: Workshop, name: str = "model.safetensors") -> Path:
     save_file(arrays(), shop.folder / name, metadata={"format": "np"})
     made = encrypt_model(shop.manager, shop.folder / name, key=MODEL, license_key=LICENSE).destination
-    assert made is not None
+    assert isinstance(made, Path)
     (shop.folder / name).unlink()
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.models.test_decrypt import DAMAGE, LENGTH, strip_signature
 from tests.models.test_rewrap import slots
 from tests.models.workshop import EDGES, MODEL, Workshop, drained, pattern
 from tiktrue_keys.core.durable import NewFile
-from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, RevokedError
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, RevokedError, UnavailableError
 from tiktrue_keys.models.decrypt import decrypt_model
 from tiktrue_keys.models.encrypt import encrypt_model
 from tiktrue_keys.models.folders import encrypt_folder
@@ -157,6 +158,30 @@ def test_it_waits_for_the_lock_and_holds_it_over_the_rename(shop: Workshop, monk
 
     monkeypatch.setattr(NewFile, "commit", commit_under_lock)
     reencrypt(shop, sealed)
+
+
+def test_a_failure_after_the_rename_leaves_one_row(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when only the folder's sync fails: the new container is there, and the old one is not."""
+    sealed, commit = shop.sealed(), NewFile.commit
+
+    def commit_and_fail(self: NewFile, replace: bool) -> None:
+        commit(self, replace)
+        if self.path == sealed:
+            raise UnavailableError("the folder cannot be synced")
+
+    monkeypatch.setattr(NewFile, "commit", commit_and_fail)
+    acts: list[Callable[[], object]] = [
+        lambda: reencrypt(shop, sealed),
+        lambda: encrypt_model(shop.manager, shop.plain(), sealed, key=MODEL, license_key=LICENSE, force=True),
+    ]
+    for act in acts:
+        with pytest.raises(UnavailableError):
+            act()
+        assert shop.last_events(1)[0][1] == "failed"
+        assert [row.file_id for row in shop.manager.containers()] == [slots(sealed).current.header.file_id]
+    monkeypatch.undo()
+    result = reencrypt(shop, sealed)
+    assert [row.file_id for row in shop.manager.containers()] == [result.file_id]
 
 
 def test_mode_and_link_stay(shop: Workshop) -> None:

@@ -40,6 +40,7 @@ def source(shop: Workshop) -> Path:
 
 def run(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
     known: dict[str, Any] = {"key": MODEL, "license_key": LICENSE, "resume": shop.folder / "state", "plain": ["*.json"]}
+    known["jobs"] = 1  # so that it is certain what a kill leaves
     return encrypt_folder_resumably(shop.manager, source, **(known | options))
 
 
@@ -116,6 +117,21 @@ def test_after_a_kill_only_what_is_missing_is_done(shop: Workshop, source: Path,
     after = salts(made.destination)
     for name in ALL[:count]:
         assert name == "c.json" or after[f"{name}.ttm"] == before[f"{name}.ttm"]
+    opens_as(shop, made.destination, source)
+    assert (hidden(shop), shop.manager.open_intents()) == ([], ())
+
+
+def test_a_kill_with_several_files_under_way(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 2, jobs=4)
+    before, keys = salts(partial(shop)), {path.name: shop.data_key(path) for path in partial(shop).rglob("*.ttm")}
+    settle_intents(shop.manager)
+    made = run(shop, source, jobs=4)
+    assert len(made.taken_over) == 2
+    after = salts(made.destination)
+    for name in set(ALL) - {"c.json"}:
+        taken = name in made.taken_over
+        assert (after[f"{name}.ttm"] == before.get(f"{name}.ttm")) == taken
+        assert (shop.data_key(made.destination / f"{name}.ttm") == keys.get(f"{Path(name).name}.ttm")) == taken
     opens_as(shop, made.destination, source)
     assert (hidden(shop), shop.manager.open_intents()) == ([], ())
 
@@ -270,4 +286,6 @@ def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path) -> No
     seen: list[tuple[int, int | None]] = []
     run(shop, source, progress=lambda done, total: seen.append((done, total)))
     whole = sum(FILES.values())
-    assert (seen[0], seen[-1]) == ((FILES["a.safetensors"], whole), (whole, whole))
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {whole}
+    assert seen[-1] == (whole, whole)

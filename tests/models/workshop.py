@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from tests.cli.program import Program
 from tests.keystores import LICENSE, NOON, Desk
 from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
@@ -67,7 +68,7 @@ class Workshop:
         """A container of such a model, whose file is removed."""
         path = self.plain(length, name)
         made = encrypt_model(self.manager, path, key=MODEL, license_key=LICENSE).destination
-        assert made is not None
+        assert isinstance(made, Path)
         path.unlink()
         return made
 
@@ -115,6 +116,12 @@ class Workshop:
     def paths(self) -> list[str]:
         """The paths in the registry, below the models' folder."""
         return [record.path.removeprefix(f"{self.folder}/") for record in self.manager.containers()]
+
+    def program(self) -> Program:
+        """The command line on this keystore, which is closed here."""
+        self.manager.close()
+        at = {"TIKTRUE_KEYS_HOME": str(self.desk.folder), "TIKTRUE_HOST_SECRET_FILE": str(self.desk.secret)}
+        return Program(self.folder.parent, {**at, "TIKTRUE_LICENSE_KEY": LICENSE})
 
     def last_events(self, count: int) -> list[tuple[str, str]]:
         """Event and outcome of the newest audit records, oldest first."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.blocks import Line, Outcome, Table
 from tiktrue_keys.cli.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
-from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
+from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_place, model_source
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import instant_of
@@ -16,9 +17,13 @@ from tiktrue_keys.core.notices import counted
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.encrypt_recipient import encrypt_for_recipients
+from tiktrue_keys.models.places import Place, Url, is_url, local_path, parse_place
 from tiktrue_keys.models.plan import EncryptionPlan, plan_folder, plan_model
 from tiktrue_keys.models.recipients import read_recipient
 from tiktrue_keys.models.resume import encrypt_folder_resumably
+
+if TYPE_CHECKING:
+    from tiktrue_keys.models.remote_folder import UploadedFolder
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,25 @@ class Encryption:
     plain: list[str]
     resume: str | None
     force: bool
+    jobs: int | None
 
     @property
     def of_folders(self) -> bool:
         """Whether an option was given that only a folder takes."""
-        return bool(self.include or self.exclude or self.plain or self.resume)
+        return bool(self.include or self.exclude or self.plain or self.resume or self.jobs)
 
     @property
-    def destination(self) -> Path | None:
+    def destination(self) -> Place | None:
         """The output of what does not go to standard output."""
         if self.output in ("", "-"):
             raise UsageError("this does not go to standard output", "give a name with -o, or leave it out")
-        return None if self.output is None else Path(self.output)
+        return None if self.output is None else model_place(self.output, "output")
+
+    @property
+    def folder_destination(self) -> Path | None:
+        """The output of a folder."""
+        place = self.destination
+        return None if place is None else local_path(place, "an encrypted folder")
 
 
 def for_recipients(session: Session, asked: Encryption, files: list[str]) -> Outcome:
@@ -81,7 +93,9 @@ def for_recipients(session: Session, asked: Encryption, files: list[str]) -> Out
 def folder(session: Session, asked: Encryption, key: str) -> Outcome:
     """A folder under a key, from the beginning or from where an earlier run was stopped."""
     _refuse_name(asked)
-    destination, license_key = asked.destination, session.license()
+    if asked.output is not None and is_url(asked.output):
+        return _folder_to_storage(session, asked, key)
+    destination, license_key = asked.folder_destination, session.license()
     with progress_bar(session, f"encrypting {asked.source}") as report:
         if asked.resume is None:
             made = encrypt_folder(
@@ -94,6 +108,7 @@ def folder(session: Session, asked: Encryption, key: str) -> Outcome:
                 exclude=asked.exclude,
                 plain=asked.plain,
                 force=asked.force,
+                jobs=asked.jobs,
                 progress=report,
                 operation_id=session.operation_id,
             )
@@ -109,23 +124,47 @@ def folder(session: Session, asked: Encryption, key: str) -> Outcome:
             exclude=asked.exclude,
             plain=asked.plain,
             force=asked.force,
+            jobs=asked.jobs,
             progress=report,
             operation_id=session.operation_id,
         )
     return _folder_outcome(resumed, resumed.taken_over)
 
 
+def _folder_to_storage(session: Session, asked: Encryption, key: str) -> Outcome:
+    from tiktrue_keys.models.remote_folder import encrypt_folder_to
+
+    if asked.force or asked.resume or asked.jobs is not None:
+        raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
+    destination, license_key = parse_place((asked.output or "").rstrip("/") + "/"), session.license()
+    assert isinstance(destination, Url), "it was asked for"
+    with progress_bar(session, f"encrypting {asked.source}") as report:
+        made = encrypt_folder_to(
+            session.writer,
+            Path(asked.source),
+            destination,
+            key=key,
+            license_key=license_key,
+            include=asked.include,
+            exclude=asked.exclude,
+            plain=asked.plain,
+            progress=report,
+            operation_id=session.operation_id,
+        )
+    return _folder_outcome(made, ())
+
+
 def plan(session: Session, asked: Encryption, key: str) -> Outcome:
     """What the same words would do without --dry-run."""
     if asked.source == "-":
         raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
-    destination, license_key = asked.destination, session.license()
+    license_key = session.license()
     if is_folder(asked.source):
         _refuse_name(asked)
         found = plan_folder(
             session.manager,
             Path(asked.source),
-            destination,
+            asked.folder_destination,
             key=key,
             license_key=license_key,
             include=asked.include,
@@ -136,7 +175,12 @@ def plan(session: Session, asked: Encryption, key: str) -> Outcome:
         )
     else:
         found = plan_model(
-            session.manager, Path(asked.source), destination, key=key, license_key=license_key, force=asked.force
+            session.manager,
+            model_place(asked.source, "source"),
+            asked.destination,
+            key=key,
+            license_key=license_key,
+            force=asked.force,
         )
     return Outcome(result=plan_json(found), view=[_plan_table(found)], messages=[_plan_words(found)])
 
@@ -146,7 +190,7 @@ def _refuse_name(asked: Encryption) -> None:
         raise UsageError("--name is for a file", "a folder's files keep their names")
 
 
-def _folder_outcome(made: EncryptedFolder, taken_over: tuple[str, ...]) -> Outcome:
+def _folder_outcome(made: EncryptedFolder | UploadedFolder, taken_over: tuple[str, ...]) -> Outcome:
     left_out = f", left out {len(made.left_out)}" if made.left_out else ""
     earlier = f", {counted(len(taken_over), 'file')} of it earlier" if taken_over else ""
     files = files_of(made.files, made.plain)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,16 @@ def transport_of(session: Session, via: str | None) -> Transport:
         raise UsageError("say how the fleet is reached", "--via spool:DIR, or fleet.via in the configuration")
     given = {name: session.settings.get(f"fleet.{name}") for name in _CREDENTIALS}
     return open_transport(address, {name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def transport_if_given(session: Session, via: str | None) -> Iterator[Transport | None]:
+    """The transport of `--via` or of the configuration for the length of a block; None when neither says one."""
+    if not has_transport(session, via):
+        yield None
+        return
+    with closing(transport_of(session, via)) as transport:
+        yield transport
 
 
 def read_card(session: Session, path: str) -> Card:

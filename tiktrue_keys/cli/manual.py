@@ -62,6 +62,7 @@ def _program_page(program: Description, rest: Sequence[Description]) -> Iterator
     yield from _parameters(program.options)
     yield from _license_section()
     yield from _output_section()
+    yield from _storage_section()
     yield from _exit_status()
     yield ".SH CONFIGURATION"
     yield from _sentences(f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table.")
@@ -128,6 +129,27 @@ def _output_section() -> Iterator[str]:
         " error (code, message, hint, key_id),"
         " warnings (code, message, key_id). Where standard output carries data it goes to standard error."
         " It may grow; nothing in it changes its meaning."
+    )
+
+
+def _storage_section() -> Iterator[str]:
+    yield ".SH OBJECT STORAGE"
+    yield from _sentences(
+        "A model or container file may be the URL of an object, such as s3://BUCKET/NAME.ttm, wherever fsspec has a"
+        " package for it: pip install 'tiktrue-keys[remote]' s3fs. encrypt-model, decrypt-model, inspect-model,"
+        " verify-model, rewrap-model, sign-model, exec-model and models scan take one; reencrypt-model does not."
+        " encrypt-model puts a folder below a URL, decrypt-model takes it from a URL that ends with a slash."
+        " Credentials and address come from the storage's own environment or configuration, for S3"
+        " AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and so on, and so does how long it is waited for. A URL with a password"
+        " or a query is refused. A storage that cannot be reached is exit code 12."
+    )
+    yield ".PP"
+    yield from _sentences(
+        "Models are streamed in parts of 5 MiB or more and never lie on a local disk; an object appears whole or not"
+        " at all. rewrap-model and sign-model write a small object NAME.ttmh beside the container, which readers"
+        " follow: whoever copies or removes a container does so with both. On S3 the reader needs the right to list the"
+        " bucket too, or a missing NAME.ttmh looks like a forbidden one. Give the bucket a lifecycle rule that ends"
+        " incomplete uploads."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import counted
@@ -14,6 +14,9 @@ from tiktrue_keys.models.encrypt_folder import EncryptedFolder
 from tiktrue_keys.models.encrypt_recipient import SealedForRecipients
 from tiktrue_keys.models.plan import EncryptionPlan
 from tiktrue_keys.models.verify import Verified, VerifiedFolder
+
+if TYPE_CHECKING:
+    from tiktrue_keys.models.remote_folder import UploadedFolder
 
 
 def encrypted_json(made: Encrypted) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def sealed_json(made: SealedForRecipients) -> dict[str, Any]:
     }
 
 
-def encrypted_folder_json(made: EncryptedFolder) -> dict[str, Any]:
+def encrypted_folder_json(made: EncryptedFolder | UploadedFolder) -> dict[str, Any]:
     """A new encrypted folder."""
     return {
         "source": str(made.source),

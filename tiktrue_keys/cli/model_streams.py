@@ -1,4 +1,4 @@
-"""`-` as a model's source or destination: standard input and output as bytes, claimed for it."""
+"""What a model's source or destination is called: a path, a URL, or `-`, standard input or output, claimed for it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,50 @@ from typing import BinaryIO
 
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.places import Place, is_url, local_path, object_place
 
 STREAM = "-"
 
 
 def is_folder(source: str) -> bool:
-    """Whether `source` names a folder."""
-    return source != STREAM and "\0" not in source and os.path.isdir(source)
+    """Whether `source` names a folder of this machine."""
+    return source != STREAM and "\0" not in source and not is_url(source) and os.path.isdir(source)
 
 
-def model_source(session: Session, source: str) -> Path | BinaryIO:
-    """The path, or standard input for `-`; RefusedError when that is a terminal."""
+def model_source(session: Session, source: str) -> Place | BinaryIO:
+    """The path or URL, or standard input for `-`; RefusedError when that is a terminal."""
     if source != STREAM:
-        return _path(source, "source")
+        return model_place(source, "source")
     session.claim_stdin("the model")
     if sys.stdin.isatty():
         raise RefusedError("a model does not come from a terminal", "redirect standard input, or give a file")
     return sys.stdin.buffer
 
 
-def model_destination(session: Session, destination: str | None) -> Path | BinaryIO | None:
-    """The path, standard output for `-`, None for none; RefusedError when standard output is a terminal."""
+def model_destination(session: Session, destination: str | None) -> Place | BinaryIO | None:
+    """The path or URL, standard output for `-`, None for none; RefusedError when standard output is a terminal."""
     if destination is None:
         return None
     if destination != STREAM:
-        return _path(destination, "output")
+        return model_place(destination, "output")
     if sys.stdout.isatty():
         raise RefusedError("a model does not go to a terminal", "redirect standard output, or give a file with -o")
     session.stdout_is_data = True
     return sys.stdout.buffer
 
 
-def _path(text: str, what: str) -> Path:
+def model_place(text: str, what: str) -> Place:
+    """The path or URL; UsageError for none, and for a URL that may not be given."""
     if not text or "\0" in text:
         raise UsageError(f"the {what} has no name")
-    return Path(text)
+    return object_place(text)
+
+
+def is_remote_folder(text: str) -> bool:
+    """Whether `text` is a URL that ends like a folder's."""
+    return is_url(text) and text.endswith("/")
+
+
+def model_folder(text: str, what: str) -> Path:
+    """The path of a folder; UsageError for a URL."""
+    return local_path(text, what)

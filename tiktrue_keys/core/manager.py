@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.acts import files
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ContainerRecord
@@ -304,11 +304,15 @@ class KeyManager(KeystoreReader):
         outcome: str,
         keys: frozenset[str] | None,
         detail: Mapping[str, Any] | None = None,
+        others: Settlement = NO_OTHERS,
     ) -> None:
-        """Record how it ended. `keys`: the key ids that open the file now, None when it does not exist (any more)."""
-        operation = parse_operation_id(operation_id)
+        """Record how it ended. `keys`: the key ids that open the file now, None when it does not exist (any more).
+
+        `others`: what became of other containers by this act, in the same transaction.
+        """
+        operation, said = parse_operation_id(operation_id), dict(detail or {})
         with self._session.write(operation) as transaction:
-            files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=dict(detail or {}))
+            files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=said, others=others)
 
     def register(self, record: ContainerRecord, *, event: str = "register") -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""

@@ -72,6 +72,11 @@ class Session:
         with self._guard:
             return self._keystore is not None or database.is_keystore(self.place.folder, timeout=self.place.timeout)
 
+    def is_read_only(self) -> bool:
+        """Whether there is a keystore and this process may not write to it: a read-only mount, or permissions."""
+        places = (self.place.folder, self.place.folder / database.FILE_NAME)
+        return self.exists() and not all(os.access(place, os.W_OK) for place in places)
+
     def facts(self) -> MachineFacts:
         """This machine's facts, read once a session."""
         if self._facts is None:

@@ -86,6 +86,7 @@ def _import(
             received,
             contents.secret,
             issuer=issuer.node_id,
+            epoch=parcel.address.epoch,
             opened=opened,
             fingerprint=fingerprint,
         )

@@ -21,7 +21,7 @@ from tiktrue_keys.fleet.transports.interface import Transport
 
 _NAMES_A_RECORD = 32
 _SEEN_EVERY = 3_600
-_REISSUE = ("stale", "expired", "integrity")
+_REISSUE = ("stale", "expired", "integrity", "gap")
 """Blockages that a new copy of the envelope may take away."""
 
 
@@ -113,7 +113,8 @@ def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledg
         raise IntegrityError("the acknowledgement does not speak of its newest envelope")
     refusals = dict(before.refusals)
     refusals |= {each.number: each.outcome for each in ack.results if each.outcome != OK}
-    again = ack.blocked.partition(":")[0] in _REISSUE
+    # Once for each acknowledgement: a node that is slow is not sent the same at every round.
+    again = ack.blocked.partition(":")[0] in _REISSUE and ack.at > before.reissued
     return replace(
         before,
         acked=ack.number,
@@ -124,6 +125,7 @@ def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledg
         conflict="",
         blocked=ack.blocked,
         refusals=tuple(sorted(refusals.items()))[-nodes.MAX_REFUSALS :],
+        reissued=ack.at if again else before.reissued,
     )
 
 

@@ -3,6 +3,7 @@ envelopes. One row an issuer, and one more for each epoch that is over."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,17 +48,26 @@ class Inbox:
         results = (*self.results, result)[-MAX_RESULTS:]
         return replace(self, number=result.number, head=head, results=results, blocked="", heard_at=now)
 
-    def with_seen(self, digest: bytes) -> Inbox:
-        """The same, with refused bytes noted."""
-        return replace(self, seen=(*self.seen, digest.hex()[:16])[-MAX_SEEN:])
+    def with_seen(self, digest: bytes, present: Set[str]) -> Inbox:
+        """The same, with refused bytes noted; itself when it is full of what lies in the transport still (`present`).
+
+        So whoever fills a transport with rubbish does not fill the audit log.
+        """
+        kept = self.seen if len(self.seen) < MAX_SEEN else tuple(each for each in self.seen if each in present)
+        return replace(self, seen=(*kept, seen_as(digest))) if len(kept) < MAX_SEEN else self
 
     def has_seen(self, digest: bytes) -> bool:
         """Whether these bytes were refused, and recorded, before."""
-        return digest.hex()[:16] in self.seen
+        return seen_as(digest) in self.seen
 
     def in_epoch(self, epoch: int, base: Head) -> Inbox:
         """The inbox at the beginning of an epoch that somebody accepted."""
         return replace(self, epoch=epoch, number=0, head=base, results=(), blocked="", offered=None)
+
+
+def seen_as(digest: bytes) -> str:
+    """The short hash of a line, from its SHA-256."""
+    return digest.hex()[:16]
 
 
 class StaleHeadError(RefusedError):

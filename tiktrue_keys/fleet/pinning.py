@@ -65,7 +65,7 @@ def init_node(manager: KeyManager, name: str, *, role: str | None = None, operat
         with session.write(operation) as transaction:
             known = nodes.own_name(transaction.rows)
             if known is not None and known != (name, role or known[1]):
-                raise RefusedError(f"this keystore is '{known[0]}', a {known[1]}, already", "a name is given once")
+                raise RefusedError(f"this keystore's name is '{known[0]}' ({known[1]}) already", "a name is given once")
             if known is not None:
                 return _result(transaction.document, operation, name, known[1], changed=False)
             return _named(transaction, operation, name, role or ISSUER, created=False)

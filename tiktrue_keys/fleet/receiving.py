@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tiktrue_keys.core.acts import nodes
 from tiktrue_keys.core.acts.licenses import License, PreparedLicense
+from tiktrue_keys.core.acts.lists import known_list
 from tiktrue_keys.core.acts.nodes import ISSUER, Peer
 from tiktrue_keys.core.acts.operations import chosen_operation_id
 from tiktrue_keys.core.instants import Instant, rfc3339
@@ -23,7 +24,7 @@ from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
 from tiktrue_keys.fleet.applying import apply, needs_license, reason
 from tiktrue_keys.fleet.envelopes import Contents, Head, Parcel, open_envelope, parse_envelope, peek
-from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox
+from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox, seen_as
 from tiktrue_keys.fleet.pinning import own_node_id
 from tiktrue_keys.fleet.results import Received, Refusal, Tally, notices
 from tiktrue_keys.fleet.transports.interface import Transport
@@ -55,6 +56,9 @@ def receive(
     tally = Tally()
     for issuer in issuers:
         _Queue(session, issuer, node_id, license_key, tally).work(transport, sign)
+    with session.read() as (view, now):
+        lists = [(issuer.name, known_list(view.rows, issuer.node_id)) for issuer in issuers]
+        tally.ended += [(name, known.valid_until) for name, known in lists if known and now >= known.valid_until]
     return Received(
         operation_id=operation,
         changed=bool(tally.consumed),
@@ -65,6 +69,7 @@ def receive(
         refusals=tuple(tally.refusals),
         blocked=tuple(tally.blocked),
         waits_for=tuple(tally.waits_for),
+        ended=tuple(tally.ended),
     )
 
 
@@ -77,6 +82,8 @@ class _Queue:
         self._node_id = node_id
         self._license_key = license_key
         self._tally = tally
+        self._missed = False
+        self._present: set[str] = set()
         with session.read() as (view, _):
             self._inbox = get_inbox(view.rows, issuer.node_id) or Inbox(issuer.node_id, issuer.epoch)
             with open_seed(session.keystore.keys, view.rows, "identity-hpke") as seed:
@@ -86,27 +93,32 @@ class _Queue:
         """Collect, consume, acknowledge."""
         before = self._inbox
         lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, before.number))
+        self._present = {seen_as(hashlib.sha256(line).digest()) for line in lines}
         blocking: TikTrueKeysError | None = None
-        for line in self._sorted(lines):
+        stuck = 0  # the epoch whose queue has to wait; behind it, a restored issuer may have begun another
+        for epoch, line in self._sorted(lines):
+            if epoch <= stuck:
+                continue
             number = self._inbox.number
             try:
                 if not self._consider(line, waiting=blocking is None):
-                    break
+                    stuck = epoch
             except (StaleHeadError, ExpiredError) as error:
                 blocking = error  # another copy of the same envelope may follow
             except TikTrueKeysError as error:
-                blocking = error
-                break
+                blocking, stuck = error, epoch
             else:
                 blocking = None if self._inbox.number > number else blocking
         if blocking is not None:
             self._block(blocking)
+        elif self._missed:
+            self._tell_of_a_gap()
         if self._inbox.number or self._inbox.blocked:
             acknowledgement = self._acknowledgement()
             transport.acknowledge(self._issuer.node_id, self._node_id, acknowledgement.sign(sign))
 
-    def _sorted(self, lines: list[bytes]) -> list[bytes]:
-        """The lines that are envelopes, in their own order, each once; the others are refused."""
+    def _sorted(self, lines: list[bytes]) -> list[tuple[int, bytes]]:
+        """The lines that are envelopes, each once, in their own order, with their epochs; the others are refused."""
         placed: list[tuple[int, int, bytes]] = []
         for line in dict.fromkeys(lines):
             try:
@@ -115,7 +127,7 @@ class _Queue:
                 self._refuse(line, 0, error)
             else:
                 placed.append((address.epoch, address.number, line))
-        return [line for _, _, line in sorted(placed, key=lambda each: each[:2])]
+        return [(epoch, line) for epoch, _, line in sorted(placed, key=lambda each: each[:2])]
 
     def _consider(self, line: bytes, *, waiting: bool) -> bool:
         """Consume one line, skip it or refuse it; False when the queue has to wait. Raises what blocks the queue.
@@ -127,6 +139,8 @@ class _Queue:
         known = self._inbox.result_of(address.number) if address.epoch == self._inbox.epoch else None
         if (known is not None and known.digest == digest) or self._inbox.has_seen(digest):
             return True
+        if known is None and address.epoch == self._inbox.epoch and address.number <= self._inbox.number:
+            return True  # consumed so long ago that its answer is forgotten; of a fork the heads since then tell
         try:
             parcel = self._verified(line)
         except IntegrityError as error:
@@ -141,8 +155,7 @@ class _Queue:
             self._must_not_fork(line, parcel, known)
             return True
         if address.number > self._inbox.number + 1:
-            if waiting:
-                self._tally.waits_for.append((self._issuer.name, self._inbox.number + 1))
+            self._missed = waiting
             return False
         self._consume(parcel)
         return True
@@ -230,25 +243,35 @@ class _Queue:
         digest = hashlib.sha256(line).digest()
         if self._inbox.has_seen(digest):
             return
-        inbox = self._inbox.with_seen(digest)
+        self._tally.refusals.append(Refusal(self._issuer.name, number, error))
+        inbox = self._inbox.with_seen(digest, self._present)
+        if inbox is self._inbox:
+            return
         with self._session.write(new_operation_id()) as transaction:
             put_inbox(transaction.rows, inbox)
             detail = self._detail(number, digest, "unknown", f"{error.code}: {error.message}")
             transaction.record("receive", outcome="refused", detail=detail)
         self._inbox = inbox
-        self._tally.refusals.append(Refusal(self._issuer.name, number, error))
 
     def _block(self, error: TikTrueKeysError) -> None:
         """Remember and record what the queue waits for; the same again is not recorded again."""
-        code = "stale" if isinstance(error, StaleHeadError) else error.code
-        inbox = replace(self._inbox, blocked=reason(code, error.message))
         number = self._inbox.number + 1
         self._tally.blocked.append(Refusal(self._issuer.name, number, error))
+        self._put_blocked("stale" if isinstance(error, StaleHeadError) else error.code, error.message)
+
+    def _tell_of_a_gap(self) -> None:
+        """The next envelope is not there, one behind it is: the issuer sends it again once it hears of that."""
+        number = self._inbox.number + 1
+        self._tally.waits_for.append((self._issuer.name, number))
+        self._put_blocked("gap", f"envelope {number} has not come yet")
+
+    def _put_blocked(self, code: str, message: str) -> None:
+        inbox = replace(self._inbox, blocked=reason(code, message))
         with self._session.write(new_operation_id()) as transaction:
             if get_inbox(transaction.rows, inbox.issuer) == inbox:
                 return
             put_inbox(transaction.rows, inbox)
-            detail = self._detail(number, b"", "unknown", f"{error.code}: {error.message}")
+            detail = self._detail(inbox.number + 1, b"", "unknown", f"{code}: {message}")
             transaction.record("receive", outcome="refused", detail=detail)
         self._inbox = inbox
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.acts.revocation_check import STALE
+from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
@@ -21,7 +23,10 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Received(ActResult):
-    """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks."""
+    """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks.
+
+    `ended` are issuers whose revocation list says nothing any more, with the end of its time.
+    """
 
     consumed: int = 0
     keys: tuple[ManagedKey, ...] = ()
@@ -29,6 +34,7 @@ class Received(ActResult):
     refusals: tuple[Refusal, ...] = ()
     blocked: tuple[Refusal, ...] = ()
     waits_for: tuple[tuple[str, int], ...] = ()
+    ended: tuple[tuple[str, Instant], ...] = ()
 
 
 @dataclass
@@ -41,13 +47,20 @@ class Tally:
     refusals: list[Refusal] = field(default_factory=list)
     blocked: list[Refusal] = field(default_factory=list)
     waits_for: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[tuple[str, Instant]] = field(default_factory=list)
 
 
 def notices(tally: Tally) -> tuple[Notice, ...]:
     """What to warn of."""
     words = [
-        (f"{each.issuer}: envelope {each.number} was refused: {each.error.message}", "refused-envelope")
+        (f"{each.issuer}: {_named(each.number)} was refused: {each.error.message}", "refused-envelope")
         for each in tally.refusals
     ]
     words += [(f"{name}: envelope {number} has not come yet", "gap") for name, number in tally.waits_for]
+    words += [(f"{name}: its revocation list ended at {rfc3339(end)}", STALE) for name, end in tally.ended]
     return tuple(Notice(code, text) for text, code in words)
+
+
+def _named(number: int) -> str:
+    """An envelope by its number; what is none has no number."""
+    return f"envelope {number}" if number else "a line"

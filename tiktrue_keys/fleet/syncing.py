@@ -17,7 +17,7 @@ from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collecting import Collected, collect_acknowledgements
@@ -27,7 +27,7 @@ from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 from tiktrue_keys.fleet.transports.interface import Transport
 
 _SHIPPED = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +95,18 @@ def sync(
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Synced:
-    """One round: read acknowledgements, promote what is ready, renew lists at half their time, send what is queued."""
+    """One round: read acknowledgements, promote what is ready, renew lists at half their time, send what is queued.
+
+    All that it records has its operation id. Repeated under the same one it does what there is to do then.
+    """
     operation, _ = chosen_operation_id(operation_id)
     outage: UnavailableError | None = None
     try:
-        collected = collect_acknowledgements(manager, transport)
+        collected = collect_acknowledgements(manager, transport, operation_id=operation)
     except UnavailableError as error:
         collected, outage = Collected(operation_id=operation, changed=False), error
     promoted, renewed = _house_keeping(manager, operation, anyway=promote_anyway, overlap=overlap)
-    sent = send_pending(manager, transport, license_key=license_key, patient=patient)
+    sent = send_pending(manager, transport, license_key=license_key, patient=patient, operation_id=operation)
     if outage is None and collected.acknowledged:
         _tidy(manager, transport)
     return Synced(
@@ -127,14 +130,25 @@ def sync_until(
     license_key: License | None = None,
     promote_anyway: bool = False,
     overlap: Seconds = DEFAULT_OVERLAP,
+    operation_id: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Synced:
     """Sync again and again, with growing pauses, until every node has everything or the time is over."""
+    operation, _ = chosen_operation_id(operation_id)
     end, pause = clock() + seconds, _FIRST_PAUSE
     rounds: list[Synced] = []
     while True:
-        rounds.append(sync(manager, transport, license_key=license_key, promote_anyway=promote_anyway, overlap=overlap))
+        rounds.append(
+            sync(
+                manager,
+                transport,
+                license_key=license_key,
+                promote_anyway=promote_anyway,
+                overlap=overlap,
+                operation_id=operation,
+            )
+        )
         left = end - clock()
         if left <= 0 or (rounds[-1].status.error() is None and rounds[-1].outage is None):
             return _together(rounds)
@@ -163,7 +177,7 @@ def _unique(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 
 
 def _house_keeping(
-    manager: KeyManager, operation: str, *, anyway: bool, overlap: Seconds
+    manager: KeyManager, operation: OperationId, *, anyway: bool, overlap: Seconds
 ) -> tuple[tuple[ManagedKey, ...], bool]:
     """Promotions and renewals, each in a transaction of its own, when there is something to do."""
     session = manager.session
@@ -172,10 +186,10 @@ def _house_keeping(
         renew = lists.wants_renewal(view.rows, now)
     promoted = []
     for each in ready:
-        with session.write(new_operation_id()) as transaction:
+        with session.write(operation) as transaction:
             promoted.append(promoting.promote(transaction, each, overlap)[1])
     if renew:
-        with session.write(chosen_operation_id(operation)[0]) as transaction:
+        with session.write(operation) as transaction:
             transaction.record("renew-revocation-list", detail={"number": lists.newest_number(transaction.rows) + 1})
             lists.publish(transaction)
     return tuple(promoted), renew

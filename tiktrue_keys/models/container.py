@@ -10,15 +10,14 @@ checks the header under the data key; `check_authorship` checks the signature. O
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.header import SEGMENT_SIZES, Header, Origin
-from tiktrue_keys.models.pipeline import THREADS, BodySummary, Progress, hash_body
-from tiktrue_keys.models.positioned import pread_full, pwrite_synced
+from tiktrue_keys.models.pipeline import BodySummary, Progress, hash_body, threads_for
+from tiktrue_keys.models.positioned import Readable, pread_full, pwrite_synced, size_of
 from tiktrue_keys.models.slots import HEADER_SIZE, Slots, decode_slots, read_slots
 from tiktrue_keys.models.sources import BodyFile, read_stream
 from tiktrue_keys.models.streaming_aead import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
@@ -50,10 +49,14 @@ class Authorship(Enum):
 
 @dataclass(frozen=True)
 class Front:
-    """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key."""
+    """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key.
+
+    `slots` is the header that counts. Where that is a detached one (detached.py), `beneath` is the one before the body.
+    """
 
     slots: Slots
     body: BodyHeader
+    beneath: Slots | None = field(default=None, kw_only=True)
 
     @property
     def header(self) -> Header:
@@ -64,8 +67,10 @@ class Front:
         return Geometry(self.header.segment_size)
 
     def authenticate(self, data_key: memoryview) -> None:
-        """IntegrityError unless the header is authentic under the 32-byte data key."""
+        """IntegrityError unless the header is authentic under the 32-byte data key, and the one beneath it too."""
         self.slots.current.authenticate(data_key)
+        if self.beneath is not None:
+            self.beneath.current.authenticate(data_key)
 
     def cipher(self, data_key: memoryview) -> BodyCipher:
         """What opens the body, given the 32-byte data key."""
@@ -92,19 +97,19 @@ class Container(Front):
     def root(self) -> bytes:
         return self.trailer.root
 
-    def source(self, fd: int) -> BodyFile:
+    def source(self, fd: Readable) -> BodyFile:
         """The body as a source for the pipeline."""
         return BodyFile(fd, self.geometry, self.length)
 
 
-def read_container(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
-    """Read all but the body of the container open at `fd` (a regular file).
+def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
+    """Read all but the body of the container open at `fd` (a regular file, or an object).
 
     IntegrityError when it is no container, was cut, extended or damaged in a part that has a checksum; nothing is
     authentic yet. Allocates at most 64 KiB and 32 bytes for each MiB that the file really has.
     """
     slots = read_slots(fd, segment_sizes=segment_sizes)
-    size = os.fstat(fd).st_size
+    size = size_of(fd)
     if size < _LEAST_SIZE:
         raise IntegrityError("the container was cut off", "restore the container from a copy")
     body = BodyHeader.decode(pread_full(fd, BODY_HEADER_LENGTH, HEADER_SIZE))
@@ -155,14 +160,18 @@ def check_root(front: Front, trailer: Trailer, summary: BodySummary) -> None:
         raise IntegrityError("the encrypted body is not the one that was signed", "restore the container from a copy")
 
 
-def verify_body(fd: int, container: Container, *, threads: int = THREADS, progress: Progress | None = None) -> Leaves:
+def verify_body(
+    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+) -> Leaves:
     """Read the whole body and hold it against the root; needs no key. Returns the leaves, all verified."""
-    summary = hash_body(container.source(fd), container.geometry, threads=threads, progress=progress)
+    summary = hash_body(container.source(fd), container.geometry, threads=threads or threads_for(fd), progress=progress)
     check_root(container, container.trailer, summary)
     return summary.leaves
 
 
-def known_leaves(fd: int, container: Container, *, threads: int = THREADS, progress: Progress | None = None) -> Leaves:
+def known_leaves(
+    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+) -> Leaves:
     """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
     if container.trailer.leaves is not None:
         return container.trailer.leaves
@@ -179,7 +188,7 @@ def add_signature(fd: int, container: Container, *, issuer: bytes, sign: Callabl
     return container.trailer.signed(signature)
 
 
-def _read_trailer(fd: int, size: int, geometry: Geometry) -> Trailer:
+def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:
     tail = pread_full(fd, TAIL_LENGTH, size - TAIL_LENGTH)
     leaves_length = decode_footer(tail[-FOOTER_LENGTH:]) - RECORD_LENGTH
     body_length = size - HEADER_SIZE - leaves_length - TAIL_LENGTH

@@ -1,4 +1,5 @@
-"""A container that is to be opened: from a file, all of its parts before its body; from a pipe, what comes first."""
+"""A container that is to be opened: from a file or an object, all of its parts before its body; from a pipe, what comes
+first."""
 
 from __future__ import annotations
 
@@ -15,16 +16,26 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container import Authorship, Container, Front, check_authorship, read_container
 from tiktrue_keys.models.data_keys import OpenedDataKey, open_data_key
+from tiktrue_keys.models.places import Place
+from tiktrue_keys.models.positioned import Readable
 from tiktrue_keys.models.trailer import Trailer
 
 
 @dataclass(frozen=True)
-class ContainerFile:
-    """A container file that is open for reading; its parts hang together, nothing is authentic yet."""
+class OpenedContainer:
+    """A container that is open for reading at `fd`; its parts hang together, nothing is authentic yet."""
+
+    fd: Readable
+    path: Place
+    container: Container
+
+
+@dataclass(frozen=True)
+class ContainerFile(OpenedContainer):
+    """One in a file of this machine."""
 
     fd: int
     path: Path
-    container: Container
 
 
 @contextmanager
@@ -38,13 +49,31 @@ def container_file(path: Path, expected_root: bytes | None = None) -> Iterator[C
     with opened_regular(real, "the container") as fd:
         with foreign_os_errors("the container", path):
             container = read_container(fd)
-        if expected_root is not None and container.root != expected_root:
-            raise IntegrityError(f"{shown(path)} is another container than the manifest lists")
+        _must_have(container, expected_root, path)
         yield ContainerFile(fd, real, container)
 
 
+@contextmanager
+def opened_container(place: Place, expected_root: bytes | None = None) -> Iterator[OpenedContainer]:
+    """The same for an object too, with the detached header that it may have; storage's errors as storage_errors."""
+    if isinstance(place, Path):
+        with container_file(place, expected_root) as found:
+            yield found
+        return
+    from tiktrue_keys.models.remote_container import remote_container
+
+    remote = remote_container(place)
+    _must_have(remote.container, expected_root, place)
+    yield remote
+
+
+def _must_have(container: Container, expected_root: bytes | None, place: Place) -> None:
+    if expected_root is not None and container.root != expected_root:
+        raise IntegrityError(f"{shown(str(place))} is another container than the manifest lists")
+
+
 def unlock(
-    manager: KeyManager, source: ContainerFile, license_key: License | None, use: Use, *, allow_unsigned: bool
+    manager: KeyManager, source: OpenedContainer, license_key: License | None, use: Use, *, allow_unsigned: bool
 ) -> tuple[OpenedDataKey, Authorship]:
     """The data key of a container whose header is authentic and that this keystore signed.
 

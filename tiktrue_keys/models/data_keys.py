@@ -5,6 +5,7 @@ Does not handle: whether the header is authentic (slots.py) and who made the con
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from tiktrue_keys.core.acts.licenses import License
@@ -77,10 +78,12 @@ def asked_once(license_key: License | None) -> License | None:
     if not callable(license_key):
         return license_key
     answers: list[str | bytes] = []
+    asking = threading.Lock()  # the files of a folder are opened side by side
 
     def ask() -> str | bytes:
-        if not answers:
-            answers.append(license_key())
+        with asking:
+            if not answers:
+                answers.append(license_key())
         return answers[0]
 
     return ask

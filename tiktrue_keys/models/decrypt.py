@@ -1,4 +1,4 @@
-"""Decrypts one container into one model: file or pipe in, file or pipe out. No byte leaves before it is recorded."""
+"""Decrypts one container into one model: file, object or pipe in, and out. No byte leaves before it is recorded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container import Authorship, Front, read_front
-from tiktrue_keys.models.container_source import ContainerFile, container_file, judge, unlock
+from tiktrue_keys.models.container_source import OpenedContainer, judge, opened_container, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, held_keys, open_data_key
-from tiktrue_keys.models.encrypt import SUFFIX, as_path
 from tiktrue_keys.models.file_acts import (
     LOCK_TIMEOUT,
     ProgressReport,
@@ -32,8 +31,10 @@ from tiktrue_keys.models.file_acts import (
 )
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.open_container import open_container, open_stream
-from tiktrue_keys.models.output import Output, preallocate, reserved_output
+from tiktrue_keys.models.output import Output, RemoteOutput, exists, preallocate, reserved_place
+from tiktrue_keys.models.places import Place, Url, as_place, plaintext_destination
 from tiktrue_keys.models.plaintext_source import descriptor
+from tiktrue_keys.models.sinks import InOrder
 from tiktrue_keys.models.tracking import Tracked, track
 from tiktrue_keys.models.trailer import Trailer
 
@@ -51,8 +52,8 @@ class Decrypted(ActResult):
 
     key: ManagedKey
     file_id: bytes
-    source: Path | None
-    destination: Path | None
+    source: Place | None
+    destination: Place | None
     name: str
     kind: str
     length: int
@@ -79,7 +80,7 @@ class _Job:
     manager: KeyManager
     front: Front
     opened: OpenedDataKey
-    source: ContainerFile | None
+    source: OpenedContainer | None
     source_fd: int
     options: ReadOptions
     progress: ProgressReport | None
@@ -98,18 +99,18 @@ class _Job:
     def keys(self) -> frozenset[str]:
         return frozenset(held_keys(self.manager, self.header))
 
-    def write(self, out_fd: int, *, to_stream: bool) -> None:
+    def write(self, out: int | InOrder, *, to_stream: bool) -> None:
         """Let the plaintext go; everything was checked and recorded that can be."""
         total = self.source.container.length if self.source else self.header.length
         report = counted(self.progress, total)
         key = self.opened.secret.view
         if self.source is not None:
             container = self.source.container
-            open_container(self.source_fd, container, out_fd, key, to_stream=to_stream, progress=report)
+            open_container(self.source.fd, container, out, key, to_stream=to_stream, progress=report)
             self.length = container.length
         else:
             trailer = open_stream(
-                self.source_fd, self.front, out_fd, key, to_stream=to_stream, authorship=self._judge, progress=report
+                self.source_fd, self.front, out, key, to_stream=to_stream, authorship=self._judge, progress=report
             )
             self.length = trailer.length
         if self.progress is not None:
@@ -123,7 +124,7 @@ class _Job:
         }
         return {"destination": destination, **{name: True for name, given in allowed.items() if given}}
 
-    def result(self, destination: Path | None, place: Tracked, operation_id: str) -> Decrypted:
+    def result(self, destination: Place | None, place: Tracked, operation_id: str) -> Decrypted:
         warnings = [*self.opened.notices, *place.notices]
         if self.authorship is Authorship.UNSIGNED:
             warnings.append(unsigned_notice())
@@ -152,8 +153,8 @@ class _Job:
 
 def decrypt_model(
     manager: KeyManager,
-    source: str | PathLike[str] | BinaryIO,
-    destination: str | PathLike[str] | BinaryIO | None = None,
+    source: str | PathLike[str] | Url | BinaryIO,
+    destination: str | PathLike[str] | Url | BinaryIO | None = None,
     *,
     license_key: License | None = None,
     allow_deprecated: bool = False,
@@ -174,42 +175,44 @@ def decrypt_model(
     out already.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    given = as_path(source)
-    target = plaintext_destination(given) if destination is None else as_path(destination)
+    given = as_place(source)
+    target = plaintext_destination(given) if destination is None else as_place(destination)
     done = _done_before(manager, given, target, operation_id)
     if done is not None:
         return done
     with ExitStack() as stack:
-        found = stack.enter_context(container_file(given, expected_root)) if isinstance(given, Path) else None
+        found = stack.enter_context(opened_container(given, expected_root)) if isinstance(given, Place) else None
         with noted(manager, "decrypt", operation_id):
-            place: Output | BinaryIO
-            if isinstance(target, Path):
-                place = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+            place: Output | RemoteOutput | BinaryIO
+            if isinstance(target, Place):
+                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
             else:
                 place = target
             front: Front
             if found is not None:
-                fd, front = found.fd, found.container
+                fd, front = -1, found.container
                 opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
             else:
-                assert not isinstance(given, Path), "a path is a file"
+                assert not isinstance(given, Place), "a path or URL was opened"
                 fd, authorship = descriptor(given, "the container"), Authorship.UNCHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options.use)
             stack.enter_context(opened)
         job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
+        if isinstance(place, RemoteOutput):
+            return _to_object(job, place)
         return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
 
 
 def _done_before(
-    manager: KeyManager, source: Path | BinaryIO, target: Path | BinaryIO, operation_id: str | None
+    manager: KeyManager, source: Place | BinaryIO, target: Place | BinaryIO, operation_id: str | None
 ) -> Decrypted | None:
     """What the act of this operation id made, when that is still there; None when it was not done."""
     first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
-    if not (isinstance(source, Path) and isinstance(target, Path) and target.exists()):
+    if not (isinstance(source, Place) and isinstance(target, Place) and exists(target)):
         raise RefusedError(f"operation {operation_id} was done already", "choose another --operation-id")
-    with container_file(source) as found:
+    with opened_container(source) as found:
         container, header = found.container, found.container.header
     if header.file_id != first[0]:
         raise RefusedError(f"operation {operation_id} decrypted another container", "choose another --operation-id")
@@ -227,13 +230,6 @@ def _done_before(
     )
 
 
-def plaintext_destination(source: Path | BinaryIO) -> Path:
-    """FILE for FILE.ttm; UsageError for any other name and for a stream."""
-    if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
-        raise UsageError(f"the output's name follows from FILE{SUFFIX} only", "give the output with -o")
-    return source.with_suffix("")
-
-
 def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use: Use) -> tuple[Front, OpenedDataKey]:
     with foreign_os_errors("the container", "standard input"):
         front = read_front(fd)
@@ -246,22 +242,40 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _to_file(job: _Job, output: Output) -> Decrypted:
-    new, keys, header = output.new, job.keys(), job.header
-    destination = recorded_path(new.path)
-    place = job.track()
-    act = FileAct(
+def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileAct:
+    """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
+    return FileAct(
         "decrypt",
-        header.file_id,
+        job.header.file_id,
         place.path,
         frozenset({job.opened.key.key_id}),
         frozenset({job.opened.key.key_id}),
-        model_id=header.model_id,
-        name=header.name,
-        temporary=recorded_path(new.temporary),
+        model_id=job.header.model_id,
+        name=job.header.name,
+        temporary=temporary,
         piped=place.piped,
-        replaces=output.existed,
+        replaces=replaces,
     )
+
+
+def _to_object(job: _Job, output: RemoteOutput) -> Decrypted:
+    length = job.source.container.length if job.source else job.header.length
+    upload, place = output.upload(length), job.track()
+    act = _act(job, place, str(upload.temporary or output.url), replaces=output.existed)
+    with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
+        outcome.detail = job.detail(str(output.url))
+        with upload:
+            job.write(upload, to_stream=False)
+            upload.commit()
+        outcome.detail["length"] = job.length
+    return job.result(output.url, place, outcome.operation_id)
+
+
+def _to_file(job: _Job, output: Output) -> Decrypted:
+    new, keys = output.new, job.keys()
+    destination = recorded_path(new.path)
+    place = job.track()
+    act = _act(job, place, recorded_path(new.temporary), replaces=output.existed)
     with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
         outcome.detail = job.detail(destination)
         with new:

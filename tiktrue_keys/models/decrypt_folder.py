@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -12,14 +14,15 @@ from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.container_source import trusted_issuers
-from tiktrue_keys.models.data_keys import asked_once
+from tiktrue_keys.models.data_keys import asked_once, open_data_key
 from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.encrypt import SUFFIX
-from tiktrue_keys.models.file_acts import ProgressReport, file_act, noted, recorded_path, within
+from tiktrue_keys.models.file_acts import ProgressReport, file_act, noted, recorded_path
 from tiktrue_keys.models.folder_swap import (
     FolderPlace,
     built_folder,
@@ -28,8 +31,11 @@ from tiktrue_keys.models.folder_swap import (
     remove_aside,
     swap_in,
 )
-from tiktrue_keys.models.folder_tree import checked_plain, must_be_complete, read_manifest
-from tiktrue_keys.models.manifest import Manifest, PlainEntry
+from tiktrue_keys.models.folder_tree import must_be_complete, must_be_listed, read_manifest
+from tiktrue_keys.models.manifest import Entry, Manifest, PlainEntry
+from tiktrue_keys.models.places import Place
+from tiktrue_keys.models.side_by_side import Task, side_by_side
+from tiktrue_keys.models.tracking import slots_at
 
 ACT = "decrypt-folder"
 _CHUNK = 1 << 20
@@ -39,7 +45,7 @@ _CHUNK = 1 << 20
 class DecryptedFolder(ActResult):
     """A decrypted folder; `length` in bytes of all its files. `files` is empty for a repeated operation id."""
 
-    source: Path
+    source: Place
     destination: Path
     files: tuple[Decrypted, ...]
     plain: tuple[str, ...]
@@ -55,6 +61,7 @@ def decrypt_folder(
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
     force: bool = False,
+    jobs: int | None = None,
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> DecryptedFolder:
@@ -62,7 +69,8 @@ def decrypt_folder(
 
     IntegrityError, before anything is released, when a file is missing, added, renamed, swapped or older than the
     manifest says, or when another keystore signed it; else as decrypt_model. RefusedError when the destination exists;
-    `force` replaces a folder that holds nothing but files of the same names. After any failure it is as it was.
+    `force` replaces a folder that holds nothing but files of the same names. `jobs` files at once, as side_by_side.
+    After any failure it is as it was.
     """
     license_key = asked_once(license_key)
     root = real_folder(source)
@@ -74,6 +82,8 @@ def decrypt_folder(
             return _result(operation_id, root, target, manifest, [], changed=False)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
         must_be_complete(root, manifest)
+        options = ReadOptions(allow_deprecated, allow_unsigned)
+        open_beforehand(manager, root, manifest, license_key, options.use)
     place = FolderPlace.beside(target)
     act = FileAct(
         ACT,
@@ -86,9 +96,9 @@ def decrypt_folder(
         temporary=str(place.temporary),
         replaces=os.path.lexists(target),
     )
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    job = _Job(manager, root, manifest, place, license_key, options)
     with file_act(manager, act, operation_id) as outcome:
-        files = _build(manager, root, manifest, place, license_key, options, progress)
+        files = job.build(jobs, progress)
         total = sum(entry.length for entry in manifest.files)
         outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
         remove_aside(place)
@@ -118,52 +128,73 @@ def trusted_manifest(manager: KeyManager, folder: Path) -> Manifest:
     return signed.manifest
 
 
+def open_beforehand(
+    manager: KeyManager, folder: Path, manifest: Manifest, license_key: License | None, use: Use
+) -> ManagedKey:
+    """Open the data key of the folder's first container, and say by which key; with none, the key of its model.
+
+    So a license is asked for on this thread, and what refuses the key does so before anything is made.
+    """
+    for entry in manifest.containers:
+        header = slots_at(str(folder / entry.place)).current.header
+        with open_data_key(manager, header, license_key, use) as opened:
+            return opened.key
+    return manager.find(manifest.model_id)
+
+
 def each_once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
     """Notices without repetition, in order."""
     return tuple(dict.fromkeys(notices))
 
 
-def _build(
-    manager: KeyManager,
-    root: Path,
-    manifest: Manifest,
-    place: FolderPlace,
-    license_key: License | None,
-    options: ReadOptions,
-    progress: ProgressReport | None,
-) -> list[Decrypted]:
-    files: list[Decrypted] = []
-    total, done = sum(entry.length for entry in manifest.files), 0
-    with built_folder(place) as built:
-        for entry in manifest.files:
-            made = make_parents(built, entry.path)
-            if isinstance(entry, PlainEntry):
-                _copy(root, entry, made)
-            else:
-                result = decrypt_model(
-                    manager,
-                    root / entry.place,
-                    made,
-                    license_key=license_key,
-                    allow_deprecated=options.allow_deprecated,
-                    allow_unsigned=options.allow_unsigned,
-                    expected_root=entry.root,
-                    progress=within(progress, done, total),
-                )
-                files.append(replace(result, destination=place.destination / entry.path))
-            done += entry.length
-            if progress is not None:
-                progress(done, total)
-        swap_in(place)
-    return files
+@dataclass(frozen=True)
+class _Job:
+    """An encrypted folder on its way out."""
+
+    manager: KeyManager
+    root: Path
+    manifest: Manifest
+    place: FolderPlace
+    license_key: License | None
+    options: ReadOptions
+
+    def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
+        """Fill the temporary folder and give it its name; the containers' results, in the manifest's order."""
+        with built_folder(self.place) as built:
+            tasks = [Task(entry.length, partial(self._make, built, entry)) for entry in self.manifest.files]
+            made = side_by_side(tasks, jobs=jobs, progress=progress)
+            swap_in(self.place)
+        return [each for each in made if each is not None]
+
+    def _make(self, built: Path, entry: Entry, report: ProgressReport) -> Decrypted | None:
+        path = make_parents(built, entry.path)
+        if isinstance(entry, PlainEntry):
+            copy_plain(self.root, entry, path, report)
+            return None
+        opened = decrypt_model(
+            self.manager,
+            self.root / entry.place,
+            path,
+            license_key=self.license_key,
+            allow_deprecated=self.options.allow_deprecated,
+            allow_unsigned=self.options.allow_unsigned,
+            expected_root=entry.root,
+            progress=report,
+        )
+        return replace(opened, destination=self.place.destination / entry.path)
 
 
-def _copy(root: Path, entry: PlainEntry, made: Path) -> None:
+def copy_plain(root: Path, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
+    """Copy a file in clear out of an encrypted folder; IntegrityError unless the copy is what the manifest lists."""
+    hashed, length = hashlib.sha256(), 0
     with opened_regular(root / entry.place, "the file") as fd, NewFile(made, what="the output") as new:
         with foreign_os_errors("the file", root / entry.place):
             while chunk := os.read(fd, _CHUNK):
+                hashed.update(chunk)
                 new.write(chunk)
-        checked_plain(made.parent, replace(entry, path=new.temporary.name))
+                length += len(chunk)
+                report(length, None)
+        must_be_listed(entry, length, hashed.digest())
         new.commit(replace=False)
 
 

@@ -1,4 +1,4 @@
-"""Encrypts one model into one container under the active key of its model: file or pipe in, file or pipe out."""
+"""Encrypts one model into one container under the active key of its model: file, object or pipe in, and out."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tiktrue_keys.core.durable import foreign_os_errors, shown
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.claims import claim
-from tiktrue_keys.models.container_source import container_file
+from tiktrue_keys.models.container_source import opened_container
 from tiktrue_keys.models.file_acts import (
     LOCK_TIMEOUT,
     Outcome,
@@ -30,15 +30,16 @@ from tiktrue_keys.models.file_acts import (
     recorded_path,
 )
 from tiktrue_keys.models.header import Header, Origin, new_file_id
-from tiktrue_keys.models.output import Output, let_go, preallocate, reserved_output
+from tiktrue_keys.models.output import Output, RemoteOutput, preallocate, reserved_place, superseded
+from tiktrue_keys.models.places import SUFFIX as SUFFIX
+from tiktrue_keys.models.places import Place, Url, as_place, default_destination, parse_place
 from tiktrue_keys.models.plaintext_source import PlaintextSource, descriptor, plaintext_source
 from tiktrue_keys.models.seal_container import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.sinks import InOrder
 from tiktrue_keys.models.slots import HEADER_SIZE
 from tiktrue_keys.models.streaming_aead import Geometry
 from tiktrue_keys.models.trailer import LEAF_LENGTH, SIGNATURE_KIND, TAIL_LENGTH
 from tiktrue_keys.models.wraps import wrap_for_key
-
-SUFFIX = ".ttm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,8 @@ class Encrypted(ActResult):
 
     key: ManagedKey
     file_id: bytes
-    source: Path | None
-    destination: Path | None
+    source: Place | None
+    destination: Place | None
     name: str
     kind: str
     length: int
@@ -83,11 +84,11 @@ class _Job:
             signed=True,
         )
 
-    def seal(self, out_fd: int, *, to_stream: bool) -> SealedContainer:
+    def seal(self, out: int | InOrder, *, to_stream: bool) -> SealedContainer:
         """Write the container; the source must not have changed meanwhile."""
         sealed = seal_container(
             self.source.fd,
-            out_fd,
+            out,
             self.header,
             self.data_key.view,
             to_stream=to_stream,
@@ -100,7 +101,7 @@ class _Job:
             self.progress(sealed.trailer.length, sealed.trailer.length)
         return sealed
 
-    def result(self, sealed: SealedContainer, destination: Path | None, outcome: Outcome) -> Encrypted:
+    def result(self, sealed: SealedContainer, destination: Place | None, outcome: Outcome) -> Encrypted:
         return Encrypted(
             operation_id=outcome.operation_id,
             changed=True,
@@ -118,8 +119,8 @@ class _Job:
 
 def encrypt_model(
     manager: KeyManager,
-    source: str | PathLike[str] | BinaryIO,
-    destination: str | PathLike[str] | BinaryIO | None = None,
+    source: str | PathLike[str] | Url | BinaryIO,
+    destination: str | PathLike[str] | Url | BinaryIO | None = None,
     *,
     key: str,
     license_key: License | None = None,
@@ -131,29 +132,32 @@ def encrypt_model(
 ) -> Encrypted:
     """Encrypt `source` under the key that `key` names; `destination` None is FILE.ttm beside the source.
 
-    RefusedError when the destination exists (unless `force`) or the source is a container, UsageError for a folder;
-    as KeyManager.open_key for the key; UnavailableError when the source changes meanwhile or the disk is full. After
-    any failure nothing new is there, and what was there before is. A chosen `operation_id` that was done already gives
-    its container again, `changed` False.
+    Either may be the URL of an object; UnavailableError when its storage cannot be reached. RefusedError when the
+    destination exists (unless `force`) or the source is a container, UsageError for a folder; as KeyManager.open_key
+    for the key; UnavailableError when the source changes meanwhile or the disk is full. After any failure nothing new
+    is there, and what was there before is. A chosen `operation_id` that was done already gives its container again,
+    `changed` False.
     """
     done = _done_before(manager, operation_id)
     if done is not None:
         return done
-    source = as_path(source)
-    target = default_destination(source) if destination is None else as_path(destination)
+    given = as_place(source)
+    target = default_destination(given) if destination is None else as_place(destination)
     with ExitStack() as stack:
-        plaintext = stack.enter_context(plaintext_source(source, name))
+        plaintext = stack.enter_context(plaintext_source(given, name))
         with noted(manager, "encrypt", operation_id):
-            place: Output | BinaryIO
-            if isinstance(target, Path):
+            place: Output | RemoteOutput | BinaryIO
+            if isinstance(target, Place):
                 refuse_itself(plaintext, target)
-                place = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
             else:
                 place = target
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)
         job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
+        if isinstance(place, RemoteOutput):
+            return _to_object(job, place)
         return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
 
 
@@ -183,18 +187,6 @@ def container_size(length: int) -> int:
     return HEADER_SIZE + geometry.body_length(length) + leaves + TAIL_LENGTH
 
 
-def as_path(place: str | PathLike[str] | BinaryIO) -> Path | BinaryIO:
-    """Paths as Path, streams as they are."""
-    return Path(place) if isinstance(place, (str, PathLike)) else place
-
-
-def default_destination(source: Path | BinaryIO) -> Path:
-    """FILE.ttm beside FILE; UsageError for a stream."""
-    if not isinstance(source, Path):
-        raise UsageError("standard input has no name to derive the output's from", "give the output with -o")
-    return source.with_name(source.name + SUFFIX)
-
-
 def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | None:
     """What the act of this operation id made, read from its container; None when it was not done."""
     first = manager.finished_file_act(operation_id, "encrypt") if operation_id and manager.exists() else None
@@ -203,15 +195,15 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | N
     file_id, path = first
     if not path:
         raise RefusedError(f"operation {operation_id} was done already, into a pipe", "choose another --operation-id")
-    made = encrypted_at(manager, Path(path), operation_id)
+    made = encrypted_at(manager, parse_place(path), operation_id)
     if made.file_id != file_id:
         raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
     return made
 
 
-def encrypted_at(manager: KeyManager, path: Path, operation_id: str) -> Encrypted:
+def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypted:
     """The result of an act that was done before, read from its container; IntegrityError, NotFoundError."""
-    with container_file(path) as found:
+    with opened_container(path) as found:
         container, header = found.container, found.container.header
     return Encrypted(
         operation_id=operation_id,
@@ -241,10 +233,26 @@ def _to_file(job: _Job, output: Output) -> Encrypted:
             output.commit()
         finally:
             if new.committed:  # also when only the folder's sync failed: the container is there
-                outcome.keys = job.header.key_ids
-        let_go(job.manager, output.replaced, path)
+                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
         _tell(outcome, sealed)
     return job.result(sealed, Path(path), outcome)
+
+
+def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
+    size = job.source.size
+    upload = output.upload(None if size is None else container_size(size))
+    temporary = None if upload.temporary is None else str(upload.temporary)
+    with file_act(job.manager, job.act(str(output.url), temporary), job.operation_id) as outcome:
+        try:
+            with upload:
+                sealed = job.seal(upload, to_stream=False)
+                upload.commit()
+        finally:
+            if upload.may_exist:  # also when the storage's answer to the last request was lost
+                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
+        output.remove_detached()
+        _tell(outcome, sealed)
+    return job.result(sealed, output.url, outcome)
 
 
 def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
@@ -262,8 +270,12 @@ def _tell(outcome: Outcome, sealed: SealedContainer) -> None:
     outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
 
 
-def refuse_itself(source: PlaintextSource, target: Path) -> None:
+def refuse_itself(source: PlaintextSource, target: Place) -> None:
     """RefusedError when the output would take the model's own place."""
+    if not isinstance(source.fd, int) or isinstance(target, Url):
+        if source.path == target:
+            raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
+        return
     try:
         same = os.path.samestat(os.fstat(source.fd), os.stat(target))
     except OSError:

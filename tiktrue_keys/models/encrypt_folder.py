@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.acts.files import Settlement
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.durable import shown
@@ -20,10 +22,9 @@ from tiktrue_keys.models.folder_job import (
     FolderJob,
     copy_into,
     encrypt_into,
-    forget_all,
-    lies_there,
     planned_folder,
-    settle_registry,
+    settlement,
+    write_manifest,
 )
 from tiktrue_keys.models.folder_swap import (
     FolderPlace,
@@ -31,15 +32,10 @@ from tiktrue_keys.models.folder_swap import (
     remove_aside,
     swap_in,
 )
-from tiktrue_keys.models.folder_tree import (
-    Selection,
-)
+from tiktrue_keys.models.folder_tree import Selection, SourceFile
 from tiktrue_keys.models.header import new_file_id
-from tiktrue_keys.models.manifest import (
-    ContainerEntry,
-    Entry,
-    PlainEntry,
-)
+from tiktrue_keys.models.manifest import ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.side_by_side import Task, side_by_side
 
 ACT = "encrypt-folder"
 
@@ -69,6 +65,7 @@ def encrypt_folder(
     exclude: Sequence[str] = (),
     plain: Sequence[str] = (),
     force: bool = False,
+    jobs: int | None = None,
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> EncryptedFolder:
@@ -76,19 +73,26 @@ def encrypt_folder(
 
     Globs are held against a file's relative path and its own name; `plain` files are copied in clear under the
     manifest's hash. RefusedError for links that lead out of the folder and when the destination exists; `force`
-    replaces an encrypted folder that holds nothing else. After any failure the destination is as it was.
+    replaces an encrypted folder that holds nothing else. `jobs` files at once, as side_by_side. After any failure the
+    destination is as it was.
     """
     done = _done_before(manager, source, operation_id)
     if done is not None:
         return done
     with noted(manager, ACT, operation_id):
-        selection = Selection(include, exclude, plain)
-        job = planned_folder(manager, source, destination, key, license_key, selection, force=force, progress=progress)
+        chosen = Selection(include, exclude, plain)
+        job = planned_folder(
+            manager, source, destination, key, license_key, chosen, force=force, progress=progress, jobs=jobs
+        )
     place, folder_id = FolderPlace.beside(job.target), new_file_id()
+    files: list[Encrypted] = []
     with file_act(manager, job.act(ACT, folder_id, place), operation_id) as outcome:
-        files, entries = _build(job, place, folder_id)
+        try:
+            entries = _build(job, place, folder_id, files)
+        finally:
+            gone = [made.file_id for made in files]
+            outcome.others = settlement(job.target, folder_id, job.replaced_ids) or Settlement(gone=gone)
         outcome.detail = {"files": len(entries), "length": job.tree.total}
-        settle_registry(job, files)
         remove_aside(place)
     return EncryptedFolder(
         operation_id=outcome.operation_id,
@@ -97,7 +101,7 @@ def encrypt_folder(
         folder_id=folder_id,
         source=job.root,
         destination=job.target,
-        files=tuple(replace(made, destination=job.target / place_of(made, place)) for made in files),
+        files=placed(files, entries, job.target),
         plain=tuple(entry.path for entry in entries if isinstance(entry, PlainEntry)),
         left_out=job.tree.left_out,
         length=sum(entry.length for entry in entries),
@@ -128,34 +132,29 @@ def _done_before(manager: KeyManager, source: str | PathLike[str], operation_id:
     )
 
 
-def place_of(made: Encrypted, place: FolderPlace) -> Path:
-    """Where a container of the folder lies, relative to it."""
-    assert made.destination is not None, "a folder's containers are files"
-    return made.destination.relative_to(place.temporary)
+def placed(files: Iterable[Encrypted], entries: Iterable[Entry], folder: Path) -> tuple[Encrypted, ...]:
+    """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
+    made = {each.file_id: each for each in files}
+    return tuple(
+        replace(made[entry.file_id], destination=folder / entry.place)
+        for entry in entries
+        if isinstance(entry, ContainerEntry)
+    )
 
 
-def _build(job: FolderJob, place: FolderPlace, folder_id: bytes) -> tuple[list[Encrypted], tuple[Entry, ...]]:
-    """Fill the temporary folder, manifest last, and give it its name; the registry lets go of it when that fails."""
-    files: list[Encrypted] = []
-    entries: list[Entry] = []
-    done = 0
-    try:
-        with built_folder(place) as root:
-            for file in job.tree.files:
-                if file.plain:
-                    entries.append(copy_into(file, root))
-                else:
-                    made = encrypt_into(job, file, root, done)
-                    files.append(made)
-                    entries.append(ContainerEntry(file.relative, made.length, made.file_id, made.root))
-                done += entries[-1].length
-                if job.progress is not None:
-                    job.progress(done, job.tree.total)
-            manifest = job.manifest(folder_id, entries)
-            job.write_manifest(root, manifest)
-            swap_in(place)
-    except BaseException:
-        if not lies_there(place.destination, folder_id):
-            forget_all(job.manager, [made.file_id for made in files])
-        raise
-    return files, manifest.files
+def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Encrypted]) -> tuple[Entry, ...]:
+    """Fill the temporary folder, manifest last, and give it its name. `files` gets what was made, even of a failure."""
+    with built_folder(place) as root:
+        tasks = [Task(file.size, partial(_make, job, file, root, files)) for file in job.tree.files]
+        manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.jobs, progress=job.progress))
+        write_manifest(job.manager, root, manifest)
+        swap_in(place)
+    return manifest.files
+
+
+def _make(job: FolderJob, file: SourceFile, root: Path, files: list[Encrypted], report: ProgressReport) -> Entry:
+    if file.plain:
+        return copy_into(file, root, report)
+    made = encrypt_into(job, file, root, report)
+    files.append(made)
+    return ContainerEntry(file.relative, made.length, made.file_id, made.root)

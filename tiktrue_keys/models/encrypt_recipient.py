@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import BinaryIO
 
 from tiktrue_keys.core.acts.results import ActResult
@@ -17,13 +16,15 @@ from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.encrypt import as_path, container_size, default_destination, refuse_itself
+from tiktrue_keys.models.encrypt import container_size, refuse_itself
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, counted
 from tiktrue_keys.models.header import Header, Origin, new_file_id, sorted_wraps
-from tiktrue_keys.models.output import Output, preallocate, reserved_output
+from tiktrue_keys.models.output import Output, RemoteOutput, preallocate, reserved_place
+from tiktrue_keys.models.places import Place, Url, as_place, default_destination
 from tiktrue_keys.models.plaintext_source import PlaintextSource, descriptor, plaintext_source
 from tiktrue_keys.models.recipients import Recipient, same_model
 from tiktrue_keys.models.seal_container import SealedContainer, seal_container
+from tiktrue_keys.models.sinks import InOrder
 from tiktrue_keys.models.wraps import wrap_for_recipient
 
 
@@ -33,8 +34,8 @@ class SealedForRecipients(ActResult):
 
     recipients: tuple[Recipient, ...]
     file_id: bytes
-    source: Path | None
-    destination: Path | None
+    source: Place | None
+    destination: Place | None
     name: str
     kind: str
     length: int
@@ -43,8 +44,8 @@ class SealedForRecipients(ActResult):
 
 
 def encrypt_for_recipients(
-    source: str | PathLike[str] | BinaryIO,
-    destination: str | PathLike[str] | BinaryIO | None = None,
+    source: str | PathLike[str] | Url | BinaryIO,
+    destination: str | PathLike[str] | Url | BinaryIO | None = None,
     *,
     recipients: Sequence[Recipient],
     now: Instant,
@@ -60,16 +61,19 @@ def encrypt_for_recipients(
     """
     model_id = same_model(recipients)
     warnings = tuple(notice for recipient in recipients for notice in recipient.must_be_valid(now))
-    source = as_path(source)
-    target = default_destination(source) if destination is None else as_path(destination)
+    given = as_place(source)
+    target = default_destination(given) if destination is None else as_place(destination)
     with ExitStack() as stack:
-        plaintext = stack.enter_context(plaintext_source(source, name))
+        plaintext = stack.enter_context(plaintext_source(given, name))
         data_key = stack.enter_context(SecretBuffer.random())
         header = _header(plaintext, model_id, recipients, data_key)
-        if isinstance(target, Path):
+        if isinstance(target, Place):
             refuse_itself(plaintext, target)
-            output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
-            sealed = _to_file(plaintext, header, data_key, output, progress)
+            output = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
+            if isinstance(output, RemoteOutput):
+                sealed = _to_object(plaintext, header, data_key, output, progress)
+            else:
+                sealed = _to_file(plaintext, header, data_key, output, progress)
         else:
             fd = descriptor(target, "the output")
             target.flush()
@@ -82,7 +86,7 @@ def encrypt_for_recipients(
         recipients=tuple(recipients),
         file_id=header.file_id,
         source=plaintext.path,
-        destination=target.absolute() if isinstance(target, Path) else None,
+        destination=_absolute(target) if isinstance(target, Place) else None,
         name=header.name,
         kind=header.kind.value,
         length=sealed.trailer.length,
@@ -109,6 +113,24 @@ def _header(
     return Header(file_id, model_id, plaintext.name, plaintext.kind, None, Origin.RECIPIENT, sorted_wraps(wraps))
 
 
+def _absolute(place: Place) -> Place:
+    return place if isinstance(place, Url) else place.absolute()
+
+
+def _to_object(
+    plaintext: PlaintextSource,
+    header: Header,
+    data_key: SecretBuffer,
+    output: RemoteOutput,
+    progress: ProgressReport | None,
+) -> SealedContainer:
+    with output.upload(None if plaintext.size is None else container_size(plaintext.size)) as upload:
+        sealed = _seal(plaintext, header, data_key, upload, progress, to_stream=False)
+        upload.commit()
+    output.remove_detached()
+    return sealed
+
+
 def _to_file(
     plaintext: PlaintextSource,
     header: Header,
@@ -129,14 +151,14 @@ def _seal(
     plaintext: PlaintextSource,
     header: Header,
     data_key: SecretBuffer,
-    out_fd: int,
+    out: int | InOrder,
     progress: ProgressReport | None,
     *,
     to_stream: bool,
 ) -> SealedContainer:
     sealed = seal_container(
         plaintext.fd,
-        out_fd,
+        out,
         header,
         data_key.view,
         to_stream=to_stream,

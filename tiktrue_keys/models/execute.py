@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.durable import foreign_os_errors
@@ -22,12 +21,13 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.models.container import Authorship
-from tiktrue_keys.models.container_source import ContainerFile, container_file, unlock
+from tiktrue_keys.models.container_source import OpenedContainer, opened_container, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys
 from tiktrue_keys.models.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.file_acts import ProgressReport, counted, noted, recorded_path, within
 from tiktrue_keys.models.open_container import open_container
 from tiktrue_keys.models.output import preallocate
+from tiktrue_keys.models.places import Place, Url, object_place
 from tiktrue_keys.models.tracking import track
 
 EVENT = "exec"
@@ -42,7 +42,7 @@ class HeldModel:
     """A decrypted model in memory: `fd` is its memfd, `path` what a program that inherits it opens."""
 
     fd: int
-    source: Path
+    source: Place
     key: ManagedKey
     file_id: bytes
     length: int
@@ -76,7 +76,7 @@ def filled_in(words: Sequence[str], paths: Sequence[str]) -> list[str]:
 @contextmanager
 def held_models(
     manager: KeyManager,
-    sources: Sequence[str | PathLike[str]],
+    sources: Sequence[str | PathLike[str] | Url],
     *,
     program: str,
     license_key: License | None = None,
@@ -94,7 +94,7 @@ def held_models(
         raise UnavailableError("this system has no files in memory", "decrypt-model writes an ordinary file")
     options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
     with ExitStack() as stack, noted(manager, EVENT, operation_id):
-        opened = [_open(manager, Path(source), options, license_key, stack) for source in sources]
+        opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
         for found, key, authorship in opened:
             _record(manager, found, key, authorship, program, operation_id)
         total = sum(found.container.length for found, _, _ in opened)
@@ -108,13 +108,13 @@ def held_models(
         yield tuple(held)
 
 
-_Opened = tuple[ContainerFile, OpenedDataKey, Authorship]
+_Opened = tuple[OpenedContainer, OpenedDataKey, Authorship]
 
 
 def _open(
-    manager: KeyManager, source: Path, options: ReadOptions, license_key: License | None, stack: ExitStack
+    manager: KeyManager, source: Place, options: ReadOptions, license_key: License | None, stack: ExitStack
 ) -> _Opened:
-    found = stack.enter_context(container_file(source))
+    found = stack.enter_context(opened_container(source))
     key, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
     stack.enter_context(key)
     return found, key, authorship
@@ -122,7 +122,7 @@ def _open(
 
 def _record(
     manager: KeyManager,
-    found: ContainerFile,
+    found: OpenedContainer,
     key: OpenedDataKey,
     authorship: Authorship,
     program: str,
@@ -135,16 +135,20 @@ def _record(
 
 
 def _hold(
-    found: ContainerFile, key: OpenedDataKey, authorship: Authorship, progress: ProgressReport | None, stack: ExitStack
+    found: OpenedContainer,
+    key: OpenedDataKey,
+    authorship: Authorship,
+    progress: ProgressReport | None,
+    stack: ExitStack,
 ) -> HeldModel:
     container, signed = found.container, authorship is Authorship.SIGNED
     name = container.header.name.encode()[:200].decode("utf-8", "ignore")
-    with foreign_os_errors("the memory for", found.path):
+    with foreign_os_errors("the memory for", str(found.path)):
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         stack.callback(os.close, fd)
         os.fchmod(fd, 0o400)
-    preallocate(fd, container.length, found.path)
-    with foreign_os_errors("the container", found.path):
+    preallocate(fd, container.length, str(found.path))
+    with foreign_os_errors("the container", str(found.path)):
         report = counted(progress, container.length)
         open_container(found.fd, container, fd, key.secret.view, to_stream=False, progress=report)
         fcntl.fcntl(fd, _ADD_SEALS, _SEALS)

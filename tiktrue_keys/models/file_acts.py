@@ -13,10 +13,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
 from tiktrue_keys.core.durable import shown
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.models.places import Url, parse_place
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for the lock of a container."""
@@ -27,10 +28,14 @@ ProgressReport = Callable[[int, int | None], None]
 
 @dataclass
 class Outcome:
-    """What the act has come to so far. `keys`: the key ids that open the file as it is now; None: there is none."""
+    """What the act has come to so far. `keys`: the key ids that open the file as it is now; None: there is none.
+
+    `others`: what became of other containers by it.
+    """
 
     operation_id: str
     keys: frozenset[str] | None = None
+    others: Settlement = NO_OTHERS
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -58,7 +63,7 @@ def file_act(
 
 def _finish(manager: KeyManager, outcome: Outcome, how: str, said: dict[str, str]) -> None:
     detail = {**outcome.detail, **said}
-    manager.finish_file_act(outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail)
+    manager.finish_file_act(outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail, others=outcome.others)
 
 
 @contextmanager
@@ -68,13 +73,16 @@ def noted(manager: KeyManager, event: str, operation_id: str | None) -> Iterator
         yield
 
 
-def recorded_path(path: str | PathLike[str]) -> str:
-    """The absolute path as registry and audit hold it; RefusedError when its bytes are not UTF-8."""
-    text = os.fspath(Path(os.path.abspath(path)))
+def recorded_path(path: str | PathLike[str] | Url) -> str:
+    """The absolute path, or the URL, as registry and audit hold it; RefusedError when its bytes are not UTF-8."""
+    place = parse_place(path)
+    if isinstance(place, Url):
+        return str(place)
+    text = os.fspath(Path(os.path.abspath(place)))
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise RefusedError(f"the path {shown(path)} is not valid UTF-8", "rename the file or its folder") from None
+        raise RefusedError(f"the path {shown(place)} is not valid UTF-8", "rename the file or its folder") from None
     return text
 
 

@@ -9,11 +9,11 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.files import FileAct, Settlement
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
@@ -22,7 +22,7 @@ from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.data_keys import asked_once
 from tiktrue_keys.models.decrypt_folder import real_folder
 from tiktrue_keys.models.encrypt import SUFFIX, Encrypted, encrypt_model
-from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, recorded_path, within
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, recorded_path
 from tiktrue_keys.models.folder_swap import (
     FolderPlace,
     make_parents,
@@ -69,6 +69,12 @@ class FolderJob:
     license_key: License | None
     replaced: Replaced | None
     progress: ProgressReport | None
+    jobs: int | None
+
+    @property
+    def replaced_ids(self) -> tuple[bytes, ...]:
+        """The containers that the new folder replaces."""
+        return self.replaced.file_ids if self.replaced is not None else ()
 
     def act(self, name: str, folder_id: bytes, place: FolderPlace) -> FileAct:
         """The intent of the act `name`."""
@@ -88,14 +94,24 @@ class FolderJob:
         """What the folder will hold."""
         return Manifest(folder_id, self.key.model_id, safe_name(self.root.name), entries_of(entries))
 
-    def write_manifest(self, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
-        """Sign the manifest and put it into the folder; `again`: in place of one that is there."""
-        signed = SignedManifest.make(
-            manifest, self.manager.issuer, lambda data: self.manager.sign(SIGNATURE_KIND, data)
-        )
-        with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
-            new.write(signed.encode())
-            new.commit(replace=again)
+
+def write_manifest(manager: KeyManager, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
+    """Sign the manifest and put it into the folder; `again`: in place of one that is there."""
+    signed = SignedManifest.make(manifest, manager.issuer, lambda data: manager.sign(SIGNATURE_KIND, data))
+    with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
+        new.write(signed.encode())
+        new.commit(replace=again)
+
+
+def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes]) -> Settlement | None:
+    """What the registry is told once a folder has its name: where its containers lie, and which ones it replaced.
+
+    None where another folder, or none, lies there.
+    """
+    if not lies_there(folder, folder_id):
+        return None
+    moved = followed_folder(folder, read_manifest(folder).manifest)
+    return Settlement(moved, [file_id for file_id in replaced if file_id not in moved])
 
 
 def planned_folder(
@@ -108,6 +124,7 @@ def planned_folder(
     *,
     force: bool,
     progress: ProgressReport | None,
+    jobs: int | None = None,
 ) -> FolderJob:
     """What would be done, with everything looked at that could refuse it; raises as encrypt_folder."""
     license_key = asked_once(license_key)
@@ -120,15 +137,12 @@ def planned_folder(
     must_be_free(target, None if replaced is None else frozenset(replaced.places))
     tree = source_tree(root, selection)
     with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
-        return FolderJob(manager, root, target, tree, opened.key, license_key, replaced, progress)
+        return FolderJob(manager, root, target, tree, opened.key, license_key, replaced, progress, jobs)
 
 
-def follow_folder(manager: KeyManager, folder: Path, manifest: Manifest) -> None:
-    """Tell the registry that the containers of a folder lie in it now."""
-    for entry in manifest.containers:
-        known = manager.container(entry.file_id)
-        if known is not None and known.path != str(folder / entry.place):
-            manager.register(replace(known, path=str(folder / entry.place)), event="move")
+def followed_folder(folder: Path, manifest: Manifest) -> dict[bytes, str]:
+    """Where the containers of a folder lie, by file id, for the registry."""
+    return {entry.file_id: str(folder / entry.place) for entry in manifest.containers}
 
 
 def lies_there(folder: Path, folder_id: bytes) -> bool:
@@ -156,7 +170,9 @@ def replaceable(target: Path) -> Replaced:
     return Replaced(places, tuple(entry.file_id for entry in manifest.containers))
 
 
-def encrypt_into(job: FolderJob, file: SourceFile, root: Path, before: int, *, again: bool = False) -> Encrypted:
+def encrypt_into(
+    job: FolderJob, file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False
+) -> Encrypted:
     """Encrypt a file to its place below `root`; `again`: in place of one that is there."""
     return encrypt_model(
         job.manager,
@@ -166,12 +182,12 @@ def encrypt_into(job: FolderJob, file: SourceFile, root: Path, before: int, *, a
         license_key=job.license_key,
         name=file.path.name,
         force=again,
-        progress=within(job.progress, before, job.tree.total),
+        progress=report,
         lock_timeout=LOCK_TIMEOUT,
     )
 
 
-def copy_into(file: SourceFile, root: Path, *, again: bool = False) -> PlainEntry:
+def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
     """Copy a file in clear and hash what was copied; UnavailableError when it changes meanwhile."""
     hashed, length = hashlib.sha256(), 0
     source = os.path.realpath(file.path)
@@ -182,17 +198,10 @@ def copy_into(file: SourceFile, root: Path, *, again: bool = False) -> PlainEntr
                 hashed.update(chunk)
                 new.write(chunk)
                 length += len(chunk)
+                report(length, file.size)
             after = os.fstat(fd)
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, length):
             words = f"{shown(file.path)} changed while it was read"
             raise UnavailableError(words, "encrypt the folder when nothing writes to it")
         new.commit(replace=again)
     return PlainEntry(file.relative, length, hashed.digest())
-
-
-def settle_registry(job: FolderJob, files: Sequence[Encrypted]) -> None:
-    """Tell the registry where the containers lie now that the folder has its name, and which ones it replaced."""
-    follow_folder(job.manager, job.target, read_manifest(job.target).manifest)
-    gone = set(job.replaced.file_ids if job.replaced is not None else ()) - {made.file_id for made in files}
-    known = [record for record in map(job.manager.container, gone) if record is not None]
-    forget_all(job.manager, [record.file_id for record in known if Path(record.path).is_relative_to(job.target)])

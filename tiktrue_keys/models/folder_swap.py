@@ -74,6 +74,7 @@ def built_folder(place: FolderPlace) -> Iterator[Path]:
     """The temporary folder, to be filled and then swapped in; it is gone after the block unless it was."""
     with foreign_os_errors("the output", place.destination):
         os.mkdir(place.temporary, 0o700)
+        os.chmod(place.temporary, 0o700)  # whatever the umask
     try:
         with claimed_folder(place.temporary):
             yield place.temporary
@@ -114,7 +115,9 @@ def make_parents(root: Path, relative: str) -> Path:
         parent = parent.parent
     with foreign_os_errors("the output", path):
         for folder in reversed(missing):
-            os.mkdir(folder, 0o700)
+            with suppress(FileExistsError):  # made for another file meanwhile
+                os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o700)  # whatever the umask, and whoever made it
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, read_capped, shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.encrypt import SUFFIX
+from tiktrue_keys.models.file_acts import ProgressReport
 from tiktrue_keys.models.manifest import (
     MANIFEST_NAME,
     MAX_FILES,
@@ -26,6 +27,7 @@ from tiktrue_keys.models.manifest import (
 )
 from tiktrue_keys.models.tracking import slots_at
 
+_CHUNK = 1 << 20
 _SHOWN = 5
 _MAX_DEPTH = 64
 
@@ -150,25 +152,34 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
     )
 
 
-def must_be_complete(folder: Path, manifest: Manifest) -> None:
+def must_be_complete(folder: Path, manifest: Manifest, *, hashes: bool = True) -> None:
     """IntegrityError naming what is missing, added, renamed, swapped or changed."""
-    words = differences(folder, manifest).sentence()
+    words = differences(folder, manifest, hashes=hashes).sentence()
     if words:
         raise IntegrityError(f"{shown(folder)} is not as its manifest says: {words}", "restore the folder from a copy")
 
 
-def checked_plain(folder: Path, entry: PlainEntry) -> None:
+def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:
     """IntegrityError unless the file in clear is the one that the manifest lists."""
-    if sha256_of(folder / entry.place) != (entry.length, entry.sha256):
+    must_be_listed(entry, *sha256_of(folder / entry.place, report))
+
+
+def must_be_listed(entry: PlainEntry, length: int, sha256: bytes) -> None:
+    """IntegrityError unless a file in clear has the length and the hash that the manifest lists."""
+    if (length, sha256) != (entry.length, entry.sha256):
         raise IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
 
 
-def sha256_of(path: Path) -> tuple[int, bytes]:
+def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, bytes]:
     """Length and SHA-256 of a regular file that is no symbolic link."""
+    hashed, length, buffer = hashlib.sha256(), 0, bytearray(_CHUNK)
     with opened_regular(path, "the file") as fd, foreign_os_errors("the file", path):
-        with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        return os.fstat(fd).st_size, digest
+        while count := os.readv(fd, [buffer]):
+            hashed.update(memoryview(buffer)[:count])
+            length += count
+            if report is not None:
+                report(length, None)
+    return length, hashed.digest()
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from os import PathLike
 
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
@@ -14,13 +17,15 @@ from tiktrue_keys.models.decrypt_folder import (
     DecryptedFolder,
     decrypt_folder,
     each_once,
+    open_beforehand,
     real_folder,
     trusted_manifest,
 )
 from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
-from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, noted
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, noted
 from tiktrue_keys.models.manifest import MANIFEST_NAME, ContainerEntry, Manifest
 from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, not_rewrapped, rewrap_model
+from tiktrue_keys.models.side_by_side import Task, side_by_side
 from tiktrue_keys.models.tracking import slots_at
 
 __all__ = [
@@ -39,24 +44,34 @@ def rewrap_folder(
     *,
     license_key: License | None = None,
     to: str | None = None,
+    jobs: int | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> RewrapBatch:
-    """Rewrap every container of an encrypted folder; keeps going over failures. The manifest stays as it is."""
+    """Rewrap every container of an encrypted folder; keeps going over failures. The manifest stays as it is.
+
+    `jobs` files at once, as side_by_side.
+    """
     license_key = asked_once(license_key)
     folder = real_folder(path)
     with noted(manager, "rewrap", None):
         manifest = trusted_manifest(manager, folder)
-    done: list[Rewrapped] = []
-    failed: list[NotRewrapped] = []
-    for entry in manifest.containers:
+    with suppress(TikTrueKeysError):  # the container's own rewrap says what is wrong
+        open_beforehand(manager, folder, manifest, license_key, Use.DECRYPT_DEPRECATED)
+
+    def rewrap(entry: ContainerEntry, _: ProgressReport) -> Rewrapped | NotRewrapped:
         place = folder / entry.place
         try:
             if slots_at(str(place)).current.header.file_id != entry.file_id:
                 raise IntegrityError(f"{place} is another container than the manifest lists")
-            done.append(rewrap_model(manager, place, license_key=license_key, to=to, lock_timeout=lock_timeout))
+            return rewrap_model(manager, place, license_key=license_key, to=to, lock_timeout=lock_timeout)
         except TikTrueKeysError as error:
             record = manager.container(entry.file_id) or _unknown(manager, manifest, entry, str(place))
-            failed.append(not_rewrapped(manager, record, error))
+            return not_rewrapped(manager, record, error)
+
+    tasks = [Task(0, partial(rewrap, entry)) for entry in manifest.containers]
+    ended = side_by_side(tasks, jobs=jobs, progress=None)
+    done = [each for each in ended if isinstance(each, Rewrapped)]
+    failed = [each for each in ended if isinstance(each, NotRewrapped)]
     return RewrapBatch(
         operation_id=new_operation_id(),
         changed=any(rewrapped.changed for rewrapped in done),

@@ -9,10 +9,11 @@ from typing import Any
 
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container import Container
-from tiktrue_keys.models.container_source import container_file
+from tiktrue_keys.models.container_source import opened_container
 from tiktrue_keys.models.folder_tree import Differences, differences, read_manifest
 from tiktrue_keys.models.header import WrapType
 from tiktrue_keys.models.manifest import Entry
+from tiktrue_keys.models.places import Place, Url, object_place
 from tiktrue_keys.models.trailer import verify_signature
 
 VALID, WRONG, ABSENT = "valid", "wrong", "absent"
@@ -38,7 +39,7 @@ class Inspection:
     `signature` is `valid` (by `issuer`, whoever that is), `wrong` or `absent`. `piped`: made into a pipe.
     """
 
-    path: Path
+    path: Place
     file_id: bytes
     model_id: str
     name: str
@@ -83,9 +84,9 @@ class Inspection:
         }
 
 
-def inspect_model(path: str | PathLike[str]) -> Inspection:
+def inspect_model(path: str | PathLike[str] | Url) -> Inspection:
     """Read all of a container but its body; IntegrityError when it is none, or damaged where a checksum tells."""
-    with container_file(Path(path)) as found:
+    with opened_container(object_place(path)) as found:
         container = found.container
     header, trailer = container.header, container.trailer
     signature = signature_state(container)

@@ -20,6 +20,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError
 from tiktrue_keys.models.blocks import open_block, read_block_head, seal_block
 from tiktrue_keys.models.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.encrypt import Encrypted, encrypt_model
+from tiktrue_keys.models.places import Url
 
 _BLOCKS = "model blocks in memory"
 
@@ -87,25 +88,25 @@ class ModelEncryption:
 
     def encrypt_file(
         self,
-        source: str | PathLike[str],
-        destination: str | PathLike[str] | None = None,
+        source: str | PathLike[str] | Url,
+        destination: str | PathLike[str] | Url | None = None,
         *,
         model_id: str,
         license_key: License | None = None,
         **options: Any,
     ) -> Encrypted:
-        """Encrypt a model file into a container under the model's active key; options as encrypt_model."""
+        """Encrypt a model file into a container under the model's active key; places and options as encrypt_model."""
         return encrypt_model(self.key_manager, source, destination, key=model_id, license_key=license_key, **options)
 
     def decrypt_file(
         self,
-        source: str | PathLike[str],
-        destination: str | PathLike[str] | None = None,
+        source: str | PathLike[str] | Url,
+        destination: str | PathLike[str] | Url | None = None,
         *,
         license_key: License | None = None,
         **options: Any,
     ) -> Decrypted:
-        """Decrypt a container into a model file; options as decrypt_model."""
+        """Decrypt a container into a model file; places and options as decrypt_model."""
         return decrypt_model(self.key_manager, source, destination, license_key=license_key, **options)
 
     async def encrypt_block_async(self, data: bytes | bytearray | memoryview, **options: Any) -> bytes:
@@ -117,13 +118,13 @@ class ModelEncryption:
         return await _in_thread(self.decrypt_block, envelope, **options)
 
     async def encrypt_file_async(
-        self, source: str | PathLike[str], destination: str | PathLike[str] | None = None, **options: Any
+        self, source: str | PathLike[str] | Url, destination: str | PathLike[str] | Url | None = None, **options: Any
     ) -> Encrypted:
         """encrypt_file in a worker thread."""
         return await _in_thread(self.encrypt_file, source, destination, **options)
 
     async def decrypt_file_async(
-        self, source: str | PathLike[str], destination: str | PathLike[str] | None = None, **options: Any
+        self, source: str | PathLike[str] | Url, destination: str | PathLike[str] | Url | None = None, **options: Any
     ) -> Decrypted:
         """decrypt_file in a worker thread."""
         return await _in_thread(self.decrypt_file, source, destination, **options)

@@ -1,4 +1,4 @@
-"""Opens one container into one plaintext, from a file or a pipe, into a file or a pipe.
+"""Opens one container into one plaintext, from a file, an object or a pipe, into a file, an object or a pipe.
 
 The caller has found the data key, authenticated the header and, for a file, checked the authorship. From a pipe the
 signature arrives after the body: then authorship is checked at the end, before the caller gives a file its name, and
@@ -10,29 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiktrue_keys.models.container import Container, Front, check_root, checked_stream_trailer, known_leaves
-from tiktrue_keys.models.pipeline import THREADS, Progress, open_body
-from tiktrue_keys.models.sinks import PlainFileSink, StreamSink
+from tiktrue_keys.models.pipeline import THREADS, Progress, open_body, threads_for
+from tiktrue_keys.models.positioned import Readable
+from tiktrue_keys.models.sinks import InOrder, PlainFileSink, Sink, StreamSink
 from tiktrue_keys.models.sources import BodyStream, SizedBodyStream, read_stream
 from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
 
 
 def open_container(
-    fd: int,
+    fd: Readable,
     container: Container,
-    out_fd: int,
+    out: int | InOrder,
     data_key: memoryview,
     *,
     to_stream: bool,
-    threads: int = THREADS,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write the plaintext of the container at `fd` to `out_fd`: in order for a stream, from offset 0 for a file.
+    """Write the plaintext of the container at `fd` to `out`: in order for a stream, from offset 0 for a file.
 
+    `out`: a descriptor, or an upload that shows nothing before the caller commits it (`to_stream` is False then).
     IntegrityError when any segment is not the one that the root stands for; no byte of it was written then. A container
-    from a pipe lists no leaves: it is read twice for a stream, and for a file the root is compared at the end.
+    from a pipe lists no leaves: it is read twice for a stream, and else the root is compared at the end.
     """
+    threads = threads or threads_for(fd)
     leaves = known_leaves(fd, container, threads=threads) if to_stream else container.trailer.leaves
-    sink = StreamSink(out_fd) if to_stream else PlainFileSink(out_fd, container.geometry)
+    sink = _sink(out, container, to_stream=to_stream)
     summary = open_body(
         container.source(fd),
         sink,
@@ -48,7 +51,7 @@ def open_container(
 def open_stream(
     fd: int,
     front: Front,
-    out_fd: int,
+    out: int | InOrder,
     data_key: memoryview,
     *,
     to_stream: bool,
@@ -66,7 +69,7 @@ def open_stream(
     sized = None if length is None else SizedBodyStream(fd, geometry, length)
     source = unsized or sized
     assert source is not None
-    sink = StreamSink(out_fd) if to_stream else PlainFileSink(out_fd, geometry)
+    sink = _sink(out, front, to_stream=to_stream)
     cipher = front.cipher(data_key)
     summary = open_body(source, sink, cipher, geometry, leaves=None, threads=threads, progress=progress)
     longest = TAIL_LENGTH + summary.segments * LEAF_LENGTH
@@ -75,3 +78,9 @@ def open_stream(
     check_root(front, trailer, summary)
     authorship(trailer)
     return trailer
+
+
+def _sink(out: int | InOrder, front: Front, *, to_stream: bool) -> Sink:
+    if isinstance(out, InOrder):
+        return out
+    return StreamSink(out) if to_stream else PlainFileSink(out, front.geometry)

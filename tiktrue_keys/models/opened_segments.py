@@ -20,11 +20,12 @@ from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.buffers import page_buffer
 from tiktrue_keys.models.container import Container
 from tiktrue_keys.models.pipeline import check_leaf
-from tiktrue_keys.models.positioned import pread_into
+from tiktrue_keys.models.positioned import Readable, let_go, pread_into
 from tiktrue_keys.models.slots import HEADER_SIZE
 from tiktrue_keys.models.trailer import Leaves, leaf_hash
 
 _WORKERS = 2
+_REMOTE_WORKERS = 6  # over a network a worker mostly waits
 
 
 @dataclass(eq=False)
@@ -41,7 +42,7 @@ class OpenedSegments:
 
     def __init__(
         self,
-        fd: int,
+        fd: Readable,
         container: Container,
         data_key: memoryview,
         leaves: Leaves,
@@ -94,7 +95,7 @@ class OpenedSegments:
             buffer[:] = bytes(len(buffer))
         self._opened.clear()
         self._free.clear()
-        os.close(self._fd)
+        let_go(self._fd)
 
     def _start_afresh(self) -> None:
         """Nothing is under way: at the start, and in a forked child, which has its parent's waits but not its threads.
@@ -111,6 +112,8 @@ class OpenedSegments:
         end = offset + len(view)
         first, last = self._geometry.index_at(offset), self._geometry.index_at(end - 1)
         direct: list[Future[None]] = []
+        if last > first and self._is_partial(last, end):
+            self._begin(last)  # while this thread opens the first one
         try:
             for index in range(first, last + 1):
                 segment = self._geometry.segment(index, self._length)
@@ -130,6 +133,10 @@ class OpenedSegments:
         for future in direct:
             future.result()
         self._look_ahead(first, last)
+
+    def _is_partial(self, index: int, end: int) -> bool:
+        segment = self._geometry.segment(index, self._length)
+        return end < segment.plain_offset + segment.plain_length
 
     def _copy(self, index: int, start: int, part: memoryview) -> None:
         opened = self._pinned(index)
@@ -214,13 +221,19 @@ class OpenedSegments:
                 if index not in self._opened and index not in self._under_way
             ]
         for index in wanted:
-            self._ask()
-            with self._guard:
-                if self._is_near(index):
-                    continue
-                future: Future[None] = Future()
-                self._under_way[index] = future
-            self._pool().submit(self._load, index, future, None)
+            self._begin(index)
+
+    def _begin(self, index: int) -> None:
+        """Have a segment opened into the LRU by another thread, unless it is there or under way."""
+        if self._is_near(index):
+            return
+        self._ask()
+        with self._guard:
+            if self._is_near(index):
+                return
+            future: Future[None] = Future()
+            self._under_way[index] = future
+        self._pool().submit(self._load, index, future, None)
 
     def _is_near(self, index: int) -> bool:
         with self._guard:
@@ -239,5 +252,6 @@ class OpenedSegments:
     def _pool(self) -> ThreadPoolExecutor:
         with self._guard:
             if self._workers is None:
-                self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="model-reader")
+                workers = _WORKERS if isinstance(self._fd, int) else _REMOTE_WORKERS
+                self._workers = ThreadPoolExecutor(workers, thread_name_prefix="model-reader")
             return self._workers

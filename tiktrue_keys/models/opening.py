@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from os import PathLike
-from pathlib import Path
 
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.keystore.database import FILE_NAME
@@ -14,10 +13,12 @@ from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RevokedError
 from tiktrue_keys.models.container import Authorship, known_leaves
-from tiktrue_keys.models.container_source import container_file, unlock
+from tiktrue_keys.models.container_source import opened_container, unlock
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.decrypt import ReadOptions
 from tiktrue_keys.models.file_acts import noted, recorded_path
+from tiktrue_keys.models.places import Url, object_place
+from tiktrue_keys.models.positioned import kept_open, let_go
 from tiktrue_keys.models.reader import ModelFile
 from tiktrue_keys.models.tensors import Tensor, load_tensors
 from tiktrue_keys.models.tracking import track
@@ -29,7 +30,7 @@ _SETTLED = 2 * 10**9
 
 
 def open_model(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Url,
     manager: KeyManager,
     license_key: License | None = None,
     *,
@@ -43,7 +44,7 @@ def open_model(
     revocation is looked for before each segment is opened: RevokedError from then on. Errors as decrypt_model.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    with container_file(Path(path), expected_root) as found:
+    with opened_container(object_place(path), expected_root) as found:
         container = found.container
         with noted(manager, "open-model", None):
             opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
@@ -54,12 +55,12 @@ def open_model(
             track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
             detail = {"file_id": container.header.file_id.hex(), "path": recorded}
             manager.record_use("open-model", key=opened.key, detail=detail)
-            fd = os.dup(found.fd)
+            fd = kept_open(found.fd)
             try:
                 check = revocation_check(manager, opened.key)
                 return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
             except BaseException:
-                os.close(fd)
+                let_go(fd)
                 raise
 
 

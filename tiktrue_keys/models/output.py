@@ -1,6 +1,6 @@
-"""A file that an act on a model is about to make: whether it may, under which lock, and what it replaces.
+"""A file or object that an act on a model is about to make: whether it may, under which lock, and what it replaces.
 
-Does not handle: the bytes; writing, syncing and renaming are NewFile's (core/durable.py).
+Does not handle: the bytes; writing, syncing and renaming are NewFile's (core/durable.py), uploading is Upload's.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tiktrue_keys.core.acts.files import NO_OTHERS, Settlement
 from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown
-from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
+from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.locking import locked_container
+from tiktrue_keys.models.places import Place, Url
 from tiktrue_keys.models.slots import MAGIC, read_slots
+from tiktrue_keys.models.tracking import slots_at
+
+if TYPE_CHECKING:
+    from tiktrue_keys.models.upload import Upload
 
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
@@ -34,6 +41,63 @@ class Output:
     def commit(self) -> None:
         """Give the file its name, in place of what was there only when that was allowed."""
         self.new.commit(replace=self.force)
+
+
+@dataclass(frozen=True)
+class RemoteOutput:
+    """The same for an object in storage; nobody can lock it."""
+
+    url: Url
+    force: bool
+    existed: bool = False
+    replaced: Header | None = None
+
+    def upload(self, size: int | None) -> Upload:
+        """What to write it to, and commit; `size` as far as it is known."""
+        from tiktrue_keys.models.upload import Upload
+
+        return Upload(self.url, replace=self.force, size=size)
+
+    def remove_detached(self) -> None:
+        """Take away the detached header of what was replaced; of another file id, nobody looks at one that stays."""
+        from tiktrue_keys.models.detached import WHAT, detached_url
+        from tiktrue_keys.models.storage import remove
+
+        if self.existed:
+            with suppress(TikTrueKeysError):
+                remove(detached_url(self.url), WHAT)
+
+
+@contextmanager
+def reserved_place(place: Place, *, force: bool, lock_timeout: float) -> Iterator[Output | RemoteOutput]:
+    """The output at a path or URL; errors as reserved_output, and UnavailableError."""
+    if isinstance(place, Url):
+        yield _reserved_object(place, force=force)
+        return
+    with reserved_output(place, force=force, lock_timeout=lock_timeout) as output:
+        yield output
+
+
+def exists(place: Place) -> bool:
+    """Whether something lies there; UnavailableError when the storage cannot be reached."""
+    if not isinstance(place, Url):
+        return place.exists()
+    from tiktrue_keys.models.storage import look_up
+
+    return look_up(place, "the output") is not None
+
+
+def _reserved_object(url: Url, *, force: bool) -> RemoteOutput:
+    from tiktrue_keys.models.storage import look_up
+
+    if look_up(url, "the output") is None:
+        return RemoteOutput(url, force)
+    if not force:
+        raise RefusedError(f"the output {shown(str(url))} exists already", "give --force, or choose another name")
+    replaced = None
+    with suppress(IntegrityError):  # no container, or a damaged one
+        replaced = slots_at(str(url)).current.header
+    return RemoteOutput(url, force, True, replaced)
 
 
 @contextmanager
@@ -55,7 +119,7 @@ def reserved_output(destination: Path, *, force: bool, lock_timeout: float, mode
         yield Output(new, force, exists, replaced)
 
 
-def preallocate(fd: int, size: int, path: Path) -> None:
+def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
     """Take the room for `size` bytes now, so that a full disk is noticed before the work."""
     if size <= 0 or not hasattr(os, "posix_fallocate"):
         return
@@ -67,14 +131,9 @@ def preallocate(fd: int, size: int, path: Path) -> None:
                 raise
 
 
-def let_go(manager: KeyManager, replaced: Header | None, path: str) -> None:
-    """Take a container that was replaced on purpose out of the registry, unless it is known to lie elsewhere."""
-    if replaced is None:
-        return
-    known = manager.container(replaced.file_id)
-    if known is not None and known.path == path:
-        with suppress(NotFoundError):  # somebody else forgot it meanwhile
-            manager.forget(replaced.file_id)
+def superseded(replaced: Header | None) -> Settlement:
+    """What the registry is told of a container that was replaced on purpose: it is gone, unless it lies elsewhere."""
+    return NO_OTHERS if replaced is None else Settlement(gone=(replaced.file_id,))
 
 
 def _is_container(path: Path) -> bool:

@@ -16,17 +16,25 @@ from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.buffers import page_buffer
+from tiktrue_keys.models.positioned import Readable
 from tiktrue_keys.models.sinks import BodySink, Sink, StreamSink
 from tiktrue_keys.models.sources import Piece, Source
 from tiktrue_keys.models.streaming_aead import TAG_LENGTH, BodyCipher, Geometry
 from tiktrue_keys.models.trailer import LEAF_LENGTH, Leaves, leaf_hash
 
 THREADS = 2
+REMOTE_THREADS = 6
+"""Over a network a thread mostly waits for its segment. They take 12 MiB of buffers, and 6 MiB of answers."""
 _REPORT_EVERY = 0.1  # seconds between two calls of `progress`
 _GRACE = 1.0  # seconds for cancelled threads; one that hangs in a write to a full pipe is left behind
 
 Progress = Callable[[int], None]
 """Called on the caller's own thread with the bytes of plaintext (for hash_body: of body) done so far."""
+
+
+def threads_for(source: Readable) -> int:
+    """How many threads read a source best."""
+    return THREADS if isinstance(source, int) else REMOTE_THREADS
 
 
 @dataclass(frozen=True)

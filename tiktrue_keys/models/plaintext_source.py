@@ -1,4 +1,5 @@
-"""The plaintext that is to be encrypted: a file, or what arrives on a pipe; looked at before and after it is read."""
+"""The plaintext that is to be encrypted: a file, an object, or what arrives on a pipe; looked at before and after it is
+read."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from tiktrue_keys.core.durable import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.models.header import safe_name
 from tiktrue_keys.models.kinds import SNIFF_LENGTH, Kind, detect_kind
+from tiktrue_keys.models.places import Place, Url
+from tiktrue_keys.models.positioned import Readable, pread_full
 from tiktrue_keys.models.slots import MAGIC
 from tiktrue_keys.models.sources import read_stream
 
@@ -22,13 +25,13 @@ from tiktrue_keys.models.sources import read_stream
 class PlaintextSource:
     """An opened source. `already` is what was taken from a pipe to tell its kind; `size` None when nobody knows it."""
 
-    fd: int
-    path: Path | None
+    fd: Readable
+    path: Place | None
     name: str
     kind: Kind
     already: bytes
     size: int | None
-    stamp: tuple[int, int]
+    stamp: object
 
     def refuse_changed(self) -> None:
         """UnavailableError when the file was written to since it was opened."""
@@ -37,8 +40,11 @@ class PlaintextSource:
 
 
 @contextmanager
-def plaintext_source(source: Path | BinaryIO, name: str | None = None) -> Iterator[PlaintextSource]:
+def plaintext_source(source: Place | BinaryIO, name: str | None = None) -> Iterator[PlaintextSource]:
     """Open `source`. UsageError for a folder, RefusedError for a device or for what is a container already."""
+    if isinstance(source, Url):
+        yield _remote(source, name)
+        return
     if not isinstance(source, Path):
         yield _looked_at(descriptor(source, "the source"), None, name)
         return
@@ -68,16 +74,32 @@ def _looked_at(fd: int, path: Path | None, name: str | None) -> PlaintextSource:
     position = os.lseek(fd, 0, os.SEEK_CUR) if regular else 0
     with foreign_os_errors("the model", path or "standard input"):
         first = os.pread(fd, SNIFF_LENGTH, position) if regular else read_stream(fd, SNIFF_LENGTH)
-    if first.startswith(MAGIC):
-        raise RefusedError(
-            f"{shown(path or 'the source')} is a model container already",
-            "rewrap-model puts it under another key, reencrypt-model makes a new data key",
-        )
+    _refuse_container(first, path or "the source")
     size = max(0, found.st_size - position) if regular else None
     chosen = safe_name(name if name is not None else path.name if path else "model")
     return PlaintextSource(fd, path, chosen, detect_kind(first, chosen), b"" if regular else first, size, _stamp(fd))
 
 
-def _stamp(fd: int) -> tuple[int, int]:
+def _remote(url: Url, name: str | None) -> PlaintextSource:
+    from tiktrue_keys.models.storage import RemoteObject
+
+    found = RemoteObject(url, "the model")
+    stamp, first = found.stamp(), pread_full(found, SNIFF_LENGTH, 0)
+    _refuse_container(first, str(url))
+    chosen = safe_name(name if name is not None else url.name)
+    return PlaintextSource(found, url, chosen, detect_kind(first, chosen), b"", found.size, stamp)
+
+
+def _refuse_container(first: bytes, path: str | Path) -> None:
+    if first.startswith(MAGIC):
+        raise RefusedError(
+            f"{shown(path)} is a model container already",
+            "rewrap-model puts it under another key, reencrypt-model makes a new data key",
+        )
+
+
+def _stamp(fd: Readable) -> object:
+    if not isinstance(fd, int):
+        return fd.stamp()
     found = os.fstat(fd)
     return found.st_size, found.st_mtime_ns

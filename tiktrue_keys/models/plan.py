@@ -13,11 +13,12 @@ from pathlib import Path
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.models.encrypt import container_size, default_destination, refuse_itself
+from tiktrue_keys.models.encrypt import container_size, refuse_itself
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, recorded_path
 from tiktrue_keys.models.folder_job import planned_folder
 from tiktrue_keys.models.folder_tree import Selection
-from tiktrue_keys.models.output import reserved_output
+from tiktrue_keys.models.output import reserved_place
+from tiktrue_keys.models.places import Place, Url, default_destination, object_place, parse_place
 from tiktrue_keys.models.plaintext_source import plaintext_source
 from tiktrue_keys.models.resume import seems_finished
 from tiktrue_keys.models.resume_state import ResumeState
@@ -38,8 +39,8 @@ class PlannedFile:
 class EncryptionPlan:
     """What would be encrypted, where to, under which key. `left_out` by the selection."""
 
-    source: Path
-    destination: Path
+    source: Place
+    destination: Place
     key: ManagedKey
     files: tuple[PlannedFile, ...]
     left_out: tuple[str, ...] = ()
@@ -58,22 +59,22 @@ class EncryptionPlan:
 
 def plan_model(
     manager: KeyManager,
-    source: str | PathLike[str],
-    destination: str | PathLike[str] | None = None,
+    source: str | PathLike[str] | Url,
+    destination: str | PathLike[str] | Url | None = None,
     *,
     key: str,
     license_key: License | None = None,
     force: bool = False,
 ) -> EncryptionPlan:
     """What encrypt_model would do with a file; raises as it."""
-    given = Path(source)
-    target = default_destination(given) if destination is None else Path(destination)
+    given = object_place(source)
+    target = default_destination(given) if destination is None else object_place(destination)
     with plaintext_source(given) as plaintext:
         refuse_itself(plaintext, target)
-        with reserved_output(target, force=force, lock_timeout=LOCK_TIMEOUT):
+        with reserved_place(target, force=force, lock_timeout=LOCK_TIMEOUT):
             opened_key = _opened(manager, key, license_key)
         planned = PlannedFile(given.name, plaintext.size or 0, ENCRYPT)
-    return EncryptionPlan(given, Path(recorded_path(target)), opened_key, (planned,))
+    return EncryptionPlan(given, parse_place(recorded_path(target)), opened_key, (planned,))
 
 
 def plan_folder(

@@ -1,26 +1,71 @@
-"""Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError."""
+"""Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError.
+
+What is read at places is a descriptor or a `Positioned`, an object in somebody's storage (storage.py); here, and for
+nearly everybody only here, the two part.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 from tiktrue_keys.core.durable import sync_file
 
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-def pread_full(fd: int, length: int, offset: int) -> bytes:
+class Positioned(Protocol):
+    """Something that is no file of this machine and can be read at any place, by any number of threads at once."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes, when it was opened."""
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` from `offset`; the number of bytes read, fewer than its length only at the end."""
+
+    def stamp(self) -> object:
+        """What differs once it was changed."""
+
+
+Readable = int | Positioned
+"""A descriptor that can seek, or an object in somebody's storage."""
+
+
+def size_of(readable: Readable) -> int:
+    """The bytes that there are."""
+    return os.fstat(readable).st_size if isinstance(readable, int) else readable.size
+
+
+def kept_open(readable: Readable) -> Readable:
+    """The same for another holder, who gives it to `let_go`."""
+    return os.dup(readable) if isinstance(readable, int) else readable
+
+
+def let_go(readable: Readable) -> None:
+    """Close what `kept_open` gave; an object holds nothing open."""
+    if isinstance(readable, int):
+        os.close(readable)
+
+
+def pread_full(fd: Readable, length: int, offset: int) -> bytes:
     """The `length` bytes at `offset`, fewer only at the end of the file."""
+    if not isinstance(fd, int):
+        buffer = bytearray(min(length, max(0, fd.size - offset)))
+        with memoryview(buffer) as view:
+            return bytes(buffer[: fd.read_into(view, offset)])
     data = os.pread(fd, length, offset)
     while len(data) < length and (more := os.pread(fd, length - len(data), offset + len(data))):
         data += more
     return data
 
 
-def pread_into(fd: int, view: memoryview, offset: int) -> int:
+def pread_into(fd: Readable, view: memoryview, offset: int) -> int:
     """Fill `view` from `offset`; the number of bytes read, fewer than its length only at the end of the file."""
+    if not isinstance(fd, int):
+        return fd.read_into(view, offset)
     done = os.preadv(fd, [view], offset)
     while 0 < done < len(view):
         with view[done:] as rest:

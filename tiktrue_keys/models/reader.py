@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tiktrue_keys.models.container import Container
 from tiktrue_keys.models.opened_segments import OpenedSegments
+from tiktrue_keys.models.positioned import Readable
 from tiktrue_keys.models.trailer import Leaves
 
 if TYPE_CHECKING:
@@ -29,15 +30,15 @@ READ_AHEAD = 4
 class ModelFile(io.RawIOBase):
     """An open model. `length` in bytes; `bytes_decrypted` counts what was opened so far.
 
-    Takes over `fd`, the open container, and closes it. `leaves` are known_leaves(fd, container), `cached` the opened
-    segments kept (at least read_ahead + 2). `check` is called on the reading thread before a segment is opened and
-    raises to forbid it (a key revoked meanwhile). Reading raises IntegrityError for a changed segment, OSError from the
-    system, ValueError once closed.
+    Takes over `fd`, the open container (kept_open), and closes it. `leaves` are known_leaves(fd, container), `cached`
+    the opened segments kept (at least read_ahead + 2). `check` is called on the reading thread before a segment is
+    opened and raises to forbid it (a key revoked meanwhile). Reading raises IntegrityError for a changed segment,
+    OSError from the system, UnavailableError from a storage, ValueError once closed.
     """
 
     def __init__(
         self,
-        fd: int,
+        fd: Readable,
         container: Container,
         data_key: memoryview,
         *,

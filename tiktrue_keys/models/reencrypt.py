@@ -1,15 +1,14 @@
 """Gives a container a new data key, a new body and a new file id, in place of the old file; plaintext touches no disk.
 
 After a compromise this, and not a rewrap, makes what has leaked useless for the new file; old copies stay as they are.
-are.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -22,28 +21,21 @@ from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
-from tiktrue_keys.models.buffers import page_buffer
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.claims import claim
-from tiktrue_keys.models.container import Authorship, Container, known_leaves, read_container, verify_body
+from tiktrue_keys.models.container import Authorship, known_leaves, read_container
 from tiktrue_keys.models.container_source import ContainerFile, container_file, unlock
-from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys
+from tiktrue_keys.models.data_keys import asked_once, held_keys
 from tiktrue_keys.models.decrypt import unsigned_notice
-from tiktrue_keys.models.encrypt import container_size, keystore_signer
-from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, counted, file_act, noted, recorded_path
+from tiktrue_keys.models.encrypt import container_size
+from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, file_act, noted, recorded_path
 from tiktrue_keys.models.folder_tree import read_manifest
 from tiktrue_keys.models.header import Header, Origin, new_file_id
 from tiktrue_keys.models.locking import locked_container
 from tiktrue_keys.models.manifest import MANIFEST_NAME
-from tiktrue_keys.models.output import let_go, preallocate
-from tiktrue_keys.models.pipeline import check_leaf, seal_body
-from tiktrue_keys.models.positioned import pwrite_full
+from tiktrue_keys.models.output import preallocate, superseded
+from tiktrue_keys.models.reencrypt_body import Reencryption
 from tiktrue_keys.models.rewrap import active_key
-from tiktrue_keys.models.sinks import BodyFileSink
-from tiktrue_keys.models.slots import HEADER_SIZE, write_header
-from tiktrue_keys.models.sources import Piece
-from tiktrue_keys.models.streaming_aead import TAG_LENGTH, BodyCipher, BodyHeader
-from tiktrue_keys.models.trailer import Leaves, Trailer, leaf_hash, make_signature, root_hash
 from tiktrue_keys.models.wraps import wrap_for_key
 
 ACT = "reencrypt"
@@ -64,18 +56,18 @@ class Reencrypted(ActResult):
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One container on its way to another: what opens the old one and what the new one will be."""
+class Request:
+    """How containers are to be encrypted anew; `to` is a KEY argument, None the active key of the chain."""
 
-    manager: KeyManager
-    source: ContainerFile
-    old: OpenedDataKey
-    header: Header
-    data_key: SecretBuffer
-    key: ManagedKey
-    signed: bool
-    leaves: Leaves
-    progress: ProgressReport | None
+    license_key: License | None
+    to: str | None
+    recover_revoked: bool
+    allow_unsigned: bool
+
+    @property
+    def use(self) -> Use:
+        """What is asked of the old key."""
+        return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
 
 def reencrypt_model(
@@ -99,51 +91,36 @@ def reencrypt_model(
     done = _done_before(manager, operation_id)
     if done is not None:
         return done
-    license_key = asked_once(license_key)
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     with foreign_os_errors("the container", path):
         real = Path(os.path.realpath(path, strict=True))
-    with ExitStack() as stack:
-        fd = stack.enter_context(locked_container(real, lock_timeout))
+    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
         with noted(manager, ACT, operation_id):
             with foreign_os_errors("the container", real):
                 source = ContainerFile(fd, real, read_container(fd))
             _refuse_of_folder(source)
-            use = Use.RECOVER_REVOKED if recover_revoked else Use.DECRYPT_DEPRECATED
-            old, authorship = unlock(manager, source, license_key, use, allow_unsigned=allow_unsigned)
-            stack.enter_context(old)
-            target = manager.find(to) if to is not None else active_key(manager, old.key)
-            opened = stack.enter_context(manager.open_key(target.key_id, license_key, use=Use.ENCRYPT))
-        with foreign_os_errors("the container", real):
-            leaves = known_leaves(fd, source.container)
+            job = stack.enter_context(begun(manager, source, request, progress))
+        return write_anew(job, real, operation_id, replaces=True)
+
+
+@contextmanager
+def begun(
+    manager: KeyManager, source: ContainerFile, request: Request, progress: ProgressReport | None
+) -> Iterator[Reencryption]:
+    """Both keys opened, the old container's header and signature checked; raises as reencrypt_model."""
+    with ExitStack() as stack:
+        old, authorship = unlock(
+            manager, source, request.license_key, request.use, allow_unsigned=request.allow_unsigned
+        )
+        stack.enter_context(old)
+        target = manager.find(request.to) if request.to is not None else active_key(manager, old.key)
+        opened = stack.enter_context(manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT))
+        with foreign_os_errors("the container", source.path):
+            leaves = known_leaves(source.fd, source.container)
         data_key = stack.enter_context(SecretBuffer.random())
         signed = authorship is Authorship.SIGNED
         header = _new_header(source.container.header, opened.key, opened.secret, data_key, signed=signed)
-        job = _Job(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
-        return _replace(job, operation_id)
-
-
-class OpenedBody:
-    """The plaintext of a container as a source for the pipeline: opened in memory, each leaf and tag verified."""
-
-    def __init__(self, source: ContainerFile, data_key: memoryview, leaves: Leaves) -> None:
-        self._body = source.container.source(source.fd)
-        self._cipher = source.container.cipher(data_key)
-        self._segment_size = source.container.header.segment_size
-        self._leaves = leaves
-        self._own = threading.local()
-
-    def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
-        """Put the next segment's plaintext into `view`; IntegrityError when it was changed."""
-        if not hasattr(self._own, "buffer"):
-            self._own.buffer = page_buffer(self._segment_size)
-        piece = self._body.take(self._own.buffer, stop)
-        if piece is None:
-            return None
-        ciphertext = self._own.buffer[: piece.length]
-        check_leaf(self._leaves, piece.index, leaf_hash(piece.index, ciphertext))
-        length = piece.length - TAG_LENGTH
-        self._cipher.open(piece.index, piece.last, ciphertext, view[:length])
-        return Piece(piece.index, piece.last, length)
+        yield Reencryption(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
 
 
 def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted | None:
@@ -186,16 +163,15 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
 
-def _replace(job: _Job, operation_id: str | None) -> Reencrypted:
-    path, container = job.source.path, job.source.container
-    recorded, old = recorded_path(path), container.header
-    found = os.fstat(job.source.fd)
+def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, replaces: bool) -> Reencrypted:
+    """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
+    old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
     act = FileAct(
         ACT,
         job.header.file_id,
         recorded,
-        frozenset(held_keys(job.manager, old)),
+        frozenset(held_keys(job.manager, old)) if replaces else frozenset(),
         frozenset({job.key.key_id}),
         model_id=job.header.model_id,
         name=job.header.name,
@@ -203,22 +179,22 @@ def _replace(job: _Job, operation_id: str | None) -> Reencrypted:
         signed=job.signed,
     )
     if job.old.key.revoked_at is not None:
-        detail = {"file_id": old.file_id.hex(), "path": recorded}
+        detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
     with file_act(job.manager, act, operation_id) as outcome, new:
         claim(new.fd)
         try:
-            preallocate(new.fd, container_size(container.length), path)
+            preallocate(new.fd, container_size(job.source.container.length), path)
             with suppress(OSError):  # only root may give a file away; everybody else owns it already or makes it theirs
                 os.fchown(new.fd, found.st_uid, found.st_gid)
             with foreign_os_errors("the output", path):
-                trailer = _seal(job, new.fd)
-                _verify(job, new.fd, trailer)
-            new.commit(replace=True)
+                trailer = job.seal(new.fd)
+                job.verify(new.fd, trailer)
+            new.commit(replace=replaces)
         finally:
             if new.committed:
                 outcome.keys = frozenset({job.key.key_id})
-        let_go(job.manager, old, recorded)
+                outcome.others = superseded(old if replaces else None)
         outcome.detail = {"old_file_id": old.file_id.hex(), "length": trailer.length, "root": trailer.root.hex()}
     return Reencrypted(
         operation_id=outcome.operation_id,
@@ -234,35 +210,6 @@ def _replace(job: _Job, operation_id: str | None) -> Reencrypted:
     )
 
 
-def _seal(job: _Job, fd: int) -> Trailer:
-    container = job.source.container
-    geometry, cipher = container.geometry, BodyCipher(job.data_key.view, job.header.file_id, BodyHeader.fresh())
-    source = OpenedBody(job.source, job.old.secret.view, job.leaves)
-    report = counted(job.progress, container.length)
-    summary = seal_body(source, BodyFileSink(fd, geometry), cipher, geometry, progress=report)
-    if summary.length != container.length:
-        raise IntegrityError("the container was cut off")
-    header = job.header.with_length(summary.length)
-    root = root_hash(header.file_id, cipher.header, geometry, summary.length, summary.leaves)
-    trailer = Trailer(summary.segments, summary.length, root, summary.leaves)
-    if job.signed:
-        signer = keystore_signer(job.manager)
-        signature = make_signature(header, cipher.header, trailer, issuer=signer.issuer, sign=signer.sign)
-        trailer = trailer.signed(signature)
-    pwrite_full(fd, trailer.encode(), HEADER_SIZE + geometry.body_length(summary.length))
-    write_header(fd, header, job.data_key.view)
-    return trailer
-
-
-def _verify(job: _Job, fd: int, trailer: Trailer) -> None:
-    """Read back what is about to replace the only copy."""
-    written: Container = read_container(fd)
-    written.authenticate(job.data_key.view)
-    if written.root != trailer.root:
-        raise IntegrityError("the new container was not written as it was made", "look at the kernel's log")
-    verify_body(fd, written)
-
-
 def _refuse_of_folder(source: ContainerFile) -> None:
     for folder in source.path.parents:
         if not os.path.lexists(folder / MANIFEST_NAME):
@@ -272,10 +219,10 @@ def _refuse_of_folder(source: ContainerFile) -> None:
             ids = {entry.file_id for entry in read_manifest(folder).manifest.containers}
         if source.container.header.file_id in ids:
             words = f"{shown(source.path)} belongs to the encrypted folder {shown(folder)}"
-            raise RefusedError(words, "decrypt the folder and encrypt it again")
+            raise RefusedError(words, f"reencrypt-model {shown(folder)} takes it as a whole")
 
 
-def _warnings(job: _Job) -> tuple[Notice, ...]:
+def _warnings(job: Reencryption) -> tuple[Notice, ...]:
     warnings = list(job.old.notices)
     if not job.signed:
         warnings.append(unsigned_notice())

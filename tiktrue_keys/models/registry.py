@@ -12,11 +12,12 @@ from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
 from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UsageError
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.data_keys import held_keys
-from tiktrue_keys.models.encrypt import SUFFIX
 from tiktrue_keys.models.file_acts import recorded_path
 from tiktrue_keys.models.header import FILE_ID_LENGTH
+from tiktrue_keys.models.places import SUFFIX, Place, Url, parse_place
+from tiktrue_keys.models.settle_remote import PATIENCE, within
 from tiktrue_keys.models.slots import Slots
 from tiktrue_keys.models.tracking import slots_at, track
 
@@ -52,16 +53,44 @@ class Forgotten(ActResult):
     record: ContainerRecord
 
 
+class HeaderReader:
+    """Reads the headers of many registered containers. A storage that was out of reach once is not asked again."""
+
+    def __init__(self) -> None:
+        self._out_of_reach: dict[str, UnavailableError] = {}
+
+    def slots(self, path: str) -> Slots:
+        """As slots_at; UnavailableError also when the storage has not answered within PATIENCE."""
+        place = parse_place(path)
+        if not isinstance(place, Url):
+            return slots_at(path)
+        if place.storage in self._out_of_reach:
+            raise self._out_of_reach[place.storage]
+        try:
+            return within(PATIENCE, lambda: slots_at(path))
+        except UnavailableError as error:
+            self._out_of_reach[place.storage] = error
+            raise
+
+    def wraps_in(self, record: ContainerRecord) -> frozenset[str] | None:
+        """As the function of that name."""
+        return _wraps_in(record, self)
+
+
 def wraps_in(record: ContainerRecord) -> frozenset[str] | None:
     """The key ids that open a registered container, read from its header again; None when that cannot be told.
 
     A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path where
     another container lies now: only `models forget` says that a container is gone for good.
     """
+    return _wraps_in(record, HeaderReader())
+
+
+def _wraps_in(record: ContainerRecord, reader: HeaderReader) -> frozenset[str] | None:
     if record.piped or not record.path:
         return None
     try:
-        slots = slots_at(record.path)
+        slots = reader.slots(record.path)
     except TikTrueKeysError:
         return None
     if slots.current.header.file_id != record.file_id:
@@ -71,20 +100,18 @@ def wraps_in(record: ContainerRecord) -> frozenset[str] | None:
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
     """Every registered container, by path, with what lies there now. Reads headers, opens no key."""
-    return tuple(_looked_up(record) for record in manager.containers())
+    reader = HeaderReader()
+    return tuple(_looked_up(record, reader) for record in manager.containers())
 
 
-def scan(manager: KeyManager, folder: str | PathLike[str]) -> Scanned:
+def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
     """Register the containers (*.ttm) in a folder and below that this keystore holds a key for, and follow moved ones.
 
-    Symbolic links are not followed. Headers are believed as they are: nothing is opened.
+    The folder may be a URL, the beginning of the names of objects. Symbolic links are not followed. Headers are
+    believed as they are: nothing is opened.
     """
     found = _Findings()
-    with foreign_os_errors("the folder", folder):
-        root = Path(os.path.realpath(folder, strict=True))
-        if not root.is_dir():
-            raise UsageError(f"{folder} is not a folder")
-    for path in _container_paths(root):
+    for path in _containers_below(parse_place(folder)):
         try:
             found.take(manager, path)
         except TikTrueKeysError as error:
@@ -115,7 +142,7 @@ class _Findings:
     foreign: list[str] = field(default_factory=list)
     failed: list[tuple[str, TikTrueKeysError]] = field(default_factory=list)
 
-    def take(self, manager: KeyManager, path: Path) -> None:
+    def take(self, manager: KeyManager, path: Place) -> None:
         slots = slots_at(str(path))
         header, text = slots.current.header, recorded_path(path)
         keys = frozenset(held_keys(manager, header))
@@ -152,12 +179,12 @@ class _Findings:
         )
 
 
-def _looked_up(record: ContainerRecord) -> Registered:
+def _looked_up(record: ContainerRecord, reader: HeaderReader) -> Registered:
     if record.piped or not record.path:
         return Registered(record, PIPED, None)
     slots: Slots
     try:
-        slots = slots_at(record.path)
+        slots = reader.slots(record.path)
     except NotFoundError:
         return Registered(record, MISSING, None)
     except TikTrueKeysError:
@@ -165,6 +192,18 @@ def _looked_up(record: ContainerRecord) -> Registered:
     if slots.current.header.file_id != record.file_id:
         return Registered(record, REPLACED, None)
     return Registered(record, PRESENT, slots.current.header.key_ids)
+
+
+def _containers_below(folder: Place) -> Iterator[Place]:
+    if isinstance(folder, Url):
+        from tiktrue_keys.models.storage import objects_below
+
+        return (url for url in objects_below(folder) if url.name.endswith(SUFFIX))
+    with foreign_os_errors("the folder", folder):
+        root = Path(os.path.realpath(folder, strict=True))
+        if not root.is_dir():
+            raise UsageError(f"{folder} is not a folder")
+    return _container_paths(root)
 
 
 def _container_paths(root: Path) -> Iterator[Path]:

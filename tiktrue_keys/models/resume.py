@@ -12,10 +12,12 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.acts.files import NO_OTHERS
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
 from tiktrue_keys.core.lifecycle import Status
@@ -27,8 +29,8 @@ from tiktrue_keys.models.container_source import container_file
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.decrypt_folder import real_folder, trusted_manifest
 from tiktrue_keys.models.encrypt import Encrypted, encrypted_at
-from tiktrue_keys.models.encrypt_folder import EncryptedFolder, place_of
-from tiktrue_keys.models.file_acts import ProgressReport, file_act, noted, recorded_path
+from tiktrue_keys.models.encrypt_folder import EncryptedFolder, placed
+from tiktrue_keys.models.file_acts import ProgressReport, counted, file_act, noted, recorded_path
 from tiktrue_keys.models.folder_job import (
     FolderJob,
     copy_into,
@@ -36,13 +38,15 @@ from tiktrue_keys.models.folder_job import (
     forget_all,
     lies_there,
     planned_folder,
-    settle_registry,
+    settlement,
+    write_manifest,
 )
 from tiktrue_keys.models.folder_swap import FolderPlace, remove_aside, swap_in
 from tiktrue_keys.models.folder_tree import Selection, SourceFile, sha256_of, walk
 from tiktrue_keys.models.header import new_file_id
 from tiktrue_keys.models.manifest import MANIFEST_NAME, ContainerEntry, Entry, PlainEntry
 from tiktrue_keys.models.resume_state import DoneFile, ResumedFolder, ResumeState
+from tiktrue_keys.models.side_by_side import Task, side_by_side
 from tiktrue_keys.models.tracking import slots_at
 
 ACT = "encrypt-folder-resumable"
@@ -59,19 +63,13 @@ class ResumedEncryption(EncryptedFolder):
 
 @dataclass
 class _Run:
-    """One run on its way through the folder."""
+    """One run on its way through the folder; several threads add what they have finished."""
 
     job: FolderJob
     place: FolderPlace
     state: ResumeState
     files: list[Encrypted] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    taken_over: list[str] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        """Bytes of plaintext so far."""
-        return sum(entry.length for entry in self.entries)
+    taken_over: set[str] = field(default_factory=set)
 
 
 def encrypt_folder_resumably(
@@ -86,6 +84,7 @@ def encrypt_folder_resumably(
     exclude: Sequence[str] = (),
     plain: Sequence[str] = (),
     force: bool = False,
+    jobs: int | None = None,
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> ResumedEncryption:
@@ -111,15 +110,19 @@ def encrypt_folder_resumably(
         with noted(manager, ACT, operation_id):
             selection = Selection(include, exclude, plain)
             job = planned_folder(
-                manager, root, destination, key, license_key, selection, force=force, progress=progress
+                manager, root, destination, key, license_key, selection, force=force, progress=progress, jobs=jobs
             )
             run = _Run(job, _place(job, state), state)
         folder = state.folder
         assert folder is not None, "it was begun"
         with file_act(manager, job.act(ACT, folder.folder_id, run.place), operation_id) as outcome:
-            _build(run, folder.folder_id)
-            outcome.detail = {"files": len(run.entries), "length": run.length, "taken_over": len(run.taken_over)}
-            settle_registry(job, run.files)
+            try:
+                entries = _build(run, folder.folder_id)
+            finally:
+                # What is done waits for the next run.
+                outcome.others = settlement(job.target, folder.folder_id, job.replaced_ids) or NO_OTHERS
+            length = sum(entry.length for entry in entries)
+            outcome.detail = {"files": len(entries), "length": length, "taken_over": len(run.taken_over)}
             remove_aside(run.place)
         state.remove()
     return ResumedEncryption(
@@ -129,11 +132,11 @@ def encrypt_folder_resumably(
         folder_id=folder.folder_id,
         source=job.root,
         destination=job.target,
-        files=tuple(replace(made, destination=job.target / place_of(made, run.place)) for made in run.files),
-        plain=tuple(entry.path for entry in run.entries if isinstance(entry, PlainEntry)),
+        files=placed(run.files, entries, job.target),
+        plain=tuple(entry.path for entry in entries if isinstance(entry, PlainEntry)),
         left_out=job.tree.left_out,
-        length=run.length,
-        taken_over=tuple(run.taken_over),
+        length=length,
+        taken_over=tuple(entry.path for entry in entries if entry.path in run.taken_over),
     )
 
 
@@ -145,11 +148,6 @@ def seems_finished(file: SourceFile, target: Path, state: ResumeState) -> bool:
     same_kind = file.plain == (done.file_id is None)
     there = os.path.lexists(target.with_name(folder.temporary) / file.place)
     return same_kind and there and _stamp(file) == (done.length, done.mtime_ns)
-
-
-def unfinished(file: SourceFile, manager: KeyManager, folder: Path, done: DoneFile | None) -> bool:
-    """Whether a file still has to be encrypted (or copied) into `folder`; reads it when it looks finished."""
-    return done is None or not _same_source(file, done) or not _same_output(manager, file, folder, done)
 
 
 def _finished_before(manager: KeyManager, root: Path, state: ResumeState) -> ResumedEncryption | None:
@@ -195,37 +193,41 @@ def _place(job: FolderJob, state: ResumeState) -> FolderPlace:
     return place
 
 
-def _build(run: _Run, folder_id: bytes) -> None:
+def _build(run: _Run, folder_id: bytes) -> tuple[Entry, ...]:
     job, root = run.job, run.place.temporary
     with foreign_os_errors("the output", run.place.destination):
         with suppress(FileExistsError):
             os.mkdir(root, 0o700)
+            os.chmod(root, 0o700)  # whatever the umask
         if not stat.S_ISDIR(os.lstat(root).st_mode):
             raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(run.state.path)} to begin anew")
     _remove_strangers(run)
-    for file in job.tree.files:
-        done = run.state.done.get(file.relative)
-        if done is not None and not unfinished(file, job.manager, root, done):
-            _take_over(run, file, done)
-        else:
-            _make(run, file)
-        if job.progress is not None:
-            job.progress(run.length, job.tree.total)
-    job.write_manifest(root, job.manifest(folder_id, run.entries), again=True)
+    tasks = [Task(file.size, partial(_finish, run, file)) for file in job.tree.files]
+    manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.jobs, progress=job.progress))
+    write_manifest(job.manager, root, manifest, again=True)
     swap_in(run.place)
+    return manifest.files
 
 
-def _make(run: _Run, file: SourceFile) -> None:
+def _finish(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
+    """Take a file over when it is finished, else make it now."""
+    done = run.state.done.get(file.relative)
+    if done is None or not _same_source(file, done, report) or not _same_output(run, file, done, report):
+        return _make(run, file, report)
+    return _take_over(run, file, done)
+
+
+def _make(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
     """Encrypt or copy a file, and write down which bytes it was made of."""
     root = run.place.temporary
     before = _stamp(file)
-    source_hash = _hash(file)
+    source_hash = _hash(file, report)
     if file.plain:
-        copied = copy_into(file, root, again=True)
+        copied = copy_into(file, root, report, again=True)
         entry: Entry = copied
         done = DoneFile(file.relative, copied.length, before[1], source_hash, None, copied.sha256)
     else:
-        made = encrypt_into(run.job, file, root, run.length, again=True)
+        made = encrypt_into(run.job, file, root, report, again=True)
         run.files.append(made)
         entry = ContainerEntry(file.relative, made.length, made.file_id, made.root)
         done = DoneFile(file.relative, made.length, before[1], source_hash, made.file_id, made.root)
@@ -233,33 +235,32 @@ def _make(run: _Run, file: SourceFile) -> None:
         raise UnavailableError(
             f"{shown(file.path)} changed while it was read", "encrypt the folder when nothing writes to it"
         )
-    run.entries.append(entry)
     run.state.add(done)
+    return entry
 
 
-def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> None:
-    run.taken_over.append(file.relative)
+def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> Entry:
+    run.taken_over.add(file.relative)
     if done.file_id is None:
-        run.entries.append(PlainEntry(file.relative, done.length, done.content))
-        return
+        return PlainEntry(file.relative, done.length, done.content)
     made = encrypted_at(run.job.manager, run.place.temporary / file.place, new_operation_id())
     run.files.append(made)
-    run.entries.append(ContainerEntry(file.relative, made.length, made.file_id, made.root))
+    return ContainerEntry(file.relative, made.length, made.file_id, made.root)
 
 
-def _same_source(file: SourceFile, done: DoneFile) -> bool:
-    return _stamp(file) == (done.length, done.mtime_ns) and _hash(file) == done.source_hash
+def _same_source(file: SourceFile, done: DoneFile, report: ProgressReport) -> bool:
+    return _stamp(file) == (done.length, done.mtime_ns) and _hash(file, report) == done.source_hash
 
 
-def _same_output(manager: KeyManager, file: SourceFile, folder: Path, done: DoneFile) -> bool:
-    place = folder / file.place
+def _same_output(run: _Run, file: SourceFile, done: DoneFile, report: ProgressReport) -> bool:
+    manager, place = run.job.manager, run.place.temporary / file.place
     try:
         if file.plain or done.file_id is None:
-            return file.plain and done.file_id is None and sha256_of(place) == (done.length, done.content)
+            return file.plain and done.file_id is None and sha256_of(place, report) == (done.length, done.content)
         with container_file(place, done.content) as found:
             container = found.container
             check_authorship(container.header, container.body, container.trailer, issuers=[manager.issuer])
-            verify_body(found.fd, container)
+            verify_body(found.fd, container, progress=counted(report, None))
     except TikTrueKeysError:
         return False
     keys = held_keys(manager, container.header).values()
@@ -288,12 +289,13 @@ def _stamp(file: SourceFile) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _hash(file: SourceFile) -> bytes:
-    """BLAKE3 of the source, 32 bytes; in the page cache it is read again at once."""
+def _hash(file: SourceFile, report: ProgressReport) -> bytes:
+    """BLAKE3 of the source, 32 bytes; in the page cache it is read again at once. That is no progress."""
     from blake3 import blake3
 
     hashed, buffer = blake3(), bytearray(_CHUNK)
     with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
         while count := os.readv(fd, [buffer]):
             hashed.update(memoryview(buffer)[:count])
+            report(0, None)
     return hashed.digest()

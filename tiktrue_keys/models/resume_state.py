@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ class ResumeState:
     folder: ResumedFolder | None = None
     done: dict[str, DoneFile] = field(default_factory=dict)
     _fd: int = -1
+    _adding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(cls, path: Path) -> ResumeState:
@@ -125,9 +127,10 @@ class ResumeState:
         self.folder = folder
 
     def add(self, done: DoneFile) -> None:
-        """Write a finished file's line."""
-        self._append(done.encode())
-        self.done[done.path] = done
+        """Write a finished file's line; several threads may."""
+        with self._adding:
+            self._append(done.encode())
+            self.done[done.path] = done
 
     def remove(self) -> None:
         """The folder is there: nothing is left to resume."""

@@ -1,22 +1,22 @@
 """Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
 
+In object storage its place is the detached header beside the body (detached.py).
+
 It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
 (reencrypt.py).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
-from tiktrue_keys.core.durable import foreign_os_errors, shown
+from tiktrue_keys.core.durable import shown
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -26,10 +26,10 @@ from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, U
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorded_path
 from tiktrue_keys.models.header import Header, Wrap, WrapType
-from tiktrue_keys.models.locking import locked_container
-from tiktrue_keys.models.slots import Slots, read_slots, rewrite_locked
+from tiktrue_keys.models.places import Place, Url, object_place
 from tiktrue_keys.models.tracking import followed, slots_at, track
 from tiktrue_keys.models.wraps import wrap_for_key
+from tiktrue_keys.models.writable_header import WritableHeader, writable_header
 
 STALE = "stale-containers"
 
@@ -38,7 +38,7 @@ STALE = "stale-containers"
 class Rewrapped(ActResult):
     """A container and the key ids of this keystore that opened it before and that open it now."""
 
-    path: Path
+    path: Place
     file_id: bytes
     model_id: str
     keys_before: frozenset[str]
@@ -65,7 +65,7 @@ class RewrapBatch(ActResult):
 
 def rewrap_model(
     manager: KeyManager,
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Url,
     *,
     license_key: License | None = None,
     to: str | None = None,
@@ -76,28 +76,25 @@ def rewrap_model(
 
     Wraps for other models' keys and other keystores' stay. RefusedError for a model that has nothing to do with the
     container, RevokedError when only a revoked key opens it; BusyError, NotFoundError, IntegrityError, and as
-    KeyManager.open_key.
+    KeyManager.open_key; UnavailableError when a storage cannot be reached.
     """
     license_key = asked_once(license_key)
-    with foreign_os_errors("the container", path):
-        real = Path(os.path.realpath(path, strict=True))
-    recorded = recorded_path(real)
     # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
-    # what the first one left.
-    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
+    # what the first one left; in object storage the second one's write is refused.
+    with writable_header(object_place(path), lock_timeout) as held, ExitStack() as stack:
+        recorded = recorded_path(held.place)
         with noted(manager, "rewrap", operation_id):
-            with foreign_os_errors("the container", real):
-                slots = read_slots(fd)
+            slots = held.read()
             header = slots.current.header
             opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
-            slots.current.authenticate(opened.secret.view)
+            held.authenticate(opened.secret.view)
             ours = held_keys(manager, header)
             new, target = _new_header(manager, header, ours, opened, license_key, to)
         result = Rewrapped(
             operation_id=operation_id or new_operation_id(),
             changed=False,
             warnings=opened.notices if new == header else (),
-            path=real,
+            path=held.place,
             file_id=header.file_id,
             model_id=header.model_id,
             keys_before=frozenset(ours),
@@ -106,7 +103,7 @@ def rewrap_model(
         if new == header and slots.equal:
             track(manager, header, recorded, result.keys_after)
             return result
-        return _rewrite(manager, fd, slots, new, opened, result, operation_id)
+        return _rewrite(manager, held, header, new, opened, result, operation_id)
 
 
 def rewrap_registered(
@@ -201,14 +198,14 @@ def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
 
 def _rewrite(
     manager: KeyManager,
-    fd: int,
-    slots: Slots,
+    held: WritableHeader,
+    header: Header,
     new: Header,
     opened: OpenedDataKey,
     result: Rewrapped,
     operation_id: str | None,
 ) -> Rewrapped:
-    header, path = slots.current.header, recorded_path(result.path)
+    path = recorded_path(result.path)
     known = manager.container(header.file_id)
     place = followed(known, header, path)
     act = FileAct(
@@ -224,8 +221,7 @@ def _rewrite(
         manager.register(replace(known, path=path, piped=False))
     # Until both slots are whole and equal either key may be the one that opens it.
     with file_act(manager, act, operation_id, keys=act.needs) as outcome:
-        with foreign_os_errors("the container", path):
-            rewrite_locked(fd, slots, new, opened.secret.view)
+        held.rewrite(new, opened.secret.view)
         outcome.keys = result.keys_after
     if place.is_copy and known is not None:
         manager.register(known)  # the row goes on following the other one, which the old key still opens

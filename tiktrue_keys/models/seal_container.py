@@ -1,7 +1,8 @@
 """Seals one plaintext into one container: body, trailer, signature, header, in the order that the output allows.
 
-Into a file the header comes last, with the length in it; into a pipe it comes first, with the length if the source's is
-known, and the trailer lists no leaves. Does not handle: temporary names, sync, rename (core/durable.py), keys, intents.
+Into a file the header comes last, with the length in it; into a pipe or an object it comes first, with the length if
+the source's is known. The trailer lists no leaves into a pipe, and where the length was not known. Does not handle:
+temporary names, sync, rename (core/durable.py), uploads (upload.py), keys, intents.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 
 from tiktrue_keys.errors import InternalError, UnavailableError
 from tiktrue_keys.models.header import Header
-from tiktrue_keys.models.pipeline import THREADS, BodySummary, Progress, seal_body
-from tiktrue_keys.models.positioned import pwrite_full
-from tiktrue_keys.models.sinks import BodyFileSink, StreamSink
+from tiktrue_keys.models.pipeline import BodySummary, Progress, seal_body, threads_for
+from tiktrue_keys.models.positioned import Readable, pwrite_full, size_of
+from tiktrue_keys.models.sinks import BodyFileSink, InOrder, StreamSink
 from tiktrue_keys.models.slots import HEADER_SIZE, encode_header, write_header
-from tiktrue_keys.models.sources import PlainFile, PlainStream
+from tiktrue_keys.models.sources import PlainFile, PlainStream, Source
 from tiktrue_keys.models.streaming_aead import BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.trailer import Leaves, Trailer, make_signature, root_hash
 
@@ -44,58 +45,76 @@ class SealedContainer:
 
 
 def seal_container(
-    plain_fd: int,
-    out_fd: int,
+    plain: Readable,
+    out: int | InOrder,
     header: Header,
     data_key: memoryview,
     *,
     to_stream: bool,
     signer: Signer | None,
     already: bytes = b"",
-    threads: int = THREADS,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> SealedContainer:
-    """Seal what `plain_fd` holds, from its position on, into `out_fd`.
+    """Seal what `plain` holds, from a descriptor's position on, into `out`.
 
     `header.length` is set here. `already`: what was read from a pipe to tell its kind. `to_stream`: write in order to
-    `out_fd`'s position; else `out_fd` is a new, empty, regular file, which the caller syncs and names. Without a signer
+    `out`'s position; else `out` is a new, empty, regular file, which the caller syncs and names, or an upload, which
+    the caller commits. Without a signer
     the container is unsigned. The data key must be fresh: it seals one body in its life. UnavailableError when a source
     file changed its size meanwhile; OSError from the system.
     """
-    offset, length = _extent(plain_fd)
+    offset, length = _extent(plain)
     geometry = Geometry(header.segment_size)
     cipher = BodyCipher(data_key, header.file_id, BodyHeader.fresh())
-    stream = length is None
-    source = PlainStream(plain_fd, geometry, already) if stream else PlainFile(plain_fd, geometry, length or 0, offset)
-    sink = StreamSink(out_fd) if to_stream else BodyFileSink(out_fd, geometry)
-    if isinstance(sink, StreamSink):
+    source = _source(plain, geometry, offset, length, already)
+    sink = _sink(out, geometry, to_stream=to_stream)
+    if isinstance(sink, InOrder):
         header = _with_length(header, length)
         sink.preface(encode_header(header, data_key))
-    summary = seal_body(source, sink, cipher, geometry, threads=threads, progress=progress)
-    _refuse_changed(plain_fd, offset, length)
-    trailer = _trailer(_with_length(header, summary.length), cipher.header, summary, signer, listed=not to_stream)
+    summary = seal_body(source, sink, cipher, geometry, threads=threads or threads_for(plain), progress=progress)
+    _refuse_changed(plain, offset, length)
+    # A reader refuses leaves behind a header without a length: nothing tells it beforehand where they begin.
+    listed = not to_stream and (length is not None or not isinstance(sink, InOrder))
+    trailer = _trailer(_with_length(header, summary.length), cipher.header, summary, signer, listed=listed)
     body_end = HEADER_SIZE + geometry.body_length(summary.length)
-    if isinstance(sink, StreamSink):
+    if isinstance(sink, InOrder):
         sink.preface(trailer.encode())
     else:
+        assert isinstance(out, int), "a file is a descriptor"
         header = _with_length(header, summary.length)
-        pwrite_full(out_fd, summary.leaves, body_end)
-        pwrite_full(out_fd, trailer.encode_tail(), body_end + len(summary.leaves))
-        write_header(out_fd, header, data_key)
+        pwrite_full(out, summary.leaves, body_end)
+        pwrite_full(out, trailer.encode_tail(), body_end + len(summary.leaves))
+        write_header(out, header, data_key)
     return SealedContainer(header, trailer, body_end + trailer.encoded_length)
 
 
-def _extent(fd: int) -> tuple[int, int | None]:
-    """Position and remaining length of a regular file; the length is None for anything else."""
-    found = os.fstat(fd)
+def _source(plain: Readable, geometry: Geometry, offset: int, length: int | None, already: bytes) -> Source:
+    if length is not None:
+        return PlainFile(plain, geometry, length, offset)
+    assert isinstance(plain, int), "an object has a length"
+    return PlainStream(plain, geometry, already)
+
+
+def _sink(out: int | InOrder, geometry: Geometry, *, to_stream: bool) -> InOrder | BodyFileSink:
+    if isinstance(out, InOrder):
+        return out
+    return StreamSink(out) if to_stream else BodyFileSink(out, geometry)
+
+
+def _extent(plain: Readable) -> tuple[int, int | None]:
+    """Position and remaining length of a regular file or an object; the length is None for anything else."""
+    if not isinstance(plain, int):
+        return 0, plain.size
+    found = os.fstat(plain)
     if not stat.S_ISREG(found.st_mode):
         return 0, None
-    offset = os.lseek(fd, 0, os.SEEK_CUR)
+    offset = os.lseek(plain, 0, os.SEEK_CUR)
     return offset, max(0, found.st_size - offset)
 
 
-def _refuse_changed(fd: int, offset: int, length: int | None) -> None:
-    if length is not None and os.fstat(fd).st_size - offset > length:
+def _refuse_changed(plain: Readable, offset: int, length: int | None) -> None:
+    if length is not None and size_of(plain) - offset > length:
         raise UnavailableError("the file became longer while it was read", "encrypt it when nothing writes to it")
 
 

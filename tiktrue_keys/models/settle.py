@@ -10,25 +10,27 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct, is_running
+from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
+from tiktrue_keys.core.acts.processes import is_running
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown, sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
-from tiktrue_keys.models import decrypt_folder, encrypt_folder, resume
+from tiktrue_keys.models import decrypt_folder, encrypt_folder, reencrypt_folder, resume
 from tiktrue_keys.models.claims import must_be_unclaimed
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.data_keys import held_keys
-from tiktrue_keys.models.folder_job import follow_folder, forget_all, lies_there
+from tiktrue_keys.models.folder_job import followed_folder, lies_there
 from tiktrue_keys.models.folder_swap import FolderPlace
 from tiktrue_keys.models.folder_tree import read_manifest
+from tiktrue_keys.models.settle_remote import is_remote, remote_ending
 from tiktrue_keys.models.slots import Slots
 from tiktrue_keys.models.tracking import slots_at
 
@@ -58,6 +60,7 @@ class _Ending:
     outcome: str
     keys: frozenset[str] | None
     detail: Mapping[str, str] = field(default_factory=dict)
+    others: Settlement = NO_OTHERS
 
 
 def settle_intents(manager: KeyManager) -> Settled:
@@ -84,12 +87,16 @@ def _settle(manager: KeyManager, act: FileAct) -> str:
     if find_ending is None:
         return OPEN
     try:
-        ending = find_ending(manager, act)
+        ending = _Ending(*remote_ending(manager, act)) if is_remote(act) else find_ending(manager, act)
     except TikTrueKeysError:
         return OPEN
     with suppress(IntegrityError):  # settled by another process meanwhile
         manager.finish_file_act(
-            act.operation_id, outcome=ending.outcome, keys=ending.keys, detail={"settled": True, **ending.detail}
+            act.operation_id,
+            outcome=ending.outcome,
+            keys=ending.keys,
+            detail={"settled": True, **ending.detail},
+            others=ending.others,
         )
     return ending.outcome
 
@@ -103,9 +110,8 @@ def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
     if slots is None or slots.current.header.file_id != act.file_id:
         return _Ending(FAILED, None)
     gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
-    forget_all(manager, gone)
     detail = {"old_file_id": gone[0].hex()} if len(gone) == 1 else {}
-    return _Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail)
+    return _Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail, Settlement(gone=gone))
 
 
 def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
@@ -157,29 +163,23 @@ def _folder(manager: KeyManager, act: FileAct) -> _Ending:
     shutil.rmtree(place.aside, ignore_errors=True)
     if act.act == decrypt_folder.ACT:
         return _Ending(OK if not built and (replaced or _is_new(place.destination, act)) else FAILED, None)
-    done = lies_there(place.destination, act.file_id)
-    if done:
-        follow_folder(manager, place.destination, read_manifest(place.destination).manifest)
-    gone = _gone_with(manager, place, replaced=done and replaced)
-    forget_all(manager, [file_id for file_id in gone if not _is_kept(manager, place, act, file_id)])
-    return _Ending(OK if done else FAILED, None)
+    if lies_there(place.destination, act.file_id):
+        moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
+        return _Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
+    # What an encryption has finished waits in the temporary folder for the run that takes it over.
+    gone = () if act.act == resume.ACT else _registered_below(manager, place.temporary)
+    return _Ending(FAILED, None, others=Settlement(gone=gone))
 
 
-def _is_kept(manager: KeyManager, place: FolderPlace, act: FileAct, file_id: bytes) -> bool:
-    """Whether a container waits in the temporary folder for the run that takes it over."""
-    known = manager.container(file_id)
-    return act.act == resume.ACT and known is not None and Path(known.path).is_relative_to(place.temporary)
-
-
-def _gone_with(manager: KeyManager, place: FolderPlace, *, replaced: bool) -> list[bytes]:
-    """The registered containers that were in the temporary folder, and in the folder that was replaced."""
+def _registered_below(manager: KeyManager, folder: Path) -> list[bytes]:
     records = [record for record in manager.containers() if record.path]
-    gone = [record.file_id for record in records if Path(record.path).is_relative_to(place.temporary)]
-    if replaced:
-        ids = {entry.file_id for entry in read_manifest(place.destination).manifest.containers}
-        below = [record for record in records if Path(record.path).is_relative_to(place.destination)]
-        gone += [record.file_id for record in below if record.file_id not in ids]
-    return gone
+    return [record.file_id for record in records if Path(record.path).is_relative_to(folder)]
+
+
+def _registered(manager: KeyManager, place: FolderPlace, *, besides: Collection[bytes]) -> list[bytes]:
+    """The registered containers that were in the temporary folder and in the one that was replaced."""
+    found = _registered_below(manager, place.temporary) + _registered_below(manager, place.destination)
+    return [file_id for file_id in found if file_id not in besides]
 
 
 _ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
@@ -190,6 +190,7 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
     "sign": _signed,
     encrypt_folder.ACT: _folder,
     decrypt_folder.ACT: _folder,
+    reencrypt_folder.ACT: _folder,
     resume.ACT: _folder,
 }
 

@@ -1,4 +1,4 @@
-"""Where the pipeline's results go: a place in a file, in any order, or a stream, in order.
+"""Where the pipeline's results go: a place in a file, in any order, or in order: a stream, an object (upload.py).
 
 A sink is called by several threads. Does not handle: sync, rename, temporary names (core/durable.py).
 """
@@ -72,38 +72,51 @@ class BodyFileSink:
         pass
 
 
-class StreamSink:
-    """Any segments into a pipe, in order; `written` counts the bytes that went out."""
+class InOrder:
+    """Any segments, one after the other; `written` counts the bytes that went out. Says nothing of where to."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self) -> None:
         self.written = 0
-        self._fd = fd
         self._next = 0
         self._turn = threading.Condition()
+
+    def preface(self, data: bytes) -> None:
+        """Write what stands before segment 0, or after the last one."""
+        self._send(memoryview(data), threading.Event())
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        """Write segment `index` once all before it were."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._next == index or stop.is_set())
+        if stop.is_set():
+            return
+        self._send(view, stop)
+        with self._turn:
+            self._next = index + 1
+            self._turn.notify_all()
+
+    def wake(self) -> None:
+        """Let go those who wait for their turn."""
+        with self._turn:
+            self._turn.notify_all()
+
+    def _send(self, view: memoryview, stop: threading.Event) -> None:
+        raise NotImplementedError
+
+
+class StreamSink(InOrder):
+    """Any segments into a pipe, in order."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
         self._poller = select.poll()
         self._poller.register(fd, select.POLLOUT)
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
-    def preface(self, data: bytes) -> None:
-        self._write(memoryview(data), threading.Event())
-
-    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
-        with self._turn:
-            self._turn.wait_for(lambda: self._next == index or stop.is_set())
-        if stop.is_set():
-            return
-        self._write(view, stop)
-        with self._turn:
-            self._next = index + 1
-            self._turn.notify_all()
-
-    def wake(self) -> None:
-        with self._turn:
-            self._turn.notify_all()
-
-    def _write(self, view: memoryview, stop: threading.Event) -> None:
+    def _send(self, view: memoryview, stop: threading.Event) -> None:
         done = 0
         while done < len(view):
             while not self._poller.poll(_POLL_MS):

@@ -42,7 +42,7 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.header import SEGMENT_SIZES, Header
 from tiktrue_keys.models.locking import locked_container
-from tiktrue_keys.models.positioned import pread_full, pwrite_full, pwrite_synced
+from tiktrue_keys.models.positioned import Readable, pread_full, pwrite_full, pwrite_synced
 
 MAGIC = b"TTM1"
 VERSION = 1
@@ -128,7 +128,7 @@ def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) 
 
 
 def read_slots(
-    fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES, pause: Callable[[float], None] = time.sleep
+    fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES, pause: Callable[[float], None] = time.sleep
 ) -> Slots:
     """Read the slots of an open, seekable container in one read.
 
@@ -181,13 +181,18 @@ def rewrite_locked(fd: int, slots: Slots, header: Header, data_key: memoryview) 
         if not slots.equal:
             pwrite_synced(fd, current.raw, other)
         return Rewritten(header, current.sequence, changed=False)
-    if current.sequence >= _MAX_SEQUENCE:
-        raise RefusedError("the container's header cannot be rewritten again", "reencrypt-model makes a new container")
-    _refuse_another_container(current.header, header)
-    raw = encode_slot(header, current.sequence + 1, data_key)
+    raw = next_slot(slots, header, data_key)
     pwrite_synced(fd, raw, other)
     pwrite_synced(fd, raw, slots.place * SLOT_SIZE)
     return Rewritten(header, current.sequence + 1, changed=True)
+
+
+def next_slot(slots: Slots, header: Header, data_key: memoryview) -> bytes:
+    """The 32 KiB that come after the current slot; RefusedError for a header that is not the same container's."""
+    if slots.current.sequence >= _MAX_SEQUENCE:
+        raise RefusedError("the container's header cannot be rewritten again", "reencrypt-model makes a new container")
+    _refuse_another_container(slots.current.header, header)
+    return encode_slot(header, slots.current.sequence + 1, data_key)
 
 
 def _refuse_another_container(old: Header, new: Header) -> None:

@@ -1,4 +1,5 @@
-"""Where the pipeline's segments come from: a place in a file, read by every thread at once, or a stream, read in turns.
+"""Where the pipeline's segments come from: a place in a file or an object, read by every thread at once, or a stream,
+read in turns.
 
 A source hands out segments by index, each once; several threads may call it. It fills the caller's buffer and allocates
 nothing. Does not handle: what the bytes mean.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tiktrue_keys.errors import IntegrityError, UnavailableError
-from tiktrue_keys.models.positioned import pread_into
+from tiktrue_keys.models.positioned import Readable, pread_into
 from tiktrue_keys.models.slots import HEADER_SIZE
 from tiktrue_keys.models.streaming_aead import TAG_LENGTH, Geometry, check_segment_count
 from tiktrue_keys.models.trailer import TAIL_LENGTH
@@ -43,7 +44,7 @@ class Source(Protocol):
 
 
 class _Positioned:
-    def __init__(self, fd: int, count: int) -> None:
+    def __init__(self, fd: Readable, count: int) -> None:
         self._fd = fd
         self._count = count
         self._next = 0
@@ -61,7 +62,7 @@ class _Positioned:
 class PlainFile(_Positioned):
     """Plaintext of `length` bytes in a seekable file, from `offset` on; UnavailableError when the file is shorter."""
 
-    def __init__(self, fd: int, geometry: Geometry, length: int, offset: int = 0) -> None:
+    def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = 0) -> None:
         super().__init__(fd, _count(geometry, length))
         self._geometry = geometry
         self._length = length
@@ -81,7 +82,7 @@ class PlainFile(_Positioned):
 class BodyFile(_Positioned):
     """The body of `length` bytes of plaintext in a seekable container. IntegrityError when the file ends early."""
 
-    def __init__(self, fd: int, geometry: Geometry, length: int, offset: int = HEADER_SIZE) -> None:
+    def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = HEADER_SIZE) -> None:
         super().__init__(fd, _count(geometry, length))
         self._geometry = geometry
         self._length = length

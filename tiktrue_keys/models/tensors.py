@@ -18,7 +18,8 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.data_keys import asked_once
 from tiktrue_keys.models.decrypt_folder import trusted_manifest
-from tiktrue_keys.models.manifest import ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.manifest import ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.places import Place, Url, parse_place
 from tiktrue_keys.models.reader import ModelFile
 from tiktrue_keys.models.safetensors_header import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
 
@@ -66,12 +67,12 @@ class Tensor:
         return iter((self.name, self.dtype, self.shape, self.buffer))
 
 
-_Opener = Callable[[Path, bytes | None], ModelFile]
+_Opener = Callable[[Place, bytes | None], ModelFile]
 """Opens the container at a path; where it is a folder's, its root is given."""
 
 
 def load_tensors(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Url,
     manager: KeyManager,
     license_key: License | None = None,
     *,
@@ -82,13 +83,13 @@ def load_tensors(
 ) -> Iterator[Tensor]:
     """Yield the tensors of FILE.safetensors.ttm, or of all shards of an encrypted folder.
 
-    `names`: only these; NotFoundError, before anything is read, when one is nowhere. `out`: writable buffers of exactly
-    the tensor's size to load into. Errors as open_model; IntegrityError for a file that is no safetensors, or shards
-    that are not as the folder's index says.
+    A folder in object storage is a URL that ends with a slash. `names`: only these; NotFoundError, before anything is
+    read, when one is nowhere. `out`: writable buffers of exactly the tensor's size to load into. Errors as open_model;
+    IntegrityError for a file that is no safetensors, or shards that are not as the folder's index says.
     """
     license_key, stack = asked_once(license_key), ExitStack()
 
-    def opener(place: Path, root: bytes | None) -> ModelFile:
+    def opener(place: Place, root: bytes | None) -> ModelFile:
         from tiktrue_keys.models.opening import open_model
 
         return open_model(
@@ -101,7 +102,7 @@ def load_tensors(
         )
 
     try:
-        shards = _open_shards(Path(path), manager, opener, stack)
+        shards = _open_shards(parse_place(path), manager, opener, stack)
         plan = [(shard, place) for shard in shards for place in _places(shard) if names is None or place.name in names]
         _must_be_all(plan, names)
     except BaseException:
@@ -150,10 +151,10 @@ def _must_be_all(plan: list[tuple[ModelFile, TensorPlace]], names: Collection[st
         raise NotFoundError(f"no tensor '{missing[0][:80]}'" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
 
 
-def _open_shards(path: Path, manager: KeyManager, opener: _Opener, stack: ExitStack) -> list[ModelFile]:
-    if not path.is_dir():
+def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitStack) -> list[ModelFile]:
+    manifest = _manifest(path, manager)
+    if manifest is None:
         return [stack.enter_context(opener(path, None))]
-    manifest = trusted_manifest(manager, path)
     shards = {entry.path: entry for entry in manifest.containers if entry.path.endswith(_ENDING)}
     index = [entry for entry in manifest.files if entry.path.endswith(_INDEX)]
     if len(index) > 1:
@@ -169,18 +170,33 @@ def _open_shards(path: Path, manager: KeyManager, opener: _Opener, stack: ExitSt
         raise NotFoundError(f"{path} holds no encrypted safetensors file")
     opened = {}
     for name, entry in sorted(shards.items()):
-        opened[name] = stack.enter_context(opener(path / entry.place, entry.root))
+        opened[name] = stack.enter_context(opener(_below(path, entry), entry.root))
     if index:
         _must_match(opened, weights, folder)
     return list(opened.values())
 
 
-def _weight_map(folder: Path, entry: Entry, opener: _Opener) -> dict[str, str]:
+def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
+    """The manifest of an encrypted folder, whose URL ends with a slash; None for a file."""
+    if isinstance(path, Path):
+        return trusted_manifest(manager, path) if path.is_dir() else None
+    if path.name:
+        return None
+    from tiktrue_keys.models.remote_folder import remote_manifest
+
+    return remote_manifest(manager, path)
+
+
+def _below(folder: Place, entry: Entry) -> Place:
+    return folder.below(entry.place) if isinstance(folder, Url) else folder / entry.place
+
+
+def _weight_map(folder: Place, entry: Entry, opener: _Opener) -> dict[str, str]:
     """Tensor name -> shard, of model.safetensors.index.json, encrypted or in clear."""
     if entry.length > _MAX_INDEX:
         raise IntegrityError("the folder's index is too long")
     if isinstance(entry, ContainerEntry):
-        with opener(folder / entry.place, entry.root) as model:
+        with opener(_below(folder, entry), entry.root) as model:
             raw = model.read()
     else:
         raw = _checked_bytes(folder, entry)
@@ -193,8 +209,14 @@ def _weight_map(folder: Path, entry: Entry, opener: _Opener) -> dict[str, str]:
     return weights
 
 
-def _checked_bytes(folder: Path, entry: PlainEntry) -> bytes:
-    raw = read_capped(folder / entry.place, _MAX_INDEX, "the folder's index")
+def _checked_bytes(folder: Place, entry: PlainEntry) -> bytes:
+    place = _below(folder, entry)
+    if isinstance(place, Url):
+        from tiktrue_keys.models.storage import read_small
+
+        raw = read_small(place, _MAX_INDEX + 1, "the folder's index") or b""
+    else:
+        raw = read_capped(place, _MAX_INDEX, "the folder's index")
     if sha256(raw).digest() != entry.sha256:
         raise IntegrityError("the folder's index is another file than the manifest lists")
     return raw

@@ -14,6 +14,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.header import Header
+from tiktrue_keys.models.places import Url, parse_place
 from tiktrue_keys.models.slots import Slots, read_slots
 
 
@@ -77,6 +78,14 @@ def lies_at(path: str, file_id: bytes) -> bool:
 
 
 def slots_at(path: str) -> Slots:
-    """The header of the container at `path`, not authenticated; IntegrityError, NotFoundError, as opened_regular."""
+    """The header of the container at `path`, which may be a URL, not authenticated.
+
+    IntegrityError, NotFoundError, as opened_regular; UnavailableError when the storage cannot be reached.
+    """
+    place = parse_place(path)
+    if isinstance(place, Url):
+        from tiktrue_keys.models.remote_container import remote_slots
+
+        return remote_slots(place)
     with opened_regular(path, "the container") as fd, foreign_os_errors("the container", path):
         return read_slots(fd)

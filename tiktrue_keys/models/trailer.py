@@ -173,6 +173,12 @@ def signature_place(root: bytes, signature: Signature) -> bytes:
     return signature.issuer + signature.signature + _check(root, signature.issuer, signature.signature)
 
 
+def decode_signature_place(root: bytes, place: bytes) -> Signature | None:
+    """Who signed the root (32 bytes), from a signature place; None for an empty one, and one whose check is wrong."""
+    issuer, signature, check = place[:32], place[32:96], place[96:]
+    return Signature(issuer, signature) if check == _check(root, issuer, signature) else None
+
+
 def decode_footer(footer: bytes) -> int:
     """The length of leaves and record together, from a container's last 32 bytes; IntegrityError when they are none."""
     if len(footer) != FOOTER_LENGTH or not footer.startswith(_FOOTER_MAGIC):
@@ -206,12 +212,7 @@ def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
         or geometry.segment_count(length) != segments
     ):
         raise IntegrityError("the container's trailer claims another number of segments than its length has")
-    return Trailer(segments, length, root, leaves if listed else None, _signature(root, place))
-
-
-def _signature(root: bytes, place: bytes) -> Signature | None:
-    issuer, signature, check = place[:32], place[32:96], place[96:]
-    return Signature(issuer, signature) if check == _check(root, issuer, signature) else None
+    return Trailer(segments, length, root, leaves if listed else None, decode_signature_place(root, place))
 
 
 def _check(root: bytes, issuer: bytes, signature: bytes) -> bytes:

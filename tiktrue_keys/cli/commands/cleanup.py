@@ -32,9 +32,10 @@ def command(
     """Mark and destroy keys that nothing needs any more.
 
     Candidates are deprecated keys past decrypt-until, expired and revoked ones. The first run marks them, a run after
-    the delay destroys them for good. A key that a registered container needs is kept, and listed with the reason.
+    the delay destroys them for good. A key that a registered container needs is kept, and listed with the reason; so is
+    one that a node holds and has not heard the end of.
     """
-    from tiktrue_keys.models.registry import wraps_in
+    from tiktrue_keys.models.registry import HeaderReader
 
     session: Session = ctx.obj
     if not dry_run:
@@ -45,7 +46,7 @@ def command(
         after=session.duration(after, "cleanup.after", DEFAULT_DESTROY_AFTER),
         cancel=tuple(cancel or ()),
         confirm=tuple(confirm or ()),
-        wraps_in=wraps_in,
+        wraps_in=HeaderReader().wraps_in,
     )
     if not cancel:
         plan = cleanup(dry_run=True)

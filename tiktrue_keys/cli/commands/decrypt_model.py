@@ -7,24 +7,30 @@ from typing import Annotated
 
 import typer
 
+from tiktrue_keys.cli.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.blocks import Line, Outcome
+from tiktrue_keys.cli.folder_options import Jobs, refuse_jobs
 from tiktrue_keys.cli.model_results import decrypted_folder_json, decrypted_json, files_of
-from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
+from tiktrue_keys.cli.model_streams import is_folder, is_remote_folder, model_destination, model_folder, model_source
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.decrypt_folder import DecryptedFolder, decrypt_folder
+from tiktrue_keys.models.places import Url, parse_place
 
 
 def command(
     ctx: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="The container: a file, a folder, or - for standard input.")
+        str, typer.Argument(metavar="SRC", help="The container: a file, URL, folder, or - for standard input.")
     ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DST", help="The model (SRC without .ttm), or - for standard output."),
+        typer.Option(
+            "--output", "-o", metavar="DST", help="The model (SRC without .ttm), a URL, or - for standard output."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     allow_deprecated: Annotated[
@@ -33,6 +39,8 @@ def command(
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
     ] = False,
+    jobs: Jobs = None,
+    audit_to: AuditTo = None,
 ) -> Outcome:
     """Decrypt a model container.
 
@@ -41,14 +49,16 @@ def command(
     """
     session: Session = ctx.obj
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    if is_folder(source):
-        return _decrypt_folder(session, source, output, options, force=force)
+    manager = recording_manager(session, audit_to)
+    if is_folder(source) or is_remote_folder(source):
+        return _decrypt_folder(session, manager, source, output, options, force=force, jobs=jobs)
+    refuse_jobs(jobs, source)
     container = model_source(session, source)
     destination = model_destination(session, output)
     license_key = session.license()
     with progress_bar(session, f"decrypting {source}") as report:
         opened = decrypt_model(
-            session.writer,
+            manager,
             container,
             destination,
             license_key=license_key,
@@ -62,16 +72,52 @@ def command(
     return _file_outcome(opened, to_stdout=session.stdout_is_data)
 
 
-def _decrypt_folder(session: Session, source: str, output: str | None, options: ReadOptions, *, force: bool) -> Outcome:
+def _decrypt_folder(
+    session: Session,
+    manager: KeyManager,
+    source: str,
+    output: str | None,
+    options: ReadOptions,
+    *,
+    force: bool,
+    jobs: int | None,
+) -> Outcome:
     if output == "-":
         raise UsageError("a folder does not go to standard output", "give a folder with -o, or leave it out")
     license_key = session.license()
+    if is_remote_folder(source):
+        refuse_jobs(jobs, source)
+        return _decrypt_folder_from_storage(session, manager, source, output, options, force=force)
     with progress_bar(session, f"decrypting {source}") as report:
         opened = decrypt_folder(
-            session.writer,
+            manager,
             Path(source),
-            None if output is None else Path(output),
+            None if output is None else model_folder(output, "a decrypted folder"),
             license_key=license_key,
+            allow_deprecated=options.allow_deprecated,
+            allow_unsigned=options.allow_unsigned,
+            force=force,
+            jobs=jobs,
+            progress=report,
+            operation_id=session.operation_id,
+        )
+    return _folder_outcome(opened)
+
+
+def _decrypt_folder_from_storage(
+    session: Session, manager: KeyManager, source: str, output: str | None, options: ReadOptions, *, force: bool
+) -> Outcome:
+    from tiktrue_keys.models.remote_folder import decrypt_folder_from
+
+    place = parse_place(source)
+    if output is None or not isinstance(place, Url):
+        raise UsageError("a folder from object storage needs a place of its own", "give a folder with -o")
+    with progress_bar(session, f"decrypting {source}") as report:
+        opened = decrypt_folder_from(
+            manager,
+            place,
+            model_folder(output, "a decrypted folder"),
+            license_key=session.license(),
             allow_deprecated=options.allow_deprecated,
             allow_unsigned=options.allow_unsigned,
             force=force,

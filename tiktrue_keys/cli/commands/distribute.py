@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
-from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice, counted
@@ -31,18 +30,16 @@ def command(
     caught up then. What cannot be sent now stays in the outbox, and fleet sync sends it.
     """
     session: Session = ctx.obj
-    transport = transport_of(session, via) if has_transport(session, via) else None
-    manager, license_key = session.writer, session.license()
-    queued = distribute(manager, keys or (), to=tuple(to or ()), every_node=every, operation_id=session.operation_id)
-    warnings: list[Notice] = list(queued.warnings)
-    envelopes = 0
-    if transport is None:
+    with transport_if_given(session, via) as transport:
+        manager, license_key = session.writer, session.license()
+        queued = distribute(
+            manager, keys or (), to=tuple(to or ()), every_node=every, operation_id=session.operation_id
+        )
+        sent = send_pending(manager, transport, license_key=license_key) if transport else None
+    warnings: list[Notice] = [*queued.warnings, *(sent.warnings if sent else ())]
+    if sent is None:
         warnings.append(Notice("not-sent", "nothing was sent yet: give --via, or run fleet sync --via TRANSPORT"))
-    else:
-        with closing(transport):
-            sent = send_pending(manager, transport, license_key=license_key)
-        warnings += sent.warnings
-        envelopes = sent.envelopes
+    envelopes = sent.envelopes if sent else 0
     rows = [(key.key_id, key.status.value, str(len(queued.nodes))) for key in queued.keys]
     return Outcome(
         result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},

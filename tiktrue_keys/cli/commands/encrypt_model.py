@@ -8,6 +8,7 @@ import typer
 
 from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.encryptions import Encryption, folder, for_recipients, plan
+from tiktrue_keys.cli.folder_options import Jobs
 from tiktrue_keys.cli.model_results import encrypted_json
 from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_source
 from tiktrue_keys.cli.progress import progress_bar
@@ -18,7 +19,9 @@ from tiktrue_keys.models.encrypt import Encrypted, encrypt_model
 
 def command(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SRC", help="The model: a file, a folder, or - for standard input.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="The model: a file, URL, folder, or - for standard input.")
+    ],
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The key: a key id, or a model id for its active key.")
     ] = None,
@@ -30,7 +33,7 @@ def command(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DST", help="The container (SRC.ttm), or - for standard output."),
+        typer.Option("--output", "-o", metavar="DST", help="The container (SRC.ttm), a URL, or - for standard output."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="The model's name in the container (SRC's).")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Of a folder, only these files.")] = None,
@@ -47,6 +50,7 @@ def command(
             metavar="STATEFILE", help="Of a folder, note in this file what is done; a run that finds it there goes on."
         ),
     ] = None,
+    jobs: Jobs = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
 ) -> Outcome:
@@ -62,7 +66,7 @@ def command(
     With --recipient the container is unsigned: sign-model signs it, given the root, where its keystore is.
     """
     session: Session = ctx.obj
-    asked = Encryption(source, output, name, include or [], exclude or [], plain or [], resume, force)
+    asked = Encryption(source, output, name, include or [], exclude or [], plain or [], resume, force, jobs)
     if (key is None) == (not recipient):
         raise UsageError("give exactly one of --key and --recipient")
     if key is None:
@@ -70,7 +74,7 @@ def command(
             raise UsageError("--dry-run goes with --key")
         return for_recipients(session, asked, recipient or [])
     if asked.of_folders and not is_folder(source):
-        raise UsageError("--include, --exclude, --plain and --resume are for a folder", f"{source} is none")
+        raise UsageError("--include, --exclude, --plain, --resume and --jobs are for a folder", f"{source} is none")
     if dry_run:
         return plan(session, asked, key)
     if is_folder(source):

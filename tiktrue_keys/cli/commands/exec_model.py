@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiktrue_keys.cli.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.blocks import Outcome
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
@@ -33,6 +34,7 @@ def command(
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
     ] = False,
+    audit_to: AuditTo = None,
 ) -> Outcome:
     """Run a program on decrypted models, which it reads from memory.
 
@@ -46,11 +48,12 @@ def command(
     files, program = _split(words)
     filled_in(program, files)
     session.stdout_is_data = True
+    manager = recording_manager(session, audit_to)
     license_key = session.license()
     with ExitStack() as stack:
         with progress_bar(session, f"decrypting {files[0]}") as report:
             held = held_models(
-                session.writer,
+                manager,
                 files,
                 program=program[0],
                 license_key=license_key,

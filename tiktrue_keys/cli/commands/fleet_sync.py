@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -33,36 +36,22 @@ def command(
     is out of order.
     """
     session: Session = ctx.obj
-    transport = transport_of(session, via)
-    manager, license_key = session.writer, session.license()
-    overlap = session.duration(None, "rotate.overlap", DEFAULT_OVERLAP)
-    try:
-        if wait is None:
-            done = sync(
-                manager,
-                transport,
-                license_key=license_key,
-                promote_anyway=promote_anyway,
-                overlap=overlap,
-                operation_id=session.operation_id,
-            )
-        else:
-            done = sync_until(
-                manager,
-                transport,
-                parse_duration(wait),
-                license_key=license_key,
-                promote_anyway=promote_anyway,
-                overlap=overlap,
-            )
-    finally:
-        transport.close()
+    act: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
+    with closing(transport_of(session, via)) as transport:
+        done = act(
+            session.writer,
+            transport,
+            license_key=session.license(),
+            promote_anyway=promote_anyway,
+            overlap=session.duration(None, "rotate.overlap", DEFAULT_OVERLAP),
+            operation_id=session.operation_id,
+        )
     return Outcome(
         result=status_json(done.status)
         | {
             "acknowledged": list(done.collected),
             "envelopes": done.envelopes,
-            "keys": keys_json(manager, done.promoted),
+            "keys": keys_json(session.manager, done.promoted),
             "renewed": done.renewed,
         },
         view=status_view(done.status),

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Block, Fields, Line, Outcome, Table, Tree
-from tiktrue_keys.cli.model_streams import is_folder
+from tiktrue_keys.cli.model_streams import is_folder, model_place
 from tiktrue_keys.models.inspect import FolderInspection, Inspection, inspect_folder, inspect_model
 from tiktrue_keys.models.manifest import ContainerEntry, Entry
 
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
+    container: Annotated[
+        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
+    ],
 ) -> Outcome:
     """Show what a container says about itself.
 
@@ -24,7 +26,7 @@ def command(
     """
     if is_folder(container):
         return _folder_outcome(inspect_folder(Path(container)))
-    found = inspect_model(Path(container))
+    found = inspect_model(model_place(container, "container"))
     return Outcome(
         result=found.to_json(),
         view=[Fields(_rows(found)), Line(""), _wraps(found), Line(""), _checks(found)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,12 +12,15 @@ from tiktrue_keys.cli.keys import container_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.errors import PartialError
+from tiktrue_keys.models.places import parse_place
 from tiktrue_keys.models.registry import Scanned, scan
 
 
 def command(
     ctx: typer.Context,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder; its folders are searched too.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The folder, or a URL; what lies below is searched too.")
+    ],
 ) -> Outcome:
     """Find containers in a folder and register them.
 
@@ -26,7 +28,7 @@ def command(
     are not followed. Reads no license.
     """
     session: Session = ctx.obj
-    found = scan(session.writer, Path(folder))
+    found = scan(session.writer, parse_place(folder))
     rows = [
         *(row for outcome, records in _records(found) for row in _rows(outcome, records)),
         *((path, "copy", f"of {original}") for path, original in found.copies),

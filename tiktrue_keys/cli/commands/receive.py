@@ -15,8 +15,9 @@ from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import write_err, write_out
+from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice, counted
-from tiktrue_keys.errors import PartialError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.fleet.receiving import receive
 from tiktrue_keys.fleet.results import Received, Refusal
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
     from tiktrue_keys.models.rewrap import RewrapBatch
 
-_WAIT_SECONDS = 60.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
 
 
 def command(
@@ -33,13 +34,18 @@ def command(
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and receive whatever comes.")] = False,
     rewrap: Annotated[bool, typer.Option("--rewrap", help="Move registered containers to the keys that came.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Past the end of a revocation list, open nothing and fail.")
+    ] = False,
 ) -> Outcome:
     """Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.
 
     Reads the license when a licensed key comes. What another issuer sent, or somebody changed or replayed, is refused
-    and recorded. --watch prints a report (an envelope with --json) for each round that brought something.
+    and recorded. --watch prints a report (an envelope with --json) for each round that brought something. A revocation
+    list that is past its end is warned of; with --strict the command ends in 11, and --rewrap leaves its keys alone.
     """
     session: Session = ctx.obj
+    session.manager.session.revocations.strict = strict
     transport = transport_of(session, via)
     license_key = session.license()
     try:
@@ -62,7 +68,7 @@ def _watch(session: Session, transport: Transport, license_key: Callable[[], byt
     from tiktrue_keys.core.acts.nodes import ISSUER
     from tiktrue_keys.fleet.pinning import own_card, pinned
 
-    pause, said = _FIRST_PAUSE, ""
+    pause, said, wait = _FIRST_PAUSE, "", _SHORTEST_WAIT
     while True:
         try:
             outcome = _round(session, transport, license_key, rewrap=rewrap)
@@ -72,13 +78,24 @@ def _watch(session: Session, transport: Transport, license_key: Callable[[], byt
             said, pause = problem, _FIRST_PAUSE
             issuers = [peer for peer, _ in pinned(session.manager) if peer.role == ISSUER]
             node_id = own_card(session.manager)[0].node_id
-            transport.wait(issuers[0].node_id, node_id, _WAIT_SECONDS if len(issuers) == 1 else _FIRST_PAUSE)
+            seconds = wait if len(issuers) == 1 else _FIRST_PAUSE
+            began = time.monotonic()
+            transport.wait(issuers[0].node_id, node_id, seconds)
+            wait = next_wait(wait, quiet=time.monotonic() - began >= seconds)
         except UnavailableError as error:
             if error.message != said:
                 write_err(f"warning: {shown(error.message)}\n")
-            said = error.message
+            said, wait = error.message, _SHORTEST_WAIT
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def next_wait(wait: float, *, quiet: bool) -> float:
+    """How long to wait next: longer after a quiet time, shortly after news and trouble.
+
+    For a watch that etcd gives while it looks for a leader can be deaf, which nothing but another look brings out.
+    """
+    return min(wait * 2, _LONGEST_WAIT) if quiet else _SHORTEST_WAIT
 
 
 def _report(session: Session, outcome: Outcome) -> None:
@@ -134,14 +151,18 @@ def _outcome(session: Session, came: Received, moved: RewrapBatch | None) -> Out
         changed=came.changed or (moved is not None and moved.changed),
         operation_id=came.operation_id,
         warnings=warnings,
-        error=_error(came, moved),
+        error=_error(session, came, moved),
     )
 
 
-def _error(came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None:
+def _error(session: Session, came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None:
     """What blocks an issuer's queue is the command's own error; lines that were refused block nothing."""
     if came.blocked:
         return came.blocked[0].error
+    if came.ended and session.manager.session.revocations.strict:
+        name, end = came.ended[0]
+        words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
+        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")
     if came.refusals:
         return PartialError(
             f"refused {counted(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",

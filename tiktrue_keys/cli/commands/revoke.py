@@ -11,7 +11,7 @@ import typer
 from tiktrue_keys.cli.batches import item_json
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
 from tiktrue_keys.cli.commands.rotate import rotation_json
-from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.keys import container_json, container_table, keys_json
 from tiktrue_keys.cli.prompts import can_ask
 from tiktrue_keys.cli.session import Session
@@ -59,9 +59,9 @@ def command(
         return _outcome(session, plan)
     session.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
     session.settle()
-    transport = transport_of(session, via) if has_transport(session, via) else None
-    revoked = revoke(operation_id=session.operation_id)
-    return _outcome(session, revoked, _send(session, transport, license_key))
+    with transport_if_given(session, via) as transport:
+        revoked = revoke(operation_id=session.operation_id)
+        return _outcome(session, revoked, _send(session, transport, license_key))
 
 
 def _send(session: Session, transport: Transport | None, license_key: Callable[[], bytes] | None) -> Sequence[Notice]:

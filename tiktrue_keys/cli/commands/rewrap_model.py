@@ -11,7 +11,8 @@ import typer
 
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.envelope import error_json
-from tiktrue_keys.cli.model_streams import is_folder
+from tiktrue_keys.cli.folder_options import Jobs, refuse_jobs
+from tiktrue_keys.cli.model_streams import is_folder, model_place
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
@@ -22,16 +23,18 @@ from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rew
 def command(
     ctx: typer.Context,
     containers: Annotated[
-        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files, encrypted folders.")
+        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files or URLs, encrypted folders.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
     to: Annotated[
         str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
     ] = None,
+    jobs: Jobs = None,
 ) -> Outcome:
     """Move a container to its model's active key; the body stays as it is.
 
-    Reads the license. Writes 64 KiB whatever the size of the model. After a compromise it is not enough: whoever had
+    Reads the license. Writes 64 KiB whatever the size of the model; in object storage into a small object beside it,
+    NAME.ttmh, which readers follow. After a compromise it is not enough: whoever had
     the old key may have kept the data key.
     """
     session: Session = ctx.obj
@@ -41,21 +44,26 @@ def command(
         raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
     license_key = session.license()
     if every:
+        refuse_jobs(jobs, "--all")
         batch = rewrap_registered(session.writer, license_key=license_key, lock_timeout=session.lock_timeout)
         return _outcome(batch_json(batch), operation_id=batch.operation_id, warnings=batch.warnings)
     if len(containers or ()) > 1 and session.operation_id is not None:
         raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
-    return _rewrap_each(session, containers or [], to, license_key)
+    if not any(is_folder(path) for path in containers or ()):
+        refuse_jobs(jobs, (containers or [""])[0])
+    return _rewrap_each(session, containers or [], to, license_key, jobs)
 
 
-def _rewrap_each(session: Session, paths: Sequence[str], to: str | None, license_key: Callable[[], bytes]) -> Outcome:
+def _rewrap_each(
+    session: Session, paths: Sequence[str], to: str | None, license_key: Callable[[], bytes], jobs: int | None
+) -> Outcome:
     """Rewrap what is named, one by one; a single one's error is the command's own."""
     members: list[dict[str, Any]] = []
     warnings: list[Notice] = []
     operation_id = None
     manager, timeout = session.writer, session.lock_timeout
     rewrap_one = partial(rewrap_model, manager, license_key=license_key, to=to, lock_timeout=timeout)
-    rewrap_all_of = partial(rewrap_folder, manager, license_key=license_key, to=to, lock_timeout=timeout)
+    rewrap_all_of = partial(rewrap_folder, manager, license_key=license_key, to=to, jobs=jobs, lock_timeout=timeout)
     for path in paths:
         try:
             if is_folder(path):
@@ -63,7 +71,7 @@ def _rewrap_each(session: Session, paths: Sequence[str], to: str | None, license
                 members += batch_json(batch)
                 warnings += batch.warnings
             else:
-                one = rewrap_one(Path(path), operation_id=session.operation_id)
+                one = rewrap_one(model_place(path, "container"), operation_id=session.operation_id)
                 members.append(_rewrapped_json(one))
                 warnings += one.warnings
                 operation_id = one.operation_id

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tiktrue_keys.cli.batches import item_json, partial_error
 from tiktrue_keys.cli.blocks import Block, Outcome, Table
-from tiktrue_keys.cli.fleet_options import VIA_HELP, has_transport, transport_of
+from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.keys import container_json, keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import Rotated, Rotation
 from tiktrue_keys.core.distribution import QUEUED
-from tiktrue_keys.core.instants import parse_duration, rfc3339
+from tiktrue_keys.core.instants import Seconds, parse_duration, rfc3339
 from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
 from tiktrue_keys.core.notices import Notice, counted
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
@@ -63,28 +64,29 @@ def command(
     chosen_lifetime = lifetime if lifetime is not None else session.settings.get("rotate.lifetime")
     license_key = session.license()
     manager = session.manager if dry_run else session.writer
-    transport = transport_of(session, via) if has_transport(session, via) and not dry_run else None
-    before = _sync_first(session, transport, license_key) if due else []
-    rotated = manager.rotate(
-        keys or (),
-        every=every,
-        due=due,
-        license_key=license_key,
-        within=session.duration(within, "rotate.within", DEFAULT_WITHIN),
-        lifetime=None
-        if chosen_lifetime is None
-        else session.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
-        overlap=session.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP),
-        atomic=atomic,
-        notify=tuple(notify or ()),
-        notify_all=notify_all,
-        prepublish=None if prepublish is None else parse_duration(prepublish),
-        min_acks=min_acks,
-        dry_run=dry_run,
-        operation_id=session.operation_id,
-    )
-    rewraps = _rewrap(session, rotated, license_key, wanted=not no_rewrap and prepublish is None)
-    sent = _send(session, rotated, transport, license_key)
+    chosen_overlap = session.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP)
+    with nullcontext() if dry_run else transport_if_given(session, via) as transport:
+        before = _sync_first(session, transport, license_key, chosen_overlap) if due else []
+        rotated = manager.rotate(
+            keys or (),
+            every=every,
+            due=due,
+            license_key=license_key,
+            within=session.duration(within, "rotate.within", DEFAULT_WITHIN),
+            lifetime=None
+            if chosen_lifetime is None
+            else session.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
+            overlap=chosen_overlap,
+            atomic=atomic,
+            notify=tuple(notify or ()),
+            notify_all=notify_all,
+            prepublish=None if prepublish is None else parse_duration(prepublish),
+            min_acks=min_acks,
+            dry_run=dry_run,
+            operation_id=session.operation_id,
+        )
+        rewraps = _rewrap(session, rotated, license_key, wanted=not no_rewrap and prepublish is None)
+        sent = _send(session, rotated, transport, license_key)
     return Outcome(
         result=_result(session, rotated, rewraps),
         view=_view(rotated),
@@ -114,13 +116,21 @@ def _rewrap(
     return rewrap_registered(session.manager, old, license_key=license_key, lock_timeout=session.lock_timeout)
 
 
-def _sync_first(session: Session, transport: Transport | None, license_key: Callable[[], bytes]) -> Sequence[Notice]:
+def _sync_first(
+    session: Session, transport: Transport | None, license_key: Callable[[], bytes], overlap: Seconds
+) -> Sequence[Notice]:
     """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
     if transport is None or not session.manager.exists():
         return []
     from tiktrue_keys.fleet.syncing import sync
 
-    return sync(session.writer, transport, license_key=license_key, patient=True).warnings
+    try:
+        done = sync(session.writer, transport, license_key=license_key, overlap=overlap, patient=True)
+    except TikTrueKeysError as error:
+        return [Notice("not-synced", f"no round with the fleet before the rotation: {error.message}", error.key_id)]
+    if done.outage is None or any(each.code == "outage" for each in done.warnings):
+        return done.warnings
+    return [*done.warnings, Notice("outage", done.outage.message)]
 
 
 def _send(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.blocks import Line, Outcome
+from tiktrue_keys.cli.model_streams import model_place
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.models.sign import parse_root, sign_model
@@ -15,7 +15,7 @@ from tiktrue_keys.models.sign import parse_root, sign_model
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL.")],
     expect_root: Annotated[
         str,
         typer.Option("--expect-root", metavar="HEX", help="The root that encrypt-model printed where it was made."),
@@ -26,7 +26,8 @@ def command(
 ) -> Outcome:
     """Sign a container that was encrypted with --recipient.
 
-    Reads the license, unless the key was made without one, and the whole body once; the container is not copied. Take
+    Reads the license, unless the key was made without one, and the whole body once; the container is not copied: one in
+    object storage gets a small object NAME.ttmh beside it. Take
     the root from the log of the run that made the container, not from the place that the container came from: the
     signature says that it is that one.
     """
@@ -36,7 +37,7 @@ def command(
     with progress_bar(session, f"reading {container}") as report:
         signed = sign_model(
             session.writer,
-            Path(container),
+            model_place(container, "container"),
             expected_root=root,
             license_key=license_key,
             allow_deprecated=allow_deprecated,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from tiktrue_keys.cli.blocks import Line, Outcome
+from tiktrue_keys.cli.folder_options import Jobs, refuse_jobs
 from tiktrue_keys.cli.model_results import files_of, verified_folder_json, verified_json
-from tiktrue_keys.cli.model_streams import is_folder
+from tiktrue_keys.cli.model_streams import is_folder, model_place
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.models.verify import Verified, VerifiedFolder, verify_folder, verify_model
@@ -17,13 +19,16 @@ from tiktrue_keys.models.verify import Verified, VerifiedFolder, verify_folder, 
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
+    container: Annotated[
+        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
+    ],
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
     ] = False,
+    jobs: Jobs = None,
 ) -> Outcome:
     """Check a container's bytes and signature.
 
@@ -32,11 +37,15 @@ def command(
     """
     session: Session = ctx.obj
     license_key = session.license()
-    verify = verify_folder if is_folder(container) else verify_model
+    verify: Callable[..., Verified | VerifiedFolder] = verify_model
+    if is_folder(container):
+        verify = partial(verify_folder, jobs=jobs)
+    else:
+        refuse_jobs(jobs, container)
     with progress_bar(session, f"verifying {container}") as report:
         found = verify(
             session.manager,
-            Path(container),
+            model_place(container, "container"),
             license_key=license_key,
             allow_deprecated=allow_deprecated,
             allow_unsigned=allow_unsigned,

@@ -9,6 +9,7 @@ from tiktrue_keys.core.acts import cleanup
 from tiktrue_keys.core.acts.cleanup import WrapsIn
 from tiktrue_keys.core.acts.files import every_container
 from tiktrue_keys.core.acts.generate import must_be_whole
+from tiktrue_keys.core.acts.holding import holding_of
 from tiktrue_keys.core.acts.keyring import StoredKey, all_keys, find_key, must_get_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import CleanedUp, ContainerRecord, Kept
@@ -26,7 +27,7 @@ ACT = "cleanup"
 @dataclass(frozen=True)
 class CleanupRequest:
     """`keys`: only these (KEY arguments); a named key that stays is an error. `confirm`: key ids that may go although
-    files made with them cannot be looked at."""
+    files made with them, or nodes that hold them, cannot be looked at."""
 
     keys: tuple[str, ...] = ()
     after: Seconds = DEFAULT_DESTROY_AFTER
@@ -131,9 +132,11 @@ def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Insta
     plan = _Plan()
     needs = cleanup.needs_of(view.rows, wraps_in)
     doubtful = doubtful or cleanup.is_doubtful_clock(view.rows)
-    for stored in _candidates(view.rows, request, now):
+    candidates = _candidates(view.rows, request, now)
+    holding = holding_of(view, (stored.key for stored in candidates), now)
+    for stored in candidates:
         key = stored.key
-        reason = cleanup.reason_to_keep(key, needs, request.confirm)
+        reason = cleanup.reason_to_keep(key, needs, holding, request.confirm)
         if reason is None and key.destroy_at is not None:
             reason = cleanup.waits(key, now) or (cleanup.CLOCK_HINT if doubtful else None)
         if reason is not None:

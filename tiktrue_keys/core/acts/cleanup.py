@@ -5,10 +5,11 @@ No key that a known container needs is destroyed. What it does not handle: findi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.files import every_container, every_intent
+from tiktrue_keys.core.acts.holding import Holding
 from tiktrue_keys.core.acts.keyring import StoredKey, must_get_key, put_key
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
@@ -48,7 +49,9 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
     return Needs(containers, unfinished, piped_keys(rows))
 
 
-def reason_to_keep(key: ManagedKey, needs: Needs, confirmed: Iterable[str]) -> str | None:
+def reason_to_keep(
+    key: ManagedKey, needs: Needs, holding: Mapping[str, Holding], confirmed: Iterable[str]
+) -> str | None:
     """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
     if key.key_id in needs.unfinished:
         return needs.unfinished[key.key_id]
@@ -56,6 +59,8 @@ def reason_to_keep(key: ManagedKey, needs: Needs, confirmed: Iterable[str]) -> s
         return needs.containers[key.key_id]
     if key.exported and key.key_id not in confirmed:
         return f"its public half was exported: give --confirm {key.key_id} when no file was made with it"
+    if key.key_id in holding:
+        return holding[key.key_id].reason(key, confirmed=key.key_id in confirmed)
     return None
 
 

@@ -6,12 +6,13 @@ What it does not handle: reading or writing a container.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from tiktrue_keys.core.acts.operations import first_result, remember_result
+from tiktrue_keys.core.acts.processes import this_process
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
@@ -83,8 +84,28 @@ def begin_file_act(transaction: Transaction, act: FileAct) -> FileAct:
     return act
 
 
+@dataclass(frozen=True)
+class Settlement:
+    """What an act did to other rows of the registry: file ids (16 bytes) with their new path; file ids that are gone.
+
+    One that is gone stays where its row says that it lies elsewhere: neither at the act's path or temporary, nor below.
+    """
+
+    moved: Mapping[bytes, str] = field(default_factory=dict)
+    gone: Collection[bytes] = ()
+
+
+NO_OTHERS = Settlement()
+
+
 def finish_file_act(
-    transaction: Transaction, operation_id: str, *, outcome: str, keys: frozenset[str] | None, detail: dict[str, Any]
+    transaction: Transaction,
+    operation_id: str,
+    *,
+    outcome: str,
+    keys: frozenset[str] | None,
+    detail: dict[str, Any],
+    others: Settlement,
 ) -> None:
     """Close the intent. `keys` are the key ids that open the file now; None: there is no such file (any more)."""
     payload = transaction.rows.get(RecordKind.INTENT, operation_id)
@@ -101,6 +122,7 @@ def finish_file_act(
         delete_container(transaction, known)
     elif known is not None and act.existed:
         put_container(transaction, replace(known, keys=act.keys_before or known.keys))
+    _settle_others(transaction, act, others)
     transaction.record(
         act.act,
         outcome=outcome,
@@ -108,6 +130,22 @@ def finish_file_act(
         model_id=act.model_id or None,
         detail={"file_id": act.file_id.hex(), "path": act.path, **detail},
     )
+
+
+def _settle_others(transaction: Transaction, act: FileAct, others: Settlement) -> None:
+    for file_id, path in others.moved.items():
+        known = get_container(transaction.rows, file_id)
+        if known is not None and known.path != path:
+            put_container(transaction, replace(known, path=path))
+            detail = {"file_id": file_id.hex(), "path": path, "keys": sorted(known.keys)}
+            transaction.record("move", model_id=known.model_id, detail=detail)
+    places = [place for place in (act.path, act.temporary) if place]
+    for file_id in others.gone:
+        known = get_container(transaction.rows, file_id)
+        if known is not None and any(PurePath(known.path).is_relative_to(place) for place in places):
+            delete_container(transaction, known)
+            detail = {"file_id": file_id.hex(), "path": known.path}
+            transaction.record("forget", model_id=known.model_id, detail=detail)
 
 
 def put_intent(transaction: Transaction, act: FileAct) -> None:
@@ -168,44 +206,6 @@ def delete_container(transaction: Transaction, record: ContainerRecord) -> None:
     for key_id in record.keys:
         transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {record.file_id.hex()}")
     transaction.rows.delete(RecordKind.CONTAINER, record.file_id.hex())
-
-
-def this_process() -> str:
-    """`pid:start:boot`, where start is the process's start in clock ticks since boot; empty parts where unknown."""
-    return describe_process(os.getpid())
-
-
-def describe_process(pid: int) -> str:
-    """The same for any process; only the pid where the system does not tell more."""
-    try:
-        with open(
-            f"/proc/{pid}/stat", "rb"
-        ) as stat:  # the command may hold blanks and parentheses: count from the last one
-            start = stat.read(4096).rpartition(b")")[2].split()[19].decode()
-        with open("/proc/sys/kernel/random/boot_id", "rb") as boot_id:
-            boot = boot_id.read(64).decode().strip()
-    except (OSError, IndexError, UnicodeDecodeError):
-        return f"{pid}::"
-    return f"{pid}:{start}:{boot}"
-
-
-def is_running(process: str) -> bool:
-    """Whether the process that a FileAct names is still the one that runs under its pid."""
-    pid = process.partition(":")[0]
-    if not pid.isdigit() or describe_process(int(pid)) != process:
-        return False
-    return not process.endswith("::") or _is_there(int(pid))
-
-
-def _is_there(pid: int) -> bool:
-    """Whether any process has that pid: on systems that tell no more, a live one is never taken for dead."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _single(keys: Iterable[str]) -> str | None:

@@ -45,12 +45,14 @@ def import_key(
     secret: SecretBuffer,
     *,
     issuer: str,
+    epoch: int,
     opened: RecognisedLicense | None,
     fingerprint: str,
 ) -> ManagedKey:
     """Store a received key under this machine's (and this license's) key; the key that is there when it is held.
 
-    RevokedError for a key that a list revoked, RefusedError for one older than what is held.
+    RevokedError for a key that a list revoked, RefusedError for one older than what is held: (epoch, generation)
+    counts, since a restored issuer gives the generations anew that it has forgotten.
     """
     rows, now = transaction.rows, transaction.now
     held = get_key(rows, received.key_id, now)
@@ -60,7 +62,7 @@ def import_key(
     if revocation is not None:
         raise RevokedError(f"key {received.key_id} was revoked: {revocation.reason}", key_id=received.key_id)
     heads = [head.key for head in heads_of(rows, received.model_id, now) if is_live(head.key)]
-    before = _superseded(rows, heads, received, issuer)
+    before = _superseded(rows, heads, received, issuer, epoch)
     key = ManagedKey(
         key_id=received.key_id,
         model_id=received.model_id,
@@ -75,7 +77,7 @@ def import_key(
         labels=MappingProxyType(dict(received.labels)),
     )
     add_key(rows, key, wrap_managed_key(keys, key, secret, opened))
-    rows.put(RecordKind.WITNESS, _origin(key.key_id), {"issuer": issuer, "at": now})
+    rows.put(RecordKind.WITNESS, _origin(key.key_id), {"issuer": issuer, "at": now, "epoch": epoch})
     if before is not None:
         _supersede(rows, before, key, received.overlap_ends_at, now)
     kept = [head.key_id for head in heads if before is None or head.key_id != before.key_id]
@@ -109,6 +111,14 @@ def apply_revocation(transaction: Transaction, revocation: Revocation) -> Manage
     reason = revocation.reason or "revoked by its issuer"
     revoked = replace(stored.key, revoked_at=revocation.revoked_at, revoke_reason=reason).at(now)
     put_key(rows, revoked, stored.wrapped)
+    transaction.record(
+        "revoke",
+        key_id=revoked.key_id,
+        model_id=revoked.model_id,
+        before=stored.key.status.value,
+        after=revoked.status.value,
+        detail={"reason": reason, "by": "its issuer"},
+    )
     return revoked
 
 
@@ -127,20 +137,29 @@ def must_be_made_here(rows: Rows, key_id: str) -> None:
         raise RefusedError(f"key {key_id} came from issuer {issuer}", "it is rotated there", key_id=key_id)
 
 
-def _superseded(rows: Rows, heads: list[ManagedKey], received: ReceivedKey, issuer: str) -> ManagedKey | None:
+def _superseded(
+    rows: Rows, heads: list[ManagedKey], received: ReceivedKey, issuer: str, epoch: int
+) -> ManagedKey | None:
     """The held key whose place the new one takes. Generations that never came here are left out of the chain."""
     named = next((head for head in heads if head.key_id == received.predecessor), None)
     if named is not None:
         return named
+    place = (epoch, received.generation)
     theirs = [head for head in heads if issuer_of(rows, head.key_id) == issuer]
-    newer = next((head for head in theirs if head.generation >= received.generation > 1), None)
+    newer = next((head for head in theirs if _place(rows, head) >= place and received.generation > 1), None)
     if newer is not None:
         raise RefusedError(
             f"key {received.key_id} is generation {received.generation}, {newer.generation} is held already",
             key_id=received.key_id,
         )
-    older = [head for head in theirs if head.generation < received.generation]
+    older = [head for head in theirs if _place(rows, head) < place and received.generation > 1]
     return older[0] if len(older) == 1 else None
+
+
+def _place(rows: Rows, key: ManagedKey) -> tuple[int, int]:
+    """The epoch that a received key came in, and its generation."""
+    origin = rows.get(RecordKind.WITNESS, _origin(key.key_id)) or {}
+    return int(origin.get("epoch", 1)), key.generation
 
 
 def _supersede(rows: Rows, old: ManagedKey, new: ManagedKey, overlap_ends_at: Instant, now: Instant) -> None:

@@ -103,6 +103,12 @@ def issued_list(rows: Rows, number: int, issuer: str, epoch: int) -> RevocationL
     return RevocationList(issuer, epoch, number, payload["issued_at"], payload["valid_until"], revoked)
 
 
+def keys_on_list(rows: Rows, number: int) -> list[str]:
+    """The key ids that a list of this keystore's revokes; none for a list that is not there."""
+    payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
+    return [each["key_id"] for each in payload["revoked"]] if payload else []
+
+
 def known_list(rows: Rows, issuer: str) -> KnownList | None:
     """The newest list of an issuer that was taken in."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"from {issuer}")

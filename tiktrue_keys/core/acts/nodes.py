@@ -57,7 +57,8 @@ class Progress:
     """How far a node has come: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
 
     `acked_size` is the audit size that the node last vouched for. `conflict` is what its last acknowledgement knows of
-    this keystore that this keystore does not, `blocked` why it did not consume the next envelope.
+    this keystore that this keystore does not, `blocked` why it did not consume the next envelope, `reissued` when it
+    acknowledged what made the issuer send that one again.
     `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
     """
 
@@ -73,6 +74,7 @@ class Progress:
     conflict: str = ""
     blocked: str = ""
     refusals: tuple[tuple[int, str], ...] = ()
+    reissued: int = 0
 
     def refused(self, number: int) -> bool:
         """Whether the node consumed that envelope and refused what it holds."""

@@ -258,12 +258,15 @@ def keys_sent_to(rows: Rows, node_id: str) -> list[str]:
     return list(found)
 
 
+def dispatches(rows: Rows) -> Iterator[Dispatch]:
+    """Every dispatch, open or done, oldest first."""
+    found = (get_dispatch(rows, number) for number in range(1, roster(rows).next_dispatch))
+    return (each for each in found if each is not None)
+
+
 def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """Every dispatch, open or done, with its nodes; oldest first."""
-    for number in range(1, roster(rows).next_dispatch):
-        dispatch = get_dispatch(rows, number)
-        if dispatch is not None:
-            yield dispatch, nodes_of(rows, dispatch)
+    """The same, with the nodes of each."""
+    return ((each, nodes_of(rows, each)) for each in dispatches(rows))
 
 
 def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:

@@ -1,21 +1,79 @@
-"""Tells the system's log what the audit log cannot hold: refusals before the keystore is open. Never fails the act."""
+"""Tells the system's log what the audit log cannot hold: refusals before the keystore is open, and what releases
+plaintext where the keystore cannot be written to.
+
+A refusal's line never fails the act; a record that stands in for one of the audit log does when nobody takes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import socket
+import time
+from collections.abc import Sequence
 
-from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.core.audit.record import Actor, AuditRecord
+from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
 
+SOCKETS = ("/dev/log", "/var/run/syslog")
+"""Where syslogd and journald listen: Linux, macOS."""
+
+_TAG = "tiktrue-keys"
 _TEXT_LIMIT = 400
+_AUTH_NOTICE = 4 * 8 + 5  # RFC 3164, 4.1.1: facility 4 (security), severity 5 (normal but significant)
+_TIMEOUT = 5.0  # seconds for a log that is full
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def report(actor: Actor, error: TikTrueKeysError) -> None:
-    """One line in syslog (journald where that runs), facility auth."""
+def report(actor: Actor, error: Exception) -> None:
+    """One line in syslog (journald where that runs), facility auth, of an error of ours."""
+    if not isinstance(error, TikTrueKeysError):
+        return
     with contextlib.suppress(ImportError, OSError, ValueError):
         import syslog
 
         words = f"{error.code}: {error.message}"[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
         printable = "".join(character if character.isprintable() else "?" for character in words)
-        syslog.openlog("tiktrue-keys", syslog.LOG_PID, syslog.LOG_AUTH)
+        syslog.openlog(_TAG, syslog.LOG_PID, syslog.LOG_AUTH)
         syslog.syslog(syslog.LOG_WARNING, f"{actor.command[:64]} by {actor.user[:64]}: {printable}")
+
+
+def record(entry: AuditRecord, *, sockets: Sequence[str] = SOCKETS) -> None:
+    """One audit record as a line of syslog, `audit` and its canonical JSON; UnavailableError where nobody takes it.
+
+    syslog(3) tells nobody whether there was a log, so this speaks to its socket itself. That the log has the record is
+    what can be known; that it keeps it is the log's affair.
+    """
+    at = time.localtime(entry.time)
+    stamp = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    line = f"<{_AUTH_NOTICE}>{stamp} {_TAG}[{os.getpid()}]: audit ".encode() + entry.encode()
+    failed: OSError | None = None
+    for path in sockets:
+        try:
+            _send(path, line)
+        except OSError as error:
+            failed = failed or error
+        else:
+            return
+    reason = (failed.strerror or str(failed)).lower() if failed else "no socket"
+    raise UnavailableError(
+        f"the system's log does not take the audit record: {sockets[0]}: {reason}",
+        "start syslog or journald, or use a keystore that can be written to",
+    )
+
+
+def _send(path: str, line: bytes) -> None:
+    """As syslog(3): a datagram, or a line ended by a zero byte where the log listens to a stream."""
+    for kind, data in ((socket.SOCK_DGRAM, line), (socket.SOCK_STREAM, line + b"\0")):
+        with socket.socket(socket.AF_UNIX, kind) as connection:
+            connection.settimeout(_TIMEOUT)
+            try:
+                connection.connect(path)
+            except OSError as error:
+                if error.errno != errno.EPROTOTYPE:
+                    raise
+                continue
+            connection.sendall(data)
+            return
+    raise OSError(errno.EPROTOTYPE, "neither a datagram nor a stream socket")

@@ -6,12 +6,13 @@
 
 A round is one transaction that compares and raises `round`; more than 127 envelopes take several. Values are sealed: a
 reader learns node ids, key ids and times, no key. With `ca` (and `cert`, `key`) it speaks TLS; `user` with
-`password_file` authenticates. Every request tries each member once.
+`password_file` authenticates. Every request tries each member once; one that forgot our token is asked twice.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.errors import UnavailableError, UsageError
+from tiktrue_keys.fleet.transports.etcd_trouble import hint_for, words_of
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
 if TYPE_CHECKING:
@@ -28,20 +30,26 @@ _OPERATIONS = 127  # etcd's --max-txn-ops is 128 unless told otherwise; one is f
 _BYTES = 1 << 20  # its --max-request-bytes is 1.5 MiB
 _PAGE = 100
 _TRIES = 20
-_TIMEOUT = 5.0
+# A member that has lost its quorum answers after 7 s or never; a revocation has 5 s to reach everyone once it is back.
+_READ_TIMEOUT, _WRITE_TIMEOUT = 2.0, 3.0
 _PAUSE = 0.5
 _PORT = 2379
+_LONGEST_PASSWORD = 4096
+_EVENTS, _CANCELED, _PIECE = b'"events"', b'"canceled"', 4096
+_FORGOTTEN = "invalid auth token"
+_MEMBER = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _KNOWN = {"user", "password_file", "ca", "cert", "key"}
 
 
 def open_etcd(rest: str, credentials: Mapping[str, str]) -> Etcd:
     """The transport of `//host:port[,…]/prefix`; UsageError when it is malformed or etcd3gw is not installed."""
     hosts, _, prefix = rest.removeprefix("//").partition("/")
+    if "@" in hosts:
+        raise UsageError("an address of etcd names no user", "fleet.user and fleet.password_file in the configuration")
     members = [_member(each) for each in hosts.split(",")]
     if not rest.startswith("//") or not prefix.strip("/"):
         raise UsageError(f"'etcd:{rest[:80]}' has no prefix", "etcd://HOST:PORT/PREFIX")
-    if set(credentials) - _KNOWN or ("user" in credentials) != ("password_file" in credentials):
-        raise UsageError("etcd takes user with password_file, ca, cert and key", "see fleet.* in the configuration")
+    _must_go_together(set(credentials))
     try:
         import etcd3gw  # noqa: F401
     except ImportError:
@@ -111,20 +119,44 @@ class Etcd:
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
         """Watch from the revision of the last `collect`; whatever ends the watch, the next `collect` reads all."""
-        from etcd3gw.exceptions import WatchTimedOut
+        from etcd3gw.exceptions import Etcd3Exception
 
-        began = time.monotonic()
+        end = time.monotonic() + seconds
         try:
-            client = self._client(self._first)
-            box = self._box(issuer, node_id)
-            # Not watch_prefix_once: etcd3gw 2.7 encodes its range_end twice, and the watch sees nothing.
-            client.watch_once(box, seconds, range_end=_end_of(box), start_revision=self._revision + 1)
-        except WatchTimedOut:
-            return
-        except Exception:  # noqa: BLE001  the watch is a hint: compaction, a lost member and the gateway's own errors end it
+            if self._saw_an_event(self._box(issuer, node_id), seconds):
+                return
+        except (Etcd3Exception, OSError, ValueError):
+            if time.monotonic() >= end:
+                return
             self._forget(self._first)
             self._first = (self._first + 1) % len(self._members)
-            time.sleep(max(min(_PAUSE, seconds - (time.monotonic() - began)), 0))
+        time.sleep(max(min(_PAUSE, end - time.monotonic()), 0))
+
+    def _saw_an_event(self, box: str, seconds: float) -> bool:
+        """Whether something changed in a box; False where etcd ended the watch, OSError when nothing came in time.
+
+        Not etcd3gw's watch (2.7): its thread swallows the end of the connection, so that a member that is killed looks
+        like one that is silent. A member that is cut off from the others ends it too, since a leader is demanded.
+        """
+        client = self._client(self._first)
+        watch: dict[str, Any] = {
+            "key": _encoded(box),
+            "range_end": _encoded(_end_of(box)),
+            "start_revision": self._revision + 1,
+        }
+        with client.session.post(
+            client.get_url("/watch"),
+            json={"create_request": watch},
+            headers={"Grpc-Metadata-hasleader": "true"},
+            stream=True,
+            timeout=(_READ_TIMEOUT, seconds),
+        ) as said:
+            tail = b""
+            for piece in said.iter_content(_PIECE):
+                tail = tail[-len(_CANCELED) :] + piece  # values are base64, in which no quote can stand
+                if _EVENTS in tail or _CANCELED in tail:
+                    return _EVENTS in tail
+        return False
 
     def close(self) -> None:
         """Close every connection."""
@@ -150,11 +182,12 @@ class Etcd:
 
     def _range(self, start: str, end: str, limit: int) -> tuple[list[tuple[str, bytes]], int]:
         """Keys and values in order, at most `limit`, and the revision that they are of."""
-        said = self._post("/kv/range", {"key": _encoded(start), "range_end": _encoded(end), "limit": limit})
+        wanted = {"key": _encoded(start), "range_end": _encoded(end), "limit": limit}
+        said = self._post("/kv/range", wanted, timeout=_READ_TIMEOUT)
         found = [(_text(each["key"]), base64.b64decode(each.get("value", ""))) for each in said.get("kvs", [])]
         return found, int(said["header"]["revision"])
 
-    def _post(self, path: str, payload: dict[str, Any]) -> Any:
+    def _post(self, path: str, payload: dict[str, Any], *, timeout: float = _WRITE_TIMEOUT) -> Any:
         """Ask the members one after the other; UnavailableError when none answers."""
         from etcd3gw.exceptions import Etcd3Exception
 
@@ -162,15 +195,31 @@ class Etcd:
         for step in range(len(self._members)):
             place = (self._first + step) % len(self._members)
             try:
-                client = self._client(place)
-                said = client.post(client.get_url(path), json=payload)
+                said = self._asked(place, path, payload, timeout)
             except (Etcd3Exception, OSError, ValueError) as error:
-                last = getattr(error, "detail_text", None) or str(error) or type(error).__name__
+                last = f"{':'.join(map(str, self._members[place]))}: {words_of(error)}"
                 self._forget(place)
             else:
                 self._first = place
                 return said
-        raise UnavailableError(f"etcd does not answer: {str(last)[:200]}", "is its quorum there?")
+        raise UnavailableError(f"etcd does not answer: {last[:200]}", hint_for(last))
+
+    def _asked(self, place: int, path: str, payload: dict[str, Any], timeout: float) -> Any:
+        """What one member says. A token lives for minutes, and not over a member's restart: then it is asked again."""
+        from etcd3gw.exceptions import Etcd3Exception
+
+        kept = place in self._clients
+        client = self._client(place)
+        client.timeout = timeout
+        try:
+            return client.post(client.get_url(path), json=payload)
+        except Etcd3Exception as error:
+            if not kept or _FORGOTTEN not in (error.detail_text or ""):
+                raise
+            self._forget(place)
+            client = self._client(place)
+            client.timeout = timeout
+            return client.post(client.get_url(path), json=payload)
 
     def _client(self, place: int) -> Etcd3Client:
         from etcd3gw.client import Etcd3Client
@@ -185,14 +234,14 @@ class Etcd:
                 ca_cert=given.get("ca"),
                 cert_cert=given.get("cert"),
                 cert_key=given.get("key"),
-                timeout=_TIMEOUT,
+                timeout=_READ_TIMEOUT,
                 api_path="/v3/",
             )
             client.session.trust_env = False  # no proxy of somebody's environment stands between us and the cluster
             if "user" in given:
-                password = read_capped(Path(given["password_file"]), 4096, "etcd's password").rstrip(b"\r\n").decode()
                 said = client.post(
-                    client.get_url("/auth/authenticate"), json={"name": given["user"], "password": password}
+                    client.get_url("/auth/authenticate"),
+                    json={"name": given["user"], "password": _password(Path(given["password_file"]))},
                 )
                 client.session.headers["Authorization"] = said["token"]
             self._clients[place] = client
@@ -207,11 +256,31 @@ class Etcd:
         return f"{self._prefix}/{issuer}/to/{node_id}/"
 
 
+def _must_go_together(given: set[str]) -> None:
+    """Nothing half: a certificate without its key, or without the authority that makes the connection one of TLS."""
+    pairs = (("user", "password_file"), ("cert", "key"))
+    whole = all((one in given) == (other in given) for one, other in pairs) and ("cert" not in given or "ca" in given)
+    if given - _KNOWN or not whole:
+        raise UsageError(
+            "etcd takes user with password_file, ca, and cert with key beside ca", "see fleet.* in the configuration"
+        )
+
+
 def _member(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":") if ":" in text else (text, "", str(_PORT))
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+    """Host and port; an IPv6 address stands in brackets, which the client puts back."""
+    found = _MEMBER.fullmatch(text)
+    port = int(found[2] or _PORT) if found else 0
+    if found is None or not 0 < port < 65_536:
         raise UsageError(f"'{text[:80]}' is no member of etcd", "HOST:PORT")
-    return host, int(port)
+    return found[1].strip("[]"), port
+
+
+def _password(path: Path) -> str:
+    data = read_capped(path, _LONGEST_PASSWORD, "etcd's password").rstrip(b"\r\n")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"etcd's password in {path} is not text", "UTF-8, in the file's only line") from None
 
 
 def _place(epoch: int, number: int) -> str:

@@ -1,5 +1,6 @@
 """What a transport does. A third one is a class with these methods in another package, named by an entry point whose
-value takes what follows the scheme's colon, and the credentials, and returns the transport."""
+value takes what follows the scheme's colon, and the credentials, and returns the transport. The repository has a whole
+one as an example: tests/fleet/example_transport."""
 
 from __future__ import annotations
 

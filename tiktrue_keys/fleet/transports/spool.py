@@ -47,6 +47,8 @@ def open_spool(rest: str, credentials: Mapping[str, str]) -> Spool:
     """The spool in the folder `rest`."""
     if credentials:
         raise UsageError("a spool takes no credentials", "who may write into the folder is a matter of its owner")
+    if "\0" in rest:
+        raise UsageError("the spool's folder has no name", "spool:DIR")
     return Spool(Path(rest).absolute())
 
 
@@ -68,7 +70,7 @@ class Spool:
         parent = self._issuer(issuer, make=True)
         temporary = parent / f".{secrets.token_hex(8)}.tmp"
         with foreign_os_errors("the spool", parent):
-            temporary.mkdir()
+            _make(temporary)
         try:
             with foreign_os_errors("the spool", temporary):
                 if _write_round(temporary, posts):
@@ -98,6 +100,7 @@ class Spool:
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Each node's file; one that cannot be read is none."""
+        self._must_be_possible()
         folder = self._issuer(issuer, make=False) / _ACKNOWLEDGEMENTS
         for node_id in node_ids:
             with contextlib.suppress(TikTrueKeysError):
@@ -122,7 +125,8 @@ class Spool:
         folder = self.folder / issuer
         if make and not (folder / _ACKNOWLEDGEMENTS).is_dir():
             with foreign_os_errors("the spool", self.folder):
-                self.folder.mkdir(exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    _make(self.folder)
                 mode = os.stat(self.folder).st_mode & 0o1777
                 for each in (folder, folder / _ACKNOWLEDGEMENTS):
                     each.mkdir(exist_ok=True)
@@ -130,16 +134,22 @@ class Spool:
                         os.chmod(each, mode)
         return folder
 
+    def _must_be_possible(self) -> None:
+        """A spool that nobody has made yet is empty; one that nobody can make is not there."""
+        if not self.folder.is_dir() and (self.folder.exists() or not self.folder.parent.is_dir()):
+            raise UnavailableError(f"the spool {self.folder} is not there", "mount it, or name another")
+
     def _rounds(self, issuer: str) -> list[Path]:
         folder = self._issuer(issuer, make=False)
         try:
             names = os.listdir(folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not self.folder.is_dir():
                 raise UnavailableError(f"the spool {self.folder} is not there", "mount it, or name another") from None
             return []
         except OSError as error:
-            raise UnavailableError(f"the spool {folder} cannot be read: {error.strerror}") from None
+            words = f"the spool {folder} cannot be read: {error.strerror}"
+            raise UnavailableError(words, "its owner opens it to those who take part") from None
         return [folder / name for name in sorted(names) if _ROUND.fullmatch(name)]
 
     def _rename(self, temporary: Path, parent: Path) -> None:
@@ -155,6 +165,12 @@ class Spool:
             else:
                 return
         raise UnavailableError("the spool's next round is taken again and again", "who else writes into it?")
+
+
+def _make(folder: Path) -> None:
+    """A folder that is open to whom the umask opens it, and always to us."""
+    folder.mkdir()
+    folder.chmod(folder.stat().st_mode & 0o777 | 0o700)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,15 @@
+"""etcd's leader dies while keys are revoked: five times here, fifty behind `make torture`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.running import results
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_acknowledged_revocation_is_everywhere_in_time() -> None:
+    (done,) = results("leader_kills --count 5 --seed 1")
+    assert done["cases"] == 5
+    assert done["figures"]["seconds until the slowest node has it"]["worst"] <= 5

@@ -1,0 +1,122 @@
+"""Encrypted folders in object storage: file by file there, manifest last; and back, or read where they lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from safetensors.numpy import save_file
+
+from tests.cli.program import Program
+from tests.keystores import LICENSE
+from tests.models.workshop import MODEL, Workshop, pattern
+from tests.remote.conftest import Bucket, storage_environment
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
+from tiktrue_keys.models.opening import load_tensors
+from tiktrue_keys.models.places import Url
+from tiktrue_keys.models.remote_folder import UploadedFolder, decrypt_folder_from, encrypt_folder_to
+from tiktrue_keys.models.rewrap import rewrap_registered
+
+TENSORS: dict[str, numpy.ndarray[Any, Any]] = {
+    "a": numpy.arange(1000, dtype=numpy.float32),
+    "b": numpy.ones((7, 3), dtype=numpy.int16),
+}
+THERE = [
+    "m/config.json",
+    "m/deep/notes.txt.ttm",
+    "m/model-1.safetensors.ttm",
+    "m/model-2.safetensors.ttm",
+    "m/model.safetensors.index.json.ttm",
+    "m/tiktrue-manifest.json",
+]
+
+
+@pytest.fixture
+def folder(shop: Workshop) -> Path:
+    root = shop.folder / "m"
+    (root / "deep").mkdir(parents=True)
+    for number, (name, tensor) in enumerate(TENSORS.items(), 1):
+        save_file({name: tensor}, root / f"model-{number}.safetensors")
+    weights = {name: f"model-{number}.safetensors" for number, name in enumerate(TENSORS, 1)}
+    (root / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    (root / "config.json").write_text("{}")
+    (root / "deep/notes.txt").write_bytes(pattern(2 << 20))
+    return root
+
+
+def uploaded(shop: Workshop, bucket: Bucket, folder: Path, **options: Any) -> UploadedFolder:
+    prefix = Url("s3", f"{bucket.name}/m/")
+    return encrypt_folder_to(
+        shop.manager, folder, prefix, key=MODEL, license_key=LICENSE, plain=["config.json"], **options
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_there_and_back(shop: Workshop, bucket: Bucket, folder: Path) -> None:
+    made = uploaded(shop, bucket, folder)
+    assert bucket.names() == THERE
+    assert len(shop.manager.containers()) == 4
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    assert len(rewrap_registered(shop.manager, license_key=LICENSE).done) == 4
+    back = decrypt_folder_from(shop.manager, made.destination, shop.folder / "back", license_key=LICENSE)
+    assert content(shop.folder / "back") == content(folder)
+    assert (str(back.source), back.plain) == (bucket.url("m/"), ("config.json",))
+    loaded = {tensor.name: tensor.buffer for tensor in load_tensors(bucket.url("m/"), shop.manager, LICENSE)}
+    assert set(loaded) == set(TENSORS)
+    assert all((loaded[name] == TENSORS[name]).all() for name in TENSORS)
+    with pytest.raises(RefusedError, match="something lies below"):
+        uploaded(shop, bucket, folder)
+
+
+def test_what_is_not_as_the_manifest_says(shop: Workshop, bucket: Bucket, folder: Path) -> None:
+    source = uploaded(shop, bucket, folder).destination
+    there = {name: bucket.get(name) for name in bucket.names()}
+    one, two = "m/model-1.safetensors.ttm", "m/model-2.safetensors.ttm"
+    manifest = there["m/tiktrue-manifest.json"]
+    forged = manifest[:-3] + (b"0" if manifest[-3:-2] != b"0" else b"1") + manifest[-2:]
+    changes: dict[str, dict[str, bytes | None]] = {
+        "missing": {one: None},
+        "not in the manifest": {"m/more.txt": b""},
+        "another container": {one: there[two], two: there[one]},
+        "another file": {"m/config.json": b"[]"},
+        "signature of the folder's manifest": {"m/tiktrue-manifest.json": forged},
+        "has no tiktrue-manifest": {"m/tiktrue-manifest.json": None},
+    }
+    for words, change in changes.items():
+        for name, data in change.items():
+            bucket.remove(name) if data is None else bucket.put(name, data)
+        with pytest.raises((IntegrityError, NotFoundError), match=words):
+            decrypt_folder_from(shop.manager, source, shop.folder / "back", license_key=LICENSE)
+        for name in change:
+            bucket.put(name, there[name]) if name in there else bucket.remove(name)
+    assert sorted(path.name for path in shop.folder.iterdir()) == ["m"]
+
+
+def test_a_failure_takes_back_what_had_arrived(shop: Workshop, bucket: Bucket, folder: Path) -> None:
+    def change(done: int, _: int | None) -> None:
+        (folder / "model-2.safetensors").write_bytes(b"")
+
+    (folder / "model-2.safetensors").write_bytes(pattern(3 << 20))
+    with pytest.raises(UnavailableError):
+        uploaded(shop, bucket, folder, progress=lambda done, total: change(done, total) if done > (3 << 20) else None)
+    assert (bucket.names(), bucket.uploads(), shop.manager.containers()) == ([], [], ())
+
+
+def test_by_the_commands(tmp_path: Path, bucket: Bucket) -> None:
+    (home := tmp_path / "home").mkdir()
+    program = Program(home, storage_environment(bucket.relay.url))
+    program.ok("generate", "llama")
+    (home / "m").mkdir()
+    (home / "m/weights.bin").write_bytes(pattern(1000))
+    made = program.json("encrypt-model", "m", "--key", "llama", "-o", bucket.url("m"))["result"]
+    assert made["destination"] == bucket.url("m/")
+    assert bucket.names() == ["m/tiktrue-manifest.json", "m/weights.bin.ttm"]
+    program.ok("decrypt-model", bucket.url("m/"), "-o", "back")
+    assert content(home / "back") == content(home / "m")
+    assert program.json("decrypt-model", bucket.url("m/"), code=2)["error"]["code"] == "usage"

@@ -1,0 +1,133 @@
+"""Acts on objects that a process has left open: the next command looks at the object, and waits for nobody long."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Program
+from tests.keystores import LICENSE, in_a_child
+from tests.models.test_rewrap import rotated
+from tests.models.workshop import Workshop, pattern
+from tests.remote.conftest import Bucket, storage_environment
+from tests.remote.test_objects import sealed
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.errors import UnavailableError
+from tiktrue_keys.models.inspect import inspect_model
+from tiktrue_keys.models.places import Url
+from tiktrue_keys.models.registry import HeaderReader, list_containers, scan, wraps_in
+from tiktrue_keys.models.rewrap import rewrap_model
+from tiktrue_keys.models.settle import settle_intents
+from tiktrue_keys.models.settle_remote import within
+from tiktrue_keys.models.sign import sign_model
+from tiktrue_keys.models.storage import discard_uploads
+
+PART = 5 << 20
+
+
+def test_killed_in_the_middle_of_an_upload(tmp_path: Path, bucket: Bucket) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = Program(home, storage_environment(bucket.relay.url))
+    program.ok("generate", "llama")
+    words = program.argv("encrypt-model", "-", "-o", bucket.url("a.ttm"), "--key", "llama")
+    running = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=program.environment)
+    assert running.stdin is not None
+    running.stdin.write(pattern(2 * PART))
+    running.stdin.flush()
+    deadline = time.monotonic() + 30
+    while not bucket.uploads() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    running.stdin.close()
+    assert len(bucket.uploads()) == 1
+    assert [row["state"] for row in program.json("models", "list")["result"]["containers"]] == ["missing"]
+    settled = program.json("models", "scan", f"s3://{bucket.name}")
+    assert "an interrupted encrypt" in str(settled["warnings"])
+    assert bucket.names() == []
+    # The moto that the tests run against says 2010 of every upload: too old to be this act's.
+    discard_uploads(Url("s3", f"{bucket.name}/a.tt"), 0)
+    assert len(bucket.uploads()) == 1
+    discard_uploads(Url("s3", f"{bucket.name}/a.ttm"), 0)
+    assert bucket.uploads() == []
+    assert program.json("models", "list")["result"]["containers"] == []
+
+
+def left_open(shop: Workshop, act: FileAct) -> None:
+    """An intent of a process that is dead."""
+    said = in_a_child(lambda: str(shop.desk.manager().begin_file_act(act).operation_id).encode())
+    assert b"Error" not in said, said
+
+
+def act_on(shop: Workshop, act: str, url: str, before: frozenset[str], after: frozenset[str]) -> FileAct:
+    (record,) = shop.manager.containers()
+    return FileAct(act, record.file_id, url, before, after, model_id=record.model_id, name=record.name)
+
+
+def test_completed_before_it_was_recorded(shop: Workshop, bucket: Bucket) -> None:
+    url, key = sealed(shop, bucket, 5000), frozenset({shop.key.key_id})
+    left_open(shop, act_on(shop, "encrypt", url, frozenset(), key))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.state for item in list_containers(shop.manager)] == ["present"]
+
+
+def test_a_rewrap_came_to_its_end_or_did_not_begin(shop: Workshop, bucket: Bucket) -> None:
+    url = sealed(shop, bucket, 5000)
+    old, new = (frozenset({key}) for key in rotated(shop))
+    left_open(shop, act_on(shop, "rewrap", url, old, new))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert [record.keys for record in shop.manager.containers()] == [old]
+    rewrap_model(shop.manager, url, license_key=LICENSE)
+    left_open(shop, act_on(shop, "rewrap", url, old, new))
+    assert [record.keys for record in shop.manager.containers()] == [old | new]
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [record.keys for record in shop.manager.containers()] == [new]
+
+
+def test_a_signature_and_a_plaintext_are_looked_for_too(shop: Workshop, bucket: Bucket) -> None:
+    url, key = bucket.put("ci.ttm", shop.unsigned().read_bytes()), frozenset({shop.key.key_id})
+    scan(shop.manager, f"s3://{bucket.name}")
+    signing = act_on(shop, "sign", url, key, key)
+    left_open(shop, signing)
+    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain")))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed", "failed"]
+    sign_model(shop.manager, url, expected_root=inspect_model(url).root, license_key=LICENSE)
+    bucket.put("plain", b"the plaintext")
+    left_open(shop, signing)
+    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain")))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok", "ok"]
+    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain"), replaces=True, at=2**40))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+
+
+def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Workshop, bucket: Bucket) -> None:
+    url, key = sealed(shop, bucket, 5000), frozenset({shop.key.key_id})
+    left_open(shop, act_on(shop, "encrypt", url, frozenset(), key))
+    bucket.relay.cut_up_after = 0
+    bucket.relay.drop()
+    settled = settle_intents(shop.manager)
+    assert (settled.changed, [item.outcome for item in settled.acts]) == (False, ["open"])
+    assert [notice.message for notice in settled.warnings] == [f"an interrupted encrypt of {url} cannot be settled yet"]
+    shop.sealed(10, "another")
+    shop.manager.register(replace(shop.manager.containers()[-1], file_id=bytes(16), path=bucket.url("another.ttm")))
+    assert [item.state for item in list_containers(shop.manager)] == ["present", "unreadable", "unreadable"]
+    before, reader = bucket.relay.refused, HeaderReader()
+    assert wraps_in(shop.manager.containers()[1]) is None
+    of_one = bucket.relay.refused - before
+    assert [reader.wraps_in(record) for record in shop.manager.containers()][1:] == [None, None]
+    assert bucket.relay.refused - before == 2 * of_one > 0  # two objects of one storage are asked for once
+    shop.manager.forget(bytes(16))
+    bucket.relay.cut_up_after = None
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+
+
+def test_a_storage_that_is_silent_is_not_waited_for() -> None:
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="does not answer"):
+        within(0.05, lambda: time.sleep(5))
+    assert time.monotonic() - started < 4

@@ -1,0 +1,27 @@
+"""What the commands that take folders share: `--jobs`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.side_by_side import MAX_JOBS
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        max=MAX_JOBS,
+        help=f"Of a folder, up to so many files at once, 1 to {MAX_JOBS} (as many as there are processors, at most 4).",
+    ),
+]
+
+
+def refuse_jobs(jobs: int | None, what: str) -> None:
+    """UsageError for `--jobs` where there is only one thing to do."""
+    if jobs is not None:
+        raise UsageError("--jobs is for a folder", f"{what} is none")
