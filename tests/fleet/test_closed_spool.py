@@ -52,6 +52,7 @@ def test_a_node_takes_in_what_it_cannot_acknowledge(staff: Staff) -> None:
     staff.admin.ok("distribute", "llama", "--all")
     outage = closed(staff, staff.nodes["n1"], "receive", code=12)
     assert outage["error"]["hint"]
+    assert [each["model_id"] for each in outage["result"]["keys"]] == ["llama"]
     assert staff.nodes["n1"].json("show", "llama")["ok"]
     assert staff.admin.json("fleet", "sync", code=7)["result"]["acknowledged"] == []
     assert staff.nodes["n1"].json("receive")["changed"] is False

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.errors import RefusedError, UnavailableError
 from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
 from tiktrue_keys.fleet.inbox import MAX_SEEN
 from tiktrue_keys.fleet.receiving import receive
@@ -208,3 +208,26 @@ def test_what_expired_on_its_way_is_sealed_again(delivered: Fleet) -> None:
 def test_a_keystore_without_issuers_receives_nothing(fleet: Fleet) -> None:
     with pytest.raises(RefusedError, match="no issuer"):
         receive(fleet.admin, fleet.transport)
+
+
+def test_what_came_before_an_outage_is_told(delivered: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The acknowledgement fails, not what the envelopes say; the next round acknowledges and has nothing to tell."""
+    delivered.deliver()
+    old = delivered.key
+    delivered.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    delivered.sync()
+
+    def no_answer(*_: object) -> None:
+        raise UnavailableError("no answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(delivered.transport, "acknowledge", no_answer)
+        came = delivered.receive("n1")
+        with pytest.raises(UnavailableError, match="no answer"):
+            delivered.receive("n1")
+
+    assert came.outage is not None
+    assert [key.generation for key in came.keys] == [2]
+    assert came.superseded == (old.key_id,)
+    assert fleet_status(delivered.admin).error() is not None
+    assert delivered.deliver().status.error() is None

@@ -19,7 +19,14 @@ from tiktrue_keys.core.keystore.identity import Signer, open_seed
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import ExpiredError, IntegrityError, RefusedError, TikTrueKeysError, UsageError
+from tiktrue_keys.errors import (
+    ExpiredError,
+    IntegrityError,
+    RefusedError,
+    TikTrueKeysError,
+    UnavailableError,
+    UsageError,
+)
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
 from tiktrue_keys.fleet.applying import apply, needs_license, reason
@@ -41,7 +48,9 @@ def receive(
 ) -> Received:
     """Apply everything that the pinned issuers posted for this keystore, and acknowledge it.
 
-    The license is read when the first licensed key comes. What blocks an issuer's queue is in `blocked`.
+    The license is read when the first licensed key comes. What blocks an issuer's queue is in `blocked`. A transport
+    that fails is raised when nothing came, else told in `outage`: what came by then is done, and the next call
+    acknowledges it.
     """
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
@@ -55,7 +64,12 @@ def receive(
         )
     tally = Tally()
     for issuer in issuers:
-        _Queue(session, issuer, node_id, license_key, tally).work(transport, sign)
+        try:
+            _Queue(session, issuer, node_id, license_key, tally).work(transport, sign)
+        except UnavailableError as error:
+            tally.outage = tally.outage or error
+    if tally.outage is not None and not tally.consumed:
+        raise tally.outage
     with session.read() as (view, now):
         lists = [(issuer.name, known_list(view.rows, issuer.node_id)) for issuer in issuers]
         tally.ended += [(name, known.valid_until) for name, known in lists if known and now >= known.valid_until]
@@ -70,6 +84,7 @@ def receive(
         blocked=tuple(tally.blocked),
         waits_for=tuple(tally.waits_for),
         ended=tuple(tally.ended),
+        outage=tally.outage,
     )
 
 

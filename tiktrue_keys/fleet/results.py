@@ -9,7 +9,7 @@ from tiktrue_keys.core.acts.revocation_check import STALE
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Refusal:
 class Received(ActResult):
     """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks.
 
-    `ended` are issuers whose revocation list says nothing any more, with the end of its time.
+    `ended` are issuers whose revocation list says nothing any more, with the end of its time. `outage` is why not
+    everything was collected or acknowledged.
     """
 
     consumed: int = 0
@@ -35,6 +36,7 @@ class Received(ActResult):
     blocked: tuple[Refusal, ...] = ()
     waits_for: tuple[tuple[str, int], ...] = ()
     ended: tuple[tuple[str, Instant], ...] = ()
+    outage: UnavailableError | None = None
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Tally:
     blocked: list[Refusal] = field(default_factory=list)
     waits_for: list[tuple[str, int]] = field(default_factory=list)
     ended: list[tuple[str, Instant]] = field(default_factory=list)
+    outage: UnavailableError | None = None
 
 
 def notices(tally: Tally) -> tuple[Notice, ...]:

@@ -75,6 +75,8 @@ def _watch(session: Session, transport: Transport, license_key: Callable[[], byt
             problem = "" if outcome.error is None else outcome.error.message
             if outcome.changed or problem != said:
                 _report(session, outcome)
+            if isinstance(outcome.error, UnavailableError):
+                raise outcome.error
             said, pause = problem, _FIRST_PAUSE
             issuers = [peer for peer, _ in pinned(session.manager) if peer.role == ISSUER]
             node_id = own_card(session.manager)[0].node_id
@@ -156,7 +158,9 @@ def _outcome(session: Session, came: Received, moved: RewrapBatch | None) -> Out
 
 
 def _error(session: Session, came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None:
-    """What blocks an issuer's queue is the command's own error; lines that were refused block nothing."""
+    """An outage or what blocks an issuer's queue is the error of the command; refused lines block nothing."""
+    if came.outage is not None:
+        return came.outage
     if came.blocked:
         return came.blocked[0].error
     if came.ended and session.manager.session.revocations.strict:
