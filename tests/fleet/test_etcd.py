@@ -6,6 +6,8 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.syncing import distribute
 from tiktrue_keys.fleet.transports import open_transport
 from tiktrue_keys.fleet.transports.etcd import Etcd
-from tiktrue_keys.fleet.transports.interface import Transport
+from tiktrue_keys.fleet.transports.interface import Posted, Transport
 
 pytest.importorskip("etcd3gw")
 pytestmark = pytest.mark.skipif(not is_installed(), reason="etcd is not installed (Debian: etcd-server)")
@@ -102,6 +104,59 @@ def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Clust
 
     assert time.monotonic() - began < 5
     assert fleet.receive("n1").keys
+
+
+def test_more_than_a_page_comes_in_order(single: Cluster) -> None:
+    issuer, node_id = "a" * 32, "b" * 32
+    with closing(open_transport(f"{single.address}/pages")) as transport:
+        transport.publish(issuer, [Posted(node_id, 1, number, b"%d" % number) for number in range(1, 251)])
+        assert transport.collect(issuer, node_id, (1, 10)) == [b"%d" % number for number in range(10, 251)]
+
+
+def test_keys_that_are_no_text_end_no_search_and_make_none_endless(single: Cluster) -> None:
+    """Whoever may write below the prefix may write any bytes."""
+    issuer, node_id = "a" * 32, "b" * 32
+    address = f"{single.address}/rubbish"
+    folder = f"{address.removeprefix('etcd://').partition('/')[2]}/{issuer}/acknowledgements/".encode()
+    client = single.client()
+    for number in range(120):
+        key = folder + bytes([0xFF, number])
+        client.post(client.get_url("/kv/put"), json={"key": base64.b64encode(key).decode(), "value": "AA=="})
+    with closing(open_transport(address)) as transport:
+        transport.acknowledge(issuer, node_id, b"yes")
+        assert list(transport.acknowledgements(issuer, [node_id])) == [(node_id, b"yes")]
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    """Something else listens at the member's port, or somebody else."""
+    with endless_server() as (port, sent), closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
+        with pytest.raises(UnavailableError, match="an answer of more than 16777216 bytes"):
+            transport.collect("a" * 32, "b" * 32, (1, 0))
+        assert sum(sent) < 64 << 20
+
+
+@contextmanager
+def endless_server() -> Iterator[tuple[int, list[int]]]:
+    """A server on loopback whose answers do not end, and how much it has sent."""
+    sent: list[int] = []
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while sum(sent) < 256 << 20:
+                    sent.append(self.wfile.write(b'{"kvs": [' + b" " * (1 << 20)))
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port, sent
+        finally:
+            server.shutdown()
 
 
 def test_nobody_there() -> None:

@@ -25,10 +25,13 @@ from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
 if TYPE_CHECKING:
     from etcd3gw.client import Etcd3Client
+    from requests import Response
 
 _OPERATIONS = 127  # etcd's --max-txn-ops is 128 unless told otherwise; one is for the round
 _BYTES = 1 << 20  # its --max-request-bytes is 1.5 MiB
 _PAGE = 100
+_LONGEST_ANSWER = 16 << 20  # a page of the longest lines is 9 MiB in base64
+_CHUNK = 1 << 16
 _TRIES = 20
 # A member that has lost its quorum answers after 7 s or never; a revocation has 5 s to reach everyone once it is back.
 _READ_TIMEOUT, _WRITE_TIMEOUT = 2.0, 3.0
@@ -85,9 +88,13 @@ class Etcd:
     def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
         """The lines past `after`, and the last one before: it shows whether the issuer says the same as it did."""
         box = self._box(issuer, node_id)
-        start = box + _place(after[0], after[1])
-        found, self._revision = self._range(start, _end_of(box), MAX_LINES)
-        return [line for _, line in found if 0 < len(line) <= MAX_LINE]
+        found: list[bytes] = []
+        for number, (page, revision) in enumerate(self._pages(box + _place(after[0], after[1]), _end_of(box))):
+            self._revision = revision if number == 0 else self._revision  # what comes after the first page wakes us up
+            found += [line for _, line in page if 0 < len(line) <= MAX_LINE]
+            if (number + 1) * _PAGE >= MAX_LINES:
+                break
+        return found
 
     def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
         """Replace the node's key."""
@@ -98,15 +105,11 @@ class Etcd:
         """All of them, a page at a time."""
         wanted = set(node_ids)
         folder = f"{self._prefix}/{issuer}/acknowledgements/"
-        start = folder
-        while True:
-            page, _ = self._range(start, _end_of(folder), _PAGE)
+        for page, _ in self._pages(folder, _end_of(folder)):
             for key, line in page:
-                if key.removeprefix(folder) in wanted and len(line) <= MAX_LINE:
-                    yield key.removeprefix(folder), line
-            if len(page) < _PAGE:
-                return
-            start = page[-1][0] + "\0"
+                node_id = key.decode("utf-8", "replace").removeprefix(folder)
+                if node_id in wanted and len(line) <= MAX_LINE:
+                    yield node_id, line
 
     def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
         """Delete what each node has consumed, but for its last envelope."""
@@ -180,11 +183,22 @@ class Etcd:
                 return
         raise UnavailableError("etcd's round is changed again and again", "who else publishes under this prefix?")
 
-    def _range(self, start: str, end: str, limit: int) -> tuple[list[tuple[str, bytes]], int]:
+    def _pages(self, start: str, end: str) -> Iterator[tuple[list[tuple[bytes, bytes]], int]]:
+        """All keys and values in order, some at a time, each time with the revision that they are of."""
+        first = start.encode()
+        while True:
+            page, revision = self._range(first, end, _PAGE)
+            yield page, revision
+            if len(page) < _PAGE or page[-1][0] < first:
+                return
+            first = page[-1][0] + b"\0"
+
+    def _range(self, start: str | bytes, end: str, limit: int) -> tuple[list[tuple[bytes, bytes]], int]:
         """Keys and values in order, at most `limit`, and the revision that they are of."""
         wanted = {"key": _encoded(start), "range_end": _encoded(end), "limit": limit}
         said = self._post("/kv/range", wanted, timeout=_READ_TIMEOUT)
-        found = [(_text(each["key"]), base64.b64decode(each.get("value", ""))) for each in said.get("kvs", [])]
+        kvs = said.get("kvs", [])[:limit]
+        found = [(base64.b64decode(each["key"]), base64.b64decode(each.get("value", ""))) for each in kvs]
         return found, int(said["header"]["revision"])
 
     def _post(self, path: str, payload: dict[str, Any], *, timeout: float = _WRITE_TIMEOUT) -> Any:
@@ -237,6 +251,7 @@ class Etcd:
                 timeout=_READ_TIMEOUT,
                 api_path="/v3/",
             )
+            client.session.hooks["response"].append(_read_capped)
             client.session.trust_env = False  # no proxy of somebody's environment stands between us and the cluster
             if "user" in given:
                 said = client.post(
@@ -254,6 +269,19 @@ class Etcd:
 
     def _box(self, issuer: str, node_id: str) -> str:
         return f"{self._prefix}/{issuer}/to/{node_id}/"
+
+
+def _read_capped(response: Response, **sent: Any) -> None:
+    """Read an answer before requests does, which takes whatever comes; a watch's is read by whoever asked for it."""
+    if sent.get("stream"):
+        return
+    read = bytearray()
+    for piece in response.iter_content(_CHUNK):
+        read += piece
+        if len(read) > _LONGEST_ANSWER:
+            response.close()
+            raise ConnectionError(f"an answer of more than {_LONGEST_ANSWER} bytes")
+    response._content = bytes(read)
 
 
 def _must_go_together(given: set[str]) -> None:
@@ -294,7 +322,3 @@ def _end_of(folder: str) -> str:
 
 def _encoded(value: str | bytes) -> str:
     return base64.b64encode(value.encode() if isinstance(value, str) else value).decode("ascii")
-
-
-def _text(encoded: str) -> str:
-    return base64.b64decode(encoded).decode("utf-8", "replace")
