@@ -224,7 +224,6 @@ def test_a_signal_while_it_waits_ends_it_with_the_documented_code(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=waiting.environment,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored below nohup, and so by the program
     )
     _wait_until_it_reads(running.pid)
     running.send_signal(number)
