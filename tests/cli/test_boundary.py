@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
 import os
@@ -273,6 +275,42 @@ def test_a_signal_in_the_middle_of_an_encryption_leaves_nothing_behind(
     last = program.json("audit", "--last", "1")["result"]["records"][0]
     assert (last["event"], last["outcome"]) == ("encrypt", "failed")
     assert program.json("models", "list")["result"]["containers"] == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_batch_and_is_not_the_failure_of_one_item(
+    program: Program, number: signal.Signals, code: int
+) -> None:
+    """The first container is another's just now: the signal comes while the command waits for it."""
+    program.ok("generate", "m", "--no-license")
+    for name in ("one", "two"):
+        (program.folder / name).write_bytes(b"x" * 100)
+        program.ok("encrypt-model", name, "--key", "m")
+    program.ok("rotate", "m", "--no-rewrap", "--yes")
+    with (program.folder / "one.ttm").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        running = subprocess.Popen(
+            program.argv("rewrap-model", "--all", "--lock-timeout", "60s"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=program.environment,
+        )
+        _wait_until(lambda: str(program.folder / "one.ttm") in _open_files(running.pid))
+        running.send_signal(number)
+        out, err = running.communicate(timeout=20)
+
+    assert (running.returncode, out) == (code, b"")
+    assert [line.partition(b":")[0] for line in err.splitlines()] == [b"error", b"hint"]
+    records = program.json("audit")["result"]["records"]
+    assert "rewrap" not in {record["event"] for record in records}
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since the listing
+            found.add(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return found
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.hints import hint_of
+from tiktrue_keys.cli.hygiene import Termination
 from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.notices import Notice
 
 BROKEN_PIPE = 141
+_TERMINATED = "terminated; what was begun is undone or will be settled by the next command"
 OWN_FAILURE = {"exec-model": 125}
 """As of env(1), nohup(1), timeout(1): every other code is the program's."""
 _PACKAGE = Path(__file__).parent.parent
@@ -143,7 +145,9 @@ def guarded(reporter: Reporter, work: Callable[[], int]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return _last_words(reporter, OperationInterruptedError("interrupted"))
-    except TikTrueKeysError as error:  # while reporting: standard output is full, or SIGTERM
+    except Termination:
+        return _last_words(reporter, TerminatedError(_TERMINATED))
+    except TikTrueKeysError as error:  # while reporting: standard output is full
         return _last_words(reporter, error)
 
 
@@ -159,6 +163,8 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
         return reporter.failed(usage_error(error))
     except (KeyboardInterrupt, typer.Abort, EOFError) as error:
         return reporter.failed(_caused(OperationInterruptedError("interrupted"), error))
+    except Termination as error:
+        return reporter.failed(_caused(TerminatedError(_TERMINATED), error))
     except BrokenPipeError:
         raise
     except OSError as error:

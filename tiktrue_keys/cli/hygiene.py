@@ -11,9 +11,11 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from tiktrue_keys.errors import TerminatedError
-
 _PR_SET_DUMPABLE = 4
+
+
+class Termination(BaseException):
+    """SIGTERM or SIGHUP. As KeyboardInterrupt no Exception: nobody may take it for the failure of one item of many."""
 
 
 def forbid_dumps() -> None:
@@ -72,4 +74,4 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
-    raise TerminatedError("terminated; what was begun is undone or will be settled by the next command")
+    raise Termination
