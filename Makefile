@@ -57,6 +57,7 @@ project-tests: $(VENV)/.complete
 
 bench: $(VENV)/.complete
 	$(BIN)/python -m tests.bench.model_bench $(BENCH)
+	$(BIN)/python -m tests.bench.command_bench
 
 torture: $(VENV)/.complete
 	$(BIN)/python -m tests.faults.torture $(TORTURE)

@@ -151,7 +151,6 @@ OTHER_SERVER = Machine(
 
 
 @cache
-@cache
 def skip_reason() -> str | None:
     """Why no machine can be made up here, or None."""
     if sys.platform != "linux":

@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -196,7 +197,7 @@ def test_a_file_name_cannot_move_the_cursor(program: Program, tmp_path: Path) ->
     assert "no\\x1b[2Jsuch" in terminal.said
 
 
-def test_a_long_encryption_shows_its_progress_and_leaves_no_trace_of_it(program: Program) -> None:
+def test_an_encryption_shows_how_much_there_is(program: Program) -> None:
     program.ok("generate", "m", "--no-license")
     with open(program.folder / "model", "wb") as model:
         model.truncate(200 * 2**20)
@@ -205,6 +206,24 @@ def test_a_long_encryption_shows_its_progress_and_leaves_no_trace_of_it(program:
     assert terminal.end() == 0
     assert "encrypting model" in terminal.said
     assert "/209.7 MB" in terminal.said
+
+
+def test_a_slow_encryption_shows_its_progress_and_speed(program: Program) -> None:
+    """From a pipe that is filled over a second: a file may be done before there is a second report."""
+    program.ok("generate", "m", "--no-license")
+    os.mkfifo(program.folder / "pipe")
+
+    def fill() -> None:
+        with open(program.folder / "pipe", "wb", buffering=0) as pipe:
+            for _ in range(10):
+                pipe.write(bytes(2**20))
+                time.sleep(0.1)
+
+    threading.Thread(target=fill, daemon=True).start()
+    terminal = Terminal(program, "encrypt-model", "pipe", "-o", "model.ttm", "--key", "m", "--no-color")
+
+    assert terminal.end() == 0
+    assert "encrypting pipe" in terminal.said
     assert "MB/s" in terminal.said
 
 

@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tiktrue_keys.core.durable import (
-    foreign_os_errors,
-    opened_regular,
-    read_capped,
-    refuse_symlinks,
-)
+from tiktrue_keys.core.durable import opened_regular, read_capped, refuse_symlinks
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import (
     DiskFullError,
     InsecureError,

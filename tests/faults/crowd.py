@@ -8,6 +8,7 @@ Nobody's update is lost, nobody sees "database is locked", nobody waits longer t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -39,13 +40,14 @@ class Keystore:
         with self.manager() as manager:
             manager.generate("shared", license_key=_LICENSE)
 
-    def manager(self) -> KeyManager:
+    def manager(self, clock: Callable[[], float] = time.time) -> KeyManager:
         """A manager with a connection of its own."""
         return KeyManager(
             self.base / "keys",
             host_secret_file=self.base / "host/secret",
             pbkdf2_rounds=PBKDF2_MIN_ROUNDS,
             lock_timeout=30,
+            clock=clock,
         )
 
 
@@ -53,7 +55,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     """Processes, then threads, then tasks."""
     folder = scratch("crowd")
     if options.control is not None:
-        _break()
+        _CONTROLS[options.control]()
     only = options.only or ("processes", "threads", "tasks")
     kinds: dict[str, Callable[[Keystore, int, int], list[dict[str, Any]]]] = {
         "processes": _processes,
@@ -185,9 +187,17 @@ def _threads(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
     return done
 
 
-def _tasks(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
-    """The async names; meanwhile the loop must go on turning."""
+def _tasks(keystore: Keystore, many: int, _: int) -> list[dict[str, Any]]:
+    """The async names; meanwhile the loop must go on turning, and no act may take place in its thread."""
     stalls: list[float] = []
+    in_the_loop: list[float] = []
+
+    def clock() -> float:
+        """Every act asks what time it is."""
+        now = time.time()
+        if threading.current_thread() is threading.main_thread():
+            in_the_loop.append(now)
+        return now
 
     async def heartbeat(stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -211,22 +221,27 @@ def _tasks(keystore: Keystore, many: int, seed: int) -> list[dict[str, Any]]:
     async def everything() -> list[dict[str, Any]]:
         stop = asyncio.Event()
         beating = asyncio.create_task(heartbeat(stop))
-        with keystore.manager() as manager:
-            done = await asyncio.gather(*(work(manager, f"task-{number}") for number in range(many)))
+        with keystore.manager(clock) as manager:
+            tasks = (work(manager, f"task-{number}") for number in range(many))
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
         stop.set()
         await beating
-        return [entry for entries in done for entry in entries]
+        done = [entry for entries in ended if not isinstance(entries, BaseException) for entry in entries]
+        if len(done) != many * _ACTS:
+            failed = [each for each in ended if isinstance(each, BaseException)]
+            raise ViolationError(f"{len(failed)} tasks failed: {failed[:3]}")
+        return done
 
     done = asyncio.run(everything())
-    if max(stalls) > 1.0:
-        raise ViolationError(f"the loop stood still for {max(stalls):.2f} s (seed {seed})")
+    if in_the_loop or max(stalls) > 1.0:
+        raise ViolationError(
+            f"the loop stood still for {max(stalls):.2f} s; it was asked for the time {len(in_the_loop)} times"
+        )
     return done
 
 
-def _break() -> None:
+def _without_lock() -> None:
     """No writers' lock and no waiting for SQLite's: somebody must be told that it is busy."""
-    import contextlib
-
     from tiktrue_keys.core.keystore import database, store
 
     connect = database.connect
@@ -234,5 +249,22 @@ def _break() -> None:
     break_it(store, "writers_lock", lambda *_, **__: contextlib.nullcontext())
 
 
+def _without_guard() -> None:
+    """The threads of one manager use its connection all at once: some of their acts must fail."""
+    from tiktrue_keys.core.session import Session
+
+    begin = Session.__init__
+
+    def unguarded(self: Session, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        break_it(self, "_guard", contextlib.nullcontext())
+
+    break_it(Session, "__init__", unguarded)
+
+
+_CONTROLS = {"no-lock": _without_lock, "no-guard": _without_guard}
+"""What each must be seen in: no-lock in processes, no-guard in threads and in tasks, which have one manager."""
+
+
 if __name__ == "__main__":
-    main(Path(__file__).stem, run, count=32, controls=("no-lock",), only=("processes", "threads", "tasks"))
+    main(Path(__file__).stem, run, count=32, controls=tuple(_CONTROLS), only=("processes", "threads", "tasks"))

@@ -61,6 +61,8 @@ def _act(shop: Shop, act: Act, needles: dict[str, bytes]) -> None:
     shop.restore()
     words = act.words(shop)
     ended = shop.run([*words, "--verbose"])
+    if ended.code != 0:
+        raise ViolationError(f"what says nothing hides nothing: exit {ended.code} and {ended.errors[-300:]!r}")
     again = shop.run([*words, "--verbose", "--json"])  # most are refused the second time
     for text in (ended.output, ended.errors, again.output, again.errors):
         _must_not_hold(text.encode(), needles, "output")

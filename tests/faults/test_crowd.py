@@ -12,8 +12,11 @@ def test_thirty_two_processes_lose_no_update_and_wait_less_than_five_seconds() -
     assert result["figures"]["processes"]["acts"] == 640
 
 
-def test_a_missing_lock_is_seen() -> None:
-    results("crowd --only processes --count 8 --control no-lock")
+def test_a_missing_lock_is_seen_among_processes_and_a_missing_guard_among_threads_and_tasks() -> None:
+    _, unguarded = results(
+        "crowd --only processes --count 8 --control no-lock", "crowd --only threads --only tasks --control no-guard"
+    )
+    assert {"violations of threads", "violations of tasks"} <= set(unguarded["counts"])
 
 
 def test_cost_does_not_grow_with_what_an_act_does_not_touch() -> None:
@@ -22,6 +25,9 @@ def test_cost_does_not_grow_with_what_an_act_does_not_touch() -> None:
 
 
 def test_no_secret_is_left_in_memory_files_or_output() -> None:
-    result, _ = results("secrets_absent", "secrets_absent --control key-kept")
+    result, kept = results("secrets_absent", "secrets_absent --control key-kept")
     assert result["figures"]["copies in memory after close"] == dict.fromkeys(NEEDLES, 0)
     assert result["counts"]["tracebacks"] >= 15
+    core = kept["figures"]["copies in core file"]  # where the system writes none, it says so
+    assert isinstance(core, str) or core["managed key"] > 0
+    assert kept["figures"]["copies in memory after close"]["managed key"] > 0

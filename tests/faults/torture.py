@@ -36,6 +36,7 @@ FULL: dict[str, str] = {
     "secrets_absent": "secrets_absent",
     "cron": "cron",
     "leader-kills": "leader_kills --count 50",
+    "leader-kills-two": "leader_kills --only two --count 40",
     "fleet-scale": "fleet_scale --count 10000",
 }
 CONTROLS: dict[str, str] = {
@@ -47,6 +48,7 @@ CONTROLS: dict[str, str] = {
     "control-full": "full --only revoke --control no-reserve",
     "control-flips": "flips --only splices --count 400 --control rows-believed",
     "control-crowd": "crowd --only processes --count 8 --control no-lock",
+    "control-crowd-guard": "crowd --only threads --only tasks --control no-guard",
     "control-states": "states --count 200 --control clock-believed",
     "control-clock": "clock --control no-newer-record",
     "control-drift": "drift --control one-fact-fewer",

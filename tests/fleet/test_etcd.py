@@ -214,7 +214,7 @@ def test_user_and_password(tmp_path: Path) -> None:
 def _forget_tokens(transport: Transport) -> None:
     """As a member does that was restarted, or was not asked for five minutes."""
     assert isinstance(transport, Etcd)
-    for client in transport._clients.values():
+    for client in transport._members._clients.values():
         client.session.headers["Authorization"] = "forgotten.1"
 
 

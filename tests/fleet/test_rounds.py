@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import LICENSE, Program
-from tests.fleet.processes import Staff, manager_of
+from tests.fleet.processes import Staff, Watcher, manager_of
 from tiktrue_keys.cli.commands.receive import next_wait
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.manager import KeyManager
@@ -22,6 +22,7 @@ from tiktrue_keys.fleet.transports.spool import Spool
 REPOSITORY = Path(__file__).parents[2]
 OPERATION = "0123456789abcdef01234567"
 TOLD = """
+import time
 from tiktrue_keys.fleet.transports.spool import Spool
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Told(Spool):
         super().close()
         with open(f"{self.folder}.closed", "a") as log:
             log.write("closed\\n")
+
+    def wait(self, issuer, node_id, seconds):
+        with open(f"{self.folder}.waits", "a+") as log:
+            log.write(f"{seconds}\\n")
+            log.seek(0)
+            times = len(log.readlines())
+        if times != 2:  # the second time there is news at once
+            time.sleep(seconds)
 """
 
 
@@ -125,6 +134,17 @@ def test_a_quiet_watch_looks_ever_more_seldom_and_a_disturbed_one_soon() -> None
         waits.append(next_wait(waits[-1], quiet=True))
     assert waits == [2, 4, 8, 16, 32, 60, 60]
     assert next_wait(60, quiet=False) == 2, "within the five seconds that a revocation has"
+
+
+def test_a_watch_waits_so_long(staff: Staff) -> None:
+    """Its first wait ends in silence, its second at once."""
+    waits = staff.folder / "spool.waits"
+    (staff.folder / "spool").mkdir(exist_ok=True)
+    with Watcher(staff.nodes["n1"]) as watcher:
+        until = watcher.soon()
+        while not (waits.exists() and waits.read_text().count("\n") >= 3) and time.monotonic() < until:
+            time.sleep(0.02)
+    assert [float(line) for line in waits.read_text().splitlines()[:3]] == [2, next_wait(2, quiet=True), 2]
 
 
 def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:

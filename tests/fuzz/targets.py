@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -115,19 +116,23 @@ def envelope(data: bytes) -> None:
 
 
 def contents(data: bytes) -> None:
-    """What an issuer sealed to us, with every reading of its payload."""
+    """What an issuer sealed to us, with every reading of its payload; refused when none of them takes it."""
     info = ADDRESS.info()
     sealed = hpke.seal(memoryview(data), NODE_KEY.public_key(), info)
     found = open_envelope(Parcel(ADDRESS, sealed, bytes(32)), NODE_KEY)
-    for read in (
+    readings: tuple[Callable[[Any], object], ...] = (
         lambda payload: read_key(payload, ADDRESS.key_id, ADDRESS.generation),
         lambda payload: read_list(payload, LIST_ISSUER, SIGNED_BY),
         read_promotion,
-    ):
+    )
+    refusals = []
+    for read in readings:
         try:
             read(found.payload)
-        except REFUSALS:
-            continue
+        except REFUSALS as refused:
+            refusals.append(refused)
+    if len(refusals) == len(readings):
+        raise refusals[0]
 
 
 def revocation_list(data: bytes) -> None:

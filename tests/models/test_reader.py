@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.models.containers import NEXT, SMALL, Sample, make_sample, pattern
+from tests.models.containers import FIRST, NEXT, SMALL, Sample, make_sample, pattern
 from tiktrue_keys.errors import IntegrityError, RevokedError
 from tiktrue_keys.models.container import known_leaves, read_container
 from tiktrue_keys.models.opened_segments import OpenedSegments
@@ -194,6 +194,62 @@ def test_a_changed_segment_gives_nothing_of_itself(damaged: Sample, size: int) -
                 file.readinto_at(buffer, start)
         at = segment.plain_offset - start
         assert not any(buffer[at : at + segment.plain_length])
+
+
+@pytest.mark.parametrize("before", [4, NEXT - 1, NEXT])
+def test_of_two_segments_the_changed_second_one_gives_nothing_of_itself(damaged: Sample, before: int) -> None:
+    """Another thread opens it, without asking: its error must come back to the reader all the same."""
+    border = damaged.container().geometry.segment(20, LENGTH).plain_offset
+    start = border - before
+    buffer = bytearray(before + NEXT // 2)
+    with opened(damaged, check=lambda: None, read_ahead=0) as file:
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match="segment 20 "):
+                file.readinto_at(buffer, start)
+            assert not any(buffer[before:])
+        assert file.readinto_at(memoryview(buffer)[:before], start) == before
+    assert buffer == damaged.plaintext[start:border] + bytes(NEXT // 2)
+
+
+def test_of_two_segments_the_changed_first_one_is_an_error_too(damaged: Sample) -> None:
+    border = damaged.container().geometry.segment(21, LENGTH).plain_offset
+    buffer = bytearray(20)
+    with opened(damaged, read_ahead=0) as file:
+        with pytest.raises(IntegrityError, match="segment 20 "):
+            file.readinto_at(buffer, border - 10)
+        assert not any(buffer)
+        assert file.readinto_at(buffer, border) == 20
+    assert buffer == damaged.plaintext[border : border + 20]
+
+
+class MeetingLeaves(bytes):
+    """Leaves that two threads must look at together."""
+
+    meeting: threading.Barrier
+
+    def __getitem__(self, where: Any) -> Any:
+        self.meeting.wait(20)
+        return super().__getitem__(where)
+
+
+def test_of_two_segments_the_second_is_opened_while_the_first_is(sample: Sample) -> None:
+    fd = os.open(sample.path, os.O_RDONLY)
+    container = read_container(fd, segment_sizes=SMALL)
+    leaves = MeetingLeaves(known_leaves(fd, container))
+    leaves.meeting = threading.Barrier(2)
+    start = container.geometry.plain_offset(20) - 4
+    buffer = bytearray(8)
+    with ModelFile(fd, container, sample.data_key.view, leaves=leaves, check=None, read_ahead=0) as file:
+        file.readinto_at(buffer, start)
+        assert file.bytes_decrypted == 2 * NEXT
+    assert buffer == sample.plaintext[start : start + 8]
+
+
+def test_of_two_segments_each_is_asked_for_by_the_reader(sample: Sample) -> None:
+    asked: list[int] = []
+    with opened(sample, check=lambda: asked.append(threading.get_ident()), read_ahead=0) as file:
+        file.readinto_at(bytearray(8), FIRST + 19 * NEXT - 4)
+        assert (asked, file.bytes_decrypted) == ([threading.get_ident()] * 2, 2 * NEXT)
 
 
 def test_a_changed_segment_opened_ahead_is_an_error_only_when_it_is_read(damaged: Sample) -> None:

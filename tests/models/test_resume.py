@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.keystores import LICENSE, in_a_child
 from tests.models.workshop import MODEL, Workshop, pattern
 from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models import resume
 from tiktrue_keys.models.decrypt_folder import decrypt_folder
 from tiktrue_keys.models.resume import ResumedEncryption, encrypt_folder_resumably
 from tiktrue_keys.models.resume_state import ResumeState
@@ -281,11 +283,22 @@ def test_in_place_of_an_older_encrypted_folder(shop: Workshop, source: Path) -> 
     assert not old & {record.file_id for record in shop.manager.containers()}
 
 
-def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path) -> None:
+def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed_after(shop, source, 3)
     seen: list[tuple[int, int | None]] = []
+    taken, whole = sum(FILES[name] for name in ALL[:3]), sum(FILES.values())
+    make = resume._make
+
+    def make_later(*given: Any) -> Any:
+        """Not before the caller's thread has told what is done already."""
+        until = time.monotonic() + 10
+        while (taken, whole) not in seen and time.monotonic() < until:
+            time.sleep(0.005)
+        return make(*given)
+
+    monkeypatch.setattr(resume, "_make", make_later)
     run(shop, source, progress=lambda done, total: seen.append((done, total)))
-    whole = sum(FILES.values())
+    assert (taken, whole) in seen
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {whole}
     assert seen[-1] == (whole, whole)

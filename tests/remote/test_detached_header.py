@@ -29,6 +29,7 @@ from tiktrue_keys.models.rewrap import rewrap_model
 from tiktrue_keys.models.sign import sign_model
 from tiktrue_keys.models.slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.tracking import slots_at
+from tiktrue_keys.models.trailer import Signature, signature_place
 from tiktrue_keys.models.verify import verify_model
 from tiktrue_keys.models.wraps import wrap_for_key
 
@@ -157,6 +158,31 @@ def test_a_header_under_another_data_key_is_refused(shop: Workshop, bucket: Buck
         open_model(url, shop.manager, LICENSE)
     with pytest.raises(IntegrityError, match="header was changed"):
         rewrap_model(shop.manager, url, license_key=LICENSE)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_only_one_of_a_higher_number_counts(shop: Workshop, bucket: Bucket, more: int) -> None:
+    url = sealed(shop, bucket, 5000)
+    old, new = rotated(shop)
+    own = slots_at(url).current
+    bound: dict[str, Any] = {"file_id": own.header.file_id, "model_id": MODEL, "generation": shop.key.generation}
+    with (
+        open_data_key(shop.manager, own.header, LICENSE, Use.DECRYPT) as opened,
+        shop.manager.open_key(MODEL, LICENSE, use=Use.ENCRYPT) as managed,
+    ):
+        wrap = wrap_for_key(opened.secret.view, managed.secret.view, key_id=new, **bound)
+        raw = encode_slot(own.header.with_wraps((wrap,)), own.sequence + more, opened.secret.view)
+    bucket.put(f"{NAME}.ttmh", Detached(own.header.file_id, decode_slots(raw * 2)).encode())
+    assert slots_at(url).current.header.key_ids == {new if more else old}
+    with open_model(url, shop.manager, LICENSE) as model:
+        assert model.read() == pattern(5000)
+
+
+def test_a_signature_beside_the_containers_own_does_not_count(shop: Workshop, bucket: Bucket) -> None:
+    url, _, _ = rewrapped(shop, bucket)
+    slots, place = slots_at(url), signature_place(inspect_model(url).root, Signature(b"I" * 32, b"S" * 64))
+    bucket.put(f"{NAME}.ttmh", Detached(slots.current.header.file_id, slots, place).encode())
+    assert verify_model(shop.manager, url, license_key=LICENSE).signed
 
 
 def test_an_older_one_brings_back_its_keys_and_no_more(shop: Workshop, bucket: Bucket) -> None:

@@ -14,11 +14,15 @@ from tests.cli.program import Program
 from tests.keystores import LICENSE
 from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket, storage_environment
+from tests.remote.test_settling import left_open
+from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
+from tiktrue_keys.models.folders import decrypt_folder
 from tiktrue_keys.models.opening import load_tensors
 from tiktrue_keys.models.places import Url
-from tiktrue_keys.models.remote_folder import UploadedFolder, decrypt_folder_from, encrypt_folder_to
+from tiktrue_keys.models.remote_folder import UploadedFolder, encrypt_folder_to
 from tiktrue_keys.models.rewrap import rewrap_registered
+from tiktrue_keys.models.settle import settle_intents
 
 TENSORS: dict[str, numpy.ndarray[Any, Any]] = {
     "a": numpy.arange(1000, dtype=numpy.float32),
@@ -64,7 +68,7 @@ def test_there_and_back(shop: Workshop, bucket: Bucket, folder: Path) -> None:
     assert len(shop.manager.containers()) == 4
     shop.manager.rotate([MODEL], license_key=LICENSE)
     assert len(rewrap_registered(shop.manager, license_key=LICENSE).done) == 4
-    back = decrypt_folder_from(shop.manager, made.destination, shop.folder / "back", license_key=LICENSE)
+    back = decrypt_folder(shop.manager, made.destination, shop.folder / "back", license_key=LICENSE)
     assert content(shop.folder / "back") == content(folder)
     assert (str(back.source), back.plain) == (bucket.url("m/"), ("config.json",))
     loaded = {tensor.name: tensor.buffer for tensor in load_tensors(bucket.url("m/"), shop.manager, LICENSE)}
@@ -92,7 +96,7 @@ def test_what_is_not_as_the_manifest_says(shop: Workshop, bucket: Bucket, folder
         for name, data in change.items():
             bucket.remove(name) if data is None else bucket.put(name, data)
         with pytest.raises((IntegrityError, NotFoundError), match=words):
-            decrypt_folder_from(shop.manager, source, shop.folder / "back", license_key=LICENSE)
+            decrypt_folder(shop.manager, source, shop.folder / "back", license_key=LICENSE)
         for name in change:
             bucket.put(name, there[name]) if name in there else bucket.remove(name)
     assert sorted(path.name for path in shop.folder.iterdir()) == ["m"]
@@ -106,6 +110,34 @@ def test_a_failure_takes_back_what_had_arrived(shop: Workshop, bucket: Bucket, f
     with pytest.raises(UnavailableError):
         uploaded(shop, bucket, folder, progress=lambda done, total: change(done, total) if done > (3 << 20) else None)
     assert (bucket.names(), bucket.uploads(), shop.manager.containers()) == ([], [], ())
+    assert folder_records(shop) == [("intent", "ok"), ("encrypt-folder", "failed")]
+    assert shop.manager.open_intents() == ()
+
+
+def folder_records(shop: Workshop) -> list[tuple[str, str]]:
+    """What the log says of the folder itself."""
+    told = [each for each in shop.manager.audit_records() if each.detail.get("path", "").endswith("/m/")]
+    return [(each.event, each.outcome) for each in told]
+
+
+def test_an_operation_that_was_done_gives_the_folder_again(shop: Workshop, bucket: Bucket, folder: Path) -> None:
+    made = uploaded(shop, bucket, folder, operation_id="nightly")
+    assert folder_records(shop) == [("intent", "ok"), ("encrypt-folder", "ok")]
+    again = uploaded(shop, bucket, folder, operation_id="nightly")
+    assert (again.changed, again.folder_id, again.destination) == (False, made.folder_id, made.destination)
+    assert {each.file_id for each in again.files} == {each.file_id for each in made.files}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_counts_as_done_with_its_manifest(shop: Workshop, bucket: Bucket, folder: Path, whole: bool) -> None:
+    """Of a process that died between the manifest and the record, or before the manifest."""
+    made = uploaded(shop, bucket, folder)
+    if not whole:
+        bucket.remove("m/tiktrue-manifest.json")
+    left_open(shop, FileAct("encrypt-folder", made.folder_id, str(made.destination), frozenset(), frozenset()))
+    (settled,) = settle_intents(shop.desk.manager()).acts
+    assert settled.outcome == ("ok" if whole else "failed")
+    assert len(shop.manager.containers()) == 4
 
 
 def test_by_the_commands(tmp_path: Path, bucket: Bucket) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.blocks import Line, Outcome, Table
 from tiktrue_keys.cli.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
@@ -20,7 +22,7 @@ from tiktrue_keys.models.encrypt_recipient import encrypt_for_recipients
 from tiktrue_keys.models.places import Place, Url, is_url, local_path, parse_place
 from tiktrue_keys.models.plan import EncryptionPlan, plan_folder, plan_model
 from tiktrue_keys.models.recipients import read_recipient
-from tiktrue_keys.models.resume import encrypt_folder_resumably
+from tiktrue_keys.models.resume import ResumedEncryption, encrypt_folder_resumably
 
 if TYPE_CHECKING:
     from tiktrue_keys.models.remote_folder import UploadedFolder
@@ -93,65 +95,38 @@ def for_recipients(session: Session, asked: Encryption, files: list[str]) -> Out
 def folder(session: Session, asked: Encryption, key: str) -> Outcome:
     """A folder under a key, from the beginning or from where an earlier run was stopped."""
     _refuse_name(asked)
-    if asked.output is not None and is_url(asked.output):
-        return _folder_to_storage(session, asked, key)
-    destination, license_key = asked.folder_destination, session.license()
+    encrypt = _to_storage(asked) if asked.output is not None and is_url(asked.output) else _to_disk(asked)
+    license_key = session.license()
     with progress_bar(session, f"encrypting {asked.source}") as report:
-        if asked.resume is None:
-            made = encrypt_folder(
-                session.writer,
-                Path(asked.source),
-                destination,
-                key=key,
-                license_key=license_key,
-                include=asked.include,
-                exclude=asked.exclude,
-                plain=asked.plain,
-                force=asked.force,
-                jobs=asked.jobs,
-                progress=report,
-                operation_id=session.operation_id,
-            )
-            return _folder_outcome(made, ())
-        resumed = encrypt_folder_resumably(
+        made = encrypt(
             session.writer,
             Path(asked.source),
-            destination,
             key=key,
-            resume=asked.resume,
             license_key=license_key,
             include=asked.include,
             exclude=asked.exclude,
             plain=asked.plain,
-            force=asked.force,
-            jobs=asked.jobs,
             progress=report,
             operation_id=session.operation_id,
         )
-    return _folder_outcome(resumed, resumed.taken_over)
+    return _folder_outcome(made)
 
 
-def _folder_to_storage(session: Session, asked: Encryption, key: str) -> Outcome:
+def _to_disk(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
+    options: dict[str, Any] = {"destination": asked.folder_destination, "force": asked.force, "jobs": asked.jobs}
+    if asked.resume is None:
+        return partial(encrypt_folder, **options)
+    return partial(encrypt_folder_resumably, resume=asked.resume, **options)
+
+
+def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
     from tiktrue_keys.models.remote_folder import encrypt_folder_to
 
     if asked.force or asked.resume or asked.jobs is not None:
         raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
-    destination, license_key = parse_place((asked.output or "").rstrip("/") + "/"), session.license()
+    destination = parse_place((asked.output or "").rstrip("/") + "/")
     assert isinstance(destination, Url), "it was asked for"
-    with progress_bar(session, f"encrypting {asked.source}") as report:
-        made = encrypt_folder_to(
-            session.writer,
-            Path(asked.source),
-            destination,
-            key=key,
-            license_key=license_key,
-            include=asked.include,
-            exclude=asked.exclude,
-            plain=asked.plain,
-            progress=report,
-            operation_id=session.operation_id,
-        )
-    return _folder_outcome(made, ())
+    return partial(encrypt_folder_to, destination=destination)
 
 
 def plan(session: Session, asked: Encryption, key: str) -> Outcome:
@@ -190,7 +165,8 @@ def _refuse_name(asked: Encryption) -> None:
         raise UsageError("--name is for a file", "a folder's files keep their names")
 
 
-def _folder_outcome(made: EncryptedFolder | UploadedFolder, taken_over: tuple[str, ...]) -> Outcome:
+def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:
+    taken_over = made.taken_over if isinstance(made, ResumedEncryption) else ()
     left_out = f", left out {len(made.left_out)}" if made.left_out else ""
     earlier = f", {counted(len(taken_over), 'file')} of it earlier" if taken_over else ""
     files = files_of(made.files, made.plain)

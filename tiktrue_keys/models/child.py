@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import UnavailableError
 
 _FORWARDED = frozenset(

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from os import PathLike
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import BusyError
 
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)

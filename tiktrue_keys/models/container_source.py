@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container import Authorship, Container, Front, check_authorship, read_container
 from tiktrue_keys.models.data_keys import OpenedDataKey, open_data_key
@@ -65,6 +66,18 @@ def opened_container(place: Place, expected_root: bytes | None = None) -> Iterat
     remote = remote_container(place)
     _must_have(remote.container, expected_root, place)
     yield remote
+
+
+@contextmanager
+def opened_readable(place: Place, what: str) -> Iterator[Readable]:
+    """A regular file that is no symbolic link, or an object, open for reading; closed at the end of the block."""
+    if isinstance(place, Path):
+        with opened_regular(place, what) as fd:
+            yield fd
+        return
+    from tiktrue_keys.models.storage import RemoteObject
+
+    yield RemoteObject(place, what)
 
 
 def _must_have(container: Container, expected_root: bytes | None, place: Place) -> None:

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container import Authorship, Front, read_front

@@ -13,12 +13,13 @@ from pathlib import Path
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.container_source import trusted_issuers
+from tiktrue_keys.models.container_source import opened_readable, trusted_issuers
 from tiktrue_keys.models.data_keys import asked_once, open_data_key
 from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.encrypt import SUFFIX
@@ -33,7 +34,8 @@ from tiktrue_keys.models.folder_swap import (
 )
 from tiktrue_keys.models.folder_tree import must_be_complete, must_be_listed, read_manifest
 from tiktrue_keys.models.manifest import Entry, Manifest, PlainEntry
-from tiktrue_keys.models.places import Place
+from tiktrue_keys.models.places import Place, Url, parse_place
+from tiktrue_keys.models.positioned import pread_full, size_of
 from tiktrue_keys.models.side_by_side import Task, side_by_side
 from tiktrue_keys.models.tracking import slots_at
 
@@ -54,7 +56,7 @@ class DecryptedFolder(ActResult):
 
 def decrypt_folder(
     manager: KeyManager,
-    source: str | PathLike[str],
+    source: str | PathLike[str] | Url,
     destination: str | PathLike[str] | None = None,
     *,
     license_key: License | None = None,
@@ -65,7 +67,7 @@ def decrypt_folder(
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> DecryptedFolder:
-    """Decrypt DIR.ttm; `destination` None is DIR beside it.
+    """Decrypt DIR.ttm, or the folder below a URL; `destination` None is DIR beside it.
 
     IntegrityError, before anything is released, when a file is missing, added, renamed, swapped or older than the
     manifest says, or when another keystore signed it; else as decrypt_model. RefusedError when the destination exists;
@@ -73,7 +75,8 @@ def decrypt_folder(
     After any failure it is as it was.
     """
     license_key = asked_once(license_key)
-    root = real_folder(source)
+    place = parse_place(source)
+    root = place if isinstance(place, Url) else real_folder(place)
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
     with noted(manager, ACT, operation_id):
         manifest = trusted_manifest(manager, root)
@@ -84,7 +87,7 @@ def decrypt_folder(
         must_be_complete(root, manifest)
         options = ReadOptions(allow_deprecated, allow_unsigned)
         open_beforehand(manager, root, manifest, license_key, options.use)
-    place = FolderPlace.beside(target)
+    beside = FolderPlace.beside(target)
     act = FileAct(
         ACT,
         manifest.folder_id,
@@ -93,20 +96,20 @@ def decrypt_folder(
         frozenset(),
         model_id=manifest.model_id,
         name=manifest.name,
-        temporary=str(place.temporary),
+        temporary=str(beside.temporary),
         replaces=os.path.lexists(target),
     )
-    job = _Job(manager, root, manifest, place, license_key, options)
+    job = _Job(manager, root, manifest, beside, license_key, options)
     with file_act(manager, act, operation_id) as outcome:
         files = job.build(jobs, progress)
         total = sum(entry.length for entry in manifest.files)
         outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
-        remove_aside(place)
+        remove_aside(beside)
     return _result(outcome.operation_id, root, target, manifest, files, changed=True)
 
 
 def _result(
-    operation_id: str, source: Path, target: Path, manifest: Manifest, files: list[Decrypted], *, changed: bool
+    operation_id: str, source: Place, target: Path, manifest: Manifest, files: list[Decrypted], *, changed: bool
 ) -> DecryptedFolder:
     return DecryptedFolder(
         operation_id=operation_id,
@@ -120,8 +123,8 @@ def _result(
     )
 
 
-def trusted_manifest(manager: KeyManager, folder: Path) -> Manifest:
-    """The folder's manifest, signed by this keystore; IntegrityError, NotFoundError."""
+def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
+    """The folder's manifest, signed by whom this keystore trusts; IntegrityError, NotFoundError."""
     signed = read_manifest(folder)
     issuers = trusted_issuers(manager)
     signed.verify(signed.issuer if signed.issuer in issuers else issuers[0])
@@ -129,7 +132,7 @@ def trusted_manifest(manager: KeyManager, folder: Path) -> Manifest:
 
 
 def open_beforehand(
-    manager: KeyManager, folder: Path, manifest: Manifest, license_key: License | None, use: Use
+    manager: KeyManager, folder: Place, manifest: Manifest, license_key: License | None, use: Use
 ) -> ManagedKey:
     """Open the data key of the folder's first container, and say by which key; with none, the key of its model.
 
@@ -152,7 +155,7 @@ class _Job:
     """An encrypted folder on its way out."""
 
     manager: KeyManager
-    root: Path
+    root: Place
     manifest: Manifest
     place: FolderPlace
     license_key: License | None
@@ -184,12 +187,13 @@ class _Job:
         return replace(opened, destination=self.place.destination / entry.path)
 
 
-def copy_plain(root: Path, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
+def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
     """Copy a file in clear out of an encrypted folder; IntegrityError unless the copy is what the manifest lists."""
-    hashed, length = hashlib.sha256(), 0
-    with opened_regular(root / entry.place, "the file") as fd, NewFile(made, what="the output") as new:
-        with foreign_os_errors("the file", root / entry.place):
-            while chunk := os.read(fd, _CHUNK):
+    hashed, length, source = hashlib.sha256(), 0, root / entry.place
+    with opened_readable(source, "the file") as found, NewFile(made, what="the output") as new:
+        must_be_listed(entry, size_of(found), entry.sha256)  # what has another length is not even transferred
+        with foreign_os_errors("the file", str(source)):
+            while chunk := pread_full(found, _CHUNK, length):
                 hashed.update(chunk)
                 new.write(chunk)
                 length += len(chunk)
@@ -207,7 +211,9 @@ def real_folder(source: str | PathLike[str]) -> Path:
     return root
 
 
-def _default(root: Path) -> Path:
+def _default(root: Place) -> Path:
+    if isinstance(root, Url):
+        raise UsageError("a folder from object storage needs a place of its own", "give a folder with -o")
     if root.suffix != SUFFIX or not root.stem:
         raise UsageError(f"the output's name follows from DIR{SUFFIX} only", "give the output with -o")
     return root.with_suffix("")

@@ -13,10 +13,10 @@ from typing import BinaryIO
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult, OpenedKey
-from tiktrue_keys.core.durable import foreign_os_errors, shown
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container_source import opened_container

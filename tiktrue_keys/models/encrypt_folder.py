@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tiktrue_keys.core.acts.files import Settlement
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import shown
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.decrypt_folder import trusted_manifest
 from tiktrue_keys.models.encrypt import Encrypted, encrypted_at
@@ -35,23 +36,30 @@ from tiktrue_keys.models.folder_swap import (
 from tiktrue_keys.models.folder_tree import Selection, SourceFile
 from tiktrue_keys.models.header import new_file_id
 from tiktrue_keys.models.manifest import ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.places import Place, parse_place
 from tiktrue_keys.models.side_by_side import Task, side_by_side
 
 ACT = "encrypt-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncryptedFolder(ActResult):
+class SealedFolder(ActResult):
     """A new encrypted folder; `folder_id` is 16 bytes, `length` bytes of plaintext, `left_out` by the selection."""
 
     key: ManagedKey
     folder_id: bytes
     source: Path
-    destination: Path
     files: tuple[Encrypted, ...]
     plain: tuple[str, ...]
     left_out: tuple[str, ...]
     length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncryptedFolder(SealedFolder):
+    """One on a disk."""
+
+    destination: Path
 
 
 def encrypt_folder(
@@ -110,26 +118,39 @@ def encrypt_folder(
 
 def _done_before(manager: KeyManager, source: str | PathLike[str], operation_id: str | None) -> EncryptedFolder | None:
     """What the act of this operation id made, read from the folder; None when it was not done."""
+    again = made_before(manager, source, operation_id)
+    if again is None:
+        return None
+    place, members = again
+    if not isinstance(place, Path):
+        raise RefusedError(f"operation {operation_id} was done already, to {shown(str(place))}", "choose another id")
+    return EncryptedFolder(**members, destination=place)
+
+
+def made_before(
+    manager: KeyManager, source: str | PathLike[str], operation_id: str | None
+) -> tuple[Place, dict[str, Any]] | None:
+    """Where the folder lies that this operation id made, and a SealedFolder's members; None when it was not done."""
     first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
     folder_id, path = first
-    manifest = trusted_manifest(manager, Path(path))
+    place = parse_place(path)
+    manifest = trusted_manifest(manager, place)
     if manifest.folder_id != folder_id:
         raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
-    files = tuple(encrypted_at(manager, Path(path, entry.place), operation_id) for entry in manifest.containers)
-    return EncryptedFolder(
-        operation_id=operation_id,
-        changed=False,
-        key=files[0].key if files else manager.find(manifest.model_id),
-        folder_id=folder_id,
-        source=Path(source),
-        destination=Path(path),
-        files=files,
-        plain=tuple(entry.path for entry in manifest.plain),
-        left_out=(),
-        length=sum(entry.length for entry in manifest.files),
-    )
+    files = tuple(encrypted_at(manager, place / entry.place, operation_id) for entry in manifest.containers)
+    return place, {
+        "operation_id": operation_id,
+        "changed": False,
+        "key": files[0].key if files else manager.find(manifest.model_id),
+        "folder_id": folder_id,
+        "source": Path(source),
+        "files": files,
+        "plain": tuple(entry.path for entry in manifest.plain),
+        "left_out": (),
+        "length": sum(entry.length for entry in manifest.files),
+    }
 
 
 def placed(files: Iterable[Encrypted], entries: Iterable[Entry], folder: Path) -> tuple[Encrypted, ...]:

@@ -12,10 +12,10 @@ from os import PathLike
 from typing import BinaryIO
 
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.encrypt import container_size, refuse_itself
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, ProgressReport, counted
 from tiktrue_keys.models.header import Header, Origin, new_file_id, sorted_wraps

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from os import PathLike
 
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.models.container import Authorship
 from tiktrue_keys.models.container_source import OpenedContainer, opened_container, unlock

@@ -11,9 +11,10 @@ from tiktrue_keys.core.acts.exporting import ExportedPublic
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.canonical import canonical_json
-from tiktrue_keys.core.durable import create_bytes, replace_bytes, shown
+from tiktrue_keys.core.durable import create_bytes, replace_bytes
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.recipients import SIGNATURE_KIND, Recipient
 

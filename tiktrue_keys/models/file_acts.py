@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
-from tiktrue_keys.core.durable import shown
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.places import Url, parse_place
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tiktrue_keys.core.acts.files import FileAct, Settlement
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.durable import NewFile, opened_regular
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.data_keys import asked_once
 from tiktrue_keys.models.decrypt_folder import real_folder
@@ -95,11 +96,16 @@ class FolderJob:
         return Manifest(folder_id, self.key.model_id, safe_name(self.root.name), entries_of(entries))
 
 
+def signed_manifest(manager: KeyManager, manifest: Manifest) -> bytes:
+    """The manifest's file, signed as this keystore."""
+    return SignedManifest.make(manifest, manager.issuer, lambda data: manager.sign(SIGNATURE_KIND, data)).encode()
+
+
 def write_manifest(manager: KeyManager, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
     """Sign the manifest and put it into the folder; `again`: in place of one that is there."""
-    signed = SignedManifest.make(manifest, manager.issuer, lambda data: manager.sign(SIGNATURE_KIND, data))
+    signed = signed_manifest(manager, manifest)
     with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
-        new.write(signed.encode())
+        new.write(signed)
         new.commit(replace=again)
 
 
@@ -188,20 +194,26 @@ def encrypt_into(
 
 
 def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
-    """Copy a file in clear and hash what was copied; UnavailableError when it changes meanwhile."""
-    hashed, length = hashlib.sha256(), 0
-    source = os.path.realpath(file.path)
-    with opened_regular(source, "the file") as fd, NewFile(make_parents(root, file.place), what="the output") as new:
-        with foreign_os_errors("the file", file.path):
-            before = os.fstat(fd)
-            while chunk := os.read(fd, _CHUNK):
-                hashed.update(chunk)
-                new.write(chunk)
-                length += len(chunk)
-                report(length, file.size)
-            after = os.fstat(fd)
-        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, length):
-            words = f"{shown(file.path)} changed while it was read"
-            raise UnavailableError(words, "encrypt the folder when nothing writes to it")
+    """Copy a file in clear to its place below `root`, as copy_through."""
+    with NewFile(make_parents(root, file.place), what="the output") as new:
+        entry = copy_through(file, new.write, report)
         new.commit(replace=again)
+    return entry
+
+
+def copy_through(file: SourceFile, write: Callable[[bytes], object], report: ProgressReport | None) -> PlainEntry:
+    """Give a file in clear to `write` and hash what was given; UnavailableError when it changes meanwhile."""
+    hashed, length = hashlib.sha256(), 0
+    with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
+        before = os.fstat(fd)
+        while chunk := os.read(fd, _CHUNK):
+            hashed.update(chunk)
+            write(chunk)
+            length += len(chunk)
+            if report is not None:
+                report(length, file.size)
+        after = os.fstat(fd)
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, length):
+        words = f"{shown(file.path)} changed while it was read"
+        raise UnavailableError(words, "encrypt the folder when nothing writes to it")
     return PlainEntry(file.relative, length, hashed.digest())

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiktrue_keys.core.durable import foreign_os_errors, shown, sync_folder
+from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.claims import claimed_folder
 from tiktrue_keys.models.folder_tree import walk

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, read_capped, shown
+from tiktrue_keys.core.durable import opened_regular, read_capped
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.encrypt import SUFFIX
 from tiktrue_keys.models.file_acts import ProgressReport
@@ -25,6 +26,7 @@ from tiktrue_keys.models.manifest import (
     SignedManifest,
     must_be_relative,
 )
+from tiktrue_keys.models.places import Place
 from tiktrue_keys.models.tracking import slots_at
 
 _CHUNK = 1 << 20
@@ -114,15 +116,26 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
     return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
 
 
-def read_manifest(folder: Path) -> SignedManifest:
+def read_manifest(folder: Place) -> SignedManifest:
     """The folder's manifest, not verified. NotFoundError without one: then the folder is none, or was not finished."""
     try:
-        data = read_capped(folder / MANIFEST_NAME, MAX_MANIFEST, "the manifest")
+        data = _manifest_bytes(folder)
     except NotFoundError:
         raise NotFoundError(
-            f"{shown(folder)} has no {MANIFEST_NAME}", "it is no encrypted folder, or was not finished"
+            f"{shown(str(folder))} has no {MANIFEST_NAME}", "it is no encrypted folder, or was not finished"
         ) from None
     return SignedManifest.decode(data)
+
+
+def _manifest_bytes(folder: Place) -> bytes:
+    if isinstance(folder, Path):
+        return read_capped(folder / MANIFEST_NAME, MAX_MANIFEST, "the manifest")
+    from tiktrue_keys.models.storage import read_small
+
+    data = read_small(folder / MANIFEST_NAME, MAX_MANIFEST + 1, "the manifest")
+    if data is None:
+        raise NotFoundError("there is no manifest")
+    return data
 
 
 def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Differences:
@@ -152,11 +165,20 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
     )
 
 
-def must_be_complete(folder: Path, manifest: Manifest, *, hashes: bool = True) -> None:
-    """IntegrityError naming what is missing, added, renamed, swapped or changed."""
-    words = differences(folder, manifest, hashes=hashes).sentence()
+def must_be_complete(folder: Place, manifest: Manifest, *, hashes: bool = True) -> None:
+    """IntegrityError naming what is missing, added, renamed, swapped or changed; in storage, what is missing or added.
+
+    There each file is held against the manifest when it is opened, which nothing leaves out.
+    """
+    if isinstance(folder, Path):
+        words = differences(folder, manifest, hashes=hashes).sentence()
+    else:
+        from tiktrue_keys.models.remote_folder import remote_differences
+
+        words = remote_differences(folder, manifest).sentence()
     if words:
-        raise IntegrityError(f"{shown(folder)} is not as its manifest says: {words}", "restore the folder from a copy")
+        said = f"{shown(str(folder))} is not as its manifest says: {words}"
+        raise IntegrityError(said, "restore the folder from a copy")
 
 
 def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:

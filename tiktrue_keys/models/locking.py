@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 
-from tiktrue_keys.core.durable import foreign_os_errors, shown
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError
 
 _POLL = 0.01  # seconds

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiktrue_keys.core.acts.files import NO_OTHERS, Settlement
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown
+from tiktrue_keys.core.durable import NewFile
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.locking import locked_container

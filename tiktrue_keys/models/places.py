@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import UsageError
 
 SUFFIX = ".ttm"
@@ -53,8 +53,8 @@ class Url:
         before, slash, _ = self.rest.rpartition("/")
         return Url(self.scheme, before + slash + name)
 
-    def below(self, relative: str) -> Url:
-        """The object `relative` below this prefix."""
+    def __truediv__(self, relative: str) -> Url:
+        """The object `relative` below this prefix, as with a path; "" is the prefix itself, with its slash."""
         return Url(self.scheme, f"{self.rest.rstrip('/')}/{relative}")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tiktrue_keys.core.durable import foreign_os_errors, shown
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.models.header import safe_name
 from tiktrue_keys.models.kinds import SNIFF_LENGTH, Kind, detect_kind

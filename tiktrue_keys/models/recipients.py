@@ -24,10 +24,11 @@ from typing import Any
 
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.derivation import signed_message
-from tiktrue_keys.core.durable import read_capped, shown
+from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import Instant, parse_instant, rfc3339
 from tiktrue_keys.core.names import KeyArgumentKind, KeyId, model_of, parse_key_argument
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import ExpiredError, IntegrityError, UsageError
 from tiktrue_keys.models.header import MAX_GENERATION
 from tiktrue_keys.models.wraps import RECIPIENT_KEY_LENGTH

@@ -16,11 +16,12 @@ from pathlib import Path
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.claims import claim
 from tiktrue_keys.models.container import Authorship, known_leaves, read_container

@@ -18,9 +18,9 @@ from pathlib import Path
 from tiktrue_keys.core.acts.files import FileAct, Settlement
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors, shown
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.container_source import ContainerFile, container_file

@@ -9,9 +9,9 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.data_keys import held_keys
 from tiktrue_keys.models.file_acts import recorded_path

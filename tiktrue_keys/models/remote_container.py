@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.models.container import read_container
 from tiktrue_keys.models.container_source import OpenedContainer

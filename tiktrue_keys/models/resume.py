@@ -19,10 +19,11 @@ from pathlib import Path
 
 from tiktrue_keys.core.acts.files import NO_OTHERS
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.lifecycle import Status
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.container import check_authorship, verify_body
 from tiktrue_keys.models.container_source import container_file

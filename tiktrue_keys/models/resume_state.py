@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
-from tiktrue_keys.core.durable import foreign_os_errors, read_capped, shown, sync_file, sync_folder, write_all
+from tiktrue_keys.core.durable import read_capped, sync_file, sync_folder, write_all
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
 from tiktrue_keys.models.header import FILE_ID_LENGTH
 from tiktrue_keys.models.trailer import ROOT_LENGTH

@@ -16,12 +16,12 @@ from os import PathLike
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
-from tiktrue_keys.core.durable import shown
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.file_acts import LOCK_TIMEOUT, file_act, noted, recorded_path

@@ -18,10 +18,11 @@ from pathlib import Path
 from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
 from tiktrue_keys.core.acts.processes import is_running
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown, sync_folder
+from tiktrue_keys.core.durable import opened_regular, sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models import decrypt_folder, encrypt_folder, reencrypt_folder, resume
 from tiktrue_keys.models.claims import must_be_unclaimed

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 from tiktrue_keys.core.acts.files import FileAct, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.models import encrypt_folder
 from tiktrue_keys.models.container_source import opened_container
 from tiktrue_keys.models.data_keys import held_keys
+from tiktrue_keys.models.folder_tree import read_manifest
 from tiktrue_keys.models.places import Url, is_url, parse_place
 from tiktrue_keys.models.slots import Slots
 from tiktrue_keys.models.tracking import slots_at
@@ -41,7 +43,12 @@ def is_remote(act: FileAct) -> bool:
 
 def remote_ending(manager: KeyManager, act: FileAct, *, patience: float = PATIENCE) -> Ending:
     """How the act ended; UnavailableError when its storage does not say within `patience` seconds."""
-    look = {"decrypt": _decrypted, "rewrap": _rewrapped, "sign": _signed}.get(act.act, _encrypted)
+    look = {
+        "decrypt": _decrypted,
+        "rewrap": _rewrapped,
+        "sign": _signed,
+        encrypt_folder.ACT: _folder,
+    }.get(act.act, _encrypted)
     return look(manager, act, patience)
 
 
@@ -63,6 +70,18 @@ def _rewrapped(manager: KeyManager, act: FileAct, patience: float) -> Ending:
         return FAILED, act.needs, {}, Settlement()
     keys = frozenset(held_keys(manager, slots.current.header))
     return OK if keys == act.keys_after else FAILED, keys, {}, Settlement()
+
+
+def _folder(_: KeyManager, act: FileAct, patience: float) -> Ending:
+    """With its manifest it is there. Without one the containers that had arrived stay, and so do their rows."""
+
+    def look() -> bool:
+        try:
+            return read_manifest(parse_place(act.path)).manifest.folder_id == act.file_id
+        except (NotFoundError, IntegrityError):
+            return False
+
+    return OK if within(patience, look) else FAILED, None, {}, Settlement()
 
 
 def _signed(manager: KeyManager, act: FileAct, patience: float) -> Ending:

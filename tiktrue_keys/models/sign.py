@@ -17,11 +17,11 @@ from pathlib import Path
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.durable import foreign_os_errors, shown
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, UsageError
 from tiktrue_keys.models.container import Authorship, Container, add_signature, read_container, verify_body
 from tiktrue_keys.models.container_source import judge

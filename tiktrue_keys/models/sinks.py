@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import threading
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from tiktrue_keys.models.positioned import pwrite_full
@@ -72,7 +73,7 @@ class BodyFileSink:
         pass
 
 
-class InOrder:
+class InOrder(ABC):
     """Any segments, one after the other; `written` counts the bytes that went out. Says nothing of where to."""
 
     def __init__(self) -> None:
@@ -100,8 +101,9 @@ class InOrder:
         with self._turn:
             self._turn.notify_all()
 
+    @abstractmethod
     def _send(self, view: memoryview, stop: threading.Event) -> None:
-        raise NotImplementedError
+        """Write all of `view` and count it in `written`; may return early when `stop` is set."""
 
 
 class StreamSink(InOrder):

@@ -37,8 +37,8 @@ from dataclasses import dataclass
 from os import PathLike
 
 from tiktrue_keys.core.derivation import header_mac_key
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.header import SEGMENT_SIZES, Header
 from tiktrue_keys.models.locking import locked_container

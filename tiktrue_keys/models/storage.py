@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.places import Url
 
@@ -225,7 +225,7 @@ def objects_below(prefix: Url) -> list[Url]:
     names = sorted(str(name) for name in found)
     if not names and _info(system, path, "the folder", prefix) is None:
         raise NotFoundError(f"nothing lies at {shown(str(prefix))}")
-    return [prefix.below(name.removeprefix(root)) for name in names if name.startswith(root)]
+    return [prefix / name.removeprefix(root) for name in names if name.startswith(root)]
 
 
 def _info(system: Any, path: str, what: str, url: Url) -> dict[str, Any] | None:

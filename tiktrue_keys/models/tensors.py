@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
+from tiktrue_keys.models.container_source import opened_readable
 from tiktrue_keys.models.data_keys import asked_once
 from tiktrue_keys.models.decrypt_folder import trusted_manifest
+from tiktrue_keys.models.folder_tree import must_be_listed
 from tiktrue_keys.models.manifest import ContainerEntry, Entry, Manifest, PlainEntry
 from tiktrue_keys.models.places import Place, Url, parse_place
+from tiktrue_keys.models.positioned import pread_full, size_of
 from tiktrue_keys.models.reader import ModelFile
 from tiktrue_keys.models.safetensors_header import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
 
@@ -170,7 +172,7 @@ def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitS
         raise NotFoundError(f"{path} holds no encrypted safetensors file")
     opened = {}
     for name, entry in sorted(shards.items()):
-        opened[name] = stack.enter_context(opener(_below(path, entry), entry.root))
+        opened[name] = stack.enter_context(opener(path / entry.place, entry.root))
     if index:
         _must_match(opened, weights, folder)
     return list(opened.values())
@@ -180,15 +182,7 @@ def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
     """The manifest of an encrypted folder, whose URL ends with a slash; None for a file."""
     if isinstance(path, Path):
         return trusted_manifest(manager, path) if path.is_dir() else None
-    if path.name:
-        return None
-    from tiktrue_keys.models.remote_folder import remote_manifest
-
-    return remote_manifest(manager, path)
-
-
-def _below(folder: Place, entry: Entry) -> Place:
-    return folder.below(entry.place) if isinstance(folder, Url) else folder / entry.place
+    return None if path.name else trusted_manifest(manager, path)
 
 
 def _weight_map(folder: Place, entry: Entry, opener: _Opener) -> dict[str, str]:
@@ -196,7 +190,7 @@ def _weight_map(folder: Place, entry: Entry, opener: _Opener) -> dict[str, str]:
     if entry.length > _MAX_INDEX:
         raise IntegrityError("the folder's index is too long")
     if isinstance(entry, ContainerEntry):
-        with opener(_below(folder, entry), entry.root) as model:
+        with opener(folder / entry.place, entry.root) as model:
             raw = model.read()
     else:
         raw = _checked_bytes(folder, entry)
@@ -210,15 +204,9 @@ def _weight_map(folder: Place, entry: Entry, opener: _Opener) -> dict[str, str]:
 
 
 def _checked_bytes(folder: Place, entry: PlainEntry) -> bytes:
-    place = _below(folder, entry)
-    if isinstance(place, Url):
-        from tiktrue_keys.models.storage import read_small
-
-        raw = read_small(place, _MAX_INDEX + 1, "the folder's index") or b""
-    else:
-        raw = read_capped(place, _MAX_INDEX, "the folder's index")
-    if sha256(raw).digest() != entry.sha256:
-        raise IntegrityError("the folder's index is another file than the manifest lists")
+    with opened_readable(folder / entry.place, "the folder's index") as found:
+        raw = pread_full(found, entry.length, 0)
+        must_be_listed(entry, size_of(found), sha256(raw).digest())
     return raw
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.results import ContainerRecord
-from tiktrue_keys.core.durable import foreign_os_errors, opened_regular, shown
+from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.places import Url, parse_place

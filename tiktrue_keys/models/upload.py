@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from tiktrue_keys.core.durable import shown
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.places import Url
 from tiktrue_keys.models.sinks import InOrder

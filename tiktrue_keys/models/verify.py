@@ -9,10 +9,10 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.durable import foreign_os_errors
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container import Authorship, check_root
 from tiktrue_keys.models.container_source import OpenedContainer, opened_container, unlock
 from tiktrue_keys.models.data_keys import OpenedDataKey, asked_once

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tiktrue_keys.core.durable import foreign_os_errors
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.header import Header
 from tiktrue_keys.models.locking import locked_container
 from tiktrue_keys.models.places import Place, Url

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,6 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.decrypt_folder import DecryptedFolder, decrypt_folder
-from tiktrue_keys.models.places import Url, parse_place
 
 
 def command(
@@ -84,43 +82,19 @@ def _decrypt_folder(
 ) -> Outcome:
     if output == "-":
         raise UsageError("a folder does not go to standard output", "give a folder with -o, or leave it out")
-    license_key = session.license()
     if is_remote_folder(source):
         refuse_jobs(jobs, source)
-        return _decrypt_folder_from_storage(session, manager, source, output, options, force=force)
+        jobs = 1
     with progress_bar(session, f"decrypting {source}") as report:
         opened = decrypt_folder(
             manager,
-            Path(source),
+            source,
             None if output is None else model_folder(output, "a decrypted folder"),
-            license_key=license_key,
-            allow_deprecated=options.allow_deprecated,
-            allow_unsigned=options.allow_unsigned,
-            force=force,
-            jobs=jobs,
-            progress=report,
-            operation_id=session.operation_id,
-        )
-    return _folder_outcome(opened)
-
-
-def _decrypt_folder_from_storage(
-    session: Session, manager: KeyManager, source: str, output: str | None, options: ReadOptions, *, force: bool
-) -> Outcome:
-    from tiktrue_keys.models.remote_folder import decrypt_folder_from
-
-    place = parse_place(source)
-    if output is None or not isinstance(place, Url):
-        raise UsageError("a folder from object storage needs a place of its own", "give a folder with -o")
-    with progress_bar(session, f"decrypting {source}") as report:
-        opened = decrypt_folder_from(
-            manager,
-            place,
-            model_folder(output, "a decrypted folder"),
             license_key=session.license(),
             allow_deprecated=options.allow_deprecated,
             allow_unsigned=options.allow_unsigned,
             force=force,
+            jobs=jobs,
             progress=report,
             operation_id=session.operation_id,
         )

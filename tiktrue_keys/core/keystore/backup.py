@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.durable import NewFile, foreign_os_errors, shown, sync_folder
+from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
@@ -26,6 +26,7 @@ from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 
 MAX_EPOCH = 2**31

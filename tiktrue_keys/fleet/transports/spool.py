@@ -22,7 +22,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from tiktrue_keys.core.durable import foreign_os_errors, read_capped, replace_bytes, sync_folder, write_all
+from tiktrue_keys.core.durable import read_capped, replace_bytes, sync_folder, write_all
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import (
     InsecureError,
     NotFoundError,

@@ -1,0 +1,59 @@
+"""What the system's errors about files come down to in our own words, and paths as a message shows them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from tiktrue_keys.errors import (
+    DiskFullError,
+    InsecureError,
+    NotFoundError,
+    RefusedError,
+    TikTrueKeysError,
+    UnavailableError,
+)
+
+_FREE_SPACE = "free some space on its file system or choose another place, then try again"
+_ELSEWHERE = "choose another place"
+_OS_ERRORS: dict[int, tuple[type[TikTrueKeysError], str, str]] = {
+    errno.ENOENT: (NotFoundError, "does not exist", ""),
+    errno.ENOTDIR: (NotFoundError, "does not exist: a part of its path is not a folder", ""),
+    errno.EEXIST: (RefusedError, "exists already", "choose another name, or remove it first"),
+    errno.EISDIR: (RefusedError, "is a folder", "give the path of a file"),
+    errno.ENAMETOOLONG: (RefusedError, "has too long a name", "choose a shorter name"),
+    errno.ENXIO: (RefusedError, "is not a regular file", ""),
+    errno.EACCES: (RefusedError, "is not accessible to this user", "look at owner and mode of it and of its folder"),
+    errno.EPERM: (RefusedError, "is not accessible to this user", "look at owner and attributes of it and its folder"),
+    errno.ELOOP: (InsecureError, "is a symbolic link", "give the path of the file itself"),
+    errno.ENOSPC: (DiskFullError, "cannot be written: no space left", _FREE_SPACE),
+    errno.EDQUOT: (DiskFullError, "cannot be written: disk quota exceeded", _FREE_SPACE),
+    errno.EFBIG: (UnavailableError, "cannot be written: too large for the file system or ulimit -f", _ELSEWHERE),
+    errno.EROFS: (UnavailableError, "cannot be written: the file system is read-only", _ELSEWHERE),
+    errno.EIO: (UnavailableError, "cannot be read or written: input/output error", "look at the kernel's log"),
+}
+
+
+@contextmanager
+def foreign_os_errors(what: str, path: str | PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into one of our errors that names `what` and `path`; UnavailableError if unforeseen.
+
+    A closed pipe (EPIPE) passes as it is: the command line ends silently on it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        unforeseen = f"cannot be used: {(error.strerror or str(error)).lower()}"
+        kind, reason, hint = _OS_ERRORS.get(error.errno or 0, (UnavailableError, unforeseen, ""))
+        raise kind(f"{what} {shown(path)} {reason}", hint) from error
+
+
+def shown(path: str | PathLike[str]) -> str:
+    """`path` fit for a message: control characters and bytes that are not UTF-8 as backslash escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
