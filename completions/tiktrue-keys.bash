@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore escrow config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -125,6 +125,17 @@ _tiktrue_keys_of() {
         "restore:commands") echo "" ;;
         "restore:options") echo "-n --dry-run --accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "restore:argument") echo "file" ;;
+        "escrow:commands") echo "create verify show recover" ;;
+        "escrow:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "escrow create:commands") echo "" ;;
+        "escrow create:options") echo "-o --output --shares --threshold --replace --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "escrow verify:commands") echo "" ;;
+        "escrow verify:options") echo "--share --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "escrow show:commands") echo "" ;;
+        "escrow show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "escrow recover:commands") echo "" ;;
+        "escrow recover:options") echo "--share -n --dry-run --accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "escrow recover:argument") echo "file" ;;
         "config:commands") echo "show" ;;
         "config:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "config show:commands") echo "" ;;
@@ -207,6 +218,11 @@ _tiktrue_keys_value() {
         "export-public:-o"|"export-public:--output") echo "file" ;;
         "metrics:--textfile") echo "file" ;;
         "relicense:--old-license-file") echo "file" ;;
+        "escrow create:-o"|"escrow create:--output") echo "folder" ;;
+        "escrow create:--shares") echo "text" ;;
+        "escrow create:--threshold") echo "text" ;;
+        "escrow verify:--share") echo "file" ;;
+        "escrow recover:--share") echo "file" ;;
         *:--keystore) echo "folder" ;;
         *:--host-secret) echo "file" ;;
         *:--license-file) echo "file" ;;

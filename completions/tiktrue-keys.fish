@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --since --sort --status --textfile --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model inspect-model verify-model exec-model sign-model models node distribute receive fleet audit export-public metrics doctor fingerprint rebind relicense backup restore escrow config completion
                     set -a path $word
                 end
             case 'models'
@@ -36,6 +36,10 @@ function __tiktrue_keys_path
                 end
             case 'audit'
                 if contains -- $word show verify checkpoint prove export
+                    set -a path $word
+                end
+            case 'escrow'
+                if contains -- $word create verify show recover
                     set -a path $word
                 end
             case 'config'
@@ -82,6 +86,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rebind -d 'Seal the keysto
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a relicense -d 'Move every key of one license to another.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file, which opens on this machine only.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Put a backup back in the keystore\'s place, as a new epoch.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a escrow -d 'Shares that recover the keystore on another machine.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a config -d 'The configuration in force.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a completion -d 'Print the completion script of a shell.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
@@ -854,6 +859,84 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l no-color -d 'No colou
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s V -l version -d 'Show the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -a create -d 'Make shares that recover the keystore on another machine, together with a backup.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -a verify -d 'Show that shares open the keystore, and record it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -a show -d 'Show the escrow: how many shares it has, and when they were last verified.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -a recover -d 'Recover a keystore with an escrow\'s shares, and bind it to this machine.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s o -l output -xa '(__fish_complete_directories)' -d 'A folder for the shares, or standard output. Required.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l shares -x -d 'How many to make, at most 16 (5).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l threshold -x -d 'How many of them recover (3).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l replace -d 'In the place of the escrow that there is.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow create' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l share -rF -d 'A share, or several; - reads standard input. Asked without it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow verify' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow show' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l share -rF -d 'A share, or several; - reads standard input. Asked without it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s n -l dry-run -d 'Verify backup and shares, show what would be replaced.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l accept-clock -d 'Confirm that the clock is right, for a backup over 400 days old.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l host-secret -rF -d 'The host secret\'s file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l license-file -rF -d 'Read the license from a file or standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l lock-timeout -x -d 'Wait so long for another process (10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l operation-id -x -d 'Name this act; a repeat is no second act.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s y -l yes -d 'Answer every question with yes.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l json -d 'Print one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s q -l quiet -d 'Print errors and ids only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s v -l verbose -d 'Print more; a traceback for bugs.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -l no-color -d 'No colour (as NO_COLOR).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s V -l version -d 'Show the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at config' -a show -d 'Show each setting and where it comes from.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at config' -l keystore -xa '(__fish_complete_directories)' -d 'The keystore\'s folder.'

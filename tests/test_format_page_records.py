@@ -24,8 +24,9 @@ from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.pinning import own_card, remove
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"ESCROW", "UNLOCK", "APPROVAL"}
+_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL"}
 _SOMETIMES = {"KEY": set(keyring._STORED) | {"wrapped"}, "ROTATION": {"promote_at", "min_acks"}}
 
 
@@ -69,6 +70,7 @@ def _used_keystore(folder: Path) -> KeyManager:
     manager.cleanup([key.key_id])
     now[0] += 31 * DAY
     manager.generate("late", no_license=True)
+    create_escrow(manager, lambda *_: lambda: None, shares=2, threshold=2)
     manager.backup(folder / "backup.db")
     manager.restore(folder / "backup.db")
     return manager

@@ -41,9 +41,15 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
     for name, words in (("old.license", LICENSE), ("new.license", "another license")):
         (program.folder / name).write_text(words)
         (program.folder / name).chmod(0o600)
+    shares = check(program.json("escrow", "create", "-o", "shares", "--shares", "2", "--threshold", "2"))
+    check(program.json("escrow", "verify", *_shares(shares["result"]["files"])))
     check(program.json("backup", "earlier.db"))
     _add_a_node(program)
     return program
+
+
+def _shares(files: list[str]) -> list[str]:
+    return [word for file in files for word in ("--share", file)]
 
 
 def _add_a_node(program: Program) -> None:
@@ -100,6 +106,8 @@ COMMANDS: dict[str, list[str]] = {
     "rebind": ["rebind"],
     "relicense": [*RELICENSE, "--dry-run"],
     "backup": ["backup", "backup.db"],
+    "escrow create": ["escrow", "create", "-o", "new-shares", "--replace", "--yes"],
+    "escrow show": ["escrow"],
     "restore": ["restore", "earlier.db", "--dry-run"],
     "config show": ["config"],
     "completion": ["completion", "bash"],
@@ -109,7 +117,19 @@ COMMANDS: dict[str, list[str]] = {
 def test_every_command_is_tried() -> None:
     # exec-model's own words end in another program's; the others are tried where a second keystore is at hand.
     elsewhere = {"exec-model", "distribute", "receive", "node add", "node remove", "node accept-epoch"}
+    elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
     assert set(COMMANDS) | elsewhere == set(leaves())
+
+
+def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.ok("generate", "llama")
+    files = program.json("escrow", "create", "-o", "shares")["result"]["files"]
+    assert check(program.json("escrow", "verify", *_shares(files)))["result"]["verified_shares"] == [1, 2, 3, 4, 5]
+    program.ok("backup", "copy.db")
+    (tmp_path / "host/secret").unlink()
+    recovered = check(program.json("escrow", "recover", "copy.db", *_shares(files[1:4]), "--yes"))
+    assert (recovered["result"]["epoch"], recovered["result"]["dry_run"]) == (2, False)
 
 
 def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:

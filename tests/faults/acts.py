@@ -57,7 +57,7 @@ def act_named(name: str) -> Act:
 class _Anywhere(Shop):
     def __init__(self) -> None:
         self.key_ids = {"mistral": "", "llama": ""}
-        self.models = self.backups = self.licenses = Path()
+        self.models = self.backups = self.licenses = self.shares = Path()
 
 
 _ANYWHERE = _Anywhere()
@@ -73,6 +73,10 @@ def _encrypted(shop: Shop, name: str) -> list[str]:
 
 def _decrypted(shop: Shop, name: str) -> list[str]:
     return [str(shop.models / "phi.ttm"), "-o", str(shop.models / name)]
+
+
+def _shares(shop: Shop) -> list[str]:
+    return ["--share", str(shop.shares)]
 
 
 def _rebind(manager: KeyManager, _: Shop) -> object:
@@ -109,6 +113,9 @@ ACTS = (
     Act("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
     Act("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
     Act("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),
+    Act("escrow-create", lambda _: ["escrow", "create", "-o", "-", "--replace", "--yes"]),
+    Act("escrow-verify", lambda shop: ["escrow", "verify", *_shares(shop)]),
+    Act("recover", lambda shop: ["escrow", "recover", str(shop.backups / "earlier.db"), *_shares(shop), "--yes"]),
     Act("encrypt-model", lambda shop: ["encrypt-model", *_encrypted(shop, "new.ttm")]),
     Act("encrypt-over", lambda shop: ["encrypt-model", *_encrypted(shop, "precious.bin"), "--force"]),
     Act("rewrap-model", lambda shop: ["rewrap-model", str(shop.models / "phi.ttm")]),

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from tiktrue_keys.errors import (
     TikTrueKeysError,
     WrongLicenseError,
 )
+from tiktrue_keys.recovery.share_files import share_text
+from tiktrue_keys.recovery.shares import Share
 
 LICENSE = "a license, made up for tests"
 OTHER_LICENSE = "another license, made up for tests"
@@ -78,6 +80,7 @@ class Shop:
         self.models = self.live / "models"
         self.backups = self.live / "backups"
         self.licenses = base / "licenses"
+        self.shares = base / "shares"
         self._bare = bare
         self.key_ids: dict[str, str] = {}
         self._build(bare)
@@ -233,6 +236,7 @@ class Shop:
 
     def _stock(self) -> None:
         from tiktrue_keys.models.encrypt import encrypt_model
+        from tiktrue_keys.recovery.escrow import create_escrow
 
         with self.manager() as manager:
             for model in ("llama", "mistral", "phi", "lost"):
@@ -243,11 +247,16 @@ class Shop:
                 encrypt_model(
                     manager, self.models / "plain.bin", self.models / f"{model}.ttm", key=model, license_key=LICENSE
                 )
+            create_escrow(manager, self._keep, shares=3, threshold=2)
             manager.backup(self.backups / "earlier.db")
             manager.rotate(["phi"], license_key=LICENSE)
             manager.revoke([self.key_ids["lost"]], reason="a test")
             manager.cleanup(after=0)
             self.key_ids["phi-now"] = manager.find("phi").key_id
+
+    def _keep(self, keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
+        self.shares.write_text("".join(share_text(share, len(shares), keystore_id) for share in shares))
+        return lambda: None
 
 
 def _generation(manager: KeyManager, key_id: str) -> str:

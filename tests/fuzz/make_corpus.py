@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shamir_mnemonic import Share as Slip39Share
+
 from tests.fuzz.targets import ADDRESS, CORPUS, LIST_ISSUER, SIGNER
 from tests.fuzz.targets import SIGNED_BY as ISSUER
 from tiktrue_keys.core.acts.lists import Revocation, RevocationList
@@ -60,6 +62,12 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     table = {"__metadata__": {"a": "b"}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     raw = json.dumps(table).encode()
     yield "safetensors", "one", struct.pack("<I", 8 + len(raw) + 8) + raw
+    whole, halves = Slip39Share(5, True, 0, 0, 1, 1, 0, 1, bytes(range(32))), [bytes(32), bytes(range(32))]
+    yield "shares", "whole", f"# a share\n{whole.mnemonic()}\n".encode()
+    pair = [Slip39Share(5, True, 0, 0, 1, 1, place, 2, half).mnemonic() for place, half in enumerate(halves)]
+    yield "shares", "strangers", "\n".join(pair).encode()
+    said = 5 << 285 | 1 << 284 | int.from_bytes(bytes(range(32)), "big")  # escrow 5, extendable, one of one, its value
+    yield "shares", "built", b"\0" + (said << 4).to_bytes(38, "big")
     yield from fleet_seeds()
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from shamir_mnemonic.rs1024 import create_checksum
+from shamir_mnemonic.wordlist import words_from_indices
 
 from tiktrue_keys.core.canonical import parse_canonical
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import MAX_ACKNOWLEDGEMENT, parse_acknowledgement
 from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
@@ -32,6 +34,8 @@ from tiktrue_keys.models.safetensors_header import parse_header
 from tiktrue_keys.models.slots import MAX_JSON, SLOT_SIZE, decode_slots
 from tiktrue_keys.models.streaming_aead import Geometry
 from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
+from tiktrue_keys.recovery.share_files import parse_shares
+from tiktrue_keys.recovery.shares import MAX_SHARES, combine, parse_share
 
 REFUSALS = (IntegrityError, RefusedError)
 CORPUS = Path(__file__).with_name("corpus")
@@ -149,6 +153,20 @@ def acknowledgement(data: bytes) -> None:
     assert found.sign(SIGNER.sign) == line
 
 
+def shares(data: bytes) -> None:
+    """A text of an escrow's shares; behind a zero byte, what one share says, with a right checksum."""
+    text = _share(data[1:]) if data[:1] == b"\0" else data
+    try:
+        found = parse_shares(text, "the input")
+        for share in found:
+            assert parse_share(share.words) == share
+            assert 1 <= share.number <= MAX_SHARES
+            assert 1 <= share.threshold <= MAX_SHARES
+        combine(found).wipe()
+    except UsageError as refused:
+        raise RefusedError(refused.message) from refused
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
     for each in (
@@ -165,6 +183,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         contents,
         revocation_list,
         acknowledgement,
+        shares,
     )
 }
 
@@ -185,6 +204,14 @@ def _signed(data: bytes, kind: str, limit: int) -> bytes:
     """The object that `data` is, signed anew: no fuzzer finds a signature."""
     members = parse_canonical(data, limit=limit, what="the input")
     return signed_line({name: value for name, value in members.items() if name != "signature"}, kind, SIGNER.sign)
+
+
+def _share(data: bytes) -> bytes:
+    """The words of 40 bits of parameters, 4 of padding and 256 of a value, as far as `data` goes."""
+    bits = int.from_bytes(data[:38].ljust(38, b"\0"), "big") >> 4
+    indexes = [bits >> 10 * (29 - place) & 1023 for place in range(30)]
+    customization = b"shamir_extendable" if indexes[1] >> 4 & 1 else b"shamir"
+    return " ".join(words_from_indices([*indexes, *create_checksum(indexes, customization)])).encode()
 
 
 def _slot(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from tests.fuzz.targets import CORPUS, TARGETS, run
 
 READ = {"piped", "sized", "first", "last", "listed", "signed", "two", "torn", "one"}
 READ |= {"container-small", "container-piped", "container-recipient"}
+READ |= {"whole", "built"}
 READ |= {"card", "recoverable", "key", "void", "empty", "revoked", "a-key", "promotion", "list", "answer", "blocked"}
 
 

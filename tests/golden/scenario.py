@@ -95,6 +95,7 @@ class Names:
 
     _KINDS = (
         ("key", r"(?<=_)[0-9a-f]{16}\b"),
+        ("escrow", r'(?<=escrow )\d+\b|(?<=escrow-)\d+(?=-share)|(?<="escrow": )\d+|(?<=escrow:    )\d+'),
         ("digest", r"\b[0-9a-f]{64}\b"),
         ("file", r"\b[0-9a-f]{32}\b"),
         ("node", r"\b[a-z2-7]{32}\b"),
@@ -118,6 +119,7 @@ class Names:
         text = re.sub(r'("user": ?"|,|<time>  +)' + re.escape(self._user) + r'("|,|  )', r"\1<user>\2", text)
         text = re.sub(r'("host": ?"|<user>,)' + re.escape(self._host) + r'("|,)', r"\1<host>\2", text)
         text = re.sub(r'"binding": \{.*?\}, "drift": \{.*?\}', '"binding": <binding>, "drift": <drift>', text)
+        text = re.sub(r"\bkeystore-[0-9]{8}T[0-9]{6}Z\b", "keystore-<time>", text)
         for kind, pattern in self._KINDS:
             text = re.sub(pattern, lambda match, kind=kind: self._name(kind, match[0]), text)  # type: ignore[misc]
         return re.sub(r" {2,}", "  ", text)

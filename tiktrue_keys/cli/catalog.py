@@ -103,6 +103,21 @@ CATALOG: Mapping[str, Entry] = {
     "relicense": Entry("Move every key of one license to another.", "relicense", KEYSTORE),
     "backup": Entry("Copy the keystore to a file, which opens on this machine only.", "backup", KEYSTORE),
     "restore": Entry("Put a backup back in the keystore's place, as a new epoch.", "restore", KEYSTORE),
+    "escrow": Entry(
+        "Shares that recover the keystore on another machine.",
+        section=KEYSTORE,
+        default="show",
+        children={
+            "create": Entry(
+                "Make shares that recover the keystore on another machine, together with a backup.", "escrow_create"
+            ),
+            "verify": Entry("Show that shares open the keystore, and record it.", "escrow_verify"),
+            "show": Entry("Show the escrow: how many shares it has, and when they were last verified.", "escrow_show"),
+            "recover": Entry(
+                "Recover a keystore with an escrow's shares, and bind it to this machine.", "escrow_recover"
+            ),
+        },
+    ),
     "config": Entry(
         "The configuration in force.",
         section=KEYSTORE,

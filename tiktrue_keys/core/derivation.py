@@ -32,6 +32,7 @@ PBKDF2_MAX_ROUNDS = 100_000_000  # what a keystore header may make us spend befo
 PREFIX = b"tiktrue-keys/1 "
 
 SLOT = PREFIX + b"slot"
+ESCROW = PREFIX + b"escrow"
 HOST_SECRET_ID = PREFIX + b"host-secret-id"
 HEADER = PREFIX + b"header"
 METADATA = PREFIX + b"metadata"
@@ -75,6 +76,11 @@ def slot_key(
     facts = joined(*(part.encode() for anchor in anchors for part in anchor))
     with SecretBuffer.copy_of(joined(bytes(host_secret), facts)) as material:
         return hkdf(material.view, salt=salt, info=SLOT + b"\x00" + keystore_id)
+
+
+def escrow_key(secret: memoryview, *, salt: bytes, keystore_id: bytes) -> SecretBuffer:
+    """The 32-byte key of an escrow's slot, of the 32 random bytes that its shares give together."""
+    return hkdf(secret, salt=salt, info=ESCROW + b"\x00" + keystore_id)
 
 
 def host_secret_id(host_secret: memoryview) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ import typer
 from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import NotFoundError, UsageError
+from tiktrue_keys.recovery.escrow import the_escrow
 
 
 def command(
@@ -22,8 +24,8 @@ def command(
     """Copy the keystore to a file, which opens on this machine only.
 
     The host secret is not in the copy: keep the two apart, or a thief has both. Without that secret and this machine's
-    facts the copy opens nothing. Keep it on another disk. Reads no license; other commands may run meanwhile. restore
-    puts the copy back.
+    facts the copy opens nothing, unless it holds an escrow and its shares are there. Keep it on another disk. Reads no
+    license; other commands may run meanwhile. restore puts the copy back; on another machine escrow recover does.
     """
     session: Session = ctx.obj
     if destination in ("", "-"):
@@ -44,11 +46,19 @@ def command(
         messages=[
             f"copied {words}" if made.changed else "nothing was done: this operation id was used before",
             f"it opens on this machine only, with the host secret {secret}, which is not in it: keep the two apart",
+            *_escrow_words(session),
         ],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=[*made.warnings, *([_same_disk_notice(made.path)] if same_disk else [])],
     )
+
+
+def _escrow_words(session: Session) -> list[str]:
+    with contextlib.suppress(NotFoundError):
+        escrow = the_escrow(session.manager)
+        return [f"on another machine any {escrow.threshold} shares of escrow {escrow.number} open it: escrow recover"]
+    return []
 
 
 def _same_disk(copy: Path, keystore: Path) -> bool:

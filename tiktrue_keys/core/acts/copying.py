@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from tiktrue_keys.core.acts.files import (
 from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import Restored, opened_backup, restoring, write_backup
+from tiktrue_keys.core.keystore.opening import WayIn, by_machine, open_at
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
@@ -90,7 +93,8 @@ def _made_before(session: Session, destination: Path, operation: OperationId) ->
 
     The copy holds the note that was written before it, sealed: no other file does.
     """
-    with contextlib.suppress(TikTrueKeysError), opened_backup(destination, session.place, session.facts()) as copy:
+    way_in = by_machine(session.place, session.facts())
+    with contextlib.suppress(TikTrueKeysError), opened_backup(destination, way_in) as copy:
         copy.verify_whole()
         with copy.read() as view:
             note = view.rows.get(RecordKind.BACKUP, BACKUP)
@@ -111,28 +115,43 @@ def _unrecorded_copy_removed(destination: Path, *, keep: bool) -> Iterator[None]
 
 
 def restore(
-    session: Session, source: Path, *, accept_clock: bool = False, operation_id: str | None
+    session: Session,
+    source: Path,
+    way_in: WayIn | None = None,
+    *,
+    act: str = RESTORE,
+    also: Callable[[Transaction], None] | None = None,
+    accept_clock: bool = False,
+    operation_id: str | None,
 ) -> RestoredKeystore:
-    """Put a backup back as a new epoch. Whoever calls has asked first: it replaces the keystore that is there."""
+    """Put a backup back as a new epoch, by default in by this machine; with another way in it is bound to this one.
+
+    Whoever calls has asked first: it replaces the keystore that is there. `also` is done in the same transaction.
+    """
     operation, chosen = chosen_operation_id(operation_id)
-    repeated = _repeated(session, operation) if chosen else None
+    repeated = _repeated(session, operation, act) if chosen else None
     if repeated is not None:
         return repeated
-    remembered, notices = _remembered(session)
+    way_in = way_in or by_machine(session.place, session.facts())
     session.close()
+    remembered, notices = _remembered(session, source, way_in)
     with restoring(
         session.place,
         source,
+        way_in,
         session.facts(),
         session.clock,
+        event=act,
         actor=session.actor,
         operation_id=operation,
         accept_clock=accept_clock,
     ) as (transaction, restored):
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
+        if also is not None:
+            also(transaction)
         if chosen:
-            remember_result(transaction, RESTORE, [[str(restored.epoch), str(restored.audit_size)]])
+            remember_result(transaction, act, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
         notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {counted(sum(revived), 'key')}"))
     if restored.replaced is not None:
@@ -142,12 +161,12 @@ def restore(
     return RestoredKeystore(operation_id=operation, changed=True, restored=restored, warnings=tuple(notices))
 
 
-def _repeated(session: Session, operation: OperationId) -> RestoredKeystore | None:
+def _repeated(session: Session, operation: OperationId, act: str) -> RestoredKeystore | None:
     """The restore of this operation id, when the keystore that is there came from it."""
     with contextlib.suppress(NotFoundError, SecurityError):
         if session.exists():
             with session.read() as (view, _):
-                first = first_result(view.rows, operation, RESTORE)
+                first = first_result(view.rows, operation, act)
             if first is not None:
                 restored = Restored(int(first[0][0]), int(first[0][1]), None)
                 return RestoredKeystore(operation_id=operation, changed=False, restored=restored)
@@ -164,11 +183,17 @@ class _Remembered:
     whole: bool = True
 
 
-def _remembered(session: Session) -> tuple[_Remembered, list[Notice]]:
+def _remembered(session: Session, source: Path, way_in: WayIn) -> tuple[_Remembered, list[Notice]]:
+    present = session.place.folder / database.FILE_NAME
     try:
-        if not session.exists():
+        if _is_same_file(source, present):
             return _Remembered(), []
-        with session.read() as (view, now):
+        if not session.exists():
+            words = "what was revoked or encrypted since the backup is not known here: revoke it again, run models scan"
+            return _Remembered(), [Notice("revocations-lost", words)]
+        keystore = open_at(present, way_in, timeout=session.place.timeout)
+        with contextlib.closing(keystore), keystore.read() as view:
+            now = Instant(max(instant_of(session.clock()), view.audit.newest_time()))
             keys = [stored.key for stored in all_keys(view.rows, now)]
             containers, intents = tuple(every_container(view.rows)), tuple(every_intent(view.rows))
     except TikTrueKeysError as error:
@@ -179,6 +204,12 @@ def _remembered(session: Session) -> tuple[_Remembered, list[Notice]]:
         return _Remembered(whole=False), [Notice("revocations-lost", words)]
     withdrawn = tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None)
     return _Remembered(withdrawn, containers, intents), []
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
 
 
 def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.keystore.backup import opened_backup
+from tiktrue_keys.core.keystore.opening import WayIn, by_machine
 from tiktrue_keys.core.keystore.schema import LaterVersionError
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.session import Session
@@ -40,25 +43,34 @@ class RestorePreview:
         return None if self.present is None else self.present.keystore_id == self.backup.keystore_id
 
 
-def preview_restore(session: Session, source: Path) -> RestorePreview:
-    """Verify the backup whole on this machine and look at what is in its place.
+def preview_restore(session: Session, source: Path, way_in: WayIn | None = None) -> RestorePreview:
+    """Verify the backup whole (by default in by this machine) and look at what is in its place.
 
-    NotFoundError, IntegrityError, WrongMachineError for the backup; what is wrong with the other is in the result.
+    NotFoundError, IntegrityError, and as the way in for the backup; what is wrong with the other is in the result.
     """
-    try:
-        with opened_backup(source, session.place, session.facts()) as keystore:
-            keystore.verify_whole()
-            with keystore.read() as view:
-                backup = _position(view)
-    except LaterVersionError:
-        raise
-    except IntegrityError as error:  # whose hint would be to restore a backup
-        raise IntegrityError(error.message, "choose another backup") from error
+    with (
+        another_backup_is_needed(),
+        opened_backup(source, way_in or by_machine(session.place, session.facts())) as copy,
+    ):
+        copy.verify_whole()
+        with copy.read() as view:
+            backup = _position(view)
     try:
         present = _present(session)
     except TikTrueKeysError as error:
         return RestorePreview(backup, None, error)
     return RestorePreview(backup, present, None)
+
+
+@contextlib.contextmanager
+def another_backup_is_needed() -> Iterator[None]:
+    """Around the reading of a backup: what is wrong with a keystore has the hint to restore one."""
+    try:
+        yield
+    except LaterVersionError:
+        raise
+    except IntegrityError as error:
+        raise IntegrityError(error.message, "choose another backup") from error
 
 
 def _present(session: Session) -> Position | None:

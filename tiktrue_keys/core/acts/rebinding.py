@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.licenses import License, must_recognise
 from tiktrue_keys.core.acts.operations import chosen_operation_id
@@ -14,7 +14,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import InternalError, UsageError
 
 ACT = "rebind"
 _RESEAL_PAUSE = DAY
@@ -73,7 +73,9 @@ def reseal_one(session: Session, transaction: Transaction) -> None:
 def _reseal(session: Session, transaction: Transaction, binding: Binding, event: str) -> None:
     keystore = session.keystore
     document = transaction.document
+    if keystore.host_secret is None:
+        raise InternalError("a session's keystore was not opened by its machine")
     slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
-    transaction.replace_document(document.with_slots(slots, transaction.now))
+    transaction.replace_document(replace(document.with_slots(slots), resealed_at=transaction.now))
     store_binding(transaction.rows, binding)
     transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds]})

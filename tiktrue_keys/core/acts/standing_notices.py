@@ -7,12 +7,16 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.notices import Notice
 
+ESCROW = "escrow"
+"""The one record of its kind."""
+
 
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
-    """What to say until an escrow was verified and a backup taken."""
-    backup = rows.get(RecordKind.BACKUP, "backup")
-    missing = ["no escrow was verified"] if rows.get(RecordKind.ESCROW, "verified") is None else []
-    missing += ["no backup was taken"] if backup is None or not backup["done"] else []
+    """What to say until an escrow was verified and a backup taken that holds it."""
+    backup, escrow = rows.get(RecordKind.BACKUP, "backup"), rows.get(RecordKind.ESCROW, ESCROW)
+    missing = ["no escrow was verified"] if escrow is None or escrow["verified_at"] is None else []
+    if backup is None or not backup["done"]:
+        missing.append("no backup was taken" + (" since the escrow was made" if escrow else ""))
     if not missing:
         return ()
     words = f"{' and '.join(missing)}: a dead disk or mainboard would cost every key"

@@ -16,10 +16,11 @@ from pathlib import Path
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore.document import Document, parse_document, read_document
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
 from tiktrue_keys.core.keystore.lock import writers_lock
-from tiktrue_keys.core.keystore.opening import Place, open_at, opened
+from tiktrue_keys.core.keystore.opening import Place, WayIn, open_at, opened, settle_on_machine
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
@@ -52,19 +53,25 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def opened_backup(source: Path, place: Place, facts: MachineFacts) -> Iterator[Keystore]:
+def opened_backup(source: Path, way_in: WayIn) -> Iterator[Keystore]:
     """The backup as it lies there. Immutable to SQLite: it takes no lock and leaves nothing beside the file.
 
-    NotFoundError, IntegrityError, WrongMachineError.
+    NotFoundError, IntegrityError, and as `way_in`.
     """
     with _immutable(source) as connection:
         for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"):
             connection.execute(pragma)
-        keystore = opened(connection, source, place, facts)
+        keystore = opened(connection, source, way_in, timeout=0)
         try:
             yield keystore
         finally:
             keystore.close()
+
+
+def clear_header(source: Path) -> Document:
+    """The header of the keystore or backup at `source`, for which nobody vouches yet; NotFoundError, IntegrityError."""
+    with _immutable(source) as connection:
+        return parse_document(read_document(connection)[0])
 
 
 @contextlib.contextmanager
@@ -86,24 +93,26 @@ def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
 def restoring(
     place: Place,
     source: Path,
+    way_in: WayIn,
     facts: MachineFacts,
     clock: Callable[[], float],
     *,
+    event: str,
     actor: Actor,
     operation_id: OperationId,
     accept_clock: bool = False,
 ) -> Iterator[tuple[Transaction, Restored]]:
     """Put `source` in the keystore's place as a new epoch; the block may add to the transaction that opens the epoch.
 
-    The copy is verified whole on this machine before anything is replaced. A keystore that was there is kept beside it
-    as `keystore-<UTC>.replaced.db`.
+    The copy is verified whole before anything is replaced, and bound to this machine where it came in by another way.
+    A keystore that was there is kept beside it as `keystore-<UTC>.replaced.db`. `event` names the act in its record.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         current = place.folder / database.FILE_NAME
         sweep_replaced(place.folder)
         with _copy_of(source, place.folder) as copy:
-            keystore = open_at(copy, place, facts)
+            keystore = open_at(copy, way_in, timeout=place.timeout)
             try:
                 known = keystore.mark_or_none()
                 keystore.verify_whole()
@@ -112,8 +121,11 @@ def restoring(
                 with keystore.new_epoch(
                     epoch, clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
                 ) as transaction:
-                    _record(transaction, epoch, known)
+                    if keystore.host_secret is None:
+                        settle_on_machine(keystore, transaction, place, facts)
+                    _record(transaction, epoch, known, event)
                     yield transaction, Restored(epoch, transaction.audit.size, kept)
+                keystore.begin_marks()
                 _put_in_place(copy, current, kept)
                 keystore.write_mark_of_epoch()  # last: behind its mark a keystore does not open, before it it does
             finally:
@@ -144,10 +156,10 @@ def _next_epoch(keystore: Keystore, known: Mark | None) -> int:
     return epoch
 
 
-def _record(transaction: Transaction, epoch: int, known: Mark | None) -> None:
+def _record(transaction: Transaction, epoch: int, known: Mark | None, event: str) -> None:
     last = {"epoch": known.epoch, "size": known.size, "head": known.head.hex()} if known else None
     transaction.rows.put(RecordKind.EPOCH, str(epoch), {"epoch": epoch, "last_known": last, "at": transaction.now})
-    transaction.record("restore", detail={"new_epoch": epoch, "last_known": last})
+    transaction.record(event, detail={"new_epoch": epoch, "last_known": last})
 
 
 def _is_something(path: Path) -> bool:

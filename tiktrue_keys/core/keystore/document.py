@@ -43,7 +43,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Slot:
-    """H sealed under one way in. Type `machine`: the host secret and the named facts, in this order."""
+    """H sealed under one way in. Type `machine`: the host secret and the named facts, in this order; `escrow`: none."""
 
     type: str
     facts: tuple[str, ...]
@@ -87,9 +87,10 @@ class Document:
             }
         )
 
-    def with_slots(self, slots: tuple[Slot, ...], now: Instant) -> Document:
-        """The same keystore after a re-seal."""
-        return replace(self, slots=slots, resealed_at=now)
+    def with_slots(self, slots: tuple[Slot, ...]) -> Document:
+        """The same keystore with these slots in the place of those of their type; others stay."""
+        types = {slot.type for slot in slots}
+        return replace(self, slots=(*slots, *(slot for slot in self.slots if slot.type not in types)))
 
 
 def document_mac(root: memoryview, encoded: bytes) -> bytes:

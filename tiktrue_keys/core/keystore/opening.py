@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
@@ -28,7 +28,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.slots import open_on_machine, seal_to_machine
+from tiktrue_keys.core.keystore.slots import open_on_machine, open_with_escrow, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
@@ -52,32 +52,71 @@ class Place:
     timeout: float = 10.0
 
 
+WayIn = Callable[[Document], tuple[SecretBuffer, SecretBuffer | None]]
+"""Gives H of a header that nobody vouches for yet, and the host secret where it took part."""
+
+
+def by_machine(place: Place, facts: MachineFacts) -> WayIn:
+    """In by this machine's facts and host secret; WrongMachineError."""
+
+    def way_in(document: Document) -> tuple[SecretBuffer, SecretBuffer]:
+        secret_path = place.host_secret or Path(document.host_secret_path)
+        host_secret.must_lie_outside(secret_path, place.folder)
+        secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
+        return open_on_machine(document, facts, secret.view), secret
+
+    return way_in
+
+
+def by_escrow(secret: SecretBuffer) -> WayIn:
+    """In by what an escrow's shares gave, on any machine; NotFoundError, RefusedError."""
+    return lambda document: (open_with_escrow(document, secret.view), None)
+
+
 def open_keystore(place: Place, facts: MachineFacts) -> Keystore:
     """Open the keystore; NotFoundError, InsecureError, IntegrityError, WrongMachineError."""
-    return open_at(place.folder / database.FILE_NAME, place, facts)
+    return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), timeout=place.timeout)
 
 
-def open_at(path: Path, place: Place, facts: MachineFacts) -> Keystore:
+def open_at(path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
     """The same for the file at `path`, which a restore puts in place afterwards."""
-    connection = database.open_existing(path, timeout=place.timeout)
+    connection = database.open_existing(path, timeout=timeout)
     try:
-        return opened(connection, path, place, facts)
+        return opened(connection, path, way_in, timeout=timeout)
     except BaseException:
         connection.close()
         raise
 
 
-def opened(connection: sqlite3.Connection, path: Path, place: Place, facts: MachineFacts) -> Keystore:
+def opened(connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
     """The keystore in a database that is open; the caller closes the connection when this raises."""
     with database.sqlite_errors(path):
         stored = read_document(connection)
     document = parse_document(stored[0])
-    secret_path = place.host_secret or Path(document.host_secret_path)
-    host_secret.must_lie_outside(secret_path, place.folder)
-    secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
-    root = open_on_machine(document, facts, secret.view)
+    root, secret = way_in(document)
     authenticated(stored, root.view)
-    return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=place.timeout)
+    return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=timeout)
+
+
+def settle_on_machine(keystore: Keystore, transaction: Transaction, place: Place, facts: MachineFacts) -> Binding:
+    """Bind a keystore that came by another way to this machine: its host secret, made where there is none, new slots.
+
+    RefusedError where the host secret would not last.
+    """
+    secret, secret_path, marks = _host_secret_of(place)
+    keystore.host_secret = secret
+    binding = choose_anchors(facts)
+    slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
+    moved = replace(
+        transaction.document.with_slots(slots),
+        host_secret_id=derivation.host_secret_id(secret.view),
+        host_secret_path=str(secret_path),
+        marks_path=str(marks),
+        resealed_at=transaction.now,
+    )
+    transaction.replace_document(moved)
+    store_binding(transaction.rows, binding)
+    return binding
 
 
 @contextlib.contextmanager
@@ -98,11 +137,7 @@ def new_keystore(
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         if database.is_keystore(place.folder, timeout=place.timeout):
             raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
-        secret_path = (place.host_secret or host_secret.default_path()).absolute()
-        host_secret.must_lie_outside(secret_path, place.folder)
-        _must_be_text(secret_path)
-        secret = host_secret.read_or_create(secret_path, named=place.host_secret is not None)
-        marks = _marks_folder(secret_path)
+        secret, secret_path, marks = _host_secret_of(place)
         sweep(place.folder, secret_path)
         database.create_file(place.folder / database.FILE_NAME)
         keystore, document, binding, wrapped = _sealed(
@@ -121,6 +156,14 @@ def new_keystore(
             end_creation(place.folder)
             database.remove_empty(place.folder / database.FILE_NAME)
             raise
+
+
+def _host_secret_of(place: Place) -> tuple[SecretBuffer, Path, Path]:
+    """The host secret for a keystore that is new here, its path, and the folder of the keystore's mark."""
+    path = (place.host_secret or host_secret.default_path()).absolute()
+    host_secret.must_lie_outside(path, place.folder)
+    _must_be_text(path)
+    return host_secret.read_or_create(path, named=place.host_secret is not None), path, _marks_folder(path)
 
 
 def _must_be_text(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Seals the keystore's secret H to machines, and opens it on one. Pure: facts and host secret are arguments.
+"""Seals the keystore's secret H to machines and to escrows, and opens it. Pure: facts and secrets are arguments.
 
 H is sealed once under each combination of facts that fingerprint.accepted_combinations allows, so that one changed part
 opens another slot. What it does not handle: reading the facts, or deciding when to seal again.
@@ -15,9 +15,10 @@ from tiktrue_keys.core.keystore.document import Document, Slot
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.sealing import unwrap_key, wrap_key
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, WrongMachineError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
 MACHINE = "machine"
+ESCROW = "escrow"
 
 
 def seal_to_machine(
@@ -49,10 +50,41 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
     )
 
 
+def seal_to_escrow(root: memoryview, secret: memoryview, keystore_id: bytes) -> Slot:
+    """The slot that an escrow's 32-byte secret opens, on any machine."""
+    salt = os.urandom(derivation.SALT_LENGTH)
+    with derivation.escrow_key(secret, salt=salt, keystore_id=keystore_id) as key:
+        return Slot(ESCROW, (), salt, wrap_key(key.view, root, _slot_context(keystore_id, ESCROW, ())))
+
+
+def open_with_escrow(document: Document, secret: memoryview) -> SecretBuffer:
+    """H, from the slot of the escrow; NotFoundError where there is none, RefusedError where it is another's."""
+    for slot in must_have_escrow(document):
+        with derivation.escrow_key(secret, salt=slot.salt, keystore_id=document.keystore_id) as key:
+            try:
+                return unwrap_key(key.view, slot.sealed, _slot_context(document.keystore_id, ESCROW, slot.facts))
+            except IntegrityError:
+                continue
+    raise RefusedError(
+        "these shares do not open this keystore",
+        "they are of another keystore, or of an escrow that another has replaced",
+    )
+
+
+def must_have_escrow(document: Document) -> list[Slot]:
+    """The slots of escrows; NotFoundError where there is none."""
+    slots = [slot for slot in document.slots if slot.type == ESCROW]
+    if not slots:
+        raise NotFoundError(
+            "this keystore has no escrow", "a backup from before escrow create has none: look for a newer one"
+        )
+    return slots
+
+
 def _hint(facts: MachineFacts) -> str:
     if facts.unreadable:
         return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
-    return "put the changed part back, or recover from an escrow; tiktrue-keys fingerprint shows what is read here"
+    return "put the changed part back, or: tiktrue-keys escrow recover; fingerprint shows what is read here"
 
 
 def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:

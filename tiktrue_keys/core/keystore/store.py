@@ -50,7 +50,13 @@ class Keystore:
     """One keystore file, opened on its machine. Not thread-safe: KeyManager serialises."""
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, keys: RootKeys, host_secret: SecretBuffer, *, timeout: float
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        keys: RootKeys,
+        host_secret: SecretBuffer | None,
+        *,
+        timeout: float,
     ) -> None:
         self.path = path
         self.folder = path.parent
@@ -72,7 +78,8 @@ class Keystore:
         """Close the file and zero the keys."""
         self._connection.close()
         self.keys.wipe()
-        self.host_secret.wipe()
+        if self.host_secret is not None:
+            self.host_secret.wipe()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Snapshot]:
@@ -152,6 +159,13 @@ class Keystore:
         with self._committing(begin, marks=False) as transaction:
             yield transaction
 
+    def begin_marks(self) -> None:
+        """Write a mark at the beginning of the epoch where there is none: without one a keystore does not open."""
+        with self.read() as view:
+            document = view.document
+        if self.mark_or_none() is None:
+            self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
+
     def write_mark_of_epoch(self) -> None:
         """Write the mark that new_epoch left out, once the copy is in its place."""
         with self.read() as view:
@@ -219,7 +233,7 @@ class Keystore:
         document = authenticated(read_document(self._connection), self.keys.root.view)
         try:
             return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
-        except IntegrityError:
+        except TikTrueKeysError:  # gone, another's, or in a folder of another machine's user
             return None
 
     def _view(self) -> Snapshot:

@@ -1,0 +1,48 @@
+"""`escrow recover`: a keystore on a new machine, from a backup and an escrow's shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.blocks import Outcome
+from tiktrue_keys.cli.restoring import RECOVERED, outcome, question
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.cli.share_input import ShareOption, read_shares
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.recovery.recover import must_be_recoverable, preview_recovery, recover
+
+
+def command(
+    ctx: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="The backup; the keystore that is there without it.")
+    ] = None,
+    share: ShareOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Verify backup and shares, show what would be replaced.")
+    ] = False,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
+    ] = False,
+) -> Outcome:
+    """Recover a keystore with an escrow's shares, and bind it to this machine.
+
+    From a backup on a new machine; or, without FILE, where the keystore lies on a machine of which more changed than
+    the binding allows. Verifies it whole, asks, makes this machine's host secret where there is none, and opens a new
+    epoch, which nodes have to accept. A keystore that was there is kept beside the new one; keys that it knows to be
+    revoked stay so. Licensed keys need their license as before. Reads no license.
+    """
+    session: Session = ctx.obj
+    backup = None if source is None else Path(source)
+    name = str(session.keystore / FILE_NAME) if source is None else source
+    must_be_recoverable(session.manager, backup)
+    shares = read_shares(session, share)
+    preview = preview_recovery(session.manager, backup, shares)
+    if dry_run:
+        return outcome(session, name, preview, None, verb=RECOVERED)
+    session.confirm(question(session, name, preview))
+    done = recover(session.manager, backup, shares, accept_clock=accept_clock, operation_id=session.operation_id)
+    return outcome(session, name, preview, done, verb=RECOVERED)

@@ -1,0 +1,36 @@
+"""`escrow verify`: the proof that shares are good, while the machine is still there."""
+
+from __future__ import annotations
+
+import typer
+
+from tiktrue_keys.cli.blocks import Fields, Outcome
+from tiktrue_keys.cli.escrows import escrow_json, escrow_rows
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.cli.share_input import ShareOption, read_shares
+from tiktrue_keys.recovery.escrow import the_escrow, verify_escrow
+
+
+def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
+    """Show that shares open the keystore, and record it.
+
+    Takes as many shares as the threshold says, or more: each one takes part. Whoever holds them can come one after the
+    other to the terminal, where nothing is shown. Until this was done and a backup taken, no-recovery is warned of.
+    """
+    session: Session = ctx.obj
+    the_escrow(session.manager)  # before anybody fetches a share
+    shares = read_shares(session, share)
+    verified = verify_escrow(session.writer, shares, operation_id=session.operation_id)
+    numbers = sorted({each.number for each in shares})
+    return Outcome(
+        result={
+            **escrow_json(verified.escrow),
+            "keystore_id": verified.keystore_id.hex(),
+            "verified_shares": numbers,
+        },
+        view=[Fields(escrow_rows(verified.escrow))],
+        messages=[f"shares {', '.join(map(str, numbers))} open this keystore"],
+        ids=[],
+        changed=verified.changed,
+        operation_id=verified.operation_id,
+    )

@@ -1,0 +1,58 @@
+"""Takes an escrow's shares from files, from standard input, or word by word from people at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.prompts import ask_hidden, can_ask
+from tiktrue_keys.cli.session import Session
+from tiktrue_keys.cli.streams import write_err
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.recovery.share_files import LIMIT, parse_shares, read_share_file
+from tiktrue_keys.recovery.shares import Share, parse_share
+
+ShareOption = Annotated[
+    list[str] | None,
+    typer.Option("--share", metavar="FILE|-", help="A share, or several; - reads standard input. Asked without it."),
+]
+
+
+def read_shares(session: Session, sources: Sequence[str] | None) -> list[Share]:
+    """The shares of `--share` options; without one they are asked for, UsageError where nobody can be asked."""
+    if not sources:
+        if not can_ask():
+            raise UsageError("no share was given", "--share FILE for each of them, or --share -")
+        return _asked()
+    shares = []
+    for source in sources:
+        shares += _from_stdin(session) if source == "-" else read_share_file(Path(source))
+    return shares
+
+
+def _from_stdin(session: Session) -> list[Share]:
+    session.claim_stdin("the shares")
+    data = sys.stdin.buffer.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise UsageError(f"standard input is longer than {LIMIT} bytes")
+    return parse_shares(data, "standard input")
+
+
+def _asked() -> list[Share]:
+    """One share after the other until there are enough; a misspelt one is asked for again."""
+    given: dict[int, Share] = {}
+    while not given or len(given) < next(iter(given.values())).threshold:
+        needed = f" of {next(iter(given.values())).threshold}" if given else ""
+        try:
+            share = parse_share(ask_hidden(f"Share {len(given) + 1}{needed}").decode("ascii", "replace"))
+        except UsageError as error:
+            write_err(f"{error.message}; {error.hint or 'enter it again'}\n")
+            continue
+        if share.number in given:
+            write_err(f"share {share.number} was entered before\n")
+        given[share.number] = share
+    return list(given.values())

@@ -1,0 +1,173 @@
+"""An escrow: H sealed to a random secret that only shares hold, and the proof that the shares are good.
+
+The secret is in no file and no record: once the shares are handed over, nobody can make one of them again. What it does
+not handle: recovering (recover.py), and where shares are kept (share_files.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.acts.standing_notices import ESCROW
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import open_with_escrow, seal_to_escrow
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
+from tiktrue_keys.recovery.shares import SECRET_LENGTH, Share, combine, split
+
+CREATE = "escrow-create"
+VERIFY = "escrow-verify"
+
+HandOver = Callable[[bytes, Sequence[Share]], Callable[[], None]]
+"""Gets the keystore's id and the shares, and has to keep them before it returns; gives what takes them back."""
+
+
+@dataclass(frozen=True)
+class Escrow:
+    """What a keystore knows of its escrow. `number` (0 to 32767) is in every share."""
+
+    number: int
+    shares: int
+    threshold: int
+    created_at: Instant
+    verified_at: Instant | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscrowResult(ActResult):
+    """The escrow after an act. `keystore_id`: 16 bytes."""
+
+    escrow: Escrow
+    keystore_id: bytes
+
+
+def the_escrow(manager: KeyManager) -> Escrow:
+    """The keystore's escrow; NotFoundError when it has none."""
+    with manager.session.read() as (view, _):
+        return must_get_escrow(view.rows)
+
+
+def create_escrow(
+    manager: KeyManager,
+    hand_over: HandOver,
+    *,
+    shares: int,
+    threshold: int,
+    replacing: bool = False,
+    operation_id: str | None = None,
+) -> EscrowResult:
+    """Make an escrow of up to 16 shares, any `threshold` of which recover the keystore.
+
+    Handed over first, recorded after: whoever is told of success has shares that count, and an escrow that was there
+    counts until then. UsageError for impossible numbers; RefusedError where there is an escrow, unless `replacing`: the
+    old shares then open older backups only.
+    """
+    operation, chosen = chosen_operation_id(operation_id)
+    with manager.noting(CREATE, operation_id):
+        with manager.session.read() as (view, _):
+            keystore_id = view.document.keystore_id
+            if chosen and first_result(view.rows, operation, CREATE):
+                known = must_get_escrow(view.rows)
+                return EscrowResult(operation_id=operation, changed=False, escrow=known, keystore_id=keystore_id)
+            _must_be_free(view.rows, replacing=replacing)
+        with SecretBuffer.random(SECRET_LENGTH) as secret:
+            made = split(secret.view, count=shares, threshold=threshold)
+            with _handed_over(manager, hand_over, keystore_id, made), manager.session.write(operation) as transaction:
+                former = _must_be_free(transaction.rows, replacing=replacing)
+                slot = seal_to_escrow(manager.session.keystore.keys.root.view, secret.view, keystore_id)
+                transaction.replace_document(transaction.document.with_slots((slot,)))
+                escrow = Escrow(made[0].escrow, shares, threshold, transaction.now, None)
+                _record_creation(transaction, escrow, former)
+                if chosen:
+                    remember_result(transaction, CREATE, [[str(escrow.number)]])
+    return EscrowResult(operation_id=operation, changed=True, escrow=escrow, keystore_id=keystore_id)
+
+
+def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id: str | None = None) -> EscrowResult:
+    """Show that these shares open the keystore, and record it; every share given takes part.
+
+    NotFoundError without an escrow; RefusedError for another one's shares; as shares.combine.
+    """
+    operation, _ = chosen_operation_id(operation_id)
+    with (
+        manager.noting(VERIFY, operation_id),
+        combine(shares) as secret,
+        manager.session.write(operation) as transaction,
+    ):
+        escrow = must_get_escrow(transaction.rows)
+        with open_with_escrow(transaction.document, secret.view) as found:
+            if not hmac.compare_digest(found.view, manager.session.keystore.keys.root.view):
+                raise IntegrityError("the escrow holds another keystore's secret", "escrow create --replace")
+        verified = replace(escrow, verified_at=transaction.now)
+        put_escrow(transaction.rows, verified)
+        detail = {"escrow": escrow.number, "shares": sorted({share.number for share in shares})}
+        transaction.record(VERIFY, detail=detail)
+        keystore_id = transaction.document.keystore_id
+    return EscrowResult(operation_id=operation, changed=True, escrow=verified, keystore_id=keystore_id)
+
+
+def must_get_escrow(rows: Rows) -> Escrow:
+    """The escrow's record; NotFoundError where there is none."""
+    payload = rows.get(RecordKind.ESCROW, ESCROW)
+    if payload is None:
+        raise NotFoundError("this keystore has no escrow", "tiktrue-keys escrow create makes one")
+    return Escrow(**payload)
+
+
+def put_escrow(rows: Rows, escrow: Escrow) -> None:
+    """Store the escrow's record."""
+    rows.put(RecordKind.ESCROW, ESCROW, vars(escrow))
+
+
+def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
+    payload = rows.get(RecordKind.ESCROW, ESCROW)
+    if payload is None:
+        return None
+    if not replacing:
+        raise RefusedError(
+            f"there is the escrow {payload['number']} already",
+            "escrow verify proves its shares; escrow create --replace makes another",
+        )
+    return Escrow(**payload)
+
+
+def _record_creation(transaction: Transaction, escrow: Escrow, former: Escrow | None) -> None:
+    put_escrow(transaction.rows, escrow)
+    backup = transaction.rows.get(RecordKind.BACKUP, "backup")
+    if backup is not None:  # no backup holds the new slot yet: that is said until there is one
+        transaction.rows.put(RecordKind.BACKUP, "backup", {**backup, "done": False})
+    detail = {"escrow": escrow.number, "shares": escrow.shares, "threshold": escrow.threshold}
+    transaction.record(CREATE, detail=detail | ({"replaces": former.number} if former else {}))
+
+
+@contextlib.contextmanager
+def _handed_over(
+    manager: KeyManager, hand_over: HandOver, keystore_id: bytes, shares: Sequence[Share]
+) -> Iterator[None]:
+    """The shares are kept for the block; when it fails they are taken back, unless they may count all the same."""
+    take_back = hand_over(keystore_id, shares)
+    try:
+        yield
+    except BaseException:
+        if not _may_count(manager, shares[0].escrow):
+            take_back()
+        raise
+
+
+def _may_count(manager: KeyManager, number: int) -> bool:
+    """Whether an escrow of that number is recorded: a commit that raises may be durable."""
+    try:
+        return the_escrow(manager).number == number
+    except NotFoundError:
+        return False
+    except TikTrueKeysError:
+        return True

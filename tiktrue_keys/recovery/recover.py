@@ -1,0 +1,77 @@
+"""Recovers a keystore with an escrow's shares: from a backup on a new machine, or where it lies after too much changed.
+
+The licensed keys still need their license. What it does not handle: asking anybody, and reading shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tiktrue_keys.core.acts.copying import RestoredKeystore, restore
+from tiktrue_keys.core.acts.previewing import RestorePreview, another_backup_is_needed, preview_restore
+from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.backup import clear_header
+from tiktrue_keys.core.keystore.opening import by_escrow
+from tiktrue_keys.core.keystore.slots import must_have_escrow
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import NotFoundError
+from tiktrue_keys.recovery.escrow import must_get_escrow, put_escrow
+from tiktrue_keys.recovery.shares import Share, combine
+
+RECOVER = "escrow-recover"
+
+
+def must_be_recoverable(manager: KeyManager, backup: Path | None) -> None:
+    """Raise before anybody has to fetch a share: NotFoundError without keystore, backup or escrow, IntegrityError."""
+    with another_backup_is_needed():
+        must_have_escrow(clear_header(_source(manager, backup)))
+
+
+def preview_recovery(manager: KeyManager, backup: Path | None, shares: Sequence[Share]) -> RestorePreview:
+    """Verify the backup whole with the shares, and look at what would be replaced; writes nothing."""
+    with combine(shares) as secret:
+        return preview_restore(manager.session, _source(manager, backup), by_escrow(secret))
+
+
+def recover(
+    manager: KeyManager,
+    backup: Path | None,
+    shares: Sequence[Share],
+    *,
+    accept_clock: bool = False,
+    operation_id: str | None = None,
+) -> RestoredKeystore:
+    """Put a backup (None: the keystore that is there, as it is) in place as a new epoch, bound to this machine.
+
+    The host secret of this machine is made where there is none. Whoever calls has asked first. UsageError and
+    IntegrityError as shares.combine, NotFoundError without an escrow in the backup, RefusedError for shares of another
+    one, or a clock more than 400 days ahead unless `accept_clock`.
+    """
+    with combine(shares) as secret:
+        return restore(
+            manager.session,
+            _source(manager, backup),
+            by_escrow(secret),
+            act=RECOVER,
+            also=_verified,
+            accept_clock=accept_clock,
+            operation_id=operation_id,
+        )
+
+
+def _verified(transaction: Transaction) -> None:
+    """The shares have just shown that they are good."""
+    escrow = must_get_escrow(transaction.rows)
+    put_escrow(transaction.rows, replace(escrow, verified_at=transaction.now))
+
+
+def _source(manager: KeyManager, backup: Path | None) -> Path:
+    if backup is not None:
+        return backup
+    present = manager.session.place.folder / database.FILE_NAME
+    if not manager.exists():  # which reads it, so that SQLite undoes what a killed writer left half done
+        raise NotFoundError(f"there is no keystore in {present.parent}", "name a backup: escrow recover FILE")
+    return present

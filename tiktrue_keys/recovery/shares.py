@@ -1,0 +1,122 @@
+"""Splits an escrow's secret into shares of words and puts it together again: SLIP-39, one group, no passphrase. Pure.
+
+The arithmetic is the package shamir-mnemonic's, the standard's reference. Only shares as we make them are taken: others
+could ask for more work than is due. What it does not handle: files, and whose secret it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from shamir_mnemonic import Share as Slip39Share
+
+SECRET_LENGTH = 32
+MAX_SHARES = 16
+WORDS = 33
+"""Of a share of 32 bytes."""
+_ITERATION_EXPONENT = 0  # stretches a passphrase, and there is none
+
+
+@dataclass(frozen=True, repr=False)
+class Share:
+    """One share: which escrow's (0 to 32767), which one (from 1), how many are needed, its words."""
+
+    escrow: int
+    number: int
+    threshold: int
+    words: str
+
+    def __repr__(self) -> str:
+        return f"Share({self.number} of escrow {self.escrow}, hidden)"
+
+
+def split(secret: memoryview, *, count: int, threshold: int) -> tuple[Share, ...]:
+    """`count` shares of 32 secret bytes, any `threshold` of which give them back; UsageError for impossible numbers.
+
+    2 to 16 shares and a threshold of at least 2, or one share (SLIP-39: more members than one with a threshold of 1
+    would be copies of the secret).
+    """
+    from shamir_mnemonic import generate_mnemonics
+
+    if not 1 <= threshold <= count <= MAX_SHARES:
+        hint = f"at most {MAX_SHARES} shares, the threshold not above their number"
+        raise UsageError(f"any {threshold} of {count} shares is impossible", hint)
+    if threshold == 1 and count > 1:
+        raise UsageError("with a threshold of 1 every share is the whole secret", "--threshold 2, or --shares 1")
+    made = generate_mnemonics(
+        1, [(threshold, count)], bytes(secret), extendable=True, iteration_exponent=_ITERATION_EXPONENT
+    )
+    return tuple(_share(words) for words in made[0])
+
+
+def parse_share(text: str) -> Share:
+    """A share of its words, however spaced; UsageError for a misspelt one, or one that we did not make."""
+    words = text.lower().split()
+    if len(words) != WORDS:
+        raise UsageError(f"a share has {WORDS} words, this one {len(words)}")
+    return _share(" ".join(words))
+
+
+def combine(shares: Sequence[Share]) -> SecretBuffer:
+    """The 32 bytes of `threshold` or more shares, each of which is tried.
+
+    UsageError when they are too few, repeated or of several escrows; IntegrityError when one belongs to other numbers.
+    """
+    if not shares:
+        raise UsageError("no share was given")
+    threshold = shares[0].threshold
+    if len({(share.escrow, share.threshold) for share in shares}) > 1:
+        escrows = ", ".join(f"share {share.number} of {share.escrow}" for share in shares)
+        raise UsageError("these shares are of several escrows", escrows)
+    distinct = {share.number: share for share in shares}
+    if len({share.words for share in shares}) > len(distinct):
+        raise IntegrityError("two of these shares have the same number and other words")
+    if len(distinct) < threshold:
+        raise UsageError(f"{threshold} shares are needed, not {len(distinct)}", "each share counts once")
+    ordered = list(distinct.values())
+    secret = _combined(ordered[:threshold])
+    for spare in ordered[threshold:]:
+        with _combined([*ordered[1:threshold], spare]) as again:
+            if again.view != secret.view:
+                secret.wipe()
+                raise IntegrityError(f"share {spare.number} does not belong to the others")
+    return secret
+
+
+def _share(words: str) -> Share:
+    parsed = _parsed(words)
+    ours = (
+        (parsed.group_threshold, parsed.group_count, parsed.iteration_exponent) == (1, 1, _ITERATION_EXPONENT)
+        and parsed.extendable
+        and len(parsed.value) == SECRET_LENGTH
+    )
+    if not ours:
+        raise UsageError("this is a share of SLIP-39, but not one that escrow create makes")
+    return Share(parsed.identifier, parsed.index + 1, parsed.member_threshold, words)
+
+
+def _parsed(words: str) -> Slip39Share:
+    from shamir_mnemonic import MnemonicError
+    from shamir_mnemonic import Share as Slip39Share
+
+    try:
+        return Slip39Share.from_mnemonic(words)
+    except (MnemonicError, ValueError):  # its message quotes the words
+        raise UsageError(
+            "a share is misspelt: its checksum is wrong", "compare it word for word; the first four letters tell"
+        ) from None
+
+
+def _combined(shares: Sequence[Share]) -> SecretBuffer:
+    from shamir_mnemonic import MnemonicError, combine_mnemonics
+
+    try:
+        return SecretBuffer.copy_of(combine_mnemonics(share.words for share in shares))
+    except MnemonicError:
+        raise IntegrityError("these shares do not belong together") from None
