@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from tests.cli.program import LICENSE, Program
 from tests.cli.test_terminal import Terminal
 from tests.machines import OTHER_SERVER, REPOSITORY, SERVER, Machine, skip_reason
+from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.recovery.share_files import read_share_file
+from tiktrue_keys.recovery.shares import split
 
 TWO_OF_THREE = ("escrow", "create", "-o", "shares", "--shares", "3", "--threshold", "2")
 
@@ -73,12 +76,15 @@ def test_from_one_machine_to_another_of_its_kind(tmp_path: Path) -> None:
 
 
 def test_the_holders_come_to_the_terminal_one_by_one(program: Program, files: list[str]) -> None:
+    with SecretBuffer.random() as secret:
+        stranger = split(secret.view, count=2, threshold=2)[0].words
     terminal = Terminal(program, "escrow", "verify")
     said = []
     for prompt, words in (
         ("Share 1: ", words_of(files[2]).replace(" ", "  ", 3)),
         ("Share 2 of 2: ", words_of(files[2])),
         ("Share 2 of 2: ", "academic " * 33),
+        ("Share 2 of 2: ", stranger),
         ("Share 2 of 2: ", words_of(files[0])),
     ):
         terminal.wait_for(prompt)
@@ -90,6 +96,7 @@ def test_the_holders_come_to_the_terminal_one_by_one(program: Program, files: li
     assert "shares 1, 3 open this keystore" in terminal.said
     assert "was entered before" in said[2]
     assert "misspelt" in said[3]
+    assert "this share is of escrow" in said[4]
     assert not {*words_of(files[0]).split(), *words_of(files[2]).split()} & {*"".join(said).split(" ")}
 
 
@@ -119,6 +126,7 @@ def test_no_share_is_said_anywhere_but_in_its_file(program: Program, files: list
         ["doctor"],
     ):
         done = program.run(*arguments)
+        assert done.returncode == 0
         assert words[:60] not in done.stdout + done.stderr
     changed = program.folder / "changed.txt"
     changed.write_text(words.replace(words.split()[4], "notaword"))
@@ -139,12 +147,19 @@ def test_shares_are_private_under_any_umask(program: Program, umask: int) -> Non
     assert os.stat(program.folder / "shares").st_mode & 0o777 == 0o700
 
 
+def test_a_link_into_the_keystore_is_its_folder_too(program: Program) -> None:
+    program.ok("generate", "m")
+    (program.folder / "link").symlink_to(program.keystore)
+    for inside in ("link/shares", "keystore/shares", "link", "keystore/../keystore/a"):
+        assert program.run("escrow", "create", "-o", inside).returncode == 5
+        assert program.run("backup", f"{inside}/copy.db").returncode == 5
+    program.ok("escrow", "create", "-o", "keystore/../shares")
+
+
 def test_standard_output_that_nobody_reads(program: Program) -> None:
     """The shares went nowhere, so there is no escrow."""
     program.ok("generate", "m")
     with open("/dev/full", "wb") as full:
-        import subprocess
-
         done = subprocess.run(
             program.argv("escrow", "create", "-o", "-"),
             stdout=full,

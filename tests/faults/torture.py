@@ -17,11 +17,14 @@ from tests.faults.running import started
 _AT_ONCE = 2
 FULL: dict[str, str] = {
     "kills-every-point": "kills --only rotate --only rewrap-model --every",
+    "kills-escrow": "kills --only escrow-create --only escrow-verify --only recover --every",
     "kills-1": "kills --count 5000 --part 0/2",
     "kills-2": "kills --count 5000 --part 1/2",
     "fresh": "fresh --count 500",
     "errors-1": "errors --only rotate --only generate --only encrypt-model --every --part 0/2",
     "errors-2": "errors --only rotate --only generate --only encrypt-model --every --part 1/2",
+    "errors-restore": "errors --only restore --only recover --every",
+    "errors-escrow": "errors --only escrow-create --only escrow-verify --every",
     "errors-others": "errors --count 1000",
     "power": "power --count 2000",
     "full": "full --every",

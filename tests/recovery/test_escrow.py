@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.core.acts.test_copying import unrecorded
 from tests.faults import facts
 from tests.independent.open_escrow import open_escrow
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, events
 from tests.recovery.escrows import Holders, escrow_of
+from tiktrue_keys.core.acts import copying
 from tiktrue_keys.core.acts.standing_notices import recovery_notices
+from tiktrue_keys.core.keystore.slots import seal_to_escrow
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import DiskFullError, NotFoundError, RefusedError, UnavailableError, UsageError
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import (
+    DiskFullError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+    UsageError,
+)
 from tiktrue_keys.recovery.escrow import create_escrow, the_escrow, verify_escrow
+from tiktrue_keys.recovery.shares import Share, combine
 
 
 def slots(manager: KeyManager) -> list[str]:
@@ -41,9 +55,7 @@ def test_it_is_recorded_and_adds_a_slot(manager: KeyManager) -> None:
 
 def test_its_shares_open_the_file_by_the_format_page_alone(manager: KeyManager, desk: Desk) -> None:
     shares = escrow_of(manager)
-    with manager.session.read() as (view, _):
-        root = bytes(manager.session.keystore.keys.root.view)
-        assert view.document.epoch == 1
+    root = bytes(manager.session.keystore.keys.root.view)
     opened = open_escrow(str(desk.file), [share.words for share in shares[2:]])
     assert opened.root == root
     assert opened.record(16, "escrow") == vars(the_escrow(manager))
@@ -137,6 +149,78 @@ def test_a_repeated_operation_is_no_second_one(manager: KeyManager) -> None:
     assert (again.changed, again.escrow.number, holders.shares) == (False, shares[0].escrow, [])
 
 
+def test_an_operation_whose_escrow_was_replaced(manager: KeyManager) -> None:
+    escrow_of(manager, operation_id="once")
+    escrow_of(manager, replacing=True)
+    holders = Holders()
+    found = error_of(lambda: create_escrow(manager, holders, shares=5, threshold=3, operation_id="once"))
+    assert isinstance(found, RefusedError)
+    assert holders.shares == []
+
+
+def test_two_at_once_under_one_operation(manager: KeyManager, desk: Desk) -> None:
+    """The second one comes while the first hands its shares over: one of the two has shares, and they count."""
+    holders, other = Holders(), Holders()
+
+    def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
+        create_escrow(desk.manager(), other, shares=5, threshold=3, operation_id="once")
+        return holders(keystore_id, shares)
+
+    found = error_of(lambda: create_escrow(manager, hand_over, shares=5, threshold=3, operation_id="once"))
+    assert isinstance(found, RefusedError)
+    assert (holders.taken_back, other.taken_back) == (True, False)
+    verify_escrow(manager, other.shares[:3])
+
+
+def test_a_slot_that_holds_something_else(manager: KeyManager) -> None:
+    """What verifying is for: the shares open the slot, and not the keystore."""
+    shares = escrow_of(manager)
+    with (
+        combine(shares) as secret,
+        SecretBuffer.random() as wrong,
+        manager.session.write(new_operation_id()) as transaction,
+    ):
+        slot = seal_to_escrow(wrong.view, secret.view, transaction.document.keystore_id)
+        transaction.replace_document(transaction.document.with_slots((slot,)))
+        transaction.record("a-test")
+    assert isinstance(error_of(lambda: verify_escrow(manager, shares)), IntegrityError)
+    assert the_escrow(manager).verified_at is None
+
+
+class TestABackupThatDoesNotHoldIt:
+    """It is no backup that an escrow needs, and nothing says that shares open it."""
+
+    def test_the_escrow_is_made_while_it_is_copied(
+        self, manager: KeyManager, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[Share] = []
+        leaving = copying._unrecorded_copy_removed
+
+        def meanwhile(*rest: Any, **options: Any) -> Any:
+            made.extend(escrow_of(desk.manager()))
+            return leaving(*rest, **options)
+
+        monkeypatch.setattr(copying, "_unrecorded_copy_removed", meanwhile)
+        done = manager.backup(desk.folder.parent / "copy.db")
+        verify_escrow(manager, made[:3])
+        assert not done.holds_escrow
+        assert said(manager).startswith("no backup was taken since the escrow was made")
+
+    def test_the_escrow_is_made_before_the_copy_of_a_killed_backup_is_recorded(
+        self, manager: KeyManager, desk: Desk
+    ) -> None:
+        copy = unrecorded(desk, manager, "nightly")
+        shares = escrow_of(manager)
+        verify_escrow(manager, shares[:3])
+        desk.manager().backup(copy, operation_id="nightly")
+        assert said(manager).startswith("no backup was taken since the escrow was made")
+
+    def test_a_backup_after_it(self, manager: KeyManager, desk: Desk) -> None:
+        escrow_of(manager)
+        assert manager.backup(desk.folder.parent / "copy.db", operation_id="a").holds_escrow
+        assert not manager.backup(desk.folder.parent / "copy.db", operation_id="a").holds_escrow
+
+
 class TestFailing:
     """Shares that count are never taken back; shares that do not are."""
 
@@ -162,6 +246,17 @@ class TestFailing:
         assert holders.taken_back
         verify_escrow(manager, old[:3])
 
+    def test_whether_it_was_recorded_cannot_be_told(self, manager: KeyManager, desk: Desk) -> None:
+        holders = Holders()
+
+        def vanish(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
+            desk.file.rename(desk.file.with_name("gone"))
+            return holders(keystore_id, shares)
+
+        found = error_of(lambda: create_escrow(manager, vanish, shares=5, threshold=3))
+        assert found is not None
+        assert not holders.taken_back
+
     def test_only_the_mark_cannot_be_written(self, manager: KeyManager, monkeypatch: pytest.MonkeyPatch) -> None:
         """The commit is durable by then: the new shares are the only ones."""
         escrow_of(manager)
@@ -179,8 +274,6 @@ class TestFailing:
 
 
 def test_no_file_of_the_keystore_holds_the_secret_or_a_word(manager: KeyManager, desk: Desk) -> None:
-    from tiktrue_keys.recovery.shares import combine
-
     shares = escrow_of(manager)
     with combine(shares) as secret:
         hidden = [bytes(secret.view), *(share.words[-40:].encode() for share in shares)]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults import facts
-from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, events, models
+from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_memory, error_of, events, models
 from tests.recovery.escrows import escrow_of
+from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.lifecycle import Status, Use
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
@@ -20,6 +21,7 @@ from tiktrue_keys.errors import (
     IntegrityError,
     NotFoundError,
     RefusedError,
+    SecurityError,
     UsageError,
     WrongLicenseError,
     WrongMachineError,
@@ -68,6 +70,11 @@ def second(first: Desk, backup: Path) -> Iterator[Desk]:
         made.clock.now = first.clock.now
         facts.become(ELSEWHERE)
         yield made
+
+
+def statuses(manager: KeyManager) -> list[Status]:
+    keys = manager.keys()
+    return [key.status for key in keys]
 
 
 def secret_of(manager: KeyManager, key: str, license_key: str | None) -> bytes:
@@ -188,7 +195,23 @@ def test_what_was_revoked_since_the_backup_stays_so(
 
 def test_in_an_empty_place_lost_revocations_are_warned_of(second: Desk, backup: Path, shares: list[Share]) -> None:
     done = recover(second.manager(), backup, shares[:3])
-    assert {notice.code for notice in done.warnings} == {"revocations-lost", "new-epoch"}
+    assert {notice.code for notice in done.warnings} == {"revocations-lost", "new-epoch", "no-recovery"}
+
+
+def test_in_an_empty_place_nothing_is_destroyed_until_somebody_has_looked(
+    second: Desk, backup: Path, shares: list[Share]
+) -> None:
+    """Containers that were made since the backup need their keys, and nobody here knows of them."""
+    manager = second.manager()
+    recover(manager, backup, shares[:3])
+    for days in (29, 29, 29, 29, 29, 29):  # shorter than what counts as a silence of its own
+        second.clock.forward(days=days)
+        manager.cleanup(after=0)
+    assert statuses(manager) == [Status.EXPIRED] * 2
+    manager.accept_clock()
+    manager.cleanup(after=0)
+    manager.cleanup(after=0)
+    assert statuses(manager) == [Status.DESTROYED] * 2
 
 
 def test_where_the_old_machine_kept_its_mark_does_not_matter(
@@ -219,6 +242,140 @@ def test_shares_of_an_escrow_that_was_replaced(
     facts.become(ELSEWHERE)
     assert isinstance(error_of(lambda: recover(first.manager(), later, shares[:3])), RefusedError)
     recover(first.manager(), backup, shares[:3])
+
+
+class TestAReplacedEscrow:
+    """It stays replaced, whichever backup is put back, where the keystore that knows it is there."""
+
+    def test_a_restore(self, keystore: KeyManager, shares: list[Share], backup: Path) -> None:
+        new = escrow_of(keystore, replacing=True)
+        done = keystore.restore(backup)
+        assert "carried-escrow" in {notice.code for notice in done.warnings}
+        assert the_escrow(keystore).number == new[0].escrow
+        verify_escrow(keystore, new[:3])
+        assert isinstance(error_of(lambda: verify_escrow(keystore, shares[:3])), RefusedError)
+        assert "no-recovery" in {notice.code for notice in keystore.validate().warnings}
+
+    def test_a_restore_of_a_backup_from_before_any(self, keystore: KeyManager, first: Desk) -> None:
+        early = first.folder.parent / "early.db"
+        keystore.backup(early)
+        shares = escrow_of(keystore)
+        keystore.restore(early)
+        verify_escrow(keystore, shares[:3])
+
+    def test_a_recovery_by_the_old_shares(self, keystore: KeyManager, shares: list[Share], backup: Path) -> None:
+        """On a machine that is well: what it knows counts, revocations too."""
+        new = escrow_of(keystore, replacing=True)
+        revoked = keystore.find("open").key_id
+        keystore.revoke([revoked], reason="stolen")
+        done = recover(keystore, backup, shares[:3])
+        assert keystore.find(revoked).status is Status.REVOKED
+        assert {"carried-over", "carried-escrow"} <= {notice.code for notice in done.warnings}
+        assert the_escrow(keystore).verified_at is None
+        verify_escrow(keystore, new[:3])
+
+    def test_another_keystores_escrow_is_not_carried(
+        self, keystore: KeyManager, backup: Path, shares: list[Share]
+    ) -> None:
+        with desk_in_memory() as other:
+            stranger = other.manager()
+            stranger.generate("llama", license_key=LICENSE)
+            escrow_of(stranger)
+            recover(stranger, backup, shares[:3])
+            verify_escrow(stranger, shares[:3])
+        assert models(keystore) == ["llama", "open"]
+
+
+def test_revocations_are_known_without_host_secret_and_mark(
+    keystore: KeyManager, first: Desk, backup: Path, shares: list[Share]
+) -> None:
+    revoked = keystore.find("open").key_id
+    keystore.revoke([revoked], reason="stolen")
+    first.close()
+    shutil.rmtree(first.secret.parent)
+    manager = first.manager()
+    recover(manager, backup, shares[:3])
+    assert manager.find(revoked).status is Status.REVOKED
+
+
+def test_two_recoveries_from_one_backup_are_two_epochs(
+    first: Desk, second: Desk, backup: Path, shares: list[Share]
+) -> None:
+    shutil.rmtree(first.secret.parent)
+    epochs = []
+    for _ in range(2):
+        second.clock.forward(seconds=300)
+        manager = second.manager()
+        epochs.append(recover(manager, backup, shares[:3]).restored.epoch)
+        assert manager.document().epoch == epochs[-1]
+        second.close()
+        for folder in (second.folder, second.secret.parent):
+            shutil.rmtree(folder)
+    assert epochs == [2 + 5, 2 + 10]
+
+
+def test_a_restore_whose_mark_cannot_be_read_is_none(keystore: KeyManager, first: Desk, backup: Path) -> None:
+    """Else it would begin the same epoch twice."""
+    keystore.restore(backup)
+    mark, first_mark = first.mark, first.mark.read_bytes()
+    first.close()
+    mark.unlink()
+    mark.symlink_to(mark.with_name("elsewhere"))
+    assert isinstance(error_of(lambda: first.manager().restore(backup)), SecurityError)
+    mark.unlink()
+    mark.write_bytes(first_mark)
+    mark.chmod(0o600)
+    assert first.manager().restore(backup).restored.epoch == 3
+
+
+def test_a_backup_with_half_a_transaction_beside_it(second: Desk, backup: Path, shares: list[Share]) -> None:
+    backup.with_name(backup.name + "-journal").write_bytes(b"x" * 600)
+    found = error_of(lambda: recover(second.manager(), backup, shares[:3]))
+    assert isinstance(found, RefusedError)
+    assert "--keystore" in found.hint
+
+
+def test_a_weak_machine_is_warned_of(second: Desk, backup: Path, shares: list[Share]) -> None:
+    facts.become({FactKind.MACHINE_ID: "alone"})
+    done = recover(second.manager(), backup, shares[:3])
+    assert "weak-binding" in {notice.code for notice in done.warnings}
+
+
+def test_the_host_secret_that_is_still_there_is_kept(
+    keystore: KeyManager, first: Desk, shares: list[Share], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first.close()
+    monkeypatch.setattr(host_secret, "default_path", lambda: first.folder.parent / "default/secret")
+    facts.become(ELSEWHERE)
+    manager = first.manager(host_secret_file=None)
+    recover(manager, None, shares[:3])
+    assert manager.document().host_secret_path == str(first.secret)
+    assert not (first.folder.parent / "default").exists()
+
+
+def test_the_way_out_is_named_where_there_is_one(second: Desk, backup: Path, keystore: KeyManager) -> None:
+    found = error_of(lambda: second.manager().restore(backup))
+    assert isinstance(found, WrongMachineError)
+    assert "escrow recover" in found.hint
+    with desk_in_memory() as other:
+        facts.become(facts.FIVE)
+        manager = other.manager()
+        manager.generate("llama", license_key=LICENSE)
+        other.close()
+        facts.become(ELSEWHERE)
+        found = error_of(lambda: other.manager().keys())
+    assert isinstance(found, WrongMachineError)
+    assert "escrow" not in found.hint
+
+
+def test_a_preview_knows_how_far_this_machine_has_seen_it(
+    keystore: KeyManager, first: Desk, second: Desk, backup: Path, shares: list[Share]
+) -> None:
+    known = preview_recovery(first.manager(), backup, shares[:3]).known
+    assert known is not None
+    assert (known.epoch, known.size) == (1, preview_recovery(first.manager(), backup, shares[:3]).backup.audit_size + 1)
+    shutil.rmtree(first.secret.parent)
+    assert preview_recovery(second.manager(), backup, shares[:3]).known is None
 
 
 def test_a_backup_from_before_the_escrow(first: Desk, keystore: KeyManager) -> None:
@@ -293,7 +450,5 @@ def test_the_old_machine_is_not_needed_and_not_harmed(
     before = first.file.read_bytes()
     recover(second.manager(), backup, shares[:3])
     assert first.file.read_bytes() == before
-    facts.become(facts.FIVE)
     shutil.rmtree(first.folder)
-    facts.become(ELSEWHERE)
     assert models(second.manager()) == ["llama", "open"]

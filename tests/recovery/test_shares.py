@@ -151,6 +151,8 @@ def test_several_in_one_text_however_broken_into_lines() -> None:
     shares = shares_of(3, 2)
     texts = [share_text(share, 3, KEYSTORE_ID) for share in shares]
     assert parse_shares("".join(texts).encode(), "it") == list(shares)
+    noted = "\ufeff# Müllers\n" + texts[0]
+    assert parse_shares(noted.encode(), "it") == [shares[0]]
     by_hand = "\r\n".join(word.upper() for share in shares for word in share.words.split())
     assert parse_shares(by_hand.encode(), "it") == list(shares)
 

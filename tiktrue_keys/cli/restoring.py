@@ -23,8 +23,16 @@ def question(session: Session, source: str, preview: RestorePreview) -> str:
         return f"Recover the keystore in {session.keystore} ({_words(preview.backup)}) and bind it to this machine?"
     backup = f"the backup {source} ({_words(preview.backup)})"
     if preview.present is None and preview.present_error is None:
-        return f"Put {backup} in {session.keystore}, where there is no keystore?"
+        return f"Put {backup} in {session.keystore}, where there is no keystore?{_elsewhere(preview)}"
     return f"Replace the keystore in {session.keystore} ({_present_words(preview)}) with {backup}?"
+
+
+def _elsewhere(preview: RestorePreview) -> str:
+    """What a rehearsal in a scratch folder would cost."""
+    if preview.known is None:
+        return ""
+    known = f"epoch {preview.known.epoch}, {preview.known.size} records"
+    return f" This machine remembers it ({known}): if it lies in another folder, that one will not open any more."
 
 
 def _in_place(session: Session, source: str) -> bool:
@@ -79,7 +87,10 @@ def _messages(session: Session, done: RestoredKeystore | None, verb: str) -> lis
         return ["nothing was changed; the backup is whole and opens" + (" on this machine" if verb == RESTORED else "")]
     if not done.changed:
         return ["nothing was done: this operation id was used before"]
-    return [f"{verb} {session.keystore}"]
+    words = f"{verb} {session.keystore}"
+    if verb == RECOVERED:
+        words += f", bound to this machine and the host secret {session.manager.document().host_secret_path}"
+    return [words]
 
 
 def _other_keystore(preview: RestorePreview) -> list[Notice]:

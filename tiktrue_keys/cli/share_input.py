@@ -44,15 +44,18 @@ def _from_stdin(session: Session) -> list[Share]:
 
 def _asked() -> list[Share]:
     """One share after the other until there are enough; a misspelt one is asked for again."""
-    given: dict[int, Share] = {}
-    while not given or len(given) < next(iter(given.values())).threshold:
-        needed = f" of {next(iter(given.values())).threshold}" if given else ""
+    given: list[Share] = []
+    while not given or len(given) < given[0].threshold:
+        needed = f" of {given[0].threshold}" if given else ""
         try:
             share = parse_share(ask_hidden(f"Share {len(given) + 1}{needed}").decode("ascii", "replace"))
         except UsageError as error:
             write_err(f"{error.message}; {error.hint or 'enter it again'}\n")
             continue
-        if share.number in given:
+        if given and (share.escrow, share.threshold) != (given[0].escrow, given[0].threshold):
+            write_err(f"this share is of escrow {share.escrow}, the first one of {given[0].escrow}\n")
+        elif share.number in {each.number for each in given}:
             write_err(f"share {share.number} was entered before\n")
-        given[share.number] = share
-    return list(given.values())
+        else:
+            given.append(share)
+    return given

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.acts.standing_notices import ESCROW
+from tiktrue_keys.core.acts.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -75,13 +75,17 @@ def create_escrow(
     with manager.noting(CREATE, operation_id):
         with manager.session.read() as (view, _):
             keystore_id = view.document.keystore_id
-            if chosen and first_result(view.rows, operation, CREATE):
-                known = must_get_escrow(view.rows)
+            first = first_result(view.rows, operation, CREATE) if chosen else None
+            if first:
+                known = _made_by(first, view.rows)
                 return EscrowResult(operation_id=operation, changed=False, escrow=known, keystore_id=keystore_id)
             _must_be_free(view.rows, replacing=replacing)
+        must_be_writable(manager)
         with SecretBuffer.random(SECRET_LENGTH) as secret:
             made = split(secret.view, count=shares, threshold=threshold)
             with _handed_over(manager, hand_over, keystore_id, made), manager.session.write(operation) as transaction:
+                if chosen and first_result(transaction.rows, operation, CREATE):
+                    raise RefusedError("another process has just made the escrow of this operation", "escrow shows it")
                 former = _must_be_free(transaction.rows, replacing=replacing)
                 slot = seal_to_escrow(manager.session.keystore.keys.root.view, secret.view, keystore_id)
                 transaction.replace_document(transaction.document.with_slots((slot,)))
@@ -104,6 +108,9 @@ def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id:
         manager.session.write(operation) as transaction,
     ):
         escrow = must_get_escrow(transaction.rows)
+        if shares[0].escrow != escrow.number:
+            words = f"these shares are of escrow {shares[0].escrow}, and this keystore has escrow {escrow.number}"
+            raise RefusedError(words, "look for newer shares, or for the keystore of these")
         with open_with_escrow(transaction.document, secret.view) as found:
             if not hmac.compare_digest(found.view, manager.session.keystore.keys.root.view):
                 raise IntegrityError("the escrow holds another keystore's secret", "escrow create --replace")
@@ -115,9 +122,15 @@ def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id:
     return EscrowResult(operation_id=operation, changed=True, escrow=verified, keystore_id=keystore_id)
 
 
+def must_be_writable(manager: KeyManager) -> None:
+    """Raise what a write would raise, before anybody has fetched a share or got one."""
+    with manager.session.exclusive():
+        pass
+
+
 def must_get_escrow(rows: Rows) -> Escrow:
     """The escrow's record; NotFoundError where there is none."""
-    payload = rows.get(RecordKind.ESCROW, ESCROW)
+    payload = rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     if payload is None:
         raise NotFoundError("this keystore has no escrow", "tiktrue-keys escrow create makes one")
     return Escrow(**payload)
@@ -125,11 +138,22 @@ def must_get_escrow(rows: Rows) -> Escrow:
 
 def put_escrow(rows: Rows, escrow: Escrow) -> None:
     """Store the escrow's record."""
-    rows.put(RecordKind.ESCROW, ESCROW, vars(escrow))
+    rows.put(RecordKind.ESCROW, ESCROW_RECORD, vars(escrow))
+
+
+def _made_by(first: list[list[str]], rows: Rows) -> Escrow:
+    """The escrow that an operation made; RefusedError when another has replaced it."""
+    escrow = must_get_escrow(rows)
+    if first != [[str(escrow.number)]]:
+        raise RefusedError(
+            f"this operation made escrow {first[0][0]}, which escrow {escrow.number} has replaced since",
+            "choose another --operation-id",
+        )
+    return escrow
 
 
 def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
-    payload = rows.get(RecordKind.ESCROW, ESCROW)
+    payload = rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     if payload is None:
         return None
     if not replacing:
@@ -166,8 +190,8 @@ def _handed_over(
 def _may_count(manager: KeyManager, number: int) -> bool:
     """Whether an escrow of that number is recorded: a commit that raises may be durable."""
     try:
-        return the_escrow(manager).number == number
-    except NotFoundError:
-        return False
+        with manager.session.read() as (view, _):
+            payload = view.rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     except TikTrueKeysError:
         return True
+    return payload is not None and payload["number"] == number

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from tiktrue_keys.core.acts.copying import RestoredKeystore, restore
 from tiktrue_keys.core.acts.previewing import RestorePreview, another_backup_is_needed, preview_restore
+from tiktrue_keys.core.acts.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import clear_header
-from tiktrue_keys.core.keystore.opening import by_escrow
+from tiktrue_keys.core.keystore.opening import by_escrow, read_binding
 from tiktrue_keys.core.keystore.slots import must_have_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.recovery.escrow import must_get_escrow, put_escrow
 from tiktrue_keys.recovery.shares import Share, combine
@@ -50,22 +52,26 @@ def recover(
     IntegrityError as shares.combine, NotFoundError without an escrow in the backup, RefusedError for shares of another
     one, or a clock more than 400 days ahead unless `accept_clock`.
     """
+    notices: list[Notice] = []
     with combine(shares) as secret:
-        return restore(
+        done = restore(
             manager.session,
             _source(manager, backup),
             by_escrow(secret),
             act=RECOVER,
-            also=_verified,
+            also=lambda transaction: notices.extend(_recovered(transaction, shares[0].escrow)),
             accept_clock=accept_clock,
             operation_id=operation_id,
         )
+    return replace(done, warnings=(*done.warnings, *notices))
 
 
-def _verified(transaction: Transaction) -> None:
-    """The shares have just shown that they are good."""
+def _recovered(transaction: Transaction, number: int) -> tuple[Notice, ...]:
+    """Note that the shares have just shown that they are good, unless a newer escrow was carried over."""
     escrow = must_get_escrow(transaction.rows)
-    put_escrow(transaction.rows, replace(escrow, verified_at=transaction.now))
+    if escrow.number == number:
+        put_escrow(transaction.rows, replace(escrow, verified_at=transaction.now))
+    return (*binding_notices(read_binding(transaction.rows)), *recovery_notices(transaction.rows))
 
 
 def _source(manager: KeyManager, backup: Path | None) -> Path:

@@ -42,7 +42,8 @@ def write_shares(folder: Path, shares: Sequence[Share], keystore_id: bytes) -> t
 
     def take_back() -> None:
         for path in written:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what brought us here must be told, not this
+                path.unlink()
         if made_folder:
             with contextlib.suppress(OSError):  # somebody else's file is in it by now, or it was never made
                 folder.rmdir()
@@ -71,9 +72,9 @@ def read_share_file(path: Path) -> list[Share]:
 def parse_shares(data: bytes, what: str) -> list[Share]:
     """The shares in a text: words in any line, comments after `#`; UsageError naming `what`."""
     try:
-        lines = data.decode("ascii").splitlines()
+        lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UsageError(f"{what} holds no share: it is no plain text") from None
+        raise UsageError(f"{what} holds no share: it is no text in UTF-8") from None
     words = [word for line in lines for word in line.partition("#")[0].split()]
     if not words or len(words) % WORDS or len(words) > WORDS * MAX_SHARES:
         raise UsageError(f"{what} holds {len(words)} words; a share has {WORDS}")

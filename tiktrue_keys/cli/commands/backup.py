@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,7 @@ import typer
 from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import NotFoundError, UsageError
-from tiktrue_keys.recovery.escrow import the_escrow
+from tiktrue_keys.errors import UsageError
 
 
 def command(
@@ -45,20 +43,13 @@ def command(
         view=[Line(str(made.path))],
         messages=[
             f"copied {words}" if made.changed else "nothing was done: this operation id was used before",
-            f"it opens on this machine only, with the host secret {secret}, which is not in it: keep the two apart",
-            *_escrow_words(session),
+            f"it opens on this machine, with the host secret {secret}, which is not in it: keep the two apart",
+            *(["with the shares of its escrow it opens on another machine, too: escrow recover"] * made.holds_escrow),
         ],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=[*made.warnings, *([_same_disk_notice(made.path)] if same_disk else [])],
     )
-
-
-def _escrow_words(session: Session) -> list[str]:
-    with contextlib.suppress(NotFoundError):
-        escrow = the_escrow(session.manager)
-        return [f"on another machine any {escrow.threshold} shares of escrow {escrow.number} open it: escrow recover"]
-    return []
 
 
 def _same_disk(copy: Path, keystore: Path) -> bool:

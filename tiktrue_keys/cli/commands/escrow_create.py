@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from tiktrue_keys.cli.escrows import escrow_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.streams import write_out
 from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
-from tiktrue_keys.recovery.escrow import EscrowResult, create_escrow, the_escrow
+from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
 from tiktrue_keys.recovery.share_files import share_text, write_shares
 from tiktrue_keys.recovery.shares import Share
 
@@ -39,7 +40,7 @@ def command(
     if not output:
         raise UsageError("say where the shares go", "-o DIR for a file each, or -o - for standard output")
     folder = None if output == "-" else Path(output).absolute()
-    if folder is not None and folder.is_relative_to(session.keystore):
+    if folder is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(session.keystore)):
         raise RefusedError("shares inside the keystore's folder are lost and stolen with it", "choose another folder")
     session.stdout_is_data = folder is None
     if replace:
@@ -75,17 +76,16 @@ def _confirm(session: Session) -> None:
     session.confirm(f"Replace escrow {escrow.number}? Its {escrow.shares} shares will open backups from before only.")
 
 
-def _hand_over(folder: Path | None, files: list[Path]) -> Callable[[bytes, Sequence[Share]], Callable[[], None]]:
-    def to_files(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
-        written, take_back = write_shares(folder or Path(), shares, keystore_id)
+def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
+    def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
+        if folder is None:
+            write_out("".join(share_text(share, len(shares), keystore_id) for share in shares))
+            return lambda: None
+        written, take_back = write_shares(folder, shares, keystore_id)
         files.extend(written)
         return take_back
 
-    def to_stdout(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
-        write_out("".join(share_text(share, len(shares), keystore_id) for share in shares))
-        return lambda: None
-
-    return to_stdout if folder is None else to_files
+    return hand_over
 
 
 def _messages(made: EscrowResult) -> list[str]:

@@ -8,7 +8,7 @@ from tiktrue_keys.cli.blocks import Fields, Outcome
 from tiktrue_keys.cli.escrows import escrow_json, escrow_rows
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.share_input import ShareOption, read_shares
-from tiktrue_keys.recovery.escrow import the_escrow, verify_escrow
+from tiktrue_keys.recovery.escrow import must_be_writable, the_escrow, verify_escrow
 
 
 def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
@@ -19,6 +19,7 @@ def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
     """
     session: Session = ctx.obj
     the_escrow(session.manager)  # before anybody fetches a share
+    must_be_writable(session.manager)
     shares = read_shares(session, share)
     verified = verify_escrow(session.writer, shares, operation_id=session.operation_id)
     numbers = sorted({each.number for each in shares})

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tiktrue_keys.core.acts.files import (
     FileAct,
@@ -19,12 +20,15 @@ from tiktrue_keys.core.acts.files import (
 from tiktrue_keys.core.acts.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.acts.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import Restored, opened_backup, restoring, write_backup
+from tiktrue_keys.core.keystore.document import Slot
 from tiktrue_keys.core.keystore.opening import WayIn, by_machine, open_at
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import GAP, Transaction
+from tiktrue_keys.core.keystore.slots import escrow_slots
+from tiktrue_keys.core.keystore.transaction import GAP, Snapshot, Transaction
 from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice, counted
@@ -37,10 +41,11 @@ RESTORE = "restore"
 
 @dataclass(frozen=True, kw_only=True)
 class BackedUp(ActResult):
-    """Where the copy is, and how many audit records it holds."""
+    """Where the copy is, how many audit records it holds, whether an escrow's shares open it (False: not known)."""
 
     path: Path
     audit_size: int
+    holds_escrow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
     """Record the intent, copy, record the outcome: the copy holds the intent, the keystore knows where copies lie."""
     operation, chosen = chosen_operation_id(operation_id)
     destination = destination.absolute()
-    if destination.is_relative_to(session.place.folder):
+    if Path(os.path.realpath(destination)).is_relative_to(os.path.realpath(session.place.folder)):
         raise RefusedError("a backup inside the keystore's folder is lost with it", "choose a place on another disk")
     with session.write(operation) as transaction:
         first = first_result(transaction.rows, operation, BACKUP) if chosen else None
@@ -68,15 +73,16 @@ def backup(session: Session, destination: Path, *, force: bool, operation_id: st
         size = transaction.audit.size
     with session.exclusive() as keystore:
         before = _made_before(session, destination, operation) if chosen else None
+        size, escrow = before or (size, escrow_slots(keystore.document_now()))
         if before is None:
             write_backup(keystore, destination, force=force)
-        size = before or size
     with _unrecorded_copy_removed(destination, keep=force), session.write(operation) as transaction:
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=True))
+        done = escrow == escrow_slots(transaction.document)  # else a new one was made since, which no backup holds
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
         if chosen:
             remember_result(transaction, BACKUP, [[str(destination), str(size)]])
-    return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size)
+    return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size, holds_escrow=bool(escrow))
 
 
 def _note(transaction: Transaction, destination: Path, *, done: bool) -> dict[str, object]:
@@ -88,8 +94,8 @@ def _note(transaction: Transaction, destination: Path, *, done: bool) -> dict[st
     }
 
 
-def _made_before(session: Session, destination: Path, operation: OperationId) -> int | None:
-    """The records in the whole copy of this operation, which was killed before it could record it; None without one.
+def _made_before(session: Session, destination: Path, operation: OperationId) -> tuple[int, tuple[Slot, ...]] | None:
+    """Records and escrow of the whole copy of this operation, which was killed before it recorded it; None without one.
 
     The copy holds the note that was written before it, sealed: no other file does.
     """
@@ -99,7 +105,7 @@ def _made_before(session: Session, destination: Path, operation: OperationId) ->
         with copy.read() as view:
             note = view.rows.get(RecordKind.BACKUP, BACKUP)
             if note is not None and (note.get("operation_id"), note["path"]) == (operation, str(destination)):
-                return view.audit.size
+                return view.audit.size, escrow_slots(view.document)
     return None
 
 
@@ -148,6 +154,7 @@ def restore(
     ) as (transaction, restored):
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
+        notices += _carry_escrow(transaction, remembered)
         if also is not None:
             also(transaction)
         if chosen:
@@ -177,33 +184,65 @@ def _repeated(session: Session, operation: OperationId, act: str) -> RestoredKey
 class _Remembered:
     """What the replaced keystore knows and a restore must not forget. `whole` is False when it does not open."""
 
+    keystore_id: bytes = b""
     withdrawn: tuple[ManagedKey, ...] = ()
     containers: tuple[ContainerRecord, ...] = ()
     intents: tuple[FileAct, ...] = ()
+    escrow: tuple[Slot, ...] = ()
+    escrow_record: dict[str, Any] | None = None
     whole: bool = True
 
 
 def _remembered(session: Session, source: Path, way_in: WayIn) -> tuple[_Remembered, list[Notice]]:
     present = session.place.folder / database.FILE_NAME
+    if _is_same_file(source, present):
+        return _Remembered(), []
     try:
-        if _is_same_file(source, present):
-            return _Remembered(), []
         if not session.exists():
-            words = "what was revoked or encrypted since the backup is not known here: revoke it again, run models scan"
-            return _Remembered(), [Notice("revocations-lost", words)]
-        keystore = open_at(present, way_in, timeout=session.place.timeout)
-        with contextlib.closing(keystore), keystore.read() as view:
-            now = Instant(max(instant_of(session.clock()), view.audit.newest_time()))
-            keys = [stored.key for stored in all_keys(view.rows, now)]
-            containers, intents = tuple(every_container(view.rows)), tuple(every_intent(view.rows))
+            return _Remembered(whole=False), [_lost("there was no keystore here")]
+        with _opened_present(session, present, way_in) as view:
+            return _memory_of(session, view), []
     except TikTrueKeysError as error:
-        words = (
-            f"the replaced keystore does not open ({error.message}): what was revoked since then is usable again, and "
-            "containers made since are not known: run models scan; cleanup destroys nothing until doctor --accept-clock"
-        )
-        return _Remembered(whole=False), [Notice("revocations-lost", words)]
-    withdrawn = tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None)
-    return _Remembered(withdrawn, containers, intents), []
+        return _Remembered(whole=False), [_lost(f"the replaced keystore does not open ({error.message})")]
+
+
+def _lost(why: str) -> Notice:
+    words = (
+        f"{why}: what was revoked since the backup is usable again, and containers made since are not known: "
+        "run models scan; cleanup destroys nothing until doctor --accept-clock"
+    )
+    return Notice("revocations-lost", words)
+
+
+@contextlib.contextmanager
+def _opened_present(session: Session, present: Path, way_in: WayIn) -> Iterator[Snapshot]:
+    """The keystore that is about to be replaced: by this machine, else by the backup's way in, which needs no mark."""
+    timeout = session.place.timeout
+    with contextlib.ExitStack() as stack:
+        try:
+            keystore = open_at(present, by_machine(session.place, session.facts()), timeout=timeout)
+            stack.callback(keystore.close)
+            view = stack.enter_context(keystore.read())
+        except TikTrueKeysError:
+            keystore = open_at(present, way_in, timeout=timeout)
+            stack.callback(keystore.close)
+            if keystore.host_secret is None:
+                keystore.verify_whole()
+            view = stack.enter_context(keystore.read())
+        yield view
+
+
+def _memory_of(session: Session, view: Snapshot) -> _Remembered:
+    now = Instant(max(instant_of(session.clock()), view.audit.newest_time()))
+    keys = [stored.key for stored in all_keys(view.rows, now)]
+    return _Remembered(
+        keystore_id=view.document.keystore_id,
+        withdrawn=tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None),
+        containers=tuple(every_container(view.rows)),
+        intents=tuple(every_intent(view.rows)),
+        escrow=escrow_slots(view.document),
+        escrow_record=view.rows.get(RecordKind.ESCROW, ESCROW_RECORD),
+    )
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
@@ -222,6 +261,20 @@ def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
     if not remembered.whole:
         gap = {"since": transaction.now, "until": transaction.now}
         transaction.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+
+
+def _carry_escrow(transaction: Transaction, remembered: _Remembered) -> list[Notice]:
+    """An escrow that another has replaced stays replaced: H is the same, so that the newer slot still fits."""
+    same = remembered.keystore_id == transaction.document.keystore_id
+    if not same or not remembered.escrow or remembered.escrow == escrow_slots(transaction.document):
+        return []
+    transaction.replace_document(transaction.document.with_slots(remembered.escrow))
+    transaction.rows.put(RecordKind.ESCROW, ESCROW_RECORD, remembered.escrow_record or {})
+    note = transaction.rows.get(RecordKind.BACKUP, BACKUP)
+    if note is not None:
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, {**note, "done": False})
+    words = "the escrow is the one that was made after this backup: its shares open the keystore, older ones do not"
+    return [Notice("carried-escrow", words)]
 
 
 def _withdraw(transaction: Transaction, known: ManagedKey) -> bool:

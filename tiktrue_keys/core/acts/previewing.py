@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.keystore.backup import opened_backup
+from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.opening import WayIn, by_machine
 from tiktrue_keys.core.keystore.schema import LaterVersionError
 from tiktrue_keys.core.keystore.transaction import Snapshot
@@ -31,11 +32,13 @@ class RestorePreview:
     """The backup, and the keystore that it would replace.
 
     `present` is None where there is no keystore, or one that does not open; `present_error` says why not.
+    `known`: how far this machine remembers the backup's keystore to have come.
     """
 
     backup: Position
     present: Position | None
     present_error: TikTrueKeysError | None
+    known: Mark | None = None
 
     @property
     def same_keystore(self) -> bool | None:
@@ -53,13 +56,14 @@ def preview_restore(session: Session, source: Path, way_in: WayIn | None = None)
         opened_backup(source, way_in or by_machine(session.place, session.facts())) as copy,
     ):
         copy.verify_whole()
+        known = copy.mark_or_none()
         with copy.read() as view:
             backup = _position(view)
     try:
         present = _present(session)
     except TikTrueKeysError as error:
-        return RestorePreview(backup, None, error)
-    return RestorePreview(backup, present, None)
+        return RestorePreview(backup, None, error, known)
+    return RestorePreview(backup, present, None, known)
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.notices import Notice
 
-ESCROW = "escrow"
-"""The one record of its kind."""
+ESCROW_RECORD = "escrow"
+"""The name of the one record of its kind."""
 
 
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
     """What to say until an escrow was verified and a backup taken that holds it."""
-    backup, escrow = rows.get(RecordKind.BACKUP, "backup"), rows.get(RecordKind.ESCROW, ESCROW)
+    backup, escrow = rows.get(RecordKind.BACKUP, "backup"), rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     missing = ["no escrow was verified"] if escrow is None or escrow["verified_at"] is None else []
     if backup is None or not backup["done"]:
         missing.append("no backup was taken" + (" since the escrow was made" if escrow else ""))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
+from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.document import Document, parse_document, read_document
 from tiktrue_keys.core.keystore.high_water import Mark
@@ -28,7 +29,7 @@ from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
 
 MAX_EPOCH = 2**31
 
@@ -78,6 +79,11 @@ def clear_header(source: Path) -> Document:
 def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
     if not source.is_file():
         raise NotFoundError(f"there is no backup {shown(source)}")
+    if _is_something(source.with_name(source.name + "-journal")):
+        raise RefusedError(
+            f"{shown(source)} was left in the middle of a transaction, which {shown(source)}-journal can undo",
+            "put both into a folder of your own, mode 0700, and name it with --keystore instead of the file",
+        )
     uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
     with (
         database.sqlite_errors(source),
@@ -116,7 +122,7 @@ def restoring(
             try:
                 known = keystore.mark_or_none()
                 keystore.verify_whole()
-                epoch = _next_epoch(keystore, known)
+                epoch = _next_epoch(keystore.document_now(), known, instant_of(clock()))
                 kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(
                     epoch, clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
@@ -141,7 +147,7 @@ def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
     database.create_file(copy)
     try:
         with _immutable(source) as original, contextlib.closing(sqlite3.connect(copy)) as target:
-            original.backup(target)
+            _copy_pages(original, target, copy)
         yield copy
     finally:
         for leftover in (copy, copy.with_name(copy.name + "-journal")):
@@ -149,8 +155,22 @@ def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
                 leftover.unlink()
 
 
-def _next_epoch(keystore: Keystore, known: Mark | None) -> int:
-    epoch = max(keystore.document_now().epoch, known.epoch if known else 0) + 1
+def _copy_pages(original: sqlite3.Connection, target: sqlite3.Connection, copy: Path) -> None:
+    try:
+        original.backup(target)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
+            raise
+        # We have just made it: SQLite could not open it for writing, and went on without telling why.
+        raise UnavailableError(f"{shown(copy)} cannot be written", "check the disk") from error
+
+
+def _next_epoch(document: Document, known: Mark | None, now: Instant) -> int:
+    """Higher than any that there was. Without a mark nobody here knows them: then the minutes since the keystore was
+    made come on top, so that two recoveries from one backup do not begin the same epoch.
+    """
+    passed = 0 if known is not None else max(now - document.created_at, 0) // 60
+    epoch = max(document.epoch, known.epoch if known else 0) + 1 + passed
     if epoch >= MAX_EPOCH:
         raise IntegrityError("the keystore has had too many epochs")
     return epoch

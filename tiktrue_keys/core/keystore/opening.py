@@ -28,13 +28,13 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.slots import open_on_machine, open_with_escrow, seal_to_machine
+from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
+from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError, UsageError, WrongMachineError
 
 BINDING = "binding"
 
@@ -62,8 +62,15 @@ def by_machine(place: Place, facts: MachineFacts) -> WayIn:
     def way_in(document: Document) -> tuple[SecretBuffer, SecretBuffer]:
         secret_path = place.host_secret or Path(document.host_secret_path)
         host_secret.must_lie_outside(secret_path, place.folder)
-        secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
-        return open_on_machine(document, facts, secret.view), secret
+        try:
+            secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
+            return open_on_machine(document, facts, secret.view), secret
+        except WrongMachineError as error:
+            if not has_escrow(document):
+                raise
+            raise WrongMachineError(
+                error.message, f"{error.hint}; or with its escrow's shares: escrow recover"
+            ) from error
 
     return way_in
 
@@ -103,7 +110,7 @@ def settle_on_machine(keystore: Keystore, transaction: Transaction, place: Place
 
     RefusedError where the host secret would not last.
     """
-    secret, secret_path, marks = _host_secret_of(place)
+    secret, secret_path, marks = _host_secret_of(_known_place(place, transaction.document))
     keystore.host_secret = secret
     binding = choose_anchors(facts)
     slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
@@ -156,6 +163,16 @@ def new_keystore(
             end_creation(place.folder)
             database.remove_empty(place.folder / database.FILE_NAME)
             raise
+
+
+def _known_place(place: Place, document: Document) -> Place:
+    """Without another wish the host secret that the keystore had, where it is still here."""
+    path = Path(document.host_secret_path)
+    with contextlib.suppress(TikTrueKeysError):
+        if place.host_secret is None:
+            host_secret.read_expected(path, document.host_secret_id, stored=str(path)).wipe()
+            return replace(place, host_secret=path)
+    return place
 
 
 def _host_secret_of(place: Place) -> tuple[SecretBuffer, Path, Path]:

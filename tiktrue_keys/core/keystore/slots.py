@@ -59,7 +59,8 @@ def seal_to_escrow(root: memoryview, secret: memoryview, keystore_id: bytes) -> 
 
 def open_with_escrow(document: Document, secret: memoryview) -> SecretBuffer:
     """H, from the slot of the escrow; NotFoundError where there is none, RefusedError where it is another's."""
-    for slot in must_have_escrow(document):
+    must_have_escrow(document)
+    for slot in escrow_slots(document):
         with derivation.escrow_key(secret, salt=slot.salt, keystore_id=document.keystore_id) as key:
             try:
                 return unwrap_key(key.view, slot.sealed, _slot_context(document.keystore_id, ESCROW, slot.facts))
@@ -71,20 +72,28 @@ def open_with_escrow(document: Document, secret: memoryview) -> SecretBuffer:
     )
 
 
-def must_have_escrow(document: Document) -> list[Slot]:
-    """The slots of escrows; NotFoundError where there is none."""
-    slots = [slot for slot in document.slots if slot.type == ESCROW]
-    if not slots:
+def escrow_slots(document: Document) -> tuple[Slot, ...]:
+    """The slots that shares open: one, or none."""
+    return tuple(slot for slot in document.slots if slot.type == ESCROW)
+
+
+def has_escrow(document: Document) -> bool:
+    """Whether shares can open it."""
+    return bool(escrow_slots(document))
+
+
+def must_have_escrow(document: Document) -> None:
+    """NotFoundError where no shares can open it."""
+    if not has_escrow(document):
         raise NotFoundError(
             "this keystore has no escrow", "a backup from before escrow create has none: look for a newer one"
         )
-    return slots
 
 
 def _hint(facts: MachineFacts) -> str:
     if facts.unreadable:
         return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
-    return "put the changed part back, or: tiktrue-keys escrow recover; fingerprint shows what is read here"
+    return "put the changed part back; tiktrue-keys fingerprint shows what is read here"
 
 
 def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:

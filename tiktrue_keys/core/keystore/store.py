@@ -233,8 +233,12 @@ class Keystore:
         document = authenticated(read_document(self._connection), self.keys.root.view)
         try:
             return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
-        except TikTrueKeysError:  # gone, another's, or in a folder of another machine's user
+        except IntegrityError:
             return None
+        except TikTrueKeysError:
+            if self.host_secret is not None:
+                raise
+            return None  # the path is another machine's: here it may be anything
 
     def _view(self) -> Snapshot:
         """The verified state of the transaction that is open."""
@@ -293,10 +297,10 @@ class Keystore:
     def _must_reach_mark(self, document: Document, state: State) -> None:
         mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
-            raise IntegrityError(
-                f"the keystore is older than this machine remembers: {state.audit_size} audit records of {mark.size}",
-                _ROLLED_BACK,
-            )
+            found = f"{state.audit_size} audit records of {mark.size}"
+            if document.epoch != mark.epoch:
+                found = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
+            raise IntegrityError(f"the keystore is older than this machine remembers: {found}", _ROLLED_BACK)
         if document.epoch == mark.epoch:
             audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
             if audit.head_at(mark.size) != mark.head:
