@@ -163,10 +163,12 @@ def test_two_at_once_under_one_operation(manager: KeyManager, desk: Desk) -> Non
     holders, other = Holders(), Holders()
 
     def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
-        create_escrow(desk.manager(), other, shares=5, threshold=3, operation_id="once")
+        create_escrow(desk.manager(), other, shares=5, threshold=3, replacing=True, operation_id="once")
         return holders(keystore_id, shares)
 
-    found = error_of(lambda: create_escrow(manager, hand_over, shares=5, threshold=3, operation_id="once"))
+    found = error_of(
+        lambda: create_escrow(manager, hand_over, shares=5, threshold=3, replacing=True, operation_id="once")
+    )
     assert isinstance(found, RefusedError)
     assert (holders.taken_back, other.taken_back) == (True, False)
     verify_escrow(manager, other.shares[:3])
