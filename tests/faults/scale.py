@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults import facts
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.manager import KeyManager
@@ -23,7 +24,6 @@ _LICENSE = "a license, made up for tests"
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     """Ten keys, then `count` of them in batches, measured at a tenth, a half and the whole."""
-    facts.become(facts.FIVE)
     folder = scratch("scale")
     small, large = _manager(folder / "small"), _manager(folder / "large")
     small.generate("k", license_key=_LICENSE, count=10)
@@ -48,6 +48,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
         if most > least and sizes[most] / most > 1.2 * sizes[least] / least:
             raise ViolationError(f"the file grows faster than its keys: {sizes}")
     _one_among_many(small, large, tally)
+    _one_as_a_program(folder, small, large, tally)
     _whole(large, options.count, tally)
 
 
@@ -63,6 +64,25 @@ def _one_among_many(small: KeyManager, large: KeyManager, tally: Tally) -> None:
         tally.figures["rotate, ratio of the minima"] = round(ratio, 2)
         if ratio > 2.4:
             raise ViolationError(f"one key among many costs {ratio:.2f} times one among ten (bar 1.2, guard 2.4)")
+
+
+def _one_as_a_program(folder: Path, small: KeyManager, large: KeyManager, tally: Tally) -> None:
+    """The whole of `validate KEY`, start-up included, in turns: the bar is an operator's."""
+
+    def validate(name: str, key_id: str) -> None:
+        program = [sys.executable, "-m", "tiktrue_keys", "validate", key_id]
+        places = ["--keystore", str(folder / name / "keys"), "--host-secret", str(folder / name / "secret")]
+        subprocess.run([*program, *places], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    few, many = small.find("k-0003").key_id, large.find("k0-0003").key_id
+    seconds = [(_timed(lambda: validate("small", few)), _timed(lambda: validate("large", many))) for _ in range(9)]
+    among_ten, among_all = ([each[place] for each in seconds] for place in (0, 1))
+    tally.figures["validate KEY, whole process, ms"] = {"among ten": _ms(among_ten), "among all": _ms(among_all)}
+    with watched(tally, "one among many, as a program"):
+        ratio = min(among_all) / min(among_ten)
+        tally.figures["validate KEY, ratio of the minima"] = round(ratio, 2)
+        if ratio > 2.4:
+            raise ViolationError(f"validate KEY among many takes {ratio:.2f} times as long (bar 1.2, guard 2.4)")
 
 
 def _whole(large: KeyManager, count: int, tally: Tally) -> None:

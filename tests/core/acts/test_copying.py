@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from tests.keystores import FILE_ID, LICENSE, Desk, answers, container, error_of
 from tiktrue_keys.core.acts.keyring import must_get_key
 from tiktrue_keys.core.lifecycle import Status, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, WrongMachineError
+from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
 
 @pytest.fixture
@@ -49,6 +51,17 @@ def test_it_does_not_replace_a_file_unless_told(manager: KeyManager, desk: Desk)
 @pytest.mark.parametrize("name", ["keys/inside.db", "nowhere/saved.db"])
 def test_a_place_that_is_none(manager: KeyManager, desk: Desk, name: str) -> None:
     assert isinstance(error_of(lambda: manager.backup(desk.folder.parent / name)), (RefusedError, NotFoundError))
+
+
+def test_a_keystore_that_is_being_written_to_is_waited_for(desk: Desk, manager: KeyManager, saved: Path) -> None:
+    """What it has revoked would be taken for lost."""
+    manager.close()
+    with closing(sqlite3.connect(desk.file, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        assert isinstance(error_of(lambda: desk.manager(lock_timeout=0.2).restore(saved)), BusyError)
+        writer.execute("ROLLBACK")
+    assert models(desk.manager()) == ["llama", "mistral"]
+    assert desk.manager().document().epoch == 1
 
 
 class TestStoppedBeforeTheRecord:

@@ -33,7 +33,7 @@ from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice, counted
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import NotFoundError, RefusedError, SecurityError, TikTrueKeysError
+from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, SecurityError, TikTrueKeysError
 
 BACKUP = "backup"
 RESTORE = "restore"
@@ -140,7 +140,6 @@ def restore(
         return repeated
     way_in = way_in or by_machine(session.place, session.facts())
     session.close()
-    remembered, notices = _remembered(session, source, way_in)
     with restoring(
         session.place,
         source,
@@ -152,6 +151,7 @@ def restore(
         operation_id=operation,
         accept_clock=accept_clock,
     ) as (transaction, restored):
+        remembered, notices = _remembered(session, source, way_in)  # now that nobody else writes there
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
         notices += _carry_escrow(transaction, remembered)
@@ -202,6 +202,8 @@ def _remembered(session: Session, source: Path, way_in: WayIn) -> tuple[_Remembe
             return _Remembered(whole=False), [_lost("there was no keystore here")]
         with _opened_present(session, present, way_in) as view:
             return _memory_of(session, view), []
+    except BusyError:
+        raise
     except TikTrueKeysError as error:
         return _Remembered(whole=False), [_lost(f"the replaced keystore does not open ({error.message})")]
 
@@ -223,6 +225,8 @@ def _opened_present(session: Session, present: Path, way_in: WayIn) -> Iterator[
             keystore = open_at(present, by_machine(session.place, session.facts()), timeout=timeout)
             stack.callback(keystore.close)
             view = stack.enter_context(keystore.read())
+        except BusyError:
+            raise
         except TikTrueKeysError:
             keystore = open_at(present, way_in, timeout=timeout)
             stack.callback(keystore.close)
