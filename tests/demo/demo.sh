@@ -98,4 +98,20 @@ say 'The audit log has all of it, and nobody edited it'
 run 0 tiktrue-keys audit show
 run 0 tiktrue-keys audit verify
 
+say 'An escrow, for the day on which this machine dies: five shares for five people, any three of them recover'
+run 0 tiktrue-keys escrow create -o shares --shares 5 --threshold 3
+escrow=$(basename shares/*-1-of-5.txt -share-1-of-5.txt)
+share() { printf 'shares/%s-share-%s-of-5.txt' "$escrow" "$1"; }
+run 0 tiktrue-keys escrow verify --share "$(share 1)" --share "$(share 3)" --share "$(share 5)"
+run 0 tiktrue-keys backup keystore.backup
+
+say 'The machine dies: keystore and host secret are gone, and the backup alone opens nothing'
+mkdir dead
+mv keystore host dead
+run 8 tiktrue-keys restore keystore.backup --yes
+run 5 tiktrue-keys escrow recover keystore.backup --share "$(share 2)" --share "$(share 3)" --share "$(share 4)"
+run 0 tiktrue-keys escrow recover keystore.backup --share "$(share 2)" --share "$(share 3)" --share "$(share 4)" --yes
+run 0 tiktrue-keys decrypt-model minilm.ttm -o again.safetensors
+run 0 cmp model.safetensors again.safetensors
+
 printf '\ndemo: done, every command ended as expected\n'
