@@ -19,7 +19,7 @@ help:
 	@echo 'lint      ruff: rules and format'
 	@echo 'types     mypy --strict'
 	@echo 'bench     speed beside other programs, on 2 GiB in memory; BENCH="--size-mib 256 --rounds 3" for less'
-	@echo 'torture   every fault campaign at its full figure, about 90 minutes'
+	@echo 'torture   every fault campaign at its full figure, two hours'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'generate  writes the man pages and completions from the command line itself'

@@ -1,6 +1,6 @@
 """Every campaign at its full figure, two at a time, resumable: `python -m tests.faults.torture [--again] [NAME...]`.
 
-A campaign whose result is in results/ and good is not run again, unless with --again. All of them take about 90 minutes
+A campaign whose result is in results/ and good is not run again, unless with --again. All of them take about two hours
 on two cores. NAME picks some.
 """
 
