@@ -30,7 +30,8 @@ class Bench:
         traced.warm_up(act.work(self.shop), self.shop.environment)
         self.new = self.shop.view()
         self._new_listing = self._listing_after_probe()
-        self._states = {self.old.events: self.old.state, self.new.events: self.new.state}
+        # Records and files together: a folder that could not be synced fails the act, and its output is in its place.
+        self._states = {(view.events, view.files): view.state for view in (self.old, self.new)}
 
     def points(self, *, failing: bool = False, every: bool = False) -> list[Point]:
         """What may be interrupted in one run."""
@@ -96,9 +97,9 @@ class Bench:
         grown = found.done[: len(before)] == before
         if not grown and found.done != after:
             raise ViolationError(f"audit records are lost: {len(found.done)} of {len(before)}")
-        known = self._states.setdefault(found.events, found.state)
+        known = self._states.setdefault((found.events, found.files), found.state)
         if known != found.state:
-            raise ViolationError(f"the records say one thing, the keys another: {known} and {found.state}")
+            raise ViolationError(f"records and files say one thing, the keys another: {known} and {found.state}")
         if grown and found.done != before and found.done[: len(after)] != after[: len(found.done)]:
             raise ViolationError(f"unforeseen records: {found.done[len(before) :]}")
         old, new = dict(self.old.files), dict(self.new.files)
