@@ -84,7 +84,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a fingerprint -d 'Show the facts that keys are bound to.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rebind -d 'Seal the keystore to the machine as it is now.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a relicense -d 'Move every key of one license to another.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file, which opens on this machine only.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file: for restore here, or with an escrow\'s shares elsewhere.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Put a backup back in the keystore\'s place, as a new epoch.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a escrow -d 'Shares that recover the keystore on another machine.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a config -d 'The configuration in force.'

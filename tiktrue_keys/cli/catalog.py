@@ -101,7 +101,9 @@ CATALOG: Mapping[str, Entry] = {
     "fingerprint": Entry("Show the facts that keys are bound to.", "fingerprint", KEYSTORE),
     "rebind": Entry("Seal the keystore to the machine as it is now.", "rebind", KEYSTORE),
     "relicense": Entry("Move every key of one license to another.", "relicense", KEYSTORE),
-    "backup": Entry("Copy the keystore to a file, which opens on this machine only.", "backup", KEYSTORE),
+    "backup": Entry(
+        "Copy the keystore to a file: for restore here, or with an escrow's shares elsewhere.", "backup", KEYSTORE
+    ),
     "restore": Entry("Put a backup back in the keystore's place, as a new epoch.", "restore", KEYSTORE),
     "escrow": Entry(
         "Shares that recover the keystore on another machine.",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from tiktrue_keys.cli.blocks import Fields, Outcome
 from tiktrue_keys.cli.envelope import error_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.copying import RestoredKeystore
 from tiktrue_keys.core.acts.previewing import Position, RestorePreview
+from tiktrue_keys.core.acts.restoring import RestoredKeystore
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.notices import Notice
 
 RESTORED, RECOVERED = "restored", "recovered"
+
+AcceptClock = Annotated[
+    bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
+]
 
 
 def question(session: Session, source: str, preview: RestorePreview) -> str:

@@ -41,10 +41,11 @@ from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongM
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.acts.cleanup import WrapsIn
-    from tiktrue_keys.core.acts.copying import BackedUp, RestoredKeystore
+    from tiktrue_keys.core.acts.copying import BackedUp
     from tiktrue_keys.core.acts.exporting import ExportedPublic
     from tiktrue_keys.core.acts.rebinding import Rebound
     from tiktrue_keys.core.acts.relicensing import Relicensed
+    from tiktrue_keys.core.acts.restoring import RestoredKeystore
     from tiktrue_keys.core.acts.results import CleanedUp, Generated, OpenedKey, Revoked, Rotated, Validation
 
 # Acts are imported by the method that needs them: a command does one, and all together cost as much as the rest.
@@ -234,7 +235,7 @@ class KeyManager(KeystoreReader):
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
     ) -> BackedUp:
-        """Copy the keystore to a file, 0600; it opens on this machine only, with the host secret that is not in it."""
+        """Copy the keystore to a file, 0600; it opens here, with the host secret that is not in it, or by its escrow."""
         from tiktrue_keys.core.acts.copying import backup
 
         with self._session.noting("backup", operation_id):
@@ -248,7 +249,7 @@ class KeyManager(KeystoreReader):
         What that one has revoked, destroyed and registered since the backup is carried over where it opens.
         RefusedError for a clock more than 400 days after the backup, unless `accept_clock`.
         """
-        from tiktrue_keys.core.acts.copying import restore
+        from tiktrue_keys.core.acts.restoring import restore
 
         return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 

@@ -67,7 +67,7 @@ def storage_errors(what: str, url: Url) -> Iterator[None]:
         raise RefusedError(f"{what} {shown(str(url))} is a folder", "give one object") from error
     except PermissionError as error:
         raise UnavailableError(f"{what} {shown(str(url))}: the storage denies access", _SETUP) from error
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # what fsspec's base class raises for what a storage does not offer
         raise UnavailableError(f"{what} {shown(str(url))}: this storage cannot do that") from error
     except Exception as error:  # a storage's package may raise anything, and a traceback helps nobody
         kind = type(error).__name__

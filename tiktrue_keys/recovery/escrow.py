@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tiktrue_keys.core.acts.copying import no_backup_holds_it
 from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.acts.standing_notices import ESCROW_RECORD
@@ -166,9 +167,7 @@ def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
 
 def _record_creation(transaction: Transaction, escrow: Escrow, former: Escrow | None) -> None:
     put_escrow(transaction.rows, escrow)
-    backup = transaction.rows.get(RecordKind.BACKUP, "backup")
-    if backup is not None:  # no backup holds the new slot yet: that is said until there is one
-        transaction.rows.put(RecordKind.BACKUP, "backup", {**backup, "done": False})
+    no_backup_holds_it(transaction.rows)
     detail = {"escrow": escrow.number, "shares": escrow.shares, "threshold": escrow.threshold}
     transaction.record(CREATE, detail=detail | ({"replaces": former.number} if former else {}))
 

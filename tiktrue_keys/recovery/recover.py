@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tiktrue_keys.core.acts.copying import RestoredKeystore, restore
 from tiktrue_keys.core.acts.previewing import RestorePreview, another_backup_is_needed, preview_restore
+from tiktrue_keys.core.acts.restoring import RestoredKeystore, restore
 from tiktrue_keys.core.acts.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import clear_header

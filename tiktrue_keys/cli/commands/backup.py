@@ -1,4 +1,4 @@
-"""`backup`: a copy of the keystore, for when the file or its disk is lost and the machine is not."""
+"""`backup`: a copy of the keystore, for when the file, its disk or (with an escrow) the machine is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(
     destination: Annotated[str, typer.Argument(metavar="FILE", help="The file to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> Outcome:
-    """Copy the keystore to a file, which opens on this machine only.
+    """Copy the keystore to a file: for restore here, or with an escrow's shares elsewhere.
 
     The host secret is not in the copy: keep the two apart, or a thief has both. Without that secret and this machine's
     facts the copy opens nothing, unless it holds an escrow and its shares are there. Keep it on another disk. Reads no

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Outcome
-from tiktrue_keys.cli.restoring import RECOVERED, outcome, question
+from tiktrue_keys.cli.restoring import RECOVERED, AcceptClock, outcome, question
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.share_input import ShareOption, read_shares
 from tiktrue_keys.core.keystore.database import FILE_NAME
@@ -24,9 +24,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Verify backup and shares, show what would be replaced.")
     ] = False,
-    accept_clock: Annotated[
-        bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
-    ] = False,
+    accept_clock: AcceptClock = False,
 ) -> Outcome:
     """Recover a keystore with an escrow's shares, and bind it to this machine.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.blocks import Outcome
-from tiktrue_keys.cli.restoring import RESTORED, outcome, question
+from tiktrue_keys.cli.restoring import RESTORED, AcceptClock, outcome, question
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.previewing import preview_restore
 
@@ -19,9 +19,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Verify the backup and show what would be replaced.")
     ] = False,
-    accept_clock: Annotated[
-        bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
-    ] = False,
+    accept_clock: AcceptClock = False,
 ) -> Outcome:
     """Put a backup back in the keystore's place, as a new epoch.
 

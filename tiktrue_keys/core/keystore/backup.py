@@ -1,4 +1,4 @@
-"""Copies a keystore out, and puts a copy back as a new epoch. The copy opens on its machine only, as the keystore does.
+"""Copies a keystore out, and puts a copy back as a new epoch. The copy opens by the ways that the keystore does.
 
 Copies are made by SQLite itself: whoever opens the database file beside SQLite and closes it drops SQLite's lock.
 """
