@@ -235,7 +235,7 @@ class KeyManager(KeystoreReader):
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
     ) -> BackedUp:
-        """Copy the keystore to a file, 0600; it opens here, with the host secret that is not in it, or by its escrow."""
+        """Copy the keystore to a file, 0600; it opens here, with the host secret (not in it), or by its escrow."""
         from tiktrue_keys.core.acts.copying import backup
 
         with self._session.noting("backup", operation_id):
