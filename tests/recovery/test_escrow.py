@@ -89,7 +89,10 @@ def test_another_keystores_shares(manager: KeyManager) -> None:
         stranger = other.manager()
         stranger.generate("llama", license_key=LICENSE)
         shares = escrow_of(stranger)
-    assert isinstance(error_of(lambda: verify_escrow(manager, shares)), RefusedError)
+    found = error_of(lambda: verify_escrow(manager, shares))
+    assert isinstance(found, RefusedError)
+    assert str(shares[0].escrow) in found.message
+    assert str(the_escrow(manager).number) in found.message
     assert events(manager)[-1] == ("escrow-verify", "refused")
     assert the_escrow(manager).verified_at is None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECRET_LENGTH = 32
 MAX_SHARES = 16
 WORDS = 33
-"""Of a share of 32 bytes."""
+"""Of a share of 32 bytes, and of no other length."""
 _ITERATION_EXPONENT = 0  # stretches a passphrase, and there is none
 
 
@@ -91,12 +91,8 @@ def combine(shares: Sequence[Share]) -> SecretBuffer:
 
 def _share(words: str) -> Share:
     parsed = _parsed(words)
-    ours = (
-        (parsed.group_threshold, parsed.group_count, parsed.iteration_exponent) == (1, 1, _ITERATION_EXPONENT)
-        and parsed.extendable
-        and len(parsed.value) == SECRET_LENGTH
-    )
-    if not ours:
+    parameters = (parsed.group_threshold, parsed.group_count, parsed.iteration_exponent, parsed.extendable)
+    if parameters != (1, 1, _ITERATION_EXPONENT, True):
         raise UsageError("this is a share of SLIP-39, but not one that escrow create makes")
     return Share(parsed.identifier, parsed.index + 1, parsed.member_threshold, words)
 
