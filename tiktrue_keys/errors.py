@@ -132,6 +132,16 @@ class TerminatedError(TikTrueKeysError):
     exit_code = 143
 
 
+class Termination(BaseException):
+    """SIGTERM or SIGHUP on its way to the boundary, which makes a TerminatedError of it.
+
+    As KeyboardInterrupt no Exception: nobody may take it for the failure of one item of many.
+    """
+
+    code: ClassVar[str] = TerminatedError.code
+    message: ClassVar[str] = "terminated; what was begun is undone or will be settled by the next command"
+
+
 ERRORS: tuple[type[TikTrueKeysError], ...] = (
     InternalError,
     UsageError,

@@ -274,6 +274,7 @@ def test_a_signal_in_the_middle_of_an_encryption_leaves_nothing_behind(
     assert {path.name for path in program.folder.iterdir()} == {"host", "keystore"}
     last = program.json("audit", "--last", "1")["result"]["records"][0]
     assert (last["event"], last["outcome"]) == ("encrypt", "failed")
+    assert last["detail"]["error"] == {130: "KeyboardInterrupt", 143: "terminated"}[code]
     assert program.json("models", "list")["result"]["containers"] == []
 
 

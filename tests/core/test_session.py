@@ -7,14 +7,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
+from tiktrue_keys.core.acts import copying
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.session import Session, actor_of_process, default_folder
-from tiktrue_keys.errors import NotFoundError, UsageError
+from tiktrue_keys.errors import NotFoundError, Termination, UsageError
 
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -207,3 +209,28 @@ def test_sessions_come_and_go_without_leaving_anything_open(desk: Desk) -> None:
     gc.collect()
     assert descriptors() <= before + 1
     assert events(desk.manager()).count(("rotate", "refused")) == 20
+
+
+class TestBeingStopped:
+    """SIGTERM in the middle of an act is recorded as it was before it became no Exception."""
+
+    def test_it_is_the_acts_failure(self, desk: Desk) -> None:
+        manager = desk.manager()
+        manager.find("llama")
+        with pytest.raises(Termination), manager.noting("rotate"):
+            raise Termination
+        (record,) = list(manager.audit_records())[-1:]
+        assert (record.event, record.outcome, record.detail["error"]) == ("rotate", "failed", "terminated")
+
+    def test_a_copy_that_is_not_recorded_goes(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        manager, copy = desk.manager(), desk.folder.parent / "copy.db"
+
+        def stop(*_: object) -> NoReturn:
+            raise Termination
+
+        monkeypatch.setattr(copying, "remember_result", stop)
+        with pytest.raises(Termination):
+            manager.backup(copy, operation_id="nightly")
+        monkeypatch.undo()
+        assert not copy.exists()
+        assert manager.backup(copy, operation_id="nightly").changed

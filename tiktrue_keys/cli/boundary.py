@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.hints import hint_of
-from tiktrue_keys.cli.hygiene import Termination
 from tiktrue_keys.cli.shown import shown
 from tiktrue_keys.cli.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
     InternalError,
     OperationInterruptedError,
     TerminatedError,
+    Termination,
     TikTrueKeysError,
     UnavailableError,
     UsageError,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.notices import Notice
 
 BROKEN_PIPE = 141
-_TERMINATED = "terminated; what was begun is undone or will be settled by the next command"
 OWN_FAILURE = {"exec-model": 125}
 """As of env(1), nohup(1), timeout(1): every other code is the program's."""
 _PACKAGE = Path(__file__).parent.parent
@@ -146,7 +145,7 @@ def guarded(reporter: Reporter, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return _last_words(reporter, OperationInterruptedError("interrupted"))
     except Termination:
-        return _last_words(reporter, TerminatedError(_TERMINATED))
+        return _last_words(reporter, TerminatedError(Termination.message))
     except TikTrueKeysError as error:  # while reporting: standard output is full
         return _last_words(reporter, error)
 
@@ -164,7 +163,7 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
     except (KeyboardInterrupt, typer.Abort, EOFError) as error:
         return reporter.failed(_caused(OperationInterruptedError("interrupted"), error))
     except Termination as error:
-        return reporter.failed(_caused(TerminatedError(_TERMINATED), error))
+        return reporter.failed(_caused(TerminatedError(error.message), error))
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -11,11 +11,9 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from tiktrue_keys.errors import Termination
+
 _PR_SET_DUMPABLE = 4
-
-
-class Termination(BaseException):
-    """SIGTERM or SIGHUP. As KeyboardInterrupt no Exception: nobody may take it for the failure of one item of many."""
 
 
 def forbid_dumps() -> None:

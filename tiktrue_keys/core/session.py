@@ -33,6 +33,8 @@ from tiktrue_keys.errors import (
     NotFoundError,
     RefusedError,
     SecurityError,
+    TerminatedError,
+    Termination,
     TikTrueKeysError,
     UsageError,
 )
@@ -144,6 +146,10 @@ class Session:
         except TikTrueKeysError as error:
             if depth == 0:  # the act that was asked for, not one that it is made of
                 self.note_failure(event, error, operation_id)
+            raise
+        except Termination as stopped:
+            if depth == 0:
+                self.note_failure(event, TerminatedError(stopped.message), operation_id)
             raise
         finally:
             self._depth.noting = depth

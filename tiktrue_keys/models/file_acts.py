@@ -16,7 +16,7 @@ from typing import Any
 from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import RefusedError, Termination, TikTrueKeysError
 from tiktrue_keys.models.places import Url, parse_place
 
 LOCK_TIMEOUT = 10.0
@@ -52,7 +52,7 @@ def file_act(
         yield outcome
     except BaseException as error:
         said = {"error": type(error).__name__}
-        if isinstance(error, TikTrueKeysError):
+        if isinstance(error, TikTrueKeysError | Termination):
             said = {"error": error.code, "reason": error.message}
         # What went wrong first is what the caller must hear; an intent that stays open is settled by the next command.
         with suppress(TikTrueKeysError):

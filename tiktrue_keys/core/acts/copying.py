@@ -19,7 +19,7 @@ from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.session import Session
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import RefusedError, Termination, TikTrueKeysError
 
 BACKUP = "backup"
 
@@ -99,7 +99,7 @@ def _unrecorded_copy_removed(destination: Path, *, keep: bool) -> Iterator[None]
     """A copy that cannot be recorded is taken away, so that a retry is not refused; not where one was replaced."""
     try:
         yield
-    except TikTrueKeysError:
+    except (TikTrueKeysError, Termination):
         if not keep:
             destination.unlink(missing_ok=True)
         raise
