@@ -28,8 +28,9 @@ from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.fleet import acknowledgements, cards, envelopes
-from tiktrue_keys.models import blocks, detached, header, manifest, recipients, slots, streaming_aead, trailer
-from tiktrue_keys.models.kinds import Kind
+from tiktrue_keys.models.container import detached
+from tiktrue_keys.models.format import block, body, header, manifest, recipient, slots, trailer
+from tiktrue_keys.models.format.kind import Kind
 
 # Labels, types and kinds.
 
@@ -107,13 +108,11 @@ def test_members_of_the_keystores_header_and_audit_record() -> None:
 
 
 def test_members_of_a_container() -> None:
-    made = header.Header(
-        bytes(16), "m", "n", Kind.OTHER, 1, header.Origin.KEYSTORE, (_wrap(),), streaming_aead.SEGMENT_SIZE
-    )
+    made = header.Header(bytes(16), "m", "n", Kind.OTHER, 1, header.Origin.KEYSTORE, (_wrap(),), body.SEGMENT_SIZE)
     members = parse_canonical(made.encode(), limit=slots.MAX_JSON, what="the header")
     assert set(rows("container members")) == set(members)
     assert set(rows("wrap members")) == set(members["wraps"][0])
-    signed = trailer.signed_content(made, streaming_aead.BodyHeader(bytes(32), bytes(7)), length=1, root=bytes(32))
+    signed = trailer.signed_content(made, body.BodyHeader(bytes(32), bytes(7)), length=1, root=bytes(32))
     assert set(rows("signed members")) == set(parse_canonical(signed, limit=4096, what="the signed members"))
     for member, values in (("kind", Kind), ("origin", header.Origin)):
         assert set(re.findall('"([a-z]+)"', rows("container members")[member])) == {each.value for each in values}
@@ -139,7 +138,7 @@ def _wrap() -> header.Wrap:
 
 
 def test_members_of_a_recipient_file() -> None:
-    content = recipients.Recipient("m", "m_0123456789abcdef", 1, Instant(0), Instant(1), b"", b"").content()
+    content = recipient.Recipient("m", "m_0123456789abcdef", 1, Instant(0), Instant(1), b"", b"").content()
     assert set(rows("recipient file members")) == set(content) | {"signature"}
 
 
@@ -241,15 +240,15 @@ def test_limits() -> None:
         "name of a container": header.MAX_NAME_BYTES,
         "wrapped key, HPKE": header.WRAP_LENGTHS[header.WrapType.HPKE],
         "generation": header.MAX_GENERATION,
-        "segment": streaming_aead.SEGMENT_SIZE,
-        "segments of a container": streaming_aead.MAX_SEGMENTS,
+        "segment": body.SEGMENT_SIZE,
+        "segments of a container": body.MAX_SEGMENTS,
         "labels of a key": generate.MAX_LABELS,
         "manifest of a folder": manifest.MAX_MANIFEST,
         "files of a folder": manifest.MAX_FILES,
         "path in a manifest": manifest._MAX_PATH,
-        "recipient file": recipients.MAX_RECIPIENT,
-        "model block": blocks.MAX_BLOCK,
-        "block id": blocks.MAX_BLOCK_ID,
+        "recipient file": recipient.MAX_RECIPIENT,
+        "model block": block.MAX_BLOCK,
+        "block id": block.MAX_BLOCK_ID,
         "card": cards.MAX_CARD,
         "envelope": envelopes.MAX_ENVELOPE,
         "contents of an envelope": envelopes.MAX_BODY,

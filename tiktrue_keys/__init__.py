@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager
     from tiktrue_keys.core.rotation_event import KeyRotationEvent
     from tiktrue_keys.errors import SecurityError, TikTrueKeysError
-    from tiktrue_keys.models.model_encryption import ModelEncryption
-    from tiktrue_keys.models.opening import load_tensors, open_model
+    from tiktrue_keys.models.encryption import ModelEncryption
+    from tiktrue_keys.models.file.open import open_model
+    from tiktrue_keys.models.tensors import load_tensors
 
 __all__ = [
     "KeyDistributionRequest",
@@ -36,11 +37,11 @@ _HOMES = {
     "KeyManager": "tiktrue_keys.core.manager",
     "KeyRotationEvent": "tiktrue_keys.core.rotation_event",
     "ManagedKey": "tiktrue_keys.core.lifecycle",
-    "ModelEncryption": "tiktrue_keys.models.model_encryption",
+    "ModelEncryption": "tiktrue_keys.models.encryption",
     "SecurityError": "tiktrue_keys.errors",
     "TikTrueKeysError": "tiktrue_keys.errors",
-    "load_tensors": "tiktrue_keys.models.opening",
-    "open_model": "tiktrue_keys.models.opening",
+    "load_tensors": "tiktrue_keys.models.tensors",
+    "open_model": "tiktrue_keys.models.file.open",
 }
 
 

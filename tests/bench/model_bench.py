@@ -31,13 +31,13 @@ from tests.bench.pipeline_bench import header
 from tests.bench.timing import Contestant, measured, shown, written
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container import read_container
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.open_container import open_container
-from tiktrue_keys.models.opening import open_model
-from tiktrue_keys.models.pipeline import hash_body
-from tiktrue_keys.models.rewrap import rewrap_model
-from tiktrue_keys.models.seal_container import seal_container
+from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.container.seal import seal_container
+from tiktrue_keys.models.container.unseal import open_container
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.file.rewrap import rewrap_model
+from tiktrue_keys.models.pipeline.pipeline import hash_body
 
 MIB = 1 << 20
 SPARSE = 64 * 10**9

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container import known_leaves, read_container
-from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType, new_file_id
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.open_container import open_container
-from tiktrue_keys.models.pipeline import hash_body
-from tiktrue_keys.models.reader import ModelFile
-from tiktrue_keys.models.seal_container import seal_container
+from tiktrue_keys.models.container.container import known_leaves, read_container
+from tiktrue_keys.models.container.model_file import ModelFile
+from tiktrue_keys.models.container.seal import seal_container
+from tiktrue_keys.models.container.unseal import open_container
+from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType, new_file_id
+from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.pipeline.pipeline import hash_body
 
 MIB = 1 << 20
 TABLE = "{:<34}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}"

@@ -201,7 +201,7 @@ def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) ->
 
 
 def _act(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: random.Random) -> str:
-    from tiktrue_keys.models.encrypt import encrypt_model
+    from tiktrue_keys.models.file.encrypt import encrypt_model
 
     live = sorted(known.keys - known.revoked - set(known.rotated))
     choice = chooser.random()
@@ -221,7 +221,7 @@ def _act(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: ra
 
 
 def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
-    from tiktrue_keys.models.verify import verify_model
+    from tiktrue_keys.models.file.verify import verify_model
 
     with machine.manager() as manager:
         if not manager.exists():

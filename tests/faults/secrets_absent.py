@@ -112,8 +112,8 @@ def _needles(shop: Shop) -> dict[str, bytes]:
 
 
 def _data_key_of(path: Path, managed: memoryview) -> bytes:
-    from tiktrue_keys.models.container import read_container
-    from tiktrue_keys.models.wraps import unwrap_data_key
+    from tiktrue_keys.models.container.container import read_container
+    from tiktrue_keys.models.format.wraps import unwrap_data_key
 
     with open(path, "rb") as file:
         header = read_container(file.fileno()).header
@@ -196,9 +196,9 @@ def _work(live: str, acknowledge: str, end: str, keep: str) -> NoReturn:
     from tests.faults import facts
     from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
     from tiktrue_keys.core.manager import KeyManager
-    from tiktrue_keys.models.decrypt import decrypt_model
-    from tiktrue_keys.models.encrypt import encrypt_model
-    from tiktrue_keys.models.opening import open_model
+    from tiktrue_keys.models.file.decrypt import decrypt_model
+    from tiktrue_keys.models.file.encrypt import encrypt_model
+    from tiktrue_keys.models.file.open import open_model
 
     facts.become(facts.FIVE)
     folder = Path(live, "models")

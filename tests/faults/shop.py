@@ -196,7 +196,7 @@ class Shop:
         content = path.read_bytes()
         if not content.startswith(b"TTM1") or manager is None:
             return hashlib.sha256(content).hexdigest()[:16]
-        from tiktrue_keys.models.inspect import inspect_model
+        from tiktrue_keys.models.file.inspect import inspect_model
 
         try:
             found = inspect_model(path)
@@ -207,7 +207,7 @@ class Shop:
         return f"{found.length} bytes for {found.model_id} generation {' and '.join(openers)}"
 
     def _must_verify(self, path: Path, manager: KeyManager) -> None:
-        from tiktrue_keys.models.verify import verify_model
+        from tiktrue_keys.models.file.verify import verify_model
 
         for license_key in (LICENSE, OTHER_LICENSE):
             try:
@@ -235,7 +235,7 @@ class Shop:
         self.save()
 
     def _stock(self) -> None:
-        from tiktrue_keys.models.encrypt import encrypt_model
+        from tiktrue_keys.models.file.encrypt import encrypt_model
         from tiktrue_keys.recovery.escrow import create_escrow
 
         with self.manager() as manager:

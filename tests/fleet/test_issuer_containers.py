@@ -12,9 +12,9 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet.pinning import remove
 from tiktrue_keys.fleet.syncing import distribute
-from tiktrue_keys.models.decrypt import decrypt_model
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.verify import verify_model
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.verify import verify_model
 
 WEIGHTS = b"weights" * 1000
 

@@ -21,12 +21,12 @@ from tiktrue_keys.fleet.cards import Card
 from tiktrue_keys.fleet.envelopes import Head
 from tiktrue_keys.fleet.payloads import list_payload
 from tiktrue_keys.fleet.signed import encoded, signed_line
-from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.manifest import ContainerEntry, Manifest, PlainEntry, SignedManifest
-from tiktrue_keys.models.recipients import Recipient
-from tiktrue_keys.models.resume_state import DoneFile, ResumedFolder
-from tiktrue_keys.models.trailer import Signature, Trailer
+from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder
+from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
+from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, PlainEntry, SignedManifest
+from tiktrue_keys.models.format.recipient import Recipient
+from tiktrue_keys.models.format.trailer import Signature, Trailer
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY_ID = "llama_0123456789abcdef"

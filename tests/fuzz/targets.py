@@ -25,15 +25,15 @@ from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
 from tiktrue_keys.fleet.envelopes import MAX_ENVELOPE, Address, Parcel, open_envelope, parse_envelope, peek
 from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
 from tiktrue_keys.fleet.signed import signed_line
-from tiktrue_keys.models.container import read_container
-from tiktrue_keys.models.header import SEGMENT_SIZES, Header
-from tiktrue_keys.models.manifest import SignedManifest
-from tiktrue_keys.models.recipients import Recipient, parse_recipient
-from tiktrue_keys.models.resume_state import ResumeState
-from tiktrue_keys.models.safetensors_header import parse_header
-from tiktrue_keys.models.slots import MAX_JSON, SLOT_SIZE, decode_slots
-from tiktrue_keys.models.streaming_aead import Geometry
-from tiktrue_keys.models.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
+from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.folder.resume_state import ResumeState
+from tiktrue_keys.models.format.body import Geometry
+from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header
+from tiktrue_keys.models.format.manifest import SignedManifest
+from tiktrue_keys.models.format.recipient import Recipient, parse_recipient
+from tiktrue_keys.models.format.safetensors import parse_header
+from tiktrue_keys.models.format.slots import MAX_JSON, SLOT_SIZE, decode_slots
+from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
 from tiktrue_keys.recovery.share_files import parse_shares
 from tiktrue_keys.recovery.shares import MAX_SHARES, combine, parse_share
 

@@ -23,10 +23,10 @@ from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.header import Header, Origin
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.seal_container import Signer, seal_container
-from tiktrue_keys.models.wraps import wrap_for_key
+from tiktrue_keys.models.container.seal import Signer, seal_container
+from tiktrue_keys.models.format.header import Header, Origin
+from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.wraps import wrap_for_key
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors"

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container import Container, check_authorship, read_container
-from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType, new_file_id
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.open_container import open_container
-from tiktrue_keys.models.seal_container import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.container.container import Container, check_authorship, read_container
+from tiktrue_keys.models.container.seal import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.container.unseal import open_container
+from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType, new_file_id
+from tiktrue_keys.models.format.kind import Kind
 
 SEGMENT = 64
 SMALL = frozenset({SEGMENT})

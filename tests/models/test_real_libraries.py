@@ -22,7 +22,8 @@ from tests.models.watch import Watch
 from tests.models.workshop import pattern
 from tests.models.workshop import safetensors as written_by_hand
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.models.opening import load_tensors, open_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.tensors import load_tensors
 
 ONNXRUNTIMES_OWN = frozenset({".cache", "tmp/.ses"})
 """A folder in the user's home and the id of its session, which onnxruntime 1.32 makes when it is imported."""

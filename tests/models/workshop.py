@@ -17,15 +17,16 @@ from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public
 from tiktrue_keys.core.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container import read_container
-from tiktrue_keys.models.data_keys import open_data_key
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.header import Header, Origin, new_file_id
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.seal_container import seal_container
-from tiktrue_keys.models.slots import HEADER_SIZE, read_slots
-from tiktrue_keys.models.streaming_aead import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
-from tiktrue_keys.models.wraps import wrap_for_recipient
+from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.container.data_key import open_data_key
+from tiktrue_keys.models.container.header_file import read_slots
+from tiktrue_keys.models.container.seal import seal_container
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
+from tiktrue_keys.models.format.header import Header, Origin, new_file_id
+from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.wraps import wrap_for_recipient
 
 MODEL = "llama/7b"
 FIRST = SEGMENT_SIZE - BODY_HEADER_LENGTH - TAG_LENGTH

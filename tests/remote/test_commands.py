@@ -15,13 +15,13 @@ from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import LENGTH
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.models.decrypt import decrypt_model
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.places import Url
-from tiktrue_keys.models.registry import forget, list_containers, scan
-from tiktrue_keys.models.rewrap import rewrap_model, rewrap_registered
-from tiktrue_keys.models.storage import objects_below
-from tiktrue_keys.models.upload import Upload
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.rewrap import rewrap_model, rewrap_registered
+from tiktrue_keys.models.registry.registry import forget, list_containers, scan
+from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.objects import objects_below
+from tiktrue_keys.models.storage.upload import Upload
 
 
 def test_ci_encrypts_into_a_bucket_and_the_keystore_signs_there(tmp_path: Path, bucket: Bucket) -> None:

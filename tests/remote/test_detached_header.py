@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import LICENSE, error_of
-from tests.models.test_rewrap import rotated
+from tests.models.file.test_rewrap import rotated
 from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket
 from tests.remote.test_objects import LENGTH, sealed
@@ -16,22 +16,22 @@ from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, RevokedError
-from tiktrue_keys.models.data_keys import open_data_key
-from tiktrue_keys.models.decrypt import decrypt_model
-from tiktrue_keys.models.detached import LENGTH as DETACHED_LENGTH
-from tiktrue_keys.models.detached import Detached, detached_place
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.inspect import inspect_model
-from tiktrue_keys.models.opening import open_model
-from tiktrue_keys.models.places import Url
-from tiktrue_keys.models.registry import wraps_in
-from tiktrue_keys.models.rewrap import rewrap_model
-from tiktrue_keys.models.sign import sign_model
-from tiktrue_keys.models.slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
-from tiktrue_keys.models.tracking import slots_at
-from tiktrue_keys.models.trailer import Signature, signature_place
-from tiktrue_keys.models.verify import verify_model
-from tiktrue_keys.models.wraps import wrap_for_key
+from tiktrue_keys.models.container.data_key import open_data_key
+from tiktrue_keys.models.container.detached import LENGTH as DETACHED_LENGTH
+from tiktrue_keys.models.container.detached import Detached, detached_place
+from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.inspect import inspect_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.file.rewrap import rewrap_model
+from tiktrue_keys.models.file.sign import sign_model
+from tiktrue_keys.models.file.verify import verify_model
+from tiktrue_keys.models.format.slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
+from tiktrue_keys.models.format.trailer import Signature, signature_place
+from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.registry.registry import wraps_in
+from tiktrue_keys.models.storage.location import Url
 
 NAME = "weights.bin.ttm"
 SMALL = 3 * HEADER_SIZE + (1 << 14)

@@ -21,13 +21,13 @@ from tiktrue_keys.errors import (
     UnavailableError,
     UsageError,
 )
-from tiktrue_keys.models.decrypt import decrypt_model
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.inspect import inspect_model
-from tiktrue_keys.models.opening import open_model
-from tiktrue_keys.models.places import Url, parse_place
-from tiktrue_keys.models.storage import storage_errors
-from tiktrue_keys.models.upload import Upload
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.inspect import inspect_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.storage.location import Url, parse_place
+from tiktrue_keys.models.storage.objects import storage_errors
+from tiktrue_keys.models.storage.upload import Upload
 
 BIG = 17 << 20
 """Three parts of an upload."""

@@ -17,12 +17,12 @@ from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
-from tiktrue_keys.models.folders import decrypt_folder
-from tiktrue_keys.models.opening import load_tensors
-from tiktrue_keys.models.places import Url
-from tiktrue_keys.models.remote_folder import UploadedFolder, encrypt_folder_to
-from tiktrue_keys.models.rewrap import rewrap_registered
-from tiktrue_keys.models.settle import settle_intents
+from tiktrue_keys.models.file.rewrap import rewrap_registered
+from tiktrue_keys.models.folder.decrypt import decrypt_folder
+from tiktrue_keys.models.folder.upload import UploadedFolder, encrypt_folder_to
+from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.tensors import load_tensors
 
 TENSORS: dict[str, numpy.ndarray[Any, Any]] = {
     "a": numpy.arange(1000, dtype=numpy.float32),

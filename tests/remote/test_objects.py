@@ -10,11 +10,12 @@ from safetensors.numpy import save_file
 from tests.keystores import LICENSE
 from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket
-from tiktrue_keys.models.decrypt import decrypt_model
-from tiktrue_keys.models.encrypt import encrypt_model
-from tiktrue_keys.models.inspect import inspect_model
-from tiktrue_keys.models.opening import load_tensors, open_model
-from tiktrue_keys.models.verify import verify_model
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.inspect import inspect_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.file.verify import verify_model
+from tiktrue_keys.models.tensors import load_tensors
 
 LENGTH = 5 * (1 << 20) + 12345
 

@@ -11,20 +11,20 @@ import pytest
 
 from tests.cli.program import Program
 from tests.keystores import LICENSE, in_a_child
-from tests.models.test_rewrap import rotated
+from tests.models.file.test_rewrap import rotated
 from tests.models.workshop import Workshop, pattern
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import sealed
 from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.errors import UnavailableError
-from tiktrue_keys.models.inspect import inspect_model
-from tiktrue_keys.models.places import Url
-from tiktrue_keys.models.registry import HeaderReader, list_containers, scan, wraps_in
-from tiktrue_keys.models.rewrap import rewrap_model
-from tiktrue_keys.models.settle import settle_intents
-from tiktrue_keys.models.settle_remote import within
-from tiktrue_keys.models.sign import sign_model
-from tiktrue_keys.models.storage import discard_uploads
+from tiktrue_keys.models.file.inspect import inspect_model
+from tiktrue_keys.models.file.rewrap import rewrap_model
+from tiktrue_keys.models.file.sign import sign_model
+from tiktrue_keys.models.registry.registry import HeaderReader, list_containers, scan, wraps_in
+from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.storage.deadline import within_seconds
+from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.objects import discard_uploads
 
 PART = 5 << 20
 
@@ -129,5 +129,5 @@ def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Worksh
 def test_a_storage_that_is_silent_is_not_waited_for() -> None:
     started = time.monotonic()
     with pytest.raises(UnavailableError, match="does not answer"):
-        within(0.05, lambda: time.sleep(5))
+        within_seconds(0.05, lambda: time.sleep(5))
     assert time.monotonic() - started < 4

@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.vectors.known import GENERATION, HERE, KEY, MODEL, WARNING, ed25519, fixed_randomness, known, pretty
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.blocks import seal_block
-from tiktrue_keys.models.header import Header, Origin, Wrap, WrapType
-from tiktrue_keys.models.kinds import Kind
-from tiktrue_keys.models.seal_container import SealedContainer, Signer, seal_container
-from tiktrue_keys.models.slots import decode_slots
-from tiktrue_keys.models.wraps import wrap_for_key, wrap_for_recipient
+from tiktrue_keys.models.container.seal import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.format.block import seal_block
+from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
+from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.slots import decode_slots
+from tiktrue_keys.models.format.wraps import wrap_for_key, wrap_for_recipient
 
 
 def container_vectors() -> dict[str, bytes]:

@@ -17,10 +17,10 @@ from tiktrue_keys.core.audit import merkle
 from tiktrue_keys.core.audit.checkpoint import open_note
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.blocks import open_block
-from tiktrue_keys.models.container import Authorship, check_authorship, read_container
-from tiktrue_keys.models.open_container import open_container
-from tiktrue_keys.models.wraps import unwrap_data_key
+from tiktrue_keys.models.container.container import Authorship, check_authorship, read_container
+from tiktrue_keys.models.container.unseal import open_container
+from tiktrue_keys.models.format.block import open_block
+from tiktrue_keys.models.format.wraps import unwrap_data_key
 
 HERE = Path(__file__).parent
 CONTAINERS: dict[str, Any] = json.loads((HERE / "container.json").read_text())

@@ -17,15 +17,16 @@ from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.notices import counted
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.encrypt_folder import EncryptedFolder, encrypt_folder
-from tiktrue_keys.models.encrypt_recipient import encrypt_for_recipients
-from tiktrue_keys.models.places import Place, Url, is_url, local_path, parse_place
-from tiktrue_keys.models.plan import EncryptionPlan, plan_folder, plan_model
-from tiktrue_keys.models.recipients import read_recipient
-from tiktrue_keys.models.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.file.encrypt_for_recipients import encrypt_for_recipients
+from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
+from tiktrue_keys.models.folder.plan import plan_folder
+from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.format.recipient import read_recipient
+from tiktrue_keys.models.storage.location import Place, Url, is_url, local_path, parse_place
 
 if TYPE_CHECKING:
-    from tiktrue_keys.models.remote_folder import UploadedFolder
+    from tiktrue_keys.models.folder.upload import UploadedFolder
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _to_disk(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolde
 
 
 def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
-    from tiktrue_keys.models.remote_folder import encrypt_folder_to
+    from tiktrue_keys.models.folder.upload import encrypt_folder_to
 
     if asked.force or asked.resume or asked.jobs is not None:
         raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")

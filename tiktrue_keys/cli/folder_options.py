@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.side_by_side import MAX_JOBS
+from tiktrue_keys.models.pipeline.parallel import MAX_JOBS
 
 Jobs = Annotated[
     int | None,

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import counted
-from tiktrue_keys.models.decrypt import Decrypted
-from tiktrue_keys.models.decrypt_folder import DecryptedFolder
-from tiktrue_keys.models.encrypt import Encrypted
-from tiktrue_keys.models.encrypt_folder import EncryptedFolder
-from tiktrue_keys.models.encrypt_recipient import SealedForRecipients
-from tiktrue_keys.models.plan import EncryptionPlan
-from tiktrue_keys.models.verify import Verified, VerifiedFolder
+from tiktrue_keys.models.file.decrypt import Decrypted
+from tiktrue_keys.models.file.encrypt import Encrypted
+from tiktrue_keys.models.file.encrypt_for_recipients import SealedForRecipients
+from tiktrue_keys.models.file.plan import EncryptionPlan
+from tiktrue_keys.models.file.verify import Verified
+from tiktrue_keys.models.folder.decrypt import DecryptedFolder
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder
+from tiktrue_keys.models.folder.verify import VerifiedFolder
 
 if TYPE_CHECKING:
-    from tiktrue_keys.models.remote_folder import UploadedFolder
+    from tiktrue_keys.models.folder.upload import UploadedFolder
 
 
 def encrypted_json(made: Encrypted) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.errors import RefusedError, UsageError
-from tiktrue_keys.models.places import Place, is_url, local_path, object_place
+from tiktrue_keys.models.storage.location import Place, is_url, local_path, object_place
 
 STREAM = "-"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -17,3 +18,8 @@ class Notice:
 def counted(count: int, what: str) -> str:
     """`1 container`, `2 containers`."""
     return f"{count} {what}{'s' * (count != 1)}"
+
+
+def each_once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """Notices without repetition, in order."""
+    return tuple(dict.fromkeys(notices))

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
-from tiktrue_keys.models.container_source import opened_readable
-from tiktrue_keys.models.data_keys import asked_once
-from tiktrue_keys.models.decrypt_folder import trusted_manifest
-from tiktrue_keys.models.folder_tree import must_be_listed
-from tiktrue_keys.models.manifest import ContainerEntry, Entry, Manifest, PlainEntry
-from tiktrue_keys.models.places import Place, Url, parse_place
-from tiktrue_keys.models.positioned import pread_full, size_of
-from tiktrue_keys.models.reader import ModelFile
-from tiktrue_keys.models.safetensors_header import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
+from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.container.model_file import ModelFile
+from tiktrue_keys.models.folder.manifest_file import trusted_manifest
+from tiktrue_keys.models.folder.plain import must_be_listed
+from tiktrue_keys.models.format.manifest import ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.format.safetensors import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
+from tiktrue_keys.models.storage.location import Place, Url, parse_place
+from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of
 
 if TYPE_CHECKING:
     import numpy
@@ -92,7 +91,7 @@ def load_tensors(
     license_key, stack = asked_once(license_key), ExitStack()
 
     def opener(place: Place, root: bytes | None) -> ModelFile:
-        from tiktrue_keys.models.opening import open_model
+        from tiktrue_keys.models.file.open import open_model
 
         return open_model(
             place,

@@ -15,8 +15,8 @@ from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.decrypt import Decrypted, ReadOptions, decrypt_model
-from tiktrue_keys.models.decrypt_folder import DecryptedFolder, decrypt_folder
+from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.folder.decrypt import DecryptedFolder, decrypt_folder
 
 
 def command(

@@ -14,7 +14,7 @@ from tiktrue_keys.cli.model_streams import is_folder, model_destination, model_s
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.encrypt import Encrypted, encrypt_model
+from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
 
 
 def command(

@@ -12,8 +12,8 @@ from tiktrue_keys.cli.blocks import Outcome
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.child import run_child
-from tiktrue_keys.models.execute import HeldModel, filled_in, held_models
+from tiktrue_keys.models.serving.child import run_child
+from tiktrue_keys.models.serving.execute import HeldModel, filled_in, held_models
 
 takes_program = True
 SEPARATOR = "--"

@@ -11,7 +11,7 @@ from tiktrue_keys.cli.blocks import Block, Line, Outcome, Raw
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.export_public import ExportedRecipient, export_recipient
+from tiktrue_keys.models.file.export_public import ExportedRecipient, export_recipient
 
 
 def command(

@@ -9,8 +9,9 @@ import typer
 
 from tiktrue_keys.cli.blocks import Block, Fields, Line, Outcome, Table, Tree
 from tiktrue_keys.cli.model_streams import is_folder, model_place
-from tiktrue_keys.models.inspect import FolderInspection, Inspection, inspect_folder, inspect_model
-from tiktrue_keys.models.manifest import ContainerEntry, Entry
+from tiktrue_keys.models.file.inspect import Inspection, inspect_model
+from tiktrue_keys.models.folder.inspect import FolderInspection, inspect_folder
+from tiktrue_keys.models.format.manifest import ContainerEntry, Entry
 
 
 def command(

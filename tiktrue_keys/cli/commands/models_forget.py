@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.keys import container_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.registry import forget
+from tiktrue_keys.models.registry.registry import forget
 
 
 def command(

@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.keys import container_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.registry import Registered, list_containers
+from tiktrue_keys.models.registry.registry import Registered, list_containers
 
 
 def command(ctx: typer.Context) -> Outcome:

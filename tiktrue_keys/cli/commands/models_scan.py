@@ -12,8 +12,8 @@ from tiktrue_keys.cli.keys import container_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.errors import PartialError
-from tiktrue_keys.models.places import parse_place
-from tiktrue_keys.models.registry import Scanned, scan
+from tiktrue_keys.models.registry.registry import Scanned, scan
+from tiktrue_keys.models.storage.location import parse_place
 
 
 def command(

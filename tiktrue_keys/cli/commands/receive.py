@@ -23,7 +23,7 @@ from tiktrue_keys.fleet.results import Received, Refusal
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
-    from tiktrue_keys.models.rewrap import RewrapBatch
+    from tiktrue_keys.models.file.rewrap import RewrapBatch
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
@@ -123,7 +123,7 @@ def _report(session: Session, outcome: Outcome) -> None:
 
 
 def _rewrap(session: Session, came: Received, license_key: Callable[[], bytes]) -> RewrapBatch:
-    from tiktrue_keys.models.rewrap import rewrap_registered
+    from tiktrue_keys.models.file.rewrap import rewrap_registered
 
     return rewrap_registered(
         session.manager, came.superseded, license_key=license_key, lock_timeout=session.lock_timeout

@@ -14,8 +14,8 @@ from tiktrue_keys.cli.model_results import files_of
 from tiktrue_keys.cli.model_streams import is_folder, model_folder
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.reencrypt import Reencrypted, reencrypt_model
-from tiktrue_keys.models.reencrypt_folder import ReencryptedFolder, reencrypt_folder
+from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
+from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 
 
 def command(

@@ -16,8 +16,8 @@ from tiktrue_keys.cli.model_streams import is_folder, model_place
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
-from tiktrue_keys.models.folders import rewrap_folder
-from tiktrue_keys.models.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
+from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
 
 def command(

@@ -22,7 +22,7 @@ from tiktrue_keys.errors import TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
-    from tiktrue_keys.models.rewrap import RewrapBatch
+    from tiktrue_keys.models.file.rewrap import RewrapBatch
 
 
 def command(
@@ -110,7 +110,7 @@ def _rewrap(
     """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
     if not wanted or rotated.dry_run or not rotated.containers:
         return None
-    from tiktrue_keys.models.rewrap import rewrap_registered
+    from tiktrue_keys.models.file.rewrap import rewrap_registered
 
     old = [rotation.old.key_id for rotation in rotated.rotations]
     return rewrap_registered(session.manager, old, license_key=license_key, lock_timeout=session.lock_timeout)

@@ -10,7 +10,7 @@ from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.model_streams import model_place
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.sign import parse_root, sign_model
+from tiktrue_keys.models.file.sign import parse_root, sign_model
 
 
 def command(

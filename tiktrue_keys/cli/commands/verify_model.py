@@ -14,7 +14,8 @@ from tiktrue_keys.cli.model_results import files_of, verified_folder_json, verif
 from tiktrue_keys.cli.model_streams import is_folder, model_place
 from tiktrue_keys.cli.progress import progress_bar
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.models.verify import Verified, VerifiedFolder, verify_folder, verify_model
+from tiktrue_keys.models.file.verify import Verified, verify_model
+from tiktrue_keys.models.folder.verify import VerifiedFolder, verify_folder
 
 
 def command(

@@ -1,7 +1,7 @@
 """The act `export-public`: gives out the public half of a key, to which anybody may then encrypt.
 
 The key is marked: cleanup cannot see what is made with an exported half, so it destroys such a key only when told to.
-Does not handle: the file that the half goes out in (models/recipients.py).
+Does not handle: the file that the half goes out in (models/format/recipient.py).
 """
 
 from __future__ import annotations

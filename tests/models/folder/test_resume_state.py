@@ -1,0 +1,85 @@
+"""The state file of a resumed encryption: of this folder or refused, torn lines, damage, edits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.keystores import error_of
+from tests.models.folder.test_resume import ALL, killed_after, make_source, partial, run
+from tests.models.workshop import Workshop
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, TikTrueKeysError
+from tiktrue_keys.models.folder.resume_state import ResumeState
+
+
+@pytest.fixture
+def source(shop: Workshop) -> Path:
+    return make_source(shop)
+
+
+def test_the_state_file_of_another_folder_is_refused(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 2)
+    shutil.copytree(source, shop.folder / "other")
+    with pytest.raises(RefusedError, match="is of"):
+        run(shop, shop.folder / "other")
+    with pytest.raises(RefusedError, match="is of"):
+        run(shop, source, destination=shop.folder / "elsewhere.ttm")
+    with pytest.raises(RefusedError, match="lies in the folder"):
+        run(shop, source, resume=source / "state")
+
+
+def test_one_process_at_a_time(shop: Workshop, source: Path) -> None:
+    with ResumeState.open(shop.folder / "state"), pytest.raises(BusyError):
+        run(shop, source)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"notes of mine",
+        b"{}\n",
+        b'{"destination":1}\n',
+        b'["a"]\n{}\n',
+        b'{"a":9007199254740993}\n',
+        b"\xff\n",
+        b"\n\n",
+        b"{" * 40000 + b"\n",
+    ],
+)
+def test_a_file_of_another_kind_is_left_as_it_is(shop: Workshop, source: Path, data: bytes) -> None:
+    state = shop.folder / "state"
+    state.write_bytes(data)
+    with pytest.raises(IntegrityError, match="no resume file"):
+        run(shop, source)
+    assert state.read_bytes() == data
+
+
+def test_a_torn_last_line_costs_its_file(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    state = shop.folder / "state"
+    state.write_bytes(state.read_bytes()[:-5])
+    assert run(shop, source).taken_over == ALL[:2]
+
+
+def test_a_long_torn_line_spoils_nothing_that_comes_after_it(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 1)
+    with (shop.folder / "state").open("ab") as file:
+        file.write(b'{"file_id":"' + b"0" * 5000)
+    killed_after(shop, source, 2)
+    assert run(shop, source).taken_over == ALL[:3]
+
+
+def test_a_state_file_that_names_another_place_for_the_folder(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3)
+    state = shop.folder / "state"
+    victim = shop.folder / "victim"
+    victim.mkdir()
+    (victim / "mine").write_text("mine")
+    name = partial(shop).name
+    for other in ("victim", "../victim", ".llama.ttm.0000.tmp", ""):
+        state.write_bytes(state.read_bytes().replace(name.encode(), other.encode()))
+        assert isinstance(error_of(lambda: run(shop, source)), TikTrueKeysError)
+        name = other or name
+    assert (victim / "mine").read_text() == "mine"

@@ -1,0 +1,455 @@
+"""A process is killed before each change that it makes to the models' folder; the next command settles what it left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.keystores import FULL_RUN, LICENSE
+from tests.models.file.test_rewrap import slots
+from tests.models.workshop import MODEL, Workshop, drained, pattern
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.durable import NewFile
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.models.file.decrypt import decrypt_model
+from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.reencrypt import reencrypt_model
+from tiktrue_keys.models.file.rewrap import rewrap_model
+from tiktrue_keys.models.file.verify import verify_model
+from tiktrue_keys.models.folder.decrypt import decrypt_folder
+from tiktrue_keys.models.folder.encrypt import encrypt_folder
+from tiktrue_keys.models.folder.verify import verify_folder
+from tiktrue_keys.models.settle import local
+from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.storage.lock import locked_container
+
+CALLS = (
+    "open",
+    "mkdir",
+    "posix_fallocate",
+    "fchmod",
+    "write",
+    "pwrite",
+    "pwritev",
+    "fsync",
+    "fdatasync",
+    "link",
+    "rename",
+    "unlink",
+    "rmdir",
+)
+LENGTH = (1 << 20) + 5000
+Work = Callable[[KeyManager], object]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    """With the machine's clock: what was renamed when is told by the file system."""
+    made = Workshop(tmp_path, now=int(time.time()))
+    with made.desk:
+        yield made
+
+
+class Killer:
+    """Kills its own process before the call number `at` of CALLS that concerns the folder."""
+
+    def __init__(self, folder: Path, at: int) -> None:
+        self.folder = str(folder)
+        self.at = at
+        self.count = 0
+
+    def install(self) -> None:
+        for name in CALLS:
+            setattr(os, name, self._wrapped(getattr(os, name)))
+
+    def _wrapped(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(first: Any, *rest: Any, **named: Any) -> Any:
+            if self._concerns(first, named):
+                self.count += 1
+                if self.count == self.at:
+                    kill_me()
+            return call(first, *rest, **named)
+
+        return wrapped
+
+    def _concerns(self, first: Any, named: dict[str, Any]) -> bool:
+        given = named.get("dir_fd", named.get("src_dir_fd", first))
+        if isinstance(given, int):
+            given = os.readlink(f"/proc/self/fd/{given}")
+        return os.fsdecode(given).startswith(self.folder)
+
+
+def kill_me() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def died(work: Callable[[], object]) -> bool:
+    """Whether a forked child was killed while it did `work`; an exception of it goes no further than the child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def killed(shop: Workshop, work: Work, at: int) -> bool:
+    """Whether `work` was killed before its call number `at`; False when it has fewer."""
+
+    def count_and_work() -> None:
+        Killer(shop.folder, at).install()
+        work(shop.desk.manager())
+
+    return died(count_and_work)
+
+
+def each_kill(shop: Workshop, work: Work, look: Callable[[], None], *, sample: int = 1) -> int:
+    """Kill `work` at every call (or every `sample`th), settle, look, and start again from the same state."""
+    saved = shop.folder.with_name("saved")
+    shutil.copytree(shop.desk.folder.parent, saved, symlinks=True, ignore=lambda at, names: ["saved"])
+    step = 1 if FULL_RUN else sample
+    at = 1
+    while True:
+        shop.desk.close()
+        for name in ("keys", "host", "models"):
+            shutil.rmtree(shop.folder.with_name(name))
+            shutil.copytree(saved / name, shop.folder.with_name(name), symlinks=True)
+        shop.manager = shop.desk.manager()
+        if not killed(shop, work, at):
+            return at
+        settled = settle_intents(shop.manager)
+        assert all(item.outcome != "open" for item in settled.acts)
+        assert shop.manager.open_intents() == ()
+        assert not [path for path in shop.folder.rglob("*") if path.name.endswith((".tmp", ".old"))]
+        assert shop.manager.audit_verify() == shop.manager.audit_size()
+        look()
+        at += step
+
+
+def last_outcome(shop: Workshop, act: str) -> str:
+    return [record.outcome for record in shop.manager.audit_records() if record.event == act][-1]
+
+
+def was_begun(shop: Workshop) -> bool:
+    return any(record.event == "intent" for record in shop.manager.audit_records())
+
+
+def test_encrypt(shop: Workshop) -> None:
+    source, target = shop.plain(LENGTH), shop.folder / "weights.bin.ttm"
+    seen: set[bool] = set()
+
+    def look() -> None:
+        there = target.exists()
+        seen.add(there)
+        assert shop.paths() == (["weights.bin.ttm"] if there else [])
+        if there:
+            assert verify_model(shop.manager, target, license_key=LICENSE).length == LENGTH
+        if was_begun(shop):
+            assert last_outcome(shop, "encrypt") == ("ok" if there else "failed")
+        encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, force=True)
+
+    calls = each_kill(
+        shop, lambda manager: encrypt_model(manager, source, key=MODEL, license_key=LICENSE), look, sample=2
+    )
+    assert calls > 8
+    assert seen == {True, False}
+
+
+def test_encrypt_over_another_container(shop: Workshop) -> None:
+    target = shop.sealed(100)
+    source = shop.plain(LENGTH)
+    old = shop.manager.containers()[0].file_id
+
+    def look() -> None:
+        found = slots(target).current.header.file_id
+        assert [row.file_id for row in shop.manager.containers()] == [found]
+        assert verify_model(shop.manager, target, license_key=LICENSE).length == (100 if found == old else LENGTH)
+
+    def work(manager: KeyManager) -> None:
+        encrypt_model(manager, source, key=MODEL, license_key=LICENSE, force=True)
+
+    assert each_kill(shop, work, look, sample=3) > 8
+
+
+def test_decrypt(shop: Workshop) -> None:
+    sealed, target = shop.sealed(LENGTH), shop.folder / "weights.bin"
+    seen: set[bool] = set()
+
+    def look() -> None:
+        there = target.exists()
+        seen.add(there)
+        assert not there or target.read_bytes() == pattern(LENGTH)
+        assert shop.paths() == ["weights.bin.ttm"]
+        if len([record for record in shop.manager.audit_records() if record.event == "intent"]) == 2:
+            assert last_outcome(shop, "decrypt") == ("ok" if there else "failed")
+
+    calls = each_kill(shop, lambda manager: decrypt_model(manager, sealed, license_key=LICENSE), look)
+    assert calls > 6
+    assert seen == {True, False}
+
+
+def test_rewrap(shop: Workshop) -> None:
+    sealed, old = shop.sealed(100), shop.key.key_id
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    new = shop.key.key_id
+    seen = set()
+
+    def look() -> None:
+        found = slots(sealed)
+        (row,) = shop.manager.containers()
+        assert found.current.header.key_ids <= row.keys
+        assert found.equal or row.keys == {old, new}
+        seen.add((found.equal, *sorted(found.current.header.key_ids)))
+        assert verify_model(shop.manager, sealed, license_key=LICENSE).length == 100
+        rewrap_model(shop.manager, sealed, license_key=LICENSE)
+        assert slots(sealed).equal
+        assert slots(sealed).current.header.key_ids == shop.manager.containers()[0].keys == {new}
+
+    assert each_kill(shop, lambda manager: rewrap_model(manager, sealed, license_key=LICENSE), look) > 2
+    assert {(True, old), (False, new)} <= seen
+
+
+def test_reencrypt(shop: Workshop) -> None:
+    sealed = shop.sealed(LENGTH)
+    old = shop.manager.containers()[0].file_id
+    seen = set()
+
+    def look() -> None:
+        found = slots(sealed).current.header.file_id
+        seen.add(found == old)
+        assert [row.file_id for row in shop.manager.containers()] == [found]
+        assert verify_model(shop.manager, sealed, license_key=LICENSE).length == LENGTH
+
+    assert each_kill(shop, lambda manager: reencrypt_model(manager, sealed, license_key=LICENSE), look, sample=2) > 8
+    assert seen == {True, False}
+
+
+def folder_of(shop: Workshop) -> Path:
+    folder = shop.folder / "llama"
+    (folder / "sub").mkdir(parents=True)
+    shop.plain(3000, "llama/a.bin")
+    shop.plain(0, "llama/sub/b.bin")
+    shop.plain(10, "llama/config.json")
+    return folder
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_encrypt_folder(shop: Workshop, force: bool) -> None:
+    source, target = folder_of(shop), shop.folder / "llama.ttm"
+    if force:
+        encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"])
+
+    def look() -> None:
+        assert target.exists() or not force
+        rows = {row.path for row in shop.manager.containers()}
+        if target.exists():
+            assert verify_folder(shop.manager, target, license_key=LICENSE).length == 3010
+            assert rows == {str(target / "a.bin.ttm"), str(target / "sub/b.bin.ttm")}
+        else:
+            assert rows == set()
+
+    def work(manager: KeyManager) -> None:
+        encrypt_folder(manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"], force=force)
+
+    assert each_kill(shop, work, look, sample=7) > 30
+
+
+def test_between_the_two_renames_of_a_replaced_folder(shop: Workshop) -> None:
+    source, target = folder_of(shop), shop.folder / "llama.ttm"
+    encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE)
+    shop.plain(77, "llama/a.bin")
+    rename = os.rename
+
+    def kill_before_the_second(old: Any, new: Any, **named: Any) -> None:
+        if Path(os.fsdecode(new)) == target:
+            kill_me()
+        rename(old, new, **named)
+
+    def work() -> None:
+        os.rename = kill_before_the_second  # type: ignore[assignment]
+        encrypt_folder(shop.desk.manager(), source, key=MODEL, license_key=LICENSE, force=True)
+
+    assert died(work)
+    assert not target.exists()
+    settle_intents(shop.manager)
+    assert verify_folder(shop.manager, target, license_key=LICENSE).length == 87
+    assert len(shop.manager.containers()) == 3
+    assert last_outcome(shop, "encrypt-folder") == "ok"
+
+
+def test_decrypt_folder(shop: Workshop) -> None:
+    source, target = folder_of(shop), shop.folder / "out"
+    sealed = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE).destination
+    shutil.rmtree(source)
+
+    def look() -> None:
+        if target.exists():
+            assert (target / "a.bin").read_bytes() == pattern(3000)
+            assert (target / "config.json").read_bytes() == pattern(10)
+
+    def work(manager: KeyManager) -> None:
+        decrypt_folder(manager, sealed, target, license_key=LICENSE)
+
+    assert each_kill(shop, work, look, sample=7) > 20
+
+
+def killed_before_outcome(shop: Workshop, work: Work, operation: str) -> None:
+    """Kill `work` when it is about to record the outcome of an operation."""
+
+    def until_then() -> None:
+        manager = shop.desk.manager()
+        finish = manager.finish_file_act
+
+        def kill_or_finish(operation_id: str, **named: Any) -> None:
+            if operation_id == operation:
+                kill_me()
+            finish(operation_id, **named)
+
+        manager.finish_file_act = kill_or_finish  # type: ignore[method-assign]
+        work(manager)
+
+    assert died(until_then)
+
+
+def killed_in(shop: Workshop, work: Work, method: str) -> None:
+    """Kill `work` when it calls a method of its manager."""
+
+    def until_then() -> None:
+        manager = shop.desk.manager()
+        setattr(manager, method, lambda *_, **__: kill_me())
+        work(manager)
+
+    assert died(until_then)
+
+
+def test_a_kill_before_the_outcome(shop: Workshop) -> None:
+    source = shop.plain(100)
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_act")
+    (act,) = shop.manager.open_intents()
+    settled = settle_intents(shop.manager)
+    assert [(item.act.operation_id, item.outcome) for item in settled.acts] == [(act.operation_id, "ok")]
+    assert (settled.changed, settled.warnings) == (True, ())
+    assert last_outcome(shop, "encrypt") == "ok"
+    assert settle_intents(shop.manager).changed is False
+
+
+def test_a_pipe_that_nobody_can_look_into_keeps_its_key(shop: Workshop) -> None:
+    source = shop.plain(100)
+
+    def work(manager: KeyManager) -> None:
+        drained(lambda sink: encrypt_model(manager, source, sink, key=MODEL, license_key=LICENSE))
+
+    killed_in(shop, work, "finish_file_act")
+    settled = settle_intents(shop.manager)
+    assert [item.outcome for item in settled.acts] == ["failed"]
+    assert [notice.code for notice in settled.warnings] == ["interrupted"]
+    (row,) = shop.manager.containers()
+    assert (row.piped, row.keys) == (True, frozenset({shop.key.key_id}))
+
+
+def test_what_cannot_be_looked_at_stays_open(shop: Workshop) -> None:
+    source = shop.plain(100)
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_act")
+    away = shop.folder.rename(shop.folder.with_name("unmounted"))
+    settled = settle_intents(shop.manager)
+    assert ([item.outcome for item in settled.acts], settled.changed) == (["open"], False)
+    assert "cannot be settled" in settled.warnings[0].message
+    assert len(shop.manager.open_intents()) == 1
+    away.rename(shop.folder)
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+
+
+def test_a_running_act_is_left_alone(shop: Workshop) -> None:
+    source = shop.plain(40 << 20)
+    outcomes: list[Any] = []
+
+    def progress(_: int, __: int | None) -> None:
+        outcomes.append(settle_intents(shop.desk.manager()).acts)
+
+    encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress)
+    assert set(outcomes) == {()}
+
+
+def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another container of this host: its pid means nothing here, its lock on what it makes does."""
+    monkeypatch.setattr("tiktrue_keys.models.settle.local.is_running", lambda process: False)
+    outcomes: list[tuple[str, str]] = []
+
+    def progress(_: int, __: int | None) -> None:
+        outcomes.extend((item.act.act, item.outcome) for item in settle_intents(shop.desk.manager()).acts)
+
+    source, folder = shop.plain(40 << 20), folder_of(shop)
+    sealed = encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress).destination
+    assert isinstance(sealed, Path)
+    decrypt_model(shop.manager, sealed, shop.folder / "out", license_key=LICENSE, progress=progress)
+    reencrypt_model(shop.manager, sealed, license_key=LICENSE, progress=progress)
+    assert {act for act, _ in outcomes} == {"encrypt", "decrypt", "reencrypt"}
+    assert {outcome for _, outcome in outcomes} == {"open"}
+    # A folder's files are encrypted in other threads than this one, which may see one between its intent and its lock.
+    whole: list[str] = []
+
+    def folder_progress(_: int, __: int | None) -> None:
+        manager = shop.desk.manager()
+        whole.extend(local._settle(manager, act) for act in manager.open_intents() if act.act == "encrypt-folder")
+
+    encrypt_folder(shop.manager, folder, key=MODEL, license_key=LICENSE, progress=folder_progress)
+    assert set(whole) == {"open"}
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_act")
+    with locked_container(sealed, 1.0):
+        assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+
+
+def test_an_act_of_a_later_version_stays_open(shop: Workshop) -> None:
+    act = FileAct("sign-in-the-future", bytes(16), str(shop.folder / "x"), frozenset(), frozenset())
+    assert not died(lambda: shop.desk.manager().begin_file_act(act))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
+
+
+def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
+    """A kill between the intent and the temporary file, with a file of the output's name made in the same second."""
+    sealed, target = shop.sealed(100), shop.folder / "weights.bin"
+    target.write_bytes(b"older")
+    shop.desk.clock.now = int(time.time())
+    enter = NewFile.__enter__
+
+    def work() -> None:
+        NewFile.__enter__ = lambda new: kill_me() if new.path == target else enter(new)  # type: ignore[method-assign]
+        manager = shop.desk.manager()
+        decrypt_model(manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
+
+    assert died(work)
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert target.read_bytes() == b"older"
+    again = decrypt_model(shop.manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
+    assert again.changed
+    assert target.read_bytes() == pattern(100)
+
+
+def test_a_settled_act_is_not_done_again_under_its_operation_id(shop: Workshop) -> None:
+    sealed, folder = shop.sealed(100), folder_of(shop)
+
+    def done_twice(operation: str, act: Callable[[KeyManager], Any]) -> None:
+        killed_before_outcome(shop, act, operation)
+        assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+        assert act(shop.manager).changed is False
+
+    plain, made = shop.folder / "plain.bin", shop.folder / "llama.ttm"
+    shop.plain(200, "plain.bin")
+    done_twice("1", lambda m: encrypt_model(m, plain, key=MODEL, license_key=LICENSE, operation_id="1"))
+    done_twice("2", lambda m: decrypt_model(m, sealed, license_key=LICENSE, operation_id="2"))
+    done_twice("3", lambda m: reencrypt_model(m, sealed, license_key=LICENSE, operation_id="3"))
+    done_twice("4", lambda m: encrypt_folder(m, folder, key=MODEL, license_key=LICENSE, operation_id="4"))
+    done_twice("5", lambda m: decrypt_folder(m, made, shop.folder / "out", license_key=LICENSE, operation_id="5"))
+    shop.manager.rotate([MODEL], license_key=LICENSE)
+    done_twice("6", lambda m: rewrap_model(m, sealed, license_key=LICENSE, operation_id="6"))

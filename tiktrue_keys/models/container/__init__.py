@@ -1,0 +1,1 @@
+"""One container as it lies in storage: its parts, its data key, its plaintext."""

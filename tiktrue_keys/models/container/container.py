@@ -1,0 +1,232 @@
+"""A whole container as it lies in a file or arrives on a pipe: reads its parts, holds them against each other, and says
+whether they may be trusted.
+
+    file = header 64 KiB (format/slots.py) | body (format/body.py) | trailer | footer 32 bytes (both format/trailer.py)
+
+The order of trust: `read_container` checks shape and, where leaves are listed, that the root is theirs; `authenticate`
+checks the header under the data key; `check_authorship` checks the signature. Only then do leaves vouch for the body.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.models.container.header_file import read_slots
+from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
+from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header, Origin
+from tiktrue_keys.models.format.slots import HEADER_SIZE, Slots, decode_slots
+from tiktrue_keys.models.format.trailer import (
+    FOOTER_LENGTH,
+    RECORD_LENGTH,
+    SIGNATURE_PLACE_FROM_END,
+    TAIL_LENGTH,
+    Leaves,
+    Trailer,
+    decode_footer,
+    decode_trailer,
+    make_signature,
+    root_hash,
+    signature_place,
+    verify_signature,
+)
+from tiktrue_keys.models.pipeline.pipeline import BodySummary, Progress, hash_body, threads_for
+from tiktrue_keys.models.pipeline.sources import BodyFile, read_stream
+from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced, size_of
+
+_LEAST_SIZE = HEADER_SIZE + BODY_HEADER_LENGTH + TAG_LENGTH + TAIL_LENGTH
+
+
+class Authorship(Enum):
+    """What is known of who made a container."""
+
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True)
+class Front:
+    """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key.
+
+    `slots` is the header that counts. Where that is a detached one (container/detached.py), `beneath` is the
+    one before the body.
+    """
+
+    slots: Slots
+    body: BodyHeader
+    beneath: Slots | None = field(default=None, kw_only=True)
+
+    @property
+    def header(self) -> Header:
+        return self.slots.current.header
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.header.segment_size)
+
+    def authenticate(self, data_key: memoryview) -> None:
+        """IntegrityError unless the header is authentic under the 32-byte data key, and the one beneath it too."""
+        self.slots.current.authenticate(data_key)
+        if self.beneath is not None:
+            self.beneath.current.authenticate(data_key)
+
+    def cipher(self, data_key: memoryview) -> BodyCipher:
+        """What opens the body, given the 32-byte data key."""
+        return BodyCipher(data_key, self.header.file_id, self.body)
+
+    def root_of(self, summary: BodySummary) -> bytes:
+        """The root of a body that went through the pipeline."""
+        return root_hash(self.header.file_id, self.body, self.geometry, summary.length, summary.leaves)
+
+
+@dataclass(frozen=True)
+class Container(Front):
+    """All of a container but its body. `size` is the file's, in bytes."""
+
+    trailer: Trailer
+    size: int
+
+    @property
+    def length(self) -> int:
+        """Bytes of plaintext."""
+        return self.trailer.length
+
+    @property
+    def root(self) -> bytes:
+        return self.trailer.root
+
+    def source(self, fd: Readable) -> BodyFile:
+        """The body as a source for the pipeline."""
+        return BodyFile(fd, self.geometry, self.length)
+
+
+def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
+    """Read all but the body of the container open at `fd` (a regular file, or an object).
+
+    IntegrityError when it is no container, was cut, extended or damaged in a part that has a checksum; nothing is
+    authentic yet. Allocates at most 64 KiB and 32 bytes for each MiB that the file really has.
+    """
+    slots = read_slots(fd, segment_sizes=segment_sizes)
+    size = size_of(fd)
+    if size < _LEAST_SIZE:
+        raise IntegrityError("the container was cut off", "restore the container from a copy")
+    body = BodyHeader.decode(pread_full(fd, BODY_HEADER_LENGTH, HEADER_SIZE))
+    front = Front(slots, body)
+    trailer = _read_trailer(fd, size, front.geometry)
+    return Container(slots, body, _checked_trailer(front, trailer), size)
+
+
+def read_front(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Front:
+    """Read the first 64 KiB + 40 bytes of a container from a pipe; errors as read_container."""
+    slots = decode_slots(read_stream(fd, HEADER_SIZE), segment_sizes=segment_sizes)
+    return Front(slots, BodyHeader.decode(read_stream(fd, BODY_HEADER_LENGTH)))
+
+
+def checked_stream_trailer(front: Front, data: bytes) -> Trailer:
+    """The trailer of a container from a pipe, given all bytes after the body."""
+    if len(data) < TAIL_LENGTH:
+        raise IntegrityError("the container was cut off", "restore the container from a copy")
+    return _checked_trailer(front, decode_trailer(data[:-TAIL_LENGTH], data[-TAIL_LENGTH:], front.geometry))
+
+
+def check_authorship(
+    header: Header, body: BodyHeader, trailer: Trailer, *, issuers: Collection[bytes], allow_unsigned: bool = False
+) -> Authorship:
+    """Whether one of `issuers` (Ed25519 public keys, 32 bytes) signed the container.
+
+    No issuers: UNCHECKED. A container that its own keystore sealed is always signed: without a signature it was
+    stripped, IntegrityError. One sealed to a public key is RefusedError until it is signed, or `allow_unsigned`.
+    The header must have been authenticated before, or an attacker chooses the origin.
+    """
+    if not issuers:
+        return Authorship.UNCHECKED
+    if trailer.signature is None:
+        if header.origin is Origin.KEYSTORE:
+            raise IntegrityError("the container's signature was removed", "restore the container from a copy")
+        if not allow_unsigned:
+            raise RefusedError("the container is not signed", "sign it with sign-model, or give --allow-unsigned")
+        return Authorship.UNSIGNED
+    if trailer.signature.issuer not in issuers:
+        raise IntegrityError("the container is signed by another keystore", "check where it came from")
+    verify_signature(header, body, trailer, trailer.signature.issuer)
+    return Authorship.SIGNED
+
+
+def check_root(front: Front, trailer: Trailer, summary: BodySummary) -> None:
+    """IntegrityError unless the body that went through the pipeline has the trailer's root, which covers the length."""
+    if not hmac.compare_digest(front.root_of(summary), trailer.root):
+        raise IntegrityError("the encrypted body is not the one that was signed", "restore the container from a copy")
+
+
+def verify_body(
+    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+) -> Leaves:
+    """Read the whole body and hold it against the root; needs no key. Returns the leaves, all verified."""
+    summary = hash_body(container.source(fd), container.geometry, threads=threads or threads_for(fd), progress=progress)
+    check_root(container, container.trailer, summary)
+    return summary.leaves
+
+
+def known_leaves(
+    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+) -> Leaves:
+    """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
+    if container.trailer.leaves is not None:
+        return container.trailer.leaves
+    return verify_body(fd, container, threads=threads, progress=progress)
+
+
+def add_signature(fd: int, container: Container, *, issuer: bytes, sign: Callable[[bytes], bytes]) -> Trailer:
+    """Sign a container in place, by one synced write of 112 bytes; `fd` is open for writing and locked by the caller.
+
+    The caller has authenticated the header and verified the body against the root that it means to sign.
+    """
+    signature = make_signature(container.header, container.body, container.trailer, issuer=issuer, sign=sign)
+    pwrite_synced(fd, signature_place(container.root, signature), container.size - SIGNATURE_PLACE_FROM_END)
+    return container.trailer.signed(signature)
+
+
+def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:
+    tail = pread_full(fd, TAIL_LENGTH, size - TAIL_LENGTH)
+    leaves_length = decode_footer(tail[-FOOTER_LENGTH:]) - RECORD_LENGTH
+    body_length = size - HEADER_SIZE - leaves_length - TAIL_LENGTH
+    if body_length < BODY_HEADER_LENGTH + TAG_LENGTH:
+        raise IntegrityError("the container was cut off", "restore the container from a copy")
+    leaves = pread_full(fd, leaves_length, size - TAIL_LENGTH - leaves_length)
+    trailer = decode_trailer(leaves, tail, geometry)
+    if geometry.body_length(trailer.length) != body_length:
+        raise IntegrityError("the container's body has another length than its trailer says")
+    return trailer
+
+
+def _checked_trailer(front: Front, trailer: Trailer) -> Trailer:
+    declared = front.header.length
+    if declared not in (None, trailer.length) or (declared is None and trailer.leaves is not None):
+        raise IntegrityError("the container's header and trailer disagree about its length")
+    if trailer.leaves is not None:
+        summary = BodySummary(trailer.length, trailer.segments, trailer.leaves)
+        check_root(front, trailer, summary)
+    return trailer
+
+
+@dataclass(frozen=True)
+class OpenedContainer:
+    """A container that is open for reading at `fd`; its parts hang together, nothing is authentic yet."""
+
+    fd: Readable
+    path: Place
+    container: Container
+
+
+@dataclass(frozen=True)
+class ContainerFile(OpenedContainer):
+    """One in a file of this machine."""
+
+    fd: int
+    path: Path

@@ -1,0 +1,95 @@
+"""From a container's header to its data key: which of its wraps this keystore can open, and the opening.
+
+Does not handle: whether the header is authentic (format/slots.py) and who made the container (container/container.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, RevokedError, UsageError, WrongLicenseError
+from tiktrue_keys.models.format.header import Header, Wrap
+from tiktrue_keys.models.format.wraps import unwrap_data_key
+
+# Which key to try first: the one that is good for longest.
+_PREFERENCE = tuple(Status)
+_THIS_KEY_NOT = (UsageError, WrongLicenseError, RevokedError, ExpiredError, RefusedError)
+
+
+@dataclass(frozen=True)
+class OpenedDataKey:
+    """A container's 32-byte data key, the managed key that opened it, and what is to be said about that key."""
+
+    key: ManagedKey
+    secret: SecretBuffer
+    notices: tuple[Notice, ...]
+
+    def __enter__(self) -> OpenedDataKey:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.secret.wipe()
+
+
+def held_keys(manager: KeyManager, header: Header) -> dict[str, ManagedKey]:
+    """The keys of this keystore that a container is wrapped for, by key id."""
+    held = {}
+    for key_id in header.key_ids:
+        try:
+            held[key_id] = manager.find(key_id)
+        except NotFoundError:
+            continue
+    return held
+
+
+def open_data_key(manager: KeyManager, header: Header, license_key: License | None, use: Use) -> OpenedDataKey:
+    """The data key by the best key that this keystore holds and that may be used so.
+
+    NotFoundError when it holds none; else what stands in the way of the best one: RevokedError, ExpiredError,
+    RefusedError, UsageError without its license, WrongLicenseError; IntegrityError for a wrap that does not open.
+    """
+    held, license_key = held_keys(manager, header), asked_once(license_key)
+    if not held:
+        listed = ", ".join(sorted(header.key_ids)[:3])
+        raise NotFoundError(
+            f"this keystore holds no key that opens the container (it names {listed})",
+            f"looked in {manager.path}: use the keystore that has one of them",
+        )
+    wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
+    wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))
+    first: Exception | None = None
+    for wrap in wraps:
+        try:
+            return _open(manager, header, wrap, license_key, use)
+        except _THIS_KEY_NOT as error:
+            first = first or error
+    assert first is not None, "a container has at least one wrap"
+    raise first
+
+
+def asked_once(license_key: License | None) -> License | None:
+    """A license that is asked for at most once, however many keys are opened with it."""
+    if not callable(license_key):
+        return license_key
+    answers: list[str | bytes] = []
+    asking = threading.Lock()  # the files of a folder are opened side by side
+
+    def ask() -> str | bytes:
+        with asking:
+            if not answers:
+                answers.append(license_key())
+        return answers[0]
+
+    return ask
+
+
+def _open(manager: KeyManager, header: Header, wrap: Wrap, license_key: License | None, use: Use) -> OpenedDataKey:
+    with manager.open_key(wrap.key_id, license_key, use=use) as opened:
+        data_key = unwrap_data_key(wrap, opened.secret.view, file_id=header.file_id, model_id=header.model_id)
+        return OpenedDataKey(opened.key, data_key, opened.notices)

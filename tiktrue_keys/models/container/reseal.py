@@ -1,0 +1,98 @@
+"""Seals the plaintext of a container anew, segment by segment in memory, and reads back what was written.
+
+Does not handle: which keys, which file, which records (file/reencrypt.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.container.container import Container, ContainerFile, read_container, verify_body
+from tiktrue_keys.models.container.data_key import OpenedDataKey
+from tiktrue_keys.models.container.header_file import write_header
+from tiktrue_keys.models.container.seal import keystore_signer
+from tiktrue_keys.models.format.body import SEGMENT_SIZE, TAG_LENGTH, BodyCipher, BodyHeader
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.trailer import Leaves, Trailer, leaf_hash, make_signature, root_hash
+from tiktrue_keys.models.pipeline.buffers import page_buffer
+from tiktrue_keys.models.pipeline.pipeline import THREADS, check_leaf, seal_body
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.sinks import BodyFileSink
+from tiktrue_keys.models.pipeline.sources import Piece
+from tiktrue_keys.models.storage.readable import pwrite_full
+
+OPENED_BUFFERS = THREADS * SEGMENT_SIZE
+"""Bytes that opening takes beside the pipeline's own buffers."""
+
+
+class OpenedBody:
+    """The plaintext of a container as a source for the pipeline: opened in memory, each leaf and tag verified."""
+
+    def __init__(self, source: ContainerFile, data_key: memoryview, leaves: Leaves) -> None:
+        self._body = source.container.source(source.fd)
+        self._cipher = source.container.cipher(data_key)
+        self._segment_size = source.container.header.segment_size
+        self._leaves = leaves
+        self._own = threading.local()
+
+    def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
+        """Put the next segment's plaintext into `view`; IntegrityError when it was changed."""
+        if not hasattr(self._own, "buffer"):
+            self._own.buffer = page_buffer(self._segment_size)
+        piece = self._body.take(self._own.buffer, stop)
+        if piece is None:
+            return None
+        ciphertext = self._own.buffer[: piece.length]
+        check_leaf(self._leaves, piece.index, leaf_hash(piece.index, ciphertext))
+        length = piece.length - TAG_LENGTH
+        self._cipher.open(piece.index, piece.last, ciphertext, view[:length])
+        return Piece(piece.index, piece.last, length)
+
+
+@dataclass(frozen=True)
+class Reencryption:
+    """One container on its way to another: what opens the old one and what the new one will be."""
+
+    manager: KeyManager
+    source: ContainerFile
+    old: OpenedDataKey
+    header: Header
+    data_key: SecretBuffer
+    key: ManagedKey
+    signed: bool
+    leaves: Leaves
+    progress: ProgressReport | None
+
+    def seal(self, fd: int) -> Trailer:
+        """Write the new container into the new, empty file `fd`; IntegrityError when the old one was changed."""
+        container = self.source.container
+        geometry, cipher = container.geometry, BodyCipher(self.data_key.view, self.header.file_id, BodyHeader.fresh())
+        source = OpenedBody(self.source, self.old.secret.view, self.leaves)
+        report = counted(self.progress, container.length)
+        summary = seal_body(source, BodyFileSink(fd, geometry), cipher, geometry, progress=report)
+        if summary.length != container.length:
+            raise IntegrityError("the container was cut off")
+        header = self.header.with_length(summary.length)
+        root = root_hash(header.file_id, cipher.header, geometry, summary.length, summary.leaves)
+        trailer = Trailer(summary.segments, summary.length, root, summary.leaves)
+        if self.signed:
+            signer = keystore_signer(self.manager)
+            signature = make_signature(header, cipher.header, trailer, issuer=signer.issuer, sign=signer.sign)
+            trailer = trailer.signed(signature)
+        pwrite_full(fd, trailer.encode(), HEADER_SIZE + geometry.body_length(summary.length))
+        write_header(fd, header, self.data_key.view)
+        return trailer
+
+    def verify(self, fd: int, trailer: Trailer) -> None:
+        """Read back what is about to replace the only copy."""
+        written: Container = read_container(fd)
+        written.authenticate(self.data_key.view)
+        if written.root != trailer.root:
+            raise IntegrityError("the new container was not written as it was made", "look at the kernel's log")
+        verify_body(fd, written)

@@ -1,0 +1,158 @@
+"""Seals one plaintext into one container: body, trailer, signature, header, in the order that the output allows.
+
+Into a file the header comes last, with the length in it; into a pipe or an object it comes first, with the length if
+the source's is known. The trailer lists no leaves into a pipe, and where the length was not known. Does not handle:
+temporary names, sync, rename (core/durable.py), uploads (storage/upload.py), keys, intents.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import InternalError, UnavailableError
+from tiktrue_keys.models.container.header_file import write_header
+from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.slots import HEADER_SIZE, encode_header
+from tiktrue_keys.models.format.trailer import (
+    LEAF_LENGTH,
+    SIGNATURE_KIND,
+    TAIL_LENGTH,
+    Leaves,
+    Trailer,
+    make_signature,
+    root_hash,
+)
+from tiktrue_keys.models.pipeline.pipeline import BodySummary, Progress, seal_body, threads_for
+from tiktrue_keys.models.pipeline.sinks import BodyFileSink, StreamSink
+from tiktrue_keys.models.pipeline.sources import PlainFile, PlainStream, Source
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.readable import Readable, pwrite_full, size_of
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs: Ed25519 public key (32 bytes), and what signs canonical bytes as KeyManager.sign("model", …) does."""
+
+    issuer: bytes
+    sign: Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class SealedContainer:
+    """What was written. `size` in bytes; `header` with the length that is in the file."""
+
+    header: Header
+    trailer: Trailer
+    size: int
+
+    @property
+    def root(self) -> bytes:
+        return self.trailer.root
+
+
+def seal_container(
+    plain: Readable,
+    out: int | InOrder,
+    header: Header,
+    data_key: memoryview,
+    *,
+    to_stream: bool,
+    signer: Signer | None,
+    already: bytes = b"",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> SealedContainer:
+    """Seal what `plain` holds, from a descriptor's position on, into `out`.
+
+    `header.length` is set here. `already`: what was read from a pipe to tell its kind. `to_stream`: write in order to
+    `out`'s position; else `out` is a new, empty, regular file, which the caller syncs and names, or an upload, which
+    the caller commits. Without a signer
+    the container is unsigned. The data key must be fresh: it seals one body in its life. UnavailableError when a source
+    file changed its size meanwhile; OSError from the system.
+    """
+    offset, length = _extent(plain)
+    geometry = Geometry(header.segment_size)
+    cipher = BodyCipher(data_key, header.file_id, BodyHeader.fresh())
+    source = _source(plain, geometry, offset, length, already)
+    sink = _sink(out, geometry, to_stream=to_stream)
+    if isinstance(sink, InOrder):
+        header = _with_length(header, length)
+        sink.preface(encode_header(header, data_key))
+    summary = seal_body(source, sink, cipher, geometry, threads=threads or threads_for(plain), progress=progress)
+    _refuse_changed(plain, offset, length)
+    # A reader refuses leaves behind a header without a length: nothing tells it beforehand where they begin.
+    listed = not to_stream and (length is not None or not isinstance(sink, InOrder))
+    trailer = _trailer(_with_length(header, summary.length), cipher.header, summary, signer, listed=listed)
+    body_end = HEADER_SIZE + geometry.body_length(summary.length)
+    if isinstance(sink, InOrder):
+        sink.preface(trailer.encode())
+    else:
+        assert isinstance(out, int), "a file is a descriptor"
+        header = _with_length(header, summary.length)
+        pwrite_full(out, summary.leaves, body_end)
+        pwrite_full(out, trailer.encode_tail(), body_end + len(summary.leaves))
+        write_header(out, header, data_key)
+    return SealedContainer(header, trailer, body_end + trailer.encoded_length)
+
+
+def _source(plain: Readable, geometry: Geometry, offset: int, length: int | None, already: bytes) -> Source:
+    if length is not None:
+        return PlainFile(plain, geometry, length, offset)
+    assert isinstance(plain, int), "an object has a length"
+    return PlainStream(plain, geometry, already)
+
+
+def _sink(out: int | InOrder, geometry: Geometry, *, to_stream: bool) -> InOrder | BodyFileSink:
+    if isinstance(out, InOrder):
+        return out
+    return StreamSink(out) if to_stream else BodyFileSink(out, geometry)
+
+
+def _extent(plain: Readable) -> tuple[int, int | None]:
+    """Position and remaining length of a regular file or an object; the length is None for anything else."""
+    if not isinstance(plain, int):
+        return 0, plain.size
+    found = os.fstat(plain)
+    if not stat.S_ISREG(found.st_mode):
+        return 0, None
+    offset = os.lseek(plain, 0, os.SEEK_CUR)
+    return offset, max(0, found.st_size - offset)
+
+
+def _refuse_changed(plain: Readable, offset: int, length: int | None) -> None:
+    if length is not None and size_of(plain) - offset > length:
+        raise UnavailableError("the file became longer while it was read", "encrypt it when nothing writes to it")
+
+
+def _with_length(header: Header, length: int | None) -> Header:
+    if header.length not in (None, length):
+        raise InternalError("a header of another length was given")
+    return header if length is None else header.with_length(length)
+
+
+def _trailer(header: Header, body: BodyHeader, summary: BodySummary, signer: Signer | None, *, listed: bool) -> Trailer:
+    geometry = Geometry(header.segment_size)
+    root = root_hash(header.file_id, body, geometry, summary.length, summary.leaves)
+    leaves: Leaves | None = summary.leaves if listed else None
+    trailer = Trailer(summary.segments, summary.length, root, leaves)
+    if signer is None:
+        return trailer
+    return trailer.signed(make_signature(header, body, trailer, issuer=signer.issuer, sign=signer.sign))
+
+
+def keystore_signer(manager: KeyManager) -> Signer:
+    """Signs containers as this keystore."""
+    return Signer(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
+
+
+def container_size(length: int) -> int:
+    """Bytes of a container file for `length` bytes of plaintext."""
+    geometry = Geometry()
+    leaves = geometry.segment_count(length) * LEAF_LENGTH
+    return HEADER_SIZE + geometry.body_length(length) + leaves + TAIL_LENGTH

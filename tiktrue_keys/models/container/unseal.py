@@ -1,0 +1,87 @@
+"""Opens one container into one plaintext, from a file, an object or a pipe, into a file, an object or a pipe.
+
+The caller has found the data key, authenticated the header and, for a file, checked the authorship. From a pipe the
+signature arrives after the body: then authorship is checked at the end, before the caller gives a file its name, and
+what went into another pipe meanwhile was vouched for by the data key alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiktrue_keys.models.container.container import Container, Front, check_root, checked_stream_trailer, known_leaves
+from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
+from tiktrue_keys.models.pipeline.pipeline import THREADS, Progress, open_body, threads_for
+from tiktrue_keys.models.pipeline.sinks import PlainFileSink, Sink, StreamSink
+from tiktrue_keys.models.pipeline.sources import BodyStream, SizedBodyStream, read_stream
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.readable import Readable
+
+
+def open_container(
+    fd: Readable,
+    container: Container,
+    out: int | InOrder,
+    data_key: memoryview,
+    *,
+    to_stream: bool,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the plaintext of the container at `fd` to `out`: in order for a stream, from offset 0 for a file.
+
+    `out`: a descriptor, or an upload that shows nothing before the caller commits it (`to_stream` is False then).
+    IntegrityError when any segment is not the one that the root stands for; no byte of it was written then. A container
+    from a pipe lists no leaves: it is read twice for a stream, and else the root is compared at the end.
+    """
+    threads = threads or threads_for(fd)
+    leaves = known_leaves(fd, container, threads=threads) if to_stream else container.trailer.leaves
+    sink = _sink(out, container, to_stream=to_stream)
+    summary = open_body(
+        container.source(fd),
+        sink,
+        container.cipher(data_key),
+        container.geometry,
+        leaves=leaves,
+        threads=threads,
+        progress=progress,
+    )
+    check_root(container, container.trailer, summary)
+
+
+def open_stream(
+    fd: int,
+    front: Front,
+    out: int | InOrder,
+    data_key: memoryview,
+    *,
+    to_stream: bool,
+    authorship: Callable[[Trailer], object],
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> Trailer:
+    """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
+
+    `authorship` gets the trailer at the end, after its root was compared, and raises when it does not like it
+    (check_authorship). IntegrityError as open_container, and for bytes after the container's end.
+    """
+    geometry, length = front.geometry, front.header.length
+    unsized = BodyStream(fd, geometry) if length is None else None
+    sized = None if length is None else SizedBodyStream(fd, geometry, length)
+    source = unsized or sized
+    assert source is not None
+    sink = _sink(out, front, to_stream=to_stream)
+    cipher = front.cipher(data_key)
+    summary = open_body(source, sink, cipher, geometry, leaves=None, threads=threads, progress=progress)
+    longest = TAIL_LENGTH + summary.segments * LEAF_LENGTH
+    # One byte more than a trailer can have: then what was appended shows, because the footer is not at the end.
+    trailer = checked_stream_trailer(front, unsized.tail if unsized else read_stream(fd, longest + 1))
+    check_root(front, trailer, summary)
+    authorship(trailer)
+    return trailer
+
+
+def _sink(out: int | InOrder, front: Front, *, to_stream: bool) -> Sink:
+    if isinstance(out, InOrder):
+        return out
+    return StreamSink(out) if to_stream else PlainFileSink(out, front.geometry)

@@ -1,0 +1,1 @@
+"""Operations on one model file: encrypt, decrypt, rewrap, reencrypt, verify, inspect, sign."""

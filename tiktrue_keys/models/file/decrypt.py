@@ -1,0 +1,295 @@
+"""Decrypts one container into one model: file, object or pipe in, and out. No byte leaves before it is recorded."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models.container.container import Authorship, Front, OpenedContainer, read_front
+from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
+from tiktrue_keys.models.container.open import judge, opened_container, unlock
+from tiktrue_keys.models.container.unseal import open_container, open_stream
+from tiktrue_keys.models.file.output import Output, RemoteOutput, exists, preallocate, reserved_place
+from tiktrue_keys.models.file.plaintext import descriptor
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.trailer import Trailer
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.tracking import Tracked, track
+from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.location import Place, Url, as_place, plaintext_destination, recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
+
+UNSIGNED = "unsigned"
+
+
+def unsigned_notice() -> Notice:
+    """What is to be said of a container that nobody signed."""
+    return Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decrypted(ActResult):
+    """An opened container. `source` and `destination` are None for a pipe; `changed` says that a file was made."""
+
+    key: ManagedKey
+    file_id: bytes
+    source: Place | None
+    destination: Place | None
+    name: str
+    kind: str
+    length: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader accepts."""
+
+    allow_deprecated: bool = False
+    allow_unsigned: bool = False
+
+    @property
+    def use(self) -> Use:
+        """What is asked of the key."""
+        return Use.DECRYPT_DEPRECATED if self.allow_deprecated else Use.DECRYPT
+
+
+@dataclass
+class _Job:
+    """One container on its way out. `authorship` of a pipe is known at its end only."""
+
+    manager: KeyManager
+    front: Front
+    opened: OpenedDataKey
+    source: OpenedContainer | None
+    source_fd: int
+    options: ReadOptions
+    progress: ProgressReport | None
+    operation_id: str | None
+    authorship: Authorship = Authorship.UNCHECKED
+    length: int = 0
+
+    @property
+    def header(self) -> Header:
+        return self.front.header
+
+    @property
+    def path(self) -> str:
+        return recorded_path(self.source.path) if self.source else ""
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(held_keys(self.manager, self.header))
+
+    def write(self, out: int | InOrder, *, to_stream: bool) -> None:
+        """Let the plaintext go; everything was checked and recorded that can be."""
+        total = self.source.container.length if self.source else self.header.length
+        report = counted(self.progress, total)
+        key = self.opened.secret.view
+        if self.source is not None:
+            container = self.source.container
+            open_container(self.source.fd, container, out, key, to_stream=to_stream, progress=report)
+            self.length = container.length
+        else:
+            trailer = open_stream(
+                self.source_fd, self.front, out, key, to_stream=to_stream, authorship=self._judge, progress=report
+            )
+            self.length = trailer.length
+        if self.progress is not None:
+            self.progress(self.length, self.length)
+
+    def detail(self, destination: str) -> dict[str, Any]:
+        """What the records say beside file id and path."""
+        allowed = {
+            "allow_deprecated": self.options.allow_deprecated,
+            "allow_unsigned": self.options.allow_unsigned,
+        }
+        return {"destination": destination, **{name: True for name, given in allowed.items() if given}}
+
+    def result(self, destination: Place | None, place: Tracked, operation_id: str) -> Decrypted:
+        warnings = [*self.opened.notices, *place.notices]
+        if self.authorship is Authorship.UNSIGNED:
+            warnings.append(unsigned_notice())
+        return Decrypted(
+            operation_id=operation_id,
+            changed=destination is not None,
+            warnings=tuple(warnings),
+            key=self.opened.key,
+            file_id=self.header.file_id,
+            source=self.source.path if self.source else None,
+            destination=destination,
+            name=self.header.name,
+            kind=self.header.kind.value,
+            length=self.length,
+            signed=self.authorship is Authorship.SIGNED,
+        )
+
+    def track(self) -> Tracked:
+        """Bring the registry's row up to date."""
+        return track(self.manager, self.header, self.path, self.keys(), signed=self.authorship is Authorship.SIGNED)
+
+    def _judge(self, trailer: Trailer) -> None:
+        allow = self.options.allow_unsigned
+        self.authorship = judge(self.manager, self.front, trailer, allow_unsigned=allow)
+
+
+def decrypt_model(
+    manager: KeyManager,
+    source: str | PathLike[str] | Url | BinaryIO,
+    destination: str | PathLike[str] | Url | BinaryIO | None = None,
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    force: bool = False,
+    expected_root: bytes | None = None,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Decrypted:
+    """Decrypt the container `source`; `destination` None is FILE for FILE.ttm, beside it.
+
+    NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError, WrongLicenseError by its key;
+    IntegrityError when it was changed, cut, stripped of its signature or signed by another keystore; RefusedError when
+    it was never signed (unless `allow_unsigned`) or the destination exists (unless `force`). `expected_root` (32
+    bytes, for files): the only container that is meant. After any failure no output file is there that was not there
+    before. From a pipe the signature comes last: to a pipe, bytes that the data key alone vouches for have then gone
+    out already.
+    """
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    given = as_place(source)
+    target = plaintext_destination(given) if destination is None else as_place(destination)
+    done = _done_before(manager, given, target, operation_id)
+    if done is not None:
+        return done
+    with ExitStack() as stack:
+        found = stack.enter_context(opened_container(given, expected_root)) if isinstance(given, Place) else None
+        with noted(manager, "decrypt", operation_id):
+            place: Output | RemoteOutput | BinaryIO
+            if isinstance(target, Place):
+                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
+            else:
+                place = target
+            front: Front
+            if found is not None:
+                fd, front = -1, found.container
+                opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+            else:
+                assert not isinstance(given, Place), "a path or URL was opened"
+                fd, authorship = descriptor(given, "the container"), Authorship.UNCHECKED
+                front, opened = _unlock_pipe(manager, fd, license_key, options.use)
+            stack.enter_context(opened)
+        job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
+        if isinstance(place, RemoteOutput):
+            return _to_object(job, place)
+        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+
+
+def _done_before(
+    manager: KeyManager, source: Place | BinaryIO, target: Place | BinaryIO, operation_id: str | None
+) -> Decrypted | None:
+    """What the act of this operation id made, when that is still there; None when it was not done."""
+    first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    if not (isinstance(source, Place) and isinstance(target, Place) and exists(target)):
+        raise RefusedError(f"operation {operation_id} was done already", "choose another --operation-id")
+    with opened_container(source) as found:
+        container, header = found.container, found.container.header
+    if header.file_id != first[0]:
+        raise RefusedError(f"operation {operation_id} decrypted another container", "choose another --operation-id")
+    return Decrypted(
+        operation_id=operation_id,
+        changed=False,
+        key=manager.find(header.wraps[0].key_id),
+        file_id=header.file_id,
+        source=found.path,
+        destination=target,
+        name=header.name,
+        kind=header.kind.value,
+        length=container.length,
+        signed=container.trailer.signature is not None,
+    )
+
+
+def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use: Use) -> tuple[Front, OpenedDataKey]:
+    with foreign_os_errors("the container", "standard input"):
+        front = read_front(fd)
+    opened = open_data_key(manager, front.header, license_key, use)
+    try:
+        front.authenticate(opened.secret.view)
+    except BaseException:
+        opened.secret.wipe()
+        raise
+    return front, opened
+
+
+def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileAct:
+    """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
+    return FileAct(
+        "decrypt",
+        job.header.file_id,
+        place.path,
+        frozenset({job.opened.key.key_id}),
+        frozenset({job.opened.key.key_id}),
+        model_id=job.header.model_id,
+        name=job.header.name,
+        temporary=temporary,
+        piped=place.piped,
+        replaces=replaces,
+    )
+
+
+def _to_object(job: _Job, output: RemoteOutput) -> Decrypted:
+    length = job.source.container.length if job.source else job.header.length
+    upload, place = output.upload(length), job.track()
+    act = _act(job, place, str(upload.temporary or output.url), replaces=output.existed)
+    with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
+        outcome.detail = job.detail(str(output.url))
+        with upload:
+            job.write(upload, to_stream=False)
+            upload.commit()
+        outcome.detail["length"] = job.length
+    return job.result(output.url, place, outcome.operation_id)
+
+
+def _to_file(job: _Job, output: Output) -> Decrypted:
+    new, keys = output.new, job.keys()
+    destination = recorded_path(new.path)
+    place = job.track()
+    act = _act(job, place, recorded_path(new.temporary), replaces=output.existed)
+    with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
+        outcome.detail = job.detail(destination)
+        with new:
+            claim(new.fd)
+            preallocate(new.fd, (job.source.container.length if job.source else job.header.length) or 0, new.path)
+            with foreign_os_errors("the output", new.path):
+                job.write(new.fd, to_stream=False)
+            output.commit()
+        outcome.detail["length"] = job.length
+    return job.result(Path(destination), place, outcome.operation_id)
+
+
+def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
+    fd = descriptor(target, "the output")
+    target.flush()
+    place = job.track()
+    operation = job.operation_id or new_operation_id()
+    detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
+    job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)
+    with noted(job.manager, "decrypt", operation), foreign_os_errors("the output", "standard output"):
+        job.write(fd, to_stream=True)
+    return job.result(None, place, operation)

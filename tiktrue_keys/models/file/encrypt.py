@@ -1,0 +1,261 @@
+"""Encrypts one model into one container under the active key of its model: file, object or pipe in, and out."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult, OpenedKey
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models.container.open import opened_container
+from tiktrue_keys.models.container.seal import SealedContainer, container_size, keystore_signer, seal_container
+from tiktrue_keys.models.file.output import Output, RemoteOutput, preallocate, reserved_place, superseded
+from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plaintext_source
+from tiktrue_keys.models.format.header import Header, Origin, new_file_id
+from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.registry.intent import Outcome, file_act, noted
+from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination, parse_place, recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encrypted(ActResult):
+    """A new container. `source` and `destination` are None for a pipe; `root` is the 32-byte root of its tree."""
+
+    key: ManagedKey
+    file_id: bytes
+    source: Place | None
+    destination: Place | None
+    name: str
+    kind: str
+    length: int
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is needed to seal one container."""
+
+    manager: KeyManager
+    key: ManagedKey
+    header: Header
+    data_key: SecretBuffer
+    source: PlaintextSource
+    progress: ProgressReport | None
+    operation_id: str | None
+
+    def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileAct:
+        """The intent: nothing opens the file before, the key opens it after."""
+        return FileAct(
+            "encrypt",
+            self.header.file_id,
+            path,
+            frozenset(),
+            self.header.key_ids,
+            model_id=self.header.model_id,
+            name=self.header.name,
+            temporary=temporary,
+            piped=piped,
+            signed=True,
+        )
+
+    def seal(self, out: int | InOrder, *, to_stream: bool) -> SealedContainer:
+        """Write the container; the source must not have changed meanwhile."""
+        sealed = seal_container(
+            self.source.fd,
+            out,
+            self.header,
+            self.data_key.view,
+            to_stream=to_stream,
+            signer=keystore_signer(self.manager),
+            already=self.source.already,
+            progress=counted(self.progress, self.source.size),
+        )
+        self.source.refuse_changed()
+        if self.progress is not None:
+            self.progress(sealed.trailer.length, sealed.trailer.length)
+        return sealed
+
+    def result(self, sealed: SealedContainer, destination: Place | None, outcome: Outcome) -> Encrypted:
+        return Encrypted(
+            operation_id=outcome.operation_id,
+            changed=True,
+            key=self.key,
+            file_id=self.header.file_id,
+            source=self.source.path,
+            destination=destination,
+            name=self.header.name,
+            kind=self.header.kind.value,
+            length=sealed.trailer.length,
+            size=sealed.size,
+            root=sealed.root,
+        )
+
+
+def encrypt_model(
+    manager: KeyManager,
+    source: str | PathLike[str] | Url | BinaryIO,
+    destination: str | PathLike[str] | Url | BinaryIO | None = None,
+    *,
+    key: str,
+    license_key: License | None = None,
+    name: str | None = None,
+    force: bool = False,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Encrypted:
+    """Encrypt `source` under the key that `key` names; `destination` None is FILE.ttm beside the source.
+
+    Either may be the URL of an object; UnavailableError when its storage cannot be reached. RefusedError when the
+    destination exists (unless `force`) or the source is a container, UsageError for a folder; as KeyManager.open_key
+    for the key; UnavailableError when the source changes meanwhile or the disk is full. After any failure nothing new
+    is there, and what was there before is. A chosen `operation_id` that was done already gives its container again,
+    `changed` False.
+    """
+    done = _done_before(manager, operation_id)
+    if done is not None:
+        return done
+    given = as_place(source)
+    target = default_destination(given) if destination is None else as_place(destination)
+    with ExitStack() as stack:
+        plaintext = stack.enter_context(plaintext_source(given, name))
+        with noted(manager, "encrypt", operation_id):
+            place: Output | RemoteOutput | BinaryIO
+            if isinstance(target, Place):
+                refuse_itself(plaintext, target)
+                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
+            else:
+                place = target
+            opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
+        data_key = stack.enter_context(SecretBuffer.random())
+        header = new_header(opened, data_key, plaintext)
+        job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
+        if isinstance(place, RemoteOutput):
+            return _to_object(job, place)
+        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+
+
+def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSource) -> Header:
+    """The header of a new container, its data key wrapped for the opened key."""
+    file_id, key = new_file_id(), opened.key
+    wrap = wrap_for_key(
+        data_key.view,
+        opened.secret.view,
+        file_id=file_id,
+        model_id=key.model_id,
+        key_id=key.key_id,
+        generation=key.generation,
+    )
+    return Header(file_id, key.model_id, source.name, source.kind, None, Origin.KEYSTORE, (wrap,))
+
+
+def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | None:
+    """What the act of this operation id made, read from its container; None when it was not done."""
+    first = manager.finished_file_act(operation_id, "encrypt") if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    file_id, path = first
+    if not path:
+        raise RefusedError(f"operation {operation_id} was done already, into a pipe", "choose another --operation-id")
+    made = encrypted_at(manager, parse_place(path), operation_id)
+    if made.file_id != file_id:
+        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+    return made
+
+
+def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypted:
+    """The result of an act that was done before, read from its container; IntegrityError, NotFoundError."""
+    with opened_container(path) as found:
+        container, header = found.container, found.container.header
+    return Encrypted(
+        operation_id=operation_id,
+        changed=False,
+        key=manager.find(header.wraps[0].key_id),
+        file_id=header.file_id,
+        source=None,
+        destination=path,
+        name=header.name,
+        kind=header.kind.value,
+        length=container.length,
+        size=container.size,
+        root=container.root,
+    )
+
+
+def _to_file(job: _Job, output: Output) -> Encrypted:
+    new = output.new
+    path = recorded_path(new.path)
+    with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.operation_id) as outcome, new:
+        claim(new.fd)
+        try:
+            if job.source.size is not None:
+                preallocate(new.fd, container_size(job.source.size), new.path)
+            with foreign_os_errors("the output", new.path):
+                sealed = job.seal(new.fd, to_stream=False)
+            output.commit()
+        finally:
+            if new.committed:  # also when only the folder's sync failed: the container is there
+                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
+        _tell(outcome, sealed)
+    return job.result(sealed, Path(path), outcome)
+
+
+def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
+    size = job.source.size
+    upload = output.upload(None if size is None else container_size(size))
+    temporary = None if upload.temporary is None else str(upload.temporary)
+    with file_act(job.manager, job.act(str(output.url), temporary), job.operation_id) as outcome:
+        try:
+            with upload:
+                sealed = job.seal(upload, to_stream=False)
+                upload.commit()
+        finally:
+            if upload.may_exist:  # also when the storage's answer to the last request was lost
+                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
+        output.remove_detached()
+        _tell(outcome, sealed)
+    return job.result(sealed, output.url, outcome)
+
+
+def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
+    fd = descriptor(target, "the output")
+    target.flush()
+    with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
+        with foreign_os_errors("the output", "standard output"):
+            sealed = job.seal(fd, to_stream=True)
+        outcome.keys = job.header.key_ids
+        _tell(outcome, sealed)
+    return job.result(sealed, None, outcome)
+
+
+def _tell(outcome: Outcome, sealed: SealedContainer) -> None:
+    outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
+
+
+def refuse_itself(source: PlaintextSource, target: Place) -> None:
+    """RefusedError when the output would take the model's own place."""
+    if not isinstance(source.fd, int) or isinstance(target, Url):
+        if source.path == target:
+            raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
+        return
+    try:
+        same = os.path.samestat(os.fstat(source.fd), os.stat(target))
+    except OSError:
+        return
+    if same:
+        raise RefusedError(f"{shown(target)} is the model itself", "choose another output")

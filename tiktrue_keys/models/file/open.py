@@ -1,0 +1,89 @@
+"""Opens models for programs: an encrypted file as a seekable one; makes no plaintext file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from os import PathLike
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import RevokedError
+from tiktrue_keys.models.container.container import Authorship, known_leaves
+from tiktrue_keys.models.container.data_key import held_keys
+from tiktrue_keys.models.container.model_file import ModelFile
+from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.file.decrypt import ReadOptions
+from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.storage.location import Url, object_place, recorded_path
+from tiktrue_keys.models.storage.readable import kept_open, let_go
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a file's time of change tells every change: coarser clocks than that stamp no file system."""
+
+
+def open_model(
+    path: str | PathLike[str] | Url,
+    manager: KeyManager,
+    license_key: License | None = None,
+    *,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    expected_root: bytes | None = None,
+) -> ModelFile:
+    """The plaintext of a container as a seekable read-only binary file; close it.
+
+    Recorded once, before it is returned. Each segment is verified before a byte of it is returned, and the key's
+    revocation is looked for before each segment is opened: RevokedError from then on. Errors as decrypt_model.
+    """
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    with opened_container(object_place(path), expected_root) as found:
+        container = found.container
+        with noted(manager, "open-model", None):
+            opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+        with opened:
+            leaves = known_leaves(found.fd, container)
+            recorded = recorded_path(found.path)
+            keys = held_keys(manager, container.header)
+            track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
+            detail = {"file_id": container.header.file_id.hex(), "path": recorded}
+            manager.record_use("open-model", key=opened.key, detail=detail)
+            fd = kept_open(found.fd)
+            try:
+                check = revocation_check(manager, opened.key)
+                return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
+            except BaseException:
+                let_go(fd)
+                raise
+
+
+def revocation_check(manager: KeyManager, key: ManagedKey) -> Callable[[], None]:
+    """What raises RevokedError once the key is revoked; NotFoundError once the keystore is gone.
+
+    Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change
+    within the file system's clock tick of the last look would not show; so a file that changed lately is looked into
+    each time.
+    """
+    database = manager.path / FILE_NAME
+    seen: tuple[int, ...] = ()
+
+    def check() -> None:
+        nonlocal seen
+        stamp: tuple[int, ...]
+        try:
+            found = os.stat(database)
+            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        except OSError:
+            stamp = ()
+        if stamp and stamp == seen:
+            return
+        current = manager.find(key.key_id)
+        if current.revoked_at is not None or current.destroyed_at is not None:
+            raise RevokedError(f"key {key.key_id} was revoked while the model was open", key_id=key.key_id)
+        seen = stamp if stamp and time.time_ns() - max(stamp[3:]) > _SETTLED else ()
+
+    return check

@@ -1,0 +1,237 @@
+"""Gives a container a new data key, a new body and a new file id, in place of the old file; plaintext touches no disk.
+
+After a compromise this, and not a rewrap, makes what has leaked useless for the new file; old copies stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.durable import NewFile, read_capped
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.models.container.container import Authorship, ContainerFile, known_leaves, read_container
+from tiktrue_keys.models.container.data_key import asked_once, held_keys
+from tiktrue_keys.models.container.open import container_file, unlock
+from tiktrue_keys.models.container.reseal import Reencryption
+from tiktrue_keys.models.container.seal import container_size
+from tiktrue_keys.models.file.decrypt import unsigned_notice
+from tiktrue_keys.models.file.output import preallocate, superseded
+from tiktrue_keys.models.file.rewrap import active_key
+from tiktrue_keys.models.format.header import Header, Origin, new_file_id
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
+from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.location import recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
+
+ACT = "reencrypt"
+DROPPED = "dropped-recipients"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reencrypted(ActResult):
+    """A container in place of another one; ids 16 bytes, `root` 32, `length` bytes of plaintext."""
+
+    path: Path
+    old_file_id: bytes
+    file_id: bytes
+    key: ManagedKey
+    length: int
+    root: bytes
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """How containers are to be encrypted anew; `to` is a KEY argument, None the active key of the chain."""
+
+    license_key: License | None
+    to: str | None
+    recover_revoked: bool
+    allow_unsigned: bool
+
+    @property
+    def use(self) -> Use:
+        """What is asked of the old key."""
+        return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
+
+
+def reencrypt_model(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    to: str | None = None,
+    recover_revoked: bool = False,
+    allow_unsigned: bool = False,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Reencrypted:
+    """Encrypt a container anew for `to` (a KEY argument), or for the active key of the chain that opens it.
+
+    `recover_revoked` opens one whose key is revoked, recorded before. An unsigned container stays unsigned.
+    RefusedError for a file of an encrypted folder, whose manifest would not fit any more; else as decrypt_model and
+    encrypt_model. After any failure the old container is there, untouched.
+    """
+    done = _done_before(manager, operation_id)
+    if done is not None:
+        return done
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    with foreign_os_errors("the container", path):
+        real = Path(os.path.realpath(path, strict=True))
+    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
+        with noted(manager, ACT, operation_id):
+            with foreign_os_errors("the container", real):
+                source = ContainerFile(fd, real, read_container(fd))
+            _refuse_of_folder(source)
+            job = stack.enter_context(begun(manager, source, request, progress))
+        return write_anew(job, real, operation_id, replaces=True)
+
+
+@contextmanager
+def begun(
+    manager: KeyManager, source: ContainerFile, request: Request, progress: ProgressReport | None
+) -> Iterator[Reencryption]:
+    """Both keys opened, the old container's header and signature checked; raises as reencrypt_model."""
+    with ExitStack() as stack:
+        old, authorship = unlock(
+            manager, source, request.license_key, request.use, allow_unsigned=request.allow_unsigned
+        )
+        stack.enter_context(old)
+        target = manager.find(request.to) if request.to is not None else active_key(manager, old.key)
+        opened = stack.enter_context(manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT))
+        with foreign_os_errors("the container", source.path):
+            leaves = known_leaves(source.fd, source.container)
+        data_key = stack.enter_context(SecretBuffer.random())
+        signed = authorship is Authorship.SIGNED
+        header = _new_header(source.container.header, opened.key, opened.secret, data_key, signed=signed)
+        yield Reencryption(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
+
+
+def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted | None:
+    """What the act of this operation id made, read from its container; None when it was not done."""
+    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    file_id, path = first
+    with container_file(Path(path)) as found:
+        container = found.container
+    if container.header.file_id != file_id:
+        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+    records = (record for record in manager.audit_records(backwards=True) if record.operation_id == operation_id)
+    old = next((record.detail["old_file_id"] for record in records if "old_file_id" in record.detail), "")
+    return Reencrypted(
+        operation_id=operation_id,
+        changed=False,
+        path=Path(path),
+        old_file_id=bytes.fromhex(old),
+        file_id=file_id,
+        key=manager.find(container.header.wraps[0].key_id),
+        length=container.length,
+        root=container.root,
+        signed=container.trailer.signature is not None,
+    )
+
+
+def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: SecretBuffer, *, signed: bool) -> Header:
+    file_id = new_file_id()
+    wrap = wrap_for_key(
+        data_key.view,
+        secret.view,
+        file_id=file_id,
+        model_id=key.model_id,
+        key_id=key.key_id,
+        generation=key.generation,
+    )
+    # The mark of an unsigned container is its origin: sealed here it would have to be signed.
+    origin = Origin.KEYSTORE if signed else Origin.RECIPIENT
+    return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
+
+
+def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, replaces: bool) -> Reencrypted:
+    """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
+    old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
+    new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
+    act = FileAct(
+        ACT,
+        job.header.file_id,
+        recorded,
+        frozenset(held_keys(job.manager, old)) if replaces else frozenset(),
+        frozenset({job.key.key_id}),
+        model_id=job.header.model_id,
+        name=job.header.name,
+        temporary=recorded_path(new.temporary),
+        signed=job.signed,
+    )
+    if job.old.key.revoked_at is not None:
+        detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
+        job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
+    with file_act(job.manager, act, operation_id) as outcome, new:
+        claim(new.fd)
+        try:
+            preallocate(new.fd, container_size(job.source.container.length), path)
+            with suppress(OSError):  # only root may give a file away; everybody else owns it already or makes it theirs
+                os.fchown(new.fd, found.st_uid, found.st_gid)
+            with foreign_os_errors("the output", path):
+                trailer = job.seal(new.fd)
+                job.verify(new.fd, trailer)
+            new.commit(replace=replaces)
+        finally:
+            if new.committed:
+                outcome.keys = frozenset({job.key.key_id})
+                outcome.others = superseded(old if replaces else None)
+        outcome.detail = {"old_file_id": old.file_id.hex(), "length": trailer.length, "root": trailer.root.hex()}
+    return Reencrypted(
+        operation_id=outcome.operation_id,
+        changed=True,
+        warnings=_warnings(job),
+        path=path,
+        old_file_id=old.file_id,
+        file_id=job.header.file_id,
+        key=job.key,
+        length=trailer.length,
+        root=trailer.root,
+        signed=job.signed,
+    )
+
+
+def _refuse_of_folder(source: ContainerFile) -> None:
+    for folder in source.path.parents:
+        if not os.path.lexists(folder / MANIFEST_NAME):
+            continue
+        ids: set[bytes] = set()
+        with suppress(TikTrueKeysError):  # a broken manifest lists nothing
+            listed = SignedManifest.decode(read_capped(folder / MANIFEST_NAME, MAX_MANIFEST, "the manifest"))
+            ids = {entry.file_id for entry in listed.manifest.containers}
+        if source.container.header.file_id in ids:
+            words = f"{shown(source.path)} belongs to the encrypted folder {shown(folder)}"
+            raise RefusedError(words, f"reencrypt-model {shown(folder)} takes it as a whole")
+
+
+def _warnings(job: Reencryption) -> tuple[Notice, ...]:
+    warnings = list(job.old.notices)
+    if not job.signed:
+        warnings.append(unsigned_notice())
+    header = job.source.container.header
+    others = header.key_ids - set(held_keys(job.manager, header))
+    if others:
+        words = f"{len(others)} keys of other keystores do not open the new container: encrypt-model --recipient"
+        warnings.append(Notice(DROPPED, words))
+    return tuple(warnings)

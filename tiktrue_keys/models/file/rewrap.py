@@ -1,0 +1,269 @@
+"""Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
+
+In object storage its place is the detached header beside the body (container/detached.py).
+
+It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
+(file/reencrypt.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from os import PathLike
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys, open_data_key
+from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.container.rewrite import WritableHeader, writable_header
+from tiktrue_keys.models.format.header import Header, Wrap, WrapType
+from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.tracking import followed, track
+from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
+
+STALE = "stale-containers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrapped(ActResult):
+    """A container and the key ids of this keystore that opened it before and that open it now."""
+
+    path: Place
+    file_id: bytes
+    model_id: str
+    keys_before: frozenset[str]
+    keys_after: frozenset[str]
+
+
+@dataclass(frozen=True)
+class NotRewrapped:
+    """A registered container that is as it was, why, and from when on nothing opens it; None: an active key does."""
+
+    record: ContainerRecord
+    error: TikTrueKeysError
+    opens_until: Instant | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewrapBatch(ActResult):
+    """Of many containers: those looked at (`changed` says which changed), those that failed, those out of reach."""
+
+    done: tuple[Rewrapped, ...] = ()
+    failed: tuple[NotRewrapped, ...] = ()
+    stale: tuple[NotRewrapped, ...] = ()
+
+
+def rewrap_model(
+    manager: KeyManager,
+    path: str | PathLike[str] | Url,
+    *,
+    license_key: License | None = None,
+    to: str | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Rewrapped:
+    """Wrap the data key for `to` (a KEY argument), or for the active key of the chain that opens it now.
+
+    Wraps for other models' keys and other keystores' stay. RefusedError for a model that has nothing to do with the
+    container, RevokedError when only a revoked key opens it; BusyError, NotFoundError, IntegrityError, and as
+    KeyManager.open_key; UnavailableError when a storage cannot be reached.
+    """
+    license_key = asked_once(license_key)
+    # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
+    # what the first one left; in object storage the second one's write is refused.
+    with writable_header(object_place(path), lock_timeout) as held, ExitStack() as stack:
+        recorded = recorded_path(held.place)
+        with noted(manager, "rewrap", operation_id):
+            slots = held.read()
+            header = slots.current.header
+            opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
+            held.authenticate(opened.secret.view)
+            ours = held_keys(manager, header)
+            new, target = _new_header(manager, header, ours, opened, license_key, to)
+        result = Rewrapped(
+            operation_id=operation_id or new_operation_id(),
+            changed=False,
+            warnings=opened.notices if new == header else (),
+            path=held.place,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            keys_before=frozenset(ours),
+            keys_after=new.key_ids & {*ours, target},
+        )
+        if new == header and slots.equal:
+            track(manager, header, recorded, result.keys_after)
+            return result
+        return _rewrite(manager, held, header, new, opened, result, operation_id)
+
+
+def rewrap_registered(
+    manager: KeyManager,
+    keys: Iterable[str] | None = None,
+    *,
+    license_key: License | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> RewrapBatch:
+    """Rewrap every registered container that one of `keys` (key ids) opens; None: every registered container.
+
+    Keeps going over failures. A container that went into a pipe cannot be reached, and is listed as stale.
+    """
+    license_key = asked_once(license_key)
+    done: list[Rewrapped] = []
+    failed: list[NotRewrapped] = []
+    stale: list[NotRewrapped] = []
+    for record in _records(manager, keys):
+        if record.piped:
+            words = "it went into a pipe: nobody knows where it is"
+            stale.append(not_rewrapped(manager, record, UnavailableError(words, "models scan DIR finds it")))
+            continue
+        try:
+            done.append(_rewrap_record(manager, record, license_key, lock_timeout))
+        except TikTrueKeysError as error:
+            failed.append(not_rewrapped(manager, record, error))
+    return RewrapBatch(
+        operation_id=new_operation_id(),
+        changed=any(rewrapped.changed for rewrapped in done),
+        warnings=(*(notice for rewrapped in done for notice in rewrapped.warnings), *_stale(failed + stale)),
+        done=tuple(done),
+        failed=tuple(failed),
+        stale=tuple(stale),
+    )
+
+
+def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
+    """The active key of a key's chain, else of its model; where none is, the head, whose opening then says why."""
+    chain = manager.chain(key)
+    for generation in reversed(chain):
+        if generation.status is Status.ACTIVE:
+            return generation
+    with suppress(NotFoundError, UsageError):  # a chain that ended in a revocation may have a fresh one beside it
+        other = manager.find(key.model_id)
+        if other.status is Status.ACTIVE:
+            return other
+    return chain[-1]
+
+
+def _new_header(
+    manager: KeyManager,
+    header: Header,
+    ours: Mapping[str, ManagedKey],
+    data_key: OpenedDataKey,
+    license_key: License | None,
+    to: str | None,
+) -> tuple[Header, str]:
+    """The header with one wrap for the target in the place of those of its model, and the target's key id.
+
+    RefusedError for a target of a model that has nothing to do with the container.
+    """
+    target = manager.find(to) if to is not None else active_key(manager, data_key.key)
+    if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
+        raise RefusedError(
+            f"the container belongs to {header.model_id}, key {target.key_id} to another model",
+            "reencrypt-model moves it to another model",
+        )
+    old = {key_id for key_id, key in ours.items() if key.model_id == target.model_id}
+    kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
+    wrap = _wrap_of(header, target) or _new_wrap(manager, header, target, data_key, license_key)
+    return header.with_wraps((*kept, wrap)), target.key_id
+
+
+def _new_wrap(
+    manager: KeyManager, header: Header, target: ManagedKey, data_key: OpenedDataKey, license_key: License | None
+) -> Wrap:
+    with manager.open_key(target.key_id, license_key, use=Use.ENCRYPT) as opened:
+        return wrap_for_key(
+            data_key.secret.view,
+            opened.secret.view,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            key_id=target.key_id,
+            generation=target.generation,
+        )
+
+
+def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
+    wanted = (key.key_id, key.generation, WrapType.MANAGED_KEY)
+    return next((wrap for wrap in header.wraps if (wrap.key_id, wrap.generation, wrap.type) == wanted), None)
+
+
+def _rewrite(
+    manager: KeyManager,
+    held: WritableHeader,
+    header: Header,
+    new: Header,
+    opened: OpenedDataKey,
+    result: Rewrapped,
+    operation_id: str | None,
+) -> Rewrapped:
+    path = recorded_path(result.path)
+    known = manager.container(header.file_id)
+    place = followed(known, header, path)
+    act = FileAct(
+        "rewrap",
+        header.file_id,
+        path,
+        result.keys_before,
+        result.keys_after,
+        model_id=header.model_id,
+        name=header.name,
+    )
+    if known is not None and known.piped:
+        manager.register(replace(known, path=path, piped=False))
+    # Until both slots are whole and equal either key may be the one that opens it.
+    with file_act(manager, act, operation_id, keys=act.needs) as outcome:
+        held.rewrite(new, opened.secret.view)
+        outcome.keys = result.keys_after
+    if place.is_copy and known is not None:
+        manager.register(known)  # the row goes on following the other one, which the old key still opens
+    return replace(result, operation_id=outcome.operation_id, changed=True, warnings=place.notices)
+
+
+def _records(manager: KeyManager, keys: Iterable[str] | None) -> list[ContainerRecord]:
+    if keys is None:
+        return list(manager.containers())
+    found = {record.file_id: record for key_id in keys for record in manager.containers(key_id)}
+    return sorted(found.values(), key=lambda record: (record.path, record.file_id))
+
+
+def _rewrap_record(
+    manager: KeyManager, record: ContainerRecord, license_key: License | None, lock_timeout: float
+) -> Rewrapped:
+    found = slots_at(record.path).current.header.file_id
+    if found != record.file_id:
+        raise NotFoundError(
+            f"another container lies at {shown(record.path)}", "models scan DIR finds it, models forget lets it go"
+        )
+    return rewrap_model(manager, record.path, license_key=license_key, lock_timeout=lock_timeout)
+
+
+def not_rewrapped(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:
+    """A container that stays as it is, with the instant from which none of its known keys opens it."""
+    keys = []
+    for key_id in record.keys:
+        try:
+            keys.append(manager.find(key_id))
+        except NotFoundError:
+            continue
+    ends = [key.decrypt_until if key.revoked_at is None else key.revoked_at for key in keys]
+    open_ended = any(key.status in (Status.ACTIVE, Status.PENDING) for key in keys)
+    return NotRewrapped(record, error, None if open_ended or not ends else max(ends))
+
+
+def _stale(left: list[NotRewrapped]) -> tuple[Notice, ...]:
+    if not left:
+        return ()
+    ends = [item.opens_until for item in left if item.opens_until is not None]
+    when = f"; the first stops opening at {rfc3339(min(ends))}" if ends else ""
+    return (Notice(STALE, f"{counted(len(left), 'container')} not rewrapped{when}"),)

@@ -1,0 +1,166 @@
+"""Signs a container that CI has sealed for this keystore, after reading every byte of its body once: in place, or for
+an object in the detached header beside it.
+
+Who signs vouches for the root that CI told by another way. Does not handle: containers that a keystore sealed, which
+are always signed; one without its signature was tampered with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import IntegrityError, UsageError
+from tiktrue_keys.models.container.container import Authorship, Container, add_signature, read_container, verify_body
+from tiktrue_keys.models.container.data_key import held_keys, open_data_key
+from tiktrue_keys.models.container.open import judge
+from tiktrue_keys.models.container.seal import Signer, keystore_signer
+from tiktrue_keys.models.file.decrypt import ReadOptions
+from tiktrue_keys.models.format.trailer import ROOT_LENGTH
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.tracking import track, tracked_place
+from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.readable import Readable
+
+ACT = "sign"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed(ActResult):
+    """A container that this keystore vouches for; `changed` False: it did already. `root` is 32 bytes."""
+
+    path: Place
+    file_id: bytes
+    key: ManagedKey
+    length: int
+    root: bytes
+
+
+def parse_root(text: str) -> bytes:
+    """The 32 bytes of a root as it is printed; UsageError."""
+    try:
+        root = bytes.fromhex(text)
+    except ValueError:
+        root = b""
+    if len(root) != ROOT_LENGTH or not text.isalnum():
+        raise UsageError("a root has 64 hex digits", "encrypt-model prints it where the container is made")
+    return root
+
+
+def sign_model(
+    manager: KeyManager,
+    path: str | PathLike[str] | Url,
+    *,
+    expected_root: bytes,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> Signed:
+    """Sign the container at `path` when its root is `expected_root` (32 bytes) and its whole body has that root.
+
+    IntegrityError when the root or the body is another, or a keystore's own container has lost its signature; as
+    decrypt_model for the key. The body is read once and not copied; one write of 112 bytes, synced, or of one small
+    object.
+    """
+    with _held(object_place(path), lock_timeout) as (place, descriptor), ExitStack() as stack:
+        recorded = recorded_path(place)
+        with noted(manager, ACT, operation_id):
+            found = _read(place, descriptor)
+            container = found.container
+            if container.root != expected_root:
+                raise IntegrityError(
+                    f"{shown(str(path))} has another root than expected",
+                    f"it is {container.root.hex()}: check who made it",
+                )
+            use = ReadOptions(allow_deprecated).use
+            opened = stack.enter_context(open_data_key(manager, container.header, license_key, use))
+            container.authenticate(opened.secret.view)
+            authorship = judge(manager, container, container.trailer, allow_unsigned=True)
+            if authorship is Authorship.UNSIGNED:
+                with foreign_os_errors("the container", str(place)):
+                    verify_body(found.fd, container, progress=counted(progress, container.length))
+                if progress is not None:
+                    progress(container.length, container.length)
+        operation, changed, notices = operation_id, authorship is Authorship.UNSIGNED, opened.notices
+        if changed:
+            operation, more = _sign(manager, found, recorded, operation_id)
+            notices = (*notices, *more)
+        track(manager, container.header, recorded, held_keys(manager, container.header), signed=True)
+        return Signed(
+            operation_id=operation or new_operation_id(),
+            changed=changed,
+            warnings=notices,
+            path=place,
+            file_id=container.header.file_id,
+            key=opened.key,
+            length=container.length,
+            root=container.root,
+        )
+
+
+@dataclass(frozen=True)
+class _Signable:
+    """A container, and what puts this keystore's signature into its place."""
+
+    place: Place
+    fd: Readable
+    container: Container
+    add: Callable[[Signer], object]
+
+
+@contextmanager
+def _held(place: Place, lock_timeout: float) -> Iterator[tuple[Place, int | None]]:
+    """The real path and its locked descriptor; an object is not locked: writing its detached header is refused."""
+    if isinstance(place, Url):
+        yield place, None
+        return
+    with foreign_os_errors("the container", place):
+        real = Path(os.path.realpath(place, strict=True))
+    with locked_container(real, lock_timeout) as fd:
+        yield real, fd
+
+
+def _read(place: Place, fd: int | None) -> _Signable:
+    if isinstance(place, Url):
+        from tiktrue_keys.models.container.remote import signable_container
+
+        found, add = signable_container(place)
+        return _Signable(place, found.fd, found.container, add)
+    assert fd is not None, "a file has a descriptor"
+    with foreign_os_errors("the container", place):
+        container = read_container(fd)
+    return _Signable(
+        place, fd, container, lambda signer: add_signature(fd, container, issuer=signer.issuer, sign=signer.sign)
+    )
+
+
+def _sign(manager: KeyManager, found: _Signable, path: str, operation_id: str | None) -> tuple[str, tuple[Notice, ...]]:
+    """The act itself. The registry learns that the container is signed only when it is."""
+    container, header = found.container, found.container.header
+    keys = frozenset(held_keys(manager, header))
+    place, known = tracked_place(manager, header, path), manager.container(header.file_id)
+    act = FileAct(ACT, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
+    signer = keystore_signer(manager)
+    with file_act(manager, act, operation_id, keys=keys) as outcome:
+        outcome.detail = {"root": container.root.hex(), "length": container.length}
+        with foreign_os_errors("the container", path):
+            found.add(signer)
+    if place.is_copy and known is not None:
+        manager.register(known)  # the row goes on following the other one
+    return outcome.operation_id, place.notices

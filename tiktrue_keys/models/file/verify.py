@@ -1,0 +1,111 @@
+"""Verifies all of a container: header, signature, every leaf, every tag. Writes nothing, records nothing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from os import PathLike
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.models.container.container import Authorship, OpenedContainer, check_root
+from tiktrue_keys.models.container.data_key import OpenedDataKey
+from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
+from tiktrue_keys.models.pipeline.pipeline import open_body, threads_for
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.storage.location import Place, Url, object_place
+
+INTERRUPTED = "interrupted-rewrap"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A container in which nothing is wrong; `checks` says in sentences what was held against what."""
+
+    path: Place
+    file_id: bytes
+    key: ManagedKey
+    length: int
+    segments: int
+    root: bytes
+    signed: bool
+    checks: tuple[str, ...]
+    warnings: tuple[Notice, ...] = ()
+
+
+def verify_model(
+    manager: KeyManager,
+    path: str | PathLike[str] | Url,
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    expected_root: bytes | None = None,
+    progress: ProgressReport | None = None,
+) -> Verified:
+    """Check everything that decrypt_model would, without releasing a byte; raises as it for the first thing wrong."""
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    with opened_container(object_place(path), expected_root) as found:
+        opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+        with opened:
+            _verify_body(found, opened, progress)
+            return _verified(found, opened, authorship)
+
+
+class _Nowhere:
+    """A sink that keeps nothing: the pipeline zeroes its buffers itself."""
+
+    def preface(self, data: bytes) -> None:
+        pass
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
+def _verify_body(found: OpenedContainer, opened: OpenedDataKey, progress: ProgressReport | None) -> None:
+    container = found.container
+    with foreign_os_errors("the container", str(found.path)):
+        summary = open_body(
+            container.source(found.fd),
+            _Nowhere(),
+            container.cipher(opened.secret.view),
+            container.geometry,
+            leaves=container.trailer.leaves,
+            threads=threads_for(found.fd),
+            progress=counted(progress, container.length),
+        )
+    check_root(container, container.trailer, summary)
+    if progress is not None:
+        progress(container.length, container.length)
+
+
+def _verified(found: OpenedContainer, opened: OpenedDataKey, authorship: Authorship) -> Verified:
+    container, signed = found.container, authorship is Authorship.SIGNED
+    warnings = list(opened.notices)
+    checks = ["the header is authentic under the data key"]
+    if signed:
+        checks.append("this keystore signed file id, names, length and root")
+    else:
+        warnings.append(unsigned_notice())
+    checks.append(f"every one of {container.trailer.segments} segments has its leaf, its tag and its place in the root")
+    if not container.slots.equal:
+        words = "the header's two copies differ: a rewrap was interrupted; rewrap-model finishes it"
+        warnings.append(Notice(INTERRUPTED, words))
+    return Verified(
+        path=found.path,
+        file_id=container.header.file_id,
+        key=opened.key,
+        length=container.length,
+        segments=container.trailer.segments,
+        root=container.root,
+        signed=signed,
+        checks=tuple(checks),
+        warnings=tuple(warnings),
+    )

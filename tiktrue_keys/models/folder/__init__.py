@@ -1,0 +1,1 @@
+"""Operations on a folder of models and its manifest."""

@@ -1,0 +1,157 @@
+"""Decrypts an encrypted folder as its manifest lists it, into a folder that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import each_once
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.folder.compare import must_be_complete
+from tiktrue_keys.models.folder.job import open_beforehand
+from tiktrue_keys.models.folder.manifest_file import trusted_manifest
+from tiktrue_keys.models.folder.plain import copy_plain
+from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, must_be_free, remove_aside, swap_in
+from tiktrue_keys.models.folder.tree import real_folder
+from tiktrue_keys.models.format.header import SUFFIX
+from tiktrue_keys.models.format.manifest import Entry, Manifest, PlainEntry
+from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
+
+ACT = "decrypt-folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecryptedFolder(ActResult):
+    """A decrypted folder; `length` in bytes of all its files. `files` is empty for a repeated operation id."""
+
+    source: Place
+    destination: Path
+    files: tuple[Decrypted, ...]
+    plain: tuple[str, ...]
+    length: int
+
+
+def decrypt_folder(
+    manager: KeyManager,
+    source: str | PathLike[str] | Url,
+    destination: str | PathLike[str] | None = None,
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    force: bool = False,
+    jobs: int | None = None,
+    progress: ProgressReport | None = None,
+    operation_id: str | None = None,
+) -> DecryptedFolder:
+    """Decrypt DIR.ttm, or the folder below a URL; `destination` None is DIR beside it.
+
+    IntegrityError, before anything is released, when a file is missing, added, renamed, swapped or older than the
+    manifest says, or when another keystore signed it; else as decrypt_model. RefusedError when the destination exists;
+    `force` replaces a folder that holds nothing but files of the same names. `jobs` files at once, as side_by_side.
+    After any failure it is as it was.
+    """
+    license_key = asked_once(license_key)
+    place = parse_place(source)
+    root = place if isinstance(place, Url) else real_folder(place)
+    target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
+    with noted(manager, ACT, operation_id):
+        manifest = trusted_manifest(manager, root)
+        done = manager.finished_file_act(operation_id, ACT) if operation_id else None
+        if operation_id is not None and done == (manifest.folder_id, str(target)) and target.is_dir():
+            return _result(operation_id, root, target, manifest, [], changed=False)
+        must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
+        must_be_complete(root, manifest)
+        options = ReadOptions(allow_deprecated, allow_unsigned)
+        open_beforehand(manager, root, manifest, license_key, options.use)
+    beside = FolderPlace.beside(target)
+    act = FileAct(
+        ACT,
+        manifest.folder_id,
+        str(target),
+        frozenset(),
+        frozenset(),
+        model_id=manifest.model_id,
+        name=manifest.name,
+        temporary=str(beside.temporary),
+        replaces=os.path.lexists(target),
+    )
+    job = _Job(manager, root, manifest, beside, license_key, options)
+    with file_act(manager, act, operation_id) as outcome:
+        files = job.build(jobs, progress)
+        total = sum(entry.length for entry in manifest.files)
+        outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
+        remove_aside(beside)
+    return _result(outcome.operation_id, root, target, manifest, files, changed=True)
+
+
+def _result(
+    operation_id: str, source: Place, target: Path, manifest: Manifest, files: list[Decrypted], *, changed: bool
+) -> DecryptedFolder:
+    return DecryptedFolder(
+        operation_id=operation_id,
+        changed=changed,
+        warnings=each_once(notice for made in files for notice in made.warnings),
+        source=source,
+        destination=target,
+        files=tuple(files),
+        plain=tuple(entry.path for entry in manifest.plain),
+        length=sum(entry.length for entry in manifest.files),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An encrypted folder on its way out."""
+
+    manager: KeyManager
+    root: Place
+    manifest: Manifest
+    place: FolderPlace
+    license_key: License | None
+    options: ReadOptions
+
+    def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
+        """Fill the temporary folder and give it its name; the containers' results, in the manifest's order."""
+        with built_folder(self.place) as built:
+            tasks = [Task(entry.length, partial(self._make, built, entry)) for entry in self.manifest.files]
+            made = side_by_side(tasks, jobs=jobs, progress=progress)
+            swap_in(self.place)
+        return [each for each in made if each is not None]
+
+    def _make(self, built: Path, entry: Entry, report: ProgressReport) -> Decrypted | None:
+        path = make_parents(built, entry.path)
+        if isinstance(entry, PlainEntry):
+            copy_plain(self.root, entry, path, report)
+            return None
+        opened = decrypt_model(
+            self.manager,
+            self.root / entry.place,
+            path,
+            license_key=self.license_key,
+            allow_deprecated=self.options.allow_deprecated,
+            allow_unsigned=self.options.allow_unsigned,
+            expected_root=entry.root,
+            progress=report,
+        )
+        return replace(opened, destination=self.place.destination / entry.path)
+
+
+def _default(root: Place) -> Path:
+    if isinstance(root, Url):
+        raise UsageError("a folder from object storage needs a place of its own", "give a folder with -o")
+    if root.suffix != SUFFIX or not root.stem:
+        raise UsageError(f"the output's name follows from DIR{SUFFIX} only", "give the output with -o")
+    return root.with_suffix("")

@@ -1,0 +1,89 @@
+"""Copies and hashes the files of a folder that stay in clear under the manifest's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tiktrue_keys.core.durable import NewFile, opened_regular
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import (
+    IntegrityError,
+    UnavailableError,
+)
+from tiktrue_keys.models.folder.swap import make_parents
+from tiktrue_keys.models.folder.tree import SourceFile
+from tiktrue_keys.models.format.manifest import (
+    PlainEntry,
+)
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of
+
+_CHUNK = 1 << 20
+
+
+def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
+    """Copy a file in clear out of an encrypted folder; IntegrityError unless the copy is what the manifest lists."""
+    hashed, length, source = hashlib.sha256(), 0, root / entry.place
+    with opened_readable(source, "the file") as found, NewFile(made, what="the output") as new:
+        must_be_listed(entry, size_of(found), entry.sha256)  # what has another length is not even transferred
+        with foreign_os_errors("the file", str(source)):
+            while chunk := pread_full(found, _CHUNK, length):
+                hashed.update(chunk)
+                new.write(chunk)
+                length += len(chunk)
+                report(length, None)
+        must_be_listed(entry, length, hashed.digest())
+        new.commit(replace=False)
+
+
+def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:
+    """IntegrityError unless the file in clear is the one that the manifest lists."""
+    must_be_listed(entry, *sha256_of(folder / entry.place, report))
+
+
+def must_be_listed(entry: PlainEntry, length: int, sha256: bytes) -> None:
+    """IntegrityError unless a file in clear has the length and the hash that the manifest lists."""
+    if (length, sha256) != (entry.length, entry.sha256):
+        raise IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
+
+
+def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, bytes]:
+    """Length and SHA-256 of a regular file that is no symbolic link."""
+    hashed, length, buffer = hashlib.sha256(), 0, bytearray(_CHUNK)
+    with opened_regular(path, "the file") as fd, foreign_os_errors("the file", path):
+        while count := os.readv(fd, [buffer]):
+            hashed.update(memoryview(buffer)[:count])
+            length += count
+            if report is not None:
+                report(length, None)
+    return length, hashed.digest()
+
+
+def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
+    """Copy a file in clear to its place below `root`, as copy_through."""
+    with NewFile(make_parents(root, file.place), what="the output") as new:
+        entry = copy_through(file, new.write, report)
+        new.commit(replace=again)
+    return entry
+
+
+def copy_through(file: SourceFile, write: Callable[[bytes], object], report: ProgressReport | None) -> PlainEntry:
+    """Give a file in clear to `write` and hash what was given; UnavailableError when it changes meanwhile."""
+    hashed, length = hashlib.sha256(), 0
+    with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
+        before = os.fstat(fd)
+        while chunk := os.read(fd, _CHUNK):
+            hashed.update(chunk)
+            write(chunk)
+            length += len(chunk)
+            if report is not None:
+                report(length, file.size)
+        after = os.fstat(fd)
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, length):
+        words = f"{shown(file.path)} changed while it was read"
+        raise UnavailableError(words, "encrypt the folder when nothing writes to it")
+    return PlainEntry(file.relative, length, hashed.digest())

@@ -1,0 +1,267 @@
+"""Gives every container of an encrypted folder a new data key and body: a new folder in place of the old one, or none.
+
+The new folder is built beside the old one, whose containers are locked until it is gone, so that no rewrap is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.files import FileAct, Settlement
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import each_once
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
+from tiktrue_keys.models.container.container import ContainerFile, read_container
+from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.container.open import container_file
+from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
+from tiktrue_keys.models.file.reencrypt import ACT as FILE_ACT
+from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
+from tiktrue_keys.models.file.rewrap import active_key
+from tiktrue_keys.models.folder.compare import must_be_complete
+from tiktrue_keys.models.folder.job import open_beforehand, settlement
+from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
+from tiktrue_keys.models.folder.plain import copy_plain
+from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, remove_aside, swap_in
+from tiktrue_keys.models.folder.tree import real_folder
+from tiktrue_keys.models.format.header import new_file_id
+from tiktrue_keys.models.format.manifest import ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.storage.location import recorded_path
+from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
+
+ACT = "reencrypt-folder"
+_SPARE_DESCRIPTORS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReencryptedFolder(ActResult):
+    """An encrypted folder in place of another one; `folder_id` 16 bytes, `length` bytes of plaintext."""
+
+    path: Path
+    folder_id: bytes
+    key: ManagedKey
+    files: tuple[Reencrypted, ...]
+    plain: tuple[str, ...]
+    length: int
+
+
+def reencrypt_folder(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    to: str | None = None,
+    recover_revoked: bool = False,
+    allow_unsigned: bool = False,
+    jobs: int | None = None,
+    progress: ProgressReport | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+    operation_id: str | None = None,
+) -> ReencryptedFolder:
+    """Encrypt every container of DIR.ttm anew, each as reencrypt_model, all under one key; files in clear are copied.
+
+    IntegrityError when the folder is not as its manifest says, BusyError when it changes meanwhile. `jobs` files at
+    once, as side_by_side. After any failure the old folder is there, untouched.
+    """
+    done = _done_before(manager, operation_id)
+    if done is not None:
+        return done
+    root = Path(recorded_path(real_folder(path)))
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    with ExitStack() as stack:
+        with noted(manager, ACT, operation_id):
+            manifest = trusted_manifest(manager, root)
+            must_be_complete(root, manifest)
+            locked = stack.enter_context(_locked(root, manifest, lock_timeout))
+            if trusted_manifest(manager, root) != manifest:
+                raise BusyError(f"{shown(root)} was replaced by another process", "run it again")
+            key = _target(manager, root, manifest, request)
+        job = _Job(manager, root, manifest, replace(request, to=key.key_id), key, locked)
+        return job.run(jobs, progress, operation_id)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One folder on its way to another; `locked` are its containers' descriptors by file id."""
+
+    manager: KeyManager
+    root: Path
+    manifest: Manifest
+    request: Request
+    key: ManagedKey
+    locked: Mapping[bytes, int]
+
+    def run(self, jobs: int | None, progress: ProgressReport | None, operation_id: str | None) -> ReencryptedFolder:
+        place, folder_id = FolderPlace.beside(self.root), new_file_id()
+        files: list[Reencrypted] = []
+        length = sum(entry.length for entry in self.manifest.files)
+        with file_act(self.manager, self._act(folder_id, place), operation_id) as outcome:
+            try:
+                self._build(place, folder_id, files, jobs, progress)
+            finally:
+                gone = Settlement(gone=[made.file_id for made in files])
+                outcome.others = settlement(self.root, folder_id, self.locked) or gone
+            outcome.detail = {"files": len(self.manifest.files), "length": length}
+            remove_aside(place)
+        files.sort(key=lambda made: made.path)
+        return ReencryptedFolder(
+            operation_id=outcome.operation_id,
+            changed=True,
+            warnings=each_once(notice for made in files for notice in made.warnings),
+            path=self.root,
+            folder_id=folder_id,
+            key=self.key,
+            files=tuple(replace(made, path=self.root / made.path.relative_to(place.temporary)) for made in files),
+            plain=tuple(entry.path for entry in self.manifest.plain),
+            length=length,
+        )
+
+    def _act(self, folder_id: bytes, place: FolderPlace) -> FileAct:
+        return FileAct(
+            ACT,
+            folder_id,
+            str(self.root),
+            frozenset(),
+            frozenset(),
+            model_id=self.key.model_id,
+            name=self.manifest.name,
+            temporary=str(place.temporary),
+            replaces=True,
+        )
+
+    def _build(
+        self,
+        place: FolderPlace,
+        folder_id: bytes,
+        files: list[Reencrypted],
+        jobs: int | None,
+        progress: ProgressReport | None,
+    ) -> None:
+        """Fill the temporary folder, manifest last, and swap it in. `files` gets what was made, even of a failure."""
+        with built_folder(place) as built:
+            tasks = [
+                Task(entry.length, partial(self._make, built, entry, files), PIPELINE + OPENED_BUFFERS)
+                for entry in self.manifest.files
+            ]
+            entries = side_by_side(tasks, jobs=jobs, progress=progress)
+            manifest = Manifest(folder_id, self.key.model_id, self.manifest.name, tuple(entries))
+            write_manifest(self.manager, built, manifest)
+            _take_modes(self.root, built)
+            swap_in(place)
+
+    def _make(self, built: Path, entry: Entry, files: list[Reencrypted], report: ProgressReport) -> Entry:
+        path = make_parents(built, entry.place)
+        if isinstance(entry, PlainEntry):
+            copy_plain(self.root, entry, path, report)
+            return entry
+        with ExitStack() as stack:
+            with noted(self.manager, FILE_ACT, None):
+                source = self._source(entry)
+                anew = stack.enter_context(begun(self.manager, source, self.request, report))
+            made = write_anew(anew, path, None, replaces=False)
+        files.append(made)
+        return ContainerEntry(entry.path, made.length, made.file_id, made.root)
+
+    def _source(self, entry: ContainerEntry) -> ContainerFile:
+        fd, path = self.locked[entry.file_id], self.root / entry.place
+        with foreign_os_errors("the container", path):
+            container = read_container(fd)
+        if (container.header.file_id, container.root) != (entry.file_id, entry.root):
+            raise IntegrityError(f"{shown(path)} is another container than the manifest lists")
+        return ContainerFile(fd, path, container)
+
+
+def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFolder | None:
+    """What the act of this operation id made, read from the folder; None when it was not done."""
+    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    if operation_id is None or first is None:
+        return None
+    folder_id, path = first
+    manifest = trusted_manifest(manager, Path(path))
+    if manifest.folder_id != folder_id:
+        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    records = [record.detail for record in manager.audit_records() if record.event == FILE_ACT]
+    old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
+    files = []
+    for entry in manifest.containers:
+        with container_file(Path(path, entry.place), entry.root) as found:
+            container = found.container
+        files.append(
+            Reencrypted(
+                operation_id=operation_id,
+                changed=False,
+                path=found.path,
+                old_file_id=bytes.fromhex(old.get(entry.file_id.hex(), "")),
+                file_id=entry.file_id,
+                key=manager.find(container.header.wraps[0].key_id),
+                length=entry.length,
+                root=entry.root,
+                signed=container.trailer.signature is not None,
+            )
+        )
+    return ReencryptedFolder(
+        operation_id=operation_id,
+        changed=False,
+        path=Path(path),
+        folder_id=folder_id,
+        key=files[0].key if files else manager.find(manifest.model_id),
+        files=tuple(files),
+        plain=tuple(entry.path for entry in manifest.plain),
+        length=sum(entry.length for entry in manifest.files),
+    )
+
+
+def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Request) -> ManagedKey:
+    """The key for all of the new containers, opened once, as the old ones' is: what refuses them does so now."""
+    old = open_beforehand(manager, root, manifest, request.license_key, request.use)
+    target = manager.find(request.to) if request.to is not None else active_key(manager, old)
+    with manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT) as opened:
+        return opened.key
+
+
+@contextmanager
+def _locked(root: Path, manifest: Manifest, timeout: float) -> Iterator[dict[bytes, int]]:
+    """Hold the lock of every container of the folder; their descriptors by file id. Waits `timeout` seconds in all."""
+    _allow_descriptors(len(manifest.containers) + _SPARE_DESCRIPTORS)
+    deadline, locked = time.monotonic() + timeout, {}
+    with ExitStack() as stack:
+        for entry in manifest.containers:
+            left = max(0.0, deadline - time.monotonic())
+            locked[entry.file_id] = stack.enter_context(locked_container(root / entry.place, left))
+        yield locked
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise the number of files that this process may have open, as far as the system lets it."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _take_modes(old: Path, new: Path) -> None:
+    """Give folders and files the owner and the permissions of those that they replace."""
+    for made in (new, *new.rglob("*")):
+        with foreign_os_errors("the output", made):
+            found = os.lstat(old / made.relative_to(new))
+            with suppress(OSError):  # as for a file: only root may give it away
+                os.chown(made, found.st_uid, found.st_gid)
+            os.chmod(made, stat.S_IMODE(found.st_mode))

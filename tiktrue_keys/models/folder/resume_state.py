@@ -1,0 +1,237 @@
+"""What a folder's encryption has done so far, in a file that survives a kill: a line for each finished file.
+
+    STATEFILE, 0600, canonical JSON a line:
+    {"destination","folder_id","model_id","source","temporary","type":"tiktrue-keys resume","version":1}
+    {"file_id","length","mtime_ns","path","root","source_hash"}       an encrypted file
+    {"length","mtime_ns","path","sha256","source_hash"}               a file in clear
+
+Each line is synced once the file that it is of lies in the temporary folder; the last one for a path counts, and a last
+line without its newline is a kill's. It holds no secret and is not believed: whoever resumes looks at the files.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.durable import read_capped, sync_file, sync_folder, write_all
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH
+from tiktrue_keys.models.format.trailer import ROOT_LENGTH
+
+_TYPE = "tiktrue-keys resume"
+_VERSION = 1
+_WHAT = "the resume file"
+_MAX_LINE = 16384
+_MAX_STATE = 256 << 20
+_HASH_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class ResumedFolder:
+    """Which folder is being made: absolute paths, the temporary folder's name, the 16-byte folder id."""
+
+    source: str
+    destination: str
+    temporary: str
+    folder_id: bytes
+    model_id: str
+
+    def encode(self) -> bytes:
+        """The first line."""
+        members = {
+            "destination": self.destination,
+            "folder_id": self.folder_id.hex(),
+            "model_id": self.model_id,
+            "source": self.source,
+            "temporary": self.temporary,
+            "type": _TYPE,
+            "version": _VERSION,
+        }
+        return canonical_json(members) + b"\n"
+
+
+@dataclass(frozen=True)
+class DoneFile:
+    """A finished file: what its source was (BLAKE3, 32 bytes), and what it became.
+
+    `file_id` (16 bytes) and `content` = the container's root; or None and the SHA-256 of a file in clear.
+    """
+
+    path: str
+    length: int
+    mtime_ns: int
+    source_hash: bytes
+    file_id: bytes | None
+    content: bytes
+
+    def encode(self) -> bytes:
+        """Its line."""
+        members: dict[str, Any] = {
+            "length": self.length,
+            "mtime_ns": str(self.mtime_ns),
+            "path": self.path,
+            "source_hash": self.source_hash.hex(),
+        }
+        if self.file_id is None:
+            members["sha256"] = self.content.hex()
+        else:
+            members |= {"file_id": self.file_id.hex(), "root": self.content.hex()}
+        return canonical_json(members) + b"\n"
+
+
+@dataclass
+class ResumeState:
+    """The state file, open and locked until `close`. `folder` is None in a new one; `done` by relative path."""
+
+    path: Path
+    folder: ResumedFolder | None = None
+    done: dict[str, DoneFile] = field(default_factory=dict)
+    _fd: int = -1
+    _adding: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, path: Path) -> ResumeState:
+        """Open or make it. BusyError while another process has it, IntegrityError for a file of another kind."""
+        with foreign_os_errors(_WHAT, path):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+            state = cls(path, _fd=os.open(path, flags, 0o600))
+        try:
+            state._lock()
+            state._read()
+        except BaseException:
+            state.close()
+            raise
+        return state
+
+    @classmethod
+    def read(cls, path: Path) -> ResumeState | None:
+        """As it is, to look at: neither made, nor locked, nor mended. None when there is none."""
+        if not os.path.lexists(path):
+            return None
+        state = cls(path)
+        state.take(read_capped(path, _MAX_STATE, _WHAT))
+        return state
+
+    def begin(self, folder: ResumedFolder) -> None:
+        """Write the first line."""
+        self._append(folder.encode())
+        sync_folder(self.path.parent)
+        self.folder = folder
+
+    def add(self, done: DoneFile) -> None:
+        """Write a finished file's line; several threads may."""
+        with self._adding:
+            self._append(done.encode())
+            self.done[done.path] = done
+
+    def remove(self) -> None:
+        """The folder is there: nothing is left to resume."""
+        with foreign_os_errors(_WHAT, self.path):
+            os.unlink(self.path)
+        sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> ResumeState:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise RefusedError(f"{_WHAT} {shown(self.path)} is not a regular file")
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise BusyError(f"another process resumes by {shown(self.path)}", "wait for it") from None
+
+    def _read(self) -> None:
+        whole = self.take(read_capped(self.path, _MAX_STATE, _WHAT))
+        with foreign_os_errors(_WHAT, self.path):
+            os.ftruncate(self._fd, whole)  # what a kill has left of a line
+            os.lseek(self._fd, whole, os.SEEK_SET)
+
+    def take(self, data: bytes) -> int:
+        """Read the whole lines of `data`; returns their length. IntegrityError for somebody else's file."""
+        whole = data.rfind(b"\n") + 1
+        if whole == 0 and data and not _beginning(data):
+            raise _malformed(self.path)
+        lines = data[:whole].splitlines()
+        try:
+            if lines:
+                self.folder = _folder(_members(lines[0]))
+            for line in lines[1:]:
+                done = _done(_members(line))
+                self.done[done.path] = done
+        except (KeyError, TypeError, ValueError, IntegrityError) as error:
+            raise _malformed(self.path) from error
+        return whole
+
+    def _append(self, line: bytes) -> None:
+        with foreign_os_errors(_WHAT, self.path):
+            write_all(self._fd, line)
+            sync_file(self._fd)
+
+
+def _malformed(path: Path) -> IntegrityError:
+    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to begin anew")
+
+
+def _beginning(data: bytes) -> bool:
+    """Whether a first line may have begun so: nothing that is somebody else's file is taken for one."""
+    start = b'{"destination":'
+    return data[: len(start)] == start[: len(data)]
+
+
+def _members(line: bytes) -> dict[str, Any]:
+    return parse_canonical(line, limit=_MAX_LINE, what=_WHAT)
+
+
+def _folder(members: dict[str, Any]) -> ResumedFolder:
+    if members["type"] != _TYPE or members["version"] != _VERSION:
+        raise ValueError("another kind of file")
+    texts = [members[name] for name in ("source", "destination", "temporary", "model_id")]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise TypeError("not a string")
+    source, destination, temporary, model_id = texts
+    if not os.path.isabs(source) or not os.path.isabs(destination) or "/" in temporary or temporary in (".", ".."):
+        raise ValueError("a path")
+    return ResumedFolder(source, destination, temporary, _hex(members["folder_id"], FILE_ID_LENGTH), model_id)
+
+
+def _done(members: dict[str, Any]) -> DoneFile:
+    path, length = members["path"], members["length"]
+    if not isinstance(path, str) or type(length) is not int or not 0 <= length <= MAX_INTEGER:
+        raise TypeError("a file")
+    plain = "sha256" in members
+    return DoneFile(
+        path,
+        length,
+        int(members["mtime_ns"]),
+        _hex(members["source_hash"], _HASH_LENGTH),
+        None if plain else _hex(members["file_id"], FILE_ID_LENGTH),
+        _hex(members["sha256" if plain else "root"], ROOT_LENGTH),
+    )
+
+
+def _hex(value: Any, length: int) -> bytes:
+    raw = bytes.fromhex(value)
+    if len(raw) != length:
+        raise ValueError("a wrong length")
+    return raw

@@ -1,0 +1,127 @@
+"""Makes a folder whole or not at all: built under a temporary name beside its destination, then renamed.
+
+A folder that is replaced goes aside first (`.NAME.<8 hex>.old` for `.NAME.<8 hex>.tmp`), because no rename replaces a
+folder that is not empty; what a kill leaves between the two renames is put right by settle/local.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models.folder.tree import walk
+from tiktrue_keys.models.storage.claim import claimed_folder
+
+_BUILT, _ASIDE = ".tmp", ".old"
+
+
+@dataclass(frozen=True)
+class FolderPlace:
+    """Where a folder will be, where it is built, and where an old one goes aside."""
+
+    destination: Path
+    temporary: Path
+
+    @property
+    def aside(self) -> Path:
+        """The name of a replaced folder until it is removed."""
+        return self.temporary.with_name(self.temporary.name.removesuffix(_BUILT) + _ASIDE)
+
+    @classmethod
+    def beside(cls, destination: Path) -> FolderPlace:
+        """A fresh temporary name in the destination's folder."""
+        return cls(destination, destination.with_name(f".{_cut(destination.name)}.{secrets.token_hex(4)}{_BUILT}"))
+
+    @staticmethod
+    def is_temporary(name: str, destination: str) -> bool:
+        """Whether `beside` may have given this name to a folder for `destination`."""
+        return re.fullmatch(rf"\.{re.escape(_cut(destination))}\.[0-9a-f]{{8}}{re.escape(_BUILT)}", name) is not None
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:200].decode("utf-8", "ignore")
+
+
+def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
+    """RefusedError when something is at `destination` already.
+
+    `replaceable` (with --force): a folder may be there when it holds nothing but these relative paths.
+    """
+    if not os.path.lexists(destination):
+        return
+    if replaceable is None:
+        raise RefusedError(f"the output {shown(destination)} exists already", "give --force, or choose another name")
+    if destination.is_symlink() or not destination.is_dir():
+        raise RefusedError(f"{shown(destination)} exists and is not a folder", "choose another name")
+    for relative, _ in walk(destination):
+        if relative not in replaceable:
+            raise RefusedError(
+                f"{shown(destination)} holds {shown(relative)}, which the new folder does not replace",
+                "move it away, or choose another name",
+            )
+
+
+@contextmanager
+def built_folder(place: FolderPlace) -> Iterator[Path]:
+    """The temporary folder, to be filled and then swapped in; it is gone after the block unless it was."""
+    with foreign_os_errors("the output", place.destination):
+        os.mkdir(place.temporary, 0o700)
+        os.chmod(place.temporary, 0o700)  # whatever the umask
+    try:
+        with claimed_folder(place.temporary):
+            yield place.temporary
+    finally:
+        shutil.rmtree(place.temporary, ignore_errors=True)
+
+
+def swap_in(place: FolderPlace) -> None:
+    """Give the built folder its name. The old one, if there is one, lies aside afterwards: `remove_aside`."""
+    parent = place.destination.parent
+    with foreign_os_errors("the output", place.destination):
+        _sync_below(place.temporary)
+        replaces = os.path.lexists(place.destination)
+        if replaces:
+            os.rename(place.destination, place.aside)
+        try:
+            os.rename(place.temporary, place.destination)
+        except BaseException:
+            if replaces:
+                with suppress(OSError):
+                    os.rename(place.aside, place.destination)
+            raise
+        sync_folder(parent)
+
+
+def remove_aside(place: FolderPlace) -> None:
+    """Remove the replaced folder; what cannot be removed stays under its hidden name."""
+    shutil.rmtree(place.aside, ignore_errors=True)
+
+
+def make_parents(root: Path, relative: str) -> Path:
+    """The path of `relative` below `root`, its folders made (0700)."""
+    path = root / relative
+    missing = []
+    parent = path.parent
+    while parent != root and not parent.is_dir():
+        missing.append(parent)
+        parent = parent.parent
+    with foreign_os_errors("the output", path):
+        for folder in reversed(missing):
+            with suppress(FileExistsError):  # made for another file meanwhile
+                os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o700)  # whatever the umask, and whoever made it
+    return path
+
+
+def _sync_below(root: Path) -> None:
+    for folder, _, _ in os.walk(root):
+        sync_folder(folder)

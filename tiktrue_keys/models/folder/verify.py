@@ -1,0 +1,80 @@
+"""Verifies an encrypted folder: its manifest, its completeness, and every container in it. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice, each_once
+from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.file.decrypt import ReadOptions
+from tiktrue_keys.models.file.verify import Verified, verify_model
+from tiktrue_keys.models.folder.compare import must_be_complete
+from tiktrue_keys.models.folder.job import open_beforehand
+from tiktrue_keys.models.folder.manifest_file import trusted_manifest
+from tiktrue_keys.models.folder.plain import checked_plain
+from tiktrue_keys.models.folder.tree import real_folder
+from tiktrue_keys.models.format.manifest import Entry, PlainEntry
+from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+
+
+@dataclass(frozen=True)
+class VerifiedFolder:
+    """A folder in which nothing is wrong; `plain` are the files in clear, `length` bytes of plaintext of all."""
+
+    path: Path
+    files: tuple[Verified, ...]
+    plain: tuple[str, ...]
+    length: int
+    checks: tuple[str, ...]
+    warnings: tuple[Notice, ...] = ()
+
+
+def verify_folder(
+    manager: KeyManager,
+    path: str | PathLike[str],
+    *,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    jobs: int | None = None,
+    progress: ProgressReport | None = None,
+) -> VerifiedFolder:
+    """Check the manifest, that the folder holds what it lists and nothing else, and every container as verify_model.
+
+    `jobs` files at once, as side_by_side.
+    """
+    license_key, folder = asked_once(license_key), real_folder(path)
+    manifest = trusted_manifest(manager, folder)
+    must_be_complete(folder, manifest, hashes=False)
+    open_beforehand(manager, folder, manifest, license_key, ReadOptions(allow_deprecated, allow_unsigned).use)
+
+    def verify(entry: Entry, report: ProgressReport) -> Verified | None:
+        if isinstance(entry, PlainEntry):
+            checked_plain(folder, entry, report)
+            return None
+        return verify_model(
+            manager,
+            folder / entry.place,
+            license_key=license_key,
+            allow_deprecated=allow_deprecated,
+            allow_unsigned=allow_unsigned,
+            expected_root=entry.root,
+            progress=report,
+        )
+
+    tasks = [Task(entry.length, partial(verify, entry)) for entry in manifest.files]
+    files = [found for found in side_by_side(tasks, jobs=jobs, progress=progress) if found is not None]
+    return VerifiedFolder(
+        path=folder,
+        files=tuple(files),
+        plain=tuple(entry.path for entry in manifest.plain),
+        length=sum(entry.length for entry in manifest.files),
+        checks=("this keystore signed the manifest", "every file of it is there, whole, and no other"),
+        warnings=each_once(notice for verified in files for notice in verified.warnings),
+    )

@@ -1,0 +1,1 @@
+"""Formats as bytes and values: header, slots, body, trailer, manifest. Pure; opens no file."""

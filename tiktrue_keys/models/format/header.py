@@ -1,0 +1,251 @@
+"""What a container's header says: an immutable value and its canonical JSON. Pure.
+
+The file's layout is in format/slots.py.
+
+The JSON is canonical (core/canonical.py) with exactly these members:
+
+    file_id       32 lower-case hex digits: 16 random bytes that name the container
+    kind          "safetensors" | "gguf" | "onnx" | "other"
+    length        bytes of plaintext, or null when the body went into a pipe (the trailer then has the length)
+    model_id      the model it belongs to
+    name          the plaintext file's own name, without folders; 1 to 255 bytes, not "." or "..", and none of U+0000
+                  to U+001F, U+007F to U+009F, "/", "\\", U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069
+    origin        "keystore": sealed and signed by the keystore that holds its key · "recipient": sealed to a public key
+    segment_size  1048576; a field so that a later version can allow others
+    wraps         1 to 64 objects, sorted by (key_id, generation, type), no two alike in these three:
+                    type        "managed-key": AES-256-GCM-SIV under the managed key, 60 bytes · "hpke"
+                    key_id, generation   of the managed key (1 to 2^31 - 1)
+                    wrapped     the wrapped data key in base64 (RFC 4648 section 4, padded)
+
+A member more or less, another spelling or another order is refused. Whether a container is signed is not said here
+but in its trailer, so that a rewrap keeps it and a signature can be added later. Nothing here is true before the slot's
+HMAC was checked (format/slots.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import pairwise
+from typing import Any
+
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument, parse_model_id
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
+from tiktrue_keys.models.format.body import SEGMENT_SIZE
+from tiktrue_keys.models.format.kind import Kind
+
+FILE_ID_LENGTH = 16
+MAX_WRAPS = 64
+MAX_NAME_BYTES = 255
+MAX_GENERATION = 2**31 - 1
+SEGMENT_SIZES = frozenset({SEGMENT_SIZE})
+"""The segment sizes that version 1 accepts. Functions take another set only so that tests can make small containers."""
+
+# A fixed list and not the Unicode category: that depends on the interpreter's version, and what one reader takes for a
+# control character must not be a letter to another. Slashes, C0, C1, bidirectional controls, lone surrogates.
+_UNSAFE = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_MEMBERS = {"file_id", "kind", "length", "model_id", "name", "origin", "segment_size", "wraps"}
+_WRAP_MEMBERS = {"generation", "key_id", "type", "wrapped"}
+_WHAT = "the container's header"
+
+
+class Origin(str, Enum):
+    """Who sealed the container."""
+
+    KEYSTORE = "keystore"
+    RECIPIENT = "recipient"
+
+
+class WrapType(str, Enum):
+    """How a data key is wrapped."""
+
+    MANAGED_KEY = "managed-key"
+    HPKE = "hpke"
+
+
+WRAP_LENGTHS = {WrapType.MANAGED_KEY: 60, WrapType.HPKE: 1168}
+"""Nonce 12, data key 32, tag 16; X-Wing's enc 1120, then data key and tag."""
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """The data key, wrapped for one generation of one managed key."""
+
+    type: WrapType
+    key_id: str
+    generation: int
+    wrapped: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.wrapped) != WRAP_LENGTHS[self.type]:
+            raise IntegrityError(f"{_WHAT} has a wrapped key of {len(self.wrapped)} bytes")
+        if not 1 <= self.generation <= MAX_GENERATION or not _is_key_id(self.key_id):
+            raise IntegrityError(f"{_WHAT} names no managed key in a wrap")
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        return self.key_id, self.generation, self.type.value
+
+
+@dataclass(frozen=True)
+class Header:
+    """One state of a container's header; `file_id` is 16 bytes, `length` bytes of plaintext or None (from a pipe)."""
+
+    file_id: bytes
+    model_id: str
+    name: str
+    kind: Kind
+    length: int | None
+    origin: Origin
+    wraps: tuple[Wrap, ...]
+    segment_size: int = SEGMENT_SIZE
+
+    def __post_init__(self) -> None:
+        if len(self.file_id) != FILE_ID_LENGTH:
+            raise IntegrityError(f"{_WHAT} has a malformed file id")
+        if not _is_model_id(self.model_id):
+            raise IntegrityError(f"{_WHAT} has a malformed model id")
+        if self.name != safe_name(self.name):
+            raise IntegrityError(f"{_WHAT} has a name that no file may have")
+        if self.length is not None and not 0 <= self.length <= MAX_INTEGER:
+            raise IntegrityError(f"{_WHAT} has an impossible length")
+        if not self.wraps:
+            raise IntegrityError(f"{_WHAT} has no wrapped key")
+        if any(a.order >= b.order for a, b in pairwise(self.wraps)):
+            raise IntegrityError(f"{_WHAT} has its wraps in the wrong order")
+        if len(self.wraps) > MAX_WRAPS:
+            raise RefusedError(f"a container cannot have more than {MAX_WRAPS} wrapped keys")
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of the keys that open the container."""
+        return frozenset(wrap.key_id for wrap in self.wraps)
+
+    def with_wraps(self, wraps: tuple[Wrap, ...]) -> Header:
+        """The same container, opened by `wraps` (in any order)."""
+        return replace(self, wraps=sorted_wraps(wraps))
+
+    def with_length(self, length: int) -> Header:
+        """The same container, with its plaintext length known."""
+        return replace(self, length=length)
+
+    def encode(self) -> bytes:
+        """The canonical JSON."""
+        return canonical_json(
+            {
+                "file_id": self.file_id.hex(),
+                "kind": self.kind.value,
+                "length": self.length,
+                "model_id": self.model_id,
+                "name": self.name,
+                "origin": self.origin.value,
+                "segment_size": self.segment_size,
+                "wraps": [_wrap_to_json(wrap) for wrap in self.wraps],
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, *, limit: int, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Header:
+        """Read canonical JSON of at most `limit` bytes; IntegrityError for anything that `encode` would not write."""
+        members = parse_canonical(data, limit=limit, what=_WHAT)
+        if set(members) != _MEMBERS:
+            raise IntegrityError(f"{_WHAT} has other members than it should")
+        try:
+            header = _header_from_json(members)
+        except (ValueError, TypeError, KeyError, binascii.Error, RefusedError) as error:
+            raise IntegrityError(f"{_WHAT} is malformed") from error
+        if header.segment_size not in segment_sizes:
+            raise IntegrityError(
+                f"{_WHAT} asks for segments of {header.segment_size} bytes",
+                f"this version of the format has segments of {SEGMENT_SIZE} bytes",
+            )
+        if header.encode() != data:
+            raise IntegrityError(f"{_WHAT} is not in its canonical form")
+        return header
+
+
+def sorted_wraps(wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
+    """`wraps` in the order that a header needs."""
+    return tuple(sorted(wraps, key=lambda wrap: wrap.order))
+
+
+def new_file_id() -> bytes:
+    """16 random bytes."""
+    return os.urandom(FILE_ID_LENGTH)
+
+
+def safe_name(text: str) -> str:
+    """The nearest name that a header may hold: what `_UNSAFE` matches becomes "_", cut at 255 bytes.
+
+    `text` is a plaintext file's own name; `.`, `..` and the empty name become "model".
+    """
+    cleaned = _UNSAFE.sub("_", text).encode("utf-8")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return "model" if cleaned in ("", ".", "..") else cleaned
+
+
+def _is_key_id(text: str) -> bool:
+    try:
+        return parse_key_argument(text).kind is KeyArgumentKind.KEY_ID
+    except UsageError:
+        return False
+
+
+def _is_model_id(text: str) -> bool:
+    try:
+        return bool(parse_model_id(text))
+    except UsageError:
+        return False
+
+
+def _wrap_to_json(wrap: Wrap) -> dict[str, Any]:
+    return {
+        "generation": wrap.generation,
+        "key_id": wrap.key_id,
+        "type": wrap.type.value,
+        "wrapped": base64.b64encode(wrap.wrapped).decode("ascii"),
+    }
+
+
+def _wrap_from_json(value: Any) -> Wrap:
+    if not isinstance(value, dict) or set(value) != _WRAP_MEMBERS:
+        raise IntegrityError(f"{_WHAT} has a malformed wrap")
+    wrapped = base64.b64decode(_text(value["wrapped"]), validate=True)
+    return Wrap(WrapType(value["type"]), _text(value["key_id"]), _integer(value["generation"]), wrapped)
+
+
+def _header_from_json(members: dict[str, Any]) -> Header:
+    length = members["length"]
+    wraps = members["wraps"]
+    if not isinstance(wraps, list):
+        raise IntegrityError(f"{_WHAT} has malformed wraps")
+    return Header(
+        file_id=bytes.fromhex(_text(members["file_id"])),
+        model_id=_text(members["model_id"]),
+        name=_text(members["name"]),
+        kind=Kind(members["kind"]),
+        length=None if length is None else _integer(length),
+        origin=Origin(members["origin"]),
+        wraps=tuple(_wrap_from_json(wrap) for wrap in wraps),
+        segment_size=_integer(members["segment_size"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not an integer")
+    return value
+
+
+SUFFIX = ".ttm"

@@ -1,0 +1,227 @@
+"""The manifest of an encrypted folder: what belongs to it, signed by the keystore that made it. Pure; reads no folder.
+
+`tiktrue-manifest.json` is canonical JSON (core/canonical.py) with exactly these members:
+
+    issuer     the keystore's Ed25519 public key, 64 lower-case hex digits manifest   {files, folder_id, model_id,
+    name, version}: folder_id 32 hex digits, name as a container's name, version 1,
+               files 1 to 65,536 objects sorted by path, no path twice, each one of
+                 {file_id, kind "container", length, path, root}   lies at `path`.ttm
+                 {kind "plain", length, path, sha256}              lies at `path`
+    signature  Ed25519 over `tiktrue-keys/1 manifest` | 0 | canonical JSON of `manifest`, 128 hex digits
+
+Lengths are in bytes of plaintext. Paths are relative, with `/` between parts; each part is a name that a container may
+have (format/header.py), none is `.` or `..`. A rewrap changes no root, so the manifest stays as it is. It is written
+last: a folder without one counts for nothing. What it does not tell: a whole folder put back as it was earlier,
+manifest and all.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.derivation import signed_message
+from tiktrue_keys.core.names import parse_model_id
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX, safe_name
+from tiktrue_keys.models.format.trailer import ROOT_LENGTH
+
+MANIFEST_NAME = "tiktrue-manifest.json"
+MAX_MANIFEST = 32 << 20
+MAX_FILES = 1 << 16
+SIGNATURE_KIND = "manifest"
+
+_VERSION = 1
+_MAX_PATH = 2048
+_WHAT = "the folder's manifest"
+_CONTAINER, _PLAIN = "container", "plain"
+_ISSUER_LENGTH, _SIGNATURE_LENGTH, _SHA256_LENGTH = 32, 64, 32
+
+
+@dataclass(frozen=True)
+class ContainerEntry:
+    """An encrypted file: `length` in bytes of plaintext, `file_id` 16 bytes, `root` 32 bytes."""
+
+    path: str
+    length: int
+    file_id: bytes
+    root: bytes
+
+    @property
+    def place(self) -> str:
+        """Where it lies, relative to the folder."""
+        return self.path + SUFFIX
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        ids = {"file_id": self.file_id.hex(), "root": self.root.hex()}
+        return {"kind": _CONTAINER, "length": self.length, "path": self.path, **ids}
+
+
+@dataclass(frozen=True)
+class PlainEntry:
+    """A file in clear, held by its SHA-256 (32 bytes)."""
+
+    path: str
+    length: int
+    sha256: bytes
+
+    @property
+    def place(self) -> str:
+        """Where it lies, relative to the folder."""
+        return self.path
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {"kind": _PLAIN, "length": self.length, "path": self.path, "sha256": self.sha256.hex()}
+
+
+Entry = ContainerEntry | PlainEntry
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What belongs to a folder; `folder_id` is 16 random bytes."""
+
+    folder_id: bytes
+    model_id: str
+    name: str
+    files: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        named = _is_model_id(self.model_id) and self.name == safe_name(self.name)
+        if len(self.folder_id) != FILE_ID_LENGTH or not named:
+            raise IntegrityError(f"{_WHAT} has a malformed id or name")
+        if not 1 <= len(self.files) <= MAX_FILES:
+            raise RefusedError(f"a folder has 1 to {MAX_FILES} files, not {len(self.files)}")
+        if any(first.path >= second.path for first, second in pairwise(self.files)):
+            raise IntegrityError(f"{_WHAT} has its files in the wrong order")
+        places = [entry.place for entry in self.files]
+        if len({*places, MANIFEST_NAME}) != len(places) + 1:
+            raise RefusedError("two files of the folder would lie at the same place", "leave one out with --exclude")
+        for entry in self.files:
+            _check_entry(entry)
+
+    @property
+    def containers(self) -> tuple[ContainerEntry, ...]:
+        """The encrypted files."""
+        return tuple(entry for entry in self.files if isinstance(entry, ContainerEntry))
+
+    @property
+    def plain(self) -> tuple[PlainEntry, ...]:
+        """The files in clear."""
+        return tuple(entry for entry in self.files if isinstance(entry, PlainEntry))
+
+    def to_json(self) -> dict[str, Any]:
+        """What is signed."""
+        return {
+            "files": [entry.to_json() for entry in self.files],
+            "folder_id": self.folder_id.hex(),
+            "model_id": self.model_id,
+            "name": self.name,
+            "version": _VERSION,
+        }
+
+
+@dataclass(frozen=True)
+class SignedManifest:
+    """A manifest and who says so; not believed before `verify`."""
+
+    manifest: Manifest
+    issuer: bytes
+    signature: bytes
+
+    @classmethod
+    def make(cls, manifest: Manifest, issuer: bytes, sign: Callable[[bytes], bytes]) -> SignedManifest:
+        """Sign; `sign` is KeyManager.sign with the kind `manifest`."""
+        return cls(manifest, issuer, sign(canonical_json(manifest.to_json())))
+
+    def encode(self) -> bytes:
+        """The manifest file; RefusedError when it would be longer than a reader takes."""
+        members = {"issuer": self.issuer.hex(), "manifest": self.manifest.to_json(), "signature": self.signature.hex()}
+        data = canonical_json(members)
+        if len(data) > MAX_MANIFEST:
+            raise RefusedError("the folder has too many files for one manifest", "encrypt its folders one by one")
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> SignedManifest:
+        """Read a manifest file; IntegrityError for anything that `encode` would not write."""
+        members = parse_canonical(data, limit=MAX_MANIFEST, what=_WHAT)
+        try:
+            signed = cls(
+                _manifest(members["manifest"]),
+                _hex(members["issuer"], _ISSUER_LENGTH),
+                _hex(members["signature"], _SIGNATURE_LENGTH),
+            )
+        except (KeyError, TypeError, ValueError, RefusedError) as error:
+            raise IntegrityError(f"{_WHAT} is malformed") from error
+        if signed.encode() != data:
+            raise IntegrityError(f"{_WHAT} is not in its canonical form")
+        return signed
+
+    def verify(self, issuer: bytes) -> None:
+        """IntegrityError unless `issuer` (32 bytes) signed it."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        if not hmac.compare_digest(self.issuer, issuer):
+            raise IntegrityError(f"{_WHAT} is signed by another keystore", "check where the folder came from")
+        message = signed_message(SIGNATURE_KIND, canonical_json(self.manifest.to_json()))
+        try:
+            Ed25519PublicKey.from_public_bytes(issuer).verify(self.signature, message)
+        except (InvalidSignature, ValueError):
+            raise IntegrityError(f"the signature of {_WHAT} is wrong", "restore the folder from a copy") from None
+
+
+def must_be_relative(path: str) -> None:
+    """RefusedError unless `path` may stand in a manifest: it can lead nowhere but into the folder."""
+    parts = path.split("/")
+    if len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH or any(part != safe_name(part) for part in parts):
+        raise RefusedError(f"'{path[:80]!a}' is no path that a manifest may have", "rename it, or leave it out")
+
+
+def _check_entry(entry: Entry) -> None:
+    must_be_relative(entry.path)
+    if not 0 <= entry.length <= MAX_INTEGER:
+        raise IntegrityError(f"{_WHAT} has an impossible length")
+
+
+def _manifest(value: Any) -> Manifest:
+    if value["version"] != _VERSION:
+        raise IntegrityError(f"{_WHAT} has version {value['version']}", f"this program reads version {_VERSION}")
+    files = tuple(_entry(item) for item in value["files"])
+    return Manifest(_hex(value["folder_id"], FILE_ID_LENGTH), _text(value["model_id"]), _text(value["name"]), files)
+
+
+def _entry(value: Any) -> Entry:
+    path, length = _text(value["path"]), value["length"]
+    if type(length) is not int:
+        raise TypeError("a length")
+    if value["kind"] == _PLAIN:
+        return PlainEntry(path, length, _hex(value["sha256"], _SHA256_LENGTH))
+    return ContainerEntry(path, length, _hex(value["file_id"], FILE_ID_LENGTH), _hex(value["root"], ROOT_LENGTH))
+
+
+def _hex(value: Any, length: int) -> bytes:
+    raw = bytes.fromhex(_text(value))
+    if len(raw) != length:
+        raise ValueError("a wrong length")
+    return raw
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _is_model_id(text: str) -> bool:
+    try:
+        return bool(parse_model_id(text))
+    except UsageError:
+        return False

@@ -1,0 +1,174 @@
+"""The public half of a managed key as a file: for those who encrypt and hold no keystore, such as a CI server.
+
+    model.pub = one line of canonical JSON and a newline, at most 8 KiB; members:
+    type        "tiktrue-keys recipient"
+    version     1
+    model_id, key_id, generation
+    not_before  when the key was made, not_after when it stops encrypting: RFC 3339, UTC, whole seconds
+    public      base64, 1216 bytes: the key's X-Wing half
+    issuer      64 hex digits: the Ed25519 key of the keystore that holds the key
+    signature   128 hex digits: Ed25519 over `tiktrue-keys/1 recipient` | 0 | canonical JSON of the other members
+
+The signature tells damage and an edited period; it is by the issuer that the file itself names. Whom to believe is
+decided by whoever puts the file into a repository, as with any public key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from tiktrue_keys.core.canonical import canonical_json, parse_canonical
+from tiktrue_keys.core.derivation import signed_message
+from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.instants import Instant, parse_instant, rfc3339
+from tiktrue_keys.core.names import KeyArgumentKind, KeyId, model_of, parse_key_argument
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import ExpiredError, IntegrityError, UsageError
+from tiktrue_keys.models.format.header import MAX_GENERATION
+from tiktrue_keys.models.format.wraps import RECIPIENT_KEY_LENGTH
+
+MAX_RECIPIENT = 8192
+SIGNATURE_KIND = "recipient"
+
+_TYPE = "tiktrue-keys recipient"
+_VERSION = 1
+_WHAT = "the recipient file"
+_LAST_PART = 4
+"""Of a key's period, the last quarter is when a new file is wanted."""
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """Whom a container is sealed for. `public` is 1216 bytes, `issuer` 32, `signature` 64."""
+
+    model_id: str
+    key_id: str
+    generation: int
+    not_before: Instant
+    not_after: Instant
+    public: bytes
+    issuer: bytes
+    signature: bytes = b""
+
+    def content(self) -> dict[str, Any]:
+        """What is signed."""
+        return {
+            "generation": self.generation,
+            "issuer": self.issuer.hex(),
+            "key_id": self.key_id,
+            "model_id": self.model_id,
+            "not_after": rfc3339(self.not_after),
+            "not_before": rfc3339(self.not_before),
+            "public": base64.b64encode(self.public).decode("ascii"),
+            "type": _TYPE,
+            "version": _VERSION,
+        }
+
+    def encode(self) -> bytes:
+        """The file."""
+        return canonical_json({**self.content(), "signature": self.signature.hex()}) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> Recipient:
+        """Read a file and verify its signature; IntegrityError for anything that `encode` would not write."""
+        recipient = parse_recipient(data)
+        recipient.verify()
+        return recipient
+
+    def verify(self) -> None:
+        """IntegrityError unless the issuer that the file names signed it."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        message = signed_message(SIGNATURE_KIND, canonical_json(self.content()))
+        try:
+            Ed25519PublicKey.from_public_bytes(self.issuer).verify(self.signature, message)
+        except (InvalidSignature, ValueError):
+            raise IntegrityError(f"the signature of {_WHAT} is wrong", "export it again: export-public") from None
+
+    def must_be_valid(self, now: Instant) -> tuple[Notice, ...]:
+        """ExpiredError from `not_after` on; a notice in the last quarter before it."""
+        until = rfc3339(self.not_after)
+        hint = f"tiktrue-keys export-public {self.model_id} gives a new one once the key was rotated"
+        if now >= self.not_after:
+            raise ExpiredError(f"the recipient {self.key_id} was valid until {until}", hint, key_id=self.key_id)
+        if self.not_after - now <= (self.not_after - self.not_before) // _LAST_PART:
+            words = f"the recipient {self.key_id} is valid until {until} only: rotate the key and export it again"
+            return (Notice("recipient-expires", words, self.key_id),)
+        return ()
+
+
+def parse_recipient(data: bytes) -> Recipient:
+    """Read a file whose signature nobody has verified yet; IntegrityError as Recipient.decode."""
+    if not data.endswith(b"\n"):
+        raise IntegrityError(f"{_WHAT} was cut off, or is none", "export it again: export-public")
+    members = parse_canonical(data[:-1], limit=MAX_RECIPIENT, what=_WHAT)
+    try:
+        recipient = _recipient(members)
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError, binascii.Error) as error:
+        raise IntegrityError(f"{_WHAT} is malformed", "export it again: export-public") from error
+    if recipient.encode() != data:
+        raise IntegrityError(f"{_WHAT} has other members than it should")
+    return recipient
+
+
+def read_recipient(path: str | PathLike[str]) -> Recipient:
+    """The recipient of a file; IntegrityError, NotFoundError, as read_capped. Its period is not looked at."""
+    data = read_capped(path, MAX_RECIPIENT, _WHAT)
+    try:
+        return Recipient.decode(data)
+    except IntegrityError as error:
+        raise IntegrityError(f"{shown(path)}: {error.message}", error.hint) from error
+
+
+def same_model(recipients: Sequence[Recipient]) -> str:
+    """The model that all of them are keys of; UsageError when they are of several, of none, or one comes twice."""
+    if not recipients:
+        raise UsageError("a container needs a recipient", "--recipient model.pub")
+    models = {recipient.model_id for recipient in recipients}
+    if len(models) > 1:
+        listed = ", ".join(sorted(models))
+        raise UsageError(f"the recipients belong to several models: {listed}", "encrypt once for each model")
+    if len({recipient.key_id for recipient in recipients}) < len(recipients):
+        raise UsageError("a recipient is given twice")
+    return models.pop()
+
+
+def _recipient(members: dict[str, Any]) -> Recipient:
+    key_id, generation = _text(members["key_id"]), members["generation"]
+    if members["type"] != _TYPE:
+        raise ValueError("another type")
+    if members["version"] != _VERSION:
+        raise IntegrityError(f"{_WHAT} has version {members['version']!a}", f"this program reads version {_VERSION}")
+    if parse_key_argument(key_id).kind is not KeyArgumentKind.KEY_ID or model_of(KeyId(key_id)) != members["model_id"]:
+        raise ValueError("a key of another model")
+    if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:
+        raise ValueError("a generation")
+    return Recipient(
+        model_id=_text(members["model_id"]),
+        key_id=key_id,
+        generation=generation,
+        not_before=parse_instant(_text(members["not_before"])),
+        not_after=parse_instant(_text(members["not_after"])),
+        public=_sized(base64.b64decode(_text(members["public"]), validate=True), RECIPIENT_KEY_LENGTH),
+        issuer=_sized(bytes.fromhex(_text(members["issuer"])), 32),
+        signature=_sized(bytes.fromhex(_text(members["signature"])), 64),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _sized(raw: bytes, length: int) -> bytes:
+    if len(raw) != length:
+        raise ValueError("a wrong length")
+    return raw

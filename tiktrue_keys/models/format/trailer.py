@@ -1,0 +1,231 @@
+"""The end of a container: the BLAKE3 tree over its ciphertext, the issuer's signature, the footer. Pure.
+
+    trailer = leaves | record | footer           (the footer counts apart in the file's map; all integers big-endian)
+
+    leaves    32 bytes for each segment, in order, or nothing when the body went into a pipe
+              leaf i = BLAKE3(ciphertext of segment i with its tag | i as 8 bytes)
+    record    168 bytes
+         0      4  magic `TTMR`
+         4      2  version, 1
+         6      2  flags: 1 = leaves listed
+         8      8  segments
+        16      8  plaintext length
+        24     32  root
+        56    112  signature place: issuer's Ed25519 public key 32 | signature 64 | check 16; all zero = not signed
+    footer    32 bytes
+         0      4  magic `TTME`
+         4      2  version, 1
+         6      2  zero
+         8      8  length of leaves and record together
+        16     16  first half of SHA-256(leaves | record with a zero signature place | the footer's first 16 bytes)
+
+    root  = BLAKE3(`tiktrue-keys/1 model-root` | 0 | file id 16 | salt 32 | prefix 7 | segment size 4 |
+                   plaintext length 8 | all leaves)
+    check = first 16 bytes of SHA-256(`tiktrue-keys/1 model-signature` | 0 | root | issuer | signature)
+
+The signature is over `tiktrue-keys/1 model` | 0 | canonical JSON of {file_id, kind, length, model_id, name, prefix,
+root, salt, segment_size}, byte strings in lower-case hex, length from the record. It covers neither the slots' numbers
+nor the wraps: a rewrap keeps it. The signature place begins 144 bytes before the end of every container and is no part
+of the footer's checksum, so it can be filled in later by one write; a place whose check is wrong (a power cut in that
+write) counts as not signed. Checksum and check tell an accident early; an attacker is stopped by the signature.
+
+From a pipe (no leaves) the root can only be compared after one pass over the whole body (pipeline.hash_body).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.derivation import MODEL_ROOT, MODEL_SIGNATURE, signed_message
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.format.body import MAX_SEGMENTS, BodyHeader, Geometry
+from tiktrue_keys.models.format.header import Header
+
+LEAF_LENGTH = 32
+ROOT_LENGTH = 32
+RECORD_LENGTH = 168
+FOOTER_LENGTH = 32
+TAIL_LENGTH = RECORD_LENGTH + FOOTER_LENGTH
+"""What ends every container, and all there is of a trailer from a pipe: 200 bytes."""
+SIGNATURE_PLACE_LENGTH = 112
+SIGNATURE_PLACE_FROM_END = SIGNATURE_PLACE_LENGTH + FOOTER_LENGTH
+VERSION = 1
+SIGNATURE_KIND = "model"
+
+Leaves = bytes | bytearray
+"""32 bytes for each segment, joined. At 2 TiB they are 64 MiB, so nothing copies them without need."""
+
+_RECORD = struct.Struct(">4sHHQQ32s112s")
+_FOOTER = struct.Struct(">4sHHQ16s")
+_RECORD_MAGIC = b"TTMR"
+_FOOTER_MAGIC = b"TTME"
+_LEAVES_LISTED = 1
+_ROOT_LABEL = MODEL_ROOT + b"\x00"
+_CHECK_LABEL = MODEL_SIGNATURE + b"\x00"
+_UNSIGNED = bytes(SIGNATURE_PLACE_LENGTH)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who vouches for a container: Ed25519 public key (32 bytes) and signature (64 bytes)."""
+
+    issuer: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """What a trailer says. `leaves` holds 32 bytes for each segment, or None when they are not listed."""
+
+    segments: int
+    length: int
+    root: bytes
+    leaves: Leaves | None
+    signature: Signature | None = None
+
+    @property
+    def encoded_length(self) -> int:
+        """Bytes after the body."""
+        return len(self.leaves or b"") + TAIL_LENGTH
+
+    def encode(self) -> bytes:
+        """All bytes after the body: leaves, record, footer."""
+        return bytes(self.leaves or b"") + self.encode_tail()
+
+    def encode_tail(self) -> bytes:
+        """The last 200 bytes: record and footer."""
+        leaves = self.leaves or b""
+        place = _UNSIGNED if self.signature is None else signature_place(self.root, self.signature)
+        head = _FOOTER.pack(_FOOTER_MAGIC, VERSION, 0, len(leaves) + RECORD_LENGTH, bytes(16))[:16]
+        return self._record(place) + head + _checksum(leaves, self._record(_UNSIGNED), head)
+
+    def signed(self, signature: Signature) -> Trailer:
+        """The same trailer with a signature."""
+        return replace(self, signature=signature)
+
+    def _record(self, place: bytes) -> bytes:
+        flags = 0 if self.leaves is None else _LEAVES_LISTED
+        return _RECORD.pack(_RECORD_MAGIC, VERSION, flags, self.segments, self.length, self.root, place)
+
+
+def leaf_hash(index: int, ciphertext: bytes | memoryview) -> bytes:
+    """The leaf of segment `index` (32 bytes)."""
+    from blake3 import blake3
+
+    return blake3(ciphertext).update(index.to_bytes(8, "big")).digest()
+
+
+def root_hash(file_id: bytes, body: BodyHeader, geometry: Geometry, length: int, leaves: Leaves) -> bytes:
+    """The root over all leaves, joined, and over which body they are of; `length` in bytes of plaintext."""
+    from blake3 import blake3
+
+    sizes = geometry.segment_size.to_bytes(4, "big") + length.to_bytes(8, "big")
+    return blake3(_ROOT_LABEL + file_id + body.salt + body.prefix + sizes).update(leaves).digest()
+
+
+def signed_content(header: Header, body: BodyHeader, *, length: int, root: bytes) -> bytes:
+    """The canonical bytes that a container's signature vouches for (given to `sign`, which adds the type)."""
+    return canonical_json(
+        {
+            "file_id": header.file_id.hex(),
+            "kind": header.kind.value,
+            "length": length,
+            "model_id": header.model_id,
+            "name": header.name,
+            "prefix": body.prefix.hex(),
+            "root": root.hex(),
+            "salt": body.salt.hex(),
+            "segment_size": header.segment_size,
+        }
+    )
+
+
+def make_signature(
+    header: Header, body: BodyHeader, trailer: Trailer, *, issuer: bytes, sign: Callable[[bytes], bytes]
+) -> Signature:
+    """Sign a container. `sign` takes the canonical bytes and returns Ed25519 over signed_message("model", them)."""
+    return Signature(issuer, sign(signed_content(header, body, length=trailer.length, root=trailer.root)))
+
+
+def verify_signature(header: Header, body: BodyHeader, trailer: Trailer, issuer: bytes) -> None:
+    """IntegrityError unless the container is signed, by `issuer` (32 bytes), and the signature is right."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if trailer.signature is None:
+        raise IntegrityError("the container is not signed")
+    if not hmac.compare_digest(trailer.signature.issuer, issuer):
+        raise IntegrityError("the container is signed by another keystore", "check where it came from")
+    message = signed_message(SIGNATURE_KIND, signed_content(header, body, length=trailer.length, root=trailer.root))
+    try:
+        Ed25519PublicKey.from_public_bytes(issuer).verify(trailer.signature.signature, message)
+    except InvalidSignature:
+        raise IntegrityError("the container's signature is wrong", "check where it came from") from None
+
+
+def signature_place(root: bytes, signature: Signature) -> bytes:
+    """The 112 bytes of a filled signature place."""
+    return signature.issuer + signature.signature + _check(root, signature.issuer, signature.signature)
+
+
+def decode_signature_place(root: bytes, place: bytes) -> Signature | None:
+    """Who signed the root (32 bytes), from a signature place; None for an empty one, and one whose check is wrong."""
+    issuer, signature, check = place[:32], place[32:96], place[96:]
+    return Signature(issuer, signature) if check == _check(root, issuer, signature) else None
+
+
+def decode_footer(footer: bytes) -> int:
+    """The length of leaves and record together, from a container's last 32 bytes; IntegrityError when they are none."""
+    if len(footer) != FOOTER_LENGTH or not footer.startswith(_FOOTER_MAGIC):
+        raise IntegrityError("the container does not end as one: it was cut off or something was appended")
+    _, version, zero, length, _ = _FOOTER.unpack(footer)
+    _check_version(version)
+    leaves = length - RECORD_LENGTH
+    if zero or leaves < 0 or leaves % LEAF_LENGTH or leaves // LEAF_LENGTH > MAX_SEGMENTS:
+        raise IntegrityError("the container's footer is malformed")
+    return int(length)
+
+
+def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
+    """Read what follows the body, the leaves and the last 200 bytes; IntegrityError for what `encode` never writes."""
+    record, footer = tail[:RECORD_LENGTH], tail[RECORD_LENGTH:]
+    if decode_footer(footer) != len(leaves) + RECORD_LENGTH:
+        raise IntegrityError("the container's trailer has another length than its footer says")
+    magic, version, flags, segments, length, root, place = _RECORD.unpack(record)
+    if magic != _RECORD_MAGIC:
+        raise IntegrityError("the container has no trailer")
+    _check_version(version)
+    unsigned = record[:-SIGNATURE_PLACE_LENGTH] + _UNSIGNED
+    if _checksum(leaves, unsigned, footer[:16]) != footer[16:]:
+        raise IntegrityError("the container's trailer is damaged")
+    listed = flags == _LEAVES_LISTED
+    if flags not in (0, _LEAVES_LISTED) or len(leaves) != (segments * LEAF_LENGTH if listed else 0):
+        raise IntegrityError("the container's trailer lists another number of segments than it says")
+    if (
+        segments > MAX_SEGMENTS
+        or length > segments * geometry.segment_size
+        or geometry.segment_count(length) != segments
+    ):
+        raise IntegrityError("the container's trailer claims another number of segments than its length has")
+    return Trailer(segments, length, root, leaves if listed else None, decode_signature_place(root, place))
+
+
+def _check(root: bytes, issuer: bytes, signature: bytes) -> bytes:
+    return hashlib.sha256(_CHECK_LABEL + root + issuer + signature).digest()[:16]
+
+
+def _checksum(leaves: Leaves, unsigned_record: bytes, footer_head: bytes) -> bytes:
+    hashed = hashlib.sha256(leaves)
+    hashed.update(unsigned_record)
+    hashed.update(footer_head)
+    return hashed.digest()[:16]
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise IntegrityError(f"the container's trailer has version {version}", f"this program reads version {VERSION}")

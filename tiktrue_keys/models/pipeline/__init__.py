@@ -1,0 +1,1 @@
+"""Threads that move segments from a source to a sink: sealing, opening, hashing, progress."""

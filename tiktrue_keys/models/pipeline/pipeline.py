@@ -1,0 +1,239 @@
+"""Seals, opens and hashes whole bodies in threads: reading, AES-GCM, BLAKE3 and writing overlap.
+
+Every thread carries one segment at a time from its source to its sink, in two buffers of its own that it reuses; the
+interpreter's lock is free during each of the four steps. Memory is threads * 2 segments whatever the size of the model.
+Nothing leaves `open_body` before its leaf (where leaves are known) and its tag were verified.
+
+Does not handle: header, trailer, signature, files' names. Errors of the system come through as OSError.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.models.format.body import TAG_LENGTH, BodyCipher, Geometry
+from tiktrue_keys.models.format.trailer import LEAF_LENGTH, Leaves, leaf_hash
+from tiktrue_keys.models.pipeline.buffers import page_buffer
+from tiktrue_keys.models.pipeline.sinks import BodySink, Sink, StreamSink
+from tiktrue_keys.models.pipeline.sources import Piece, Source
+from tiktrue_keys.models.storage.readable import Readable
+
+THREADS = 2
+REMOTE_THREADS = 6
+"""Over a network a thread mostly waits for its segment. They take 12 MiB of buffers, and 6 MiB of answers."""
+_REPORT_EVERY = 0.1  # seconds between two calls of `progress`
+_GRACE = 1.0  # seconds for cancelled threads; one that hangs in a write to a full pipe is left behind
+
+Progress = Callable[[int], None]
+"""Called on the caller's own thread with the bytes of plaintext (for hash_body: of body) done so far."""
+
+
+def threads_for(source: Readable) -> int:
+    """How many threads read a source best."""
+    return THREADS if isinstance(source, int) else REMOTE_THREADS
+
+
+@dataclass(frozen=True)
+class BodySummary:
+    """What went through: bytes of plaintext, segments, and the leaf of each (32 bytes), joined."""
+
+    length: int
+    segments: int
+    leaves: Leaves
+
+
+def seal_body(
+    source: Source,
+    sink: BodySink,
+    cipher: BodyCipher,
+    geometry: Geometry,
+    *,
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> BodySummary:
+    """Seal all plaintext of `source` into a body, its 40-byte header first."""
+    tally = _Tally()
+    sink.preface(cipher.header.encode())
+
+    def step(buffers: _Buffers, stop: threading.Event) -> int | None:
+        piece = source.take(buffers.plain, stop)
+        if piece is None:
+            return None
+        ciphertext = buffers.cipher[: piece.length + TAG_LENGTH]
+        cipher.seal(piece.index, piece.last, buffers.plain[: piece.length], ciphertext)
+        tally.add(piece, leaf_hash(piece.index, ciphertext), piece.length)
+        sink.put(piece.index, ciphertext, stop)
+        return piece.length
+
+    _Crew(step, geometry, threads, progress, sink.wake).run()
+    return tally.summary()
+
+
+def open_body(
+    source: Source,
+    sink: Sink,
+    cipher: BodyCipher,
+    geometry: Geometry,
+    *,
+    leaves: Leaves | None,
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> BodySummary:
+    """Open the body of `source` and write its plaintext, after holding each segment against `leaves`, if given.
+
+    Without `leaves` only the tags are checked on the way, and the caller compares the returned leaves' root afterwards,
+    before it gives the output its name. IntegrityError when a segment was changed; then no byte of it was written, its
+    buffer is zeroed, and for a stream the message says how many verified bytes went out before.
+    """
+    tally = _Tally()
+
+    def step(buffers: _Buffers, stop: threading.Event) -> int | None:
+        piece = source.take(buffers.cipher, stop)
+        if piece is None:
+            return None
+        ciphertext = buffers.cipher[: piece.length]
+        leaf = leaf_hash(piece.index, ciphertext)
+        check_leaf(leaves, piece.index, leaf)
+        plaintext = buffers.plain[: piece.length - TAG_LENGTH]
+        cipher.open(piece.index, piece.last, ciphertext, plaintext)
+        tally.add(piece, leaf, len(plaintext))
+        sink.put(piece.index, plaintext, stop)
+        return len(plaintext)
+
+    try:
+        _Crew(step, geometry, threads, progress, sink.wake).run()
+    except IntegrityError as error:
+        if isinstance(sink, StreamSink):
+            released = f"{error.message}; {sink.written} verified bytes before it went out already"
+            raise IntegrityError(released, error.hint) from error
+        raise
+    return tally.summary()
+
+
+def hash_body(
+    source: Source, geometry: Geometry, *, threads: int = THREADS, progress: Progress | None = None
+) -> BodySummary:
+    """The leaves of a body; needs no key."""
+    tally = _Tally()
+
+    def step(buffers: _Buffers, stop: threading.Event) -> int | None:
+        piece = source.take(buffers.cipher, stop)
+        if piece is None:
+            return None
+        tally.add(piece, leaf_hash(piece.index, buffers.cipher[: piece.length]), piece.length - TAG_LENGTH)
+        return piece.length
+
+    _Crew(step, geometry, threads, progress, lambda: None).run()
+    return tally.summary()
+
+
+def check_leaf(leaves: Leaves | None, index: int, leaf: bytes) -> None:
+    """IntegrityError unless `leaf` is the listed one of segment `index`; None lists nothing."""
+    if leaves is not None and not hmac.compare_digest(leaves[index * LEAF_LENGTH : (index + 1) * LEAF_LENGTH], leaf):
+        raise IntegrityError(f"segment {index} of the encrypted body was changed", "restore the container from a copy")
+
+
+class _Buffers:
+    """One thread's plaintext and ciphertext, page-aligned; the plaintext is zeroed at the end."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        both = page_buffer(2 * geometry.segment_size)
+        self.plain, self.cipher = both[: geometry.segment_size], both[geometry.segment_size :]
+
+    def wipe(self) -> None:
+        self.plain[:] = bytes(len(self.plain))
+
+
+class _Tally:
+    """Adds up what the threads did; leaves may come in any order."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._leaves = bytearray()
+        self._length = 0
+        self._segments = 0
+
+    def add(self, piece: Piece, leaf: bytes, plain_length: int) -> None:
+        at = piece.index * LEAF_LENGTH
+        with self._guard:
+            missing = at + LEAF_LENGTH - len(self._leaves)
+            if missing > 0:
+                self._leaves.extend(bytes(missing))
+            self._leaves[at : at + LEAF_LENGTH] = leaf
+            self._length += plain_length
+            self._segments += 1
+
+    def summary(self) -> BodySummary:
+        return BodySummary(self._length, self._segments, self._leaves)
+
+
+class _Crew:
+    """Runs `step` in threads until each got None; the first error stops all and is raised, once, in the caller.
+
+    The caller's thread only waits and reports, so that a KeyboardInterrupt arrives here and finds nothing half written.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[_Buffers, threading.Event], int | None],
+        geometry: Geometry,
+        threads: int,
+        progress: Progress | None,
+        wake: Callable[[], None],
+    ) -> None:
+        self._step = step
+        self._geometry = geometry
+        self._progress = progress
+        self._wake = wake
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._done = 0
+        self._error: BaseException | None = None
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max(1, threads))]
+
+    def run(self) -> None:
+        try:
+            for thread in self._threads:
+                thread.start()
+            for thread in self._threads:
+                while thread.is_alive():
+                    self._report()
+                    thread.join(_REPORT_EVERY)
+            self._report()
+        except BaseException:
+            self._halt()
+            for thread in self._threads:
+                if thread.ident is not None:
+                    thread.join(_GRACE)
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        buffers = _Buffers(self._geometry)
+        try:
+            while not self._stop.is_set():
+                done = self._step(buffers, self._stop)
+                if done is None:
+                    return
+                with self._guard:
+                    self._done += done
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread raises it
+            with self._guard:
+                if self._error is None:
+                    self._error = error
+            self._halt()
+        finally:
+            buffers.wipe()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self._wake()
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done)

@@ -1,0 +1,99 @@
+"""Where the pipeline's results go: a place in a file, in any order, or in order: a stream, an object.
+
+A sink is called by several threads. Does not handle: sync, rename, temporary names (core/durable.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import sys
+import threading
+from typing import Protocol
+
+from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, Geometry
+from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.readable import pwrite_full
+
+_POLL_MS = 200
+_CHUNK = 1 << 17  # between two writes of this size a cancelled thread notices
+_PIPE_SIZE = 1 << 20
+
+
+class Sink(Protocol):
+    """Segments out, from any number of threads."""
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        """Write segment `index`; may return without having written when `stop` is set."""
+
+    def wake(self) -> None:
+        """Let go those who wait for their turn; `stop` was set."""
+
+
+class BodySink(Sink, Protocol):
+    """A sink for a body, whose 40 bytes of header come before its segments."""
+
+    def preface(self, data: bytes) -> None:
+        """Write what stands before segment 0."""
+
+
+class PlainFileSink:
+    """Plaintext into a seekable file, from `offset` on."""
+
+    def __init__(self, fd: int, geometry: Geometry, offset: int = 0) -> None:
+        self._fd = fd
+        self._geometry = geometry
+        self._offset = offset
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        pwrite_full(self._fd, view, self._offset + self._geometry.plain_offset(index))
+
+    def wake(self) -> None:
+        pass
+
+
+class BodyFileSink:
+    """A body into a seekable container, whose header comes before `offset`."""
+
+    def __init__(self, fd: int, geometry: Geometry, offset: int = HEADER_SIZE) -> None:
+        self._fd = fd
+        self._segment_size = geometry.segment_size
+        self._offset = offset
+
+    def preface(self, data: bytes) -> None:
+        pwrite_full(self._fd, data, self._offset)
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        pwrite_full(self._fd, view, self._offset + max(BODY_HEADER_LENGTH, index * self._segment_size))
+
+    def wake(self) -> None:
+        pass
+
+
+class StreamSink(InOrder):
+    """Any segments into a pipe, in order."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._poller = select.poll()
+        self._poller.register(fd, select.POLLOUT)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+    def _send(self, view: memoryview, stop: threading.Event) -> None:
+        done = 0
+        while done < len(view):
+            while not self._poller.poll(_POLL_MS):
+                if stop.is_set():
+                    return
+            try:
+                wrote = os.write(self._fd, view[done : done + _CHUNK])
+            except BlockingIOError:
+                continue
+            done += wrote
+            self.written += wrote

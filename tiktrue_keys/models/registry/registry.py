@@ -1,0 +1,215 @@
+"""The registry of containers as an operator sees it: what is where, what moved, what may be forgotten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.models.container.data_key import held_keys
+from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX
+from tiktrue_keys.models.format.slots import Slots
+from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
+from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
+
+PRESENT, MISSING, REPLACED, UNREADABLE, PIPED = "present", "missing", "replaced", "unreadable", "piped"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A row of the registry and what lies at its path now; `keys_in_file` of a present one, not authenticated."""
+
+    record: ContainerRecord
+    state: str
+    keys_in_file: frozenset[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned(ActResult):
+    """What a scan of a folder found: rows added, moved to a new path, brought up to date, left; copies and failures."""
+
+    added: tuple[ContainerRecord, ...] = ()
+    moved: tuple[ContainerRecord, ...] = ()
+    updated: tuple[ContainerRecord, ...] = ()
+    unchanged: tuple[ContainerRecord, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[str, ...] = ()
+    failed: tuple[tuple[str, TikTrueKeysError], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten(ActResult):
+    """A container that the registry let go; its keys may be destroyed by cleanup from now on."""
+
+    record: ContainerRecord
+
+
+class HeaderReader:
+    """Reads the headers of many registered containers. A storage that was out of reach once is not asked again."""
+
+    def __init__(self) -> None:
+        self._out_of_reach: dict[str, UnavailableError] = {}
+
+    def slots(self, path: str) -> Slots:
+        """As slots_at; UnavailableError also when the storage has not answered within PATIENCE."""
+        place = parse_place(path)
+        if not isinstance(place, Url):
+            return slots_at(path)
+        if place.storage in self._out_of_reach:
+            raise self._out_of_reach[place.storage]
+        try:
+            return within_seconds(PATIENCE, lambda: slots_at(path))
+        except UnavailableError as error:
+            self._out_of_reach[place.storage] = error
+            raise
+
+    def wraps_in(self, record: ContainerRecord) -> frozenset[str] | None:
+        """As the function of that name."""
+        return _wraps_in(record, self)
+
+
+def wraps_in(record: ContainerRecord) -> frozenset[str] | None:
+    """The key ids that open a registered container, read from its header again; None when that cannot be told.
+
+    A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path where
+    another container lies now: only `models forget` says that a container is gone for good.
+    """
+    return _wraps_in(record, HeaderReader())
+
+
+def _wraps_in(record: ContainerRecord, reader: HeaderReader) -> frozenset[str] | None:
+    if record.piped or not record.path:
+        return None
+    try:
+        slots = reader.slots(record.path)
+    except TikTrueKeysError:
+        return None
+    if slots.current.header.file_id != record.file_id:
+        return None
+    return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
+
+
+def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
+    """Every registered container, by path, with what lies there now. Reads headers, opens no key."""
+    reader = HeaderReader()
+    return tuple(_looked_up(record, reader) for record in manager.containers())
+
+
+def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
+    """Register the containers (*.ttm) in a folder and below that this keystore holds a key for, and follow moved ones.
+
+    The folder may be a URL, the beginning of the names of objects. Symbolic links are not followed. Headers are
+    believed as they are: nothing is opened.
+    """
+    found = _Findings()
+    for path in _containers_below(parse_place(folder)):
+        try:
+            found.take(manager, path)
+        except TikTrueKeysError as error:
+            found.failed.append((str(path), error))
+    return found.result()
+
+
+def forget(manager: KeyManager, file_id: str, *, operation_id: str | None = None) -> Forgotten:
+    """Take a container (32 hex digits) out of the registry; UsageError, NotFoundError."""
+    try:
+        raw = bytes.fromhex(file_id)
+    except ValueError:
+        raw = b""
+    if len(raw) != FILE_ID_LENGTH:
+        raise UsageError(f"'{file_id[:40]}' is not a file id", "32 hex digits: tiktrue-keys models list")
+    operation = operation_id or new_operation_id()
+    record = manager.forget(raw, operation_id=operation_id)
+    return Forgotten(operation_id=operation, changed=True, record=record)
+
+
+@dataclass
+class _Findings:
+    added: list[ContainerRecord] = field(default_factory=list)
+    moved: list[ContainerRecord] = field(default_factory=list)
+    updated: list[ContainerRecord] = field(default_factory=list)
+    unchanged: list[ContainerRecord] = field(default_factory=list)
+    copies: list[tuple[str, str]] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    failed: list[tuple[str, TikTrueKeysError]] = field(default_factory=list)
+
+    def take(self, manager: KeyManager, path: Place) -> None:
+        slots = slots_at(str(path))
+        header, text = slots.current.header, recorded_path(path)
+        keys = frozenset(held_keys(manager, header))
+        known = manager.container(header.file_id)
+        if not keys:
+            self.foreign.append(text)
+            return
+        place = track(manager, header, text, keys if slots.equal or known is None else keys | known.keys)
+        if place.is_copy:
+            self.copies.append((text, place.path))
+            return
+        now = manager.container(header.file_id)
+        if now is not None:
+            self._where(known, now).append(now)
+
+    def _where(self, known: ContainerRecord | None, now: ContainerRecord) -> list[ContainerRecord]:
+        if known is None:
+            return self.added
+        if known.path != now.path:
+            return self.moved
+        return self.unchanged if replace(known, last_seen=now.last_seen) == now else self.updated
+
+    def result(self) -> Scanned:
+        return Scanned(
+            operation_id=new_operation_id(),
+            changed=bool(self.added or self.moved or self.updated),
+            added=tuple(self.added),
+            moved=tuple(self.moved),
+            updated=tuple(self.updated),
+            unchanged=tuple(self.unchanged),
+            copies=tuple(self.copies),
+            foreign=tuple(self.foreign),
+            failed=tuple(self.failed),
+        )
+
+
+def _looked_up(record: ContainerRecord, reader: HeaderReader) -> Registered:
+    if record.piped or not record.path:
+        return Registered(record, PIPED, None)
+    slots: Slots
+    try:
+        slots = reader.slots(record.path)
+    except NotFoundError:
+        return Registered(record, MISSING, None)
+    except TikTrueKeysError:
+        return Registered(record, UNREADABLE, None)
+    if slots.current.header.file_id != record.file_id:
+        return Registered(record, REPLACED, None)
+    return Registered(record, PRESENT, slots.current.header.key_ids)
+
+
+def _containers_below(folder: Place) -> Iterator[Place]:
+    if isinstance(folder, Url):
+        from tiktrue_keys.models.storage.objects import objects_below
+
+        return (url for url in objects_below(folder) if url.name.endswith(SUFFIX))
+    with foreign_os_errors("the folder", folder):
+        root = Path(os.path.realpath(folder, strict=True))
+        if not root.is_dir():
+            raise UsageError(f"{folder} is not a folder")
+    return _container_paths(root)
+
+
+def _container_paths(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if name.endswith(SUFFIX) and not path.is_symlink():
+                yield path

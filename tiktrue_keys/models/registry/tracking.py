@@ -1,0 +1,67 @@
+"""Keeps the registry's row of a container that was opened: known, at the path where it lies now.
+
+Does not handle: the row of an act that changes the container; that goes with its intent (registry/intent.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.models.container.header_of import lies_at
+from tiktrue_keys.models.format.header import Header
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where the registry has a container, or will have it: `path` (empty for a pipe), and a word if it is a copy."""
+
+    path: str
+    piped: bool
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the container that was opened is not the one that the registry follows."""
+        return bool(self.notices)
+
+
+def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
+    """Follow a container to `path` (empty: it came from a pipe), unless it still lies where the registry has it."""
+    return followed(manager.container(header.file_id), header, path)
+
+
+def followed(known: ContainerRecord | None, header: Header, path: str) -> Tracked:
+    """The same for a row that was read already; None: there is none."""
+    if not path:
+        return Tracked(known.path, known.piped) if known else Tracked("", True)
+    if known is None or known.piped or known.path == path or not lies_at(known.path, header.file_id):
+        return Tracked(path, False)
+    words = f"{shown(path)} is a copy of {shown(known.path)}; the registry follows that one"
+    return Tracked(known.path, False, (Notice("copied-container", words),))
+
+
+def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False) -> Tracked:
+    """Write the registry's row of a container that was seen, where it says something else; `keys` open it.
+
+    `signed`: this keystore's signature was verified; once known that stays known.
+    """
+    known = manager.container(header.file_id)
+    place = followed(known, header, path)
+    record = ContainerRecord(
+        header.file_id,
+        place.path,
+        header.model_id,
+        header.name,
+        frozenset(keys),
+        manager.now(),
+        piped=place.piped,
+        signed=signed or bool(known and known.signed),
+    )
+    if known is None or (not place.is_copy and replace(known, last_seen=record.last_seen) != record):
+        manager.register(record)
+    return place

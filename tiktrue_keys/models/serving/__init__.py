@@ -1,0 +1,1 @@
+"""Hands decrypted models to other programs."""

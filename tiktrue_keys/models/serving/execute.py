@@ -1,0 +1,171 @@
+"""Hands models to a program as files in memory: decrypted into memfds, whole and verified before the program starts.
+
+A memfd has no name in any file system; what is written to it is sealed against change (memfd_create(2), F_ADD_SEALS)
+and goes when its last holder does. Linux only. It is memory: as large as the model, and swapped like any other.
+Does not handle: starting the program (serving/child.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import PathLike
+
+from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.errors import UnavailableError, UsageError
+from tiktrue_keys.models.container.container import Authorship, OpenedContainer
+from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys
+from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.container.unseal import open_container
+from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
+from tiktrue_keys.models.file.output import preallocate
+from tiktrue_keys.models.pipeline.progress import ProgressReport, counted, within
+from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+
+EVENT = "exec"
+PLACE = "{}"
+"""What stands in the program's words for the path of a model."""
+_ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
+"""F_ADD_SEALS; no more seals, no shrinking, no growing, no writing. Python names them where the system's headers do."""
+
+
+@dataclass(frozen=True)
+class HeldModel:
+    """A decrypted model in memory: `fd` is its memfd, `path` what a program that inherits it opens."""
+
+    fd: int
+    source: Place
+    key: ManagedKey
+    file_id: bytes
+    length: int
+    signed: bool
+    warnings: tuple[Notice, ...]
+
+    @property
+    def path(self) -> str:
+        """Valid in every process that inherits the descriptor under its number."""
+        return f"/proc/self/fd/{self.fd}"
+
+
+def filled_in(words: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """The program's words with the models' paths in the place of `{}`.
+
+    One model may be named any number of times, but at least once; several are named once each, in their order.
+    UsageError otherwise, and without a program.
+    """
+    if not words:
+        raise UsageError("there is no program to run", "write it after --")
+    places = sum(word.count(PLACE) for word in words)
+    if places == 0 or (len(paths) > 1 and places != len(paths)):
+        raise UsageError(
+            f"{places} of the program's words say {PLACE} for {len(paths)} models",
+            f"write {PLACE} where the path of a model belongs: once for each, in their order",
+        )
+    following = iter(paths if len(paths) > 1 else [paths[0]] * places)
+    return [_replaced(word, following) for word in words]
+
+
+@contextmanager
+def held_models(
+    manager: KeyManager,
+    sources: Sequence[str | PathLike[str] | Url],
+    *,
+    program: str,
+    license_key: License | None = None,
+    allow_deprecated: bool = False,
+    allow_unsigned: bool = False,
+    progress: ProgressReport | None = None,
+    operation_id: str | None = None,
+) -> Iterator[tuple[HeldModel, ...]]:
+    """Decrypt containers into memory for `program`, which is recorded with each; closed after the block.
+
+    Every key is opened, and every use recorded, before a byte of any model is decrypted. Errors as decrypt_model;
+    UnavailableError where the memory is not to be had or the system has no memfd.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise UnavailableError("this system has no files in memory", "decrypt-model writes an ordinary file")
+    options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
+    with ExitStack() as stack, noted(manager, EVENT, operation_id):
+        opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
+        for found, key, authorship in opened:
+            _record(manager, found, key, authorship, program, operation_id)
+        total = sum(found.container.length for found, _, _ in opened)
+        held, done = [], 0
+        for found, key, authorship in opened:
+            held.append(_hold(found, key, authorship, within(progress, done, total), stack))
+            key.secret.wipe()
+            done += found.container.length
+        if progress is not None:
+            progress(total, total)
+        yield tuple(held)
+
+
+_Opened = tuple[OpenedContainer, OpenedDataKey, Authorship]
+
+
+def _open(
+    manager: KeyManager, source: Place, options: ReadOptions, license_key: License | None, stack: ExitStack
+) -> _Opened:
+    found = stack.enter_context(opened_container(source))
+    key, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
+    stack.enter_context(key)
+    return found, key, authorship
+
+
+def _record(
+    manager: KeyManager,
+    found: OpenedContainer,
+    key: OpenedDataKey,
+    authorship: Authorship,
+    program: str,
+    operation_id: str | None,
+) -> None:
+    header, path = found.container.header, recorded_path(found.path)
+    track(manager, header, path, held_keys(manager, header), signed=authorship is Authorship.SIGNED)
+    detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256]}
+    manager.record_use(EVENT, key=key.key, detail=detail, operation_id=operation_id)
+
+
+def _hold(
+    found: OpenedContainer,
+    key: OpenedDataKey,
+    authorship: Authorship,
+    progress: ProgressReport | None,
+    stack: ExitStack,
+) -> HeldModel:
+    container, signed = found.container, authorship is Authorship.SIGNED
+    name = container.header.name.encode()[:200].decode("utf-8", "ignore")
+    with foreign_os_errors("the memory for", str(found.path)):
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        stack.callback(os.close, fd)
+        os.fchmod(fd, 0o400)
+    preallocate(fd, container.length, str(found.path))
+    with foreign_os_errors("the container", str(found.path)):
+        report = counted(progress, container.length)
+        open_container(found.fd, container, fd, key.secret.view, to_stream=False, progress=report)
+        fcntl.fcntl(fd, _ADD_SEALS, _SEALS)
+        os.lseek(fd, 0, os.SEEK_SET)
+    return HeldModel(
+        fd,
+        found.path,
+        key.key,
+        container.header.file_id,
+        container.length,
+        signed,
+        key.notices if signed else (*key.notices, unsigned_notice()),
+    )
+
+
+def _replaced(word: str, following: Iterator[str]) -> str:
+    """Each `{}` of a word by the next path."""
+    first, *rest = word.split(PLACE)
+    return first + "".join(next(following) + part for part in rest)

@@ -1,0 +1,1 @@
+"""Settles what an interrupted process left open."""

@@ -1,0 +1,1 @@
+"""Where bytes lie: files and objects, their locks, reading at a position, uploads."""

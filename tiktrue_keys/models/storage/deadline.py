@@ -1,0 +1,35 @@
+"""Bounds how long a storage may take to answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tiktrue_keys.errors import UnavailableError
+
+_Result = TypeVar("_Result")
+
+PATIENCE = 10.0
+"""Seconds for everything that is asked of a storage about one operation."""
+
+
+def within_seconds(seconds: float, work: Callable[[], _Result]) -> _Result:
+    """What `work` gives or raises; UnavailableError when it takes longer, and goes on in a thread that nobody joins."""
+    results: list[_Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread raises it
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise UnavailableError("the storage does not answer", "try again when it can be reached")
+    return results[0]

@@ -1,0 +1,150 @@
+"""Where a model or a container lies: a path of this machine, or the URL of an object in somebody's storage.
+
+A URL is whatever has `scheme://`; `file://` is a path spelled otherwise. A URL never becomes a Path, which would make
+one slash of two. It is recorded and shown as it was given, so one that may hold a secret is refused here.
+
+Does not handle: what a scheme means, and reaching the object (storage/objects.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.format.header import SUFFIX
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_CHAINED = re.compile(r"(?:[A-Za-z0-9+.-]+::)+[A-Za-z][A-Za-z0-9+.-]*://")
+_LOCAL = ("file", "local")
+_MAX_LENGTH = 4096
+_CREDENTIALS = "credentials come from the storage's own environment or configuration, never from the URL"
+
+
+@dataclass(frozen=True)
+class Url:
+    """One object, or the beginning of the names of many. `rest` is what follows `scheme://`; both as text."""
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.rest}"
+
+    @property
+    def name(self) -> str:
+        """The part after the last slash."""
+        return self.rest.rpartition("/")[2]
+
+    @property
+    def storage(self) -> str:
+        """Scheme and first part: what is reachable, or not, as a whole."""
+        return f"{self.scheme}://{self.rest.partition('/')[0]}"
+
+    def with_name(self, name: str) -> Url:
+        """The object of that name beside this one."""
+        before, slash, _ = self.rest.rpartition("/")
+        return Url(self.scheme, before + slash + name)
+
+    def __truediv__(self, relative: str) -> Url:
+        """The object `relative` below this prefix, as with a path; "" is the prefix itself, with its slash."""
+        return Url(self.scheme, f"{self.rest.rstrip('/')}/{relative}")
+
+
+Place = Path | Url
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` is taken for a URL."""
+    return _URL.match(text) is not None or _CHAINED.match(text) is not None
+
+
+def parse_place(given: str | PathLike[str] | Url) -> Place:
+    """The path or URL that `given` names; UsageError for a URL with credentials or a query, a chained or odd one."""
+    if isinstance(given, Url):
+        return given
+    text = os.fspath(given)
+    if isinstance(given, str) and is_url(text):
+        return _parse_url(text)
+    return Path(given)
+
+
+def object_place(given: str | PathLike[str] | Url) -> Place:
+    """parse_place of one file or object: UsageError for a URL that ends like a folder."""
+    place = parse_place(given)
+    if isinstance(place, Url) and not place.name:
+        raise UsageError(
+            f"{shown(str(place))} names a folder in object storage", "give one object, or its files one by one"
+        )
+    return place
+
+
+def as_place(place: str | PathLike[str] | Url | BinaryIO) -> Place | BinaryIO:
+    """Paths as Path, URLs as Url, streams as they are; UsageError as object_place."""
+    return object_place(place) if isinstance(place, (str, PathLike, Url)) else place
+
+
+def default_destination(source: Place | BinaryIO) -> Place:
+    """FILE.ttm beside FILE; UsageError for a stream."""
+    if not isinstance(source, Place):
+        raise UsageError("standard input has no name to derive the output's from", "give the output with -o")
+    return source.with_name(source.name + SUFFIX)
+
+
+def plaintext_destination(source: Place | BinaryIO) -> Path:
+    """FILE for FILE.ttm; UsageError for any other name and for a stream.
+
+    And for an object: a plaintext goes to a storage only when somebody says so.
+    """
+    if isinstance(source, Url):
+        raise UsageError("a model from object storage needs a place of its own", "give the output with -o")
+    if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
+        raise UsageError(f"the output's name follows from FILE{SUFFIX} only", "give the output with -o")
+    return source.with_suffix("")
+
+
+def local_path(given: str | PathLike[str] | Url, what: str) -> Path:
+    """A path of this machine; UsageError for a URL."""
+    place = parse_place(given)
+    if isinstance(place, Url):
+        raise UsageError(f"{what} cannot be in object storage", "give a path of this machine")
+    return place
+
+
+def _parse_url(text: str) -> Place:
+    if "::" in text.partition("://")[0]:
+        raise UsageError("a chained URL is not taken", "give the object's own URL: no copy of it is kept anywhere")
+    found = _URL.match(text)
+    assert found is not None, "is_url said so"
+    scheme, rest = found[1].lower(), found[2]
+    # Nothing of a refused URL is repeated: what is wrong with it may be a password.
+    if ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise UsageError("the URL holds a user and a password", _CREDENTIALS)
+    if "?" in rest:
+        raise UsageError("the URL has a query, which may hold a signature or a token", _CREDENTIALS)
+    if len(text) > _MAX_LENGTH or not text.isprintable() or not rest.strip("/"):
+        raise UsageError(f"the {scheme}:// URL names nothing, is too long or has control characters in it")
+    if scheme not in _LOCAL:
+        return Url(scheme, rest)
+    if not rest.startswith("/"):
+        raise UsageError(f"a {scheme}:// URL has an absolute path", f"{scheme}:///folder/name")
+    return Path(unquote(rest))
+
+
+def recorded_path(path: str | PathLike[str] | Url) -> str:
+    """The absolute path, or the URL, as registry and audit hold it; RefusedError when its bytes are not UTF-8."""
+    place = parse_place(path)
+    if isinstance(place, Url):
+        return str(place)
+    text = os.fspath(Path(os.path.abspath(place)))
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RefusedError(f"the path {shown(place)} is not valid UTF-8", "rename the file or its folder") from None
+    return text

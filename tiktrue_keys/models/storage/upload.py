@@ -1,0 +1,121 @@
+"""A new object in somebody's storage: written from front to back, there whole when it is committed, or not at all.
+
+Object stores take an upload in parts and show the object when the last request completes it; that is `commit`. Anywhere
+else the object is written under a temporary name and renamed. Giving up leaves nothing: no object, no part that is paid
+for. A process that is killed leaves at most an upload that was never completed, which nobody sees; the next command
+gives it up (settle/remote.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import suppress
+from typing import Any
+
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.objects import file_system, look_up, remove, storage_errors
+
+WHAT = "the output"
+_COMPLETED_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+"""Schemes of object stores, where nothing is to be seen of an upload before it is completed."""
+_EXCLUSIVE = frozenset({"s3", "s3a"})
+"""Schemes where completing an upload can be made to fail when the object is there (If-None-Match)."""
+_PART = 5 << 20
+_MOST_PARTS = 10_000  # of S3; what is left of them is for an upload whose length nobody knows
+_PARTS_OF_ONE_SIZE = 1000
+_GRACE = 60.0  # seconds for the request that is under way when the upload is given up
+
+
+class Upload(InOrder):
+    """A context manager; without `commit` nothing stays. Written as a sink of the pipeline, in order.
+
+    `size`: the bytes that will come, None when nobody knows. `temporary` is the name that the object has meanwhile
+    where the storage shows it, fixed at construction. `may_exist`: the object may be there, since completing it was
+    asked for and no answer said otherwise.
+    """
+
+    def __init__(self, url: Url, *, replace: bool, size: int | None = None) -> None:
+        super().__init__()
+        self.url = url
+        self.replace = replace
+        self.may_exist = False
+        self.committed = False
+        self._system, self._path = file_system(url)
+        at_once = url.scheme in _COMPLETED_AT_ONCE
+        name = f".{url.name}.{secrets.token_hex(4)}.tmp"
+        self.temporary = None if at_once else url.with_name(name)
+        self._size = size
+        self._file: Any = None
+        self._busy = threading.Lock()
+
+    def __enter__(self) -> Upload:
+        path, mode = self._path, "wb"
+        if self.temporary is not None:
+            path = file_system(self.temporary)[1]
+        elif not self.replace and self.url.scheme in _EXCLUSIVE:
+            mode = "xb"
+        part = max(_PART, -(-(self._size or 0) // (_MOST_PARTS - 1)))
+        with storage_errors(WHAT, self.url):
+            self._file = self._system.open(path, mode, block_size=part, autocommit=self.temporary is not None)
+            with suppress(AttributeError, ValueError):  # fsspec keeps it for a transaction that nobody has begun
+                self._system.transaction.files.remove(self._file)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.committed:
+            self._abort()
+
+    def commit(self) -> None:
+        """Complete the object; RefusedError when something is there and it may not be replaced."""
+        if not self.replace and look_up(self.url, WHAT) is not None:
+            raise RefusedError(f"{WHAT} {shown(str(self.url))} exists already", "give --force, or choose another name")
+        with self._busy:
+            self.may_exist = True
+            try:
+                with storage_errors(WHAT, self.url):
+                    self._complete()
+            except RefusedError:
+                self.may_exist = False
+                raise
+            self.committed = True
+
+    def _complete(self) -> None:
+        self._file.close()
+        if self.temporary is None:
+            self._file.commit()
+            return
+        path = file_system(self.temporary)[1]
+        if self._system.info(path)["size"] != self.written:
+            raise UnavailableError(f"{WHAT} {shown(str(self.url))} did not arrive whole", "try again")
+        self._system.mv(path, self._path)
+
+    def _send(self, view: memoryview, stop: threading.Event) -> None:
+        with self._busy, storage_errors(WHAT, self.url):
+            if self._file is None or stop.is_set():
+                return
+            self._file.write(view)
+            if self._size is None and self.temporary is None:
+                self._file.blocksize = _PART * (1 + self.written // (_PART * _PARTS_OF_ONE_SIZE))
+        self.written += len(view)
+
+    def _abort(self) -> None:
+        # A cancelled thread may be in the middle of a part: first that comes to its end, then the whole is given up.
+        waited = self._busy.acquire(timeout=_GRACE)
+        file, self._file = self._file, None
+        try:
+            with suppress(NotFoundError, UnavailableError), storage_errors(WHAT, self.url):
+                file.discard() if self.temporary is None else file.close()
+                self.may_exist = False
+            file.closed = True  # or its __del__ would go on with what was given up
+        except AttributeError:
+            pass  # a file of another kind, which has no such member
+        finally:
+            if waited:
+                self._busy.release()
+        if self.temporary is not None:
+            with suppress(TikTrueKeysError):
+                remove(self.temporary, WHAT)
