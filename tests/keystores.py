@@ -20,15 +20,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.instants import DAY, Instant
-from tiktrue_keys.core.keystore.opening import Place
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.session import Session
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import TikTrueKeysError
 
 NOON = Instant(1_795_608_000)  # 2026-11-25T12:00:00Z
@@ -88,9 +88,11 @@ class Desk:
         self._open.append(manager)
         return manager
 
-    def session(self) -> Session:
+    def session(self) -> KeystoreSession:
         """A session as the acts get it."""
-        return Session(Place(self.folder, self.secret), clock=self.clock, actor=ACTOR, rounds=PBKDF2_MIN_ROUNDS)
+        return KeystoreSession(
+            KeystorePaths(self.folder, self.secret), clock=self.clock, actor=ACTOR, rounds=PBKDF2_MIN_ROUNDS
+        )
 
     def __enter__(self) -> Desk:
         return self
@@ -149,12 +151,12 @@ def container(key: ManagedKey, *more: ManagedKey, **changes: Any) -> ContainerRe
 
 def file_act(
     act: str, *, before: tuple[ManagedKey, ...] = (), after: tuple[ManagedKey, ...] = (), **more: Any
-) -> FileAct:
+) -> FileIntent:
     """An intent about /models/llama.ttm."""
     members: dict[str, Any] = {"file_id": FILE_ID, "path": "/models/llama.ttm", "model_id": "llama", "name": "llama"}
     keys_before = frozenset(key.key_id for key in before)
     keys_after = frozenset(key.key_id for key in after)
-    return FileAct(act=act, keys_before=keys_before, keys_after=keys_after, **(members | more))
+    return FileIntent(act=act, keys_before=keys_before, keys_after=keys_after, **(members | more))
 
 
 def error_of(call: Callable[[], object]) -> TikTrueKeysError | None:

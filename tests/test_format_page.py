@@ -18,12 +18,13 @@ from tests.vectors.container_vectors import block_vectors, container_vectors
 from tests.vectors.keystore_vectors import keystore_vectors
 from tiktrue_keys.cli.catalog import CATALOG
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import generate, licenses, lists
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
+from tiktrue_keys.core.dispatch import revocation_lists
 from tiktrue_keys.core.fingerprint import candidates
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys import creation, licenses
 from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
@@ -242,7 +243,7 @@ def test_limits() -> None:
         "generation": header.MAX_GENERATION,
         "segment": body.SEGMENT_SIZE,
         "segments of a container": body.MAX_SEGMENTS,
-        "labels of a key": generate.MAX_LABELS,
+        "labels of a key": creation.MAX_LABELS,
         "manifest of a folder": manifest.MAX_MANIFEST,
         "files of a folder": manifest.MAX_FILES,
         "path in a manifest": manifest._MAX_PATH,
@@ -255,7 +256,7 @@ def test_limits() -> None:
         "hashes of a proof": envelopes.MAX_PROOF,
         "acknowledgement": acknowledgements.MAX_ACKNOWLEDGEMENT,
         "results of an acknowledgement": acknowledgements.MAX_RESULTS,
-        "keys of a revocation list": lists.KEYS_A_LIST,
+        "keys of a revocation list": revocation_lists.KEYS_A_LIST,
     }
 
 

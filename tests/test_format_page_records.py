@@ -12,10 +12,10 @@ from typing import Any
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.format_page import in_braces, rows
 from tests.keystores import LICENSE
-from tiktrue_keys.core.acts import keyring
-from tiktrue_keys.core.acts.files import FileAct
 from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.instants import DAY, Seconds
+from tiktrue_keys.core.keys import keyring
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.manager import KeyManager
@@ -63,7 +63,7 @@ def _used_keystore(folder: Path) -> KeyManager:
     )
     key = manager.generate("model", license_key="license", labels={"a": "b"}, operation_id="made").keys[0]
     other = manager.generate("other", no_license=True).keys[0]
-    act = FileAct("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
+    act = FileIntent("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
     manager.begin_file_act(act)
     manager.rotate(["model"], license_key="license", notify=["client"])
     manager.revoke([key.key_id], reason="reason")

@@ -22,7 +22,7 @@ from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_mem
 from tests.machines import skip_reason
 from tiktrue_keys import KeyManager, KeyRotationEvent, ManagedKey, SecurityError
 from tiktrue_keys.core.instants import DAY
-from tiktrue_keys.core.lifecycle import Status, Use
+from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.errors import (
     ExpiredError,
     IntegrityError,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tiktrue_keys.core.distribution import KeyDistributionRequest
-    from tiktrue_keys.core.lifecycle import ManagedKey
+    from tiktrue_keys.core.dispatch.request import KeyDistributionRequest
+    from tiktrue_keys.core.keys.lifecycle import ManagedKey
+    from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
     from tiktrue_keys.core.manager import KeyManager
-    from tiktrue_keys.core.rotation_event import KeyRotationEvent
     from tiktrue_keys.errors import SecurityError, TikTrueKeysError
     from tiktrue_keys.models.encryption import ModelEncryption
     from tiktrue_keys.models.file.open import open_model
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "KeyDistributionRequest": "tiktrue_keys.core.distribution",
+    "KeyDistributionRequest": "tiktrue_keys.core.dispatch.request",
     "KeyManager": "tiktrue_keys.core.manager",
-    "KeyRotationEvent": "tiktrue_keys.core.rotation_event",
-    "ManagedKey": "tiktrue_keys.core.lifecycle",
+    "KeyRotationEvent": "tiktrue_keys.core.keys.rotation_event",
+    "ManagedKey": "tiktrue_keys.core.keys.lifecycle",
     "ModelEncryption": "tiktrue_keys.models.encryption",
     "SecurityError": "tiktrue_keys.errors",
     "TikTrueKeysError": "tiktrue_keys.errors",

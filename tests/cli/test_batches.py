@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiktrue_keys.cli.batches import item_json, partial_error, worst
-from tiktrue_keys.core.acts.results import Failure
+from tiktrue_keys.core.keys.results import Failure
 from tiktrue_keys.errors import (
     ERRORS,
     ExpiredError,

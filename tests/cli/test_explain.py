@@ -11,7 +11,7 @@ from tests.cli.program import Program
 from tests.keystores import NOON
 from tiktrue_keys.cli.explain import explain, explanation_table, time_fields
 from tiktrue_keys.core.instants import DAY, Instant, rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.names import KeyId, ModelId
 
 SUCCESSOR = KeyId("m_" + "2" * 16)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.keystores import LICENSE, Desk, desk_in_memory
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.manager import KeyManager
 

@@ -12,10 +12,12 @@ from typing import NoReturn
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
-from tiktrue_keys.core.acts import copying
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.audit.actor import actor_of_process
+from tiktrue_keys.core.keys.lifecycle import Use
+from tiktrue_keys.core.keystore.paths import default_folder
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.session import Session, actor_of_process, default_folder
+from tiktrue_keys.core.operations import backup
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import NotFoundError, Termination, UsageError
 
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -199,7 +201,7 @@ def test_sessions_come_and_go_without_leaving_anything_open(desk: Desk) -> None:
     desk.close()
     before = descriptors()
     for _ in range(20):
-        session = Session(desk.session().place, clock=desk.clock)
+        session = KeystoreSession(desk.session().place, clock=desk.clock)
         with session.read():
             pass
         session.close()
@@ -228,7 +230,7 @@ class TestBeingStopped:
         def stop(*_: object) -> NoReturn:
             raise Termination
 
-        monkeypatch.setattr(copying, "remember_result", stop)
+        monkeypatch.setattr(backup, "remember_result", stop)
         with pytest.raises(Termination):
             manager.backup(copy, operation_id="nightly")
         monkeypatch.undo()

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.faults import facts
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.keys import rotation
 from tiktrue_keys.core.keystore.integrity import bucket_of
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
@@ -58,9 +59,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     step = _YEAR * _DAY // options.count
     year = Year(scratch("cron"))
     if options.control is not None:
-        from tiktrue_keys.core.acts import rotate
-
-        break_it(rotate, "is_due", lambda *_, **__: False)
+        break_it(rotation, "is_due", lambda *_, **__: False)
     told: Counter[str] = Counter()
     begun, damaged = year.now, ""
     while go_on() and year.now < begun + _YEAR * _DAY:
@@ -82,14 +81,14 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 
 def _one_run(year: Year, told: Counter[str], step: int, *, missed: bool, damaged: bool) -> None:
     done = year.manager.rotate(due=True, license_key=lambda: _LICENSE)
-    for rotation in done.rotations:
-        told[f"rotated {rotation.old.model_id}"] += 1
-        left = rotation.old.expires_at - year.now
-        limit = min(_WITHIN, rotation.old.lifetime // 3)
+    for done_rotation in done.rotations:
+        told[f"rotated {done_rotation.old.model_id}"] += 1
+        left = done_rotation.old.expires_at - year.now
+        limit = min(_WITHIN, done_rotation.old.lifetime // 3)
         if left > limit:
-            raise ViolationError(f"{rotation.old.model_id} was rotated {left} s before its end")
-        if left < limit - step and not missed and rotation.old.model_id != "theirs":
-            raise ViolationError(f"{rotation.old.model_id} was rotated late: {left} s before its end")
+            raise ViolationError(f"{done_rotation.old.model_id} was rotated {left} s before its end")
+        if left < limit - step and not missed and done_rotation.old.model_id != "theirs":
+            raise ViolationError(f"{done_rotation.old.model_id} was rotated late: {left} s before its end")
     bad_rows = [failure for failure in done.failures if isinstance(failure.error, IntegrityError)]
     if bool(bad_rows) != damaged:
         raise ViolationError(f"damage: {damaged}, told: {bad_rows}")

@@ -251,15 +251,15 @@ def _without_lock() -> None:
 
 def _without_guard() -> None:
     """The threads of one manager use its connection all at once: some of their acts must fail."""
-    from tiktrue_keys.core.session import Session
+    from tiktrue_keys.core.session import KeystoreSession
 
-    begin = Session.__init__
+    begin = KeystoreSession.__init__
 
-    def unguarded(self: Session, *given: Any, **named: Any) -> None:
+    def unguarded(self: KeystoreSession, *given: Any, **named: Any) -> None:
         begin(self, *given, **named)
-        break_it(self, "_guard", contextlib.nullcontext())
+        break_it(self, "guard", contextlib.nullcontext())
 
-    break_it(Session, "__init__", unguarded)
+    break_it(KeystoreSession, "__init__", unguarded)
 
 
 _CONTROLS = {"no-lock": _without_lock, "no-guard": _without_guard}

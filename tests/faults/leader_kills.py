@@ -24,8 +24,8 @@ from tests.cli.program import Program
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.processes import ISSUER, Staff, Watcher, manager_of
-from tiktrue_keys.core.acts.lists import known_list, newest_number
-from tiktrue_keys.core.acts.nodes import find_peer
+from tiktrue_keys.core.dispatch.peers import find_peer
+from tiktrue_keys.core.dispatch.revocation_lists import known_list, newest_number
 from tiktrue_keys.fleet.transports import open_transport
 from tiktrue_keys.fleet.transports.interface import Posted
 

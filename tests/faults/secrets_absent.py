@@ -25,7 +25,7 @@ from tests.faults import traced
 from tests.faults.acts import ACTS, Act
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.shop import LICENSE, Shop
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 
 _kept: list[object] = []
 

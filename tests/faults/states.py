@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from tests.faults import facts
 from tests.faults.campaign import Options, Tally, break_it, main, scratch
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import (
     ExpiredError,
@@ -383,7 +383,7 @@ def _break() -> None:
         with self._guard, self.keystore.read() as view:
             yield view, instant_of(self.clock())
 
-    break_it(session.Session, "read", read)
+    break_it(session.KeystoreSession, "read", read)
 
 
 if __name__ == "__main__":

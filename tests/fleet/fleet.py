@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.keystores import LICENSE, Clock, Desk, folder_in_memory
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pinning import init_node, own_card, pin

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
-from tiktrue_keys.core.acts import nodes
-from tiktrue_keys.core.acts.nodes import NODE, Peer
 from tiktrue_keys.core.derivation import x_wing_public_bytes
+from tiktrue_keys.core.dispatch import peers
+from tiktrue_keys.core.dispatch.peers import NODE, Peer
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.fleet.cards import node_id_of
 from tiktrue_keys.fleet.sending import Sent, send_pending
@@ -35,7 +35,7 @@ def pin_many(fleet: Fleet, count: int) -> None:
         for number in range(count):
             key, half = number.to_bytes(32, "big"), halves[number % _HALVES]
             peer = Peer(node_id_of(key, half), f"node-{number:05d}", NODE, "0" * 32, 1, key, half, key, transaction.now)
-            nodes.add_peer(transaction.rows, peer, 1)
+            peers.add_peer(transaction.rows, peer, 1)
         transaction.record("node-add", detail={"count": count})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
-from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import NotFoundError, PartialError, RefusedError
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pinning import describe, own_card, pin, remove

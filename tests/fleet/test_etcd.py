@@ -15,7 +15,7 @@ import pytest
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import LICENSE, folder_in_memory
-from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.syncing import distribute

@@ -7,7 +7,7 @@ import pytest
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.instants import DAY
-from tiktrue_keys.core.lifecycle import Status, Use
+from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.syncing import distribute
 

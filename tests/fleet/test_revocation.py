@@ -8,9 +8,9 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
-from tiktrue_keys.core.acts import outbox
-from tiktrue_keys.core.acts.lists import VALID_FOR, Revocation, RevocationList, known_list
-from tiktrue_keys.core.lifecycle import Status, Use
+from tiktrue_keys.core.dispatch import outbox
+from tiktrue_keys.core.dispatch.revocation_lists import VALID_FOR, Revocation, RevocationList, known_list
+from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import ExpiredError, IntegrityError, RevokedError
 from tiktrue_keys.fleet.payloads import list_payload, read_list

@@ -12,9 +12,9 @@ from shamir_mnemonic import Share as Slip39Share
 
 from tests.fuzz.targets import ADDRESS, CORPUS, LIST_ISSUER, SIGNER
 from tests.fuzz.targets import SIGNED_BY as ISSUER
-from tiktrue_keys.core.acts.lists import Revocation, RevocationList
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message, x_wing_public_bytes
+from tiktrue_keys.core.dispatch.revocation_lists import Revocation, RevocationList
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.fleet.acknowledgements import Acknowledgement, Result
 from tiktrue_keys.fleet.cards import Card

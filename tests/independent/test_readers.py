@@ -19,7 +19,7 @@ from tests.independent.open_container import SEGMENT, open_container
 from tests.independent.open_keystore import open_keystore
 from tests.vectors import known as vectors
 from tiktrue_keys.core.derivation import signed_message
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer

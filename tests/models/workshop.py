@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 from tests.cli.program import Program
 from tests.keystores import LICENSE, NOON, Desk
 from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.models.container.container import read_container

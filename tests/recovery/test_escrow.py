@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.core.acts.test_copying import unrecorded
+from tests.core.operations.test_backup import unrecorded
 from tests.faults import facts
 from tests.independent.open_escrow import open_escrow
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, events
 from tests.recovery.escrows import Holders, escrow_of
-from tiktrue_keys.core.acts import copying
-from tiktrue_keys.core.acts.standing_notices import recovery_notices
 from tiktrue_keys.core.keystore.slots import seal_to_escrow
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations import backup
+from tiktrue_keys.core.operations.standing_notices import recovery_notices
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
     DiskFullError,
@@ -199,13 +199,13 @@ class TestABackupThatDoesNotHoldIt:
         self, manager: KeyManager, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made: list[Share] = []
-        leaving = copying._unrecorded_copy_removed
+        leaving = backup._unrecorded_copy_removed
 
         def meanwhile(*rest: Any, **options: Any) -> Any:
             made.extend(escrow_of(desk.manager()))
             return leaving(*rest, **options)
 
-        monkeypatch.setattr(copying, "_unrecorded_copy_removed", meanwhile)
+        monkeypatch.setattr(backup, "_unrecorded_copy_removed", meanwhile)
         done = manager.backup(desk.folder.parent / "copy.db")
         verify_escrow(manager, made[:3])
         assert not done.holds_escrow

@@ -13,8 +13,8 @@ import pytest
 from tests.faults import facts
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_memory, error_of, events, models
 from tests.recovery.escrows import escrow_of
+from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.keystore import host_secret, store
-from tiktrue_keys.core.lifecycle import Status, Use
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import (

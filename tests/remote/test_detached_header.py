@@ -12,8 +12,8 @@ from tests.models.file.test_rewrap import rotated
 from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket
 from tests.remote.test_objects import LENGTH, sealed
-from tiktrue_keys.core.acts.results import ContainerRecord
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, RevokedError
 from tiktrue_keys.models.container.data_key import open_data_key

@@ -15,7 +15,7 @@ from tests.keystores import LICENSE
 from tests.models.workshop import MODEL, Workshop, pattern
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
 from tiktrue_keys.models.file.rewrap import rewrap_registered
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
@@ -134,7 +134,7 @@ def test_a_folder_counts_as_done_with_its_manifest(shop: Workshop, bucket: Bucke
     made = uploaded(shop, bucket, folder)
     if not whole:
         bucket.remove("m/tiktrue-manifest.json")
-    left_open(shop, FileAct("encrypt-folder", made.folder_id, str(made.destination), frozenset(), frozenset()))
+    left_open(shop, FileIntent("encrypt-folder", made.folder_id, str(made.destination), frozenset(), frozenset()))
     (settled,) = settle_intents(shop.desk.manager()).acts
     assert settled.outcome == ("ok" if whole else "failed")
     assert len(shop.manager.containers()) == 4

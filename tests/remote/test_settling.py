@@ -15,7 +15,7 @@ from tests.models.file.test_rewrap import rotated
 from tests.models.workshop import Workshop, pattern
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import sealed
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.errors import UnavailableError
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
@@ -58,15 +58,15 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, bucket: Bucket) -> No
     assert program.json("models", "list")["result"]["containers"] == []
 
 
-def left_open(shop: Workshop, act: FileAct) -> None:
+def left_open(shop: Workshop, act: FileIntent) -> None:
     """An intent of a process that is dead."""
     said = in_a_child(lambda: str(shop.desk.manager().begin_file_act(act).operation_id).encode())
     assert b"Error" not in said, said
 
 
-def act_on(shop: Workshop, act: str, url: str, before: frozenset[str], after: frozenset[str]) -> FileAct:
+def act_on(shop: Workshop, act: str, url: str, before: frozenset[str], after: frozenset[str]) -> FileIntent:
     (record,) = shop.manager.containers()
-    return FileAct(act, record.file_id, url, before, after, model_id=record.model_id, name=record.name)
+    return FileIntent(act, record.file_id, url, before, after, model_id=record.model_id, name=record.name)
 
 
 def test_completed_before_it_was_recorded(shop: Workshop, bucket: Bucket) -> None:

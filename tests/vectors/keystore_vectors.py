@@ -23,21 +23,21 @@ from tests.vectors.known import (
     pretty,
 )
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts.wrapping import wrap_managed_key
 from tiktrue_keys.core.audit import merkle
 from tiktrue_keys.core.audit.checkpoint import Checkpoint, signed_note, verifier_key
-from tiktrue_keys.core.audit.log import AuditLog, origin_of
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.fingerprint import Anchor, Binding
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.wrapping import wrap_managed_key
+from tiktrue_keys.core.keystore.audit_log import AuditLog, origin_of
 from tiktrue_keys.core.keystore.document import Cost, Document, document_mac
 from tiktrue_keys.core.keystore.high_water import Mark, write_mark
 from tiktrue_keys.core.keystore.integrity import RowSummary, bucket_digest, bucket_of, state_root
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, RecordKind, create_tables
 from tiktrue_keys.core.keystore.slots import seal_to_machine
-from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.sealing import seal_tag
 from tiktrue_keys.core.secret import SecretBuffer

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tiktrue_keys.cli.envelope import error_json
-from tiktrue_keys.core.acts.results import Failure
+from tiktrue_keys.core.keys.results import Failure
 from tiktrue_keys.errors import PartialError, TikTrueKeysError
 
 WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5)

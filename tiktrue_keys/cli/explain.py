@@ -7,7 +7,7 @@ from typing import Any
 
 from tiktrue_keys.cli.blocks import Fields, Table
 from tiktrue_keys.core.instants import Instant, rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use, must_allow
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use, must_allow
 from tiktrue_keys.errors import TikTrueKeysError
 
 _SAID = {

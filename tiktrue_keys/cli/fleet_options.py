@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.nodes import Peer, Progress
+from tiktrue_keys.core.dispatch.peers import Peer, Progress
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.errors import IntegrityError, UsageError

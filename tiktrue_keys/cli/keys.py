@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.blocks import Table
-from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager

@@ -10,11 +10,11 @@ import typer
 from tiktrue_keys.cli.blocks import Fields, Outcome
 from tiktrue_keys.cli.envelope import error_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.previewing import Position, RestorePreview
-from tiktrue_keys.core.acts.restoring import RestoredKeystore
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.preview_restore import Position, RestorePreview
+from tiktrue_keys.core.operations.restore import RestoredKeystore
 
 RESTORED, RECOVERED = "restored", "recovered"
 

@@ -15,17 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import files
-from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.containers import intents, registry
+from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import Seconds
-from tiktrue_keys.core.keystore.opening import Place
-from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import GAP
-from tiktrue_keys.core.lifecycle import (
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import (
     DEFAULT_DECRYPT_FOR,
     DEFAULT_DESTROY_AFTER,
     DEFAULT_LIFETIME,
@@ -34,19 +30,30 @@ from tiktrue_keys.core.lifecycle import (
     ManagedKey,
     Use,
 )
+from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
-from tiktrue_keys.core.session import Session, default_folder
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongMachineError
 
 if TYPE_CHECKING:
-    from tiktrue_keys.core.acts.cleanup import WrapsIn
-    from tiktrue_keys.core.acts.copying import BackedUp
-    from tiktrue_keys.core.acts.exporting import ExportedPublic
-    from tiktrue_keys.core.acts.rebinding import Rebound
-    from tiktrue_keys.core.acts.relicensing import Relicensed
-    from tiktrue_keys.core.acts.restoring import RestoredKeystore
-    from tiktrue_keys.core.acts.results import CleanedUp, Generated, OpenedKey, Revoked, Rotated, Validation
+    from tiktrue_keys.core.keys.destruction import WrapsIn
+    from tiktrue_keys.core.keys.results import OpenedKey
+    from tiktrue_keys.core.operations.backup import BackedUp
+    from tiktrue_keys.core.operations.export_public import ExportedPublic
+    from tiktrue_keys.core.operations.rebind import Rebound
+    from tiktrue_keys.core.operations.relicense import Relicensed
+    from tiktrue_keys.core.operations.restore import RestoredKeystore
+    from tiktrue_keys.core.operations.results import (
+        CleanupResult,
+        GenerateResult,
+        RevokeResult,
+        RotateResult,
+        ValidateResult,
+    )
 
 # Acts are imported by the method that needs them: a command does one, and all together cost as much as the rest.
 
@@ -71,8 +78,8 @@ class KeyManager(KeystoreReader):
     ) -> None:
         folder = _path(storage_dir) if storage_dir is not None else default_folder()
         secret = _path(host_secret_file) if host_secret_file is not None else None
-        place = Place(folder, secret, lock_timeout)
-        super().__init__(Session(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
+        place = KeystorePaths(folder, secret, lock_timeout)
+        super().__init__(KeystoreSession(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
 
     @property
     def path(self) -> Path:
@@ -111,14 +118,14 @@ class KeyManager(KeystoreReader):
         new_license: bool = False,
         material: bytes | None = None,
         operation_id: str | None = None,
-    ) -> Generated:
+    ) -> GenerateResult:
         """Start a chain of keys for a model (or `count` numbered ones); periods in seconds, `material` 32 bytes.
 
         Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a
         license that the keystore does not know.
         """
-        from tiktrue_keys.core.acts.generate import KeyTerms
-        from tiktrue_keys.core.acts.generating import GenerateRequest, generate
+        from tiktrue_keys.core.keys.creation import KeyTerms
+        from tiktrue_keys.core.operations.generate import GenerateRequest, generate
 
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
@@ -142,14 +149,14 @@ class KeyManager(KeystoreReader):
         min_acks: int | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
-    ) -> Rotated:
+    ) -> RotateResult:
         """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap.
 
         Nodes among `notify`, or all with `notify_all`, get the successor through the outbox. With `prepublish` it stays
         pending for so many seconds at least, and until `min_acks` of them have it; `fleet sync` promotes it.
         """
-        from tiktrue_keys.core.acts.rotate import RotationTerms
-        from tiktrue_keys.core.acts.rotating import RotateRequest, rotate
+        from tiktrue_keys.core.keys.rotation import RotationTerms
+        from tiktrue_keys.core.operations.rotate import RotateRequest, rotate
 
         terms = RotationTerms(
             Seconds(overlap),
@@ -173,9 +180,9 @@ class KeyManager(KeystoreReader):
         license_key: License | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
-    ) -> Revoked:
+    ) -> RevokeResult:
         """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the act."""
-        from tiktrue_keys.core.acts.revoking import RevokeRequest, revoke
+        from tiktrue_keys.core.operations.revoke import RevokeRequest, revoke
 
         request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
         with self._session.noting("revoke", operation_id):
@@ -191,17 +198,17 @@ class KeyManager(KeystoreReader):
         confirm: Sequence[str] = (),
         wraps_in: WrapsIn | None = None,
         operation_id: str | None = None,
-    ) -> CleanedUp:
+    ) -> CleanupResult:
         """One run of cleanup: marks what nobody needs, destroys what an earlier run marked `after` seconds ago."""
-        from tiktrue_keys.core.acts.cleaning import CleanupRequest, clean_up
+        from tiktrue_keys.core.operations.cleanup import CleanupRequest, clean_up
 
         request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
         with self._session.noting("cleanup", operation_id):
             return clean_up(self._session, request, operation_id)
 
-    def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> Validation:
+    def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> ValidateResult:
         """Check keys (all without arguments) and the binding; reads no license and records nothing."""
-        from tiktrue_keys.core.acts.validating import validate
+        from tiktrue_keys.core.operations.validate import validate
 
         return validate(self._session, _listed(keys), deep=deep)
 
@@ -209,7 +216,7 @@ class KeyManager(KeystoreReader):
         self, old_license: License, new_license: License, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Relicensed:
         """Move every key of one license to another, in one transaction; the old license is then known no more."""
-        from tiktrue_keys.core.acts.relicensing import relicense
+        from tiktrue_keys.core.operations.relicense import relicense
 
         with self._session.noting("relicense", operation_id):
             return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
@@ -218,7 +225,7 @@ class KeyManager(KeystoreReader):
         self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Rebound:
         """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
-        from tiktrue_keys.core.acts.rebinding import rebind
+        from tiktrue_keys.core.operations.rebind import rebind
 
         with self._session.noting("rebind", operation_id):
             return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
@@ -227,7 +234,7 @@ class KeyManager(KeystoreReader):
         self, key: str, license_key: License | None = None, *, operation_id: str | None = None
     ) -> ExportedPublic:
         """The public half of an active key, which is marked as exported; raises as open_key for encryption."""
-        from tiktrue_keys.core.acts.exporting import export_public
+        from tiktrue_keys.core.operations.export_public import export_public
 
         with self._session.noting("export-public", operation_id):
             return export_public(self._session, key, license_key, operation_id)
@@ -236,7 +243,7 @@ class KeyManager(KeystoreReader):
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
     ) -> BackedUp:
         """Copy the keystore to a file, 0600; it opens here, with the host secret (not in it), or by its escrow."""
-        from tiktrue_keys.core.acts.copying import backup
+        from tiktrue_keys.core.operations.backup import backup
 
         with self._session.noting("backup", operation_id):
             return backup(self._session, _path(destination), force=force, operation_id=operation_id)
@@ -249,7 +256,7 @@ class KeyManager(KeystoreReader):
         What that one has revoked, destroyed and registered since the backup is carried over where it opens.
         RefusedError for a clock more than 400 days after the backup, unless `accept_clock`.
         """
-        from tiktrue_keys.core.acts.restoring import restore
+        from tiktrue_keys.core.operations.restore import restore
 
         return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 
@@ -264,7 +271,7 @@ class KeyManager(KeystoreReader):
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
         """Open a key for a use; raises by status, then by license. Wipe what it returns."""
-        from tiktrue_keys.core.acts.opening import open_key
+        from tiktrue_keys.core.operations.open_key import open_key
 
         with self._session.noting("open"):
             return open_key(self._session, key, license_key, use)
@@ -286,11 +293,11 @@ class KeyManager(KeystoreReader):
             signer = self._session.keystore.signers.identity(view.rows)
         return signer(derivation.signed_message(kind, canonical))
 
-    def begin_file_act(self, act: FileAct, *, operation_id: str | None = None) -> FileAct:
+    def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
         """Record an intent and register its file, before the file changes; the result carries the operation id."""
         operation, chosen = chosen_operation_id(operation_id)
         with self._session.write(operation) as transaction:
-            return files.begin_file_act(transaction, replace(act, chosen=chosen))
+            return intents.begin_intent(transaction, replace(act, chosen=chosen))
 
     def finished_file_act(self, operation_id: str, act: str) -> tuple[bytes, str] | None:
         """File id and path of the file act that was done under a chosen operation id, or None."""
@@ -313,7 +320,7 @@ class KeyManager(KeystoreReader):
         """
         operation, said = parse_operation_id(operation_id), dict(detail or {})
         with self._session.write(operation) as transaction:
-            files.finish_file_act(transaction, operation, outcome=outcome, keys=keys, detail=said, others=others)
+            intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=said, others=others)
 
     def register(self, record: ContainerRecord, *, event: str = "register") -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
@@ -321,7 +328,7 @@ class KeyManager(KeystoreReader):
             return
         operation, _ = chosen_operation_id(None)
         with self._session.write(operation) as transaction:
-            files.put_container(transaction, record)
+            registry.put_container(transaction, record)
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
             transaction.record(event, model_id=record.model_id, detail=detail)
 
@@ -332,10 +339,10 @@ class KeyManager(KeystoreReader):
             first = first_result(transaction.rows, operation, "forget") if chosen else None
             if first:
                 return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
-            record = files.get_container(transaction.rows, file_id)
+            record = registry.get_container(transaction.rows, file_id)
             if record is None:
                 raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
-            files.delete_container(transaction, record)
+            registry.delete_container(transaction, record)
             if chosen:
                 remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])
             transaction.record(

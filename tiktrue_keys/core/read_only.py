@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.processes import this_process
-from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.containers.process import this_process
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.errors import IntegrityError
@@ -31,7 +31,7 @@ class SystemLogManager(KeyManager):
 
     def __init__(self, manager: KeyManager) -> None:
         KeystoreReader.__init__(self, manager.session)
-        self._begun: dict[str, FileAct] = {}
+        self._begun: dict[str, FileIntent] = {}
 
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
@@ -40,7 +40,7 @@ class SystemLogManager(KeyManager):
         operation, _ = chosen_operation_id(operation_id)
         self._record(event, operation, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
-    def begin_file_act(self, act: FileAct, *, operation_id: str | None = None) -> FileAct:
+    def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
         """Record the intent. Nobody settles it when this process dies."""
         operation, chosen = chosen_operation_id(operation_id)
         begun = replace(act, operation_id=operation, chosen=chosen, process=this_process(), at=self.now())
@@ -83,11 +83,11 @@ class SystemLogManager(KeyManager):
         system_log.record(AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **said))
 
 
-def _of(act: FileAct) -> dict[str, Any]:
+def _of(act: FileIntent) -> dict[str, Any]:
     """The key and the model of an act, for its record."""
     keys = list(act.needs)
     return {"key_id": keys[0] if len(keys) == 1 else None, "model_id": act.model_id or None}
 
 
-def _where(act: FileAct) -> dict[str, str]:
+def _where(act: FileIntent) -> dict[str, str]:
     return {"file_id": act.file_id.hex(), "path": act.path}

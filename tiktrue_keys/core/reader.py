@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiktrue_keys.core.acts import files, keyring
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.results import ContainerRecord
 from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.containers import intents, registry
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys import keyring
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.lifecycle import ManagedKey
-from tiktrue_keys.core.rotation_event import KeyRotationEvent
-from tiktrue_keys.core.session import Session
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
 
 _RECORDS_AT_ONCE = 256
@@ -22,11 +23,11 @@ _RECORDS_AT_ONCE = 256
 class KeystoreReader:
     """The reading half of KeyManager."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: KeystoreSession) -> None:
         self._session = session
 
     @property
-    def session(self) -> Session:
+    def session(self) -> KeystoreSession:
         """The opened keystore, for acts that live above the core (fleet, recovery); nobody else needs it."""
         return self._session
 
@@ -48,7 +49,7 @@ class KeystoreReader:
 
     def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
         """The rotation of a key, with the clients that were told; None while it has no successor."""
-        from tiktrue_keys.core.acts import outbox
+        from tiktrue_keys.core.dispatch import outbox
 
         with self._session.read() as (view, _):
             stored = view.rows.get(RecordKind.ROTATION, key_id)
@@ -71,17 +72,17 @@ class KeystoreReader:
     def containers(self, key_id: str | None = None) -> tuple[ContainerRecord, ...]:
         """Registered containers: all, or those that one key opens."""
         with self._session.read() as (view, _):
-            return files.all_containers(view.rows) if key_id is None else files.containers_of(view.rows, key_id)
+            return registry.all_containers(view.rows) if key_id is None else registry.containers_of(view.rows, key_id)
 
     def container(self, file_id: bytes) -> ContainerRecord | None:
         """The registry's row of a container, or None."""
         with self._session.read() as (view, _):
-            return files.get_container(view.rows, file_id)
+            return registry.get_container(view.rows, file_id)
 
-    def open_intents(self) -> tuple[FileAct, ...]:
+    def open_intents(self) -> tuple[FileIntent, ...]:
         """Acts on files that were begun and not finished."""
         with self._session.read() as (view, _):
-            return files.open_intents(view.rows)
+            return intents.open_intents(view.rows)
 
     def audit_records(self, *, start: int = 0, backwards: bool = False) -> Iterator[AuditRecord]:
         """Audit records from `start` on, or from the newest back; those that come while it is read are left out."""
@@ -105,10 +106,10 @@ class KeystoreReader:
 
     def trusted_issuers(self) -> tuple[bytes, ...]:
         """The Ed25519 public keys (32 bytes) whose containers are believed: its own, and its pinned issuers'."""
-        from tiktrue_keys.core.acts import nodes
+        from tiktrue_keys.core.dispatch import peers
 
         with self._session.read() as (view, _):
-            pinned = [peer.identity_key for peer in nodes.peers(view.rows, nodes.ISSUER)]
+            pinned = [peer.identity_key for peer in peers.peers(view.rows, peers.ISSUER)]
             return (view.document.identity_key, *pinned)
 
     def audit_size(self) -> int:
@@ -124,7 +125,7 @@ class KeystoreReader:
     def audit_verify(self) -> int:
         """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad."""
         from tiktrue_keys.core.audit.checkpoint import open_note
-        from tiktrue_keys.core.audit.log import origin_of
+        from tiktrue_keys.core.keystore.audit_log import origin_of
 
         with self._session.read() as (view, _):
             view.audit.verify()

@@ -1,6 +1,6 @@
 """An opened keystore in use: opened when first needed, one caller at a time, its licenses stretched once.
 
-Acts (core/acts) get a session and nothing else. What it does not handle: what the acts do.
+The operations (core/operations) take a session and nothing else. Forks are handled in core/forks.py.
 """
 
 from __future__ import annotations
@@ -8,21 +8,23 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts.licenses import License, LicenseCache, PreparedLicense
-from tiktrue_keys.core.acts.opened import OpenedKeyCache
-from tiktrue_keys.core.acts.revocation_check import RevocationMemory
 from tiktrue_keys.core.audit import system_log
+from tiktrue_keys.core.audit.actor import actor_of_process
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.keys.cache import OpenedKeyCache
+from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense
+from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.lock import writers_lock
-from tiktrue_keys.core.keystore.opening import Place, new_keystore, open_keystore
+from tiktrue_keys.core.keystore.make import new_keystore
+from tiktrue_keys.core.keystore.open import open_keystore
+from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
@@ -43,12 +45,12 @@ _UNRECORDED = (UsageError, NotFoundError, BusyError)
 # Usage and absence change nothing worth a record, busy means that the log cannot be written to.
 
 
-class Session:
+class KeystoreSession:
     """One keystore folder as one process uses it. Thread-safe; a forked child opens its own."""
 
     def __init__(
         self,
-        place: Place,
+        place: KeystorePaths,
         *,
         clock: Callable[[], float],
         actor: Actor | None = None,
@@ -63,15 +65,15 @@ class Session:
         self.opened = OpenedKeyCache()
         self.revocations = RevocationMemory()
         self._rounds = rounds
-        self._guard = threading.RLock()
+        self.guard = threading.RLock()
         self._depth = threading.local()
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
-        _sessions.add(self)
+        keep_over_forks(self)
 
     def exists(self) -> bool:
         """Whether there is a keystore in the folder."""
-        with self._guard:
+        with self.guard:
             return self._keystore is not None or database.is_keystore(self.place.folder, timeout=self.place.timeout)
 
     def is_read_only(self) -> bool:
@@ -88,7 +90,7 @@ class Session:
     @property
     def keystore(self) -> Keystore:
         """The keystore, opened now if it is not yet."""
-        with self._guard:
+        with self.guard:
             if self._keystore is not None and self._keystore.is_replaced():
                 self._keystore.close()
                 self._keystore = None
@@ -103,7 +105,7 @@ class Session:
 
     def close(self) -> None:
         """Close the keystore and forget every secret."""
-        with self._guard:
+        with self.guard:
             if self._keystore is not None:
                 self._keystore.close()
             self._keystore = None
@@ -122,14 +124,14 @@ class Session:
     @contextlib.contextmanager
     def read(self) -> Iterator[tuple[Snapshot, Instant]]:
         """A snapshot and the effective time in it."""
-        with self._guard, self.keystore.read() as view:
+        with self.guard, self.keystore.read() as view:
             yield view, Instant(max(instant_of(self.clock()), view.audit.newest_time()))
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
         """A transaction of one act."""
         with (
-            self._guard,
+            self.guard,
             self.keystore.write(
                 self.clock, actor=self.actor, operation_id=operation_id, accept_clock=accept_clock
             ) as transaction,
@@ -156,13 +158,13 @@ class Session:
 
     def release_reserve(self) -> bool:
         """Give the space back that is kept for a revocation; False when there is none."""
-        with self._guard:
+        with self.guard:
             return self.keystore.release_reserve()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Keystore]:
         """The keystore outside any transaction, with writers of other processes kept out; for a copy of the file."""
-        with self._guard:
+        with self.guard:
             keystore = self.keystore
             with writers_lock(self.place.folder, timeout=self.place.timeout, actor=self.actor):
                 yield keystore
@@ -174,7 +176,7 @@ class Session:
     @contextlib.contextmanager
     def create(self, operation_id: OperationId, cost: Cost) -> Iterator[Transaction]:
         """The transaction that makes the keystore; the session has it open from then on."""
-        with self._guard:
+        with self.guard:
             try:
                 with new_keystore(
                     self.place, self.facts(), self.clock, cost=cost, actor=self.actor, operation_id=operation_id
@@ -189,7 +191,7 @@ class Session:
         """Record that an act was refused or failed, where there is an opened keystore whose log can be written to."""
         if isinstance(error, _UNRECORDED):
             return
-        with contextlib.suppress(TikTrueKeysError), self._guard:
+        with contextlib.suppress(TikTrueKeysError), self.guard:
             if self._keystore is None:
                 return
             operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
@@ -208,56 +210,3 @@ class Session:
         with self.read() as (view, _):
             costs = view.document.costs
         return self.licenses.prepare(license_key, costs)
-
-
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-_held: list[threading.RLock] = []
-
-
-def _before_fork() -> None:
-    """Wait until no session is inside a transaction: a child that closed its copy would roll the parent's back."""
-    for session in sorted(_sessions, key=id):
-        session._guard.acquire()
-        _held.append(session._guard)
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    for session in _sessions:
-        session.forget()
-    _after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-
-
-def actor_of_process(command: str) -> Actor:
-    """Who runs this process, as the system names them; never from the environment, which anybody can set."""
-    user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    with contextlib.suppress(ImportError, KeyError):
-        import pwd
-
-        user = pwd.getpwuid(os.getuid()).pw_name
-    return Actor(user, _host_name(), command)
-
-
-def _host_name() -> str:
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    import platform
-
-    return platform.node()
-
-
-def default_folder() -> Path:
-    """Root: /var/lib/tiktrue-keys; anybody else: the platform's data folder."""
-    if os.name == "posix" and os.geteuid() == 0:
-        return Path("/var/lib/tiktrue-keys")
-    from platformdirs import user_data_path
-
-    return user_data_path("tiktrue-keys")

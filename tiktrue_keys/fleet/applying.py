@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiktrue_keys.core.acts.importing import apply_revocation, import_key, promote_received
-from tiktrue_keys.core.acts.licenses import PreparedLicense, RecognisedLicense, recognise_or_enroll
-from tiktrue_keys.core.acts.lists import KnownList, known_list, put_known_list
-from tiktrue_keys.core.acts.nodes import Peer
-from tiktrue_keys.core.acts.outbox import KEY, LIST, PROMOTE
+from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE
+from tiktrue_keys.core.dispatch.peers import Peer
+from tiktrue_keys.core.dispatch.revocation_lists import KnownList, known_list, put_known_list
 from tiktrue_keys.core.fingerprint import fingerprint_of
-from tiktrue_keys.core.keystore.opening import read_binding
+from tiktrue_keys.core.keys.licenses import PreparedLicense, RecognisedLicense, recognise_or_enroll
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.received import apply_revocation, import_key, promote_received
+from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
-from tiktrue_keys.core.session import Session
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
 from tiktrue_keys.fleet.acknowledgements import OK, REASON_LENGTH
 from tiktrue_keys.fleet.envelopes import Contents, Parcel
@@ -39,7 +39,7 @@ def needs_license(parcel: Parcel, contents: Contents) -> bool:
 
 
 def apply(
-    session: Session,
+    session: KeystoreSession,
     transaction: Transaction,
     issuer: Peer,
     parcel: Parcel,
@@ -63,7 +63,7 @@ def reason(code: str, message: str) -> str:
 
 
 def _import(
-    session: Session,
+    session: KeystoreSession,
     transaction: Transaction,
     issuer: Peer,
     parcel: Parcel,

@@ -9,8 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from tiktrue_keys.core.acts.nodes import NODE_ID_LENGTH, parse_name
 from tiktrue_keys.core.derivation import NODE_ID
+from tiktrue_keys.core.dispatch.peers import NODE_ID_LENGTH, parse_name
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.errors import IntegrityError, UsageError

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import nodes, outbox
-from tiktrue_keys.core.acts.nodes import NODE, Progress
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.dispatch import outbox, peers
+from tiktrue_keys.core.dispatch.peers import NODE, Progress
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
 from tiktrue_keys.fleet.pinning import own_node_id
@@ -26,7 +26,7 @@ _REISSUE = ("stale", "expired", "integrity", "gap")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collected(ActResult):
+class Collected(OperationResult):
     """Nodes that have come further, and acknowledgements that were not believed, by node name."""
 
     acknowledged: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ def collect_acknowledgements(
     session = manager.session
     with session.read() as (view, _):
         issuer = own_node_id(view.document)
-        fleet = {node_id: each for node_id, each in nodes.all_progress(view.rows).items() if each.role == NODE}
+        fleet = {node_id: each for node_id, each in peers.all_progress(view.rows).items() if each.role == NODE}
     if not fleet:
         return Collected(operation_id=operation, changed=False)
     found, wrong = _verified(manager, transport, issuer, fleet)
@@ -63,7 +63,7 @@ def _verified(
     wrong: list[tuple[str, TikTrueKeysError]] = []
     for node_id, line in transport.acknowledgements(issuer, fleet):
         with manager.session.read() as (view, _):
-            peer = nodes.get_peer(view.rows, node_id)
+            peer = peers.get_peer(view.rows, node_id)
         if peer is None:
             continue
         try:
@@ -124,7 +124,7 @@ def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledg
         seen_at=ack.at if ack.at > before.seen_at + _SEEN_EVERY or ack.number > before.acked else before.seen_at,
         conflict="",
         blocked=ack.blocked,
-        refusals=tuple(sorted(refusals.items()))[-nodes.MAX_REFUSALS :],
+        refusals=tuple(sorted(refusals.items()))[-peers.MAX_REFUSALS :],
         reissued=ack.at if again else before.reissued,
     )
 
@@ -146,12 +146,12 @@ def _conflict(view: Snapshot, before: Progress, ack: Acknowledgement) -> str:
 
 def _store(transaction: Transaction, news: dict[str, Progress]) -> None:
     rows = transaction.rows
-    for shard, members in nodes.progress_rows(rows):
+    for shard, members in peers.progress_rows(rows):
         touched = [node_id for node_id in members if node_id in news]
         for node_id in touched:
             members[node_id] = news[node_id]
         if touched:
-            nodes.put_progress(rows, shard, members)
+            peers.put_progress(rows, shard, members)
     for detail in _details(news):
         transaction.record("acknowledge", detail=detail)
     for each in news.values():

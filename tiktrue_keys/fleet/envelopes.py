@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.acts.outbox import KINDS
 from tiktrue_keys.core.canonical import joined, parse_canonical, record_json
 from tiktrue_keys.core.derivation import ENVELOPE
+from tiktrue_keys.core.dispatch.outbox import KINDS
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.secret import SecretBuffer

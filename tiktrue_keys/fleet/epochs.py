@@ -5,17 +5,17 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from tiktrue_keys.core.acts import nodes
-from tiktrue_keys.core.acts.nodes import ISSUER, Peer
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.dispatch import peers
+from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import NotFoundError, RefusedError
 from tiktrue_keys.fleet.inbox import get_inbox, put_ended_epoch, put_inbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochAccepted(ActResult):
+class EpochAccepted(OperationResult):
     """Which issuer's epoch goes on from here."""
 
     issuer: Peer
@@ -27,7 +27,7 @@ def accept_epoch(manager: KeyManager, issuer: str, *, expect: str, operation_id:
     """Accept the epoch that an issuer's envelopes offered, when it began with the head `expect` (64 hex digits)."""
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("accept-epoch", operation_id), manager.session.write(operation) as transaction:
-        peer = nodes.find_peer(transaction.rows, issuer, ISSUER)
+        peer = peers.find_peer(transaction.rows, issuer, ISSUER)
         inbox = get_inbox(transaction.rows, peer.node_id)
         if inbox is None or inbox.offered is None:
             raise NotFoundError(f"issuer '{peer.name}' has offered no new epoch", "tiktrue-keys receive looks for one")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from tiktrue_keys.core.acts.importing import ReceivedKey
-from tiktrue_keys.core.acts.lists import KEYS_A_LIST, REASON_LENGTH, Revocation, RevocationList
+from tiktrue_keys.core.dispatch.revocation_lists import KEYS_A_LIST, REASON_LENGTH, Revocation, RevocationList
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.received import ReceivedKey
 from tiktrue_keys.core.keystore.identity import Signer
-from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.names import KeyId, ModelId, model_of
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet.signed import Members, inner_members, must_be_signed, signed_line

@@ -6,24 +6,24 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tiktrue_keys.core.acts import lists, nodes, outbox
-from tiktrue_keys.core.acts.files import containers_of
-from tiktrue_keys.core.acts.nodes import ISSUER, NODE, Peer, Progress
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
+from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, Progress
 from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
 from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named(ActResult):
+class Named(OperationResult):
     """The keystore's own identity."""
 
     node_id: str
@@ -33,14 +33,14 @@ class Named(ActResult):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pinned(ActResult):
+class Pinned(OperationResult):
     """A peer that was pinned."""
 
     peer: Peer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removed(ActResult):
+class Removed(OperationResult):
     """A peer that was let go; `keys` were sent to it, `containers` open with them."""
 
     peer: Peer
@@ -54,7 +54,7 @@ def init_node(manager: KeyManager, name: str, *, role: str | None = None, operat
     Its role says what the cards are that it pins: a keystore that is made here takes them for issuers, one that had
     keys before for nodes. RefusedError when it has another name already.
     """
-    nodes.parse_name(name)
+    peers.parse_name(name)
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
     with manager.noting("node-init", operation_id):
@@ -63,7 +63,7 @@ def init_node(manager: KeyManager, name: str, *, role: str | None = None, operat
             with session.create(operation, cost) as transaction:
                 return _named(transaction, operation, name, role or NODE, created=True)
         with session.write(operation) as transaction:
-            known = nodes.own_name(transaction.rows)
+            known = peers.own_name(transaction.rows)
             if known is not None and known != (name, role or known[1]):
                 raise RefusedError(f"this keystore's name is '{known[0]}' ({known[1]}) already", "a name is given once")
             if known is not None:
@@ -75,7 +75,7 @@ def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, b
     """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
     session = manager.session
     with session.read() as (view, now):
-        named = nodes.own_name(view.rows)
+        named = peers.own_name(view.rows)
         document = view.document
         card = Card(
             name=named[0] if named else _host_name(session.actor.host),
@@ -105,21 +105,21 @@ def pin(
             f"the card's node id is {card.node_id}, expected was {expect[:64]!a}",
             "do not pin it: ask whoever made the card for the node id",
         )
-    nodes.parse_name(name or card.name)
+    peers.parse_name(name or card.name)
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("node-add", operation_id), manager.session.write(operation) as transaction:
         if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
             raise RefusedError("this is the card of this keystore itself", "export it here, add it on the other side")
         outbox.restart_epoch(transaction)
-        known = nodes.own_name(transaction.rows)
+        known = peers.own_name(transaction.rows)
         chosen = role or (ISSUER if known is not None and known[1] == NODE else NODE)
-        peer = nodes.add_peer(transaction.rows, _peer(card, name, chosen, transaction), transaction.document.epoch)
+        peer = peers.add_peer(transaction.rows, _peer(card, name, chosen, transaction), transaction.document.epoch)
         if chosen == ISSUER and get_inbox(transaction.rows, peer.node_id) is None:
             put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
         detail = {"node_id": peer.node_id, "name": peer.name, "role": peer.role, "keystore_id": peer.keystore_id}
         transaction.record("node-add", detail=detail)
         if chosen == NODE:
-            lists.publish(transaction, node_ids=[peer.node_id])
+            revocation_lists.publish(transaction, node_ids=[peer.node_id])
         return Pinned(operation_id=operation, changed=True, peer=peer)
 
 
@@ -129,9 +129,9 @@ def remove(
     """Let a peer go. What it was sent it still has: `compromised` says that its keys need revoking."""
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("node-remove", operation_id), manager.session.write(operation) as transaction:
-        peer = nodes.find_peer(transaction.rows, argument)
+        peer = peers.find_peer(transaction.rows, argument)
         keys, containers = _held(transaction.rows, peer)
-        nodes.remove_peer(transaction.rows, peer)
+        peers.remove_peer(transaction.rows, peer)
         outbox.close_done(transaction.rows)
         detail = {"node_id": peer.node_id, "name": peer.name, "compromised": compromised, "keys": len(keys)}
         transaction.record("node-remove", detail=detail)
@@ -155,21 +155,21 @@ def remove(
 def pinned(manager: KeyManager) -> list[tuple[Peer, Progress]]:
     """Every pinned peer with how far it is."""
     with manager.session.read() as (view, _):
-        progress = nodes.all_progress(view.rows)
-        return [(peer, progress[peer.node_id]) for peer in nodes.peers(view.rows)]
+        progress = peers.all_progress(view.rows)
+        return [(peer, progress[peer.node_id]) for peer in peers.peers(view.rows)]
 
 
 def describe(manager: KeyManager, argument: str) -> tuple[Peer, Progress, list[str]]:
     """One peer, how far it is, and the keys that were sent to it."""
     with manager.session.read() as (view, _):
-        peer = nodes.find_peer(view.rows, argument)
-        return peer, nodes.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
+        peer = peers.find_peer(view.rows, argument)
+        return peer, peers.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
 
 
 def held_by(manager: KeyManager, argument: str) -> tuple[Peer, list[str], list[ContainerRecord]]:
     """What `remove` would name, without removing."""
     with manager.session.read() as (view, _):
-        peer = nodes.find_peer(view.rows, argument)
+        peer = peers.find_peer(view.rows, argument)
         return (peer, *_held(view.rows, peer))
 
 
@@ -189,7 +189,7 @@ def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
 
 
 def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> Peer:
-    if role not in nodes.ROLES:
+    if role not in peers.ROLES:
         raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
     return Peer(
         node_id=card.node_id,
@@ -206,9 +206,9 @@ def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> 
 
 
 def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> Named:
-    if role not in nodes.ROLES:
+    if role not in peers.ROLES:
         raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
-    nodes.put_own_name(transaction.rows, name, role)
+    peers.put_own_name(transaction.rows, name, role)
     transaction.record("node-init", detail={"name": name, "role": role})
     return _result(transaction.document, operation, name, role, changed=True, created=created)
 
@@ -228,4 +228,4 @@ def _result(
 
 def _host_name(host: str) -> str:
     clean = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:63]
-    return clean if clean and not nodes.is_node_id(clean) else "keystore"
+    return clean if clean and not peers.is_node_id(clean) else "keystore"

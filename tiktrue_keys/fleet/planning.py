@@ -6,15 +6,24 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from tiktrue_keys.core.acts.keyring import get_key
-from tiktrue_keys.core.acts.lists import issued_list
-from tiktrue_keys.core.acts.nodes import NODE, all_progress
-from tiktrue_keys.core.acts.outbox import KEY, LIST, PROMOTE, VOID, Dispatch, all_dispatches, nodes_of, open_dispatches
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
+from tiktrue_keys.core.dispatch.outbox import (
+    KEY,
+    LIST,
+    PROMOTE,
+    VOID,
+    Dispatch,
+    all_dispatches,
+    nodes_of,
+    open_dispatches,
+)
+from tiktrue_keys.core.dispatch.peers import NODE, all_progress
+from tiktrue_keys.core.dispatch.revocation_lists import issued_list
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.keys.keyring import get_key
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.transaction import Snapshot
-from tiktrue_keys.core.lifecycle import Status
 from tiktrue_keys.fleet.envelopes import Head, Vouched
 from tiktrue_keys.fleet.payloads import key_payload, list_payload, promotion_payload
 

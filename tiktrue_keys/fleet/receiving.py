@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from tiktrue_keys.core.acts import nodes
-from tiktrue_keys.core.acts.licenses import License, PreparedLicense
-from tiktrue_keys.core.acts.lists import known_list
-from tiktrue_keys.core.acts.nodes import ISSUER, Peer
-from tiktrue_keys.core.acts.operations import chosen_operation_id
+from tiktrue_keys.core.dispatch import peers
+from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
+from tiktrue_keys.core.dispatch.revocation_lists import known_list
 from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keys.licenses import License, PreparedLicense
 from tiktrue_keys.core.keystore.identity import Signer, open_seed
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.core.session import Session
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import (
     ExpiredError,
     IntegrityError,
@@ -56,7 +56,7 @@ def receive(
     session = manager.session
     with session.read() as (view, _):
         node_id = own_node_id(view.document)
-        issuers = list(nodes.peers(view.rows, ISSUER))
+        issuers = list(peers.peers(view.rows, ISSUER))
         sign = session.keystore.signers.identity(view.rows)
     if not issuers:
         raise RefusedError(
@@ -91,7 +91,9 @@ def receive(
 class _Queue:
     """One issuer's envelopes for this node."""
 
-    def __init__(self, session: Session, issuer: Peer, node_id: str, license_key: License | None, tally: Tally) -> None:
+    def __init__(
+        self, session: KeystoreSession, issuer: Peer, node_id: str, license_key: License | None, tally: Tally
+    ) -> None:
         self._session = session
         self._issuer = issuer
         self._node_id = node_id

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.acts.revocation_check import STALE
 from tiktrue_keys.core.instants import Instant, rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.list_freshness import STALE
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
 
 
@@ -22,7 +22,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received(ActResult):
+class Received(OperationResult):
     """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks.
 
     `ended` are issuers whose revocation list says nothing any more, with the end of its time. `outage` is why not

@@ -13,22 +13,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.acts import nodes, outbox
-from tiktrue_keys.core.acts.keyring import get_key
-from tiktrue_keys.core.acts.licenses import License, recognise
-from tiktrue_keys.core.acts.nodes import Peer
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.outbox import KEY, VOID
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.acts.wrapping import unwrap_managed_key
 from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.dispatch import outbox, peers
+from tiktrue_keys.core.dispatch.outbox import KEY, VOID
+from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.keyring import get_key
+from tiktrue_keys.core.keys.licenses import License, recognise
+from tiktrue_keys.core.keys.wrapping import unwrap_managed_key
 from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.core.session import Session
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UnavailableError
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.envelopes import VALID_FOR, Address, Contents, seal_envelope
@@ -46,7 +46,7 @@ _BACKOFF = "backoff"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sent(ActResult):
+class Sent(OperationResult):
     """How many envelopes went out, to how many nodes; `outage` is why none did, `waiting` are keys unlicensed."""
 
     envelopes: int = 0
@@ -109,7 +109,7 @@ class _Sealer:
 
     def __init__(
         self,
-        session: Session,
+        session: KeystoreSession,
         plan: Plan,
         secrets: Mapping[str, SecretBuffer],
         issuer: str,
@@ -147,7 +147,7 @@ class _Sealer:
         wanted = list(self._plan.jobs)
         for at in range(0, len(wanted), _PEERS_AT_ONCE):
             with self._session.read() as (view, _):
-                found = [nodes.get_peer(view.rows, node_id) for node_id in wanted[at : at + _PEERS_AT_ONCE]]
+                found = [peers.get_peer(view.rows, node_id) for node_id in wanted[at : at + _PEERS_AT_ONCE]]
             yield from (peer for peer in found if peer is not None)
 
     def _address(self, peer: Peer, job: Job) -> Address:
@@ -172,7 +172,7 @@ def receipt_of(key: memoryview, node_id: str, epoch: int, number: int) -> bytes:
 
 
 def _open_secrets(
-    session: Session, plan: Plan, license_key: License | None, stack: ExitStack
+    session: KeystoreSession, plan: Plan, license_key: License | None, stack: ExitStack
 ) -> dict[str, SecretBuffer]:
     """The secrets of the keys in the plan, as far as this license (or none) opens them."""
     wanted = {
@@ -221,7 +221,7 @@ def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
 
 def _record_release(transaction: Transaction, plan: Plan) -> None:
     """Before any key leaves: which key goes to how many nodes; where this fails nothing is sent."""
-    names = {node_id: each.name for node_id, each in nodes.all_progress(transaction.rows).items()}
+    names = {node_id: each.name for node_id, each in peers.all_progress(transaction.rows).items()}
     recipients: dict[str, list[str]] = {}
     for node_id, jobs in plan.jobs.items():
         for job in jobs:
@@ -235,18 +235,18 @@ def _record_release(transaction: Transaction, plan: Plan) -> None:
 
 def _mark_sent(transaction: Transaction, sent: Mapping[str, int]) -> None:
     rows = transaction.rows
-    for shard, members in nodes.progress_rows(rows):
+    for shard, members in peers.progress_rows(rows):
         touched = [node_id for node_id in members if node_id in sent]
         for node_id in touched:
             before = members[node_id]
             members[node_id] = replace(before, sent=max(before.sent, sent[node_id]), sent_at=transaction.now)
         if touched:
-            nodes.put_progress(rows, shard, members)
+            peers.put_progress(rows, shard, members)
     rows.delete(RecordKind.NODE, _BACKOFF)
     transaction.record("sent", detail={"nodes": len(sent)})
 
 
-def _note_outage(session: Session, operation: str, error: UnavailableError) -> Sent:
+def _note_outage(session: KeystoreSession, operation: str, error: UnavailableError) -> Sent:
     with session.write(chosen_operation_id(operation)[0]) as transaction:
         before = transaction.rows.get(RecordKind.NODE, _BACKOFF) or {"failures": 0}
         failures = before["failures"] + 1

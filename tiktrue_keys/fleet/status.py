@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiktrue_keys.core.acts import nodes, outbox, promoting
-from tiktrue_keys.core.acts.nodes import NODE, Progress
-from tiktrue_keys.core.acts.outbox import KEY, LIST, Dispatch
-from tiktrue_keys.core.acts.promoting import Waiting
-from tiktrue_keys.core.distribution import ACKNOWLEDGED, REFUSED
+from tiktrue_keys.core.dispatch import outbox, peers
+from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
+from tiktrue_keys.core.dispatch.peers import NODE, Progress
+from tiktrue_keys.core.dispatch.request import ACKNOWLEDGED, REFUSED
+from tiktrue_keys.core.keys import promotion
+from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, PartialError, TikTrueKeysError
@@ -79,9 +80,9 @@ class FleetStatus:
 def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatus:
     """The status of the fleet, or of one node."""
     with manager.session.read() as (view, now):
-        fleet = {key: each for key, each in nodes.all_progress(view.rows).items() if each.role == NODE}
+        fleet = {key: each for key, each in peers.all_progress(view.rows).items() if each.role == NODE}
         if argument is not None:
-            peer = nodes.find_peer(view.rows, argument, NODE)
+            peer = peers.find_peer(view.rows, argument, NODE)
             fleet = {peer.node_id: fleet[peer.node_id]}
         return FleetStatus(
             node_id=own_node_id(view.document),
@@ -90,7 +91,7 @@ def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatu
             head=Head(view.audit.size, view.audit.head()),
             nodes=tuple(fleet.values()),
             on_its_way=_on_its_way(view, fleet),
-            waiting=tuple(promoting.waiting(view.rows, now)),
+            waiting=tuple(promotion.waiting(view.rows, now)),
         )
 
 

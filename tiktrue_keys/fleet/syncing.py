@@ -6,19 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tiktrue_keys.core.acts import lists, nodes, outbox, promoting
-from tiktrue_keys.core.acts.importing import must_be_made_here
-from tiktrue_keys.core.acts.keyring import find_key, get_key
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.nodes import NODE
-from tiktrue_keys.core.acts.operations import chosen_operation_id
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
+from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys import promotion
+from tiktrue_keys.core.keys.keyring import find_key, get_key
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
+from tiktrue_keys.core.keys.received import must_be_made_here
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collecting import Collected, collect_acknowledgements
 from tiktrue_keys.fleet.pinning import own_node_id
@@ -31,7 +32,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distributed(ActResult):
+class Distributed(OperationResult):
     """Keys that were queued, by how many nodes each."""
 
     keys: tuple[ManagedKey, ...]
@@ -39,7 +40,7 @@ class Distributed(ActResult):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synced(ActResult):
+class Synced(OperationResult):
     """What one sync did; `status` is how the fleet stands after it."""
 
     collected: tuple[str, ...] = ()
@@ -68,9 +69,9 @@ def distribute(
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("distribute", operation_id), manager.session.write(operation) as transaction:
         rows = transaction.rows
-        chosen = {peer.node_id: peer.name for peer in (nodes.find_peer(rows, each, NODE) for each in to)}
+        chosen = {peer.node_id: peer.name for peer in (peers.find_peer(rows, each, NODE) for each in to)}
         if every_node:
-            chosen = {node: each.name for node, each in nodes.all_progress(rows).items() if each.role == NODE}
+            chosen = {node: each.name for node, each in peers.all_progress(rows).items() if each.role == NODE}
         if not chosen:
             raise RefusedError("no node is pinned here", "tiktrue-keys node add CARD")
         found = [find_key(rows, each, transaction.now).key for each in keys] or _fleet_keys(rows, transaction.now)
@@ -182,23 +183,25 @@ def _house_keeping(
     """Promotions and renewals, each in a transaction of its own, when there is something to do."""
     session = manager.session
     with session.read() as (view, now):
-        ready = [each for each in promoting.waiting(view.rows, now) if each.ready(now, anyway=anyway)]
-        renew = lists.wants_renewal(view.rows, now)
+        ready = [each for each in promotion.waiting(view.rows, now) if each.ready(now, anyway=anyway)]
+        renew = revocation_lists.wants_renewal(view.rows, now)
     promoted = []
     for each in ready:
         with session.write(operation) as transaction:
-            promoted.append(promoting.promote(transaction, each, overlap)[1])
+            promoted.append(promotion.promote(transaction, each, overlap)[1])
     if renew:
         with session.write(operation) as transaction:
-            transaction.record("renew-revocation-list", detail={"number": lists.newest_number(transaction.rows) + 1})
-            lists.publish(transaction)
+            transaction.record(
+                "renew-revocation-list", detail={"number": revocation_lists.newest_number(transaction.rows) + 1}
+            )
+            revocation_lists.publish(transaction)
     return tuple(promoted), renew
 
 
 def _tidy(manager: KeyManager, transport: Transport) -> None:
     with manager.session.read() as (view, _):
         epoch, issuer = view.document.epoch, own_node_id(view.document)
-        consumed = {node_id: (epoch, each.acked) for node_id, each in nodes.all_progress(view.rows).items()}
+        consumed = {node_id: (epoch, each.acked) for node_id, each in peers.all_progress(view.rows).items()}
     transport.tidy(issuer, consumed)
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ContainerRecord
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError
 from tiktrue_keys.models.file.decrypt import Decrypted, decrypt_model

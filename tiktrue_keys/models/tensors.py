@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.container.data_key import asked_once

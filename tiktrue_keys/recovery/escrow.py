@@ -11,16 +11,16 @@ import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tiktrue_keys.core.acts.copying import no_backup_holds_it
-from tiktrue_keys.core.acts.operations import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.acts.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import open_with_escrow, seal_to_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.backup import no_backup_holds_it
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.recovery.shares import SECRET_LENGTH, Share, combine, split
@@ -44,7 +44,7 @@ class Escrow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EscrowResult(ActResult):
+class EscrowResult(OperationResult):
     """The escrow after an act. `keystore_id`: 16 bytes."""
 
     escrow: Escrow

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tiktrue_keys.core.acts.previewing import RestorePreview, another_backup_is_needed, preview_restore
-from tiktrue_keys.core.acts.restoring import RestoredKeystore, restore
-from tiktrue_keys.core.acts.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import clear_header
-from tiktrue_keys.core.keystore.opening import by_escrow, read_binding
+from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.open import by_escrow
 from tiktrue_keys.core.keystore.slots import must_have_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.preview_restore import RestorePreview, another_backup_is_needed, preview_restore
+from tiktrue_keys.core.operations.restore import RestoredKeystore, restore
+from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.recovery.escrow import must_get_escrow, put_escrow
 from tiktrue_keys.recovery.shares import Share, combine

@@ -10,9 +10,10 @@ import pytest
 
 from tests.keystores import ACTOR, Clock, Desk, error_of
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
-from tiktrue_keys.core.keystore import opening
 from tiktrue_keys.core.keystore.document import Cost
-from tiktrue_keys.core.keystore.opening import Place
+from tiktrue_keys.core.keystore.make import new_keystore
+from tiktrue_keys.core.keystore.open import open_keystore
+from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 from tiktrue_keys.core.names import OperationId
@@ -40,8 +41,8 @@ def without(*kinds: FactKind) -> MachineFacts:
 
 
 def make(desk: Desk, facts: MachineFacts) -> None:
-    place = Place(desk.folder, desk.secret)
-    made = opening.new_keystore(
+    place = KeystorePaths(desk.folder, desk.secret)
+    made = new_keystore(
         place,
         facts,
         Clock(),
@@ -55,7 +56,7 @@ def make(desk: Desk, facts: MachineFacts) -> None:
 
 
 def open_there(desk: Desk, facts: MachineFacts, secret: Path | None = None) -> Keystore:
-    return opening.open_keystore(Place(desk.folder, secret), facts)
+    return open_keystore(KeystorePaths(desk.folder, secret), facts)
 
 
 def error_there(desk: Desk, facts: MachineFacts, secret: Path | None = None) -> TikTrueKeysError | None:

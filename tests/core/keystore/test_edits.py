@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, file_act
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
 

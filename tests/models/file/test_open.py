@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import DAMAGE, LENGTH, edit
 from tests.models.workshop import MODEL, Workshop, pattern, safetensors
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.errors import (
     IntegrityError,
     NotFoundError,

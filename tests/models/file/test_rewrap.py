@@ -14,7 +14,7 @@ import pytest
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import change_header, edit
 from tests.models.workshop import MODEL, Workshop, drained, fed_pipe, other_manager, pattern
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
     BusyError,

@@ -13,7 +13,7 @@ from tests.keystores import LICENSE
 from tests.models.file.test_rewrap import rotated, slots
 from tests.models.workshop import MODEL, Workshop, drained, other_manager
 from tiktrue_keys.core.instants import DAY
-from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model

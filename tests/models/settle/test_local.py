@@ -15,7 +15,7 @@ import pytest
 from tests.keystores import FULL_RUN, LICENSE
 from tests.models.file.test_rewrap import slots
 from tests.models.workshop import MODEL, Workshop, drained, pattern
-from tiktrue_keys.core.acts.files import FileAct
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.file.decrypt import decrypt_model
@@ -411,7 +411,7 @@ def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monke
 
 
 def test_an_act_of_a_later_version_stays_open(shop: Workshop) -> None:
-    act = FileAct("sign-in-the-future", bytes(16), str(shop.folder / "x"), frozenset(), frozenset())
+    act = FileIntent("sign-in-the-future", bytes(16), str(shop.folder / "x"), frozenset(), frozenset())
     assert not died(lambda: shop.desk.manager().begin_file_act(act))
     assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
 

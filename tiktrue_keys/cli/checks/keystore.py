@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import Finding, State, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
-from tiktrue_keys.core.acts.results import Validation
 from tiktrue_keys.core.instants import DAY, rfc3339
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import TikTrueKeysError
 
 _SILENCE = 30 * DAY
@@ -51,7 +51,7 @@ def _contents(manager: KeyManager) -> Iterator[Finding]:
     yield _missing_containers(manager)
 
 
-def _keys(found: Validation) -> Iterator[Finding]:
+def _keys(found: ValidateResult) -> Iterator[Finding]:
     unusable = [check for check in found.checks if check.error is not None and check.expected_usable]
     yield from (failed("keys", check.error) for check in unusable if check.error is not None)
     yield from (warning("keys", notice.message) for check in found.checks for notice in check.notices)

@@ -7,7 +7,7 @@ import typer
 from tiktrue_keys.cli.blocks import Outcome, Raw
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.audit.checkpoint import verifier_key
-from tiktrue_keys.core.audit.log import origin_of
+from tiktrue_keys.core.keystore.audit_log import origin_of
 
 
 def command(ctx: typer.Context) -> Outcome:

@@ -11,8 +11,8 @@ from tiktrue_keys.cli.blocks import Line, Outcome
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.cli.trusted_files import read_trusted
 from tiktrue_keys.core.audit.checkpoint import NOTE_LIMIT, Checkpoint, open_note
-from tiktrue_keys.core.audit.log import origin_of
 from tiktrue_keys.core.audit.merkle import verify_consistency
+from tiktrue_keys.core.keystore.audit_log import origin_of
 from tiktrue_keys.errors import IntegrityError
 
 

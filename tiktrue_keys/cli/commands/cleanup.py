@@ -11,9 +11,9 @@ from tiktrue_keys.cli.batches import item_json
 from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import CleanedUp
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
+from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.errors import RefusedError, UsageError
 
 
@@ -59,7 +59,7 @@ def command(
     return _outcome(session, cleanup(operation_id=session.operation_id), named=bool(keys))
 
 
-def _outcome(session: Session, cleaned: CleanedUp, *, named: bool) -> Outcome:
+def _outcome(session: Session, cleaned: CleanupResult, *, named: bool) -> Outcome:
     done = {
         "marked": [(key, _when(key)) for key in cleaned.marked],
         "destroyed": [(key, "") for key in cleaned.destroyed],

@@ -15,7 +15,7 @@ from tiktrue_keys.cli.fleet_options import VIA_HELP, status_json, transport_of
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import parse_duration
-from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP
 from tiktrue_keys.core.notices import counted
 from tiktrue_keys.fleet.syncing import Synced, sync, sync_until
 

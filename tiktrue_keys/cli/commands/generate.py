@@ -12,9 +12,9 @@ from tiktrue_keys.cli.key_material import read_key_material
 from tiktrue_keys.cli.keys import key_json
 from tiktrue_keys.cli.label_options import parse_labels
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import Generated
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
+from tiktrue_keys.core.operations.results import GenerateResult
 
 
 def command(
@@ -69,7 +69,7 @@ def command(
     )
 
 
-def _messages(made: Generated, keystore: Path) -> list[str]:
+def _messages(made: GenerateResult, keystore: Path) -> list[str]:
     messages = [f"made the keystore {keystore}"] if made.created_keystore else [f"keystore {keystore}"]
     if not made.changed:
         return [*messages, "nothing was done: this operation id was used before"]

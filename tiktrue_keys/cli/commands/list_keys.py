@@ -11,7 +11,7 @@ from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.keys import KEY_COLUMNS, count_containers, key_json, key_row
 from tiktrue_keys.cli.label_options import parse_labels
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
 
 SortBy = Literal["model", "status", "created", "expires", "generation"]

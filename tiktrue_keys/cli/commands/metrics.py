@@ -14,8 +14,8 @@ from tiktrue_keys.cli.blocks import Line, Outcome, Raw
 from tiktrue_keys.cli.exposition import Metric, Sample, exposition, metric_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.durable import replace_bytes
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.keystore.database import FILE_NAME
-from tiktrue_keys.core.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.errors import UsageError
 
 _MODE = 0o644  # node_exporter runs as a user of its own

@@ -10,7 +10,7 @@ from tiktrue_keys.cli.blocks import Outcome, Table
 from tiktrue_keys.cli.envelope import error_json
 from tiktrue_keys.cli.keys import container_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.errors import PartialError
 from tiktrue_keys.models.registry.registry import Scanned, scan
 from tiktrue_keys.models.storage.location import parse_place

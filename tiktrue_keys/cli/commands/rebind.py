@@ -10,7 +10,7 @@ from tiktrue_keys.cli.binding import binding_json, drift_json
 from tiktrue_keys.cli.blocks import Outcome
 from tiktrue_keys.cli.drift import drift_notices, drift_table
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.rebinding import Rebound
+from tiktrue_keys.core.operations.rebind import Rebound
 
 
 def command(

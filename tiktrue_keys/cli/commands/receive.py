@@ -65,7 +65,7 @@ def _round(session: Session, transport: Transport, license_key: Callable[[], byt
 
 def _watch(session: Session, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> None:
     """Until a signal ends it. An outage is waited out with growing pauses."""
-    from tiktrue_keys.core.acts.nodes import ISSUER
+    from tiktrue_keys.core.dispatch.peers import ISSUER
     from tiktrue_keys.fleet.pinning import own_card, pinned
 
     pause, said, wait = _FIRST_PAUSE, "", _SHORTEST_WAIT

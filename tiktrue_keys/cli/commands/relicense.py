@@ -12,7 +12,7 @@ from tiktrue_keys.cli.blocks import Block, Outcome, Table
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.licensing import LicenseSource
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.relicensing import Relicensed
+from tiktrue_keys.core.operations.relicense import Relicensed
 
 
 def command(

@@ -10,7 +10,7 @@ import typer
 from tiktrue_keys.cli.blocks import Outcome
 from tiktrue_keys.cli.restoring import RESTORED, AcceptClock, outcome, question
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.previewing import preview_restore
+from tiktrue_keys.core.operations.preview_restore import preview_restore
 
 
 def command(

@@ -15,10 +15,10 @@ from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.keys import container_json, container_table, keys_json
 from tiktrue_keys.cli.prompts import can_ask
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import Revoked
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import RevokeResult
 from tiktrue_keys.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _listed(key_ids: Sequence[str]) -> str:
     )
 
 
-def _outcome(session: Session, revoked: Revoked, sent: Sequence[Notice] = ()) -> Outcome:
+def _outcome(session: Session, revoked: RevokeResult, sent: Sequence[Notice] = ()) -> Outcome:
     done = "planned" if revoked.dry_run else "revoked"
     successors = {rotation.old.key_id: rotation.new.key_id for rotation in revoked.successors if rotation.new}
     rows = [(key.key_id, done, rfc3339(key.revoked_at) or "", successors.get(key.key_id, "")) for key in revoked.keys]

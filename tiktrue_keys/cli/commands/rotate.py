@@ -13,11 +13,12 @@ from tiktrue_keys.cli.blocks import Block, Outcome, Table
 from tiktrue_keys.cli.fleet_options import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.keys import container_json, keys_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import Rotated, Rotation
-from tiktrue_keys.core.distribution import QUEUED
+from tiktrue_keys.core.dispatch.request import QUEUED
 from tiktrue_keys.core.instants import Seconds, parse_duration, rfc3339
-from tiktrue_keys.core.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
+from tiktrue_keys.core.keys.results import Rotation
 from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.errors import TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def command(
 
 
 def _rewrap(
-    session: Session, rotated: Rotated, license_key: Callable[[], bytes], *, wanted: bool
+    session: Session, rotated: RotateResult, license_key: Callable[[], bytes], *, wanted: bool
 ) -> RewrapBatch | None:
     """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
     if not wanted or rotated.dry_run or not rotated.containers:
@@ -134,7 +135,7 @@ def _sync_first(
 
 
 def _send(
-    session: Session, rotated: Rotated, transport: Transport | None, license_key: Callable[[], bytes]
+    session: Session, rotated: RotateResult, transport: Transport | None, license_key: Callable[[], bytes]
 ) -> Sequence[Notice]:
     """Send what the rotation queued; the outbox has it, so that an outage is a warning."""
     if rotated.dry_run or not any(each.state == QUEUED for each in rotated.distributions):
@@ -151,7 +152,7 @@ def _messages(rewraps: RewrapBatch | None) -> list[str]:
     return [f"rewrapped {counted(moved, 'container')}"] if moved else []
 
 
-def _left_behind(rotated: Rotated) -> list[Notice]:
+def _left_behind(rotated: RotateResult) -> list[Notice]:
     """The warning for containers that were left to the old keys on purpose."""
     if rotated.dry_run or not rotated.containers:
         return []
@@ -160,7 +161,7 @@ def _left_behind(rotated: Rotated) -> list[Notice]:
     return [Notice("stale-containers", f"{count} not rewrapped; the first stops opening at {end}")]
 
 
-def _result(session: Session, rotated: Rotated, rewraps: RewrapBatch | None) -> dict[str, Any]:
+def _result(session: Session, rotated: RotateResult, rewraps: RewrapBatch | None) -> dict[str, Any]:
     done = "planned" if rotated.dry_run else "rotated"
     new_keys = [rotation.new for rotation in rotated.rotations if rotation.new]
     return {
@@ -175,7 +176,7 @@ def _result(session: Session, rotated: Rotated, rewraps: RewrapBatch | None) -> 
     }
 
 
-def _containers(rotated: Rotated, rewraps: RewrapBatch | None) -> list[dict[str, Any]]:
+def _containers(rotated: RotateResult, rewraps: RewrapBatch | None) -> list[dict[str, Any]]:
     """Every container of a rotated key, and what became of it."""
     if rewraps is None:
         return [container_json(record) | {"outcome": "left", "error": None} for record in rotated.containers]
@@ -189,7 +190,7 @@ def rotation_json(rotation: Rotation) -> dict[str, Any]:
     return {"old": rotation.old.key_id, "new": rotation.new.key_id if rotation.new else None}
 
 
-def _view(rotated: Rotated) -> list[Block]:
+def _view(rotated: RotateResult) -> list[Block]:
     rows: list[tuple[str, ...]] = [
         (
             rotation.old.key_id,

@@ -10,7 +10,7 @@ from tiktrue_keys.cli.blocks import Block, Fields, Line, Outcome, Tree
 from tiktrue_keys.cli.keys import container_json, container_table, key_json
 from tiktrue_keys.cli.session import Session
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 
 
 def command(

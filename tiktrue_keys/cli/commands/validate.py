@@ -14,9 +14,9 @@ from tiktrue_keys.cli.explain import explain as explained_at
 from tiktrue_keys.cli.explain import explanation_json, explanation_table, time_fields
 from tiktrue_keys.cli.keys import keys_json
 from tiktrue_keys.cli.session import Session
-from tiktrue_keys.core.acts.results import Validation
 from tiktrue_keys.core.instants import Instant, rfc3339
-from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.core.keys.lifecycle import Status
+from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
 
@@ -75,7 +75,7 @@ def command(
     )
 
 
-def _verdict(found: Validation, *, named: bool, strict: bool) -> TikTrueKeysError | None:
+def _verdict(found: ValidateResult, *, named: bool, strict: bool) -> TikTrueKeysError | None:
     errors = [check.error for check in found.checks if check.error is not None and (named or check.expected_usable)]
     if strict and found.drift.drifted:
         errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "tiktrue-keys rebind"))

@@ -17,11 +17,13 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore.bind import settle_on_machine
 from tiktrue_keys.core.keystore.document import Document, parse_document, read_document
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
 from tiktrue_keys.core.keystore.lock import writers_lock
-from tiktrue_keys.core.keystore.opening import Place, WayIn, open_at, opened, settle_on_machine
+from tiktrue_keys.core.keystore.open import WayIn, open_at, opened
+from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
@@ -97,7 +99,7 @@ def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def restoring(
-    place: Place,
+    place: KeystorePaths,
     source: Path,
     way_in: WayIn,
     facts: MachineFacts,

@@ -1,7 +1,7 @@
 """An opened keystore: snapshots to read, transactions to write, each verified on the way in and sealed on the way out.
 
 One transaction holds the change and its audit record; its high-water mark is written before anybody is told of success.
-What it does not handle: what a key is (core/acts), and licenses.
+What it does not handle: what a key is (core/operations), and licenses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tiktrue_keys.core.audit.log import AuditLog
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiktrue_keys.core.audit.log import AuditLog
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tiktrue_keys.core.acts.licenses import License
 from tiktrue_keys.core.durable import opened_regular
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError

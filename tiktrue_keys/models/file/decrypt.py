@@ -8,13 +8,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.container import Authorship, Front, OpenedContainer, read_front
@@ -42,7 +42,7 @@ def unsigned_notice() -> Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decrypted(ActResult):
+class Decrypted(OperationResult):
     """An opened container. `source` and `destination` are None for a pipe; `changed` says that a file was made."""
 
     key: ManagedKey
@@ -237,9 +237,9 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileAct:
+def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileIntent:
     """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
-    return FileAct(
+    return FileIntent(
         "decrypt",
         job.header.file_id,
         place.path,

@@ -9,11 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult, OpenedKey
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keys.results import OpenedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError
@@ -32,7 +33,7 @@ from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encrypted(ActResult):
+class Encrypted(OperationResult):
     """A new container. `source` and `destination` are None for a pipe; `root` is the 32-byte root of its tree."""
 
     key: ManagedKey
@@ -58,9 +59,9 @@ class _Job:
     progress: ProgressReport | None
     operation_id: str | None
 
-    def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileAct:
+    def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
         """The intent: nothing opens the file before, the key opens it after."""
-        return FileAct(
+        return FileIntent(
             "encrypt",
             self.header.file_id,
             path,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import BinaryIO
 
-from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.seal import SealedContainer, container_size, seal_container
@@ -31,7 +31,7 @@ from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class SealedForRecipients(ActResult):
+class SealedForRecipients(OperationResult):
     """A new, unsigned container. `source` and `destination` are None for a pipe; `root` is 32 bytes."""
 
     recipients: tuple[Recipient, ...]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.exporting import ExportedPublic
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.durable import create_bytes, replace_bytes
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.export_public import ExportedPublic
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.format.recipient import SIGNATURE_KIND, Recipient
@@ -22,7 +22,7 @@ _WHAT = "the output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportedRecipient(ActResult):
+class ExportedRecipient(OperationResult):
     """The key, its public half as the signed file has it, and where the file is; None: nowhere yet."""
 
     key: ManagedKey

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from os import PathLike
 
-from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.database import FILE_NAME
-from tiktrue_keys.core.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RevokedError
 from tiktrue_keys.models.container.container import Authorship, known_leaves

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiktrue_keys.core.acts.files import NO_OTHERS, Settlement
+from tiktrue_keys.core.containers.intents import NO_OTHERS, Settlement
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError

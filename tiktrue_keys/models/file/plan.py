@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.encrypt import refuse_itself

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile, read_capped
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
@@ -45,7 +45,7 @@ DROPPED = "dropped-recipients"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reencrypted(ActResult):
+class Reencrypted(OperationResult):
     """A container in place of another one; ids 16 bytes, `root` 32, `length` bytes of plaintext."""
 
     path: Path
@@ -169,7 +169,7 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
-    act = FileAct(
+    act = FileIntent(
         ACT,
         job.header.file_id,
         recorded,

@@ -13,14 +13,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import Instant, rfc3339
-from tiktrue_keys.core.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys, open_data_key
@@ -37,7 +38,7 @@ STALE = "stale-containers"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewrapped(ActResult):
+class Rewrapped(OperationResult):
     """A container and the key ids of this keystore that opened it before and that open it now."""
 
     path: Place
@@ -57,7 +58,7 @@ class NotRewrapped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewrapBatch(ActResult):
+class RewrapBatch(OperationResult):
     """Of many containers: those looked at (`changed` says which changed), those that failed, those out of reach."""
 
     done: tuple[Rewrapped, ...] = ()
@@ -210,7 +211,7 @@ def _rewrite(
     path = recorded_path(result.path)
     known = manager.container(header.file_id)
     place = followed(known, header, path)
-    act = FileAct(
+    act = FileIntent(
         "rewrap",
         header.file_id,
         path,

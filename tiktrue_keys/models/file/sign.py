@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, UsageError
 from tiktrue_keys.models.container.container import Authorship, Container, add_signature, read_container, verify_body
@@ -40,7 +40,7 @@ ACT = "sign"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signed(ActResult):
+class Signed(OperationResult):
     """A container that this keystore vouches for; `changed` False: it did already. `root` is 32 bytes."""
 
     path: Place
@@ -155,7 +155,7 @@ def _sign(manager: KeyManager, found: _Signable, path: str, operation_id: str | 
     container, header = found.container, found.container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
-    act = FileAct(ACT, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
+    act = FileIntent(ACT, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
     with file_act(manager, act, operation_id, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}

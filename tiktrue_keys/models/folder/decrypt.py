@@ -8,11 +8,11 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
@@ -33,7 +33,7 @@ ACT = "decrypt-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecryptedFolder(ActResult):
+class DecryptedFolder(OperationResult):
     """A decrypted folder; `length` in bytes of all its files. `files` is empty for a repeated operation id."""
 
     source: Place
@@ -77,7 +77,7 @@ def decrypt_folder(
         options = ReadOptions(allow_deprecated, allow_unsigned)
         open_beforehand(manager, root, manifest, license_key, options.use)
     beside = FolderPlace.beside(target)
-    act = FileAct(
+    act = FileIntent(
         ACT,
         manifest.folder_id,
         str(target),

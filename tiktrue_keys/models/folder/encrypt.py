@@ -9,11 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tiktrue_keys.core.acts.files import Settlement
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.containers.intents import Settlement
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypted_at
@@ -33,7 +33,7 @@ ACT = "encrypt-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SealedFolder(ActResult):
+class SealedFolder(OperationResult):
     """A new encrypted folder; `folder_id` is 16 bytes, `length` bytes of plaintext, `left_out` by the selection."""
 
     key: ManagedKey

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct, Settlement
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
@@ -64,9 +64,9 @@ class FolderJob:
         """The containers that the new folder replaces."""
         return self.replaced.file_ids if self.replaced is not None else ()
 
-    def act(self, name: str, folder_id: bytes, place: FolderPlace) -> FileAct:
+    def act(self, name: str, folder_id: bytes, place: FolderPlace) -> FileIntent:
         """The intent of the act `name`."""
-        return FileAct(
+        return FileIntent(
             name,
             folder_id,
             str(self.target),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.file.plan import COPY, DONE, ENCRYPT, EncryptionPlan, PlannedFile
 from tiktrue_keys.models.folder.job import planned_folder

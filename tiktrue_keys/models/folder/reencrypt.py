@@ -15,12 +15,12 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct, Settlement
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ActResult
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
 from tiktrue_keys.models.container.container import ContainerFile, read_container
@@ -49,7 +49,7 @@ _SPARE_DESCRIPTORS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReencryptedFolder(ActResult):
+class ReencryptedFolder(OperationResult):
     """An encrypted folder in place of another one; `folder_id` 16 bytes, `length` bytes of plaintext."""
 
     path: Path
@@ -131,8 +131,8 @@ class _Job:
             length=length,
         )
 
-    def _act(self, folder_id: bytes, place: FolderPlace) -> FileAct:
-        return FileAct(
+    def _act(self, folder_id: bytes, place: FolderPlace) -> FileIntent:
+        return FileIntent(
             ACT,
             folder_id,
             str(self.root),

@@ -17,10 +17,10 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import NO_OTHERS
-from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.containers.intents import NO_OTHERS
 from tiktrue_keys.core.durable import opened_regular
-from tiktrue_keys.core.lifecycle import Status
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown

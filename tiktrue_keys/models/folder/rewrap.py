@@ -6,9 +6,9 @@ from contextlib import suppress
 from functools import partial
 from os import PathLike
 
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.acts.results import ContainerRecord
-from tiktrue_keys.core.lifecycle import Use
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import each_once

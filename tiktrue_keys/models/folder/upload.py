@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import FileAct
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError
@@ -112,10 +112,10 @@ class _Job:
     files: list[Encrypted] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
-    def act(self, folder_id: bytes) -> FileAct:
+    def act(self, folder_id: bytes) -> FileIntent:
         """The intent; each container has one of its own besides."""
         name = safe_name(self.root.name)
-        return FileAct(
+        return FileIntent(
             ACT, folder_id, str(self.target), frozenset(), frozenset(), model_id=self.key.model_id, name=name
         )
 

@@ -7,7 +7,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.licenses import License
+from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, each_once
 from tiktrue_keys.models.container.data_key import asked_once

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
+from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import Termination, TikTrueKeysError
 
@@ -30,7 +30,7 @@ class Outcome:
 
 @contextmanager
 def file_act(
-    manager: KeyManager, act: FileAct, operation_id: str | None, *, keys: frozenset[str] | None = None
+    manager: KeyManager, act: FileIntent, operation_id: str | None, *, keys: frozenset[str] | None = None
 ) -> Iterator[Outcome]:
     """Records the intent, runs the block, records its outcome: `failed` when it raised, then raises that again.
 

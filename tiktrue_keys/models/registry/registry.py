@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.acts.results import ActResult, ContainerRecord
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.container.data_key import held_keys
@@ -34,7 +35,7 @@ class Registered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scanned(ActResult):
+class Scanned(OperationResult):
     """What a scan of a folder found: rows added, moved to a new path, brought up to date, left; copies and failures."""
 
     added: tuple[ContainerRecord, ...] = ()
@@ -47,7 +48,7 @@ class Scanned(ActResult):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten(ActResult):
+class Forgotten(OperationResult):
     """A container that the registry let go; its keys may be destroyed by cleanup from now on."""
 
     record: ContainerRecord

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tiktrue_keys.core.acts.results import ContainerRecord
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown

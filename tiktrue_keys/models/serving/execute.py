@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 
-from tiktrue_keys.core.acts.licenses import License
-from tiktrue_keys.core.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import foreign_os_errors

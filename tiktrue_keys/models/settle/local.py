@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiktrue_keys.core.acts.files import NO_OTHERS, FileAct, Settlement
-from tiktrue_keys.core.acts.processes import is_running
-from tiktrue_keys.core.acts.results import ActResult
+from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.containers.process import is_running
 from tiktrue_keys.core.durable import opened_regular, sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models.container.container import read_container
@@ -43,12 +43,12 @@ INTERRUPTED = "interrupted"
 class SettledAct:
     """An act of a process that died: how it ended, `open` when that cannot be told now."""
 
-    act: FileAct
+    act: FileIntent
     outcome: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled(ActResult):
+class Settled(OperationResult):
     """What was found open. `changed` when anything was settled."""
 
     acts: tuple[SettledAct, ...] = ()
@@ -83,7 +83,7 @@ def settle_intents(manager: KeyManager) -> Settled:
     )
 
 
-def _settle(manager: KeyManager, act: FileAct) -> str:
+def _settle(manager: KeyManager, act: FileIntent) -> str:
     find_ending = _ENDINGS.get(act.act)
     if find_ending is None:
         return OPEN
@@ -102,7 +102,7 @@ def _settle(manager: KeyManager, act: FileAct) -> str:
     return ending.outcome
 
 
-def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
+def _new_container(manager: KeyManager, act: FileIntent) -> _Ending:
     """encrypt, reencrypt: a new container is at the path, or not. Into a pipe nobody can look: its key stays needed."""
     if act.piped:
         return _Ending(FAILED, act.keys_after)
@@ -115,7 +115,7 @@ def _new_container(manager: KeyManager, act: FileAct) -> _Ending:
     return _Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail, Settlement(gone=gone))
 
 
-def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
+def _rewrapped(manager: KeyManager, act: FileIntent) -> _Ending:
     """Done when both copies of the header are whole, equal and without the old key; else a rewrap has to finish it."""
     must_be_unclaimed(act.path)
     slots = _slots_or_none(act)
@@ -127,7 +127,7 @@ def _rewrapped(manager: KeyManager, act: FileAct) -> _Ending:
     return _Ending(OK if keys == act.keys_after else FAILED, keys)
 
 
-def _signed(manager: KeyManager, act: FileAct) -> _Ending:
+def _signed(manager: KeyManager, act: FileIntent) -> _Ending:
     """The signature is there, or the place for it is as empty as before; whoever opens it next verifies it."""
     slots = _slots_or_none(act)
     if slots is None or slots.current.header.file_id != act.file_id:
@@ -138,7 +138,7 @@ def _signed(manager: KeyManager, act: FileAct) -> _Ending:
     return _Ending(OK if signed else FAILED, frozenset(held_keys(manager, slots.current.header)))
 
 
-def _decrypted(manager: KeyManager, act: FileAct) -> _Ending:
+def _decrypted(manager: KeyManager, act: FileIntent) -> _Ending:
     """The container is what it was; the plaintext has its name when the temporary is gone and the name is new."""
     known = manager.container(act.file_id)
     keys = known.keys if known is not None else act.needs
@@ -147,7 +147,7 @@ def _decrypted(manager: KeyManager, act: FileAct) -> _Ending:
     return _Ending(OK if _is_new(_named(Path(act.temporary)), act) else FAILED, keys)
 
 
-def _folder(manager: KeyManager, act: FileAct) -> _Ending:
+def _folder(manager: KeyManager, act: FileIntent) -> _Ending:
     """A folder lies at its path or it does not; between the two renames of a replacement it is completed."""
     assert act.temporary is not None, "a folder is built under a temporary name"
     place = FolderPlace(Path(act.path), Path(act.temporary))
@@ -183,7 +183,7 @@ def _registered(manager: KeyManager, place: FolderPlace, *, besides: Collection[
     return [file_id for file_id in found if file_id not in besides]
 
 
-_ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
+_ENDINGS: dict[str, Callable[[KeyManager, FileIntent], _Ending]] = {
     "encrypt": _new_container,
     "reencrypt": _new_container,
     "rewrap": _rewrapped,
@@ -196,7 +196,7 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileAct], _Ending]] = {
 }
 
 
-def _slots_or_none(act: FileAct) -> Slots | None:
+def _slots_or_none(act: FileIntent) -> Slots | None:
     """The header at an act's path; None when no container is there. Raises when nobody can tell."""
     _must_be_reachable(Path(act.path))
     try:
@@ -211,7 +211,7 @@ def _must_be_reachable(path: Path) -> None:
         raise BusyError(f"{shown(path.parent)} cannot be read now")
 
 
-def _remove_temporary(act: FileAct) -> bool:
+def _remove_temporary(act: FileIntent) -> bool:
     """Remove the temporary that an act has left; whether there was one without a name of its own."""
     if act.temporary is None:
         return False
@@ -234,7 +234,7 @@ def _named(temporary: Path) -> Path:
     return temporary.with_name(temporary.name.rpartition(".tmp")[0].rpartition(".")[0].removeprefix("."))
 
 
-def _is_new(path: Path, act: FileAct) -> bool:
+def _is_new(path: Path, act: FileIntent) -> bool:
     """Whether the act has given its output this name.
 
     Where something had the name before, only a time of change (which a rename sets) after the second of the intent is
@@ -246,7 +246,7 @@ def _is_new(path: Path, act: FileAct) -> bool:
         return False
 
 
-def _notice(act: FileAct, outcome: str) -> Notice:
+def _notice(act: FileIntent, outcome: str) -> Notice:
     where = shown(act.path) if act.path else "a pipe"
     if outcome == OPEN:
         return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled yet")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from tiktrue_keys.core.acts.files import FileAct, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import held_keys
@@ -34,12 +34,12 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
 
 
-def is_remote(act: FileAct) -> bool:
+def is_remote(act: FileIntent) -> bool:
     """Whether what the act makes or changes is an object in storage."""
     return is_url(act.temporary or act.path)
 
 
-def remote_ending(manager: KeyManager, act: FileAct, *, patience: float = PATIENCE) -> Ending:
+def remote_ending(manager: KeyManager, act: FileIntent, *, patience: float = PATIENCE) -> Ending:
     """How the act ended; UnavailableError when its storage does not say within `patience` seconds."""
     look = {
         "decrypt": _decrypted,
@@ -50,7 +50,7 @@ def remote_ending(manager: KeyManager, act: FileAct, *, patience: float = PATIEN
     return look(manager, act, patience)
 
 
-def _encrypted(manager: KeyManager, act: FileAct, patience: float) -> Ending:
+def _encrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     slots = within(patience, lambda: _looked_at(act))
     if slots is None or slots.current.header.file_id != act.file_id:
         if not any(other.path == act.path and other != act for other in manager.open_intents()):
@@ -61,7 +61,7 @@ def _encrypted(manager: KeyManager, act: FileAct, patience: float) -> Ending:
     return OK, frozenset(held_keys(manager, slots.current.header)), {}, Settlement(gone=gone)
 
 
-def _rewrapped(manager: KeyManager, act: FileAct, patience: float) -> Ending:
+def _rewrapped(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     """One write is all there is to a rewrap: it came to its end or it did not begin."""
     slots = within(patience, lambda: _looked_at(act))
     if slots is None or slots.current.header.file_id != act.file_id:
@@ -70,7 +70,7 @@ def _rewrapped(manager: KeyManager, act: FileAct, patience: float) -> Ending:
     return OK if keys == act.keys_after else FAILED, keys, {}, Settlement()
 
 
-def _folder(_: KeyManager, act: FileAct, patience: float) -> Ending:
+def _folder(_: KeyManager, act: FileIntent, patience: float) -> Ending:
     """With its manifest it is there. Without one the containers that had arrived stay, and so do their rows."""
 
     def look() -> bool:
@@ -82,7 +82,7 @@ def _folder(_: KeyManager, act: FileAct, patience: float) -> Ending:
     return OK if within(patience, look) else FAILED, None, {}, Settlement()
 
 
-def _signed(manager: KeyManager, act: FileAct, patience: float) -> Ending:
+def _signed(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     def look() -> bool | None:
         try:
             with opened_container(parse_place(act.path)) as found:
@@ -94,14 +94,14 @@ def _signed(manager: KeyManager, act: FileAct, patience: float) -> Ending:
     return OK if within(patience, look) else FAILED, act.needs, {}, Settlement()
 
 
-def _decrypted(manager: KeyManager, act: FileAct, patience: float) -> Ending:
+def _decrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     """The container is what it was; the plaintext is there when its name is new."""
     known = manager.container(act.file_id)
     done = within(patience, lambda: _plaintext_is_there(act))
     return OK if done else FAILED, known.keys if known is not None else act.needs, {}, Settlement()
 
 
-def _looked_at(act: FileAct) -> Slots | None:
+def _looked_at(act: FileIntent) -> Slots | None:
     """The header at an act's URL, once its temporary object is removed; None when no container is there."""
     from tiktrue_keys.models.storage.objects import remove
 
@@ -115,7 +115,7 @@ def _looked_at(act: FileAct) -> Slots | None:
         return None
 
 
-def _discard(act: FileAct) -> None:
+def _discard(act: FileIntent) -> None:
     from tiktrue_keys.models.storage.objects import discard_uploads
 
     url = parse_place(act.path)
@@ -123,7 +123,7 @@ def _discard(act: FileAct) -> None:
     discard_uploads(url, act.at)
 
 
-def _plaintext_is_there(act: FileAct) -> bool:
+def _plaintext_is_there(act: FileIntent) -> bool:
     from tiktrue_keys.models.storage.objects import look_up, remove
 
     url = parse_place(act.temporary or "")

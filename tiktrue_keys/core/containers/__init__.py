@@ -1,0 +1,1 @@
+"""Containers as the keystore records them: intents around file operations, and the registry."""

@@ -1,0 +1,212 @@
+"""Acts on files as the keystore sees them: an intent before, an outcome after, and the registry of containers.
+
+A crash between the two leaves an open intent, which the next writing command settles by reading the file (models).
+What it does not handle: reading or writing a container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+from tiktrue_keys.core.containers.process import this_process
+from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, get_container, put_container
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.replay import first_result, remember_result
+from tiktrue_keys.core.keystore.rows import Owner, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.names import KeyId, OperationId, model_of
+from tiktrue_keys.errors import IntegrityError, RefusedError
+
+OPEN_INTENTS = Owner(RecordKind.INTENT, "open")
+
+
+@dataclass(frozen=True)
+class FileIntent:
+    """What is about to happen to a file.
+
+    `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that
+    open the file before and after. `replaces`: something has the output's name already, so that a name alone does not
+    tell that the act was done. `process` says who does it, so that nobody settles an act that is still going on.
+    """
+
+    act: str
+    file_id: bytes
+    path: str
+    keys_before: frozenset[str]
+    keys_after: frozenset[str]
+    model_id: str = ""
+    name: str = ""
+    temporary: str | None = None
+    existed: bool = False
+    piped: bool = False
+    signed: bool = False
+    replaces: bool = False
+    chosen: bool = False
+    operation_id: str = ""
+    process: str = ""
+    at: int = 0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Keys that no cleanup may destroy while the act is open."""
+        return self.keys_before | self.keys_after
+
+
+def begin_intent(transaction: Transaction, act: FileIntent) -> FileIntent:
+    """Record the intent and register the file under every key that may open it from now on."""
+    if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
+        raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
+    if act.chosen and first_result(transaction.rows, transaction.operation_id, act.act) is not None:
+        raise RefusedError(f"operation {transaction.operation_id} was done already")
+    known = get_container(transaction.rows, act.file_id)
+    act = replace(
+        act,
+        operation_id=transaction.operation_id,
+        process=this_process(),
+        at=transaction.now,
+        existed=known is not None,
+    )
+    put_intent(transaction, act)
+    if act.needs:
+        put_container(transaction, _record_of(act, known, act.needs | (known.keys if known else frozenset())))
+    transaction.record(
+        "intent",
+        key_id=_single(act.needs),
+        model_id=act.model_id or None,
+        detail={"act": act.act, "file_id": act.file_id.hex(), "path": act.path},
+    )
+    return act
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What an act did to other rows of the registry: file ids (16 bytes) with their new path; file ids that are gone.
+
+    One that is gone stays where its row says that it lies elsewhere: neither at the act's path or temporary, nor below.
+    """
+
+    moved: Mapping[bytes, str] = field(default_factory=dict)
+    gone: Collection[bytes] = ()
+
+
+NO_OTHERS = Settlement()
+
+
+def finish_intent(
+    transaction: Transaction,
+    operation_id: str,
+    *,
+    outcome: str,
+    keys: frozenset[str] | None,
+    detail: dict[str, Any],
+    others: Settlement,
+) -> None:
+    """Close the intent. `keys` are the key ids that open the file now; None: there is no such file (any more)."""
+    payload = transaction.rows.get(RecordKind.INTENT, operation_id)
+    if payload is None:
+        raise IntegrityError(f"operation {operation_id} was settled by somebody else")
+    act = _intent_of(payload)
+    if act.chosen and outcome == "ok":
+        remember_result(transaction, act.act, [[act.file_id.hex(), act.path]])
+    transaction.rows.delete(RecordKind.INTENT, operation_id)
+    known = get_container(transaction.rows, act.file_id)
+    if keys:
+        put_container(transaction, _record_of(act, known, keys))
+    elif known is not None and not act.existed:
+        delete_container(transaction, known)
+    elif known is not None and act.existed:
+        put_container(transaction, replace(known, keys=act.keys_before or known.keys))
+    _settle_others(transaction, act, others)
+    transaction.record(
+        act.act,
+        outcome=outcome,
+        key_id=_single(keys or act.needs),
+        model_id=act.model_id or None,
+        detail={"file_id": act.file_id.hex(), "path": act.path, **detail},
+    )
+
+
+def _settle_others(transaction: Transaction, act: FileIntent, others: Settlement) -> None:
+    for file_id, path in others.moved.items():
+        known = get_container(transaction.rows, file_id)
+        if known is not None and known.path != path:
+            put_container(transaction, replace(known, path=path))
+            detail = {"file_id": file_id.hex(), "path": path, "keys": sorted(known.keys)}
+            transaction.record("move", model_id=known.model_id, detail=detail)
+    places = [place for place in (act.path, act.temporary) if place]
+    for file_id in others.gone:
+        known = get_container(transaction.rows, file_id)
+        if known is not None and any(PurePath(known.path).is_relative_to(place) for place in places):
+            delete_container(transaction, known)
+            detail = {"file_id": file_id.hex(), "path": known.path}
+            transaction.record("forget", model_id=known.model_id, detail=detail)
+
+
+def put_intent(transaction: Transaction, act: FileIntent) -> None:
+    """Write an open act."""
+    transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
+
+
+def open_intents(rows: Rows) -> tuple[FileIntent, ...]:
+    """Acts that were begun and not finished, by this process or by one that died."""
+    return tuple(_intent_of(payload) for payload in rows.owned_by(RecordKind.INTENT, OPEN_INTENTS))
+
+
+def every_intent(rows: Rows) -> list[FileIntent]:
+    """open_intents from a full pass."""
+    return [_intent_of(payload) for payload in rows.scan(RecordKind.INTENT)]
+
+
+def _single(keys: Iterable[str]) -> str | None:
+    listed = list(keys)
+    return listed[0] if len(listed) == 1 else None
+
+
+def _record_of(act: FileIntent, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
+    return ContainerRecord(
+        act.file_id,
+        act.path,
+        act.model_id or (known.model_id if known else model_of(KeyId(min(keys)))),
+        act.name or (known.name if known else ""),
+        keys,
+        Instant(act.at),
+        piped=act.piped,
+        signed=act.signed or bool(known and known.signed),
+    )
+
+
+def _intent_json(act: FileIntent) -> dict[str, Any]:
+    return {
+        "act": act.act,
+        "file_id": act.file_id.hex(),
+        "path": act.path,
+        "keys_before": sorted(act.keys_before),
+        "keys_after": sorted(act.keys_after),
+        "model_id": act.model_id,
+        "name": act.name,
+        "temporary": act.temporary,
+        "existed": act.existed,
+        "piped": act.piped,
+        "signed": act.signed,
+        "replaces": act.replaces,
+        "chosen": act.chosen,
+        "operation_id": act.operation_id,
+        "process": act.process,
+        "at": act.at,
+    }
+
+
+def _intent_of(payload: dict[str, Any]) -> FileIntent:
+    return FileIntent(
+        **{
+            **payload,
+            "file_id": bytes.fromhex(payload["file_id"]),
+            "keys_before": frozenset(payload["keys_before"]),
+            "keys_after": frozenset(payload["keys_after"]),
+            "operation_id": OperationId(payload["operation_id"]),
+        }
+    )

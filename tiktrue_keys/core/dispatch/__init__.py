@@ -1,0 +1,1 @@
+"""The fleet as the keystore records it: peers, the outbox, revocation lists."""

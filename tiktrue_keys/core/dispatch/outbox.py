@@ -1,0 +1,287 @@
+"""The outbox: what is to go to which node, written in the transaction of the act that wants it sent.
+
+A dispatch is one thing for many nodes: a key, a revocation list, a promotion. It gives each of them the next number of
+its own; numbers, and nothing else, say what a node still lacks. What it does not handle: sealing and sending (fleet/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tiktrue_keys.core.dispatch.peers import (
+    NODE,
+    Progress,
+    all_progress,
+    progress_rows,
+    put_progress,
+    put_roster,
+    roster,
+)
+from tiktrue_keys.core.dispatch.request import (
+    ACKNOWLEDGED,
+    DELIVERED,
+    QUEUED,
+    REFUSED,
+    UNDELIVERABLE,
+    KeyDistributionRequest,
+)
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.rows import Owner, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.errors import RefusedError
+
+KEY = "key"
+LIST = "revocation-list"
+PROMOTE = "promote"
+VOID = "void"
+KINDS = (KEY, LIST, PROMOTE, VOID)
+
+_NODES_A_PART = 128
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One thing for many nodes. `key_id` is empty for a list, whose number is `list_number`.
+
+    `audit_size` is the audit log's size that its envelopes vouch for: fixed here, so that an envelope that is sealed
+    again says the same. `old_key_id` is the rotated key whose event this answers, if there is one.
+    """
+
+    number: int
+    kind: str
+    audit_size: int
+    at: Instant
+    operation_id: str
+    key_id: str = ""
+    generation: int = 0
+    old_key_id: str = ""
+    list_number: int = 0
+    parts: int = 0
+    done: bool = False
+
+
+def queue(
+    transaction: Transaction,
+    kind: str,
+    node_ids: Iterable[str],
+    *,
+    key_id: str = "",
+    generation: int = 0,
+    old_key_id: str = "",
+    list_number: int = 0,
+) -> Dispatch | None:
+    """Put one thing for these nodes into the outbox; None where there are no nodes. Call it after the act's record."""
+    wanted = set(node_ids)
+    if not wanted:
+        return None
+    restart_epoch(transaction)
+    rows = transaction.rows
+    counters = roster(rows)
+    numbered: list[tuple[str, int]] = []
+    for shard, members in progress_rows(rows):
+        chosen = [node_id for node_id in members if node_id in wanted]
+        if chosen:
+            for node_id in chosen:
+                members[node_id] = replace(members[node_id], issued=members[node_id].issued + 1)
+                numbered.append((node_id, members[node_id].issued))
+            put_progress(rows, shard, members)
+    parts = [numbered[at : at + _NODES_A_PART] for at in range(0, len(numbered), _NODES_A_PART)]
+    dispatch = Dispatch(
+        counters.next_dispatch,
+        kind,
+        transaction.audit.size,
+        transaction.now,
+        transaction.operation_id,
+        key_id,
+        generation,
+        old_key_id,
+        list_number,
+        len(parts),
+    )
+    owner = Owner(RecordKind.ROTATION, old_key_id) if old_key_id else Owner(RecordKind.KEY, key_id) if key_id else None
+    for place, part in enumerate(parts):
+        payload = {"dispatch": dispatch.number, "nodes": [list(each) for each in part]}
+        rows.put(RecordKind.DELIVERY, f"part {dispatch.number} {place}", payload, owner)
+    put_dispatch(rows, dispatch)
+    put_roster(rows, replace(counters, next_dispatch=dispatch.number + 1))
+    return dispatch
+
+
+def restart_epoch(transaction: Transaction) -> None:
+    """After a restore: numbers begin anew, and what was on its way in the epoch before goes out again."""
+    rows = transaction.rows
+    counters = roster(rows)
+    if counters.count == 0 or counters.epoch == transaction.document.epoch:
+        return
+    before = all_progress(rows)
+    lost = [
+        (each, [node for node, number in nodes_of(rows, each) if node in before and number > before[node].acked])
+        for each in open_dispatches(rows)
+    ]
+    for shard, members in progress_rows(rows):
+        fresh = {node_id: Progress(node_id, each.name, each.role) for node_id, each in members.items()}
+        put_progress(rows, shard, fresh)
+    put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
+    for dispatch, node_ids in lost:
+        put_dispatch(rows, replace(dispatch, done=True))
+        queue(
+            transaction,
+            dispatch.kind,
+            node_ids,
+            key_id=dispatch.key_id,
+            generation=dispatch.generation,
+            old_key_id=dispatch.old_key_id,
+            list_number=dispatch.list_number,
+        )
+
+
+def put_dispatch(rows: Rows, dispatch: Dispatch) -> None:
+    """Store a dispatch without its nodes."""
+    rows.put(RecordKind.DELIVERY, f"dispatch {dispatch.number}", asdict(dispatch))
+
+
+def get_dispatch(rows: Rows, number: int) -> Dispatch | None:
+    """A dispatch, or None."""
+    payload = rows.get(RecordKind.DELIVERY, f"dispatch {number}")
+    return Dispatch(**payload) if payload else None
+
+
+def open_dispatches(rows: Rows) -> Iterator[Dispatch]:
+    """The dispatches that some node may lack, oldest first."""
+    counters = roster(rows)
+    for number in range(counters.first_open, counters.next_dispatch):
+        dispatch = get_dispatch(rows, number)
+        if dispatch is not None and not dispatch.done:
+            yield dispatch
+
+
+def nodes_of(rows: Rows, dispatch: Dispatch) -> list[tuple[str, int]]:
+    """Node id and envelope number of every node that a dispatch goes to."""
+    found: list[tuple[str, int]] = []
+    for place in range(dispatch.parts):
+        payload = rows.get(RecordKind.DELIVERY, f"part {dispatch.number} {place}")
+        found += [(node_id, number) for node_id, number in payload["nodes"]] if payload else []
+    return found
+
+
+def state_of(progress: Progress, number: int) -> str:
+    """What has become of one envelope."""
+    if progress.refused(number):
+        return REFUSED
+    if number <= progress.acked:
+        return ACKNOWLEDGED
+    return DELIVERED if number <= progress.sent else QUEUED
+
+
+def close_done(rows: Rows) -> None:
+    """Mark the dispatches that nobody lacks any more, so that they are not looked at again."""
+    counters = roster(rows)
+    fleet = all_progress(rows)
+    first = counters.next_dispatch
+    for dispatch in open_dispatches(rows):
+        if all(node_id not in fleet or number <= fleet[node_id].acked for node_id, number in nodes_of(rows, dispatch)):
+            put_dispatch(rows, replace(dispatch, done=True))
+        else:
+            first = min(first, dispatch.number)
+    if first != counters.first_open:
+        put_roster(rows, replace(counters, first_open=first))
+
+
+def requests_of(rows: Rows, old_key_id: str) -> list[KeyDistributionRequest]:
+    """What became of every client that a rotation named: nodes from the outbox, the others as they were recorded."""
+    payloads = rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, old_key_id))
+    found = [KeyDistributionRequest.from_json(each) for each in payloads if "dispatch" not in each]
+    parts = [each for each in payloads if "dispatch" in each]
+    fleet: Mapping[str, Progress] = all_progress(rows) if parts else {}
+    for part in parts:
+        dispatch = get_dispatch(rows, part["dispatch"])
+        if dispatch is None or dispatch.kind != KEY:
+            continue
+        for node_id, number in part["nodes"]:
+            if node_id in fleet:
+                state = state_of(fleet[node_id], number)
+                name = fleet[node_id].name
+                found.append(KeyDistributionRequest(dispatch.key_id, name, dispatch.at, dispatch.operation_id, state))
+    return found
+
+
+def nodes_among(rows: Rows, clients: Sequence[str], *, every: bool) -> dict[str, str]:
+    """Those of the clients (names or node ids) that are pinned nodes, with their node ids; every node when `every`."""
+    if not (clients or every) or roster(rows).count == 0:
+        return {}
+    named = set(clients)
+    found: dict[str, str] = {}
+    for node_id, progress in all_progress(rows).items():
+        if progress.role == NODE:
+            found.update({name: node_id for name in (progress.name, node_id) if name in named})
+            if every:
+                found[progress.name] = node_id
+    return found
+
+
+def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> None:
+    """Raise RefusedError while nodes lack the rotation that made this key: a second one would leave them behind."""
+    if predecessor is None or roster(rows).count == 0:
+        return
+    missing = sorted(each.client for each in requests_of(rows, predecessor) if each.state in (QUEUED, DELIVERED))
+    if missing:
+        names = ", ".join(missing[:_SHOWN]) + " ..." * (len(missing) > _SHOWN)
+        raise RefusedError(
+            f"key {key_id} has not reached {len(missing)} of its nodes yet: {names}",
+            "tiktrue-keys fleet sync --via TRANSPORT, or node remove a node that is gone",
+            key_id=key_id,
+        )
+
+
+def holders(rows: Rows, key_id: str) -> list[str]:
+    """Node ids that a key was sent to and that are still pinned."""
+    fleet = all_progress(rows)
+    found: dict[str, None] = {}
+    for dispatch, nodes in all_dispatches_of_keys(rows):
+        if dispatch.key_id == key_id:
+            for node_id, number in nodes:
+                if node_id in fleet and not fleet[node_id].refused(number):
+                    found[node_id] = None
+    return list(found)
+
+
+def keys_sent_to(rows: Rows, node_id: str) -> list[str]:
+    """Key ids that were ever queued for a node, oldest first."""
+    found: dict[str, None] = {}
+    for dispatch, nodes in all_dispatches_of_keys(rows):
+        if any(each == node_id for each, _ in nodes):
+            found[dispatch.key_id] = None
+    return list(found)
+
+
+def dispatches(rows: Rows) -> Iterator[Dispatch]:
+    """Every dispatch, open or done, oldest first."""
+    found = (get_dispatch(rows, number) for number in range(1, roster(rows).next_dispatch))
+    return (each for each in found if each is not None)
+
+
+def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
+    """The same, with the nodes of each."""
+    return ((each, nodes_of(rows, each)) for each in dispatches(rows))
+
+
+def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
+    """Those of them that carry a key."""
+    return (each for each in all_dispatches(rows) if each[0].kind == KEY)
+
+
+def undeliverable(transaction: Transaction, key_id: str, old_key_id: str, client: str) -> KeyDistributionRequest:
+    """Record a client that is no node."""
+    request = KeyDistributionRequest(key_id, client, transaction.now, transaction.operation_id, UNDELIVERABLE)
+    owner = Owner(RecordKind.ROTATION, old_key_id)
+    transaction.rows.put(RecordKind.DELIVERY, f"{key_id} {client}", request.to_json(), owner)
+    return request
+
+
+def described(kind: str, count: int, names: Sequence[str]) -> dict[str, Any]:
+    """The detail of an audit record about many nodes."""
+    return {"kind": kind, "count": count, "nodes": sorted(names)[:_SHOWN]}

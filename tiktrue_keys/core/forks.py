@@ -1,0 +1,48 @@
+"""What a fork does to opened keystores: the parent waits for its transactions, the child forgets its copies."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Protocol
+
+
+class Forkable(Protocol):
+    """Something that holds secrets and a connection, which a forked child must not use."""
+
+    guard: threading.RLock
+
+    def forget(self) -> None:
+        """Drop what belongs to the parent, in the child."""
+
+
+_kept: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_held: list[threading.RLock] = []
+
+
+def keep_over_forks(forkable: Forkable) -> None:
+    """Hold `forkable.guard` over every fork from now on, and call `forkable.forget()` in each child."""
+    _kept.add(forkable)
+
+
+def _before_fork() -> None:
+    """Wait until none is inside a transaction: a child that closed its copy would roll the parent's back."""
+    for forkable in sorted(_kept, key=id):
+        forkable.guard.acquire()
+        _held.append(forkable.guard)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    for forkable in _kept:
+        forkable.forget()
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

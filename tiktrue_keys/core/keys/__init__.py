@@ -1,0 +1,1 @@
+"""Rules about keys inside a transaction: creation, rotation, promotion, revocation, destruction."""

@@ -1,0 +1,135 @@
+"""Destruction of keys that nobody needs, in two recorded runs: one marks, a later one destroys.
+
+No key that a known container needs is destroyed. What it does not handle: finding containers that nobody registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.containers.intents import every_intent
+from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
+from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
+from tiktrue_keys.core.keys.holders import Holding
+from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key, put_key
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, may_be_destroyed
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import GAP, Transaction
+
+WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
+"""Reads a container again: the key ids that open it, or None when it cannot be read."""
+
+CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-keys doctor --accept-clock"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Key ids and what needs them: containers, and acts on files that are not finished."""
+
+    containers: dict[str, str]
+    unfinished: dict[str, str]
+    piped: frozenset[str]
+
+
+def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
+    """What still needs a key, from a full pass."""
+    containers: dict[str, str] = {}
+    for record in every_container(rows):
+        found = wraps_in(record)
+        words = f"container {record.path or record.file_id.hex()} " + (
+            "cannot be read" if found is None else "needs it"
+        )
+        for key_id in record.keys if found is None else found:
+            containers.setdefault(key_id, words)
+    unfinished = {
+        key_id: f"an unfinished {act.act} of {act.path} needs it" for act in every_intent(rows) for key_id in act.needs
+    }
+    return Needs(containers, unfinished, piped_keys(rows))
+
+
+def reason_to_keep(
+    key: ManagedKey, needs: Needs, holding: Mapping[str, Holding], confirmed: Iterable[str]
+) -> str | None:
+    """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
+    if key.key_id in needs.unfinished:
+        return needs.unfinished[key.key_id]
+    if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
+        return needs.containers[key.key_id]
+    if key.exported and key.key_id not in confirmed:
+        return f"its public half was exported: give --confirm {key.key_id} when no file was made with it"
+    if key.key_id in holding:
+        return holding[key.key_id].reason(key, confirmed=key.key_id in confirmed)
+    return None
+
+
+def piped_keys(rows: Rows) -> frozenset[str]:
+    """Keys whose only known containers went into a pipe: nobody can look whether these still exist."""
+    records = every_container(rows)
+    into_pipes = {key_id for record in records if record.piped for key_id in record.keys}
+    in_files = {key_id for record in records if not record.piped for key_id in record.keys}
+    return frozenset(into_pipes - in_files)
+
+
+def is_doubtful_clock(rows: Rows) -> bool:
+    """Whether a long silence was noted and nobody has accepted the clock since."""
+    return rows.get(RecordKind.CLOCK_GAP, GAP) is not None
+
+
+def waits(key: ManagedKey, now: Instant) -> str | None:
+    """Why a marked key is not destroyed yet, or None when its time has come."""
+    if key.destroy_at is not None and now < key.destroy_at:
+        return f"marked, destroyed by the first cleanup after {rfc3339(key.destroy_at)}"
+    return None
+
+
+def is_candidate(key: ManagedKey, now: Instant) -> bool:
+    """Whether cleanup looks at the key at all."""
+    return may_be_destroyed(key, now) or key.destroy_at is not None
+
+
+def mark(transaction: Transaction, stored: StoredKey, after: Seconds) -> ManagedKey:
+    """First run: set the instant from which the key may be destroyed."""
+    marked = replace(stored.key, destroy_at=Instant(transaction.now + after))
+    put_key(transaction.rows, marked, stored.wrapped)
+    transaction.record(
+        "cleanup-mark",
+        key_id=marked.key_id,
+        model_id=marked.model_id,
+        before=marked.status.value,
+        after=marked.status.value,
+        detail={"destroy_at": marked.destroy_at},
+    )
+    return marked
+
+
+def destroy(transaction: Transaction, stored: StoredKey) -> ManagedKey:
+    """Second run: the wrapped secret goes, a tombstone stays. SQLite overwrites the old row (secure_delete)."""
+    destroyed = replace(stored.key, destroyed_at=transaction.now).at(transaction.now)
+    put_key(transaction.rows, destroyed, b"")
+    transaction.record(
+        "cleanup-destroy",
+        key_id=destroyed.key_id,
+        model_id=destroyed.model_id,
+        before=stored.key.status.value,
+        after=destroyed.status.value,
+    )
+    return destroyed
+
+
+def cancel(transaction: Transaction, key_id: str) -> ManagedKey | None:
+    """Take the mark off; None when there was none."""
+    stored = must_get_key(transaction.rows, key_id, transaction.now)
+    if stored.key.destroy_at is None or stored.key.destroyed_at is not None:
+        return None
+    cancelled = replace(stored.key, destroy_at=None)
+    put_key(transaction.rows, cancelled, stored.wrapped)
+    transaction.record(
+        "cleanup-cancel",
+        key_id=cancelled.key_id,
+        model_id=cancelled.model_id,
+        before=stored.key.status.value,
+        after=cancelled.status.value,
+    )
+    return cancelled

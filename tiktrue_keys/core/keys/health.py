@@ -1,0 +1,50 @@
+"""What is right and wrong with keys, without opening one: their rows, their status, what still needs them."""
+
+from __future__ import annotations
+
+from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, is_due, is_usable
+from tiktrue_keys.core.keys.results import KeyCheck
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError, TikTrueKeysError
+
+
+def check_key(key: ManagedKey, now: Instant, *, needed: bool) -> KeyCheck:
+    """The check of one key; `needed` when a registered container still opens with it."""
+    return KeyCheck(key, _error_of(key, now), is_usable(key, now) or needed, tuple(_notices_of(key, now)))
+
+
+def _error_of(key: ManagedKey, now: Instant) -> TikTrueKeysError | None:
+    if key.status is Status.DESTROYED:
+        return RefusedError(f"key {key.key_id} is destroyed", key_id=key.key_id)
+    if key.status is Status.REVOKED:
+        reason = f": {key.revoke_reason}" if key.revoke_reason else ""
+        return RevokedError(f"key {key.key_id} was revoked at {rfc3339(key.revoked_at)}{reason}", key_id=key.key_id)
+    if key.status is Status.EXPIRED:
+        return ExpiredError(
+            f"key {key.key_id} expired at {rfc3339(key.expires_at)}",
+            f"tiktrue-keys rotate {key.model_id}",
+            key_id=key.key_id,
+        )
+    if key.status is Status.DEPRECATED and now >= key.decrypt_until:
+        return ExpiredError(
+            f"key {key.key_id} decrypts no more since {rfc3339(key.decrypt_until)}",
+            "rewrap what it opens",
+            key_id=key.key_id,
+        )
+    return None
+
+
+def _notices_of(key: ManagedKey, now: Instant) -> list[Notice]:
+    notices = []
+    if is_due(key, now):
+        notices.append(Notice("due", f"key {key.key_id} expires at {rfc3339(key.expires_at)}", key.key_id))
+    if key.status is Status.DEPRECATED and now < key.decrypt_until:
+        left = (key.decrypt_until - now) // DAY
+        words = f"key {key.key_id} is deprecated; it decrypts until {rfc3339(key.decrypt_until)} ({left} d)"
+        notices.append(Notice("deprecated", words, key.key_id))
+    if key.destroy_at is not None and key.status is not Status.DESTROYED:
+        notices.append(
+            Notice("marked", f"key {key.key_id} is to be destroyed after {rfc3339(key.destroy_at)}", key.key_id)
+        )
+    return notices

@@ -1,0 +1,152 @@
+"""Managed keys as records: stored, found by a KEY argument, walked along their chain. Decides nothing about them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.names import KeyArgumentKind, KeyId, ModelId, parse_key_argument, short_of
+from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
+
+MAX_CHAIN = 100_000
+_WRAPPED = "wrapped"
+_STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """A managed key and its wrapped secret (60 bytes; empty once destroyed)."""
+
+    key: ManagedKey
+    wrapped: bytes
+
+
+def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
+    """Store a key; members at their default are left out, which keeps a row small."""
+    payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
+    payload["labels"] = dict(key.labels)
+    payload[_WRAPPED] = base64.b64encode(wrapped).decode()
+    rows.put(RecordKind.KEY, key.key_id, payload)
+
+
+def add_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
+    """Store a new key and make it findable by its short id."""
+    put_key(rows, key, wrapped)
+    short = short_of(key.key_id)
+    known = rows.get(RecordKind.SHORT_ID, short)
+    rows.put(RecordKind.SHORT_ID, short, {"keys": [*(known["keys"] if known else ()), key.key_id]})
+
+
+def get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey | None:
+    """The key of that id with its status at `now`, or None."""
+    payload = rows.get(RecordKind.KEY, key_id)
+    return None if payload is None else _stored_key(payload, now)
+
+
+def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
+    """The key of that id; NotFoundError when there is none."""
+    stored = get_key(rows, key_id, now)
+    if stored is None:
+        raise NotFoundError(f"no key {key_id}", "tiktrue-keys list --all shows every key", key_id=key_id)
+    return stored
+
+
+def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = None) -> Iterator[StoredKey]:
+    """Every key, in no order; reading to the end verifies every row of the keystore (`damaged` as in Rows.scan)."""
+    for payload in rows.scan(RecordKind.KEY, damaged):
+        yield _stored_key(payload, now)
+
+
+def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
+    """The key that a KEY argument names: a key id, a short id, or a model id (its active key).
+
+    Raises NotFoundError, or UsageError naming the candidates when there are several.
+    """
+    parsed = parse_key_argument(argument)
+    if parsed.kind is KeyArgumentKind.KEY_ID:
+        return must_get_key(rows, argument, now)
+    if parsed.kind is KeyArgumentKind.SHORT_OR_MODEL:
+        short = rows.get(RecordKind.SHORT_ID, argument)
+        if short is not None and head_ids(rows, argument):
+            names = [*short["keys"], *head_ids(rows, argument)]
+            raise UsageError(f"'{argument}' is a key's short id and a model", "name one of " + ", ".join(names[:8]))
+        if short is not None:
+            return must_get_key(rows, _only(short["keys"], argument), now)
+    heads = heads_of(rows, argument, now)
+    if not heads:
+        raise NotFoundError(f"no key or model '{argument}'", "tiktrue-keys list --all shows every key")
+    live = [head for head in heads if is_live(head.key)]
+    chosen = must_get_key(rows, _only([head.key.key_id for head in live], argument), now) if live else heads[-1]
+    if chosen.key.pending and chosen.key.predecessor:
+        return must_get_key(rows, chosen.key.predecessor, now)
+    return chosen
+
+
+def is_live(key: ManagedKey) -> bool:
+    """Whether a chain that ends in `key` goes on: neither revoked nor destroyed."""
+    return key.status not in (Status.REVOKED, Status.DESTROYED)
+
+
+def heads_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
+    """The newest key of each chain of a model, oldest chain first."""
+    return [must_get_key(rows, key_id, now) for key_id in head_ids(rows, model_id)]
+
+
+def head_ids(rows: Rows, model_id: str) -> list[KeyId]:
+    """The key ids of the same, without reading the keys."""
+    model = rows.get(RecordKind.MODEL, model_id)
+    return list(model["heads"]) if model else []
+
+
+def put_heads(rows: Rows, model_id: ModelId, heads: list[KeyId]) -> None:
+    """Store which key is the newest of each chain of a model."""
+    rows.put(RecordKind.MODEL, model_id, {"model_id": model_id, "heads": list(heads)})
+
+
+def generations_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
+    """Every key of a model: each chain from its newest generation to its first."""
+    found = []
+    for head in heads_of(rows, model_id, now):
+        found += _back_from(rows, head, now)
+    return found
+
+
+def chain_of(rows: Rows, key: ManagedKey, now: Instant) -> list[StoredKey]:
+    """The whole chain that `key` is part of, oldest first."""
+    newest = must_get_key(rows, key.key_id, now)
+    for _ in range(MAX_CHAIN):
+        if newest.key.successor is None:
+            return list(reversed(_back_from(rows, newest, now)))
+        newest = must_get_key(rows, newest.key.successor, now)
+    raise IntegrityError(f"the chain of key {key.key_id} does not end")
+
+
+def _back_from(rows: Rows, newest: StoredKey, now: Instant) -> list[StoredKey]:
+    chain = [newest]
+    while chain[-1].key.predecessor is not None:
+        if len(chain) > MAX_CHAIN:
+            raise IntegrityError(f"the chain of key {newest.key.key_id} does not end")
+        chain.append(must_get_key(rows, chain[-1].key.predecessor, now))
+    return chain
+
+
+def _only(key_ids: list[str], argument: str) -> str:
+    if len(key_ids) > 1:
+        raise UsageError(f"'{argument}' names {len(key_ids)} keys", "name one of " + ", ".join(key_ids[:8]))
+    return key_ids[0]
+
+
+def _stored_key(payload: dict[str, Any], now: Instant) -> StoredKey:
+    try:
+        members = {name: value for name, value in payload.items() if name != _WRAPPED}
+        key = ManagedKey(**{**members, "labels": MappingProxyType(members["labels"])})
+        return StoredKey(key.at(now), base64.b64decode(payload[_WRAPPED], validate=True))
+    except (TypeError, ValueError, KeyError) as error:
+        raise IntegrityError("a key record is malformed") from error

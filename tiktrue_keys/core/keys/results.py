@@ -1,0 +1,64 @@
+"""What rules about keys return: a rotation, a failure, a kept key, a check, an opened key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import TikTrueKeysError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One item of a batch that was left as it was, and why."""
+
+    key_id: str
+    error: TikTrueKeysError
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """One rotation: the old key as it is now, and its successor (None in a dry run)."""
+
+    old: ManagedKey
+    new: ManagedKey | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A key that cleanup looked at and left, and why."""
+
+    key: ManagedKey
+    reason: str
+
+
+@dataclass(frozen=True)
+class KeyCheck:
+    """What validate found of one key; `error` is None when it may be used for what its status allows."""
+
+    key: ManagedKey
+    error: TikTrueKeysError | None
+    expected_usable: bool
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with the key."""
+        return self.error is None
+
+
+@dataclass(frozen=True)
+class OpenedKey:
+    """A managed key with its 32 secret bytes; wipe `secret`, or use the object as a context manager."""
+
+    key: ManagedKey
+    secret: SecretBuffer
+    notices: tuple[Notice, ...] = field(default=())
+
+    def __enter__(self) -> OpenedKey:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.secret.wipe()

@@ -1,0 +1,200 @@
+"""Rotation: a successor for a key, linked to it, and an overlap in which the old one decrypts without a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.dispatch.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
+from tiktrue_keys.core.dispatch.request import QUEUED, KeyDistributionRequest
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
+from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, head_ids, put_heads, put_key
+from tiktrue_keys.core.keys.licenses import RecognisedLicense
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status, is_due
+from tiktrue_keys.core.keys.promotion import await_promotion
+from tiktrue_keys.core.keys.received import must_be_made_here
+from tiktrue_keys.core.keys.results import Failure, Rotation
+from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.errors import (
+    IntegrityError,
+    RefusedError,
+    RevokedError,
+    UsageError,
+    WrongLicenseError,
+)
+
+MAX_CLIENTS = 256
+_MAX_CLIENT_NAME = 128
+
+
+@dataclass(frozen=True)
+class RotationTerms:
+    """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys.
+
+    `clients` are told, every node with `notify_all`. With `prepublish` the successor stays pending for at least so
+    long, and until `min_acks` nodes (None: all that are told) have it.
+    """
+
+    overlap: Seconds = DEFAULT_OVERLAP
+    lifetime: Seconds | None = None
+    clients: tuple[str, ...] = ()
+    fingerprint: str = ""
+    notify_all: bool = False
+    prepublish: Seconds | None = None
+    min_acks: int | None = None
+
+    def check(self) -> None:
+        """Raise UsageError where a period or a client's name is out of bounds."""
+        must_be_whole(self.overlap)
+        if not 0 <= self.overlap <= MAX_LIFETIME:
+            raise UsageError("the overlap is out of bounds")
+        if self.lifetime is not None:
+            KeyTerms(lifetime=self.lifetime).check()
+        self._check_prepublish()
+        if len(self.clients) > MAX_CLIENTS:
+            raise UsageError(f"at most {MAX_CLIENTS} clients can be named", "use --notify-all for a fleet")
+        for client in self.clients:
+            if not (0 < len(client) <= _MAX_CLIENT_NAME and client.isprintable()):
+                raise UsageError(f"'{client[:40]}' is not a client's name")
+
+    def _check_prepublish(self) -> None:
+        if self.prepublish is not None:
+            must_be_whole(self.prepublish)
+            if not 0 <= self.prepublish <= MAX_LIFETIME:
+                raise UsageError("the time to publish ahead is out of bounds")
+        if self.min_acks is not None and (self.prepublish is None or self.min_acks < 0):
+            raise UsageError("--min-acks goes with --prepublish", "how many nodes must have the key before it is used")
+
+
+def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
+    """The keys that `rotate --due` acts on, soonest to expire first; what is damaged does not hold up the rest."""
+    due = [stored for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
+    return sorted(due, key=lambda stored: (stored.key.expires_at, stored.key.order))
+
+
+def every_rotatable_key(rows: Rows, now: Instant) -> list[StoredKey]:
+    """The keys that `rotate --all` acts on: the newest of each chain that is active or expired."""
+    found = [stored for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
+    return sorted(found, key=lambda stored: stored.key.order)
+
+
+def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[StoredKey]:
+    """The keys that the arguments name, each once; raises for the first that cannot be rotated."""
+    found = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
+    for stored in found.values():
+        must_be_rotatable(stored.key)
+    return list(found.values())
+
+
+def must_be_rotatable(key: ManagedKey) -> None:
+    """Raise where a successor of `key` makes no sense."""
+    if key.status is Status.REVOKED:
+        raise RevokedError(
+            f"key {key.key_id} is revoked",
+            f"start a new chain: tiktrue-keys generate {key.model_id}",
+            key_id=key.key_id,
+        )
+    if key.successor is not None:
+        raise RefusedError(f"key {key.key_id} has the successor {key.successor}", "rotate that one", key_id=key.key_id)
+    if not _is_rotatable(key):
+        raise RefusedError(f"key {key.key_id} is {key.status.value} and cannot be rotated", key_id=key.key_id)
+
+
+def _is_rotatable(key: ManagedKey) -> bool:
+    return key.status in (Status.ACTIVE, Status.EXPIRED) and key.successor is None
+
+
+def split_by_license(
+    planned: Iterable[StoredKey], opened: RecognisedLicense | None
+) -> tuple[list[StoredKey], list[Failure]]:
+    """The keys that this license (or none) can give a successor, and the others with the reason."""
+    mine, others = [], []
+    for stored in planned:
+        key = stored.key
+        if key.license_tag is None or (opened is not None and key.license_tag == opened.tag):
+            mine.append(stored)
+        else:
+            words = f"key {key.key_id} belongs to license {key.license_tag}"
+            others.append(Failure(key.key_id, WrongLicenseError(words, "run it with that license", key_id=key.key_id)))
+    return mine, others
+
+
+def rotate_key(
+    transaction: Transaction, keys: RootKeys, stored: StoredKey, terms: RotationTerms, opened: RecognisedLicense | None
+) -> Rotation:
+    """Give one key, which is stored as it is in this transaction, its successor."""
+    now = transaction.now
+    key = stored.key.at(now)
+    must_be_rotatable(key)
+    must_be_made_here(transaction.rows, key.key_id)
+    must_have_converged(transaction.rows, key.key_id, key.predecessor)
+    old, new = linked(key, now, terms, opened)
+    promote_at = None if terms.prepublish is None else Instant(now + terms.prepublish)
+    store_rotation(transaction, keys, stored, old, new, opened, promote_at=promote_at, min_acks=terms.min_acks)
+    transaction.record(
+        "rotate",
+        key_id=old.key_id,
+        model_id=old.model_id,
+        before=key.status.value,
+        after=old.status.value,
+        detail={"successor": new.key_id, "generation": new.generation, "clients": len(terms.clients)},
+    )
+    return Rotation(old, new)
+
+
+def linked(
+    key: ManagedKey, now: Instant, terms: RotationTerms, opened: RecognisedLicense | None
+) -> tuple[ManagedKey, ManagedKey]:
+    """The old key as it will be, and its successor; the successor keeps the old key's periods and labels."""
+    lifetime = terms.lifetime if terms.lifetime is not None else key.lifetime
+    new_terms = KeyTerms(lifetime, Seconds(key.decrypt_until - key.expires_at), key.labels)
+    using = opened if key.license_tag is not None else None
+    new = new_key(
+        key.model_id, key.generation + 1, now, new_terms, using, predecessor=key, fingerprint=terms.fingerprint
+    )
+    if terms.prepublish is not None:
+        return replace(key, successor=new.key_id).at(now), replace(new, pending=True).at(now)
+    overlap_ends = Instant(min(now + terms.overlap, max(key.decrypt_until, now)))
+    old = replace(key, successor=new.key_id, rotated_at=now, overlap_ends_at=overlap_ends)
+    return old.at(now), new
+
+
+def store_rotation(
+    transaction: Transaction,
+    keys: RootKeys,
+    stored: StoredKey,
+    old: ManagedKey,
+    new: ManagedKey,
+    opened: RecognisedLicense | None,
+    *,
+    promote_at: Instant | None = None,
+    min_acks: int | None = None,
+) -> None:
+    """Write both ends of the link and the event, and make the successor its chain's newest key."""
+    event = KeyRotationEvent(
+        old.key_id, new.key_id, old.model_id, transaction.now, transaction.operation_id, promote_at, min_acks
+    )
+    transaction.rows.put(RecordKind.ROTATION, old.key_id, event.to_json())
+    if promote_at is not None:
+        await_promotion(transaction, old.key_id)
+    put_key(transaction.rows, old, stored.wrapped)
+    store_successor(transaction, keys, new, opened if new.license_tag is not None else None)
+    heads = head_ids(transaction.rows, old.model_id)
+    put_heads(transaction.rows, old.model_id, [new.key_id if head == old.key_id else head for head in heads])
+
+
+def record_clients(transaction: Transaction, rotation: Rotation, terms: RotationTerms) -> list[KeyDistributionRequest]:
+    """Put the successor into the outbox for each node to tell; a client that is no node is recorded as that."""
+    old, new = rotation.old, rotation.new or rotation.old
+    nodes = nodes_among(transaction.rows, terms.clients, every=terms.notify_all)
+    now, operation = transaction.now, transaction.operation_id
+    queue(transaction, KEY, nodes.values(), key_id=new.key_id, generation=new.generation, old_key_id=old.key_id)
+    strangers = [client for client in terms.clients if client not in nodes]
+    return [
+        *(KeyDistributionRequest(new.key_id, name, now, operation, QUEUED) for name in sorted(nodes)),
+        *(undeliverable(transaction, new.key_id, old.key_id, client) for client in strangers),
+    ]

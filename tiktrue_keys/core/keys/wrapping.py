@@ -1,0 +1,47 @@
+"""Managed keys under their key encryption key: the license's, or the machine's for keys made without a license."""
+
+from __future__ import annotations
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.keys.keyring import StoredKey
+from tiktrue_keys.core.keys.licenses import RecognisedLicense
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.sealing import unwrap_key, wrap_key
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, UsageError, WrongLicenseError
+
+_KIND = "keystore"
+
+
+def wrap_managed_key(keys: RootKeys, key: ManagedKey, secret: SecretBuffer, opened: RecognisedLicense | None) -> bytes:
+    """60 bytes: the secret under the license's key, or the machine's for a key without license."""
+    with _kek(keys, key, opened) as kek:
+        return wrap_key(kek.view, secret.view, _context(keys, key))
+
+
+def unwrap_managed_key(keys: RootKeys, stored: StoredKey, opened: RecognisedLicense | None) -> SecretBuffer:
+    """The 32 secret bytes; WrongLicenseError when the license is another than the key's."""
+    with _kek(keys, stored.key, opened) as kek:
+        try:
+            return unwrap_key(kek.view, stored.wrapped, _context(keys, stored.key))
+        except IntegrityError as error:
+            raise IntegrityError(f"key {stored.key.key_id} does not open: {error.message}") from None
+
+
+def _kek(keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None) -> SecretBuffer:
+    if key.license_tag is None:
+        return derivation.subkey(keys.root.view, derivation.MACHINE_KEK)
+    if opened is None:
+        raise UsageError(f"key {key.key_id} needs its license", "give --license-file, or set TIKTRUE_LICENSE_FILE")
+    if opened.tag != key.license_tag:
+        raise WrongLicenseError(
+            f"key {key.key_id} belongs to license {key.license_tag}, this one is {opened.tag}", key_id=key.key_id
+        )
+    return SecretBuffer.copy_of(opened.kek.view)
+
+
+def _context(keys: RootKeys, key: ManagedKey) -> bytes:
+    return derivation.wrap_context(
+        _KIND, file_id=keys.keystore_id, model_id=key.model_id, key_id=key.key_id, generation=key.generation
+    )

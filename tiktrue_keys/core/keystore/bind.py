@@ -1,0 +1,99 @@
+"""Binds a keystore to this machine: the host secret, the slots, and the record of the facts it is sealed to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors
+from tiktrue_keys.core.keystore import host_secret
+from tiktrue_keys.core.keystore.document import (
+    Document,
+)
+from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.permissions import make_private_folder
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import seal_to_machine
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
+
+BINDING = "binding"
+
+
+def settle_on_machine(
+    keystore: Keystore, transaction: Transaction, place: KeystorePaths, facts: MachineFacts
+) -> Binding:
+    """Bind a keystore that came by another way to this machine: its host secret, made where there is none, new slots.
+
+    RefusedError where the host secret would not last.
+    """
+    secret, secret_path, marks = host_secret_for(_known_place(place, transaction.document))
+    keystore.host_secret = secret
+    binding = choose_anchors(facts)
+    slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
+    moved = replace(
+        transaction.document.with_slots(slots),
+        host_secret_id=derivation.host_secret_id(secret.view),
+        host_secret_path=str(secret_path),
+        marks_path=str(marks),
+        resealed_at=transaction.now,
+    )
+    transaction.replace_document(moved)
+    store_binding(transaction.rows, binding)
+    return binding
+
+
+def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:
+    """Without another wish the host secret that the keystore had, where it is still here."""
+    path = Path(document.host_secret_path)
+    with contextlib.suppress(TikTrueKeysError):
+        if place.host_secret is None:
+            host_secret.read_expected(path, document.host_secret_id, stored=str(path)).wipe()
+            return replace(place, host_secret=path)
+    return place
+
+
+def host_secret_for(place: KeystorePaths) -> tuple[SecretBuffer, Path, Path]:
+    """The host secret for a keystore that is new here, its path, and the folder of the keystore's mark."""
+    path = (place.host_secret or host_secret.default_path()).absolute()
+    host_secret.must_lie_outside(path, place.folder)
+    _must_be_text(path)
+    return host_secret.read_or_create(path, named=place.host_secret is not None), path, _marks_folder(path)
+
+
+def _must_be_text(path: Path) -> None:
+    """The header names the path, and the header is JSON."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
+
+
+def store_binding(rows: Rows, binding: Binding) -> None:
+    """Remember which facts the keystore is sealed to, so that drift can be named."""
+    rows.put(RecordKind.BINDING, BINDING, {"anchors": binding.to_json()})
+
+
+def read_binding(rows: Rows) -> Binding:
+    """The facts that the keystore is sealed to."""
+    payload = rows.get(RecordKind.BINDING, BINDING)
+    if payload is None:
+        raise IntegrityError("the keystore's binding record is gone", "restore the keystore from a backup")
+    return Binding.from_json(payload["anchors"])
+
+
+def _marks_folder(secret_path: Path) -> Path:
+    """Beside the host secret where that can be written to (a credential's mount cannot), else the default place."""
+    folder = secret_path.parent
+    if os.access(folder, os.W_OK):
+        return folder
+    fallback = host_secret.default_path().parent
+    make_private_folder(fallback)
+    return fallback

@@ -1,0 +1,116 @@
+"""Makes a keystore on this machine: folder, host secret, slots, header and identity, in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors
+from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.bind import host_secret_for, store_binding
+from tiktrue_keys.core.keystore.document import (
+    KEYSTORE_ID_LENGTH,
+    Cost,
+    Document,
+)
+from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
+from tiktrue_keys.core.keystore.leftovers import begin_creation, end_creation, sweep
+from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.permissions import make_private_folder
+from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.slots import seal_to_machine
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import RefusedError
+
+
+class KeystoreExistsError(RefusedError):
+    """Another process made the keystore between the look and the lock."""
+
+
+@contextlib.contextmanager
+def new_keystore(
+    place: KeystorePaths,
+    facts: MachineFacts,
+    clock: Callable[[], float],
+    *,
+    cost: Cost,
+    actor: Actor,
+    operation_id: OperationId,
+) -> Iterator[tuple[Keystore, Transaction]]:
+    """Make a keystore with what the block writes, in one transaction; nothing is left of it when the block raises.
+
+    RefusedError when somebody else made one in the meantime, or where the host secret would not last.
+    """
+    make_private_folder(place.folder)
+    with writers_lock(place.folder, timeout=place.timeout, actor=actor):
+        if database.is_keystore(place.folder, timeout=place.timeout):
+            raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
+        secret, secret_path, marks = host_secret_for(place)
+        sweep(place.folder, secret_path)
+        database.create_file(place.folder / database.FILE_NAME)
+        keystore, document, binding, wrapped = _sealed(
+            place, facts, secret, secret_path, marks, cost=cost, now=instant_of(clock())
+        )
+        begin_creation(place.folder, document)
+        try:
+            with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
+                store_identity(transaction.rows, wrapped)
+                store_binding(transaction.rows, binding)
+                transaction.record("keystore-create", detail={"facts": [kind.value for kind in binding.kinds]})
+                yield keystore, transaction
+            end_creation(place.folder)
+        except BaseException:
+            keystore.close()
+            end_creation(place.folder)
+            database.remove_empty(place.folder / database.FILE_NAME)
+            raise
+
+
+def _sealed(
+    place: KeystorePaths,
+    facts: MachineFacts,
+    secret: SecretBuffer,
+    secret_path: Path,
+    marks: Path,
+    *,
+    cost: Cost,
+    now: Instant,
+) -> tuple[Keystore, Document, Binding, dict[str, bytes]]:
+    keystore_id = os.urandom(KEYSTORE_ID_LENGTH)
+    binding = choose_anchors(facts)
+    root = SecretBuffer.random(derivation.KEY_LENGTH)
+    keys = RootKeys(root, keystore_id)
+    publics, wrapped = make_identity(keys)
+    document = Document(
+        keystore_id=keystore_id,
+        created_at=now,
+        epoch=1,
+        host_secret_id=derivation.host_secret_id(secret.view),
+        host_secret_path=str(secret_path),
+        marks_path=str(marks),
+        costs=(cost,),
+        slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
+        resealed_at=now,
+        **_halves(publics),
+    )
+    path = place.folder / database.FILE_NAME
+    connection = database.connect(path, timeout=place.timeout)
+    return Keystore(path, connection, keys, secret, timeout=place.timeout), document, binding, wrapped
+
+
+def _halves(publics: PublicHalves) -> dict[str, bytes]:
+    return {
+        "audit_key": publics.audit,
+        "identity_key": publics.identity,
+        "identity_hpke": publics.identity_hpke,
+    }

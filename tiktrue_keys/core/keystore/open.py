@@ -1,0 +1,74 @@
+"""Opens a keystore: by this machine's facts and its host secret, or by the shares of an escrow."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from tiktrue_keys.core.keystore import database, host_secret
+from tiktrue_keys.core.keystore.document import (
+    Document,
+    authenticated,
+    parse_document,
+    read_document,
+)
+from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.errors import WrongMachineError
+
+WayIn = Callable[[Document], tuple[SecretBuffer, SecretBuffer | None]]
+"""Gives H of a header that nobody vouches for yet, and the host secret where it took part."""
+
+
+def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
+    """In by this machine's facts and host secret; WrongMachineError."""
+
+    def way_in(document: Document) -> tuple[SecretBuffer, SecretBuffer]:
+        secret_path = place.host_secret or Path(document.host_secret_path)
+        host_secret.must_lie_outside(secret_path, place.folder)
+        try:
+            secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
+            return open_on_machine(document, facts, secret.view), secret
+        except WrongMachineError as error:
+            if not has_escrow(document):
+                raise
+            raise WrongMachineError(
+                error.message, f"{error.hint}; or with its escrow's shares: escrow recover"
+            ) from error
+
+    return way_in
+
+
+def by_escrow(secret: SecretBuffer) -> WayIn:
+    """In by what an escrow's shares gave, on any machine; NotFoundError, RefusedError."""
+    return lambda document: (open_with_escrow(document, secret.view), None)
+
+
+def open_keystore(place: KeystorePaths, facts: MachineFacts) -> Keystore:
+    """Open the keystore; NotFoundError, InsecureError, IntegrityError, WrongMachineError."""
+    return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), timeout=place.timeout)
+
+
+def open_at(path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
+    """The same for the file at `path`, which a restore puts in place afterwards."""
+    connection = database.open_existing(path, timeout=timeout)
+    try:
+        return opened(connection, path, way_in, timeout=timeout)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def opened(connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
+    """The keystore in a database that is open; the caller closes the connection when this raises."""
+    with database.sqlite_errors(path):
+        stored = read_document(connection)
+    document = parse_document(stored[0])
+    root, secret = way_in(document)
+    authenticated(stored, root.view)
+    return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=timeout)

@@ -1,0 +1,1 @@
+"""One module for each operation on an opened keystore: generate, rotate, revoke, cleanup, and so on."""

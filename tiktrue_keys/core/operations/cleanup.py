@@ -1,0 +1,201 @@
+"""The act `cleanup`: looks at every candidate, marks it, destroys it in a later run, or says why it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
+from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
+from tiktrue_keys.core.keys import destruction
+from tiktrue_keys.core.keys.creation import must_be_whole
+from tiktrue_keys.core.keys.destruction import WrapsIn
+from tiktrue_keys.core.keys.holders import holding_of
+from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, must_get_key
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
+from tiktrue_keys.core.keys.results import Kept
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.transaction import SILENCE, Snapshot, Transaction
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.operations.results import CleanupResult
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import RefusedError, UsageError
+
+ACT = "cleanup"
+
+
+@dataclass(frozen=True)
+class CleanupRequest:
+    """`keys`: only these (KEY arguments); a named key that stays is an error. `confirm`: key ids that may go although
+    files made with them, or nodes that hold them, cannot be looked at."""
+
+    keys: tuple[str, ...] = ()
+    after: Seconds = DEFAULT_DESTROY_AFTER
+    dry_run: bool = False
+    cancel: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    wraps_in: WrapsIn | None = None
+
+
+@dataclass
+class _Plan:
+    """Key ids by what happens to them; filled while the candidates are looked at."""
+
+    mark: list[StoredKey] = field(default_factory=list)
+    destroy: list[StoredKey] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
+    """One run of cleanup, or of its --cancel."""
+    if request.cancel and request.keys:
+        raise UsageError("--cancel takes its keys itself", "leave the KEY arguments out")
+    must_be_whole(request.after)
+    if not 0 <= request.after <= MAX_LIFETIME:
+        raise UsageError("the time until destruction is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
+    operation, chosen = chosen_operation_id(operation_id)
+    if request.cancel:
+        return _cancel(session, request, operation, chosen=chosen)
+    with session.read() as (view, _):
+        first = first_result(view.rows, operation, ACT) if chosen else None
+        registered = every_container(view.rows)
+    wraps_in = _read_once(registered, request.wraps_in)  # reads files: in no transaction
+    with session.read() as (view, now):
+        if first is not None:
+            return _repeated(view, now, first, operation)
+        gap = now - view.audit.newest_time() > SILENCE
+        plan = _plan(view, request, wraps_in, now, doubtful=gap)
+    if request.keys and plan.kept and not (plan.mark or plan.destroy):
+        kept = plan.kept[0]
+        raise RefusedError(f"key {kept.key.key_id} is kept: {kept.reason}", key_id=kept.key.key_id)
+    if request.dry_run or not (plan.mark or plan.destroy):
+        return CleanupResult(
+            operation_id=operation,
+            changed=False,
+            marked=tuple(stored.key for stored in plan.mark),
+            destroyed=tuple(stored.key for stored in plan.destroy),
+            kept=tuple(plan.kept),
+            dry_run=request.dry_run,
+        )
+    return _clean(session, request, wraps_in, operation, gap=gap, chosen=chosen)
+
+
+def _clean(
+    session: KeystoreSession,
+    request: CleanupRequest,
+    wraps_in: WrapsIn,
+    operation: OperationId,
+    *,
+    gap: bool,
+    chosen: bool,
+) -> CleanupResult:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction, transaction.now, first, operation)
+        plan = _plan(transaction, request, wraps_in, transaction.now, doubtful=gap)
+        marked = tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
+        destroyed = tuple(destruction.destroy(transaction, stored) for stored in plan.destroy)
+        if chosen and (marked or destroyed):
+            items = [["marked", key.key_id] for key in marked] + [["destroyed", key.key_id] for key in destroyed]
+            remember_result(transaction, ACT, items)
+    return CleanupResult(
+        operation_id=operation,
+        changed=bool(marked or destroyed),
+        marked=marked,
+        destroyed=destroyed,
+        kept=tuple(plan.kept),
+    )
+
+
+def _repeated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> CleanupResult:
+    by_kind: dict[str, list[ManagedKey]] = {"marked": [], "destroyed": [], "cancelled": []}
+    for kind, key_id in first:
+        by_kind[kind].append(must_get_key(view.rows, key_id, now).key)
+    return CleanupResult(
+        operation_id=operation,
+        changed=False,
+        marked=tuple(by_kind["marked"]),
+        destroyed=tuple(by_kind["destroyed"]),
+        cancelled=tuple(by_kind["cancelled"]),
+    )
+
+
+def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> WrapsIn:
+    """Read every container now; one that is registered or rewrapped later needs all the keys that its row names."""
+    if wraps_in is None:
+        return lambda record: record.keys
+    readings = {record.file_id: (record.keys, wraps_in(record)) for record in registered}
+
+    def remembered(record: ContainerRecord) -> frozenset[str] | None:
+        keys, found = readings.get(record.file_id, (frozenset[str](), None))
+        return found if keys == record.keys else record.keys
+
+    return remembered
+
+
+def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant, *, doubtful: bool) -> _Plan:
+    plan = _Plan()
+    needs = destruction.needs_of(view.rows, wraps_in)
+    doubtful = doubtful or destruction.is_doubtful_clock(view.rows)
+    candidates = _candidates(view.rows, request, now)
+    holding = holding_of(view, (stored.key for stored in candidates), now)
+    for stored in candidates:
+        key = stored.key
+        reason = destruction.reason_to_keep(key, needs, holding, request.confirm)
+        if reason is None and key.destroy_at is not None:
+            reason = destruction.waits(key, now) or (destruction.CLOCK_HINT if doubtful else None)
+        if reason is not None:
+            plan.kept.append(Kept(key, reason))
+        elif key.destroy_at is None:
+            plan.mark.append(stored)
+        else:
+            plan.destroy.append(stored)
+    return plan
+
+
+def _candidates(rows: Rows, request: CleanupRequest, now: Instant) -> list[StoredKey]:
+    if not request.keys:
+        found = [stored for stored in all_keys(rows, now) if _is_candidate(stored.key, now)]
+        return sorted(found, key=lambda stored: stored.key.order)
+    named = [find_key(rows, argument, now) for argument in request.keys]
+    for stored in named:
+        if not _is_candidate(stored.key, now):
+            raise RefusedError(_why_no_candidate(stored.key), key_id=stored.key.key_id)
+    return named
+
+
+def _is_candidate(key: ManagedKey, now: Instant) -> bool:
+    return key.status is not Status.DESTROYED and destruction.is_candidate(key, now)
+
+
+def _why_no_candidate(key: ManagedKey) -> str:
+    if key.status in (Status.DEPRECATED, Status.EXPIRED, Status.ROTATING):
+        return f"key {key.key_id} is {key.status.value} and decrypts until {rfc3339(key.decrypt_until)}"
+    return f"key {key.key_id} is {key.status.value}"
+
+
+def _cancel(
+    session: KeystoreSession, request: CleanupRequest, operation: OperationId, *, chosen: bool
+) -> CleanupResult:
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(transaction, transaction.now, first, operation)
+        found = [find_key(transaction.rows, argument, transaction.now).key.key_id for argument in request.cancel]
+        cancelled = _cancel_all(transaction, found)
+        if chosen:
+            remember_result(transaction, ACT, [["cancelled", key.key_id] for key in cancelled])
+    return CleanupResult(operation_id=operation, changed=True, cancelled=tuple(cancelled))
+
+
+def _cancel_all(transaction: Transaction, key_ids: Sequence[str]) -> list[ManagedKey]:
+    cancelled = []
+    for key_id in key_ids:
+        key = destruction.cancel(transaction, key_id)
+        if key is None:
+            stored = must_get_key(transaction.rows, key_id, transaction.now)
+            raise RefusedError(f"key {key_id} is not marked ({stored.key.status.value})", key_id=key_id)
+        cancelled.append(key)
+    return cancelled

@@ -1,0 +1,162 @@
+"""The act `generate`: license, keystore if there is none, keys, in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.creation import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
+from tiktrue_keys.core.keys.keyring import must_get_key
+from tiktrue_keys.core.keys.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.make import KeystoreExistsError
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
+from tiktrue_keys.core.names import ModelId, OperationId
+from tiktrue_keys.core.operations.rebind import reseal_one
+from tiktrue_keys.core.operations.results import GenerateResult
+from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
+from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import UsageError
+
+ACT = "generate"
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What to make. `material` are 32 bytes of the caller's instead of random ones."""
+
+    model_id: str
+    license_key: License | None
+    terms: KeyTerms
+    no_license: bool = False
+    count: int = 1
+    new_chain: bool = False
+    new_license: bool = False
+    material: bytes | None = None
+
+
+def generate(session: KeystoreSession, request: GenerateRequest, operation_id: str | None) -> GenerateResult:
+    """Make the keys, and the keystore with the first of them."""
+    model_ids = numbered_model_ids(request.model_id, request.count)
+    _check(request)
+    operation, chosen = chosen_operation_id(operation_id)
+    if session.exists() and chosen:
+        repeated = _repeated(session, operation)
+        if repeated is not None:
+            return repeated
+    license_key = None if request.no_license else license_bytes(_required(request.license_key))
+    try:
+        return _generate(
+            session, request, model_ids, license_key, operation, created=not session.exists(), chosen=chosen
+        )
+    except KeystoreExistsError:
+        return _generate(session, request, model_ids, license_key, operation, created=False, chosen=chosen)
+
+
+def _generate(
+    session: KeystoreSession,
+    request: GenerateRequest,
+    model_ids: list[ModelId],
+    license_key: bytes | None,
+    operation: OperationId,
+    *,
+    created: bool,
+    chosen: bool,
+) -> GenerateResult:
+    cost = session.new_cost()
+    if created:  # the license is stretched before the transaction that makes the keystore, as before any other
+        prepared = session.licenses.prepare(license_key, (cost,)) if license_key is not None else None
+    else:
+        prepared = session.prepare(license_key)
+    with session.create(operation, cost) if created else session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _first_generated(transaction, transaction.now, first, operation)
+        binding = read_binding(transaction.rows)
+        keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
+        notices = recovery_notices(transaction.rows)
+        if chosen:
+            remember_result(transaction, ACT, [[key.key_id] for key in keys])
+    return GenerateResult(
+        operation_id=operation,
+        changed=True,
+        warnings=(*binding_notices(binding), *notices),
+        keys=tuple(keys),
+        created_keystore=created,
+        binding=binding,
+    )
+
+
+def _generate_all(
+    session: KeystoreSession,
+    transaction: Transaction,
+    request: GenerateRequest,
+    model_ids: list[ModelId],
+    prepared: PreparedLicense | None,
+    binding: Binding,
+) -> list[ManagedKey]:
+    keys = session.keystore.keys
+    opened = None
+    if prepared is not None:
+        reseal_one(session, transaction)
+        opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=request.new_license)
+    fingerprint = fingerprint_of(binding)
+    with _material(request.material) as material:
+        return [
+            generate_key(
+                transaction,
+                keys,
+                model_id,
+                request.terms,
+                opened,
+                new_chain=request.new_chain,
+                material=material,
+                fingerprint=fingerprint,
+            )
+            for model_id in model_ids
+        ]
+
+
+def _check(request: GenerateRequest) -> None:
+    request.terms.check()
+    if request.material is not None and len(request.material) != KEY_BYTES:
+        raise UsageError(f"the key material has {len(request.material)} bytes instead of {KEY_BYTES}")
+    if request.material is not None and request.count != 1:
+        raise UsageError("one key material makes one key", "leave --count out")
+    if request.no_license and request.new_license:
+        raise UsageError("--no-license and --new-license exclude each other")
+
+
+def _required(license_key: License | None) -> License:
+    if license_key is None:
+        raise UsageError("a license is needed", "--license-file FILE, TIKTRUE_LICENSE_FILE, or --no-license")
+    return license_key
+
+
+@contextlib.contextmanager
+def _material(material: bytes | None) -> Iterator[SecretBuffer | None]:
+    if material is None:
+        yield None
+        return
+    with SecretBuffer.copy_of(material) as secret:
+        yield secret
+
+
+def _repeated(session: KeystoreSession, operation: OperationId) -> GenerateResult | None:
+    with session.read() as (view, now):
+        first = first_result(view.rows, operation, ACT)
+        return None if first is None else _first_generated(view, now, first, operation)
+
+
+def _first_generated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> GenerateResult:
+    keys = tuple(must_get_key(view.rows, item[0], now).key for item in first)
+    binding = read_binding(view.rows)
+    return GenerateResult(
+        operation_id=operation, changed=False, keys=keys, binding=binding, warnings=binding_notices(binding)
+    )

@@ -1,0 +1,83 @@
+"""Seals the keystore anew to the machine as it is now: all facts at once for `rebind`, one by itself after drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift
+from tiktrue_keys.core.instants import DAY
+from tiktrue_keys.core.keys.licenses import License, must_recognise
+from tiktrue_keys.core.keystore.bind import read_binding, store_binding
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import seal_to_machine
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import InternalError, UsageError
+
+ACT = "rebind"
+_RESEAL_PAUSE = DAY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebound(OperationResult):
+    """The binding before and after, and how the machine differed from the former."""
+
+    before: Binding
+    after: Binding
+    drift: DriftReport
+    dry_run: bool = False
+
+
+def rebind(
+    session: KeystoreSession, license_key: License | None, *, dry_run: bool, operation_id: str | None
+) -> Rebound:
+    """Seal to every fact that can be read now; a fact that cannot be read stays in the binding.
+
+    Takes a license where the keystore knows one: a new binding is the licensee's decision, not any root shell's.
+    """
+    operation, _ = chosen_operation_id(operation_id)
+    with session.read() as (view, _):
+        before = read_binding(view.rows)
+        licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
+    after = choose_anchors(session.facts(), before)
+    report = drift(before, session.facts())
+    if dry_run or after == before:
+        return Rebound(operation_id=operation, changed=False, before=before, after=after, drift=report, dry_run=dry_run)
+    if licensed and license_key is None:
+        raise UsageError("rebind needs a license of this keystore", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+    prepared = session.prepare(license_key) if licensed else None
+    with session.write(operation) as transaction:
+        if prepared is not None:
+            must_recognise(prepared, transaction.rows, session.keystore.keys)
+        _reseal(session, transaction, after, ACT)
+    return Rebound(operation_id=operation, changed=True, before=before, after=after, drift=report)
+
+
+def reseal_one(session: KeystoreSession, transaction: Transaction) -> None:
+    """After drift, in a transaction that has seen the license: seal to one fact's new value, at most once in 24 hours.
+
+    Adds and drops no fact. A second changed part waits a day, so that a series of swaps is seen as one.
+    """
+    before = read_binding(transaction.rows)
+    if not drift(before, session.facts()).changed:
+        return
+    if transaction.now < transaction.document.resealed_at + _RESEAL_PAUSE:
+        return
+    after = choose_anchors(session.facts(), before, add_kinds=False)
+    changed = [new for old, new in zip(before.anchors, after.anchors, strict=True) if old != new]
+    if changed:
+        anchors = tuple(changed[0] if anchor.kind == changed[0].kind else anchor for anchor in before.anchors)
+        _reseal(session, transaction, Binding(anchors), "reseal")
+
+
+def _reseal(session: KeystoreSession, transaction: Transaction, binding: Binding, event: str) -> None:
+    keystore = session.keystore
+    document = transaction.document
+    if keystore.host_secret is None:
+        raise InternalError("a session's keystore was not opened by its machine")
+    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
+    transaction.replace_document(replace(document.with_slots(slots), resealed_at=transaction.now))
+    store_binding(transaction.rows, binding)
+    transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds]})

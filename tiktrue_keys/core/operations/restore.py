@@ -1,0 +1,221 @@
+"""The acts `restore` and `escrow recover`: a backup in the keystore's place, and what must not be forgotten with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tiktrue_keys.core.containers.intents import FileIntent, every_intent, put_intent
+from tiktrue_keys.core.containers.registry import ContainerRecord, every_container, get_container, put_container
+from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.backup import Restored, restoring
+from tiktrue_keys.core.keystore.document import Slot
+from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import escrow_slots
+from tiktrue_keys.core.keystore.transaction import GAP, Snapshot, Transaction
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.backup import no_backup_holds_it
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import BusyError, NotFoundError, SecurityError, TikTrueKeysError
+
+RESTORE = "restore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoredKeystore(OperationResult):
+    """What was put back."""
+
+    restored: Restored
+
+
+def restore(
+    session: KeystoreSession,
+    source: Path,
+    way_in: WayIn | None = None,
+    *,
+    act: str = RESTORE,
+    also: Callable[[Transaction], None] | None = None,
+    accept_clock: bool = False,
+    operation_id: str | None,
+) -> RestoredKeystore:
+    """Put a backup back as a new epoch, by default in by this machine; with another way in it is bound to this one.
+
+    Whoever calls has asked first: it replaces the keystore that is there. `also` is done in the same transaction.
+    """
+    operation, chosen = chosen_operation_id(operation_id)
+    repeated = _repeated(session, operation, act) if chosen else None
+    if repeated is not None:
+        return repeated
+    way_in = way_in or by_machine(session.place, session.facts())
+    session.close()
+    with restoring(
+        session.place,
+        source,
+        way_in,
+        session.facts(),
+        session.clock,
+        event=act,
+        actor=session.actor,
+        operation_id=operation,
+        accept_clock=accept_clock,
+    ) as (transaction, restored):
+        remembered, notices = _remembered(session, source, way_in)  # now that nobody else writes there
+        revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
+        _carry_registry(transaction, remembered)
+        notices += _carry_escrow(transaction, remembered)
+        if also is not None:
+            also(transaction)
+        if chosen:
+            remember_result(transaction, act, [[str(restored.epoch), str(restored.audit_size)]])
+    if any(revived):
+        notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {counted(sum(revived), 'key')}"))
+    if restored.replaced is not None:
+        words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
+        notices.append(Notice("replaced-keystore", words))
+    notices.append(Notice("new-epoch", f"epoch {restored.epoch} begins; nodes have to accept it"))
+    return RestoredKeystore(operation_id=operation, changed=True, restored=restored, warnings=tuple(notices))
+
+
+def _repeated(session: KeystoreSession, operation: OperationId, act: str) -> RestoredKeystore | None:
+    """The restore of this operation id, when the keystore that is there came from it."""
+    with contextlib.suppress(NotFoundError, SecurityError):
+        if session.exists():
+            with session.read() as (view, _):
+                first = first_result(view.rows, operation, act)
+            if first is not None:
+                restored = Restored(int(first[0][0]), int(first[0][1]), None)
+                return RestoredKeystore(operation_id=operation, changed=False, restored=restored)
+    return None
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """What the replaced keystore knows and a restore must not forget. `whole` is False when it does not open."""
+
+    keystore_id: bytes = b""
+    withdrawn: tuple[ManagedKey, ...] = ()
+    containers: tuple[ContainerRecord, ...] = ()
+    intents: tuple[FileIntent, ...] = ()
+    escrow: tuple[Slot, ...] = ()
+    escrow_record: dict[str, Any] | None = None
+    whole: bool = True
+
+
+def _remembered(session: KeystoreSession, source: Path, way_in: WayIn) -> tuple[_Remembered, list[Notice]]:
+    present = session.place.folder / database.FILE_NAME
+    if _is_same_file(source, present):
+        return _Remembered(), []
+    try:
+        if not session.exists():
+            return _Remembered(whole=False), [_lost("there was no keystore here")]
+        with _opened_present(session, present, way_in) as view:
+            return _memory_of(session, view), []
+    except BusyError:
+        raise
+    except TikTrueKeysError as error:
+        return _Remembered(whole=False), [_lost(f"the replaced keystore does not open ({error.message})")]
+
+
+def _lost(why: str) -> Notice:
+    words = (
+        f"{why}: what was revoked since the backup is usable again, and containers made since are not known: "
+        "run models scan; cleanup destroys nothing until doctor --accept-clock"
+    )
+    return Notice("revocations-lost", words)
+
+
+@contextlib.contextmanager
+def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> Iterator[Snapshot]:
+    """The keystore that is about to be replaced: by this machine, else by the backup's way in, which needs no mark."""
+    timeout = session.place.timeout
+    with contextlib.ExitStack() as stack:
+        try:
+            keystore = open_at(present, by_machine(session.place, session.facts()), timeout=timeout)
+            stack.callback(keystore.close)
+            view = stack.enter_context(keystore.read())
+        except BusyError:
+            raise
+        except TikTrueKeysError:
+            keystore = open_at(present, way_in, timeout=timeout)
+            stack.callback(keystore.close)
+            if keystore.host_secret is None:
+                keystore.verify_whole()
+            view = stack.enter_context(keystore.read())
+        yield view
+
+
+def _memory_of(session: KeystoreSession, view: Snapshot) -> _Remembered:
+    now = Instant(max(instant_of(session.clock()), view.audit.newest_time()))
+    keys = [stored.key for stored in all_keys(view.rows, now)]
+    return _Remembered(
+        keystore_id=view.document.keystore_id,
+        withdrawn=tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None),
+        containers=tuple(every_container(view.rows)),
+        intents=tuple(every_intent(view.rows)),
+        escrow=escrow_slots(view.document),
+        escrow_record=view.rows.get(RecordKind.ESCROW, ESCROW_RECORD),
+    )
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
+    """Containers and open acts of after the backup still need their keys."""
+    for record in remembered.containers:
+        known = get_container(transaction.rows, record.file_id)
+        put_container(transaction, replace(record, keys=record.keys | (known.keys if known else frozenset())))
+    for act in remembered.intents:
+        put_intent(transaction, act)
+    if not remembered.whole:
+        gap = {"since": transaction.now, "until": transaction.now}
+        transaction.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+
+
+def _carry_escrow(transaction: Transaction, remembered: _Remembered) -> list[Notice]:
+    """An escrow that another has replaced stays replaced: H is the same, so that the newer slot still fits."""
+    same = remembered.keystore_id == transaction.document.keystore_id
+    if not same or remembered.escrow_record is None or remembered.escrow == escrow_slots(transaction.document):
+        return []
+    transaction.replace_document(transaction.document.with_slots(remembered.escrow))
+    transaction.rows.put(RecordKind.ESCROW, ESCROW_RECORD, remembered.escrow_record)
+    no_backup_holds_it(transaction.rows)
+    words = "the escrow is the one that was made after this backup: its shares open the keystore, older ones do not"
+    return [Notice("carried-escrow", words)]
+
+
+def _withdraw(transaction: Transaction, known: ManagedKey) -> bool:
+    """Make a restored key what it was; False when it is that, or is not in the backup."""
+    stored = get_key(transaction.rows, known.key_id, transaction.now)
+    if stored is None or (stored.key.revoked_at, stored.key.destroyed_at) == (known.revoked_at, known.destroyed_at):
+        return False
+    key = replace(
+        stored.key,
+        revoked_at=known.revoked_at,
+        revoke_reason=known.revoke_reason,
+        destroyed_at=known.destroyed_at,
+        destroy_at=known.destroy_at,
+    ).at(transaction.now)
+    put_key(transaction.rows, key, b"" if key.destroyed_at is not None else stored.wrapped)
+    transaction.record(
+        "carry-over",
+        key_id=key.key_id,
+        model_id=key.model_id,
+        before=stored.key.status.value,
+        after=key.status.value,
+    )
+    return True

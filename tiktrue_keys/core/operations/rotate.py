@@ -1,0 +1,245 @@
+"""The act `rotate`: plan on a snapshot, license only when the plan needs it, then one transaction or one a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
+from tiktrue_keys.core.dispatch.request import UNDELIVERABLE, KeyDistributionRequest
+from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.creation import must_be_whole
+from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key
+from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
+from tiktrue_keys.core.keys.results import Failure, Rotation
+from tiktrue_keys.core.keys.rotation import (
+    RotationTerms,
+    due_keys,
+    every_rotatable_key,
+    named_keys,
+    record_clients,
+    rotate_key,
+    split_by_license,
+)
+from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.names import OperationId, new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.rebind import reseal_one
+from tiktrue_keys.core.operations.results import RotateResult
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
+
+ACT = "rotate"
+DAMAGED = ""
+"""Stands for the key id of a failure that is a damaged part of the keystore: which keys lie there cannot be told."""
+
+
+@dataclass(frozen=True)
+class RotateRequest:
+    """Exactly one of `keys` (KEY arguments), `every` and `due`."""
+
+    keys: tuple[str, ...] = ()
+    every: bool = False
+    due: bool = False
+    within: Seconds = DEFAULT_WITHIN
+    license_key: License | None = None
+    terms: RotationTerms = field(default_factory=RotationTerms)
+    atomic: bool = False
+    dry_run: bool = False
+
+    def check(self) -> None:
+        """Raise UsageError for a request that contradicts itself."""
+        if (bool(self.keys) + self.every + self.due) != 1:
+            raise UsageError("say what to rotate", "one of: KEY or MODEL arguments, --all, --due")
+        must_be_whole(self.within)
+        self.terms.check()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be rotated, and the keystore's root when that was true."""
+
+    root: bytes
+    keys: list[StoredKey]
+    damaged: list[Failure]
+
+
+def rotate(session: KeystoreSession, request: RotateRequest, operation_id: str | None) -> RotateResult:
+    """Rotate what the request names; nothing due is a result without a change, and reads no license."""
+    request.check()
+    operation, chosen = chosen_operation_id(operation_id)
+    with session.read() as (view, now):
+        first = first_result(view.rows, operation, ACT) if chosen else None
+        if first is not None:
+            return _repeated(view.rows, first, operation, now)
+        damaged: list[IntegrityError] = []
+        planned = _plan(view.rows, request, now, damaged)
+        plan = _Plan(view.state.root, planned, [Failure(DAMAGED, error) for error in damaged])
+    if request.dry_run:
+        return _dry_run(operation, planned)
+    if damaged and request.atomic:
+        raise damaged[0]
+    if not planned:
+        return RotateResult(operation_id=operation, changed=False, failures=tuple(plan.damaged))
+    prepared = session.prepare(_needed_license(request, planned))
+    if request.due and not request.atomic:
+        rotated = _rotate_due(session, request, operation, plan, prepared, remember=chosen)
+        return replace(rotated, failures=(*rotated.failures, *plan.damaged))
+    return _rotate_together(session, request, operation, prepared, remember=chosen, plan=plan)
+
+
+def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[IntegrityError]) -> list[StoredKey]:
+    if request.due:
+        return due_keys(rows, now, request.within, damaged)
+    return every_rotatable_key(rows, now) if request.every else named_keys(rows, request.keys, now)
+
+
+def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> License | None:
+    """The license, read only when a planned key has one; without it a batch still rotates the keys that have none."""
+    licensed = [stored.key.key_id for stored in planned if stored.key.license_tag is not None]
+    if not licensed:
+        return None
+    if request.license_key is None and (request.keys or len(licensed) == len(planned)):
+        raise UsageError(f"key {licensed[0]} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+    return request.license_key
+
+
+def _rotate_together(
+    session: KeystoreSession,
+    request: RotateRequest,
+    operation: OperationId,
+    prepared: PreparedLicense | None,
+    *,
+    remember: bool,
+    plan: _Plan | None = None,
+) -> RotateResult:
+    """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
+    with session.write(operation) as transaction:
+        first = first_result(transaction.rows, operation, ACT) if remember else None
+        if first is not None:
+            return _repeated(transaction.rows, first, operation, transaction.now)
+        planned = plan.keys if plan and plan.root == transaction.state.root else None
+        if planned is None:  # somebody wrote since the plan was made
+            planned = _plan(transaction.rows, request, transaction.now, [])
+        batch = request.every or request.due
+        opened = _recognised(session, transaction, prepared, batch=batch)
+        mine, others = split_by_license(planned, opened)
+        if others and (not batch or (request.atomic and mine)):
+            raise others[0].error
+        terms = _terms_here(transaction, request.terms)
+        keys = session.keystore.keys
+        rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
+        requests = _notify(transaction, rotations, terms)
+        if remember and rotations:
+            remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])
+        containers = _stale(transaction.rows, rotations)
+    return _result(operation, rotations, others, containers, requests)
+
+
+def _rotate_due(
+    session: KeystoreSession,
+    request: RotateRequest,
+    operation: OperationId,
+    plan: _Plan,
+    prepared: PreparedLicense | None,
+    *,
+    remember: bool,
+) -> RotateResult:
+    """The healthy in one transaction; when that fails, each in its own: one bad key must not hold up the rest."""
+    try:
+        return _rotate_together(session, request, operation, prepared, remember=remember, plan=plan)
+    except TikTrueKeysError as error:
+        if error.key_id is None and not isinstance(error, IntegrityError):
+            raise  # not one key's: the clock, the lock, the disk, a license that nobody knows
+        if len(plan.keys) == 1:
+            return _result(operation, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
+    rotations: list[Rotation] = []
+    failures: list[Failure] = []
+    requests: list[KeyDistributionRequest] = []
+    containers: dict[bytes, ContainerRecord] = {}
+    for key_id in (stored.key.key_id for stored in plan.keys):
+        single = replace(request, keys=(key_id,), due=False)
+        try:
+            one = _rotate_together(session, single, new_operation_id(), prepared, remember=False)
+        except TikTrueKeysError as error:
+            failures.append(Failure(key_id, error))
+        else:
+            rotations += one.rotations
+            requests += one.distributions
+            containers.update({record.file_id: record for record in one.containers})
+    return _result(operation, rotations, failures, tuple(containers.values()), requests)
+
+
+def _recognised(
+    session: KeystoreSession, transaction: Transaction, prepared: PreparedLicense | None, *, batch: bool
+) -> RecognisedLicense | None:
+    """The license; a batch goes on without one that nobody knows, for the keys that need none."""
+    if prepared is None:
+        return None
+    keys = session.keystore.keys
+    opened = recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
+    if opened is not None:
+        reseal_one(session, transaction)
+    return opened
+
+
+def _terms_here(transaction: Transaction, terms: RotationTerms) -> RotationTerms:
+    return replace(terms, fingerprint=fingerprint_of(read_binding(transaction.rows)))
+
+
+def _notify(
+    transaction: Transaction, rotations: Sequence[Rotation], terms: RotationTerms
+) -> list[KeyDistributionRequest]:
+    requests = []
+    for rotation in rotations:
+        requests += record_clients(transaction, rotation, terms)
+    return requests
+
+
+def _stale(rows: Rows, rotations: Sequence[Rotation]) -> tuple[ContainerRecord, ...]:
+    found = {record.file_id: record for rotation in rotations for record in containers_of(rows, rotation.old.key_id)}
+    return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))
+
+
+def _result(
+    operation: OperationId,
+    rotations: Sequence[Rotation],
+    failures: Sequence[Failure],
+    containers: tuple[ContainerRecord, ...],
+    requests: Sequence[KeyDistributionRequest],
+) -> RotateResult:
+    clients = sorted({request.client for request in requests if request.state == UNDELIVERABLE})
+    notices = tuple(
+        Notice("undeliverable", f"'{client}' is no node of this keystore: the rotation is recorded, nothing was sent")
+        for client in clients
+    )
+    return RotateResult(
+        operation_id=operation,
+        changed=bool(rotations),
+        warnings=notices,
+        rotations=tuple(rotations),
+        failures=tuple(failures),
+        containers=containers,
+        distributions=tuple(requests),
+    )
+
+
+def _dry_run(operation: OperationId, planned: Sequence[StoredKey]) -> RotateResult:
+    rotations = tuple(Rotation(stored.key, None) for stored in planned)
+    return RotateResult(operation_id=operation, changed=False, rotations=rotations, dry_run=True)
+
+
+def _link(rotation: Rotation) -> list[str]:
+    return [rotation.old.key_id, rotation.new.key_id if rotation.new else ""]
+
+
+def _repeated(rows: Rows, links: list[list[str]], operation: OperationId, now: Instant) -> RotateResult:
+    rotations = tuple(
+        Rotation(must_get_key(rows, old, now).key, must_get_key(rows, new, now).key) for old, new in links
+    )
+    return RotateResult(operation_id=operation, changed=False, rotations=rotations, containers=_stale(rows, rotations))

@@ -1,0 +1,67 @@
+"""The act `validate`: binding, rows and status of keys; `deep` adds rows, audit records, SQLite's own check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tiktrue_keys.core.containers.intents import open_intents
+from tiktrue_keys.core.containers.registry import all_containers, containers_of
+from tiktrue_keys.core.fingerprint import DriftReport, drift
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.health import check_key
+from tiktrue_keys.core.keys.keyring import all_keys, find_key
+from tiktrue_keys.core.keys.results import KeyCheck
+from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import ValidateResult
+from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
+from tiktrue_keys.core.session import KeystoreSession
+
+
+def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) -> ValidateResult:
+    """Check the keys that are named, or all. Raises only for what makes every answer worthless: integrity, machine."""
+    with session.read() as (view, now):
+        checks = _named(view.rows, arguments, now) if arguments else _all(view.rows, now)
+        binding = read_binding(view.rows)
+        report = drift(binding, session.facts())
+        if deep:
+            session.keystore.check_file()
+            view.audit.verify()
+            _verify_rows(view.rows, now)
+        notices = (
+            *_drift_notices(report),
+            *binding_notices(binding),
+            *recovery_notices(view.rows),
+            *_intent_notices(view.rows),
+        )
+        return ValidateResult(checks, binding, report, view.audit.size, deep, notices)
+
+
+def _named(rows: Rows, arguments: Sequence[str], now: Instant) -> tuple[KeyCheck, ...]:
+    keys = {stored.key.key_id: stored.key for stored in (find_key(rows, argument, now) for argument in arguments)}
+    return tuple(check_key(key, now, needed=bool(containers_of(rows, key.key_id))) for key in keys.values())
+
+
+def _all(rows: Rows, now: Instant) -> tuple[KeyCheck, ...]:
+    needed = {key_id for record in all_containers(rows) for key_id in record.keys}
+    checks = [check_key(stored.key, now, needed=stored.key.key_id in needed) for stored in all_keys(rows, now)]
+    return tuple(sorted(checks, key=lambda check: check.key.order))
+
+
+def _verify_rows(rows: Rows, now: Instant) -> None:
+    for _ in all_keys(rows, now):
+        pass
+
+
+def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:
+    return tuple(
+        Notice("drift", f"the {name} is not the one that the keystore was sealed to") for name in report.names()
+    )
+
+
+def _intent_notices(rows: Rows) -> tuple[Notice, ...]:
+    return tuple(
+        Notice("open-intent", f"an {act.act} of {act.path or act.file_id.hex()} was begun and not finished")
+        for act in open_intents(rows)
+    )
