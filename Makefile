@@ -35,7 +35,7 @@ fleet-demo: $(VENV)/.complete
 
 # Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at what the program
 # loads and writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
-ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/test_catalog.py tests/models/test_real_libraries.py
+ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/program/test_catalog.py tests/models/test_real_libraries.py
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \
@@ -70,7 +70,7 @@ dev: $(VENV)/.complete
 	@echo 'ready: . $(BIN)/activate'
 
 generate: $(VENV)/.runtime
-	$(BIN)/python -m tiktrue_keys.cli.generated .
+	$(BIN)/python -m tiktrue_keys.cli.docs.generate .
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

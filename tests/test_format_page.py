@@ -16,7 +16,7 @@ import pytest
 from tests.format_page import PACKAGE, PAGE, REPOSITORY, rows, table
 from tests.vectors.container_vectors import block_vectors, container_vectors
 from tests.vectors.keystore_vectors import keystore_vectors
-from tiktrue_keys.cli.catalog import CATALOG
+from tiktrue_keys.cli.program.catalog import CATALOG
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord

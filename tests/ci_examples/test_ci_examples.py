@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
+from tests.program import Program
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

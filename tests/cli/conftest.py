@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
+from tests.program import Program
 
 
 @pytest.fixture

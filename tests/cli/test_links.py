@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
+from tests.program import Program
 
 PRECIOUS = b"somebody's own work"
 NOBODY = 65_534

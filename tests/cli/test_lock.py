@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import TIMEOUT_SECONDS, Program
 from tests.keystores import ACTOR
+from tests.program import TIMEOUT_SECONDS, Program
 from tiktrue_keys.core.keystore.lock import writers_lock
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import LICENSE
 from tests.machines import REPOSITORY, SERVER, give_to_nobody, skip_reason
+from tests.program import LICENSE
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 
@@ -41,7 +41,7 @@ validate
 
 ONE_AFTER_THE_OTHER = """
 import os, sys
-from tiktrue_keys.cli.main import main
+from tiktrue_keys.cli.program.main import main
 os.umask(int(sys.argv[1], 8))
 for line in sys.stdin.read().split("\\n"):
     sys.argv = ["tiktrue-keys", *line.split(), "--quiet"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import LICENSE, Program
+from tests.program import LICENSE, Program
 
 
 class Terminal:

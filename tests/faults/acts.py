@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.faults.shop import LICENSE, OTHER_LICENSE, Shop
 from tests.faults.traced import program
-from tiktrue_keys.cli.catalog import CATALOG
+from tiktrue_keys.cli.program.catalog import CATALOG
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 

@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from tests.cli.program import Program
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.processes import ISSUER, Staff, Watcher, manager_of
+from tests.program import Program
 from tiktrue_keys.core.dispatch.peers import find_peer
 from tiktrue_keys.core.dispatch.revocation_lists import known_list, newest_number
 from tiktrue_keys.fleet.transports import open_transport

@@ -91,7 +91,7 @@ def program(words: Sequence[str]) -> Callable[[], int]:
     """The command line with these words, as a function that gives its exit code."""
 
     def run() -> int:
-        from tiktrue_keys.cli.main import main
+        from tiktrue_keys.cli.program.main import main
 
         sys.argv = ["tiktrue-keys", *words]
         try:

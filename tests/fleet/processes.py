@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.cli.program import Program
+from tests.program import Program
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pinning import init_node, own_card, pin

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.program import Program
 from tests.fleet.processes import Staff
 from tests.machines import skip_reason
+from tests.program import Program
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 

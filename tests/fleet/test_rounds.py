@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import LICENSE, Program
 from tests.fleet.processes import Staff, Watcher, manager_of
-from tiktrue_keys.cli.commands.receive import next_wait
+from tests.program import LICENSE, Program
+from tiktrue_keys.cli.commands.fleet.receive import next_wait
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
 from tests.fleet.processes import Staff, Watcher
+from tests.program import Program
 
 EXAMPLE = Path(__file__).with_name("example_transport")
 REPOSITORY = Path(__file__).parents[2]

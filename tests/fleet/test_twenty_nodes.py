@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import LICENSE, Program
 from tests.fleet.processes import manager_of
 from tests.keystores import folder_in_memory
 from tests.machines import REPOSITORY, SERVER, Machine, skip_reason
+from tests.program import LICENSE, Program
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pinning import pin
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.cli.program import LICENSE
 from tests.fleet.test_systemd import SERVICES, UNITS
 from tests.machines import REPOSITORY, SERVER, Machine, _as_user, give_to_nobody, skip_reason
+from tests.program import LICENSE
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cli.program import Program
+from tests.program import Program
 from tiktrue_keys import __version__
-from tiktrue_keys.cli.actor import current_actor
+from tiktrue_keys.cli.context.actor import current_actor
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
 from tests.golden.scenario import parse, play
+from tests.program import Program
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 

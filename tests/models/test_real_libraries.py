@@ -17,10 +17,10 @@ import pytest
 import safetensors
 from safetensors.numpy import save_file
 
-from tests.cli.program import LICENSE, Program
 from tests.models.watch import Watch
 from tests.models.workshop import pattern
 from tests.models.workshop import safetensors as written_by_hand
+from tests.program import LICENSE, Program
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.tensors import load_tensors

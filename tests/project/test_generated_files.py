@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiktrue_keys.cli.generated import generated_files
+from tiktrue_keys.cli.docs.generate import generated_files
 
 ROOT = Path(__file__).parents[2]
 BY_HAND = {"man/tiktrue-keys-format.5", "man/tiktrue-keys-security.7"}

@@ -18,7 +18,7 @@ BREAKS = [
     ("core/a.py", "def f():\n    import tiktrue_keys.fleet.node", "core imports fleet, which stands above it"),
     ("models/a.py", "from tiktrue_keys.fleet import node", "models imports fleet, which stands above it"),
     ("fleet/a.py", "from tiktrue_keys.recovery import escrow", "fleet imports recovery, which stands above it"),
-    ("recovery/a.py", "import tiktrue_keys.cli.main", "recovery imports cli, which stands above it"),
+    ("recovery/a.py", "import tiktrue_keys.cli.program.main", "recovery imports cli, which stands above it"),
     ("errors.py", "from tiktrue_keys.core import names", "errors imports core, which stands above it"),
     ("errors.py", "from .core import names", "errors imports core, which stands above it"),
     ("models/a.py", "from tiktrue_keys import KeyManager", "models imports the public API"),
@@ -54,7 +54,7 @@ ALLOWED = [
     ("core/a.py", "import os\nimport sys\nplatform = sys.platform\nos.fsync(3)\ndef f():\n    import psutil"),
     ("models/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy"),
     ("__init__.py", "from tiktrue_keys.core.manager import KeyManager\nfrom tiktrue_keys import errors"),
-    ("__main__.py", "from tiktrue_keys.cli.main import main\nmain()"),
+    ("__main__.py", "from tiktrue_keys.cli.program.main import main\nmain()"),
 ]
 
 

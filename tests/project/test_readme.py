@@ -16,8 +16,8 @@ import pytest
 import typer
 from safetensors.numpy import save_file
 
-from tiktrue_keys.cli.main import app
-from tiktrue_keys.cli.settings import KNOWN
+from tiktrue_keys.cli.context.settings import KNOWN
+from tiktrue_keys.cli.program.main import app
 from tiktrue_keys.errors import ERRORS
 
 ROOT = Path(__file__).parents[2]

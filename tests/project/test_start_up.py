@@ -12,7 +12,7 @@ from tests.project.ladder import HEAVY
 LATE = HEAVY | {"asyncio", "tiktrue_keys.core.manager"}
 
 
-@pytest.mark.parametrize("module", ["tiktrue_keys", "tiktrue_keys.cli.main"])
+@pytest.mark.parametrize("module", ["tiktrue_keys", "tiktrue_keys.cli.program.main"])
 def test_an_import_at_start_up_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({LATE!r} & sys.modules.keys()))"
 

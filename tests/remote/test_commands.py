@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
 from tests.keystores import LICENSE
 from tests.models.workshop import MODEL, Workshop, pattern
+from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import LENGTH
 from tiktrue_keys.errors import RefusedError
@@ -63,7 +63,7 @@ def test_errors_of_the_command_line(tmp_path: Path, bucket: Bucket) -> None:
 def test_without_the_extra() -> None:
     lines = (
         "import sys; sys.modules['fsspec'] = None",
-        "from tiktrue_keys.cli.main import main",
+        "from tiktrue_keys.cli.program.main import main",
         "sys.argv = ['tiktrue-keys', 'inspect-model', 's3://bucket/a.ttm']; main()",
     )
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)

@@ -10,9 +10,9 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from tests.cli.program import Program
 from tests.keystores import LICENSE
 from tests.models.workshop import MODEL, Workshop, pattern
+from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
 from tiktrue_keys.core.containers.intents import FileIntent

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
 from tests.keystores import LICENSE, in_a_child
 from tests.models.file.test_rewrap import rotated
 from tests.models.workshop import Workshop, pattern
+from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import sealed
 from tiktrue_keys.core.containers.intents import FileIntent

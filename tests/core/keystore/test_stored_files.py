@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
 from tests.independent.open_container import open_container
 from tests.independent.open_keystore import open_keystore
 from tests.keystores import LICENSE as DESK_LICENSE
 from tests.keystores import Desk, in_a_child
 from tests.machines import OTHER_SERVER, SERVER, skip_reason
+from tests.program import Program
 from tests.vectors.known import known
 from tests.vectors.store_keystore import LICENSE, Site, site, stored, unpack
 from tiktrue_keys.core.keystore import schema

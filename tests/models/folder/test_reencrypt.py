@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_envelope import check
+from tests.cli.view.test_envelope import check
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import edit
 from tests.models.file.test_rewrap import slots

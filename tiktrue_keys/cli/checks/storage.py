@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import Finding, failed, good, skipped, warning
-from tiktrue_keys.cli.shown import shown
+from tiktrue_keys.cli.view.escape import shown
 from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.host_secret import must_lie_outside

@@ -1,0 +1,84 @@
+"""Runs the unmodified program as a subprocess, with surroundings of its own: keystore, host secret, license, home."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LICENSE = "a-license-for-tests"
+TIMEOUT_SECONDS = 60
+
+
+@dataclass
+class Program:
+    """The program in one folder. `variables` are added to a nearly empty environment."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.chmod(0o700)
+        self.variables = {
+            "TIKTRUE_KEYS_HOME": str(self.keystore),
+            "TIKTRUE_HOST_SECRET_FILE": str(self.folder / "host" / "secret"),
+            "TIKTRUE_LICENSE_KEY": LICENSE,
+            **self.variables,
+        }
+
+    @property
+    def keystore(self) -> Path:
+        return self.folder / "keystore"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the program sees. PYTHONPATH lets it be found from any working folder."""
+        root = str(Path(__file__).parents[1])
+        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+        return {**kept, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root, **self.variables}
+
+    def without(self, *names: str) -> Program:
+        """The same program without some variables."""
+        other = Program(self.folder)
+        other.variables = {name: value for name, value in self.variables.items() if name not in names}
+        return other
+
+    def run(
+        self, *words: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it; output as text."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            self.argv(*words),
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            cwd=self.folder,
+            env={**self.environment, **(env or {})},
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        out, err = done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "surrogateescape")
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "tiktrue_keys", *words]
+
+    def ok(self, *words: str, stdin: str | bytes | None = None) -> str:
+        """Standard output of a run that must succeed."""
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *words: str, code: int = 0, stdin: str | bytes | None = None) -> dict[str, Any]:
+        """The envelope of a run that must end in `code`."""
+        done = self.run(*words, "--json", stdin=stdin)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found

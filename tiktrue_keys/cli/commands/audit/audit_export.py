@@ -1,0 +1,79 @@
+"""`audit export`: the log in another program's format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tiktrue_keys import __version__
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.audit_filter import audit_filter
+from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.cli.view.streams import write_out
+from tiktrue_keys.core.audit.export import RECORD_WRITERS, tlog
+from tiktrue_keys.core.audit.query import Filter, matching
+from tiktrue_keys.core.durable import NewFile, write_all
+from tiktrue_keys.errors import UsageError
+
+
+def command(
+    ctx: typer.Context,
+    form: Annotated[
+        Literal["jsonl", "csv", "cef", "ocsf", "tlog"],
+        typer.Option(
+            "--format", metavar="FORMAT", help="jsonl (the default), csv, cef, ocsf, or tlog: the log itself."
+        ),
+    ] = "jsonl",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a new file instead.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
+) -> Outcome:
+    """Write the log in another program's format.
+
+    One line a record, oldest first, on standard output. tlog is the signed head and every sealed record: it can be
+    verified anywhere and read only here; it takes no filter.
+    """
+    context: CommandContext = ctx.obj
+    wanted = audit_filter(
+        key=None, model=None, event=None, outcome=None, actor=None, since=since, until=until, last=None
+    ).filter
+    if form == "tlog" and wanted != Filter():
+        raise UsageError("tlog is the whole log", "leave --since and --until out")
+    context.stdout_is_data = output is None
+    lines = _lines(context, form, wanted)
+    count = _to_stdout(lines) if output is None else _to_file(lines, Path(output))
+    return Outcome(
+        result={"format": form, "output": output, "lines": count},
+        messages=[] if output is None else [f"wrote {count} lines to {output}"],
+        shows_data=output is None,
+    )
+
+
+def _lines(context: CommandContext, form: str, wanted: Filter) -> Iterator[str]:
+    if form == "tlog":
+        return tlog(context.manager.audit_checkpoint(), context.manager.audit_leaves())
+    return RECORD_WRITERS[form](matching(context.manager.audit_records(), wanted), __version__)
+
+
+def _to_stdout(lines: Iterator[str]) -> int:
+    return sum(map(_written, lines))
+
+
+def _written(line: str) -> int:
+    write_out(line)
+    return 1
+
+
+def _to_file(lines: Iterator[str], path: Path) -> int:
+    count = 0
+    with NewFile(path) as file:
+        for line in lines:
+            write_all(file.fd, line.encode())
+            count += 1
+        file.commit(replace=False)
+    return count

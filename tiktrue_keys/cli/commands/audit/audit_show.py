@@ -1,0 +1,107 @@
+"""`audit show`: records of the audit log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.audit_filter import AuditFilter, audit_filter
+from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.core.audit.query import Filter, matching
+from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.instants import rfc3339
+
+_EVERY_SECONDS = 1.0
+_COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
+
+
+def command(
+    ctx: typer.Context,
+    key: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Of this key; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Of this model; may be repeated.")] = None,
+    event: Annotated[list[str] | None, typer.Option(metavar="EVENT", help="Of this event; may be repeated.")] = None,
+    outcome: Annotated[list[str] | None, typer.Option(metavar="OUTCOME", help="ok, refused or failed.")] = None,
+    actor: Annotated[list[str] | None, typer.Option(metavar="USER", help="By this user, or user@host.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
+    last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the newest N of these.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on showing what is recorded.")] = False,
+) -> Outcome | Iterator[Outcome]:
+    """Show audit records.
+
+    Oldest first. Dates are UTC. Showing records nothing. With --follow and --json there is one object a line.
+    """
+    context: CommandContext = ctx.obj
+    wanted = audit_filter(
+        key=key, model=model, event=event, outcome=outcome, actor=actor, since=since, until=until, last=last
+    )
+    first = _outcome(*_first(context, wanted))
+    return chain([first], _new_ones(context, wanted.filter, first.result["size"])) if follow else first
+
+
+def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[AuditRecord], int]:
+    """The records that are there, and how many the log has; where only the newest count, no others are read."""
+    size = context.manager.audit_size()
+    start = 0 if not wanted.asks_only_last else max(size - (wanted.last or 0), 0)
+    return list(matching(context.manager.audit_records(start=start), wanted.filter)), size
+
+
+def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Outcome]:
+    """What is recorded from now on, until somebody interrupts."""
+    wanted = replace(wanted, last=None)
+    while True:
+        time.sleep(_EVERY_SECONDS)
+        now = context.manager.audit_size()
+        if now > size:
+            found = list(matching(context.manager.audit_records(start=size), wanted))
+            size = now
+            if found:
+                yield _outcome(found, size, heading=False)
+
+
+def _outcome(found: list[AuditRecord], size: int, *, heading: bool = True) -> Outcome:
+    return Outcome(
+        result={"records": [record_json(record) for record in found], "size": size},
+        view=[Table(_COLUMNS, [_row(record) for record in found], heading)] if found else [],
+        messages=[] if found else ["no records"],
+        ids=[str(record.number) for record in found],
+    )
+
+
+def record_json(record: AuditRecord) -> dict[str, Any]:
+    """A member of `result.records`."""
+    return {
+        "epoch": record.epoch,
+        "number": record.number,
+        "time": rfc3339(record.time),
+        "actor": {"user": record.actor.user, "host": record.actor.host, "command": record.actor.command},
+        "event": record.event,
+        "outcome": record.outcome,
+        "operation_id": record.operation_id,
+        "key_id": record.key_id,
+        "model_id": record.model_id,
+        "before": record.before,
+        "after": record.after,
+        "detail": record.detail,
+    }
+
+
+def _row(record: AuditRecord) -> tuple[str, ...]:
+    return (
+        str(record.number),
+        rfc3339(record.time) or "",
+        record.actor.user,
+        record.event,
+        record.outcome,
+        record.key_id or record.model_id or "",
+        record.before or "",
+        record.after or "",
+        canonical_json(record.detail).decode() if record.detail else "",
+    )

@@ -1,0 +1,71 @@
+"""`fleet sync`: one round with the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.commands.fleet.node_status import status_view
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
+from tiktrue_keys.cli.view.fleet import status_json
+from tiktrue_keys.cli.view.keys import keys_json
+from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.core.instants import parse_duration
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP
+from tiktrue_keys.core.notices import counted
+from tiktrue_keys.fleet.syncing import Synced, sync, sync_until
+
+
+def command(
+    ctx: typer.Context,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    wait: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Go on until every node has everything, at most so long.")
+    ] = None,
+    promote_anyway: Annotated[
+        bool, typer.Option("--promote-anyway", help="Promote successors whose day has come, whoever lacks them.")
+    ] = False,
+) -> Outcome:
+    """Read acknowledgements, promote, renew revocation lists, send what is queued.
+
+    Reads the license when a licensed key is to be sent. Ends in 7 while nodes lack something, in 12 when the transport
+    is out of order.
+    """
+    context: CommandContext = ctx.obj
+    act: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
+    with closing(transport_of(context, via)) as transport:
+        done = act(
+            context.writer,
+            transport,
+            license_key=context.license(),
+            promote_anyway=promote_anyway,
+            overlap=context.duration(None, "rotate.overlap", DEFAULT_OVERLAP),
+            operation_id=context.operation_id,
+        )
+    return Outcome(
+        result=status_json(done.status)
+        | {
+            "acknowledged": list(done.collected),
+            "envelopes": done.envelopes,
+            "keys": keys_json(context.manager, done.promoted),
+            "renewed": done.renewed,
+        },
+        view=status_view(done.status),
+        messages=_messages(done),
+        ids=[each.node_id for each in done.status.laggards],
+        changed=done.changed,
+        operation_id=done.operation_id,
+        warnings=done.warnings,
+        error=done.outage or done.status.error(),
+    )
+
+
+def _messages(done: Synced) -> list[str]:
+    said = [f"sent {counted(done.envelopes, 'envelope')}, {counted(len(done.collected), 'node')} came further"]
+    said += [f"promoted {key.key_id}" for key in done.promoted]
+    return [*said, "renewed the revocation list"] if done.renewed else said

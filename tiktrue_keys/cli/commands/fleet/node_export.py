@@ -1,0 +1,41 @@
+"""`node export`: this keystore's card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
+from tiktrue_keys.core.durable import create_bytes, replace_bytes
+from tiktrue_keys.fleet.pinning import own_card
+
+_MODE = 0o644
+
+
+def command(
+    ctx: typer.Context,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (standard output).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> Outcome:
+    """Write this keystore's card, for the other side to pin.
+
+    A card is public. Whoever pins it compares the node id, which this command shows: read it out over another way than
+    the one that the card takes.
+    """
+    context: CommandContext = ctx.obj
+    card, line = own_card(context.manager)
+    result = {"node_id": card.node_id, "name": card.name, "card": line.decode().rstrip("\n"), "path": output}
+    messages = [f"node id: {card.node_id}"]
+    if output in (None, "-"):
+        return Outcome(result=result, view=[Raw(line.decode())], messages=messages)
+    path = Path(output or "")
+    if force:
+        replace_bytes(path, line, _MODE, what="the card")
+    else:
+        create_bytes(path, line, _MODE, what="the card")
+    return Outcome(result=result, view=[Line(card.node_id)], ids=[card.node_id], changed=True)

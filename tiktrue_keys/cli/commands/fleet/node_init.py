@@ -1,0 +1,38 @@
+"""`node init`: gives this keystore its name in the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.fleet.pinning import init_node
+
+
+def command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the others call it.")],
+) -> Outcome:
+    """Give this keystore its name in the fleet.
+
+    Makes the keystore when there is none: then it is a node, and the cards that it pins are its issuers'. A keystore
+    that had keys before issues them, and the cards that it pins are its nodes'. Prints the node id.
+    """
+    context: CommandContext = ctx.obj
+    made = init_node(context.manager, name, operation_id=context.operation_id)
+    messages = [f"made the keystore {context.keystore}"] if made.created_keystore else []
+    return Outcome(
+        result={
+            "node_id": made.node_id,
+            "name": made.name,
+            "role": made.role,
+            "created_keystore": made.created_keystore,
+        },
+        view=[Line(made.node_id)],
+        messages=[*messages, f"'{made.name}' is {'a node' if made.role == 'node' else 'an issuer'}"],
+        ids=[made.node_id],
+        changed=made.changed,
+        operation_id=made.operation_id,
+    )

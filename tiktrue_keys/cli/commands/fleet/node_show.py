@@ -1,0 +1,38 @@
+"""`node show`: one peer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.fleet import peer_json
+from tiktrue_keys.cli.view.outcome import Fields, Outcome
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.fleet.pinning import describe
+
+
+def command(
+    ctx: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A name or node id.")],
+) -> Outcome:
+    """Show one pinned node or issuer, and the keys that were sent to it."""
+    context: CommandContext = ctx.obj
+    peer, progress, keys = describe(context.manager, node)
+    rows = [
+        ("name", peer.name),
+        ("role", peer.role),
+        ("node id", peer.node_id),
+        ("keystore", peer.keystore_id),
+        ("added", rfc3339(peer.added_at) or ""),
+        ("acknowledged", f"{progress.acked} of {progress.issued} envelopes"),
+        ("blocked", progress.blocked),
+        ("conflict", progress.conflict),
+        ("keys", " ".join(keys)),
+    ]
+    return Outcome(
+        result=peer_json(peer, progress) | {"keys": keys},
+        view=[Fields([(name, text) for name, text in rows if text])],
+        ids=[peer.node_id],
+    )

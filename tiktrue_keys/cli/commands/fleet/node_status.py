@@ -1,0 +1,76 @@
+"""`node status`: how far the fleet is."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.fleet import transport_of
+from tiktrue_keys.cli.view.fleet import status_json
+from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.fleet.status import FleetStatus, fleet_status
+
+_NODES = ("node", "acknowledged", "seen", "state")
+
+
+def command(
+    ctx: typer.Context,
+    node: Annotated[str | None, typer.Argument(metavar="NODE", help="Only this node.")] = None,
+    via: Annotated[
+        str | None, typer.Option(metavar="TRANSPORT", help="Read acknowledgements first, from there.")
+    ] = None,
+) -> Outcome:
+    """Show how far keys, lists and promotions have come.
+
+    Ends in 7 while nodes lack something, which are named, and in 4 when a node knows another past of this keystore:
+    then it was put back from an old copy. The epoch's head is what nodes accept after an honest restore.
+    """
+    context: CommandContext = ctx.obj
+    warnings: list[Notice] = []
+    if via is not None:
+        from tiktrue_keys.fleet.collecting import collect_acknowledgements
+
+        with closing(transport_of(context, via)) as transport:
+            warnings += collect_acknowledgements(context.writer, transport).warnings
+    status = fleet_status(context.manager, node)
+    return Outcome(
+        result=status_json(status),
+        view=status_view(status),
+        messages=[] if status.nodes else ["no nodes"],
+        ids=[each.node_id for each in status.laggards],
+        warnings=warnings,
+        error=status.error(),
+    )
+
+
+def status_view(status: FleetStatus) -> list[Block]:
+    """The deliveries that are on their way, the promotions that wait, the nodes."""
+    view: list[Block] = [
+        Line(f"[{each.acknowledged}/{each.total}] {each.label}; missing: {', '.join(name for name, _ in each.missing)}")
+        for each in status.on_its_way
+    ]
+    view += [
+        Line(
+            f"[{len(each.acknowledged)}/{each.needed}] {each.new.key_id} is promoted from {rfc3339(each.promote_at)} on"
+        )
+        for each in status.waiting
+    ]
+    rows = [
+        (
+            each.name,
+            f"{each.acked}/{each.issued}",
+            (rfc3339(each.seen_at) or "") if each.seen_at else "",
+            each.conflict or each.blocked or ("behind" if each.acked < each.issued else "ok"),
+        )
+        for each in status.nodes
+    ]
+    if rows:
+        view.append(Table(_NODES, rows))
+    if status.epoch > 1:
+        view.append(Line(f"epoch {status.epoch} began with head {status.base.root.hex()}"))
+    return view

@@ -1,0 +1,187 @@
+"""`receive`: the node's side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
+from tiktrue_keys.cli.view.envelope import encoded, envelope, error_json
+from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.keys import keys_json
+from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.cli.view.streams import write_err, write_out
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.fleet.receiving import receive
+from tiktrue_keys.fleet.results import Received, Refusal
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
+    from tiktrue_keys.models.file.rewrap import RewrapBatch
+
+_SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
+
+
+def command(
+    ctx: typer.Context,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and receive whatever comes.")] = False,
+    rewrap: Annotated[bool, typer.Option("--rewrap", help="Move registered containers to the keys that came.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Past the end of a revocation list, open nothing and fail.")
+    ] = False,
+) -> Outcome:
+    """Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.
+
+    Reads the license when a licensed key comes. What another issuer sent, or somebody changed or replayed, is refused
+    and recorded. --watch prints a report (an envelope with --json) for each round that brought something. A revocation
+    list that is past its end is warned of; with --strict the command ends in 11, and --rewrap leaves its keys alone.
+    """
+    context: CommandContext = ctx.obj
+    context.manager.session.revocations.strict = strict
+    transport = transport_of(context, via)
+    license_key = context.license()
+    try:
+        if watch:
+            _watch(context, transport, license_key, rewrap=rewrap)
+        return _round(context, transport, license_key, rewrap=rewrap)
+    finally:
+        transport.close()
+
+
+def _round(context: CommandContext, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> Outcome:
+    manager = context.writer
+    came = receive(manager, transport, license_key=license_key, operation_id=context.operation_id)
+    moved = _rewrap(context, came, license_key) if rewrap and came.superseded else None
+    return _outcome(context, came, moved)
+
+
+def _watch(context: CommandContext, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> None:
+    """Until a signal ends it. An outage is waited out with growing pauses."""
+    from tiktrue_keys.core.dispatch.peers import ISSUER
+    from tiktrue_keys.fleet.pinning import own_card, pinned
+
+    pause, said, wait = _FIRST_PAUSE, "", _SHORTEST_WAIT
+    while True:
+        try:
+            outcome = _round(context, transport, license_key, rewrap=rewrap)
+            problem = "" if outcome.error is None else outcome.error.message
+            if outcome.changed or problem != said:
+                _report(context, outcome)
+            if isinstance(outcome.error, UnavailableError):
+                raise outcome.error
+            said, pause = problem, _FIRST_PAUSE
+            issuers = [peer for peer, _ in pinned(context.manager) if peer.role == ISSUER]
+            node_id = own_card(context.manager)[0].node_id
+            seconds = wait if len(issuers) == 1 else _FIRST_PAUSE
+            began = time.monotonic()
+            transport.wait(issuers[0].node_id, node_id, seconds)
+            wait = next_wait(wait, quiet=time.monotonic() - began >= seconds)
+        except UnavailableError as error:
+            if error.message != said:
+                write_err(f"warning: {shown(error.message)}\n")
+            said, wait = error.message, _SHORTEST_WAIT
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def next_wait(wait: float, *, quiet: bool) -> float:
+    """How long to wait next: longer after a quiet time, shortly after news and trouble.
+
+    For a watch that etcd gives while it looks for a leader can be deaf, which nothing but another look brings out.
+    """
+    return min(wait * 2, _LONGEST_WAIT) if quiet else _SHORTEST_WAIT
+
+
+def _report(context: CommandContext, outcome: Outcome) -> None:
+    if context.options.json:
+        text = encoded(
+            envelope(
+                command=context.command,
+                keystore=context.known_keystore,
+                result=outcome.result,
+                changed=outcome.changed,
+                operation_id=outcome.operation_id,
+                error=outcome.error,
+                warnings=outcome.warnings,
+            )
+        )
+        write_out(text)
+        return
+    from tiktrue_keys.cli.view.render import render
+
+    render(outcome.view, color=context.color)
+    if outcome.error is not None:
+        write_err(f"error: {shown(outcome.error.message)}\n")
+
+
+def _rewrap(context: CommandContext, came: Received, license_key: Callable[[], bytes]) -> RewrapBatch:
+    from tiktrue_keys.models.file.rewrap import rewrap_registered
+
+    return rewrap_registered(
+        context.manager, came.superseded, license_key=license_key, lock_timeout=context.lock_timeout
+    )
+
+
+def _outcome(context: CommandContext, came: Received, moved: RewrapBatch | None) -> Outcome:
+    items = [_refusal_json(each, "refused") for each in came.refusals]
+    items += [_refusal_json(each, "blocked") for each in came.blocked]
+    rows = [(key.key_id, key.status.value, "received") for key in came.keys]
+    warnings: list[Notice] = [*came.warnings, *(moved.warnings if moved else ())]
+    result: dict[str, Any] = {
+        "received": came.consumed,
+        "keys": keys_json(context.manager, came.keys),
+        "items": items,
+        "waits_for": [{"issuer": name, "number": number} for name, number in came.waits_for],
+    }
+    if moved is not None:
+        from tiktrue_keys.cli.commands.models.rewrap_model import batch_json
+
+        result["containers"] = batch_json(moved)
+    return Outcome(
+        result=result,
+        view=[Table(("key", "status", "outcome"), rows)] if rows else [],
+        messages=[f"received {counted(came.consumed, 'envelope')}"],
+        ids=[key.key_id for key in came.keys],
+        changed=came.changed or (moved is not None and moved.changed),
+        operation_id=came.operation_id,
+        warnings=warnings,
+        error=_error(context, came, moved),
+    )
+
+
+def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -> TikTrueKeysError | None:
+    """An outage or what blocks an issuer's queue is the error of the command; refused lines block nothing."""
+    if came.outage is not None:
+        return came.outage
+    if came.blocked:
+        return came.blocked[0].error
+    if came.ended and context.manager.session.revocations.strict:
+        name, end = came.ended[0]
+        words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
+        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")
+    if came.refusals:
+        return PartialError(
+            f"refused {counted(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
+            "tiktrue-keys audit show --event receive",
+        )
+    if moved is not None and moved.failed:
+        return PartialError(f"left {counted(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
+    return None
+
+
+def _refusal_json(refusal: Refusal, outcome: str) -> dict[str, Any]:
+    return {
+        "key_id": None,
+        "issuer": refusal.issuer,
+        "number": refusal.number,
+        "outcome": outcome,
+        "error": error_json(refusal.error),
+    }

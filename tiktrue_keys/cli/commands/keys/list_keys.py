@@ -1,0 +1,99 @@
+"""`list`: keys as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Literal
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.labels import parse_labels
+from tiktrue_keys.cli.view.keys import KEY_COLUMNS, count_containers, key_json, key_row
+from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
+from tiktrue_keys.core.names import parse_model_id
+
+SortBy = Literal["model", "status", "created", "expires", "generation"]
+_SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
+    "model": lambda key: (key.model_id, key.generation, key.key_id),
+    "status": lambda key: (list(Status).index(key.status), key.key_id),
+    "created": lambda key: (key.created_at, key.key_id),
+    "expires": lambda key: (key.expires_at, key.key_id),
+    "generation": lambda key: (key.generation, key.key_id),
+}
+
+
+def command(
+    ctx: typer.Context,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Only keys of these models.")] = None,
+    status: Annotated[
+        list[Status] | None, typer.Option(metavar="STATUS", help="Only keys in this state; may be repeated.")
+    ] = None,
+    due: Annotated[bool, typer.Option("--due", help="Only keys that rotate --due would rotate.")] = False,
+    within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Only keys with this label; may be repeated.")
+    ] = None,
+    sort: Annotated[
+        SortBy, typer.Option(metavar="ORDER", help="By model (the default), status, created, expires or generation.")
+    ] = "model",
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N keys.", min=1)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Destroyed keys too.")] = False,
+) -> Outcome:
+    """List keys and their states.
+
+    Destroyed keys are left out unless asked for. Reads no license and records nothing.
+    """
+    context: CommandContext = ctx.obj
+    wanted = _Filter(
+        models=frozenset(parse_model_id(model) for model in models or ()),
+        states=frozenset(status or ()),
+        labels=tuple(parse_labels(label or ()).items()),
+        everything=everything,
+    )
+    period = context.duration(within, "rotate.within", DEFAULT_WITHIN)
+    now = context.manager.now()
+    all_keys: Iterator[ManagedKey] = context.manager.keys()
+    keys = (key for key in all_keys if wanted(key) and (not due or is_due(key, now, period)))
+    found = sorted(keys, key=_SORT[sort])
+    shown = found[:limit]
+    counts = count_containers(context.manager, shown)
+    return Outcome(
+        result={"keys": [key_json(key, counts.get(key.key_id, 0)) for key in shown], "total": len(found)},
+        view=[Table(KEY_COLUMNS, [key_row(key, counts.get(key.key_id, 0)) for key in shown])] if shown else [],
+        messages=_messages(shown, found),
+        ids=[key.key_id for key in shown],
+    )
+
+
+class _Filter:
+    """Which keys to list."""
+
+    def __init__(
+        self,
+        *,
+        models: frozenset[str],
+        states: frozenset[Status],
+        labels: tuple[tuple[str, str], ...],
+        everything: bool,
+    ) -> None:
+        self.models = models
+        self.states = states
+        self.labels = labels
+        self.everything = everything
+
+    def __call__(self, key: ManagedKey) -> bool:
+        if self.models and key.model_id not in self.models:
+            return False
+        if self.states and key.status not in self.states:
+            return False
+        if key.status is Status.DESTROYED and not self.everything and Status.DESTROYED not in self.states:
+            return False
+        return all(key.labels.get(name) == value for name, value in self.labels)
+
+
+def _messages(shown: Sequence[ManagedKey], found: Sequence[ManagedKey]) -> list[str]:
+    if not found:
+        return ["no keys"]
+    return [f"{len(shown)} of {len(found)} keys"] if len(shown) < len(found) else []

@@ -1,0 +1,125 @@
+"""`revoke`: withdraws keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiktrue_keys.cli.commands.keys.rotate import rotation_json
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.context.prompts import can_ask
+from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.view.batches import item_json
+from tiktrue_keys.cli.view.keys import container_json, container_table, keys_json
+from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import RevokeResult
+from tiktrue_keys.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
+
+
+def command(
+    ctx: typer.Context,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="The keys to revoke.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Every key of this model instead.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; shown with the key for ever. Required.")
+    ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")
+    ] = False,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+) -> Outcome:
+    """Withdraw keys at once and for good.
+
+    A revoked key decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted. A rewrap is
+    not enough after a compromise: whoever had the key had the data keys. Revoking is not destroying: cleanup does
+    that.
+    """
+    context: CommandContext = ctx.obj
+    if bool(keys) == (model is not None):
+        raise UsageError("name the keys to revoke, or give --model MODEL", "one of the two")
+    if reason is None:
+        raise UsageError("a revocation needs a reason", "give --reason TEXT")
+    key_ids = _key_ids(context, keys or ())
+    license_key = context.license() if rotate else None
+    revoke = partial(
+        context.manager.revoke, key_ids, model=model, reason=reason, rotate=rotate, license_key=license_key
+    )
+    plan = revoke(dry_run=True, operation_id=context.operation_id)
+    if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
+        return _outcome(context, plan)
+    context.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
+    context.settle()
+    with transport_if_given(context, via) as transport:
+        revoked = revoke(operation_id=context.operation_id)
+        return _outcome(context, revoked, _send(context, transport, license_key))
+
+
+def _send(
+    context: CommandContext, transport: Transport | None, license_key: Callable[[], bytes] | None
+) -> Sequence[Notice]:
+    """Tell the nodes at once; what cannot be sent now stays in the outbox, so that an outage is a warning."""
+    from tiktrue_keys.fleet.sending import send_pending
+    from tiktrue_keys.fleet.status import fleet_status
+
+    if transport is not None:
+        return send_pending(context.manager, transport, license_key=license_key).warnings
+    if any(each.sent < each.issued for each in fleet_status(context.manager).nodes):
+        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+    return []
+
+
+def _key_ids(context: CommandContext, arguments: Sequence[str]) -> list[str]:
+    """The keys by id. A model's name stands for whichever key is active now, so a script must not use it here."""
+    found: list[str] = []
+    for argument in arguments:
+        key = context.manager.find(argument)
+        is_model = parse_key_argument(argument).kind is not KeyArgumentKind.KEY_ID and key.model_id == argument
+        if is_model and not can_ask():
+            raise RefusedError(
+                f"'{argument}' names a model, whose active key is {key.key_id}",
+                "give that key id, or --model",
+                key_id=key.key_id,
+            )
+        found.append(key.key_id)
+    return found
+
+
+def _listed(key_ids: Sequence[str]) -> str:
+    return (
+        f"key {key_ids[0]}"
+        if len(key_ids) == 1
+        else f"{len(key_ids)} keys ({', '.join(key_ids[:8])}{' ...' * (len(key_ids) > 8)})"
+    )
+
+
+def _outcome(context: CommandContext, revoked: RevokeResult, sent: Sequence[Notice] = ()) -> Outcome:
+    done = "planned" if revoked.dry_run else "revoked"
+    successors = {rotation.old.key_id: rotation.new.key_id for rotation in revoked.successors if rotation.new}
+    rows = [(key.key_id, done, rfc3339(key.revoked_at) or "", successors.get(key.key_id, "")) for key in revoked.keys]
+    view: list[Block] = [Table(("key", "outcome", "since", "successor"), rows)]
+    if revoked.containers:
+        view.append(container_table(revoked.containers))
+    return Outcome(
+        result={
+            "dry_run": revoked.dry_run,
+            "keys": keys_json(context.manager, revoked.keys),
+            "items": [item_json(key.key_id, done) for key in revoked.keys],
+            "rotations": [rotation_json(rotation) for rotation in revoked.successors],
+            "containers": [container_json(record) for record in revoked.containers],
+        },
+        view=view,
+        ids=[key.key_id for key in revoked.keys],
+        changed=revoked.changed,
+        operation_id=revoked.operation_id,
+        warnings=[*revoked.warnings, *sent],
+    )

@@ -1,0 +1,204 @@
+"""`rotate`: successors for keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.view.batches import item_json, partial_error
+from tiktrue_keys.cli.view.keys import container_json, keys_json
+from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.core.dispatch.request import QUEUED
+from tiktrue_keys.core.instants import Seconds, parse_duration, rfc3339
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
+from tiktrue_keys.core.keys.results import Rotation
+from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.operations.results import RotateResult
+from tiktrue_keys.errors import TikTrueKeysError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.transports.interface import Transport
+    from tiktrue_keys.models.file.rewrap import RewrapBatch
+
+
+def command(
+    ctx: typer.Context,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Key ids or models.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every active or expired key.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="The keys that expire soon; for cron and timers.")] = False,
+    within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
+    atomic: Annotated[bool, typer.Option("--atomic", help="With --due: all or none.")] = False,
+    overlap: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The old key decrypts unwarned for (7d).")
+    ] = None,
+    lifetime: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")
+    ] = None,
+    notify: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Tell this client; may be repeated.")] = None,
+    notify_all: Annotated[bool, typer.Option("--notify-all", help="Tell every node.")] = False,
+    prepublish: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Send it ahead; it comes into force so much later.")
+    ] = None,
+    min_acks: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="With --prepublish: N nodes are enough (all that are told).")
+    ] = None,
+    via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers to the old key.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+) -> Outcome:
+    """Make a successor for keys and rewrap their models.
+
+    Reads the license. Named keys and --all are one transaction. --due rotates what has at most 7 days (or a third of
+    its lifetime) left and keeps going over failures; when nothing is due it does nothing, says nothing and reads no
+    license. The old key decrypts on through the overlap, then with a warning until its decrypt-until.
+    """
+    context: CommandContext = ctx.obj
+    if bool(keys) + every + due != 1:
+        raise UsageError("name the keys to rotate, or give --all or --due", "one of the three")
+    if (within is not None or atomic) and not due:
+        raise UsageError("--within and --atomic go with --due")
+    chosen_lifetime = lifetime if lifetime is not None else context.settings.get("rotate.lifetime")
+    license_key = context.license()
+    manager = context.manager if dry_run else context.writer
+    chosen_overlap = context.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP)
+    with nullcontext() if dry_run else transport_if_given(context, via) as transport:
+        before = _sync_first(context, transport, license_key, chosen_overlap) if due else []
+        rotated = manager.rotate(
+            keys or (),
+            every=every,
+            due=due,
+            license_key=license_key,
+            within=context.duration(within, "rotate.within", DEFAULT_WITHIN),
+            lifetime=None
+            if chosen_lifetime is None
+            else context.duration(chosen_lifetime, "rotate.lifetime", DEFAULT_WITHIN),
+            overlap=chosen_overlap,
+            atomic=atomic,
+            notify=tuple(notify or ()),
+            notify_all=notify_all,
+            prepublish=None if prepublish is None else parse_duration(prepublish),
+            min_acks=min_acks,
+            dry_run=dry_run,
+            operation_id=context.operation_id,
+        )
+        rewraps = _rewrap(context, rotated, license_key, wanted=not no_rewrap and prepublish is None)
+        sent = _send(context, rotated, transport, license_key)
+    return Outcome(
+        result=_result(context, rotated, rewraps),
+        view=_view(rotated),
+        messages=_messages(rewraps),
+        ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
+        changed=rotated.changed,
+        operation_id=rotated.operation_id,
+        warnings=[
+            *before,
+            *rotated.warnings,
+            *(rewraps.warnings if rewraps else [] if prepublish else _left_behind(rotated)),
+            *sent,
+        ],
+        error=partial_error(rotated.failures, len(rotated.rotations) + len(rotated.failures)),
+    )
+
+
+def _rewrap(
+    context: CommandContext, rotated: RotateResult, license_key: Callable[[], bytes], *, wanted: bool
+) -> RewrapBatch | None:
+    """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
+    if not wanted or rotated.dry_run or not rotated.containers:
+        return None
+    from tiktrue_keys.models.file.rewrap import rewrap_registered
+
+    old = [rotation.old.key_id for rotation in rotated.rotations]
+    return rewrap_registered(context.manager, old, license_key=license_key, lock_timeout=context.lock_timeout)
+
+
+def _sync_first(
+    context: CommandContext, transport: Transport | None, license_key: Callable[[], bytes], overlap: Seconds
+) -> Sequence[Notice]:
+    """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
+    if transport is None or not context.manager.exists():
+        return []
+    from tiktrue_keys.fleet.syncing import sync
+
+    try:
+        done = sync(context.writer, transport, license_key=license_key, overlap=overlap, patient=True)
+    except TikTrueKeysError as error:
+        return [Notice("not-synced", f"no round with the fleet before the rotation: {error.message}", error.key_id)]
+    if done.outage is None or any(each.code == "outage" for each in done.warnings):
+        return done.warnings
+    return [*done.warnings, Notice("outage", done.outage.message)]
+
+
+def _send(
+    context: CommandContext, rotated: RotateResult, transport: Transport | None, license_key: Callable[[], bytes]
+) -> Sequence[Notice]:
+    """Send what the rotation queued; the outbox has it, so that an outage is a warning."""
+    if rotated.dry_run or not any(each.state == QUEUED for each in rotated.distributions):
+        return []
+    if transport is None:
+        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+    from tiktrue_keys.fleet.sending import send_pending
+
+    return send_pending(context.manager, transport, license_key=license_key).warnings
+
+
+def _messages(rewraps: RewrapBatch | None) -> list[str]:
+    moved = sum(each.changed for each in rewraps.done) if rewraps else 0
+    return [f"rewrapped {counted(moved, 'container')}"] if moved else []
+
+
+def _left_behind(rotated: RotateResult) -> list[Notice]:
+    """The warning for containers that were left to the old keys on purpose."""
+    if rotated.dry_run or not rotated.containers:
+        return []
+    end = rfc3339(min(rotation.old.decrypt_until for rotation in rotated.rotations))
+    count = counted(len(rotated.containers), "container")
+    return [Notice("stale-containers", f"{count} not rewrapped; the first stops opening at {end}")]
+
+
+def _result(context: CommandContext, rotated: RotateResult, rewraps: RewrapBatch | None) -> dict[str, Any]:
+    done = "planned" if rotated.dry_run else "rotated"
+    new_keys = [rotation.new for rotation in rotated.rotations if rotation.new]
+    return {
+        "dry_run": rotated.dry_run,
+        "keys": keys_json(context.manager, new_keys),
+        "rotations": [rotation_json(rotation) for rotation in rotated.rotations],
+        "items": [
+            *(item_json(rotation.old.key_id, done) for rotation in rotated.rotations),
+            *(item_json(failure.key_id, "failed", failure.error) for failure in rotated.failures),
+        ],
+        "containers": _containers(rotated, rewraps),
+    }
+
+
+def _containers(rotated: RotateResult, rewraps: RewrapBatch | None) -> list[dict[str, Any]]:
+    """Every container of a rotated key, and what became of it."""
+    if rewraps is None:
+        return [container_json(record) | {"outcome": "left", "error": None} for record in rotated.containers]
+    from tiktrue_keys.cli.commands.models.rewrap_model import batch_json
+
+    return batch_json(rewraps)
+
+
+def rotation_json(rotation: Rotation) -> dict[str, Any]:
+    """A member of `result.rotations`: the ids of the old and of the new key, null where it is only planned."""
+    return {"old": rotation.old.key_id, "new": rotation.new.key_id if rotation.new else None}
+
+
+def _view(rotated: RotateResult) -> list[Block]:
+    rows: list[tuple[str, ...]] = [
+        (
+            rotation.old.key_id,
+            rotation.new.key_id if rotation.new else "(a new key)",
+            rfc3339(rotation.old.overlap_ends_at) or "",
+            "planned" if rotated.dry_run else "rotated",
+        )
+        for rotation in rotated.rotations
+    ]
+    rows += [(failure.key_id, "", "", f"failed: {failure.error.message}") for failure in rotated.failures]
+    return [Table(("old key", "new key", "overlap ends", "outcome"), rows)] if rows else []

@@ -1,0 +1,1 @@
+"""Commands about the keystore and this machine."""

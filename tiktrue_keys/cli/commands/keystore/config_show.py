@@ -1,0 +1,40 @@
+"""`config show`: every setting, its value and its source."""
+
+from __future__ import annotations
+
+import typer
+
+from tiktrue_keys.cli.context.context import DEFAULT_LOCK_TIMEOUT, CommandContext
+from tiktrue_keys.cli.context.settings import KNOWN
+from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
+from tiktrue_keys.core.instants import duration_text
+
+
+def command(ctx: typer.Context) -> Outcome:
+    """Show each setting and where it comes from.
+
+    A flag wins over the environment, the environment over tiktrue-keys.toml in the keystore's folder, in the user's
+    configuration folder, in /etc/tiktrue-keys. The license itself is never shown, only where it would be read from.
+    """
+    context: CommandContext = ctx.obj
+    rows = [_setting(context, name) for name in KNOWN]
+    rows.append(("license", "(hidden)" if context.license_origin else "", context.license_origin or "not given"))
+    return Outcome(
+        result={
+            "settings": [{"name": name, "value": value or None, "source": source} for name, value, source in rows],
+            "files": [str(path) for path in context.settings.files],
+        },
+        view=[
+            Table(("setting", "value", "source"), rows),
+            *(Line(f"read: {path}") for path in context.settings.files),
+        ],
+    )
+
+
+def _setting(context: CommandContext, name: str) -> tuple[str, str, str]:
+    setting = context.settings.values.get(name)
+    if setting is not None:
+        value = str(setting.value).lower() if isinstance(setting.value, bool) else str(setting.value)
+        return name, value, setting.source
+    defaults = {"keystore": str(context.keystore), "lock_timeout": duration_text(DEFAULT_LOCK_TIMEOUT)}
+    return name, defaults.get(name, ""), "default"

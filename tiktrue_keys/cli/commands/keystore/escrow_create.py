@@ -1,0 +1,98 @@
+"""`escrow create`: shares that recover the keystore on another machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.escrows import escrow_json
+from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.streams import write_out
+from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
+from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
+from tiktrue_keys.recovery.share_files import share_text, write_shares
+from tiktrue_keys.recovery.shares import Share
+
+
+def command(
+    ctx: typer.Context,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR|-", help="A folder for the shares, or standard output. Required."),
+    ] = None,
+    shares: Annotated[int, typer.Option("--shares", metavar="N", help="How many to make, at most 16 (5).")] = 5,
+    threshold: Annotated[int, typer.Option("--threshold", metavar="K", help="How many of them recover (3).")] = 3,
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of the escrow that there is.")] = False,
+) -> Outcome:
+    """Make shares that recover the keystore on another machine, together with a backup.
+
+    Shares are words (SLIP-39), a file each. Give every one to another person, on paper or encrypted to them, and delete
+    it here: fewer than the threshold tell nothing, and nobody can make a lost one again. Then escrow verify with some
+    of them, and take a backup: older ones do not hold this escrow. Licensed keys need their license on top. Reads no
+    license.
+    """
+    context: CommandContext = ctx.obj
+    if not output:
+        raise UsageError("say where the shares go", "-o DIR for a file each, or -o - for standard output")
+    folder = None if output == "-" else Path(output).absolute()
+    if folder is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(context.keystore)):
+        raise RefusedError("shares inside the keystore's folder are lost and stolen with it", "choose another folder")
+    context.stdout_is_data = folder is None
+    if replace:
+        _confirm(context)
+    files: list[Path] = []
+    made = create_escrow(
+        context.writer,
+        _hand_over(folder, files),
+        shares=shares,
+        threshold=threshold,
+        replacing=replace,
+        operation_id=context.operation_id,
+    )
+    return Outcome(
+        result={
+            **escrow_json(made.escrow),
+            "keystore_id": made.keystore_id.hex(),
+            "files": [str(path) for path in files],
+        },
+        view=[Line(str(path)) for path in files],
+        messages=_messages(made),
+        changed=made.changed,
+        operation_id=made.operation_id,
+        shows_data=folder is None,
+    )
+
+
+def _confirm(context: CommandContext) -> None:
+    try:
+        escrow = the_escrow(context.manager)
+    except NotFoundError:
+        return
+    context.confirm(f"Replace escrow {escrow.number}? Its {escrow.shares} shares will open backups from before only.")
+
+
+def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
+    def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
+        if folder is None:
+            write_out("".join(share_text(share, len(shares), keystore_id) for share in shares))
+            return lambda: None
+        written, take_back = write_shares(folder, shares, keystore_id)
+        files.extend(written)
+        return take_back
+
+    return hand_over
+
+
+def _messages(made: EscrowResult) -> list[str]:
+    if not made.changed:
+        return ["nothing was done: this operation id was used before; shares are shown once only"]
+    escrow = made.escrow
+    return [
+        f"made escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore",
+        "next: give each share to another person, prove them with escrow verify, and take a backup",
+    ]

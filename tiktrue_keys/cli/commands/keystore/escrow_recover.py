@@ -1,0 +1,46 @@
+"""`escrow recover`: a keystore on a new machine, from a backup and an escrow's shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.confirm_restore import RECOVERED, AcceptClock, outcome, question
+from tiktrue_keys.cli.input.shares import ShareOption, read_shares
+from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.recovery.recover import must_be_recoverable, preview_recovery, recover
+
+
+def command(
+    ctx: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="The backup; the keystore that is there without it.")
+    ] = None,
+    share: ShareOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Verify backup and shares, show what would be replaced.")
+    ] = False,
+    accept_clock: AcceptClock = False,
+) -> Outcome:
+    """Recover a keystore with an escrow's shares, and bind it to this machine.
+
+    From a backup on a new machine; or, without FILE, where the keystore lies on a machine of which more changed than
+    the binding allows. Verifies it whole, asks, makes this machine's host secret where there is none, and opens a new
+    epoch, which nodes have to accept. A keystore that was there is kept beside the new one; keys that it knows to be
+    revoked stay so. Licensed keys need their license as before. Reads no license.
+    """
+    context: CommandContext = ctx.obj
+    backup = None if source is None else Path(source)
+    name = str(context.keystore / FILE_NAME) if source is None else source
+    must_be_recoverable(context.manager, backup)
+    shares = read_shares(context, share)
+    preview = preview_recovery(context.manager, backup, shares)
+    if dry_run:
+        return outcome(context, name, preview, None, verb=RECOVERED)
+    context.confirm(question(context, name, preview))
+    done = recover(context.manager, backup, shares, accept_clock=accept_clock, operation_id=context.operation_id)
+    return outcome(context, name, preview, done, verb=RECOVERED)

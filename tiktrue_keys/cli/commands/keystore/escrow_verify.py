@@ -1,0 +1,37 @@
+"""`escrow verify`: the proof that shares are good, while the machine is still there."""
+
+from __future__ import annotations
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.shares import ShareOption, read_shares
+from tiktrue_keys.cli.view.escrows import escrow_json, escrow_rows
+from tiktrue_keys.cli.view.outcome import Fields, Outcome
+from tiktrue_keys.recovery.escrow import must_be_writable, the_escrow, verify_escrow
+
+
+def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
+    """Show that shares open the keystore, and record it.
+
+    Takes as many shares as the threshold says, or more: each one takes part. Whoever holds them can come one after the
+    other to the terminal, where nothing is shown. Until this was done and a backup taken, no-recovery is warned of.
+    """
+    context: CommandContext = ctx.obj
+    the_escrow(context.manager)  # before anybody fetches a share
+    must_be_writable(context.manager)
+    shares = read_shares(context, share)
+    verified = verify_escrow(context.writer, shares, operation_id=context.operation_id)
+    numbers = sorted({each.number for each in shares})
+    return Outcome(
+        result={
+            **escrow_json(verified.escrow),
+            "keystore_id": verified.keystore_id.hex(),
+            "verified_shares": numbers,
+        },
+        view=[Fields(escrow_rows(verified.escrow))],
+        messages=[f"shares {', '.join(map(str, numbers))} open this keystore"],
+        ids=[],
+        changed=verified.changed,
+        operation_id=verified.operation_id,
+    )

@@ -1,0 +1,104 @@
+"""`fingerprint`: what this machine offers a keystore to be bound to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.binding import binding_json, drift_json, masked
+from tiktrue_keys.cli.view.drift import drift_notices, drift_table
+from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of
+from tiktrue_keys.core.machine import MACHINE_BORNE, FactKind, MachineFacts, read_facts
+from tiktrue_keys.core.machine.supporting import read_supporting
+
+
+def command(
+    ctx: typer.Context,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to; no supporting facts.")
+    ] = False,
+) -> Outcome:
+    """Show the facts that keys are bound to.
+
+    Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v
+    is given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a
+    second. With --diff a fact that differs is a warning, not a failure: validate --strict fails.
+    """
+    context: CommandContext = ctx.obj
+    facts = read_facts()
+    binding = choose_anchors(facts)
+    if diff:
+        return _diff(context, facts, binding)
+    supporting = read_supporting()
+    plain = context.options.verbose
+    rows = [
+        (
+            fact.kind.value,
+            fact.value if plain else masked(fact.value),
+            _role(binding, fact.kind, fact.value),
+            fact.source,
+        )
+        for fact in facts.facts
+    ]
+    view: list[Block] = [
+        Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
+        Line(""),
+        Table(("fact", "value", "part", "source"), rows),
+        Line(""),
+        Fields(sorted(supporting.items())),
+    ]
+    return Outcome(result=_result(facts, binding, supporting, plain), view=view, messages=_messages(facts, binding))
+
+
+def _diff(context: CommandContext, facts: MachineFacts, binding: Binding) -> Outcome:
+    """Compare. What a rebind would do knows both sides; a dry run of it reads no license and records nothing."""
+    found = context.manager.rebind(dry_run=True)
+    plain = context.options.verbose
+    present = Binding(tuple(anchor for anchor in found.after.anchors if anchor.kind not in found.drift.missing))
+    drifted = (*found.drift.changed, *found.drift.missing)
+    states = {"changed": found.drift.changed, "missing": found.drift.missing, "added": found.drift.added}
+    counts = ", ".join(f"{len(kinds)} {state}" for state, kinds in states.items() if kinds)
+    return Outcome(
+        result=_result(facts, binding, {}, plain)
+        | {"sealed": binding_json(found.before), "drift": drift_json(found.drift)},
+        view=[drift_table(("sealed", "present"), found.before, present, found.drift, plain=plain)],
+        messages=[counts or "every fact is the sealed one", *_messages(facts, binding)],
+        ids=found.drift.names(),
+        warnings=drift_notices(drifted),
+    )
+
+
+def _role(binding: Binding, kind: FactKind, value: str) -> str:
+    if binding.value_of(kind) != value:
+        return "spare"
+    return "anchor" if kind in MACHINE_BORNE else "anchor, disk-borne"
+
+
+def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], plain: bool) -> dict[str, Any]:
+    return {
+        "fingerprint": fingerprint_of(binding),
+        "platform": facts.platform,
+        "machine_borne": binding.machine_borne,
+        "weak": binding.weak,
+        "facts": [
+            {
+                "kind": fact.kind.value,
+                "value": fact.value if plain else masked(fact.value),
+                "anchor": binding.value_of(fact.kind) == fact.value,
+                "source": fact.source,
+            }
+            for fact in facts.facts
+        ],
+        "unreadable": list(facts.unreadable),
+        "supporting": supporting,
+    }
+
+
+def _messages(facts: MachineFacts, binding: Binding) -> list[str]:
+    messages = [f"not readable by this user: {path}" for path in facts.unreadable]
+    if binding.weak:
+        messages.append("this machine shows no fact of its own: a copied disk image would open the keystore")
+    return messages

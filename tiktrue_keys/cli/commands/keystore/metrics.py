@@ -1,0 +1,83 @@
+"""`metrics`: the keystore's state in numbers, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys import __version__
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
+from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition, metric_json
+from tiktrue_keys.core.durable import replace_bytes
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
+from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.errors import UsageError
+
+_MODE = 0o644  # node_exporter runs as a user of its own
+_PREFIX = "tiktrue_keys_"
+
+
+def command(
+    ctx: typer.Context,
+    textfile: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Write this file instead, whole or not at all, readable by everybody."),
+    ] = None,
+) -> Outcome:
+    """Print the keystore's state as Prometheus metrics.
+
+    Keys by status, keys due for rotation, the soonest expiry, containers, audit records, unfinished acts, size. For
+    node_exporter's textfile collector: --textfile /var/lib/node_exporter/textfile_collector/tiktrue-keys.prom in a
+    timer; when the keystore does not open, the exit code says why and the file stays as it was. Reads no license and
+    records nothing.
+    """
+    context: CommandContext = ctx.obj
+    if textfile in ("", "-"):
+        raise UsageError("--textfile needs the name of a file", "leave it out for standard output")
+    measured = _measured(context)
+    text = exposition(measured)
+    if textfile is not None:
+        replace_bytes(Path(textfile), text.encode(), _MODE, what="the metrics file")
+    return Outcome(
+        result={"textfile": textfile, "metrics": [metric_json(metric) for metric in measured]},
+        view=[Raw(text) if textfile is None else Line(textfile)],
+        messages=[] if textfile is None else [f"wrote {len(measured)} metrics"],
+    )
+
+
+def _measured(context: CommandContext) -> list[Metric]:
+    manager = context.manager
+    now = manager.now()
+    keys = list(manager.keys())
+    within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
+    newest = next((record.time for record in manager.audit_records(backwards=True)), None)
+    identity = {"version": __version__, "keystore": str(context.keystore)}
+    return [
+        Metric(f"{_PREFIX}info", "The program's version and the keystore's folder.", [Sample(1, identity)]),
+        Metric(f"{_PREFIX}keys", "Keys by status.", _by_status(keys)),
+        _one("keys_due", "Keys that rotate --due would rotate.", sum(is_due(key, now, within) for key in keys)),
+        _one(
+            "next_expiry_timestamp_seconds",
+            "When the first of the active keys stops encrypting; absent without active keys.",
+            min((key.expires_at for key in keys if key.status is Status.ACTIVE), default=None),
+        ),
+        _one("containers", "Registered model containers.", len(manager.containers())),
+        _one("audit_records", "Records in the audit log.", manager.audit_size()),
+        _one("last_audit_record_timestamp_seconds", "When the newest audit record was made.", newest),
+        _one("open_intents", "Acts on files that were begun and not finished.", len(manager.open_intents())),
+        _one("keystore_bytes", "Size of the keystore's file.", os.stat(context.keystore / FILE_NAME).st_size),
+    ]
+
+
+def _by_status(keys: list[ManagedKey]) -> list[Sample]:
+    counts = Counter(key.status for key in keys)
+    return [Sample(counts[status], {"status": status.value}) for status in Status]
+
+
+def _one(name: str, words: str, value: int | None) -> Metric:
+    return Metric(_PREFIX + name, words, [] if value is None else [Sample(value)])

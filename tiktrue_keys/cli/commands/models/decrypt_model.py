@@ -1,0 +1,124 @@
+"""`decrypt-model`: one container into one model, or an encrypted folder into a folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
+from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
+from tiktrue_keys.cli.input.models import is_folder, is_remote_folder, model_destination, model_folder, model_source
+from tiktrue_keys.cli.view.models import decrypted_folder_json, decrypted_json, files_of
+from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.folder.decrypt import DecryptedFolder, decrypt_folder
+
+
+def command(
+    ctx: typer.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="The container: a file, URL, folder, or - for standard input.")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="DST", help="The model (SRC without .ttm), a URL, or - for standard output."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
+    allow_deprecated: Annotated[
+        bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
+    ] = False,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
+    ] = False,
+    jobs: Jobs = None,
+    audit_to: AuditTo = None,
+) -> Outcome:
+    """Decrypt a model container.
+
+    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file
+    or folder appears whole and verified or not at all; into a pipe each verified part goes at once.
+    """
+    context: CommandContext = ctx.obj
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    manager = recording_manager(context, audit_to)
+    if is_folder(source) or is_remote_folder(source):
+        return _decrypt_folder(context, manager, source, output, options, force=force, jobs=jobs)
+    refuse_jobs(jobs, source)
+    container = model_source(context, source)
+    destination = model_destination(context, output)
+    license_key = context.license()
+    with progress_bar(context, f"decrypting {source}") as report:
+        opened = decrypt_model(
+            manager,
+            container,
+            destination,
+            license_key=license_key,
+            allow_deprecated=allow_deprecated,
+            allow_unsigned=allow_unsigned,
+            force=force,
+            progress=report,
+            lock_timeout=context.lock_timeout,
+            operation_id=context.operation_id,
+        )
+    return _file_outcome(opened, to_stdout=context.stdout_is_data)
+
+
+def _decrypt_folder(
+    context: CommandContext,
+    manager: KeyManager,
+    source: str,
+    output: str | None,
+    options: ReadOptions,
+    *,
+    force: bool,
+    jobs: int | None,
+) -> Outcome:
+    if output == "-":
+        raise UsageError("a folder does not go to standard output", "give a folder with -o, or leave it out")
+    if is_remote_folder(source):
+        refuse_jobs(jobs, source)
+        jobs = 1
+    with progress_bar(context, f"decrypting {source}") as report:
+        opened = decrypt_folder(
+            manager,
+            source,
+            None if output is None else model_folder(output, "a decrypted folder"),
+            license_key=context.license(),
+            allow_deprecated=options.allow_deprecated,
+            allow_unsigned=options.allow_unsigned,
+            force=force,
+            jobs=jobs,
+            progress=report,
+            operation_id=context.operation_id,
+        )
+    return _folder_outcome(opened)
+
+
+def _file_outcome(opened: Decrypted, *, to_stdout: bool) -> Outcome:
+    return Outcome(
+        result=decrypted_json(opened),
+        view=[] if to_stdout else [Line(str(opened.destination))],
+        messages=[f"decrypted {opened.length} bytes with key {opened.key.key_id}"],
+        changed=opened.changed,
+        operation_id=opened.operation_id,
+        warnings=opened.warnings,
+        shows_data=to_stdout,
+    )
+
+
+def _folder_outcome(opened: DecryptedFolder) -> Outcome:
+    return Outcome(
+        result=decrypted_folder_json(opened),
+        view=[Line(str(opened.destination))],
+        messages=[f"decrypted {files_of(opened.files, opened.plain)} of {opened.length} bytes"],
+        changed=opened.changed,
+        operation_id=opened.operation_id,
+        warnings=opened.warnings,
+    )

@@ -1,0 +1,190 @@
+"""The kinds of `encrypt-model` beside one file under a key: a folder, a resumed one, for recipients, and the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.models import is_folder, model_destination, model_place, model_source
+from tiktrue_keys.cli.view.models import encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
+from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.core.instants import instant_of
+from tiktrue_keys.core.notices import counted
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.file.encrypt_for_recipients import encrypt_for_recipients
+from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
+from tiktrue_keys.models.folder.plan import plan_folder
+from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.format.recipient import read_recipient
+from tiktrue_keys.models.storage.location import Place, Url, is_url, local_path, parse_place
+
+if TYPE_CHECKING:
+    from tiktrue_keys.models.folder.upload import UploadedFolder
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """What was asked for."""
+
+    source: str
+    output: str | None
+    name: str | None
+    include: list[str]
+    exclude: list[str]
+    plain: list[str]
+    resume: str | None
+    force: bool
+    jobs: int | None
+
+    @property
+    def of_folders(self) -> bool:
+        """Whether an option was given that only a folder takes."""
+        return bool(self.include or self.exclude or self.plain or self.resume or self.jobs)
+
+    @property
+    def destination(self) -> Place | None:
+        """The output of what does not go to standard output."""
+        if self.output in ("", "-"):
+            raise UsageError("this does not go to standard output", "give a name with -o, or leave it out")
+        return None if self.output is None else model_place(self.output, "output")
+
+    @property
+    def folder_destination(self) -> Path | None:
+        """The output of a folder."""
+        place = self.destination
+        return None if place is None else local_path(place, "an encrypted folder")
+
+
+def for_recipients(context: CommandContext, asked: Encryption, files: list[str]) -> Outcome:
+    """One model for the public halves in `files`; uses no keystore."""
+    context.needs_keystore = False
+    if asked.of_folders or is_folder(asked.source):
+        raise UsageError("a folder's list of files must be signed, so it takes --key", "encrypt file by file")
+    recipients = [read_recipient(file) for file in files]
+    model = model_source(context, asked.source)
+    destination = model_destination(context, asked.output)
+    with progress_bar(context, f"encrypting {asked.source}") as report:
+        made = encrypt_for_recipients(
+            model,
+            destination,
+            recipients=recipients,
+            now=instant_of(time.time()),
+            name=asked.name,
+            force=asked.force,
+            progress=report,
+            lock_timeout=context.lock_timeout,
+        )
+    named = ", ".join(recipient.key_id for recipient in recipients)
+    return Outcome(
+        result=sealed_json(made),
+        view=[] if context.stdout_is_data else [Line(str(made.destination))],
+        messages=[f"encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+        shows_data=context.stdout_is_data,
+    )
+
+
+def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
+    """A folder under a key, from the beginning or from where an earlier run was stopped."""
+    _refuse_name(asked)
+    encrypt = _to_storage(asked) if asked.output is not None and is_url(asked.output) else _to_disk(asked)
+    license_key = context.license()
+    with progress_bar(context, f"encrypting {asked.source}") as report:
+        made = encrypt(
+            context.writer,
+            Path(asked.source),
+            key=key,
+            license_key=license_key,
+            include=asked.include,
+            exclude=asked.exclude,
+            plain=asked.plain,
+            progress=report,
+            operation_id=context.operation_id,
+        )
+    return _folder_outcome(made)
+
+
+def _to_disk(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
+    options: dict[str, Any] = {"destination": asked.folder_destination, "force": asked.force, "jobs": asked.jobs}
+    if asked.resume is None:
+        return partial(encrypt_folder, **options)
+    return partial(encrypt_folder_resumably, resume=asked.resume, **options)
+
+
+def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
+    from tiktrue_keys.models.folder.upload import encrypt_folder_to
+
+    if asked.force or asked.resume or asked.jobs is not None:
+        raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
+    destination = parse_place((asked.output or "").rstrip("/") + "/")
+    assert isinstance(destination, Url), "it was asked for"
+    return partial(encrypt_folder_to, destination=destination)
+
+
+def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
+    """What the same words would do without --dry-run."""
+    if asked.source == "-":
+        raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
+    license_key = context.license()
+    if is_folder(asked.source):
+        _refuse_name(asked)
+        found = plan_folder(
+            context.manager,
+            Path(asked.source),
+            asked.folder_destination,
+            key=key,
+            license_key=license_key,
+            include=asked.include,
+            exclude=asked.exclude,
+            plain=asked.plain,
+            resume=asked.resume,
+            force=asked.force,
+        )
+    else:
+        found = plan_model(
+            context.manager,
+            model_place(asked.source, "source"),
+            asked.destination,
+            key=key,
+            license_key=license_key,
+            force=asked.force,
+        )
+    return Outcome(result=plan_json(found), view=[_plan_table(found)], messages=[_plan_words(found)])
+
+
+def _refuse_name(asked: Encryption) -> None:
+    if asked.name is not None:
+        raise UsageError("--name is for a file", "a folder's files keep their names")
+
+
+def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:
+    taken_over = made.taken_over if isinstance(made, ResumedEncryption) else ()
+    left_out = f", left out {len(made.left_out)}" if made.left_out else ""
+    earlier = f", {counted(len(taken_over), 'file')} of it earlier" if taken_over else ""
+    files = files_of(made.files, made.plain)
+    return Outcome(
+        result=encrypted_folder_json(made) | {"taken_over": list(taken_over)},
+        view=[Line(str(made.destination))],
+        messages=[f"encrypted {files} of {made.length} bytes under key {made.key.key_id}{earlier}{left_out}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+    )
+
+
+def _plan_table(found: EncryptionPlan) -> Table:
+    rows = [(file.path, file.action, str(file.length)) for file in found.files]
+    return Table(("file", "action", "bytes"), [*rows, *((path, "leave out", "") for path in found.left_out)])
+
+
+def _plan_words(found: EncryptionPlan) -> str:
+    return f"would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"

@@ -1,0 +1,104 @@
+"""`exec-model`: runs a program on decrypted models that are in no file system."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
+from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.serving.child import run_child
+from tiktrue_keys.models.serving.execute import HeldModel, filled_in, held_models
+
+takes_program = True
+SEPARATOR = "--"
+LICENSE_VARIABLES = frozenset({"TIKTRUE_LICENSE_KEY", "TIKTRUE_LICENSE_FILE"})
+
+
+def command(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... -- CMD", help="The containers; then the program, with {} for the path of each."
+        ),
+    ],
+    allow_deprecated: Annotated[
+        bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
+    ] = False,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
+    ] = False,
+    audit_to: AuditTo = None,
+) -> Outcome:
+    """Run a program on decrypted models, which it reads from memory.
+
+    Reads the license, unless the key was made without one. Each model is decrypted and verified whole into a file that
+    has no name (Linux: memfd), recorded before; the program opens it by the path in the place of {}. It takes as much
+    memory as the models are long, and goes when the program ends. TIKTRUE_LICENSE_KEY and TIKTRUE_LICENSE_FILE are
+    taken out of the program's environment. The exit code is the program's, 128 and the number of the signal that ended
+    it, or 125 when tiktrue-keys itself fails.
+    """
+    context: CommandContext = ctx.obj
+    files, program = _split(words)
+    filled_in(program, files)
+    context.stdout_is_data = True
+    manager = recording_manager(context, audit_to)
+    license_key = context.license()
+    with ExitStack() as stack:
+        with progress_bar(context, f"decrypting {files[0]}") as report:
+            held = held_models(
+                manager,
+                files,
+                program=program[0],
+                license_key=license_key,
+                allow_deprecated=allow_deprecated,
+                allow_unsigned=allow_unsigned,
+                progress=report,
+                operation_id=context.operation_id,
+            )
+            models = stack.enter_context(held)
+        context.close()  # the program may run for weeks, without our secrets in memory and the keystore open
+        environment = {name: value for name, value in context.environment.items() if name not in LICENSE_VARIABLES}
+        paths, descriptors = [model.path for model in models], [model.fd for model in models]
+        status = run_child(filled_in(program, paths), environment, descriptors)
+    return _outcome(program, models, status)
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    if SEPARATOR not in words:
+        raise UsageError("there is no program to run", "tiktrue-keys exec-model FILE -- CMD {}")
+    at = words.index(SEPARATOR)
+    if at == 0:
+        raise UsageError("there is no container to decrypt", "tiktrue-keys exec-model FILE -- CMD {}")
+    if any(not file or "\0" in file for file in words[:at]):
+        raise UsageError("a container has no name")
+    return words[:at], words[at + 1 :]
+
+
+def _outcome(program: list[str], models: tuple[HeldModel, ...], status: int) -> Outcome:
+    return Outcome(
+        result={
+            "program": program[0],
+            "status": status,
+            "files": [
+                {
+                    "path": str(model.source),
+                    "file_id": model.file_id.hex(),
+                    "model_id": model.key.model_id,
+                    "key_id": model.key.key_id,
+                    "length": model.length,
+                    "signed": model.signed,
+                }
+                for model in models
+            ],
+        },
+        warnings=[notice for model in models for notice in model.warnings],
+        shows_data=True,
+        exit_code=status,
+    )

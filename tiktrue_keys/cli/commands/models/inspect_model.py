@@ -1,0 +1,94 @@
+"""`inspect-model`: a container's own words, without a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.input.models import is_folder, model_place
+from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table, Tree
+from tiktrue_keys.models.file.inspect import Inspection, inspect_model
+from tiktrue_keys.models.folder.inspect import FolderInspection, inspect_folder
+from tiktrue_keys.models.format.manifest import ContainerEntry, Entry
+
+
+def command(
+    ctx: typer.Context,
+    container: Annotated[
+        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
+    ],
+) -> Outcome:
+    """Show what a container says about itself.
+
+    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only
+    with the key, which verify-model uses.
+    """
+    if is_folder(container):
+        return _folder_outcome(inspect_folder(Path(container)))
+    found = inspect_model(model_place(container, "container"))
+    return Outcome(
+        result=found.to_json(),
+        view=[Fields(_rows(found)), Line(""), _wraps(found), Line(""), _checks(found)],
+        ids=[found.file_id.hex()],
+    )
+
+
+def _rows(found: Inspection) -> list[tuple[str, str]]:
+    return [
+        ("container", str(found.path)),
+        ("file id", found.file_id.hex()),
+        ("model", found.model_id),
+        ("name", found.name),
+        ("kind", found.kind),
+        ("plaintext", f"{found.length} bytes{', made into a pipe' * found.piped}"),
+        ("size", f"{found.size} bytes"),
+        ("segments", f"{found.segments} of {found.segment_size} bytes"),
+        ("origin", found.origin),
+        ("root", found.root.hex()),
+        ("issuer", found.issuer.hex() if found.issuer else ""),
+        ("signature", found.signature),
+        (
+            "header",
+            f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}",
+        ),
+    ]
+
+
+def _wraps(found: Inspection) -> Tree:
+    return Tree(
+        "opens with", [Tree(f"{wrap.key_id} generation {wrap.generation} ({wrap.type})") for wrap in found.wraps]
+    )
+
+
+def _folder_outcome(found: FolderInspection) -> Outcome:
+    rows = [
+        ("folder", str(found.path)),
+        ("folder id", found.folder_id.hex()),
+        ("model", found.model_id),
+        ("name", found.name),
+        ("plaintext", f"{found.length} bytes"),
+        ("issuer", found.issuer.hex()),
+        ("signature", found.signature),
+    ]
+    files = [(entry.path, _entry_kind(entry), str(entry.length)) for entry in found.files]
+    different = [
+        *(("missing", path) for path in found.differences.missing),
+        *(("added", path) for path in found.differences.added),
+        *(("moved", path) for path in found.differences.moved),
+        *(("changed", path) for path in found.differences.changed),
+    ]
+    view: list[Block] = [Fields(rows), Line(""), Table(("file", "kind", "length"), files), Line("")]
+    if different:
+        view += [Table(("difference", "file"), different), Line("")]
+    return Outcome(result=found.to_json(), view=[*view, _checks(found)], ids=[found.folder_id.hex()])
+
+
+def _entry_kind(entry: Entry) -> str:
+    return "container" if isinstance(entry, ContainerEntry) else "in clear"
+
+
+def _checks(found: Inspection | FolderInspection) -> Tree:
+    yes = Tree("verified", [Tree(words) for words in found.verified])
+    return Tree("checks", [yes, Tree("not verified", [Tree(words) for words in found.not_verified])])

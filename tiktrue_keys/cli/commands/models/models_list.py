@@ -1,0 +1,46 @@
+"""`models list`: the registry of containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.keys import container_json
+from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.models.registry.registry import Registered, list_containers
+
+
+def command(ctx: typer.Context) -> Outcome:
+    """List the registered containers.
+
+    Every container that a command makes or opens is registered. The state says what lies at its path now: present,
+    missing, replaced, unreadable; piped for one that went into a pipe.
+    """
+    context: CommandContext = ctx.obj
+    found = list_containers(context.manager)
+    rows = [
+        (
+            each.record.file_id.hex(),
+            each.state,
+            each.record.path or "(pipe)",
+            each.record.name,
+            " ".join(sorted(each.record.keys)),
+        )
+        for each in found
+    ]
+    return Outcome(
+        result={"containers": [_json(each) for each in found]},
+        view=[Table(("file id", "state", "path", "name", "keys"), rows)] if rows else [],
+        messages=[] if rows else ["no containers"],
+        ids=[each.record.file_id.hex() for each in found],
+    )
+
+
+def _json(registered: Registered) -> dict[str, Any]:
+    in_file = registered.keys_in_file
+    return container_json(registered.record) | {
+        "state": registered.state,
+        "keys_in_file": None if in_file is None else sorted(in_file),
+    }

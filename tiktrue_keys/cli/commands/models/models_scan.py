@@ -1,0 +1,69 @@
+"""`models scan`: finds containers and brings the registry up to date."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.cli.view.keys import container_json
+from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.errors import PartialError
+from tiktrue_keys.models.registry.registry import Scanned, scan
+from tiktrue_keys.models.storage.location import parse_place
+
+
+def command(
+    ctx: typer.Context,
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="The folder, or a URL; what lies below is searched too.")
+    ],
+) -> Outcome:
+    """Find containers in a folder and register them.
+
+    Looks at files named *.ttm, registers those that this keystore has a key for, and follows moved ones. Symbolic links
+    are not followed. Reads no license.
+    """
+    context: CommandContext = ctx.obj
+    found = scan(context.writer, parse_place(folder))
+    rows = [
+        *(row for outcome, records in _records(found) for row in _rows(outcome, records)),
+        *((path, "copy", f"of {original}") for path, original in found.copies),
+        *((path, "foreign", "this keystore has no key for it") for path in found.foreign),
+        *((path, "failed", error.message) for path, error in found.failed),
+    ]
+    changed = [*found.added, *found.moved, *found.updated]
+    return Outcome(
+        result=_result(found),
+        view=[Table(("path", "outcome", "detail"), rows)] if rows else [],
+        messages=[] if rows else ["no containers"],
+        ids=[record.file_id.hex() for record in changed],
+        changed=found.changed,
+        operation_id=found.operation_id,
+        warnings=found.warnings,
+        error=PartialError(f"{len(found.failed)} files could not be read", found.failed[0][1].message)
+        if found.failed
+        else None,
+    )
+
+
+def _records(found: Scanned) -> list[tuple[str, tuple[ContainerRecord, ...]]]:
+    return [("added", found.added), ("moved", found.moved), ("updated", found.updated), ("unchanged", found.unchanged)]
+
+
+def _rows(outcome: str, records: tuple[ContainerRecord, ...]) -> list[tuple[str, str, str]]:
+    return [(record.path, outcome, record.file_id.hex()) for record in records]
+
+
+def _result(found: Scanned) -> dict[str, Any]:
+    return {
+        "containers": [
+            container_json(record) | {"outcome": outcome} for outcome, records in _records(found) for record in records
+        ],
+        "copies": [{"path": path, "original": original} for path, original in found.copies],
+        "foreign": list(found.foreign),
+        "failed": [{"path": path, "error": error_json(error)} for path, error in found.failed],
+    }

@@ -1,0 +1,103 @@
+"""`reencrypt-model`: a container, or each one of a folder, takes a new data key; what a compromise needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
+from tiktrue_keys.cli.input.models import is_folder, model_folder
+from tiktrue_keys.cli.view.models import files_of
+from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
+from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
+
+
+def command(
+    ctx: typer.Context,
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+    ] = None,
+    recover_revoked: Annotated[
+        bool, typer.Option("--recover-revoked", help="Open it although its key is revoked. Recorded.")
+    ] = False,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
+    ] = False,
+    jobs: Jobs = None,
+) -> Outcome:
+    """Encrypt a container anew, under a new data key.
+
+    Reads the license. After a compromise this, and not a rewrap, locks out whoever knows the old data key. The new
+    container takes the old one's place when it is whole; after any failure the old one is there, untouched. So does a
+    folder, all of whose containers go to one key.
+    """
+    context: CommandContext = ctx.obj
+    license_key = context.license()
+    reencrypt: Callable[..., Reencrypted | ReencryptedFolder] = reencrypt_model
+    if is_folder(container):
+        reencrypt = partial(reencrypt_folder, jobs=jobs)
+    else:
+        refuse_jobs(jobs, container)
+    with progress_bar(context, f"encrypting {container}") as report:
+        made = reencrypt(
+            context.writer,
+            model_folder(container, "the container"),
+            license_key=license_key,
+            to=to,
+            recover_revoked=recover_revoked,
+            allow_unsigned=allow_unsigned,
+            progress=report,
+            lock_timeout=context.lock_timeout,
+            operation_id=context.operation_id,
+        )
+    return _folder_outcome(made) if isinstance(made, ReencryptedFolder) else _file_outcome(made)
+
+
+def _file_outcome(made: Reencrypted) -> Outcome:
+    return Outcome(
+        result=_file_json(made),
+        view=[Line(str(made.path))],
+        messages=[f"encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+    )
+
+
+def _folder_outcome(made: ReencryptedFolder) -> Outcome:
+    return Outcome(
+        result={
+            "path": str(made.path),
+            "folder_id": made.folder_id.hex(),
+            "model_id": made.key.model_id,
+            "key_id": made.key.key_id,
+            "length": made.length,
+            "files": [_file_json(each) for each in made.files],
+            "plain": list(made.plain),
+        },
+        view=[Line(str(made.path))],
+        messages=[f"encrypted {files_of(made.files, made.plain)} of {made.length} bytes under key {made.key.key_id}"],
+        changed=made.changed,
+        operation_id=made.operation_id,
+        warnings=made.warnings,
+    )
+
+
+def _file_json(made: Reencrypted) -> dict[str, Any]:
+    return {
+        "path": str(made.path),
+        "old_file_id": made.old_file_id.hex(),
+        "file_id": made.file_id.hex(),
+        "model_id": made.key.model_id,
+        "key_id": made.key.key_id,
+        "length": made.length,
+        "root": made.root.hex(),
+        "signed": made.signed,
+    }

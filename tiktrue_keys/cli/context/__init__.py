@@ -1,0 +1,1 @@
+"""What a command asks for instead of reading the environment: settings, keystore, license, answers."""

@@ -1,0 +1,173 @@
+"""One command's surroundings: settings, keystore, license, confirmation. Everything is found when first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiktrue_keys.cli.context.default_places import default_host_secret, default_keystore, is_root
+from tiktrue_keys.cli.context.license import LicenseSource, credential
+from tiktrue_keys.cli.context.prompts import confirm
+from tiktrue_keys.cli.context.settings import FILE_NAME, SYSTEM_FILE, Settings, load_settings, user_config_file
+from tiktrue_keys.cli.program.options import CommonOptions
+from tiktrue_keys.core.instants import Seconds, parse_duration
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.errors import TikTrueKeysError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.manager import KeyManager
+
+DEFAULT_LOCK_TIMEOUT = Seconds(10)
+MAX_LOCK_TIMEOUT = Seconds(86_400)
+
+
+class CommandContext:
+    """What a command asks for instead of reading the environment or the terminal itself."""
+
+    def __init__(self, options: CommonOptions, *, command: str, environment: Mapping[str, str]) -> None:
+        self.options = options
+        self.command = command
+        self.environment = environment
+        self.warnings: list[Notice] = []
+        self.stdout_is_data = False
+        self.needs_keystore = True
+        self._stdin_reader = ""
+        self._opened = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Flags, environment and configuration files, merged."""
+        flags = {
+            name: getattr(self.options, name) for name in ("keystore", "host_secret", "license_file", "lock_timeout")
+        }
+        settings = load_settings(flags, self.environment, user_file=user_config_file(), system_file=SYSTEM_FILE)
+        settings.add_file(
+            self._keystore_of(settings) / FILE_NAME, over=(user_config_file(), SYSTEM_FILE), allow_keystore=False
+        )
+        return settings
+
+    @cached_property
+    def keystore(self) -> Path:
+        """The keystore's folder, absolute."""
+        return self._keystore_of(self.settings)
+
+    @property
+    def known_keystore(self) -> str | None:
+        """The keystore's folder for reports, or None when the command does not use it or it could not be determined."""
+        try:
+            return str(self.keystore) if self.needs_keystore else None
+        except TikTrueKeysError:
+            return None
+
+    @property
+    def uses_keystore(self) -> bool:
+        """Whether the command has opened (or tried to open) the keystore."""
+        return self._opened
+
+    @cached_property
+    def host_secret(self) -> str | None:
+        """The host secret's file as the caller wants it, or None for the core's own place."""
+        given = self.settings.get("host_secret")
+        if given is not None:
+            return str(given)
+        return credential(self.environment, "tiktrue-host-secret") or default_host_secret(self.environment)
+
+    @cached_property
+    def manager(self) -> KeyManager:
+        """The key manager on this keystore. Making it opens nothing yet."""
+        from tiktrue_keys.cli.context.actor import current_actor
+        from tiktrue_keys.core.manager import KeyManager
+
+        self._opened = True
+        actor = current_actor(self.command)
+        return KeyManager(self.keystore, host_secret_file=self.host_secret, lock_timeout=self.lock_timeout, actor=actor)
+
+    @cached_property
+    def writer(self) -> KeyManager:
+        """The key manager for a command that writes: first, what a process that died has left open is settled."""
+        self.settle()
+        return self.manager
+
+    def settle(self) -> None:
+        """Settle the file acts of processes that died; one read when there are none."""
+        if self.manager.exists() and self.manager.open_intents():
+            from tiktrue_keys.models.settle.local import settle_intents
+
+            self.warnings.extend(settle_intents(self.manager).warnings)
+
+    @cached_property
+    def lock_timeout(self) -> float:
+        """Seconds to wait for another process."""
+        given = self.settings.get("lock_timeout")
+        timeout = DEFAULT_LOCK_TIMEOUT if given is None else parse_duration(given)
+        if timeout > MAX_LOCK_TIMEOUT:
+            raise UsageError("the lock timeout is longer than a day")
+        return float(timeout)
+
+    @property
+    def operation_id(self) -> str | None:
+        """The operation id that the caller chose, checked."""
+        from tiktrue_keys.core.names import parse_operation_id
+
+        given = self.options.operation_id
+        return None if given is None else parse_operation_id(given)
+
+    @property
+    def color(self) -> bool:
+        """Whether colour is wanted; NO_COLOR is Rich's to read."""
+        return not self.options.no_color and self.settings.get("color") is not False
+
+    def license(self, *, twice: bool = False) -> Callable[[], bytes]:
+        """The license as the core takes it: called only when a licensed key must be made or opened."""
+        source = self._license_source(twice=twice)
+        if source.reads_stdin():
+            self.claim_stdin("the license")
+        return source.read
+
+    @property
+    def license_origin(self) -> str | None:
+        """Where the license would be read from; it is not read."""
+        return self._license_source(twice=False).origin()
+
+    def claim_stdin(self, purpose: str) -> None:
+        """Say that standard input is read for `purpose`; raises UsageError for a second reader."""
+        if self._stdin_reader:
+            raise UsageError(
+                f"standard input cannot be both {self._stdin_reader} and {purpose}", "give one of them as a file"
+            )
+        self._stdin_reader = purpose
+
+    def confirm(self, question: str) -> None:
+        """Return when --yes was given or the answer is yes; else RefusedError."""
+        if not self.options.yes:
+            confirm(question)
+
+    def warn(self, notice: Notice) -> None:
+        """Add a warning to the command's report."""
+        self.warnings.append(notice)
+
+    def duration(self, option: str | None, setting: str, default: Seconds) -> Seconds:
+        """A duration from its option, else from the configuration, else the default."""
+        given = option if option is not None else self.settings.get(setting)
+        return default if given is None else parse_duration(given)
+
+    def close(self) -> None:
+        """Close the keystore if it was opened."""
+        manager = self.__dict__.get("manager")
+        if manager is not None:
+            manager.close()
+
+    def _license_source(self, *, twice: bool) -> LicenseSource:
+        configured = self.settings.get("license_file") if self.options.license_file is None else None
+        return LicenseSource(self.options.license_file, self.environment, configured, self.warn, ask_twice=twice)
+
+    def _keystore_of(self, settings: Settings) -> Path:
+        given = settings.get("keystore")
+        if given is None:
+            return default_keystore(self.environment, root=is_root())
+        if not given or "\0" in given:
+            raise UsageError("the keystore's folder has no name", "give --keystore DIR")
+        return Path(os.path.abspath(given))

@@ -1,0 +1,45 @@
+"""Questions on a terminal. Without one nothing is asked: the caller gets `refused` or `usage` with the option to
+give.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.streams import write_err
+from tiktrue_keys.errors import OperationInterruptedError, RefusedError, UsageError
+
+
+def can_ask() -> bool:
+    """Whether somebody can read a question and answer it: standard input and standard error are terminals."""
+    try:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def confirm(question: str) -> None:
+    """Return when the answer is yes; raises RefusedError when it is not, or when there is nobody to ask."""
+    if not can_ask():
+        raise RefusedError(f"this needs a yes: {question}", "give --yes, or run it on a terminal")
+    write_err(f"{shown(question)} [y/N] ")
+    answer = sys.stdin.readline()
+    if not answer:
+        write_err("\n")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise RefusedError("declined; nothing was changed")
+
+
+def ask_hidden(question: str, *, twice: bool = False) -> bytes:
+    """Read a line without echo, twice when it is to be set; raises UsageError when the two differ."""
+    import getpass
+
+    try:
+        answer = getpass.getpass(f"{question}: ")
+        if twice and getpass.getpass(f"{question} again: ") != answer:
+            raise UsageError("the two entries differ")
+    except EOFError:
+        write_err("\n")
+        raise OperationInterruptedError("nothing was entered") from None
+    return answer.encode("utf-8", "surrogateescape")

@@ -1,0 +1,175 @@
+"""`tiktrue-keys.toml`: which settings there are, where the files lie, and which source wins.
+
+A flag wins over the environment, the environment over the files: the keystore folder's, then the user's, then /etc's.
+Unknown keys are refused, so that a misspelt setting is never silently without effect.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from tiktrue_keys.cli.context.trusted_files import read_trusted
+from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.core.instants import parse_duration
+from tiktrue_keys.errors import UsageError
+
+FILE_NAME = "tiktrue-keys.toml"
+SYSTEM_FILE = Path("/etc/tiktrue-keys") / FILE_NAME
+_LIMIT = 64 * 1024
+
+
+def _is_path(value: Any) -> None:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError("must be a path")
+
+
+def _is_text(value: Any) -> None:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise UsageError("must be a text")
+
+
+def _is_duration(value: Any) -> None:
+    if not isinstance(value, str):
+        raise UsageError("must be a duration", 'write it like "30s", "12h", "90d", "2w" or "P30D"')
+    parse_duration(value)
+
+
+def _is_switch(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise UsageError("must be true or false")
+
+
+KNOWN: Mapping[str, Callable[[Any], None]] = {
+    "keystore": _is_path,
+    "host_secret": _is_path,
+    "license_file": _is_path,
+    "lock_timeout": _is_duration,
+    "color": _is_switch,
+    "generate.lifetime": _is_duration,
+    "generate.decrypt_for": _is_duration,
+    "rotate.within": _is_duration,
+    "rotate.overlap": _is_duration,
+    "rotate.lifetime": _is_duration,
+    "cleanup.after": _is_duration,
+    "fleet.via": _is_text,
+    "fleet.user": _is_text,
+    "fleet.password_file": _is_path,
+    "fleet.ca": _is_path,
+    "fleet.cert": _is_path,
+    "fleet.key": _is_path,
+}
+"""Every setting; a dot stands for a TOML table."""
+
+_ENVIRONMENT = {"keystore": "TIKTRUE_KEYS_HOME", "host_secret": "TIKTRUE_HOST_SECRET_FILE"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and where it came from (`--keystore`, `TIKTRUE_KEYS_HOME`, a file's path)."""
+
+    value: Any
+    source: str
+
+
+@dataclass
+class Settings:
+    """The settings in force. `add_file` may be called again, for the keystore's own file, once that folder is known."""
+
+    values: dict[str, Setting] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    def get(self, name: str) -> Any:
+        """The value of a setting, or None."""
+        setting = self.values.get(name)
+        return setting.value if setting else None
+
+    def add_file(self, path: Path, *, over: tuple[Path, ...] = (), allow_keystore: bool = True) -> None:
+        """Read one file if it is there. Its values win over those of the files in `over`, and lose to all others."""
+        if not os.path.exists(path):  # False also where the folder is closed to us: then the keystore says so itself
+            return
+        self.files.append(path)
+        weaker = {str(each) for each in over}
+        for name, value in read_settings(path).items():
+            if name == "keystore" and not allow_keystore:
+                raise UsageError(
+                    f"'keystore' cannot be set in {shown(str(path))}", "that file lies in the keystore itself"
+                )
+            present = self.values.get(name)
+            if present is None or present.source in weaker:
+                self.values[name] = Setting(value, str(path))
+
+
+def load_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str], *, user_file: Path, system_file: Path
+) -> Settings:
+    """Merge flags, environment and the two files that do not depend on the keystore's place."""
+    settings = Settings()
+    for name, value in flags.items():
+        if value is not None:
+            settings.values[name] = Setting(value, f"--{name.replace('_', '-')}")
+    for name, variable in _ENVIRONMENT.items():
+        if variable in environment and name not in settings.values:
+            if not environment[variable]:
+                raise UsageError(f"{variable} is set but empty", "give it a path, or unset it")
+            settings.values[name] = Setting(environment[variable], variable)
+    settings.add_file(user_file)
+    settings.add_file(system_file)
+    return settings
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of one file, flattened and checked; raises UsageError, InsecureError."""
+    import tomllib
+
+    data = read_trusted(path, limit=_LIMIT, what="configuration").data
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        line = str(error).replace("\n", " ") if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
+        raise UsageError(f"{shown(str(path))} is not valid TOML: {shown(line)}") from error
+    return {name: _checked(name, value, path) for name, value in _flattened(table).items()}
+
+
+def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict) and not prefix:
+            flat |= _flattened(value, f"{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _checked(name: str, value: Any, path: Path) -> Any:
+    where = f"in {shown(str(path))}"
+    if name in ("license", "license_key"):
+        raise UsageError(
+            f"'{name}' is not a setting {where}",
+            "a license does not belong in this file; name its file with license_file",
+        )
+    check = KNOWN.get(name)
+    if check is None:
+        near = get_close_matches(name, KNOWN, n=1)
+        hint = f"did you mean {near[0]}?" if near else "the settings are: " + ", ".join(KNOWN)
+        raise UsageError(f"'{shown(name)}' is not a setting {where}", hint)
+    try:
+        check(value)
+    except UsageError as error:
+        raise UsageError(f"'{name}' {where}: {error.message}", error.hint) from None
+    return value
+
+
+def user_config_file() -> Path:
+    """The user's file: in the platform's configuration folder."""
+    if os.name == "posix" and os.uname().sysname != "Darwin":
+        base = os.environ.get("XDG_CONFIG_HOME", "")
+        folder = Path(base) if base.startswith("/") else Path(os.path.expanduser("~")) / ".config"
+        return folder / "tiktrue-keys" / FILE_NAME
+    import platformdirs
+
+    return platformdirs.user_config_path("tiktrue-keys", appauthor=False) / FILE_NAME

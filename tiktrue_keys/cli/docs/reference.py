@@ -1,0 +1,106 @@
+"""The parser described as values, for the man pages and the completion scripts. Loads every command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from tiktrue_keys.cli.program.catalog import CATALOG, Entry
+from tiktrue_keys.cli.program.options import COMMON_PANEL
+
+_KINDS = {
+    "FILE": "file",
+    "PATH": "file",
+    "SRC": "file",
+    "DST": "file",
+    "CONTAINER": "file",
+    "STATEFILE": "file",
+    "FILE... -- CMD": "file",
+    "DIR": "folder",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An option or argument. `kind` says what its value is: file, folder, key, choice, text; empty for a flag."""
+
+    names: tuple[str, ...]
+    metavar: str
+    help: str
+    kind: str
+    choices: tuple[str, ...]
+    multiple: bool
+    required: bool
+    common: bool
+
+
+@dataclass(frozen=True)
+class Description:
+    """One command: `path` is () for the program, ("audit", "show") for a child of a family."""
+
+    path: tuple[str, ...]
+    summary: str
+    help: str
+    arguments: tuple[Parameter, ...]
+    options: tuple[Parameter, ...]
+    children: tuple[tuple[str, str], ...]
+    default: str
+    section: str
+
+    @property
+    def name(self) -> str:
+        """The words after the program's name."""
+        return " ".join(self.path)
+
+
+def descriptions() -> tuple[Description, ...]:
+    """The program first, then every command in the catalogue's order, families before their children."""
+    from tiktrue_keys.cli.program.main import app
+
+    return tuple(_walk(typer.main.get_command(app), (), Entry("", children=CATALOG), None))
+
+
+def _walk(command: Any, path: tuple[str, ...], entry: Entry, parent: Any) -> Iterator[Description]:
+    context = command.context_class(
+        command, info_name=path[-1] if path else "tiktrue-keys", parent=parent, **command.context_settings
+    )
+    parameters = [(param, _parameter(param, context)) for param in command.get_params(context)]
+    yield Description(
+        path=path,
+        summary=entry.summary,
+        help=command.help or "",
+        arguments=tuple(each for param, each in parameters if param.param_type_name == "argument"),
+        options=tuple(each for param, each in parameters if param.param_type_name == "option"),
+        children=tuple((name, child.summary) for name, child in entry.children.items()),
+        default=entry.default,
+        section=entry.section,
+    )
+    for name, child in entry.children.items():
+        yield from _walk(command.get_command(context, name), (*path, name), child, context)
+
+
+def _parameter(param: Any, context: Any) -> Parameter:
+    flag = param.param_type_name == "option" and (param.is_flag or param.count)
+    choices = tuple(str(getattr(each, "value", each)) for each in param.type_descriptor.choices or ())
+    metavar = "" if flag else param.metavar or param.name.upper()
+    names = (*param.opts, *param.secondary_opts) if param.param_type_name == "option" else ()
+    return Parameter(
+        names=tuple(sorted(names, key=lambda name: name.startswith("--"))),
+        metavar=metavar,
+        help=param.help or "",
+        kind="" if flag else _kind(metavar, choices),
+        choices=choices,
+        multiple=param.multiple or param.nargs == -1,
+        required=param.required,
+        common=getattr(param, "rich_help_panel", None) == COMMON_PANEL or "--help" in names,
+    )
+
+
+def _kind(metavar: str, choices: tuple[str, ...]) -> str:
+    if choices:
+        return "choice"
+    word = metavar.partition("|")[0].rstrip(".")
+    return "key" if word in ("KEY", "KEY_ID") else _KINDS.get(word, "text")

@@ -1,0 +1,43 @@
+"""`--audit-to`: where the commands that release plaintext record it when the keystore cannot be written to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.manager import KeyManager
+
+SYSLOG = "syslog"
+
+AuditTo = Annotated[
+    str | None,
+    typer.Option(
+        "--audit-to",
+        metavar=SYSLOG,
+        help=f"On a read-only keystore, record in the system's log what is released: {SYSLOG}.",
+    ),
+]
+
+
+def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManager:
+    """The key manager that records what is about to be released: in the keystore wherever that can be written to.
+
+    RefusedError on a read-only keystore unless the system's log was asked for.
+    """
+    if audit_to not in (None, SYSLOG):
+        raise UsageError(f"there is no log '{audit_to}'", f"--audit-to {SYSLOG}")
+    if not context.manager.session.is_read_only():
+        return context.writer
+    if audit_to is None:
+        raise RefusedError(
+            f"the keystore in {context.keystore} is read-only: what is released cannot be recorded there",
+            f"--audit-to {SYSLOG} records it in the system's log",
+        )
+    from tiktrue_keys.core.read_only import SystemLogManager
+
+    return SystemLogManager(context.manager)

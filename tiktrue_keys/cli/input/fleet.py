@@ -1,0 +1,62 @@
+"""What the commands of the fleet share: `--via`, names as JSON and rows, a card from a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.cards import Card
+    from tiktrue_keys.fleet.transports.interface import Transport
+
+
+VIA_HELP = "spool:DIR or etcd://HOST:PORT/PREFIX."
+_CREDENTIALS = ("user", "password_file", "ca", "cert", "key")
+
+
+def has_transport(context: CommandContext, via: str | None) -> bool:
+    """Whether it was said how to reach the fleet."""
+    return (via if via is not None else context.settings.get("fleet.via")) is not None
+
+
+def transport_of(context: CommandContext, via: str | None) -> Transport:
+    """The transport of `--via`, else of the configuration; UsageError when neither says one."""
+    from tiktrue_keys.fleet.transports import open_transport
+
+    address = via if via is not None else context.settings.get("fleet.via")
+    if address is None:
+        raise UsageError("say how the fleet is reached", "--via spool:DIR, or fleet.via in the configuration")
+    given = {name: context.settings.get(f"fleet.{name}") for name in _CREDENTIALS}
+    return open_transport(address, {name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def transport_if_given(context: CommandContext, via: str | None) -> Iterator[Transport | None]:
+    """The transport of `--via` or of the configuration for the length of a block; None when neither says one."""
+    if not has_transport(context, via):
+        yield None
+        return
+    with closing(transport_of(context, via)) as transport:
+        yield transport
+
+
+def read_card(context: CommandContext, path: str) -> Card:
+    """A card from a file, or from standard input for `-`."""
+    from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
+
+    if path != "-":
+        if not path or "\0" in path:
+            raise UsageError("the card has no name")
+        return parse_card(read_capped(Path(path), MAX_CARD, "the card"))
+    context.claim_stdin("the card")
+    data = sys.stdin.buffer.read(MAX_CARD + 1)
+    if len(data) > MAX_CARD:
+        raise IntegrityError(f"the card is longer than {MAX_CARD} bytes")
+    return parse_card(data)

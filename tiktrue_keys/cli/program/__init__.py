@@ -1,0 +1,1 @@
+"""The program around every command: process, parser, common options, error boundary."""

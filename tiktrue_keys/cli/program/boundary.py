@@ -1,0 +1,232 @@
+"""The error boundary: every exception becomes one error line, one hint and an exit code, or the JSON envelope.
+
+Nothing below it calls sys.exit. A bug is reported by its class and place; its message, which could quote anything, is
+not shown.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.hints import hint_of
+from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out
+from tiktrue_keys.errors import (
+    InternalError,
+    OperationInterruptedError,
+    TerminatedError,
+    Termination,
+    TikTrueKeysError,
+    UnavailableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from tiktrue_keys.cli.context.context import CommandContext
+    from tiktrue_keys.cli.view.outcome import Outcome
+    from tiktrue_keys.core.notices import Notice
+
+BROKEN_PIPE = 141
+OWN_FAILURE = {"exec-model": 125}
+"""As of env(1), nohup(1), timeout(1): every other code is the program's."""
+_PACKAGE = Path(__file__).parent.parent
+
+
+class Reporter:
+    """Reports how a command ended, as the caller wants to read it."""
+
+    def __init__(self, *, json: bool, quiet: bool, verbose: bool) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        self.command = ""
+        self.session: CommandContext | None = None
+
+    def adopt(self, session: CommandContext) -> None:
+        """Report for this session from now on."""
+        self.session = session
+        self.command = session.command
+        self.json, self.quiet, self.verbose = session.options.json, session.options.quiet, session.options.verbose
+
+    def succeeded(self, outcome: Outcome) -> int:
+        """Show an outcome and return its exit code."""
+        warnings = (*(self.session.warnings if self.session else ()), *outcome.warnings)
+        if self.json:
+            self._write_envelope(outcome.error, warnings, outcome)
+        else:
+            self._show(outcome)
+            self._show_warnings(warnings)
+            if outcome.error is not None:
+                self._show_error(outcome.error)
+        return outcome.code
+
+    def failed(self, error: TikTrueKeysError) -> int:
+        """Show an error and return its exit code."""
+        warnings = tuple(self.session.warnings) if self.session else ()
+        if self.json:
+            self._write_envelope(error, warnings, None)
+        else:
+            self._show_warnings(warnings)
+            self._show_error(error)
+        if self.verbose:
+            write_err(_trace(error))
+        return self._code(error)
+
+    def _code(self, error: TikTrueKeysError) -> int:
+        """An error's exit code; of a command that ends with another program's status, the one kept for our own."""
+        if isinstance(error, OperationInterruptedError | TerminatedError):
+            return error.exit_code
+        return OWN_FAILURE.get(self.command, error.exit_code)
+
+    def _show(self, outcome: Outcome) -> None:
+        from tiktrue_keys.cli.view.render import render
+
+        color = self.session is not None and self.session.color
+        if self.quiet and outcome.ids is not None:
+            write_out("".join(f"{shown(each)}\n" for each in outcome.ids))
+        else:
+            render(outcome.view, color=color)
+        if not self.quiet:
+            write_err("".join(f"{shown(message)}\n" for message in outcome.messages))
+
+    def _show_warnings(self, warnings: tuple[Notice, ...]) -> None:
+        if not self.quiet:
+            write_err("".join(f"warning: {shown(each.message)}\n" for each in warnings))
+
+    def _show_error(self, error: TikTrueKeysError) -> None:
+        message, hint = error.message, hint_of(error)
+        if self.session is not None and self.session.uses_keystore and not isinstance(error, UsageError):
+            place = str(self.session.keystore)
+            if place not in message and place not in hint:
+                message += f" (keystore {place})"
+        write_err(f"error: {shown(message)}\n")
+        if hint:
+            write_err(f"hint: {shown(hint)}\n")
+
+    def _write_envelope(
+        self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None
+    ) -> None:
+        from tiktrue_keys.cli.view.envelope import encoded, envelope
+
+        session = self.session
+        text = encoded(
+            envelope(
+                command=self.command,
+                keystore=session.known_keystore if session else None,
+                result=outcome.result if outcome else None,
+                changed=outcome.changed if outcome else False,
+                operation_id=outcome.operation_id if outcome else session.options.operation_id if session else None,
+                error=error,
+                exit_code=outcome.code if outcome else self._code(error) if error else 0,
+                warnings=warnings,
+            )
+        )
+        aside = (session is not None and session.stdout_is_data) or (outcome is not None and outcome.shows_data)
+        if aside:
+            write_err(text)
+        else:
+            write_out(text)
+
+
+def guarded(reporter: Reporter, work: Callable[[], int]) -> int:
+    """Run `work`; whatever it raises is reported, and the exit code returned."""
+    try:
+        return _exit_code(reporter, work)
+    except BrokenPipeError:
+        abandon_stdout()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _last_words(reporter, OperationInterruptedError("interrupted"))
+    except Termination:
+        return _last_words(reporter, TerminatedError(Termination.message))
+    except TikTrueKeysError as error:  # while reporting: standard output is full
+        return _last_words(reporter, error)
+
+
+def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except TikTrueKeysError as error:
+        return reporter.failed(error)
+    except typer.Exit as finished:
+        return finished.exit_code
+    except typer.TyperException as error:
+        reporter.command = reporter.command or _command_of(getattr(error, "ctx", None))
+        return reporter.failed(usage_error(error))
+    except (KeyboardInterrupt, typer.Abort, EOFError) as error:
+        return reporter.failed(_caused(OperationInterruptedError("interrupted"), error))
+    except Termination as error:
+        return reporter.failed(_caused(TerminatedError(error.message), error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return reporter.failed(_caused(_outside(error), error))
+    except MemoryError as error:
+        return reporter.failed(_caused(UnavailableError("out of memory"), error))
+    except Exception as error:  # noqa: BLE001  the last resort: a bug must not end in a traceback either
+        hint = "" if reporter.verbose else "repeat it with -v and report what it prints"
+        return reporter.failed(_caused(InternalError(f"internal error: {_place(error)}", hint), error))
+
+
+def _last_words(reporter: Reporter, error: TikTrueKeysError) -> int:
+    if not reporter.json:
+        write_err(f"error: {shown(error.message)}\n")
+    return error.exit_code
+
+
+def usage_error(error: typer.TyperException) -> UsageError:
+    """The parser's complaint in our words: one line, lower case, no full stop; where to read more as the hint."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = re.sub(r" \(Possible options: (.*)\)$", "", message)
+    near = get_close_matches(getattr(error, "option_name", ""), getattr(error, "possibilities", None) or (), n=1)
+    context = getattr(error, "ctx", None)
+    command = "tiktrue-keys" if context is None else context.command_path
+    hint = f"did you mean {near[0]}?" if near else f"see {command} --help"
+    return UsageError(message[:1].lower() + message[1:], hint)
+
+
+def _command_of(context: Any) -> str:
+    """The command whose words could not be parsed; empty for the root's."""
+    return "" if context is None else str(context.command_path.removeprefix(context.find_root().command_path).strip())
+
+
+def _outside(error: OSError) -> TikTrueKeysError:
+    name = f": {error.filename}" if isinstance(error.filename, str) else ""
+    return UnavailableError(f"the system refused{name}: {error.strerror or type(error).__name__}")
+
+
+def _caused(ours: TikTrueKeysError, cause: BaseException) -> TikTrueKeysError:
+    ours.__cause__ = cause
+    return ours
+
+
+def _place(error: BaseException) -> str:
+    """The class of an exception and the last line of ours that it went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or list(frames)
+    where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{type(error).__name__}{where}"
+
+
+def _trace(error: BaseException) -> str:
+    """Files, lines and exception classes, cause first; no messages and no values."""
+    parts: list[str] = []
+    each: BaseException | None = error
+    while each is not None:
+        lines = traceback.StackSummary.from_list(traceback.extract_tb(each.__traceback__)[-25:]).format()
+        parts.append("".join(lines) + f"{type(each).__module__}.{type(each).__qualname__}\n")
+        each = each.__cause__
+    return "traceback (cause first):\n" + "".join(reversed(parts))
+
+
+def first_guess(arguments: list[str]) -> Reporter:
+    """A reporter for what fails before the options are parsed: whether --json or -v is there is read off the words."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return Reporter(json="--json" in words, quiet=False, verbose="-v" in words or "--verbose" in words)

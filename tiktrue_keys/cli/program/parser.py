@@ -1,0 +1,169 @@
+"""The parser: Typer groups that load a command's module when it is called, and add the common options to it.
+
+It does not know what a command does, and it turns no error into an exit code: boundary.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from tiktrue_keys.cli.program.catalog import Entry
+from tiktrue_keys.cli.program.options import COMMON_PANEL, common_options
+from tiktrue_keys.cli.program.values import read_plainly
+from tiktrue_keys.errors import UsageError
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXIT_CODES_NOTE = "Exit codes and files: man tiktrue-keys."
+
+
+class Command(TyperCommand):
+    """A command whose result is handed to the session in `ctx.obj`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and return its exit code."""
+        return ctx.obj.run_command(ctx, super().invoke)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, which read their words without pydantic."""
+        return [read_plainly(param) for param in super().get_params(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, the command's own options and the common ones under three headings."""
+        _format_parameters(self, ctx, formatter)
+
+
+class ProgramCommand(Command):
+    """A command whose words end with another program and its words, after `--`, which stays among them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; the parser swallows the first `--`, so it gets another one."""
+        at = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*args[:at], *["--"] * (at < len(args)), *args[at:]])
+
+
+class LazyGroup(TyperGroup):
+    """A group over catalogue entries."""
+
+    entries: Mapping[str, Entry]
+    default = ""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, which read their words without pydantic."""
+        return [read_plainly(param) for param in super().get_params(ctx)]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in the catalogue's order."""
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one command, or None when there is none of this name."""
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = _family(cmd_name, entry) if entry.children else _command(cmd_name, entry)
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that `args` begin with; raises UsageError with the nearest names."""
+        command = self.get_command(ctx, args[0])
+        if command is None and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], list(self.entries), n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists the commands"
+            raise UsageError(f"there is no command '{args[0]}'", hint)
+        return args[0] if command else None, command, args[1:]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, with the default command put in where a family was called bare."""
+        if self.default and not ctx.resilient_parsing and not self._names_a_command(args):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, then the commands."""
+        _format_parameters(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under the headings of their sections, from the catalogue alone."""
+        for section in dict.fromkeys(entry.section for entry in self.entries.values()):
+            rows = [(name, entry.summary) for name, entry in self.entries.items() if entry.section == section]
+            with formatter.section(section or "Commands"):
+                formatter.write_dl(rows)
+
+    def _names_a_command(self, args: Sequence[str]) -> bool:
+        """Whether the first word that is no common option is one of the commands, or help is wanted."""
+        takes_value = {name for option in self.params if not getattr(option, "is_flag", False) for name in option.opts}
+        flags = {name for option in self.params for name in option.opts} - takes_value
+        words = iter(args)
+        for word in words:
+            if word in takes_value:
+                next(words, None)
+            elif word not in flags and word.partition("=")[0] not in takes_value:
+                return word in self.entries or word in CONTEXT_SETTINGS["help_option_names"]  # type: ignore[operator]
+        return False
+
+
+def typer_app(cls: type[LazyGroup], *, name: str, summary: str | None = None) -> typer.Typer:
+    """A Typer app whose group is of class `cls` and takes the common options."""
+    return typer.Typer(
+        name=name,
+        cls=cls,
+        help=summary or common_options.__doc__,
+        callback=common_options,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+        context_settings=CONTEXT_SETTINGS,
+        epilog=EXIT_CODES_NOTE,
+    )
+
+
+def _family(name: str, entry: Entry) -> Any:
+    members = {"entries": entry.children, "default": entry.default, "__doc__": entry.summary}
+    family = type("Family", (LazyGroup,), members)
+    return typer.main.get_command(typer_app(family, name=name, summary=entry.summary))
+
+
+def _command(name: str, entry: Entry) -> Any:
+    module = import_module(f"tiktrue_keys.cli.commands.{entry.module}")
+    function: Callable[..., Any] = module.command
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    cls = ProgramCommand if getattr(module, "takes_program", False) else Command
+    app.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
+    command = typer.main.get_command(app)
+    command.params.extend(_common_parameters())
+    return command
+
+
+def _common_parameters() -> list[Any]:
+    app = typer.Typer(add_completion=False)
+    app.command()(common_options)
+    return list(typer.main.get_command(app).params)
+
+
+def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], COMMON_PANEL: []}
+    for param in command.get_params(ctx):
+        kind = "Arguments" if param.param_type_name == "argument" else "Options"
+        name = COMMON_PANEL if "--help" in param.opts else getattr(param, "rich_help_panel", None) or kind
+        panels.setdefault(name, []).append((spelled(param), param.help or ""))
+    for title, records in panels.items():
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def spelled(param: Any) -> str:
+    """A parameter as help shows it: `-n, --dry-run`, `--label K=V`, `KEY...`."""
+    if param.param_type_name == "argument":
+        return f"{param.metavar or param.name.upper()}{'...' if param.nargs == -1 else ''}"
+    names = ", ".join(sorted((*param.opts, *param.secondary_opts), key=lambda name: name.startswith("--")))
+    return names if param.is_flag or param.count else f"{names} {param.metavar or param.name.upper()}"

@@ -1,0 +1,1 @@
+"""Results as JSON members, and as tables, trees and lines."""

@@ -1,0 +1,33 @@
+"""Batch outcomes: `result.items`, and the error that a batch with failures ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.core.keys.results import Failure
+from tiktrue_keys.errors import PartialError, TikTrueKeysError
+
+WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5)
+"""Which exit code speaks for several errors: the first of these that occurs."""
+
+
+def item_json(key_id: str, outcome: str, error: TikTrueKeysError | None = None) -> dict[str, Any]:
+    """A member of `result.items`."""
+    return {"key_id": key_id, "outcome": outcome, "error": None if error is None else error_json(error)}
+
+
+def partial_error(failures: Sequence[Failure], total: int) -> PartialError | None:
+    """The error of a batch with failures; None without."""
+    if not failures:
+        return None
+    first = failures[0].error
+    return PartialError(f"{len(failures)} of {total} keys failed; the first: {first.message}", first.hint)
+
+
+def worst(errors: Iterable[TikTrueKeysError]) -> TikTrueKeysError | None:
+    """The error whose exit code comes first in WORST_FIRST; None for none."""
+    listed = list(errors)
+    rank = {code: place for place, code in enumerate(WORST_FIRST)}
+    return min(listed, key=lambda error: rank.get(error.exit_code, len(rank)), default=None)

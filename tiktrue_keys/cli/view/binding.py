@@ -1,0 +1,50 @@
+"""A keystore's binding and a machine's drift from it, as JSON members and as fields. Values are masked unless asked
+for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiktrue_keys.cli.view.outcome import Fields
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, fingerprint_of
+
+_SHOWN_END = 4
+
+
+def masked(value: str) -> str:
+    """The last four characters: enough to tell two parts apart, not enough to copy a machine's facts from a log."""
+    return "…" + value[-_SHOWN_END:] if len(value) > 2 * _SHOWN_END else "…"
+
+
+def binding_json(binding: Binding) -> dict[str, Any]:
+    """`result.binding`: what the keystore is bound to, without the values."""
+    return {
+        "fingerprint": fingerprint_of(binding),
+        "facts": [anchor.kind.value for anchor in binding.anchors],
+        "machine_borne": binding.machine_borne,
+        "weak": binding.weak,
+    }
+
+
+def drift_json(drift: DriftReport) -> dict[str, Any]:
+    """`result.drift`: the facts by what became of them."""
+    return {
+        "drifted": drift.drifted,
+        "unchanged": [kind.value for kind in drift.unchanged],
+        "changed": [kind.value for kind in drift.changed],
+        "missing": [kind.value for kind in drift.missing],
+        "added": [kind.value for kind in drift.added],
+    }
+
+
+def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
+    """What the keystore is bound to and how each fact stands now."""
+    state = dict.fromkeys(drift.unchanged, "unchanged") | dict.fromkeys(drift.changed, "changed")
+    state |= dict.fromkeys(drift.missing, "missing, or not readable by this user")
+    facts = [
+        (anchor.kind.value, f"{masked(anchor.value)} {state.get(anchor.kind, '')}".strip())
+        for anchor in binding.anchors
+    ]
+    facts += [(kind.value, "new; not part of the binding") for kind in drift.added]
+    return Fields([("fingerprint", fingerprint_of(binding)), *facts])

@@ -1,0 +1,76 @@
+"""Peers, their progress and the status of the fleet, as JSON members."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.core.dispatch.peers import Peer, Progress
+from tiktrue_keys.core.instants import rfc3339
+
+if TYPE_CHECKING:
+    from tiktrue_keys.fleet.status import FleetStatus
+
+
+def peer_json(peer: Peer, progress: Progress | None = None) -> dict[str, Any]:
+    """A member of `result.nodes`."""
+    described: dict[str, Any] = {
+        "node_id": peer.node_id,
+        "name": peer.name,
+        "role": peer.role,
+        "keystore_id": peer.keystore_id,
+        "added_at": rfc3339(peer.added_at),
+    }
+    return described if progress is None else described | progress_json(progress)
+
+
+def progress_json(progress: Progress) -> dict[str, Any]:
+    """How far a node is; `pending` is how many envelopes it lacks."""
+    return {
+        "node_id": progress.node_id,
+        "name": progress.name,
+        "issued": progress.issued,
+        "sent": progress.sent,
+        "acknowledged": progress.acked,
+        "pending": progress.issued - progress.acked,
+        "sent_at": _when(progress.sent_at),
+        "seen_at": _when(progress.seen_at),
+        "blocked": progress.blocked or None,
+        "conflict": progress.conflict or None,
+        "refusals": [{"number": number, "reason": reason} for number, reason in progress.refusals],
+    }
+
+
+def status_json(status: FleetStatus) -> dict[str, Any]:
+    """`result` of `node status` and `fleet sync`."""
+    return {
+        "node_id": status.node_id,
+        "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},
+        "audit": {"size": status.head.size, "head": status.head.root.hex()},
+        "nodes": [progress_json(each) for each in status.nodes],
+        "deliveries": [
+            {
+                "kind": each.dispatch.kind,
+                "key_id": each.dispatch.key_id or None,
+                "list_number": each.dispatch.list_number or None,
+                "acknowledged": each.acknowledged,
+                "total": each.total,
+                "missing": [{"name": name, "state": state} for name, state in each.missing],
+            }
+            for each in status.on_its_way
+        ],
+        "pending": [
+            {
+                "key_id": each.new.key_id,
+                "predecessor": each.old.key_id,
+                "promote_at": rfc3339(each.promote_at),
+                "needed": each.needed,
+                "acknowledged": list(each.acknowledged),
+                "missing": list(each.missing),
+            }
+            for each in status.waiting
+        ],
+    }
+
+
+def _when(instant: int) -> str | None:
+    return rfc3339(instant) if instant else None

@@ -1,0 +1,100 @@
+"""Keys, containers, drift and errors as JSON members and as table cells; the same words everywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tiktrue_keys.cli.view.outcome import Table
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.manager import KeyManager
+
+_FEW = 16  # from about here on, reading the whole registry once is cheaper
+
+KEY_COLUMNS = ("key", "status", "generation", "binding", "expires", "decrypts until", "containers", "labels")
+
+
+def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
+    """A member of `result.keys`."""
+    return {
+        "key_id": key.key_id,
+        "model_id": key.model_id,
+        "status": key.status.value,
+        "generation": key.generation,
+        "algorithm": key.algorithm,
+        "binding": key.binding,
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "decrypt_until": rfc3339(key.decrypt_until),
+        "overlap_ends_at": rfc3339(key.overlap_ends_at),
+        "rotated_at": rfc3339(key.rotated_at),
+        "revoked_at": rfc3339(key.revoked_at),
+        "revoke_reason": key.revoke_reason,
+        "destroy_at": rfc3339(key.destroy_at),
+        "destroyed_at": rfc3339(key.destroyed_at),
+        "predecessor": key.predecessor,
+        "successor": key.successor,
+        "license_tag": key.license_tag,
+        "containers": containers,
+        "labels": dict(key.labels),
+    }
+
+
+def key_row(key: ManagedKey, containers: int) -> tuple[str, ...]:
+    """A row under KEY_COLUMNS."""
+    return (
+        key.key_id,
+        key.status.value,
+        str(key.generation),
+        key.binding,
+        rfc3339(key.expires_at) or "",
+        rfc3339(key.decrypt_until) or "",
+        str(containers),
+        " ".join(f"{name}={value}" for name, value in sorted(key.labels.items())),
+    )
+
+
+def count_containers(manager: KeyManager, keys: Sequence[ManagedKey]) -> Mapping[str, int]:
+    """How many registered containers each of the keys opens; a few keys are asked for one by one."""
+    if len(keys) <= _FEW:
+        return {key.key_id: len(manager.containers(key.key_id)) for key in keys}
+    return Counter(key_id for record in manager.containers() for key_id in record.keys)
+
+
+def keys_json(manager: KeyManager, keys: Sequence[ManagedKey]) -> list[dict[str, Any]]:
+    """`result.keys`."""
+    counts = count_containers(manager, keys)
+    return [key_json(key, counts.get(key.key_id, 0)) for key in keys]
+
+
+def container_json(record: ContainerRecord) -> dict[str, Any]:
+    """A member of `result.containers`."""
+    return {
+        "file_id": record.file_id.hex(),
+        "path": record.path or None,
+        "model_id": record.model_id,
+        "name": record.name,
+        "keys": sorted(record.keys),
+        "last_seen": rfc3339(record.last_seen),
+        "piped": record.piped,
+    }
+
+
+def container_table(records: Iterable[ContainerRecord]) -> Table:
+    """Containers as a table."""
+    rows = [
+        (
+            record.file_id.hex(),
+            record.path or "(pipe)",
+            record.name,
+            " ".join(sorted(record.keys)),
+            rfc3339(record.last_seen) or "",
+        )
+        for record in records
+    ]
+    return Table(("file id", "path", "name", "keys", "last seen"), rows)
