@@ -111,8 +111,8 @@ install:
 	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
 	install -d $(lib)/systemd/system $(lib)/sysusers.d
-	install -m 644 tiktrue_keys/systemd/*.service tiktrue_keys/systemd/*.timer $(lib)/systemd/system
-	install -m 644 tiktrue_keys/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
+	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/systemd/*.timer $(lib)/systemd/system
+	install -m 644 tiktrue_keys/deploy/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .coverage.* .benchmarks tests/.hypothesis .pytest_cache .mypy_cache .ruff_cache .hypothesis

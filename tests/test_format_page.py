@@ -30,7 +30,7 @@ from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.fleet import acknowledgements, cards, envelopes
 from tiktrue_keys.models.container import detached
-from tiktrue_keys.models.format import block, body, header, manifest, recipient, slots, trailer
+from tiktrue_keys.models.format import block, body, header, header_slots, manifest, recipient, trailer
 from tiktrue_keys.models.format.kind import Kind
 
 # Labels, types and kinds.
@@ -110,7 +110,7 @@ def test_members_of_the_keystores_header_and_audit_record() -> None:
 
 def test_members_of_a_container() -> None:
     made = header.Header(bytes(16), "m", "n", Kind.OTHER, 1, header.Origin.KEYSTORE, (_wrap(),), body.SEGMENT_SIZE)
-    members = parse_canonical(made.encode(), limit=slots.MAX_JSON, what="the header")
+    members = parse_canonical(made.encode(), limit=header_slots.MAX_JSON, what="the header")
     assert set(rows("container members")) == set(members)
     assert set(rows("wrap members")) == set(members["wraps"][0])
     signed = trailer.signed_content(made, body.BodyHeader(bytes(32), bytes(7)), length=1, root=bytes(32))
@@ -157,13 +157,22 @@ def _fields(name: str) -> dict[int, tuple[int, str]]:
 
 def test_offsets_of_a_slot() -> None:
     container = container_vectors()["container-small.ttm"]
-    fields, slot = _fields("slot fields"), container[: slots.SLOT_SIZE]
-    assert list(fields) == [0, 4, 6, 8, 16, 20, 32, slots._MAC_AT]
-    for at, expected in ((0, slots.MAGIC), (4, b"\0\1"), (6, b"\0\0"), (8, (1).to_bytes(8, "big")), (20, bytes(12))):
+    fields, slot = _fields("slot fields"), container[: header_slots.SLOT_SIZE]
+    assert list(fields) == [0, 4, 6, 8, 16, 20, 32, header_slots._MAC_AT]
+    for at, expected in (
+        (0, header_slots.MAGIC),
+        (4, b"\0\1"),
+        (6, b"\0\0"),
+        (8, (1).to_bytes(8, "big")),
+        (20, bytes(12)),
+    ):
         assert (fields[at][0], slot[at : at + fields[at][0]]) == (len(expected), expected)
     length = int.from_bytes(slot[16 : 16 + fields[16][0]], "big")
-    assert slot[64 : 64 + length] == slots.decode_slots(container[: slots.HEADER_SIZE]).current.header.encode()
-    assert slots._MAC_AT + fields[slots._MAC_AT][0] == slots.SLOT_SIZE
+    assert (
+        slot[64 : 64 + length]
+        == header_slots.decode_slots(container[: header_slots.HEADER_SIZE]).current.header.encode()
+    )
+    assert header_slots._MAC_AT + fields[header_slots._MAC_AT][0] == header_slots.SLOT_SIZE
 
 
 def test_offsets_of_record_and_footer() -> None:
@@ -193,7 +202,7 @@ def test_fields_of_a_block() -> None:
 
 
 def test_offsets_of_a_detached_header() -> None:
-    own = slots.decode_slots(container_vectors()["container-small.ttm"][: slots.HEADER_SIZE])
+    own = header_slots.decode_slots(container_vectors()["container-small.ttm"][: header_slots.HEADER_SIZE])
     place = trailer.signature_place(b"R" * 32, trailer.Signature(b"I" * 32, b"S" * 64))
     written = detached.Detached(own.current.header.file_id, own, place).encode()
     values = {"magic": b"TTMH", "version": b"\0\1", "zero": b"\0\0", "file id": own.current.header.file_id}
@@ -234,9 +243,9 @@ def test_limits() -> None:
         "values of one kind of fact": len(list(candidates([FactKind.NIC], facts))),
         "license": licenses.MAX_LENGTH,
         "checkpoint note": checkpoint.NOTE_LIMIT,
-        "slot of a container": slots.SLOT_SIZE,
+        "slot of a container": header_slots.SLOT_SIZE,
         "detached header": detached.LENGTH,
-        "JSON of a container's header": slots.MAX_JSON,
+        "JSON of a container's header": header_slots.MAX_JSON,
         "wraps of a container": header.MAX_WRAPS,
         "name of a container": header.MAX_NAME_BYTES,
         "wrapped key, HPKE": header.WRAP_LENGTHS[header.WrapType.HPKE],

@@ -21,9 +21,10 @@ from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.epochs import accept_epoch
-from tiktrue_keys.fleet.pinning import own_card, remove
+from tiktrue_keys.fleet.own_identity import own_card
+from tiktrue_keys.fleet.pin import unpin
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.recovery.escrow import create_escrow
 
 _WITHOUT_RECORDS = {"UNLOCK", "APPROVAL"}
@@ -91,7 +92,7 @@ def _use(fleet: Fleet) -> None:
     assert fleet.receive("n1").blocked
     accept_epoch(fleet.nodes["n1"], "head-office", expect=fleet_status(fleet.admin).base.root.hex())
     fleet.join("n2")
-    remove(fleet.admin, "n2")
+    unpin(fleet.admin, "n2")
     shutil.rmtree(fleet.folder / "spool")
     (fleet.folder / "spool").touch()
     distribute(fleet.admin, ["new"], every_node=True)

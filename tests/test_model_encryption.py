@@ -22,7 +22,7 @@ from tiktrue_keys.errors import (
     UsageError,
     WrongLicenseError,
 )
-from tiktrue_keys.models.registry.registry import wraps_in
+from tiktrue_keys.models.registry.containers import wraps_in
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
-from tiktrue_keys.core.audit.actor import actor_of_process
+from tiktrue_keys.core.audit.record import actor_of_process
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore.paths import default_folder
 from tiktrue_keys.core.manager import KeyManager

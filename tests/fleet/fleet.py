@@ -11,10 +11,11 @@ from tests.keystores import LICENSE, Clock, Desk, folder_in_memory
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import init_node, own_card, pin
-from tiktrue_keys.fleet.receiving import receive
-from tiktrue_keys.fleet.results import Received
-from tiktrue_keys.fleet.syncing import Synced, sync
+from tiktrue_keys.fleet.own_identity import init_node, own_card
+from tiktrue_keys.fleet.pin import pin
+from tiktrue_keys.fleet.receive import receive
+from tiktrue_keys.fleet.receive_result import Received
+from tiktrue_keys.fleet.sync import Synced, sync
 from tiktrue_keys.fleet.transports.interface import Transport
 from tiktrue_keys.fleet.transports.spool import Spool
 

@@ -13,7 +13,7 @@ from tiktrue_keys.core.dispatch import peers
 from tiktrue_keys.core.dispatch.peers import NODE, Peer
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.fleet.cards import node_id_of
-from tiktrue_keys.fleet.sending import Sent, send_pending
+from tiktrue_keys.fleet.send import Sent, send_pending
 
 _HALVES = 32
 

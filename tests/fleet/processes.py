@@ -14,7 +14,8 @@ from typing import Any
 from tests.program import Program
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import init_node, own_card, pin
+from tiktrue_keys.fleet.own_identity import init_node, own_card
+from tiktrue_keys.fleet.pin import pin
 
 ISSUER = "head-office"
 

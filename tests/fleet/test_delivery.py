@@ -9,9 +9,10 @@ from tests.keystores import LICENSE, events
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import NotFoundError, PartialError, RefusedError
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import describe, own_card, pin, remove
+from tiktrue_keys.fleet.own_identity import own_card
+from tiktrue_keys.fleet.pin import describe, pin, unpin
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 
 NAMES = ["n1", "n2", "n3"]
 
@@ -82,7 +83,7 @@ def test_a_second_rotation_waits_for_the_first(fleet: Fleet) -> None:
 def test_a_node_that_is_gone_holds_nobody_up(fleet: Fleet) -> None:
     fleet.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
     fleet.deliver(["n1", "n3"])
-    remove(fleet.admin, "n2")
+    unpin(fleet.admin, "n2")
 
     assert fleet.admin.rotate(["llama"], license_key=LICENSE).changed
     with pytest.raises(NotFoundError):
@@ -110,7 +111,7 @@ def test_a_removed_node_that_comes_back_goes_on(fleet: Fleet) -> None:
     distribute(fleet.admin, ["llama"], every_node=True)
     fleet.deliver(["n1", "n3"])
     card = describe(fleet.admin, "n2")[0]
-    remove(fleet.admin, "n2")
+    unpin(fleet.admin, "n2")
     pin(fleet.admin, parse_card(own_card(fleet.nodes["n2"])[1]), expect=card.node_id)
     distribute(fleet.admin, ["llama"], to=["n2"])
     fleet.deliver()

@@ -18,7 +18,7 @@ from tests.keystores import LICENSE, folder_in_memory
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.transports import open_transport
 from tiktrue_keys.fleet.transports.etcd import Etcd
 from tiktrue_keys.fleet.transports.interface import Posted, Transport

@@ -8,8 +8,8 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.fleet.pinning import remove
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.pin import unpin
+from tiktrue_keys.fleet.sync import distribute
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ def test_a_confirmation_goes_on(rotated: Fleet) -> None:
 
 
 def test_a_node_that_was_removed_holds_nothing_up(rotated: Fleet) -> None:
-    remove(rotated.admin, "n2")
+    unpin(rotated.admin, "n2")
     (reason,) = reasons(rotated)
     assert "nodes 'n1', 'n3' may need it" in reason
     for name in ("n1", "n3"):
-        remove(rotated.admin, name)
+        unpin(rotated.admin, name)
     assert reasons(rotated) == []
 
 

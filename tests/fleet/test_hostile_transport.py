@@ -13,10 +13,10 @@ from tests.keystores import LICENSE, events
 from tiktrue_keys.errors import RefusedError, UnavailableError
 from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
 from tiktrue_keys.fleet.inbox import MAX_SEEN
-from tiktrue_keys.fleet.receiving import receive
-from tiktrue_keys.fleet.sending import send_pending
+from tiktrue_keys.fleet.receive import receive
+from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.transports.interface import Posted
 
 

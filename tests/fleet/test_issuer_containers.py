@@ -10,8 +10,8 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.fleet.pinning import remove
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.pin import unpin
+from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.verify import verify_model
@@ -62,6 +62,6 @@ def test_the_issuer_does_not_believe_its_nodes(delivered: Fleet, tmp_path: Path)
 def test_an_issuer_that_was_let_go_is_believed_no_longer(delivered: Fleet, tmp_path: Path) -> None:
     container = sealed_by(delivered.admin, tmp_path)
     node = delivered.nodes["n1"]
-    remove(node, "head-office")
+    unpin(node, "head-office")
     with pytest.raises(IntegrityError, match="another keystore"):
         opened_by(node, container, tmp_path)

@@ -9,7 +9,7 @@ from tests.keystores import LICENSE
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.errors import RefusedError, UsageError
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 
 
 @pytest.fixture

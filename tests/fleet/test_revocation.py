@@ -14,8 +14,8 @@ from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import ExpiredError, IntegrityError, RevokedError
 from tiktrue_keys.fleet.payloads import list_payload, read_list
-from tiktrue_keys.fleet.pinning import remove
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.pin import unpin
+from tiktrue_keys.fleet.sync import distribute
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_many_revocations_travel_in_several_lists(fleet: Fleet) -> None:
 
 
 def test_a_compromised_node_is_named_with_all_it_held(shared: Fleet) -> None:
-    removed = remove(shared.admin, "n2", compromised=True)
+    removed = unpin(shared.admin, "n2", compromised=True)
 
     assert removed.keys == (shared.key.key_id,)
     assert [notice.code for notice in removed.warnings] == ["compromised-keys"]

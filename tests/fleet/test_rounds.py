@@ -14,9 +14,10 @@ from tiktrue_keys.cli.commands.fleet.receive import next_wait
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import init_node, own_card, pin
-from tiktrue_keys.fleet.receiving import receive
-from tiktrue_keys.fleet.syncing import distribute, sync
+from tiktrue_keys.fleet.own_identity import init_node, own_card
+from tiktrue_keys.fleet.pin import pin
+from tiktrue_keys.fleet.receive import receive
+from tiktrue_keys.fleet.sync import distribute, sync
 from tiktrue_keys.fleet.transports.spool import Spool
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).parents[2] / "tiktrue_keys" / "systemd"
+UNITS = Path(__file__).parents[2] / "tiktrue_keys" / "deploy" / "systemd"
 SERVICES = ["tiktrue-keys-rotate.service", "tiktrue-keys-receive.service"]
 EXPOSURE = 2.0
 

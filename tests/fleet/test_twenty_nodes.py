@@ -17,7 +17,7 @@ from tests.keystores import folder_in_memory
 from tests.machines import REPOSITORY, SERVER, Machine, skip_reason
 from tests.program import LICENSE, Program
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import pin
+from tiktrue_keys.fleet.pin import pin
 
 pytestmark = [
     pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason())),
@@ -29,7 +29,8 @@ import sys
 from pathlib import Path
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
-from tiktrue_keys.fleet.pinning import init_node, own_card, pin
+from tiktrue_keys.fleet.own_identity import init_node, own_card
+from tiktrue_keys.fleet.pin import pin
 
 manager = KeyManager("keystore", host_secret_file="host/secret")
 init_node(manager, Path.cwd().name)

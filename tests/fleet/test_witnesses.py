@@ -11,7 +11,7 @@ from tests.keystores import LICENSE
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.syncing import distribute
+from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.transports.interface import Posted
 
 

@@ -29,10 +29,10 @@ from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.folder.resume_state import ResumeState
 from tiktrue_keys.models.format.body import Geometry
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header
+from tiktrue_keys.models.format.header_slots import MAX_JSON, SLOT_SIZE, decode_slots
 from tiktrue_keys.models.format.manifest import SignedManifest
 from tiktrue_keys.models.format.recipient import Recipient, parse_recipient
 from tiktrue_keys.models.format.safetensors import parse_header
-from tiktrue_keys.models.format.slots import MAX_JSON, SLOT_SIZE, decode_slots
 from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, decode_trailer
 from tiktrue_keys.recovery.share_files import parse_shares
 from tiktrue_keys.recovery.shares import MAX_SHARES, combine, parse_share

@@ -23,7 +23,7 @@ from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container.seal import Signer, seal_container
+from tiktrue_keys.models.container.seal import ContainerSigner, seal_container
 from tiktrue_keys.models.format.header import Header, Origin
 from tiktrue_keys.models.format.kind import Kind
 from tiktrue_keys.models.format.wraps import wrap_for_key
@@ -136,7 +136,7 @@ def two_segments(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes
     folder = tmp_path_factory.mktemp("two")
     plaintext, data_key, file_id = vectors.known("two segments", SEGMENT + 1000), bytes(range(32)), bytes(range(16))
     private = Ed25519PrivateKey.from_private_bytes(vectors.known("issuer"))
-    signer = Signer(ISSUER, lambda data: private.sign(signed_message("model", data)))
+    signer = ContainerSigner(ISSUER, lambda data: private.sign(signed_message("model", data)))
     (folder / "plain").write_bytes(plaintext)
     with (
         SecretBuffer.copy_of(data_key) as secret,

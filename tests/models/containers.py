@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.models.container.container import Container, check_authorship, read_container
-from tiktrue_keys.models.container.seal import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer, seal_container
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType, new_file_id
 from tiktrue_keys.models.format.kind import Kind
@@ -34,7 +34,9 @@ class Issuer:
     def __init__(self) -> None:
         self._private = Ed25519PrivateKey.generate()
         self.public = self._private.public_key().public_bytes_raw()
-        self.signer = Signer(self.public, lambda canonical: self._private.sign(signed_message("model", canonical)))
+        self.signer = ContainerSigner(
+            self.public, lambda canonical: self._private.sign(signed_message("model", canonical))
+        )
 
 
 ISSUER = Issuer()

@@ -24,8 +24,8 @@ from tiktrue_keys.models.container.seal import seal_container
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.kind import Kind
-from tiktrue_keys.models.format.slots import HEADER_SIZE
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
 
 MODEL = "llama/7b"

@@ -27,10 +27,10 @@ from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
 from tiktrue_keys.models.file.verify import verify_model
-from tiktrue_keys.models.format.slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.format.trailer import Signature, signature_place
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.registry.registry import wraps_in
+from tiktrue_keys.models.registry.containers import wraps_in
 from tiktrue_keys.models.storage.location import Url
 
 NAME = "weights.bin.ttm"

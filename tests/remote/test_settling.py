@@ -20,7 +20,7 @@ from tiktrue_keys.errors import UnavailableError
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
-from tiktrue_keys.models.registry.registry import HeaderReader, list_containers, scan, wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan, wraps_in
 from tiktrue_keys.models.settle.local import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url

@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.vectors.known import GENERATION, HERE, KEY, MODEL, WARNING, ed25519, fixed_randomness, known, pretty
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.models.container.seal import SealedContainer, Signer, seal_container
+from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer, seal_container
 from tiktrue_keys.models.format.block import seal_block
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
+from tiktrue_keys.models.format.header_slots import decode_slots
 from tiktrue_keys.models.format.kind import Kind
-from tiktrue_keys.models.format.slots import decode_slots
 from tiktrue_keys.models.format.wraps import wrap_for_key, wrap_for_recipient
 
 
@@ -47,7 +47,7 @@ def _container(name: str, plaintext: bytes) -> tuple[bytes, SealedContainer, byt
     public, sign = ed25519("issuer")
     data_key, file_id = known(f"data key {name}"), known(f"file id {name}", 16)
     piped, recipient = name == "piped", name == "recipient"
-    signer = None if recipient else Signer(public, lambda data: sign(derivation.signed_message("model", data)))
+    signer = None if recipient else ContainerSigner(public, lambda data: sign(derivation.signed_message("model", data)))
     with fixed_randomness(name), SecretBuffer.copy_of(data_key) as secret, tempfile.TemporaryDirectory() as folder:
         wrap = _recipient_wrap(secret, file_id) if recipient else _managed_wrap(secret, file_id)
         origin = Origin.RECIPIENT if recipient else Origin.KEYSTORE

@@ -41,7 +41,7 @@ from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongM
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.destruction import WrapsIn
-    from tiktrue_keys.core.keys.results import OpenedKey
+    from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.rebind import Rebound

@@ -15,7 +15,7 @@ class Notice:
     key_id: str | None = None
 
 
-def counted(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     """`1 container`, `2 containers`."""
     return f"{count} {what}{'s' * (count != 1)}"
 

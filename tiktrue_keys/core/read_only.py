@@ -13,7 +13,7 @@ from typing import Any
 from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
-from tiktrue_keys.core.containers.process import this_process
+from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import chosen_operation_id

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit import system_log
-from tiktrue_keys.core.audit.actor import actor_of_process
-from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.audit.record import Actor, actor_of_process
 from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch import outbox, peers
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
-from tiktrue_keys.core.dispatch.peers import NODE, Progress
+from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress
 from tiktrue_keys.core.dispatch.request import ACKNOWLEDGED, REFUSED
 from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, PartialError, TikTrueKeysError
+from tiktrue_keys.fleet.backlog import epoch_base
 from tiktrue_keys.fleet.envelopes import Head
-from tiktrue_keys.fleet.pinning import own_node_id
-from tiktrue_keys.fleet.planning import epoch_base
+from tiktrue_keys.fleet.own_identity import own_node_id
 
 _SHOWN = 8
 
@@ -47,17 +47,17 @@ class FleetStatus:
     epoch: int
     base: Head
     head: Head
-    nodes: tuple[Progress, ...]
+    nodes: tuple[PeerProgress, ...]
     on_its_way: tuple[OnItsWay, ...]
     waiting: tuple[Waiting, ...]
 
     @property
-    def laggards(self) -> tuple[Progress, ...]:
+    def laggards(self) -> tuple[PeerProgress, ...]:
         """Nodes that lack something."""
         return tuple(each for each in self.nodes if each.acked < each.issued)
 
     @property
-    def conflicts(self) -> tuple[Progress, ...]:
+    def conflicts(self) -> tuple[PeerProgress, ...]:
         """Nodes that know a past of this keystore that it does not know itself."""
         return tuple(each for each in self.nodes if each.conflict)
 
@@ -95,7 +95,7 @@ def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatu
         )
 
 
-def _on_its_way(view: Snapshot, fleet: dict[str, Progress]) -> tuple[OnItsWay, ...]:
+def _on_its_way(view: Snapshot, fleet: dict[str, PeerProgress]) -> tuple[OnItsWay, ...]:
     found = []
     for dispatch in outbox.open_dispatches(view.rows):
         states = [

@@ -19,7 +19,7 @@ from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.plain import must_be_listed
-from tiktrue_keys.models.format.manifest import ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.format.safetensors import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
 from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of
@@ -184,7 +184,7 @@ def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
     return None if path.name else trusted_manifest(manager, path)
 
 
-def _weight_map(folder: Place, entry: Entry, opener: _Opener) -> dict[str, str]:
+def _weight_map(folder: Place, entry: ManifestEntry, opener: _Opener) -> dict[str, str]:
     """Tensor name -> shard, of model.safetensors.index.json, encrypted or in clear."""
     if entry.length > _MAX_INDEX:
         raise IntegrityError("the folder's index is too long")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
-from tiktrue_keys.cli.checks.finding import State
+from tiktrue_keys.cli.checks.finding import CheckState
 from tiktrue_keys.cli.checks.machine import is_encrypted, machine_checks, swap_checks
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks
 
@@ -128,7 +128,7 @@ def test_leftovers_are_temporary_files_of_ours_only(tmp_path: Path) -> None:
 
     found = list(leftover_checks([tmp_path, tmp_path, tmp_path / "nothing"]))
 
-    assert [finding.state for finding in found] == [State.WARNING]
+    assert [finding.state for finding in found] == [CheckState.WARNING]
     assert ".model.ttm.0123abcd.tmp" in found[0].detail
 
 
@@ -139,20 +139,20 @@ def test_a_host_secret_within_the_keystore_fails(tmp_path: Path) -> None:
 
     states = {finding.check: finding.state for finding in host_secret_checks(tmp_path / "secret", tmp_path)}
 
-    assert states["host secret"] is State.FAILED
+    assert states["host secret"] is CheckState.FAILED
 
 
 @pytest.mark.parametrize(
     ("lines", "state"),
     [
-        ("", State.OK),
-        ("/dev/zram0 partition 100 0 100\n", State.OK),
-        ("/dev/crypt partition 100 0 -2\n", State.OK),
-        ("/dev/clear partition 100 0 -2\n", State.WARNING),
-        ("/swapfile file 100 0 -2\n", State.WARNING),
+        ("", CheckState.OK),
+        ("/dev/zram0 partition 100 0 100\n", CheckState.OK),
+        ("/dev/crypt partition 100 0 -2\n", CheckState.OK),
+        ("/dev/clear partition 100 0 -2\n", CheckState.WARNING),
+        ("/swapfile file 100 0 -2\n", CheckState.WARNING),
     ],
 )
-def test_swap_is_fine_when_it_is_encrypted_or_memory(tmp_path: Path, lines: str, state: State) -> None:
+def test_swap_is_fine_when_it_is_encrypted_or_memory(tmp_path: Path, lines: str, state: CheckState) -> None:
     (tmp_path / "swaps").write_text(f"Filename Type Size Used Priority\n{lines}")
     for name, uuid in (("crypt", "CRYPT-LUKS2-0123-swap"), ("clear", "LVM-0123")):
         (tmp_path / "block" / name / "dm").mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_swap_is_fine_when_it_is_encrypted_or_memory(tmp_path: Path, lines: str,
 
 
 def test_swap_that_cannot_be_read_is_skipped(tmp_path: Path) -> None:
-    assert [finding.state for finding in swap_checks(tmp_path / "nothing", tmp_path)] == [State.SKIPPED]
+    assert [finding.state for finding in swap_checks(tmp_path / "nothing", tmp_path)] == [CheckState.SKIPPED]
 
 
 def test_a_device_without_device_mapper_is_not_encrypted(tmp_path: Path) -> None:

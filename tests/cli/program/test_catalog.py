@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tiktrue_keys.cli.program.catalog import CATALOG, Entry
+from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
 
 COMMANDS = Path(__file__).parents[3] / "tiktrue_keys" / "cli" / "commands"
 
 
-def leaves(entries: dict[str, Entry] | None = None, path: str = "") -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+def leaves(entries: dict[str, CatalogEntry] | None = None, path: str = "") -> dict[str, CatalogEntry]:
+    found: dict[str, CatalogEntry] = {}
     for name, entry in (CATALOG if entries is None else entries).items():
         where = f"{path} {name}".strip()
         found |= leaves(dict(entry.children), where) if entry.children else {where: entry}
@@ -24,7 +24,7 @@ def leaves(entries: dict[str, Entry] | None = None, path: str = "") -> dict[str,
 
 
 @pytest.mark.parametrize(("name", "entry"), leaves().items(), ids=leaves())
-def test_the_summary_is_the_first_line_of_the_commands_own_words(name: str, entry: Entry) -> None:
+def test_the_summary_is_the_first_line_of_the_commands_own_words(name: str, entry: CatalogEntry) -> None:
     module = import_module(f"tiktrue_keys.cli.commands.{entry.module}")
 
     assert module.command.__doc__.splitlines()[0] == entry.summary

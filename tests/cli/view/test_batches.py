@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiktrue_keys.cli.view.batches import item_json, partial_error, worst
-from tiktrue_keys.core.keys.results import Failure
+from tiktrue_keys.core.keys.key_results import Failure
 from tiktrue_keys.errors import (
     ERRORS,
     ExpiredError,

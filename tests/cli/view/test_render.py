@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import Fields, Line, Raw, Table, Tree
 from tiktrue_keys.cli.view.render import render
 
@@ -38,9 +38,9 @@ def test_fields_lines_trees_and_raw_text(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_what_is_not_printable_is_escaped(text: str, expected: str) -> None:
-    assert shown(text) == expected
+    assert escaped(text) == expected
 
 
 @given(st.text())
 def test_nothing_unprintable_is_ever_shown(text: str) -> None:
-    assert shown(text).isprintable()
+    assert escaped(text).isprintable()

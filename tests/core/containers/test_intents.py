@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import ACTOR, FILE_ID, LICENSE, NOON, Desk, container, error_of, file_act, in_a_child
-from tiktrue_keys.core.containers.process import describe_process, is_running, this_process
+from tiktrue_keys.core.containers.owner_process import describe_process, is_running, this_process
 from tiktrue_keys.core.containers.registry import MAX_WRAPS
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager

@@ -34,12 +34,12 @@ from tiktrue_keys.models.container.container import (
     read_front,
     verify_body,
 )
-from tiktrue_keys.models.container.seal import Signer
+from tiktrue_keys.models.container.seal import ContainerSigner
 from tiktrue_keys.models.container.unseal import open_stream
 from tiktrue_keys.models.format.body import BodyCipher, Geometry
 from tiktrue_keys.models.format.header import Origin
-from tiktrue_keys.models.format.slots import HEADER_SIZE, encode_header, encode_slot
-from tiktrue_keys.models.format.trailer import Trailer, leaf_hash, make_signature, root_hash
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header, encode_slot
+from tiktrue_keys.models.format.trailer import Trailer, body_leaf, body_root, make_signature
 
 GEOMETRY = Geometry(SEGMENT)
 BODY_AT = HEADER_SIZE
@@ -257,15 +257,15 @@ def test_a_duplicated_segment_is_refused(sample: Sample, source: int, target: in
     refuse(sample)
 
 
-def reassembled(sample: Sample, body: bytes, *, signer: Signer | None = None) -> bytes:
+def reassembled(sample: Sample, body: bytes, *, signer: ContainerSigner | None = None) -> bytes:
     """The container with another body and a trailer that fits it, as far as its maker can sign."""
     container = sample.container()
     length = len(body) - 40 - 16 * (-(-len(body) // SEGMENT))
     leaves = b"".join(
-        leaf_hash(index, body[max(40, index * SEGMENT) : (index + 1) * SEGMENT])
+        body_leaf(index, body[max(40, index * SEGMENT) : (index + 1) * SEGMENT])
         for index in range(GEOMETRY.segment_count(length))
     )
-    root = root_hash(container.header.file_id, container.body, GEOMETRY, length, leaves)
+    root = body_root(container.header.file_id, container.body, GEOMETRY, length, leaves)
     trailer = Trailer(len(leaves) // 32, length, root, leaves, container.trailer.signature)
     if signer is not None:
         made = make_signature(container.header, container.body, trailer, issuer=signer.issuer, sign=signer.sign)
@@ -436,7 +436,7 @@ def test_verifying_a_body_needs_no_key_and_gives_its_leaves(tmp_path: Path) -> N
     container = read_container(fd, segment_sizes=SMALL)
     assert container.trailer.leaves is None
     leaves = known_leaves(fd, container)
-    assert root_hash(container.header.file_id, container.body, GEOMETRY, 200, leaves) == container.root
+    assert body_root(container.header.file_id, container.body, GEOMETRY, 200, leaves) == container.root
     os.close(fd)
 
 

@@ -29,7 +29,7 @@ from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.file.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
-from tiktrue_keys.models.format.slots import HEADER_SIZE, encode_header
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
 
 

@@ -25,7 +25,7 @@ from tiktrue_keys.errors import (
 )
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 
 def encrypt(shop: Workshop, source: Path, **options: object) -> Path:

@@ -26,7 +26,7 @@ from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.reencrypt import reencrypt_model
 from tiktrue_keys.models.file.verify import Verified, verify_model
-from tiktrue_keys.models.format.slots import SLOT_SIZE
+from tiktrue_keys.models.format.header_slots import SLOT_SIZE
 
 
 def verify(shop: Workshop, path: Path, **options: Any) -> Verified:

@@ -30,7 +30,7 @@ from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.open import open_model, revocation_check
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
-from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.tensors import load_tensors
 
 

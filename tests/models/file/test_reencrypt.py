@@ -20,8 +20,8 @@ from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 from tiktrue_keys.models.format.header import Origin, Wrap, WrapType
-from tiktrue_keys.models.format.slots import HEADER_SIZE
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 
 def reencrypt(shop: Workshop, path: Path, **options: Any) -> Reencrypted:

@@ -29,16 +29,16 @@ from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import Rewrapped, rewrap_model, rewrap_registered
 from tiktrue_keys.models.format.header import Wrap, WrapType
-from tiktrue_keys.models.format.slots import HEADER_SIZE, SLOT_SIZE, Slots, encode_slot
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, HeaderSlots, encode_slot
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 
 def rewrap(shop: Workshop, path: Path, **options: Any) -> Rewrapped:
     return rewrap_model(shop.manager, path, **{"license_key": LICENSE, **options})
 
 
-def slots(path: Path) -> Slots:
+def slots(path: Path) -> HeaderSlots:
     with path.open("rb") as file:
         return read_slots(file.fileno())
 

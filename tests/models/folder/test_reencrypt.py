@@ -37,9 +37,9 @@ from tiktrue_keys.models.folder.encrypt import encrypt_folder
 from tiktrue_keys.models.folder.manifest_file import read_manifest
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
-from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.settle.local import settle_intents
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 FILES = {"config.json": 30, "model-1.safetensors": 3 << 20, "model-2.safetensors": 2000, "sub/vocab.txt": 0}
 SEALED = ("model-1.safetensors.ttm", "model-2.safetensors.ttm", "sub/vocab.txt.ttm")

@@ -16,11 +16,11 @@ from tiktrue_keys.models.format.trailer import (
     TAIL_LENGTH,
     Signature,
     Trailer,
+    body_leaf,
+    body_root,
     decode_footer,
     decode_trailer,
-    leaf_hash,
     make_signature,
-    root_hash,
     signature_place,
     signed_content,
     verify_signature,
@@ -31,7 +31,7 @@ HEADER = header()
 BODY = BodyHeader(b"s" * 32, b"p" * 7)
 LEAVES = b"".join(bytes([n]) * 32 for n in range(4))
 LENGTH = 130
-ROOT = root_hash(HEADER.file_id, BODY, GEOMETRY, LENGTH, LEAVES)
+ROOT = body_root(HEADER.file_id, BODY, GEOMETRY, LENGTH, LEAVES)
 LISTED = Trailer(4, LENGTH, ROOT, LEAVES)
 SIGNATURE = make_signature(HEADER, BODY, LISTED, issuer=ISSUER.public, sign=ISSUER.signer.sign)
 SIGNED = LISTED.signed(SIGNATURE)
@@ -76,8 +76,8 @@ def test_the_fields_are_where_the_format_says() -> None:
 
 
 def test_a_leaf_is_the_hash_of_segment_and_index() -> None:
-    assert leaf_hash(5, b"segment") == blake3(b"segment" + (5).to_bytes(8, "big")).digest()
-    assert leaf_hash(0, b"segment") != leaf_hash(1, b"segment")
+    assert body_leaf(5, b"segment") == blake3(b"segment" + (5).to_bytes(8, "big")).digest()
+    assert body_leaf(0, b"segment") != body_leaf(1, b"segment")
 
 
 def test_the_root_stands_for_which_body_it_is_of() -> None:

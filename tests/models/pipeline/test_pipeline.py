@@ -30,8 +30,8 @@ from tiktrue_keys.models.container.container import check_authorship, read_front
 from tiktrue_keys.models.container.seal import SealedContainer, seal_container
 from tiktrue_keys.models.container.unseal import open_container, open_stream
 from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
-from tiktrue_keys.models.format.slots import HEADER_SIZE
-from tiktrue_keys.models.format.trailer import leaf_hash
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.format.trailer import body_leaf
 from tiktrue_keys.models.pipeline.pipeline import hash_body, open_body, seal_body
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink, PlainFileSink, StreamSink
 from tiktrue_keys.models.pipeline.sources import BodyStream, Piece, PlainFile, PlainStream
@@ -444,7 +444,7 @@ def test_who_waits_for_a_turn_writes_nothing_once_stopped() -> None:
 def test_leaves_are_those_of_the_segments_in_order(tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     data = sample.bytes()
-    expected = b"".join(leaf_hash(index, data[sample.segment_range(index)]) for index in range(5))
+    expected = b"".join(body_leaf(index, data[sample.segment_range(index)]) for index in range(5))
     assert sample.container().trailer.leaves == expected
     fd = os.open(sample.path, os.O_RDONLY)
     assert hash_body(sample.container().source(fd), GEOMETRY).leaves == expected

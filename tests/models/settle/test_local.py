@@ -28,7 +28,7 @@ from tiktrue_keys.models.folder.encrypt import encrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.settle import local
 from tiktrue_keys.models.settle.local import settle_intents
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 CALLS = (
     "open",

@@ -8,7 +8,7 @@ from enum import Enum
 from tiktrue_keys.errors import TikTrueKeysError
 
 
-class State(str, Enum):
+class CheckState(str, Enum):
     """`failed` makes doctor's exit code; `warning` and `skipped` do not."""
 
     OK = "ok"
@@ -22,26 +22,26 @@ class Finding:
     """One line of doctor's report; `error` for failed ones."""
 
     check: str
-    state: State
+    state: CheckState
     detail: str
     error: TikTrueKeysError | None = None
 
 
 def good(check: str, detail: str) -> Finding:
     """Nothing wrong."""
-    return Finding(check, State.OK, detail)
+    return Finding(check, CheckState.OK, detail)
 
 
 def warning(check: str, detail: str) -> Finding:
     """Something to know or to mend; nothing is broken."""
-    return Finding(check, State.WARNING, detail)
+    return Finding(check, CheckState.WARNING, detail)
 
 
 def failed(check: str, error: TikTrueKeysError) -> Finding:
     """Something is broken or open to others."""
-    return Finding(check, State.FAILED, f"{error.message}{f' ({error.hint})' if error.hint else ''}", error)
+    return Finding(check, CheckState.FAILED, f"{error.message}{f' ({error.hint})' if error.hint else ''}", error)
 
 
 def skipped(check: str, reason: str) -> Finding:
     """The check could not be made."""
-    return Finding(check, State.SKIPPED, reason)
+    return Finding(check, CheckState.SKIPPED, reason)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tiktrue_keys.cli.checks.finding import Finding, State, failed, good, skipped, warning
+from tiktrue_keys.cli.checks.finding import CheckState, Finding, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
 from tiktrue_keys.core.instants import DAY, rfc3339
 from tiktrue_keys.core.keystore.high_water import mark_path
@@ -82,7 +82,7 @@ def _clock(manager: KeyManager, clock: int) -> Finding:
     return good("clock", f"not before the newest audit record ({rfc3339(newest)})")
 
 
-def worst_state(findings: list[Finding]) -> State:
+def worst_state(findings: list[Finding]) -> CheckState:
     """The state that speaks for all findings."""
     states = {finding.state for finding in findings}
-    return next((state for state in (State.FAILED, State.WARNING) if state in states), State.OK)
+    return next((state for state in (CheckState.FAILED, CheckState.WARNING) if state in states), CheckState.OK)

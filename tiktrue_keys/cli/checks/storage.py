@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import Finding, failed, good, skipped, warning
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.host_secret import must_lie_outside
@@ -53,7 +53,7 @@ def reserve_check(folder: Path, mark: Path) -> Finding:
     gone = [path for path in (folder / reserve.FILE_NAME, mark.with_suffix(".reserve")) if not path.exists()]
     if not gone:
         return good("reserve", "space for a revocation is kept back")
-    words = " and ".join(shown(str(path)) for path in gone)
+    words = " and ".join(escaped(str(path)) for path in gone)
     return warning("reserve", f"no space is kept back for a revocation on a full disk: {words}; the next act makes it")
 
 
@@ -63,7 +63,7 @@ def leftover_checks(folders: Iterable[Path]) -> Iterator[Finding]:
     if not found:
         yield good("leftovers", "no temporary files")
     for path in found:
-        yield warning("leftovers", f"{shown(str(path))}: remove it when no tiktrue-keys is writing there")
+        yield warning("leftovers", f"{escaped(str(path))}: remove it when no tiktrue-keys is writing there")
 
 
 def _temporary_files(folder: Path) -> Iterator[Path]:

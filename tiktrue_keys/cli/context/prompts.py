@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.streams import write_err
 from tiktrue_keys.errors import OperationInterruptedError, RefusedError, UsageError
 
@@ -23,7 +23,7 @@ def confirm(question: str) -> None:
     """Return when the answer is yes; raises RefusedError when it is not, or when there is nobody to ask."""
     if not can_ask():
         raise RefusedError(f"this needs a yes: {question}", "give --yes, or run it on a terminal")
-    write_err(f"{shown(question)} [y/N] ")
+    write_err(f"{escaped(question)} [y/N] ")
     answer = sys.stdin.readline()
     if not answer:
         write_err("\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.cli.context.trusted_files import read_trusted
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.instants import parse_duration
 from tiktrue_keys.errors import UsageError
 
@@ -97,7 +97,7 @@ class Settings:
         for name, value in read_settings(path).items():
             if name == "keystore" and not allow_keystore:
                 raise UsageError(
-                    f"'keystore' cannot be set in {shown(str(path))}", "that file lies in the keystore itself"
+                    f"'keystore' cannot be set in {escaped(str(path))}", "that file lies in the keystore itself"
                 )
             present = self.values.get(name)
             if present is None or present.source in weaker:
@@ -131,7 +131,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         table = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         line = str(error).replace("\n", " ") if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
-        raise UsageError(f"{shown(str(path))} is not valid TOML: {shown(line)}") from error
+        raise UsageError(f"{escaped(str(path))} is not valid TOML: {escaped(line)}") from error
     return {name: _checked(name, value, path) for name, value in _flattened(table).items()}
 
 
@@ -146,7 +146,7 @@ def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, path: Path) -> Any:
-    where = f"in {shown(str(path))}"
+    where = f"in {escaped(str(path))}"
     if name in ("license", "license_key"):
         raise UsageError(
             f"'{name}' is not a setting {where}",
@@ -156,7 +156,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     if check is None:
         near = get_close_matches(name, KNOWN, n=1)
         hint = f"did you mean {near[0]}?" if near else "the settings are: " + ", ".join(KNOWN)
-        raise UsageError(f"'{shown(name)}' is not a setting {where}", hint)
+        raise UsageError(f"'{escaped(name)}' is not a setting {where}", hint)
     try:
         check(value)
     except UsageError as error:

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
@@ -26,7 +26,7 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
     Raises InsecureError when another user could write it, NotFoundError, RefusedError (not ours to read), UsageError
     (too long, not a file), UnavailableError (I/O).
     """
-    name = f"the {what} {shown(str(path))}"
+    name = f"the {what} {escaped(str(path))}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
@@ -65,7 +65,7 @@ def _must_be_ours(facts: os.stat_result, name: str, path: Path) -> None:
     if os.name != "posix" or stat.S_ISFIFO(facts.st_mode):
         return
     if facts.st_mode & 0o022:
-        raise InsecureError(f"{name} can be written by others", f"chmod go-w {shown(str(path))}")
+        raise InsecureError(f"{name} can be written by others", f"chmod go-w {escaped(str(path))}")
     if facts.st_uid not in (0, os.geteuid()):
         raise InsecureError(
             f"{name} belongs to another user (uid {facts.st_uid})", "give it to root or to the user who runs this"

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from tiktrue_keys.cli.program.catalog import CATALOG, Entry
+from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
 from tiktrue_keys.cli.program.options import COMMON_PANEL
 
 _KINDS = {
@@ -60,10 +60,10 @@ def descriptions() -> tuple[Description, ...]:
     """The program first, then every command in the catalogue's order, families before their children."""
     from tiktrue_keys.cli.program.main import app
 
-    return tuple(_walk(typer.main.get_command(app), (), Entry("", children=CATALOG), None))
+    return tuple(_walk(typer.main.get_command(app), (), CatalogEntry("", children=CATALOG), None))
 
 
-def _walk(command: Any, path: tuple[str, ...], entry: Entry, parent: Any) -> Iterator[Description]:
+def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any) -> Iterator[Description]:
     context = command.context_class(
         command, info_name=path[-1] if path else "tiktrue-keys", parent=parent, **command.context_settings
     )

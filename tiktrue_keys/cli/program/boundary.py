@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.hints import hint_of
 from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
@@ -47,17 +47,17 @@ class Reporter:
         self.quiet = quiet
         self.verbose = verbose
         self.command = ""
-        self.session: CommandContext | None = None
+        self.context: CommandContext | None = None
 
-    def adopt(self, session: CommandContext) -> None:
-        """Report for this session from now on."""
-        self.session = session
-        self.command = session.command
-        self.json, self.quiet, self.verbose = session.options.json, session.options.quiet, session.options.verbose
+    def adopt(self, context: CommandContext) -> None:
+        """Report for this context from now on."""
+        self.context = context
+        self.command = context.command
+        self.json, self.quiet, self.verbose = context.options.json, context.options.quiet, context.options.verbose
 
     def succeeded(self, outcome: Outcome) -> int:
         """Show an outcome and return its exit code."""
-        warnings = (*(self.session.warnings if self.session else ()), *outcome.warnings)
+        warnings = (*(self.context.warnings if self.context else ()), *outcome.warnings)
         if self.json:
             self._write_envelope(outcome.error, warnings, outcome)
         else:
@@ -69,7 +69,7 @@ class Reporter:
 
     def failed(self, error: TikTrueKeysError) -> int:
         """Show an error and return its exit code."""
-        warnings = tuple(self.session.warnings) if self.session else ()
+        warnings = tuple(self.context.warnings) if self.context else ()
         if self.json:
             self._write_envelope(error, warnings, None)
         else:
@@ -88,47 +88,47 @@ class Reporter:
     def _show(self, outcome: Outcome) -> None:
         from tiktrue_keys.cli.view.render import render
 
-        color = self.session is not None and self.session.color
+        color = self.context is not None and self.context.color
         if self.quiet and outcome.ids is not None:
-            write_out("".join(f"{shown(each)}\n" for each in outcome.ids))
+            write_out("".join(f"{escaped(each)}\n" for each in outcome.ids))
         else:
             render(outcome.view, color=color)
         if not self.quiet:
-            write_err("".join(f"{shown(message)}\n" for message in outcome.messages))
+            write_err("".join(f"{escaped(message)}\n" for message in outcome.messages))
 
     def _show_warnings(self, warnings: tuple[Notice, ...]) -> None:
         if not self.quiet:
-            write_err("".join(f"warning: {shown(each.message)}\n" for each in warnings))
+            write_err("".join(f"warning: {escaped(each.message)}\n" for each in warnings))
 
     def _show_error(self, error: TikTrueKeysError) -> None:
         message, hint = error.message, hint_of(error)
-        if self.session is not None and self.session.uses_keystore and not isinstance(error, UsageError):
-            place = str(self.session.keystore)
+        if self.context is not None and self.context.uses_keystore and not isinstance(error, UsageError):
+            place = str(self.context.keystore)
             if place not in message and place not in hint:
                 message += f" (keystore {place})"
-        write_err(f"error: {shown(message)}\n")
+        write_err(f"error: {escaped(message)}\n")
         if hint:
-            write_err(f"hint: {shown(hint)}\n")
+            write_err(f"hint: {escaped(hint)}\n")
 
     def _write_envelope(
         self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None
     ) -> None:
         from tiktrue_keys.cli.view.envelope import encoded, envelope
 
-        session = self.session
+        context = self.context
         text = encoded(
             envelope(
                 command=self.command,
-                keystore=session.known_keystore if session else None,
+                keystore=context.known_keystore if context else None,
                 result=outcome.result if outcome else None,
                 changed=outcome.changed if outcome else False,
-                operation_id=outcome.operation_id if outcome else session.options.operation_id if session else None,
+                operation_id=outcome.operation_id if outcome else context.options.operation_id if context else None,
                 error=error,
                 exit_code=outcome.code if outcome else self._code(error) if error else 0,
                 warnings=warnings,
             )
         )
-        aside = (session is not None and session.stdout_is_data) or (outcome is not None and outcome.shows_data)
+        aside = (context is not None and context.stdout_is_data) or (outcome is not None and outcome.shows_data)
         if aside:
             write_err(text)
         else:
@@ -177,7 +177,7 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
 
 def _last_words(reporter: Reporter, error: TikTrueKeysError) -> int:
     if not reporter.json:
-        write_err(f"error: {shown(error.message)}\n")
+        write_err(f"error: {escaped(error.message)}\n")
     return error.exit_code
 
 
@@ -186,15 +186,15 @@ def usage_error(error: typer.TyperException) -> UsageError:
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r" \(Possible options: (.*)\)$", "", message)
     near = get_close_matches(getattr(error, "option_name", ""), getattr(error, "possibilities", None) or (), n=1)
-    context = getattr(error, "ctx", None)
-    command = "tiktrue-keys" if context is None else context.command_path
+    ctx = getattr(error, "ctx", None)
+    command = "tiktrue-keys" if ctx is None else ctx.command_path
     hint = f"did you mean {near[0]}?" if near else f"see {command} --help"
     return UsageError(message[:1].lower() + message[1:], hint)
 
 
-def _command_of(context: Any) -> str:
+def _command_of(ctx: Any) -> str:
     """The command whose words could not be parsed; empty for the root's."""
-    return "" if context is None else str(context.command_path.removeprefix(context.find_root().command_path).strip())
+    return "" if ctx is None else str(ctx.command_path.removeprefix(ctx.find_root().command_path).strip())
 
 
 def _outside(error: OSError) -> TikTrueKeysError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """One command (`module` below tiktrue_keys.cli.commands), or a family of commands (`children`).
 
     `default` names the child that the bare family runs.
@@ -18,122 +18,128 @@ class Entry:
     summary: str
     module: str = ""
     section: str = ""
-    children: Mapping[str, Entry] = field(default_factory=dict)
+    children: Mapping[str, CatalogEntry] = field(default_factory=dict)
     default: str = ""
 
 
 KEYS, MODELS, FLEET, KEYSTORE, OTHER = "Keys", "Models", "Fleet", "Keystore and machine", "Other"
 
-CATALOG: Mapping[str, Entry] = {
-    "generate": Entry("Make a key that opens only on this machine.", "keys.generate", KEYS),
-    "list": Entry("List keys and their states.", "keys.list_keys", KEYS),
-    "show": Entry("Show one key, its chain and the containers that need it.", "keys.show", KEYS),
-    "rotate": Entry("Make a successor for keys and rewrap their models.", "keys.rotate", KEYS),
-    "revoke": Entry("Withdraw keys at once and for good.", "keys.revoke", KEYS),
-    "validate": Entry("Check that keys are whole and open on this machine.", "keys.validate", KEYS),
-    "cleanup": Entry("Mark and destroy keys that nothing needs any more.", "keys.cleanup", KEYS),
-    "encrypt-model": Entry("Encrypt a model file, folder or standard input.", "models.encrypt_model", MODELS),
-    "decrypt-model": Entry("Decrypt a model container.", "models.decrypt_model", MODELS),
-    "rewrap-model": Entry(
+CATALOG: Mapping[str, CatalogEntry] = {
+    "generate": CatalogEntry("Make a key that opens only on this machine.", "keys.generate", KEYS),
+    "list": CatalogEntry("List keys and their states.", "keys.list_keys", KEYS),
+    "show": CatalogEntry("Show one key, its chain and the containers that need it.", "keys.show", KEYS),
+    "rotate": CatalogEntry("Make a successor for keys and rewrap their models.", "keys.rotate", KEYS),
+    "revoke": CatalogEntry("Withdraw keys at once and for good.", "keys.revoke", KEYS),
+    "validate": CatalogEntry("Check that keys are whole and open on this machine.", "keys.validate", KEYS),
+    "cleanup": CatalogEntry("Mark and destroy keys that nothing needs any more.", "keys.cleanup", KEYS),
+    "encrypt-model": CatalogEntry("Encrypt a model file, folder or standard input.", "models.encrypt_model", MODELS),
+    "decrypt-model": CatalogEntry("Decrypt a model container.", "models.decrypt_model", MODELS),
+    "rewrap-model": CatalogEntry(
         "Move a container to its model's active key; the body stays as it is.", "models.rewrap_model", MODELS
     ),
-    "reencrypt-model": Entry("Encrypt a container anew, under a new data key.", "models.reencrypt_model", MODELS),
-    "inspect-model": Entry("Show what a container says about itself.", "models.inspect_model", MODELS),
-    "verify-model": Entry("Check a container's bytes and signature.", "models.verify_model", MODELS),
-    "exec-model": Entry("Run a program on decrypted models, which it reads from memory.", "models.exec_model", MODELS),
-    "sign-model": Entry("Sign a container that was encrypted with --recipient.", "models.sign_model", MODELS),
-    "models": Entry(
+    "reencrypt-model": CatalogEntry(
+        "Encrypt a container anew, under a new data key.", "models.reencrypt_model", MODELS
+    ),
+    "inspect-model": CatalogEntry("Show what a container says about itself.", "models.inspect_model", MODELS),
+    "verify-model": CatalogEntry("Check a container's bytes and signature.", "models.verify_model", MODELS),
+    "exec-model": CatalogEntry(
+        "Run a program on decrypted models, which it reads from memory.", "models.exec_model", MODELS
+    ),
+    "sign-model": CatalogEntry("Sign a container that was encrypted with --recipient.", "models.sign_model", MODELS),
+    "models": CatalogEntry(
         "The registry of known containers.",
         section=MODELS,
         default="list",
         children={
-            "list": Entry("List the registered containers.", "models.models_list"),
-            "scan": Entry("Find containers in a folder and register them.", "models.models_scan"),
-            "forget": Entry("Take a container out of the registry.", "models.models_forget"),
+            "list": CatalogEntry("List the registered containers.", "models.models_list"),
+            "scan": CatalogEntry("Find containers in a folder and register them.", "models.models_scan"),
+            "forget": CatalogEntry("Take a container out of the registry.", "models.models_forget"),
         },
     ),
-    "node": Entry(
+    "node": CatalogEntry(
         "Identities: this keystore's own, and those that it pinned.",
         section=FLEET,
         default="list",
         children={
-            "init": Entry("Give this keystore its name in the fleet.", "fleet.node_init"),
-            "export": Entry("Write this keystore's card, for the other side to pin.", "fleet.node_export"),
-            "add": Entry("Pin another keystore's card.", "fleet.node_add"),
-            "list": Entry("List the pinned nodes and issuers.", "fleet.node_list"),
-            "show": Entry("Show one pinned node or issuer, and the keys that were sent to it.", "fleet.node_show"),
-            "status": Entry("Show how far keys, lists and promotions have come.", "fleet.node_status"),
-            "remove": Entry("Let a node go: nothing is sent to it any more.", "fleet.node_remove"),
-            "accept-epoch": Entry(
+            "init": CatalogEntry("Give this keystore its name in the fleet.", "fleet.node_init"),
+            "export": CatalogEntry("Write this keystore's card, for the other side to pin.", "fleet.node_export"),
+            "add": CatalogEntry("Pin another keystore's card.", "fleet.node_add"),
+            "list": CatalogEntry("List the pinned nodes and issuers.", "fleet.node_list"),
+            "show": CatalogEntry(
+                "Show one pinned node or issuer, and the keys that were sent to it.", "fleet.node_show"
+            ),
+            "status": CatalogEntry("Show how far keys, lists and promotions have come.", "fleet.node_status"),
+            "remove": CatalogEntry("Let a node go: nothing is sent to it any more.", "fleet.node_remove"),
+            "accept-epoch": CatalogEntry(
                 "Accept an issuer's new epoch, after its keystore was restored.", "fleet.node_accept_epoch"
             ),
         },
     ),
-    "distribute": Entry("Send keys to nodes, each sealed to that node's machine.", "fleet.distribute", FLEET),
-    "receive": Entry(
+    "distribute": CatalogEntry("Send keys to nodes, each sealed to that node's machine.", "fleet.distribute", FLEET),
+    "receive": CatalogEntry(
         "Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.",
         "fleet.receive",
         FLEET,
     ),
-    "fleet": Entry(
+    "fleet": CatalogEntry(
         "The fleet as a whole.",
         section=FLEET,
         default="sync",
         children={
-            "sync": Entry(
+            "sync": CatalogEntry(
                 "Read acknowledgements, promote, renew revocation lists, send what is queued.", "fleet.fleet_sync"
             )
         },
     ),
-    "audit": Entry(
+    "audit": CatalogEntry(
         "The audit log: show, verify, prove, export.",
         section=KEYSTORE,
         default="show",
         children={
-            "show": Entry("Show audit records.", "audit.audit_show"),
-            "verify": Entry("Check the whole log against its signed head.", "audit.audit_verify"),
-            "checkpoint": Entry("Print the log's signed head.", "audit.audit_checkpoint"),
-            "prove": Entry("Prove that a record is in the log.", "audit.audit_prove"),
-            "export": Entry("Write the log in another program's format.", "audit.audit_export"),
+            "show": CatalogEntry("Show audit records.", "audit.audit_show"),
+            "verify": CatalogEntry("Check the whole log against its signed head.", "audit.audit_verify"),
+            "checkpoint": CatalogEntry("Print the log's signed head.", "audit.audit_checkpoint"),
+            "prove": CatalogEntry("Prove that a record is in the log.", "audit.audit_prove"),
+            "export": CatalogEntry("Write the log in another program's format.", "audit.audit_export"),
         },
     ),
-    "export-public": Entry(
+    "export-public": CatalogEntry(
         "Write the public half of a key, to which others can encrypt.", "models.export_public", KEYSTORE
     ),
-    "metrics": Entry("Print the keystore's state as Prometheus metrics.", "keystore.metrics", KEYSTORE),
-    "doctor": Entry("Run every read-only check.", "keystore.doctor", KEYSTORE),
-    "fingerprint": Entry("Show the facts that keys are bound to.", "keystore.fingerprint", KEYSTORE),
-    "rebind": Entry("Seal the keystore to the machine as it is now.", "keystore.rebind", KEYSTORE),
-    "relicense": Entry("Move every key of one license to another.", "keystore.relicense", KEYSTORE),
-    "backup": Entry(
+    "metrics": CatalogEntry("Print the keystore's state as Prometheus metrics.", "keystore.metrics", KEYSTORE),
+    "doctor": CatalogEntry("Run every read-only check.", "keystore.doctor", KEYSTORE),
+    "fingerprint": CatalogEntry("Show the facts that keys are bound to.", "keystore.fingerprint", KEYSTORE),
+    "rebind": CatalogEntry("Seal the keystore to the machine as it is now.", "keystore.rebind", KEYSTORE),
+    "relicense": CatalogEntry("Move every key of one license to another.", "keystore.relicense", KEYSTORE),
+    "backup": CatalogEntry(
         "Copy the keystore to a file: for restore here, or with an escrow's shares elsewhere.",
         "keystore.backup",
         KEYSTORE,
     ),
-    "restore": Entry("Put a backup back in the keystore's place, as a new epoch.", "keystore.restore", KEYSTORE),
-    "escrow": Entry(
+    "restore": CatalogEntry("Put a backup back in the keystore's place, as a new epoch.", "keystore.restore", KEYSTORE),
+    "escrow": CatalogEntry(
         "Shares that recover the keystore on another machine.",
         section=KEYSTORE,
         default="show",
         children={
-            "create": Entry(
+            "create": CatalogEntry(
                 "Make shares that recover the keystore on another machine, together with a backup.",
                 "keystore.escrow_create",
             ),
-            "verify": Entry("Show that shares open the keystore, and record it.", "keystore.escrow_verify"),
-            "show": Entry(
+            "verify": CatalogEntry("Show that shares open the keystore, and record it.", "keystore.escrow_verify"),
+            "show": CatalogEntry(
                 "Show the escrow: how many shares it has, and when they were last verified.", "keystore.escrow_show"
             ),
-            "recover": Entry(
+            "recover": CatalogEntry(
                 "Recover a keystore with an escrow's shares, and bind it to this machine.", "keystore.escrow_recover"
             ),
         },
     ),
-    "config": Entry(
+    "config": CatalogEntry(
         "The configuration in force.",
         section=KEYSTORE,
         default="show",
-        children={"show": Entry("Show each setting and where it comes from.", "keystore.config_show")},
+        children={"show": CatalogEntry("Show each setting and where it comes from.", "keystore.config_show")},
     ),
-    "completion": Entry("Print the completion script of a shell.", "keystore.completion", OTHER),
+    "completion": CatalogEntry("Print the completion script of a shell.", "keystore.completion", OTHER),
 }

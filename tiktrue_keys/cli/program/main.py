@@ -11,9 +11,9 @@ import typer
 
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, first_guess, guarded
 from tiktrue_keys.cli.program.catalog import CATALOG
+from tiktrue_keys.cli.program.hygiene import catch_signals, encode_anything, forbid_dumps, open_standard_streams
 from tiktrue_keys.cli.program.options import CommonOptions, take_common
 from tiktrue_keys.cli.program.parser import LazyGroup, typer_app
-from tiktrue_keys.cli.program.process import catch_signals, encode_anything, forbid_dumps, open_standard_streams
 from tiktrue_keys.cli.view.streams import abandon_stdout
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ COMPLETION_VARIABLE = "_TIKTRUE_KEYS_COMPLETE"
 _NO_VARIABLE = "_TIKTRUE_KEYS_NO_COMPLETION_BY_TYPER"
 
 
-class Run:
-    """One run of the program; `ctx.obj` of every command until its own session takes that place."""
+class ProgramRun:
+    """One run of the program; `ctx.obj` of every command until its CommandContext takes that place."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
 
     def run_command(self, ctx: Any, call: Callable[[Any], Any]) -> int:
-        """Give the command its session, call it, report its outcome; returns the exit code."""
+        """Give the command its context, call it, report its outcome; returns the exit code."""
         from tiktrue_keys.cli.context.context import CommandContext
 
         forbid_dumps()
@@ -76,7 +76,7 @@ class Root(LazyGroup):
         asked_for = os.environ.get(COMPLETION_VARIABLE, "")
         if asked_for.startswith("source_"):  # how Typer's programs are asked for their completion script
             words = ["completion", "--", asked_for.removeprefix("source_")]
-        run = Run(first_guess(words))
+        run = ProgramRun(first_guess(words))
         code = guarded(
             run.reporter,
             lambda: (

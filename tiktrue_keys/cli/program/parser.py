@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tiktrue_keys.cli.program.catalog import Entry
+from tiktrue_keys.cli.program.catalog import CatalogEntry
 from tiktrue_keys.cli.program.options import COMMON_PANEL, common_options
 from tiktrue_keys.cli.program.values import read_plainly
 from tiktrue_keys.errors import UsageError
@@ -23,7 +23,7 @@ EXIT_CODES_NOTE = "Exit codes and files: man tiktrue-keys."
 
 
 class Command(TyperCommand):
-    """A command whose result is handed to the session in `ctx.obj`."""
+    """A command whose result is handed to the context in `ctx.obj`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and return its exit code."""
@@ -50,7 +50,7 @@ class ProgramCommand(Command):
 class LazyGroup(TyperGroup):
     """A group over catalogue entries."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, CatalogEntry]
     default = ""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -126,13 +126,13 @@ def typer_app(cls: type[LazyGroup], *, name: str, summary: str | None = None) ->
     )
 
 
-def _family(name: str, entry: Entry) -> Any:
+def _family(name: str, entry: CatalogEntry) -> Any:
     members = {"entries": entry.children, "default": entry.default, "__doc__": entry.summary}
     family = type("Family", (LazyGroup,), members)
     return typer.main.get_command(typer_app(family, name=name, summary=entry.summary))
 
 
-def _command(name: str, entry: Entry) -> Any:
+def _command(name: str, entry: CatalogEntry) -> Any:
     module = import_module(f"tiktrue_keys.cli.commands.{entry.module}")
     function: Callable[..., Any] = module.command
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tiktrue_keys.cli.view.envelope import error_json
-from tiktrue_keys.core.keys.results import Failure
+from tiktrue_keys.core.keys.key_results import Failure
 from tiktrue_keys.errors import PartialError, TikTrueKeysError
 
 WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def shown(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` with everything that is not printable written as a backslash escape.
 
     Covers C0 and C1 controls, line and paragraph separators, bidirectional overrides and undecodable bytes of file

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Raw, Table, Tree
 from tiktrue_keys.cli.view.streams import is_terminal, write_out
 
@@ -23,7 +23,7 @@ def render(blocks: Sequence[Block], *, color: bool) -> None:
         if isinstance(block, Raw):
             write_out(block.text)
         elif isinstance(block, Table):
-            rows = [tuple(shown(cell) or "-" for cell in row) for row in block.rows]
+            rows = [tuple(escaped(cell) or "-" for cell in row) for row in block.rows]
             if drawn and len(rows) <= _MAX_DRAWN_ROWS:
                 from tiktrue_keys.cli.view.tables import draw_table
 
@@ -41,10 +41,10 @@ def render(blocks: Sequence[Block], *, color: bool) -> None:
 def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
     """The lines of a block as a pipe gets them."""
     if isinstance(block, Line):
-        return [shown(block.text)]
+        return [escaped(block.text)]
     if isinstance(block, Fields):
         width = max((len(name) for name, _ in block.rows), default=0)
-        return [f"{name + ':':<{width + 1}}  {shown(value) or '-'}" for name, value in block.rows]
+        return [f"{name + ':':<{width + 1}}  {escaped(value) or '-'}" for name, value in block.rows]
     return _tree_lines(block, 0)
 
 
@@ -59,6 +59,6 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, headin
 
 
 def _tree_lines(tree: Tree, depth: int) -> Iterable[str]:
-    yield "  " * depth + shown(tree.label)
+    yield "  " * depth + escaped(tree.label)
     for branch in tree.branches:
         yield from _tree_lines(branch, depth + 1)

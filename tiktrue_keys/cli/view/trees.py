@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import Tree
 from tiktrue_keys.cli.view.tables import cell_text, console
 
@@ -24,4 +24,4 @@ def _grow(drawn: RichTree, tree: Tree) -> None:
 
 def _label(text: str) -> Text:
     """Words apart, so that a state among them gets its colour."""
-    return Text(" ").join(cell_text(word) for word in shown(text).split(" "))
+    return Text(" ").join(cell_text(word) for word in escaped(text).split(" "))

@@ -6,6 +6,8 @@ Names that the program itself chooses are held to their grammar. It does not rea
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -177,3 +179,21 @@ def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, dept
         limit = 2 * text_limit if name == "reason" and isinstance(value[name], str) else text_limit
         fitted[name] = _fitted(value[name], limit, item_limit, depth)
     return fitted if len(fitted) == len(names) else fitted | _CUT_DETAIL
+
+
+def actor_of_process(command: str) -> Actor:
+    """Who runs this process, as the system names them; never from the environment, which anybody can set."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    with contextlib.suppress(ImportError, KeyError):
+        import pwd
+
+        user = pwd.getpwuid(os.getuid()).pw_name
+    return Actor(user, _host_name(), command)
+
+
+def _host_name() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
-from tiktrue_keys.core.containers.process import this_process
+from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, get_container, put_container
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.replay import first_result, remember_result

@@ -12,7 +12,7 @@ from typing import Any
 
 from tiktrue_keys.core.dispatch.peers import (
     NODE,
-    Progress,
+    PeerProgress,
     all_progress,
     progress_rows,
     put_progress,
@@ -123,7 +123,7 @@ def restart_epoch(transaction: Transaction) -> None:
         for each in open_dispatches(rows)
     ]
     for shard, members in progress_rows(rows):
-        fresh = {node_id: Progress(node_id, each.name, each.role) for node_id, each in members.items()}
+        fresh = {node_id: PeerProgress(node_id, each.name, each.role) for node_id, each in members.items()}
         put_progress(rows, shard, fresh)
     put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
     for dispatch, node_ids in lost:
@@ -168,7 +168,7 @@ def nodes_of(rows: Rows, dispatch: Dispatch) -> list[tuple[str, int]]:
     return found
 
 
-def state_of(progress: Progress, number: int) -> str:
+def state_of(progress: PeerProgress, number: int) -> str:
     """What has become of one envelope."""
     if progress.refused(number):
         return REFUSED
@@ -196,7 +196,7 @@ def requests_of(rows: Rows, old_key_id: str) -> list[KeyDistributionRequest]:
     payloads = rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, old_key_id))
     found = [KeyDistributionRequest.from_json(each) for each in payloads if "dispatch" not in each]
     parts = [each for each in payloads if "dispatch" in each]
-    fleet: Mapping[str, Progress] = all_progress(rows) if parts else {}
+    fleet: Mapping[str, PeerProgress] = all_progress(rows) if parts else {}
     for part in parts:
         dispatch = get_dispatch(rows, part["dispatch"])
         if dispatch is None or dispatch.kind != KEY:

@@ -53,7 +53,7 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PeerProgress:
     """How far a node has come: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
 
     `acked_size` is the audit size that the node last vouched for. `conflict` is what its last acknowledgement knows of
@@ -192,23 +192,23 @@ def peers(rows: Rows, role: str | None = None) -> Iterator[Peer]:
                 yield peer
 
 
-def progress_rows(rows: Rows) -> Iterator[tuple[int, dict[str, Progress]]]:
+def progress_rows(rows: Rows) -> Iterator[tuple[int, dict[str, PeerProgress]]]:
     """Every roster row: its number, and how far its peers are, by node id."""
     for shard in range(roster(rows).shards):
         yield shard, _shard(rows, shard)
 
 
-def progress_of(rows: Rows, peer: Peer) -> Progress:
+def progress_of(rows: Rows, peer: Peer) -> PeerProgress:
     """How far one peer is."""
     return _shard(rows, peer.shard)[peer.node_id]
 
 
-def all_progress(rows: Rows) -> dict[str, Progress]:
+def all_progress(rows: Rows) -> dict[str, PeerProgress]:
     """How far every peer is, by node id."""
     return {node_id: each for _, members in progress_rows(rows) for node_id, each in members.items()}
 
 
-def put_progress(rows: Rows, shard: int, members: dict[str, Progress], roles: set[str] | None = None) -> None:
+def put_progress(rows: Rows, shard: int, members: dict[str, PeerProgress], roles: set[str] | None = None) -> None:
     """Store one roster row whole."""
     payload: dict[str, Any] = {"members": [_progress_json(each) for each in members.values()]}
     if roles and ISSUER in roles:
@@ -226,15 +226,15 @@ def has_issuers(rows: Rows) -> bool:
     return rows.get(RecordKind.NODE, "receives") is not None
 
 
-def _begun(rows: Rows, peer: Peer, epoch: int) -> Progress:
+def _begun(rows: Rows, peer: Peer, epoch: int) -> PeerProgress:
     before = rows.get(RecordKind.NODE, f"was {peer.node_id}")
     if before is None or before["epoch"] != epoch:
-        return Progress(peer.node_id, peer.name, peer.role)
+        return PeerProgress(peer.node_id, peer.name, peer.role)
     last = _progress(before["progress"])
     return replace(last, name=peer.name, role=peer.role, sent=last.acked)
 
 
-def _shard(rows: Rows, shard: int) -> dict[str, Progress]:
+def _shard(rows: Rows, shard: int) -> dict[str, PeerProgress]:
     payload = rows.get(RecordKind.NODE, f"{_ROSTER} {shard}")
     return {each["node_id"]: _progress(each) for each in payload["members"]} if payload else {}
 
@@ -246,7 +246,7 @@ def _peer_json(peer: Peer) -> dict[str, Any]:
     return asdict(peer) | {name: base64.b64encode(getattr(peer, name)).decode() for name in _KEYS}
 
 
-def _progress_json(progress: Progress) -> dict[str, Any]:
+def _progress_json(progress: PeerProgress) -> dict[str, Any]:
     """What is not at its default: an idle node costs its id and its name."""
     plain = {name: value for name, value in vars(progress).items() if value != _DEFAULTS.get(name)}
     if progress.refusals:
@@ -254,9 +254,9 @@ def _progress_json(progress: Progress) -> dict[str, Any]:
     return plain
 
 
-def _progress(payload: dict[str, Any]) -> Progress:
+def _progress(payload: dict[str, Any]) -> PeerProgress:
     refusals = tuple((number, reason) for number, reason in payload.get("refusals", ()))
-    return Progress(**{**payload, "refusals": refusals})
+    return PeerProgress(**{**payload, "refusals": refusals})
 
 
-_DEFAULTS = vars(Progress("", ""))
+_DEFAULTS = vars(PeerProgress("", ""))

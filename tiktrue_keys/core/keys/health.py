@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.keys.key_results import KeyCheck
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, is_due, is_usable
-from tiktrue_keys.core.keys.results import KeyCheck
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError, TikTrueKeysError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch, dispatches, nodes_of
-from tiktrue_keys.core.dispatch.peers import NODE, Progress, all_progress, roster
+from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress, all_progress, roster
 from tiktrue_keys.core.dispatch.revocation_lists import keys_on_list
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import get_key
@@ -84,7 +84,7 @@ class _Deliveries:
         awaited = [node_id for node_id in self._fleet if (key.key_id, node_id) in self._awaited]
         return Holding(self._names(awaited), self._names(holders))
 
-    def _take(self, kind: str, pairs: Set[tuple[str, str]], node: Progress, envelope: int, *, past: bool) -> None:
+    def _take(self, kind: str, pairs: Set[tuple[str, str]], node: PeerProgress, envelope: int, *, past: bool) -> None:
         if kind == LIST:
             self._revoked |= pairs if past or envelope <= node.acked else set()
         elif not past and envelope > node.acked:

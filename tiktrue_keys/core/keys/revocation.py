@@ -8,10 +8,10 @@ from dataclasses import replace
 from tiktrue_keys.core.dispatch import outbox
 from tiktrue_keys.core.dispatch.revocation_lists import REASON_LENGTH, Revocation
 from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, find_key, generations_of, must_get_key, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
-from tiktrue_keys.core.keys.results import Rotation
 from tiktrue_keys.core.keys.rotation import RotationTerms, linked, store_rotation
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import Transaction

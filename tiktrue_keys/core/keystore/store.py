@@ -27,7 +27,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import Snapshot, State, Transaction, effective_time
+from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot, Transaction, effective_time
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import DiskFullError, IntegrityError, InternalError, TikTrueKeysError, UnavailableError
@@ -41,7 +41,7 @@ class _Trusted:
 
     data_version: int
     document: Document
-    state: State
+    state: KeystoreState
     digests: bytes
     newest: Instant
 
@@ -123,7 +123,7 @@ class Keystore:
             schema.create_tables(self._connection)
             digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
             audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
-            view = Snapshot(document, State(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
+            view = Snapshot(document, KeystoreState(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
             return Transaction(view, instant_of(clock()), actor, operation_id)
 
         # Before the commit, so that a kill between the two never leaves a keystore without its mark.
@@ -265,7 +265,7 @@ class Keystore:
             raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
         if not 0 <= row[0] < 2**53:
             raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
-        state = State(*row)
+        state = KeystoreState(*row)
         encoded = read_document(self._connection)
         document = authenticated(encoded, self.keys.root.view)
         pages = self._connection.execute("SELECT digests FROM bucket ORDER BY page").fetchall()
@@ -282,7 +282,7 @@ class Keystore:
             self._must_reach_mark(document, state)
         return _Trusted(version, document, state, digests, audit.newest_time())
 
-    def _root_of(self, state: State, document: Document, encoded: bytes, digests: bytes) -> bytes:
+    def _root_of(self, state: KeystoreState, document: Document, encoded: bytes, digests: bytes) -> bytes:
         return state_root(
             self.keys.integrity.view,
             keystore_id=document.keystore_id,
@@ -294,7 +294,7 @@ class Keystore:
             digests=digests,
         )
 
-    def _must_reach_mark(self, document: Document, state: State) -> None:
+    def _must_reach_mark(self, document: Document, state: KeystoreState) -> None:
         mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
             found = f"{state.audit_size} audit records of {mark.size}"
@@ -321,7 +321,7 @@ class Keystore:
         self._trusted = _Trusted(version, transaction.document, state, bytes(transaction.rows.digests), transaction.now)
         return Mark(transaction.document.epoch, state.audit_size, state.audit_head)
 
-    def _write_state(self, transaction: Transaction, document_changed: bool) -> State:
+    def _write_state(self, transaction: Transaction, document_changed: bool) -> KeystoreState:
         document = transaction.document
         encoded = document.encode()
         if document_changed:
@@ -334,16 +334,16 @@ class Keystore:
             digests = bytes(transaction.rows.digests[page * width : (page + 1) * width])
             self._connection.execute("UPDATE bucket SET digests = ? WHERE page = ?", (digests, page))
         checkpoint = transaction.audit.checkpoint(document, self.signers.audit(transaction.rows))
-        unrooted = State(transaction.audit.size, transaction.audit.head(), checkpoint, b"")
+        unrooted = KeystoreState(transaction.audit.size, transaction.audit.head(), checkpoint, b"")
         root = self._root_of(unrooted, document, encoded, bytes(transaction.rows.digests))
-        state = State(unrooted.audit_size, unrooted.audit_head, unrooted.checkpoint, root)
+        state = KeystoreState(unrooted.audit_size, unrooted.audit_head, unrooted.checkpoint, root)
         self._connection.execute(
             "INSERT OR REPLACE INTO state (id, audit_size, audit_head, checkpoint, root) VALUES (1, ?, ?, ?, ?)",
             (state.audit_size, state.audit_head, state.checkpoint, state.root),
         )
         return state
 
-    def _commit(self, state: State) -> None:
+    def _commit(self, state: KeystoreState) -> None:
         """COMMIT, and the truth about it: one that raises may be durable all the same, so look first."""
         try:
             self._connection.execute("COMMIT")

@@ -27,7 +27,7 @@ GAP = "gap"
 
 
 @dataclass(frozen=True)
-class State:
+class KeystoreState:
     """The one row of `state`."""
 
     audit_size: int
@@ -39,7 +39,7 @@ class State:
 class Snapshot:
     """A consistent view of the keystore: its header, its records and its audit log."""
 
-    def __init__(self, document: Document, state: State, rows: Rows, audit: AuditLog) -> None:
+    def __init__(self, document: Document, state: KeystoreState, rows: Rows, audit: AuditLog) -> None:
         self.document = document
         self.state = state
         self.rows = rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Sequence
 
-Run = Callable[[Sequence[str]], bytes]
+RunCommand = Callable[[Sequence[str]], bytes]
 """Takes an argv whose first word is an absolute path; returns standard output, empty when the command failed."""
 
 _TIMEOUT_SECONDS = 30

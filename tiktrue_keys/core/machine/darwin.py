@@ -11,7 +11,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from tiktrue_keys.core.machine import identifiers
-from tiktrue_keys.core.machine.commands import Run, output_of
+from tiktrue_keys.core.machine.commands import RunCommand, output_of
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 
 _IOREG = "/usr/sbin/ioreg"
@@ -21,7 +21,7 @@ _MAX_ENTRIES = 256
 _ADDRESS_BYTES = 6
 
 
-def read_facts(run: Run = output_of) -> MachineFacts:
+def read_facts(run: RunCommand = output_of) -> MachineFacts:
     """The facts of this Mac."""
     return facts_from(run(_PLATFORM), run(_ETHERNET))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tiktrue_keys.core.machine import identifiers
-from tiktrue_keys.core.machine.commands import Run, output_of
+from tiktrue_keys.core.machine.commands import RunCommand, output_of
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 
 # An absolute path: a bare name would be looked for in the current folder first.
@@ -37,7 +37,7 @@ _USB = 7  # MSFT_PhysicalDisk.BusType
 _ISCSI = 9
 
 
-def read_facts(run: Run = output_of) -> MachineFacts:
+def read_facts(run: RunCommand = output_of) -> MachineFacts:
     """The facts of this Windows machine."""
     return facts_from(run(_COMMAND))
 

@@ -11,9 +11,9 @@ from tiktrue_keys.core.keys import destruction
 from tiktrue_keys.core.keys.creation import must_be_whole
 from tiktrue_keys.core.keys.destruction import WrapsIn
 from tiktrue_keys.core.keys.holders import holding_of
+from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, must_get_key
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
-from tiktrue_keys.core.keys.results import Kept
 from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import SILENCE, Snapshot, Transaction
@@ -22,7 +22,7 @@ from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
 
-ACT = "cleanup"
+OPERATION = "cleanup"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
     if request.cancel:
         return _cancel(session, request, operation, chosen=chosen)
     with session.read() as (view, _):
-        first = first_result(view.rows, operation, ACT) if chosen else None
+        first = first_result(view.rows, operation, OPERATION) if chosen else None
         registered = every_container(view.rows)
     wraps_in = _read_once(registered, request.wraps_in)  # reads files: in no transaction
     with session.read() as (view, now):
@@ -91,7 +91,7 @@ def _clean(
     chosen: bool,
 ) -> CleanupResult:
     with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(transaction, transaction.now, first, operation)
         plan = _plan(transaction, request, wraps_in, transaction.now, doubtful=gap)
@@ -99,7 +99,7 @@ def _clean(
         destroyed = tuple(destruction.destroy(transaction, stored) for stored in plan.destroy)
         if chosen and (marked or destroyed):
             items = [["marked", key.key_id] for key in marked] + [["destroyed", key.key_id] for key in destroyed]
-            remember_result(transaction, ACT, items)
+            remember_result(transaction, OPERATION, items)
     return CleanupResult(
         operation_id=operation,
         changed=bool(marked or destroyed),
@@ -180,13 +180,13 @@ def _cancel(
     session: KeystoreSession, request: CleanupRequest, operation: OperationId, *, chosen: bool
 ) -> CleanupResult:
     with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(transaction, transaction.now, first, operation)
         found = [find_key(transaction.rows, argument, transaction.now).key.key_id for argument in request.cancel]
         cancelled = _cancel_all(transaction, found)
         if chosen:
-            remember_result(transaction, ACT, [["cancelled", key.key_id] for key in cancelled])
+            remember_result(transaction, OPERATION, [["cancelled", key.key_id] for key in cancelled])
     return CleanupResult(operation_id=operation, changed=True, cancelled=tuple(cancelled))
 
 

@@ -18,7 +18,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError
 
-ACT = "export-public"
+OPERATION = "export-public"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def export_public(
     operation, chosen = chosen_operation_id(operation_id)
     with session.read() as (view, now):
         named = find_key(view.rows, argument, now).key
-        first = first_result(view.rows, operation, ACT) if chosen else None
+        first = first_result(view.rows, operation, OPERATION) if chosen else None
     if first is not None and first[0][0] != named.key_id:
         raise RefusedError(f"operation {operation} exported key {first[0][0]}", "choose another --operation-id")
     with (
@@ -55,7 +55,7 @@ def export_public(
         key = replace(stored.key, exported=True)
         put_key(transaction.rows, key, stored.wrapped)
         if chosen:
-            remember_result(transaction, ACT, [[key.key_id]])
+            remember_result(transaction, OPERATION, [[key.key_id]])
         status = key.status.value
-        transaction.record(ACT, key_id=key.key_id, model_id=key.model_id, before=status, after=status)
+        transaction.record(OPERATION, key_id=key.key_id, model_id=key.model_id, before=status, after=status)
     return ExportedPublic(operation_id=operation, changed=True, key=key, public=public)

@@ -24,7 +24,7 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UsageError
 
-ACT = "generate"
+OPERATION = "generate"
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ def _generate(
     else:
         prepared = session.prepare(license_key)
     with session.create(operation, cost) if created else session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _first_generated(transaction, transaction.now, first, operation)
         binding = read_binding(transaction.rows)
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
         notices = recovery_notices(transaction.rows)
         if chosen:
-            remember_result(transaction, ACT, [[key.key_id] for key in keys])
+            remember_result(transaction, OPERATION, [[key.key_id] for key in keys])
     return GenerateResult(
         operation_id=operation,
         changed=True,
@@ -150,7 +150,7 @@ def _material(material: bytes | None) -> Iterator[SecretBuffer | None]:
 
 def _repeated(session: KeystoreSession, operation: OperationId) -> GenerateResult | None:
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, ACT)
+        first = first_result(view.rows, operation, OPERATION)
         return None if first is None else _first_generated(view, now, first, operation)
 
 

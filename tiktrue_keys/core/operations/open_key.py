@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keys.key_results import OpenedKey
 from tiktrue_keys.core.keys.keyring import find_key
 from tiktrue_keys.core.keys.licenses import License, must_recognise
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use, must_allow, warns_when_decrypting
-from tiktrue_keys.core.keys.results import OpenedKey
 from tiktrue_keys.core.keys.wrapping import unwrap_managed_key
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.session import KeystoreSession

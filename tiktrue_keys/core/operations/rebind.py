@@ -16,7 +16,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError
 
-ACT = "rebind"
+OPERATION = "rebind"
 _RESEAL_PAUSE = DAY
 
 
@@ -51,7 +51,7 @@ def rebind(
     with session.write(operation) as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.keystore.keys)
-        _reseal(session, transaction, after, ACT)
+        _reseal(session, transaction, after, OPERATION)
     return Rebound(operation_id=operation, changed=True, before=before, after=after, drift=report)
 
 

@@ -17,7 +17,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError
 
-ACT = "relicense"
+OPERATION = "relicense"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def relicense(
     """Rewrap every key of `old` for `new`, which is enrolled when it is unknown; `old` is then known no more."""
     operation, chosen = chosen_operation_id(operation_id)
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, ACT) if chosen else None
+        first = first_result(view.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(view, now, first, operation)
     prepared_old, prepared_new = session.prepare(old), session.prepare(new)
@@ -58,7 +58,7 @@ def relicense(
         )
     with session.write(operation) as transaction:
         keys_of_root = session.keystore.keys
-        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(transaction, transaction.now, first, operation)
         known = must_recognise(prepared_old, transaction.rows, keys_of_root)
@@ -67,9 +67,9 @@ def relicense(
         keys = tuple(_rewrap(transaction, keys_of_root, stored, known, wanted) for stored in moving)
         retire(prepared_old, transaction, keys_of_root)
         if chosen:
-            remember_result(transaction, ACT, [[known.tag, wanted.tag]] + [[key.key_id] for key in keys])
+            remember_result(transaction, OPERATION, [[known.tag, wanted.tag]] + [[key.key_id] for key in keys])
         detail = {"old": known.tag, "new": wanted.tag, "keys": len(keys)}
-        transaction.record(ACT, detail=detail)
+        transaction.record(OPERATION, detail=detail)
     return Relicensed(
         operation_id=operation, changed=True, keys=keys, old_license_tag=known.tag, new_license_tag=wanted.tag
     )
@@ -98,7 +98,7 @@ def _rewrap(
     with unwrap_managed_key(keys, stored, known) as secret:
         put_key(transaction.rows, key, wrap_managed_key(keys, key, secret, wanted))
     transaction.record(
-        ACT,
+        OPERATION,
         key_id=key.key_id,
         model_id=key.model_id,
         before=key.status.value,

@@ -22,7 +22,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.keystore.transaction import GAP, Snapshot, Transaction
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
@@ -79,7 +79,7 @@ def restore(
         if chosen:
             remember_result(transaction, act, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
-        notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {counted(sum(revived), 'key')}"))
+        notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {plural(sum(revived), 'key')}"))
     if restored.replaced is not None:
         words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
         notices.append(Notice("replaced-keystore", words))

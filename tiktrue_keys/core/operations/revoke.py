@@ -9,10 +9,10 @@ from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import revocation_lists
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
-from tiktrue_keys.core.keys.results import Rotation
 from tiktrue_keys.core.keys.revocation import (
     check_reason,
     keys_to_revoke,
@@ -25,12 +25,12 @@ from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result,
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId, new_operation_id
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import RevokeResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UnavailableError, UsageError
 
-ACT = "revoke"
+OPERATION = "revoke"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str)
     reason = check_reason(request.reason)
     operation, chosen = chosen_operation_id(operation_id)  # always chosen: a second try must see the first
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, ACT) if chosen else None
+        first = first_result(view.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(view.rows, first, operation, now)
         targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
@@ -75,7 +75,7 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str)
         )
     prepared = session.prepare(_license_for(request, targets))
     with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, ACT) if chosen else None
+        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(transaction.rows, first, operation, transaction.now)
         stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
@@ -84,7 +84,7 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str)
         revocation_lists.publish(transaction, [revocation_record(key) for key in keys])
         containers = _affected(transaction.rows, keys)
         if chosen:
-            remember_result(transaction, ACT, _links(keys, successors))
+            remember_result(transaction, OPERATION, _links(keys, successors))
         keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]
     return RevokeResult(
         operation_id=operation,
@@ -125,7 +125,7 @@ def _notices(containers: Sequence[ContainerRecord]) -> tuple[Notice, ...]:
     if not containers:
         return ()
     words = (
-        f"{counted(len(containers), 'container')} encrypted under these keys: run reencrypt-model on each; "
+        f"{plural(len(containers), 'container')} encrypted under these keys: run reencrypt-model on each; "
         "rewrap-model is not enough after a compromise, because the data key stays the same"
     )
     return (Notice("needs-reencryption", words),)

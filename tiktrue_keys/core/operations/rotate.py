@@ -10,10 +10,10 @@ from tiktrue_keys.core.dispatch.request import UNDELIVERABLE, KeyDistributionReq
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.creation import must_be_whole
+from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
-from tiktrue_keys.core.keys.results import Failure, Rotation
 from tiktrue_keys.core.keys.rotation import (
     RotationTerms,
     due_keys,
@@ -34,7 +34,7 @@ from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
 
-ACT = "rotate"
+OPERATION = "rotate"
 DAMAGED = ""
 """Stands for the key id of a failure that is a damaged part of the keystore: which keys lie there cannot be told."""
 
@@ -74,7 +74,7 @@ def rotate(session: KeystoreSession, request: RotateRequest, operation_id: str |
     request.check()
     operation, chosen = chosen_operation_id(operation_id)
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, ACT) if chosen else None
+        first = first_result(view.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(view.rows, first, operation, now)
         damaged: list[IntegrityError] = []
@@ -120,7 +120,7 @@ def _rotate_together(
 ) -> RotateResult:
     """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
     with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, ACT) if remember else None
+        first = first_result(transaction.rows, operation, OPERATION) if remember else None
         if first is not None:
             return _repeated(transaction.rows, first, operation, transaction.now)
         planned = plan.keys if plan and plan.root == transaction.state.root else None
@@ -136,7 +136,7 @@ def _rotate_together(
         rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if remember and rotations:
-            remember_result(transaction, ACT, [_link(rotation) for rotation in rotations])
+            remember_result(transaction, OPERATION, [_link(rotation) for rotation in rotations])
         containers = _stale(transaction.rows, rotations)
     return _result(operation, rotations, others, containers, requests)
 

@@ -9,8 +9,8 @@ from tiktrue_keys.core.containers.registry import all_containers, containers_of
 from tiktrue_keys.core.fingerprint import DriftReport, drift
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.health import check_key
+from tiktrue_keys.core.keys.key_results import KeyCheck
 from tiktrue_keys.core.keys.keyring import all_keys, find_key
-from tiktrue_keys.core.keys.results import KeyCheck
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice

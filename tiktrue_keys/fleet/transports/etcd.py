@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, Members, parse_members
+from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, parse_members
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
 _OPERATIONS = 127  # etcd's --max-txn-ops is 128 unless told otherwise; one is for the round
@@ -33,13 +33,13 @@ def open_etcd(rest: str, credentials: Mapping[str, str]) -> Etcd:
     addresses = parse_members(hosts)
     if not rest.startswith("//") or not prefix.strip("/"):
         raise UsageError(f"'etcd:{rest[:80]}' has no prefix", "etcd://HOST:PORT/PREFIX")
-    return Etcd(Members(addresses, credentials), prefix.strip("/"))
+    return Etcd(EtcdMembers(addresses, credentials), prefix.strip("/"))
 
 
 class Etcd:
     """A prefix of an etcd cluster."""
 
-    def __init__(self, members: Members, prefix: str) -> None:
+    def __init__(self, members: EtcdMembers, prefix: str) -> None:
         self._members = members
         self._prefix = prefix
         self._revision = 0

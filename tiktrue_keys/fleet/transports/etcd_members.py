@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.transports.etcd_trouble import hint_for, words_of
 
 if TYPE_CHECKING:
     from etcd3gw.client import Etcd3Client
     from requests import Response
+import contextlib
+import json
 
 # A member that has lost its quorum answers after 7 s or never; a revocation has 5 s to reach everyone once it is back.
 READ_TIMEOUT, WRITE_TIMEOUT = 2.0, 3.0
@@ -37,7 +38,7 @@ def parse_members(hosts: str) -> list[tuple[str, int]]:
     return [_member(each) for each in hosts.split(",")]
 
 
-class Members:
+class EtcdMembers:
     """Connections to the members, made when they are needed. The one that answered last is asked first.
 
     UsageError for credentials of which something is missing, or when etcd3gw is not installed.
@@ -187,3 +188,30 @@ def _password(path: Path) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise UsageError(f"etcd's password in {path} is not text", "UTF-8, in the file's only line") from None
+
+
+_CAUSE = re.compile(r"\[Errno -?[0-9]+\] ([\w ]+)|\[(?:SSL|X509): (\w+)|(timed out|SSLEOFError|RemoteDisconnected)")
+_HINTS = {
+    "TLS": "check fleet.ca, fleet.cert and fleet.key",
+    "RemoteDisconnected": "does it speak TLS? fleet.ca names its authority",
+    "reset by peer": "does it speak TLS? fleet.ca names its authority",
+    "authentication failed": "check fleet.user and the file fleet.password_file",
+    "user name is empty": "etcd demands a password: fleet.user and fleet.password_file",
+    "permission denied": "the user needs to read and write below the prefix",
+    "CommonName": "beside a password etcd's gateway takes only a client certificate without a common name",
+}
+
+
+def words_of(error: Exception) -> str:
+    """What a member's refusal, or a connection's failure, comes down to."""
+    text = getattr(error, "detail_text", None) or str(error) or type(error).__name__
+    with contextlib.suppress(ValueError, AttributeError):
+        text = str(json.loads(text).get("message", text))
+    cause = _CAUSE.search(text)
+    words = " ".join((cause[cause.lastindex or 0] if cause else text).replace("\\n", " ").split())
+    return f"TLS: {words}" if "SSL" in text or "TLS" in text else words
+
+
+def hint_for(words: str) -> str:
+    """What to do about it."""
+    return next((hint for sign, hint in _HINTS.items() if sign in words), "is its quorum there?")

@@ -19,7 +19,7 @@ from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header, Origin
-from tiktrue_keys.models.format.slots import HEADER_SIZE, Slots, decode_slots
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
 from tiktrue_keys.models.format.trailer import (
     FOOTER_LENGTH,
     RECORD_LENGTH,
@@ -27,14 +27,14 @@ from tiktrue_keys.models.format.trailer import (
     TAIL_LENGTH,
     Leaves,
     Trailer,
+    body_root,
     decode_footer,
     decode_trailer,
     make_signature,
-    root_hash,
     signature_place,
     verify_signature,
 )
-from tiktrue_keys.models.pipeline.pipeline import BodySummary, Progress, hash_body, threads_for
+from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, hash_body, threads_for
 from tiktrue_keys.models.pipeline.sources import BodyFile, read_stream
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced, size_of
@@ -58,9 +58,9 @@ class Front:
     one before the body.
     """
 
-    slots: Slots
+    slots: HeaderSlots
     body: BodyHeader
-    beneath: Slots | None = field(default=None, kw_only=True)
+    beneath: HeaderSlots | None = field(default=None, kw_only=True)
 
     @property
     def header(self) -> Header:
@@ -82,7 +82,7 @@ class Front:
 
     def root_of(self, summary: BodySummary) -> bytes:
         """The root of a body that went through the pipeline."""
-        return root_hash(self.header.file_id, self.body, self.geometry, summary.length, summary.leaves)
+        return body_root(self.header.file_id, self.body, self.geometry, summary.length, summary.leaves)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def check_root(front: Front, trailer: Trailer, summary: BodySummary) -> None:
 
 
 def verify_body(
-    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+    fd: Readable, container: Container, *, threads: int | None = None, progress: ProgressCallback | None = None
 ) -> Leaves:
     """Read the whole body and hold it against the root; needs no key. Returns the leaves, all verified."""
     summary = hash_body(container.source(fd), container.geometry, threads=threads or threads_for(fd), progress=progress)
@@ -174,7 +174,7 @@ def verify_body(
 
 
 def known_leaves(
-    fd: Readable, container: Container, *, threads: int | None = None, progress: Progress | None = None
+    fd: Readable, container: Container, *, threads: int | None = None, progress: ProgressCallback | None = None
 ) -> Leaves:
     """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
     if container.trailer.leaves is not None:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import Container
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH, Header
-from tiktrue_keys.models.format.slots import HEADER_SIZE, Slots, decode_slots, next_slot
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots, next_slot
 from tiktrue_keys.models.format.trailer import (
     SIGNATURE_PLACE_LENGTH,
     Signature,
@@ -55,7 +55,7 @@ class Detached:
     """A detached header: file id (16 bytes), the slots, and the signature place (112 bytes), which may be empty."""
 
     file_id: bytes
-    slots: Slots
+    slots: HeaderSlots
     place: bytes = bytes(SIGNATURE_PLACE_LENGTH)
 
     def encode(self) -> bytes:
@@ -90,7 +90,7 @@ def read_detached(container: Url, file_id: bytes) -> Detached | None:
     return _of(file_id, read_small(detached_url(container), LENGTH + 1, WHAT))
 
 
-def counting_slots(own: Slots, detached: Detached | None) -> Slots:
+def counting_slots(own: HeaderSlots, detached: Detached | None) -> HeaderSlots:
     """Of the slots before the body and the detached ones, those that count.
 
     IntegrityError when the detached ones would change more than who opens the container.
@@ -123,13 +123,13 @@ class DetachedPlace:
     found: Detached | None
     _object: SmallObject
 
-    def rewrite(self, slots: Slots, header: Header, data_key: memoryview) -> None:
+    def rewrite(self, slots: HeaderSlots, header: Header, data_key: memoryview) -> None:
         """Put `header` in the place of that of `slots`, which count now and are authentic; as SmallObject.write."""
         raw = next_slot(slots, header, data_key)
         place = self.found.place if self.found else bytes(SIGNATURE_PLACE_LENGTH)
         self._object.write(Detached(header.file_id, decode_slots(raw * 2), place).encode())
 
-    def sign(self, slots: Slots, trailer: Trailer, signature: Signature) -> None:
+    def sign(self, slots: HeaderSlots, trailer: Trailer, signature: Signature) -> None:
         """Put a signature of the trailer's root beside the slots that count now."""
         file_id, place = slots.current.header.file_id, signature_place(trailer.root, signature)
         self._object.write(Detached(file_id, slots, place).encode())

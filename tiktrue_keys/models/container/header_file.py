@@ -13,18 +13,18 @@ from os import PathLike
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header
-from tiktrue_keys.models.format.slots import (
+from tiktrue_keys.models.format.header_slots import (
     HEADER_SIZE,
     MAGIC,
     SLOT_SIZE,
-    Slots,
+    HeaderSlots,
     decode_slots,
     encode_header,
+    is_whole,
     next_slot,
+    split_slots,
 )
-from tiktrue_keys.models.format.slots import is_whole as _is_whole
-from tiktrue_keys.models.format.slots import split_slots as _split
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_full, pwrite_synced
 
 _READ_ATTEMPTS = 5
@@ -42,7 +42,7 @@ class Rewritten:
 
 def read_slots(
     fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES, pause: Callable[[float], None] = time.sleep
-) -> Slots:
+) -> HeaderSlots:
     """Read the slots of an open, seekable container in one read.
 
     Retried for a moment when neither slot is whole: a reader may meet a write of each of them. IntegrityError as
@@ -50,9 +50,9 @@ def read_slots(
     """
     data = pread_full(fd, HEADER_SIZE, 0)
     for _ in range(_READ_ATTEMPTS - 1):
-        raws = _split(data)
+        raws = split_slots(data)
         torn = len(data) == HEADER_SIZE and any(raw.startswith(MAGIC) for raw in raws)
-        if not torn or any(_is_whole(raw) for raw in raws):
+        if not torn or any(is_whole(raw) for raw in raws):
             break
         pause(_READ_PAUSE)
         data = pread_full(fd, HEADER_SIZE, 0)
@@ -87,7 +87,7 @@ def rewrite_header(
             return rewrite_locked(fd, slots, change(slots.current.header, data_key.view), data_key.view)
 
 
-def rewrite_locked(fd: int, slots: Slots, header: Header, data_key: memoryview) -> Rewritten:
+def rewrite_locked(fd: int, slots: HeaderSlots, header: Header, data_key: memoryview) -> Rewritten:
     """The write of `rewrite_header`, for those who hold the lock already and have authenticated `slots.current`."""
     current, other = slots.current, (1 - slots.place) * SLOT_SIZE
     if header == current.header:

@@ -6,7 +6,7 @@ from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.container.header_file import read_slots
-from tiktrue_keys.models.format.slots import Slots
+from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.storage.location import Url, parse_place
 
 
@@ -18,14 +18,14 @@ def lies_at(path: str, file_id: bytes) -> bool:
         return False
 
 
-def slots_at(path: str) -> Slots:
+def slots_at(path: str) -> HeaderSlots:
     """The header of the container at `path`, which may be a URL, not authenticated.
 
     IntegrityError, NotFoundError, as opened_regular; UnavailableError when the storage cannot be reached.
     """
     place = parse_place(path)
     if isinstance(place, Url):
-        from tiktrue_keys.models.container.remote import remote_slots
+        from tiktrue_keys.models.container.object import remote_slots
 
         return remote_slots(place)
     with opened_regular(path, "the container") as fd, foreign_os_errors("the container", path):

@@ -50,7 +50,7 @@ def opened_container(place: Place, expected_root: bytes | None = None) -> Iterat
         with container_file(place, expected_root) as found:
             yield found
         return
-    from tiktrue_keys.models.container.remote import remote_container
+    from tiktrue_keys.models.container.object import remote_container
 
     remote = remote_container(place)
     _must_have(remote.container, expected_root, place)

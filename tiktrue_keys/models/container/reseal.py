@@ -18,11 +18,11 @@ from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.format.body import SEGMENT_SIZE, TAG_LENGTH, BodyCipher, BodyHeader
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.slots import HEADER_SIZE
-from tiktrue_keys.models.format.trailer import Leaves, Trailer, leaf_hash, make_signature, root_hash
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.format.trailer import Leaves, Trailer, body_leaf, body_root, make_signature
 from tiktrue_keys.models.pipeline.buffers import page_buffer
 from tiktrue_keys.models.pipeline.pipeline import THREADS, check_leaf, seal_body
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink
 from tiktrue_keys.models.pipeline.sources import Piece
 from tiktrue_keys.models.storage.readable import pwrite_full
@@ -49,7 +49,7 @@ class OpenedBody:
         if piece is None:
             return None
         ciphertext = self._own.buffer[: piece.length]
-        check_leaf(self._leaves, piece.index, leaf_hash(piece.index, ciphertext))
+        check_leaf(self._leaves, piece.index, body_leaf(piece.index, ciphertext))
         length = piece.length - TAG_LENGTH
         self._cipher.open(piece.index, piece.last, ciphertext, view[:length])
         return Piece(piece.index, piece.last, length)
@@ -74,12 +74,12 @@ class Reencryption:
         container = self.source.container
         geometry, cipher = container.geometry, BodyCipher(self.data_key.view, self.header.file_id, BodyHeader.fresh())
         source = OpenedBody(self.source, self.old.secret.view, self.leaves)
-        report = counted(self.progress, container.length)
+        report = byte_report(self.progress, container.length)
         summary = seal_body(source, BodyFileSink(fd, geometry), cipher, geometry, progress=report)
         if summary.length != container.length:
             raise IntegrityError("the container was cut off")
         header = self.header.with_length(summary.length)
-        root = root_hash(header.file_id, cipher.header, geometry, summary.length, summary.leaves)
+        root = body_root(header.file_id, cipher.header, geometry, summary.length, summary.leaves)
         trailer = Trailer(summary.segments, summary.length, root, summary.leaves)
         if self.signed:
             signer = keystore_signer(self.manager)

@@ -11,11 +11,11 @@ from typing import Protocol
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.detached import counting_slots, detached_place
 from tiktrue_keys.models.container.header_file import read_slots, rewrite_locked
-from tiktrue_keys.models.container.remote import own_slots as _own_slots
+from tiktrue_keys.models.container.object import own_slots
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.slots import Slots
+from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.location import Place, Url
-from tiktrue_keys.models.storage.lock import locked_container
 
 
 class WritableHeader(Protocol):
@@ -24,7 +24,7 @@ class WritableHeader(Protocol):
     place: Place
     """The container: a real path, or a URL."""
 
-    def read(self) -> Slots:
+    def read(self) -> HeaderSlots:
         """The slots that count; nothing of them is authentic yet. To be called first, once."""
 
     def authenticate(self, data_key: memoryview) -> None:
@@ -40,7 +40,7 @@ class _InFile:
         self._path = path
         self._fd = fd
 
-    def read(self) -> Slots:
+    def read(self) -> HeaderSlots:
         with foreign_os_errors("the container", self._path):
             self._slots = read_slots(self._fd)
         return self._slots
@@ -72,9 +72,9 @@ class RemoteHeader:
         self.place: Place = url
         self._url = url
 
-    def read(self) -> Slots:
+    def read(self) -> HeaderSlots:
         """The header that counts, and what lies beside the body now."""
-        self._own = _own_slots(self._url)
+        self._own = own_slots(self._url)
         self._detached = detached_place(self._url, self._own.current.header.file_id)
         self._slots = counting_slots(self._own, self._detached.found)
         return self._slots

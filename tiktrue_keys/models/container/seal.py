@@ -18,17 +18,17 @@ from tiktrue_keys.errors import InternalError, UnavailableError
 from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.slots import HEADER_SIZE, encode_header
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.trailer import (
     LEAF_LENGTH,
     SIGNATURE_KIND,
     TAIL_LENGTH,
     Leaves,
     Trailer,
+    body_root,
     make_signature,
-    root_hash,
 )
-from tiktrue_keys.models.pipeline.pipeline import BodySummary, Progress, seal_body, threads_for
+from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, seal_body, threads_for
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink, StreamSink
 from tiktrue_keys.models.pipeline.sources import PlainFile, PlainStream, Source
 from tiktrue_keys.models.storage.in_order import InOrder
@@ -36,7 +36,7 @@ from tiktrue_keys.models.storage.readable import Readable, pwrite_full, size_of
 
 
 @dataclass(frozen=True)
-class Signer:
+class ContainerSigner:
     """Who signs: Ed25519 public key (32 bytes), and what signs canonical bytes as KeyManager.sign("model", …) does."""
 
     issuer: bytes
@@ -63,10 +63,10 @@ def seal_container(
     data_key: memoryview,
     *,
     to_stream: bool,
-    signer: Signer | None,
+    signer: ContainerSigner | None,
     already: bytes = b"",
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SealedContainer:
     """Seal what `plain` holds, from a descriptor's position on, into `out`.
 
@@ -136,9 +136,11 @@ def _with_length(header: Header, length: int | None) -> Header:
     return header if length is None else header.with_length(length)
 
 
-def _trailer(header: Header, body: BodyHeader, summary: BodySummary, signer: Signer | None, *, listed: bool) -> Trailer:
+def _trailer(
+    header: Header, body: BodyHeader, summary: BodySummary, signer: ContainerSigner | None, *, listed: bool
+) -> Trailer:
     geometry = Geometry(header.segment_size)
-    root = root_hash(header.file_id, body, geometry, summary.length, summary.leaves)
+    root = body_root(header.file_id, body, geometry, summary.length, summary.leaves)
     leaves: Leaves | None = summary.leaves if listed else None
     trailer = Trailer(summary.segments, summary.length, root, leaves)
     if signer is None:
@@ -146,9 +148,9 @@ def _trailer(header: Header, body: BodyHeader, summary: BodySummary, signer: Sig
     return trailer.signed(make_signature(header, body, trailer, issuer=signer.issuer, sign=signer.sign))
 
 
-def keystore_signer(manager: KeyManager) -> Signer:
+def keystore_signer(manager: KeyManager) -> ContainerSigner:
     """Signs containers as this keystore."""
-    return Signer(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
+    return ContainerSigner(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
 
 
 def container_size(length: int) -> int:

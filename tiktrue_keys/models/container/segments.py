@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import Container
-from tiktrue_keys.models.format.slots import HEADER_SIZE
-from tiktrue_keys.models.format.trailer import Leaves, leaf_hash
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.format.trailer import Leaves, body_leaf
 from tiktrue_keys.models.pipeline.buffers import page_buffer
 from tiktrue_keys.models.pipeline.pipeline import check_leaf
 from tiktrue_keys.models.storage.readable import Readable, let_go, pread_into
@@ -201,7 +201,7 @@ class OpenedSegments:
             ciphertext = buffer[: segment.body_length]
             if pread_into(self._fd, ciphertext, HEADER_SIZE + segment.body_offset) != segment.body_length:
                 raise IntegrityError("the container was cut off", "restore the container from a copy")
-            check_leaf(self._leaves, index, leaf_hash(index, ciphertext))
+            check_leaf(self._leaves, index, body_leaf(index, ciphertext))
             self._cipher.open(index, segment.last, ciphertext, plaintext)
         finally:
             with self._guard:

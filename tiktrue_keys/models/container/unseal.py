@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tiktrue_keys.models.container.container import Container, Front, check_root, checked_stream_trailer, known_leaves
 from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
-from tiktrue_keys.models.pipeline.pipeline import THREADS, Progress, open_body, threads_for
+from tiktrue_keys.models.pipeline.pipeline import THREADS, ProgressCallback, open_body, threads_for
 from tiktrue_keys.models.pipeline.sinks import PlainFileSink, Sink, StreamSink
 from tiktrue_keys.models.pipeline.sources import BodyStream, SizedBodyStream, read_stream
 from tiktrue_keys.models.storage.in_order import InOrder
@@ -26,7 +26,7 @@ def open_container(
     *,
     to_stream: bool,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Write the plaintext of the container at `fd` to `out`: in order for a stream, from offset 0 for a file.
 
@@ -58,7 +58,7 @@ def open_stream(
     to_stream: bool,
     authorship: Callable[[Trailer], object],
     threads: int = THREADS,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trailer:
     """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
 

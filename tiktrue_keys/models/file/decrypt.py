@@ -25,13 +25,13 @@ from tiktrue_keys.models.file.output import Output, RemoteOutput, exists, preall
 from tiktrue_keys.models.file.plaintext import descriptor
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.location import Place, Url, as_place, plaintext_destination, recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 UNSIGNED = "unsigned"
 
@@ -97,7 +97,7 @@ class _Job:
     def write(self, out: int | InOrder, *, to_stream: bool) -> None:
         """Let the plaintext go; everything was checked and recorded that can be."""
         total = self.source.container.length if self.source else self.header.length
-        report = counted(self.progress, total)
+        report = byte_report(self.progress, total)
         key = self.opened.secret.view
         if self.source is not None:
             container = self.source.container

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.keys.key_results import OpenedKey
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
-from tiktrue_keys.core.keys.results import OpenedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
@@ -24,12 +24,12 @@ from tiktrue_keys.models.file.output import Output, RemoteOutput, preallocate, r
 from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plaintext_source
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
-from tiktrue_keys.models.registry.intent import Outcome, file_act, noted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
 from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination, parse_place, recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +84,14 @@ class _Job:
             to_stream=to_stream,
             signer=keystore_signer(self.manager),
             already=self.source.already,
-            progress=counted(self.progress, self.source.size),
+            progress=byte_report(self.progress, self.source.size),
         )
         self.source.refuse_changed()
         if self.progress is not None:
             self.progress(sealed.trailer.length, sealed.trailer.length)
         return sealed
 
-    def result(self, sealed: SealedContainer, destination: Place | None, outcome: Outcome) -> Encrypted:
+    def result(self, sealed: SealedContainer, destination: Place | None, outcome: FileOutcome) -> Encrypted:
         return Encrypted(
             operation_id=outcome.operation_id,
             changed=True,
@@ -244,7 +244,7 @@ def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
     return job.result(sealed, None, outcome)
 
 
-def _tell(outcome: Outcome, sealed: SealedContainer) -> None:
+def _tell(outcome: FileOutcome, sealed: SealedContainer) -> None:
     outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
 
 

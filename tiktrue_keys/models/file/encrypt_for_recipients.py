@@ -24,10 +24,10 @@ from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plai
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id, sorted_wraps
 from tiktrue_keys.models.format.recipient import Recipient, same_model
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def _seal(
         to_stream=to_stream,
         signer=None,
         already=plaintext.already,
-        progress=counted(progress, plaintext.size),
+        progress=byte_report(progress, plaintext.size),
     )
     plaintext.refuse_changed()
     if progress is not None:

@@ -21,9 +21,9 @@ from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.slots import MAGIC
+from tiktrue_keys.models.format.header_slots import MAGIC
+from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.location import Place, Url
-from tiktrue_keys.models.storage.lock import locked_container
 
 if TYPE_CHECKING:
     from tiktrue_keys.models.storage.upload import Upload
@@ -63,11 +63,11 @@ class RemoteOutput:
     def remove_detached(self) -> None:
         """Take away the detached header of what was replaced; of another file id, nobody looks at one that stays."""
         from tiktrue_keys.models.container.detached import WHAT, detached_url
-        from tiktrue_keys.models.storage.objects import remove
+        from tiktrue_keys.models.storage.objects import remove_object
 
         if self.existed:
             with suppress(TikTrueKeysError):
-                remove(detached_url(self.url), WHAT)
+                remove_object(detached_url(self.url), WHAT)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.models.format.header import safe_name
+from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.format.kind import SNIFF_LENGTH, Kind, detect_kind
-from tiktrue_keys.models.format.slots import MAGIC
 from tiktrue_keys.models.pipeline.sources import read_stream
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.readable import Readable, pread_full

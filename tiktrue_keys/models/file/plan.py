@@ -15,6 +15,7 @@ from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.encrypt import refuse_itself
 from tiktrue_keys.models.file.output import reserved_place
 from tiktrue_keys.models.file.plaintext import plaintext_source
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import (
     Place,
     Url,
@@ -23,7 +24,6 @@ from tiktrue_keys.models.storage.location import (
     parse_place,
     recorded_path,
 )
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 ENCRYPT, COPY, DONE = "encrypt", "copy", "done"
 

@@ -37,10 +37,10 @@ from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
 
-ACT = "reencrypt"
+OPERATION = "reencrypt"
 DROPPED = "dropped-recipients"
 
 
@@ -97,7 +97,7 @@ def reencrypt_model(
     with foreign_os_errors("the container", path):
         real = Path(os.path.realpath(path, strict=True))
     with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
-        with noted(manager, ACT, operation_id):
+        with noted(manager, OPERATION, operation_id):
             with foreign_os_errors("the container", real):
                 source = ContainerFile(fd, real, read_container(fd))
             _refuse_of_folder(source)
@@ -127,7 +127,7 @@ def begun(
 
 def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted | None:
     """What the act of this operation id made, read from its container; None when it was not done."""
-    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
     file_id, path = first
@@ -170,7 +170,7 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
     act = FileIntent(
-        ACT,
+        OPERATION,
         job.header.file_id,
         recorded,
         frozenset(held_keys(job.manager, old)) if replaces else frozenset(),

@@ -20,7 +20,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
@@ -31,8 +31,8 @@ from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import followed, track
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 STALE = "stale-containers"
 
@@ -267,4 +267,4 @@ def _stale(left: list[NotRewrapped]) -> tuple[Notice, ...]:
         return ()
     ends = [item.opens_until for item in left if item.opens_until is not None]
     when = f"; the first stops opening at {rfc3339(min(ends))}" if ends else ""
-    return (Notice(STALE, f"{counted(len(left), 'container')} not rewrapped{when}"),)
+    return (Notice(STALE, f"{plural(len(left), 'container')} not rewrapped{when}"),)

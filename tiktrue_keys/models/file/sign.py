@@ -26,17 +26,17 @@ from tiktrue_keys.errors import IntegrityError, UsageError
 from tiktrue_keys.models.container.container import Authorship, Container, add_signature, read_container, verify_body
 from tiktrue_keys.models.container.data_key import held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge
-from tiktrue_keys.models.container.seal import Signer, keystore_signer
+from tiktrue_keys.models.container.seal import ContainerSigner, keystore_signer
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import track, tracked_place
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.readable import Readable
 
-ACT = "sign"
+OPERATION = "sign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def sign_model(
     """
     with _held(object_place(path), lock_timeout) as (place, descriptor), ExitStack() as stack:
         recorded = recorded_path(place)
-        with noted(manager, ACT, operation_id):
+        with noted(manager, OPERATION, operation_id):
             found = _read(place, descriptor)
             container = found.container
             if container.root != expected_root:
@@ -94,7 +94,7 @@ def sign_model(
             authorship = judge(manager, container, container.trailer, allow_unsigned=True)
             if authorship is Authorship.UNSIGNED:
                 with foreign_os_errors("the container", str(place)):
-                    verify_body(found.fd, container, progress=counted(progress, container.length))
+                    verify_body(found.fd, container, progress=byte_report(progress, container.length))
                 if progress is not None:
                     progress(container.length, container.length)
         operation, changed, notices = operation_id, authorship is Authorship.UNSIGNED, opened.notices
@@ -121,7 +121,7 @@ class _Signable:
     place: Place
     fd: Readable
     container: Container
-    add: Callable[[Signer], object]
+    add: Callable[[ContainerSigner], object]
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _held(place: Place, lock_timeout: float) -> Iterator[tuple[Place, int | None
 
 def _read(place: Place, fd: int | None) -> _Signable:
     if isinstance(place, Url):
-        from tiktrue_keys.models.container.remote import signable_container
+        from tiktrue_keys.models.container.object import signable_container
 
         found, add = signable_container(place)
         return _Signable(place, found.fd, found.container, add)
@@ -155,7 +155,7 @@ def _sign(manager: KeyManager, found: _Signable, path: str, operation_id: str | 
     container, header = found.container, found.container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
-    act = FileIntent(ACT, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
+    act = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
     with file_act(manager, act, operation_id, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}

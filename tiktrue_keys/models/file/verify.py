@@ -16,7 +16,7 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey
 from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.pipeline import open_body, threads_for
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.storage.location import Place, Url, object_place
 
 INTERRUPTED = "interrupted-rewrap"
@@ -79,7 +79,7 @@ def _verify_body(found: OpenedContainer, opened: OpenedDataKey, progress: Progre
             container.geometry,
             leaves=container.trailer.leaves,
             threads=threads_for(found.fd),
-            progress=counted(progress, container.length),
+            progress=byte_report(progress, container.length),
         )
     check_root(container, container.trailer, summary)
     if progress is not None:

@@ -12,11 +12,7 @@ from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.folder.plain import sha256_of
 from tiktrue_keys.models.folder.tree import walk
 from tiktrue_keys.models.format.header import SUFFIX
-from tiktrue_keys.models.format.manifest import (
-    MANIFEST_NAME,
-    ContainerEntry,
-    Manifest,
-)
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.objects import objects_below
 

@@ -23,13 +23,13 @@ from tiktrue_keys.models.folder.plain import copy_plain
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, must_be_free, remove_aside, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import SUFFIX
-from tiktrue_keys.models.format.manifest import Entry, Manifest, PlainEntry
+from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
 
-ACT = "decrypt-folder"
+OPERATION = "decrypt-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ def decrypt_folder(
     place = parse_place(source)
     root = place if isinstance(place, Url) else real_folder(place)
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
-    with noted(manager, ACT, operation_id):
+    with noted(manager, OPERATION, operation_id):
         manifest = trusted_manifest(manager, root)
-        done = manager.finished_file_act(operation_id, ACT) if operation_id else None
+        done = manager.finished_file_act(operation_id, OPERATION) if operation_id else None
         if operation_id is not None and done == (manifest.folder_id, str(target)) and target.is_dir():
             return _result(operation_id, root, target, manifest, [], changed=False)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
@@ -78,7 +78,7 @@ def decrypt_folder(
         open_beforehand(manager, root, manifest, license_key, options.use)
     beside = FolderPlace.beside(target)
     act = FileIntent(
-        ACT,
+        OPERATION,
         manifest.folder_id,
         str(target),
         frozenset(),
@@ -131,7 +131,7 @@ class _Job:
             swap_in(self.place)
         return [each for each in made if each is not None]
 
-    def _make(self, built: Path, entry: Entry, report: ProgressReport) -> Decrypted | None:
+    def _make(self, built: Path, entry: ManifestEntry, report: ProgressReport) -> Decrypted | None:
         path = make_parents(built, entry.path)
         if isinstance(entry, PlainEntry):
             copy_plain(self.root, entry, path, report)

@@ -23,13 +23,13 @@ from tiktrue_keys.models.folder.plain import copy_into
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside, swap_in
 from tiktrue_keys.models.folder.tree import Selection, SourceFile
 from tiktrue_keys.models.format.header import new_file_id
-from tiktrue_keys.models.format.manifest import ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.location import Place, parse_place
 
-ACT = "encrypt-folder"
+OPERATION = "encrypt-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +77,14 @@ def encrypt_folder(
     done = _done_before(manager, source, operation_id)
     if done is not None:
         return done
-    with noted(manager, ACT, operation_id):
+    with noted(manager, OPERATION, operation_id):
         chosen = Selection(include, exclude, plain)
         job = planned_folder(
             manager, source, destination, key, license_key, chosen, force=force, progress=progress, jobs=jobs
         )
     place, folder_id = FolderPlace.beside(job.target), new_file_id()
     files: list[Encrypted] = []
-    with file_act(manager, job.act(ACT, folder_id, place), operation_id) as outcome:
+    with file_act(manager, job.act(OPERATION, folder_id, place), operation_id) as outcome:
         try:
             entries = _build(job, place, folder_id, files)
         finally:
@@ -121,7 +121,7 @@ def made_before(
     manager: KeyManager, source: str | PathLike[str], operation_id: str | None
 ) -> tuple[Place, dict[str, Any]] | None:
     """Where the folder lies that this operation id made, and a SealedFolder's members; None when it was not done."""
-    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
     folder_id, path = first
@@ -143,7 +143,7 @@ def made_before(
     }
 
 
-def placed(files: Iterable[Encrypted], entries: Iterable[Entry], folder: Path) -> tuple[Encrypted, ...]:
+def placed(files: Iterable[Encrypted], entries: Iterable[ManifestEntry], folder: Path) -> tuple[Encrypted, ...]:
     """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
     made = {each.file_id: each for each in files}
     return tuple(
@@ -153,7 +153,7 @@ def placed(files: Iterable[Encrypted], entries: Iterable[Entry], folder: Path) -
     )
 
 
-def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Encrypted]) -> tuple[Entry, ...]:
+def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Encrypted]) -> tuple[ManifestEntry, ...]:
     """Fill the temporary folder, manifest last, and give it its name. `files` gets what was made, even of a failure."""
     with built_folder(place) as root:
         tasks = [Task(file.size, partial(_make, job, file, root, files)) for file in job.tree.files]
@@ -163,7 +163,9 @@ def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Enc
     return manifest.files
 
 
-def _make(job: FolderJob, file: SourceFile, root: Path, files: list[Encrypted], report: ProgressReport) -> Entry:
+def _make(
+    job: FolderJob, file: SourceFile, root: Path, files: list[Encrypted], report: ProgressReport
+) -> ManifestEntry:
     if file.plain:
         return copy_into(file, root, report)
     made = encrypt_into(job, file, root, report)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.models.file.inspect import ISSUER_NOT_VERIFIED as _AUTHOR
-from tiktrue_keys.models.file.inspect import VALID, WRONG
+from tiktrue_keys.models.file.inspect import ISSUER_NOT_VERIFIED, VALID, WRONG
 from tiktrue_keys.models.folder.compare import Differences, differences
 from tiktrue_keys.models.folder.manifest_file import read_manifest
-from tiktrue_keys.models.format.manifest import Entry
+from tiktrue_keys.models.format.manifest import ManifestEntry
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class FolderInspection:
     name: str
     issuer: bytes
     signature: str
-    files: tuple[Entry, ...]
+    files: tuple[ManifestEntry, ...]
     differences: Differences
     verified: tuple[str, ...]
     not_verified: tuple[str, ...]
@@ -80,5 +79,5 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
         files=signed.manifest.files,
         differences=found,
         verified=tuple(verified),
-        not_verified=("whether the containers are authentic (verify-model)", _AUTHOR),
+        not_verified=("whether the containers are authentic (verify-model)", ISSUER_NOT_VERIFIED),
     )

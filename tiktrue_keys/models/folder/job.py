@@ -25,14 +25,10 @@ from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free
 from tiktrue_keys.models.folder.tree import Selection, SourceFile, SourceTree, entries_of, real_folder, source_tree
 from tiktrue_keys.models.format.header import SUFFIX, safe_name
-from tiktrue_keys.models.format.manifest import (
-    MANIFEST_NAME,
-    Entry,
-    Manifest,
-)
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, ManifestEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
 
 _CHUNK = 1 << 20
 
@@ -78,7 +74,7 @@ class FolderJob:
             replaces=os.path.lexists(self.target),
         )
 
-    def manifest(self, folder_id: bytes, entries: Sequence[Entry]) -> Manifest:
+    def manifest(self, folder_id: bytes, entries: Sequence[ManifestEntry]) -> Manifest:
         """What the folder will hold."""
         return Manifest(folder_id, self.key.model_id, safe_name(self.root.name), entries_of(entries))
 

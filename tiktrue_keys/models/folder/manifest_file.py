@@ -15,13 +15,7 @@ from tiktrue_keys.errors import (
     TikTrueKeysError,
 )
 from tiktrue_keys.models.container.open import trusted_issuers
-from tiktrue_keys.models.format.manifest import (
-    MANIFEST_NAME,
-    MAX_MANIFEST,
-    SIGNATURE_KIND,
-    Manifest,
-    SignedManifest,
-)
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SIGNATURE_KIND, Manifest, SignedManifest
 from tiktrue_keys.models.storage.location import Place
 
 

@@ -15,9 +15,7 @@ from tiktrue_keys.errors import (
 )
 from tiktrue_keys.models.folder.swap import make_parents
 from tiktrue_keys.models.folder.tree import SourceFile
-from tiktrue_keys.models.format.manifest import (
-    PlainEntry,
-)
+from tiktrue_keys.models.format.manifest import PlainEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of

@@ -27,7 +27,7 @@ from tiktrue_keys.models.container.container import ContainerFile, read_containe
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import container_file
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
-from tiktrue_keys.models.file.reencrypt import ACT as FILE_ACT
+from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_ACT
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
@@ -37,14 +37,14 @@ from tiktrue_keys.models.folder.plain import copy_plain
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, remove_aside, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import new_file_id
-from tiktrue_keys.models.format.manifest import ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import recorded_path
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT, locked_container
 
-ACT = "reencrypt-folder"
+OPERATION = "reencrypt-folder"
 _SPARE_DESCRIPTORS = 256
 
 
@@ -84,7 +84,7 @@ def reencrypt_folder(
     root = Path(recorded_path(real_folder(path)))
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     with ExitStack() as stack:
-        with noted(manager, ACT, operation_id):
+        with noted(manager, OPERATION, operation_id):
             manifest = trusted_manifest(manager, root)
             must_be_complete(root, manifest)
             locked = stack.enter_context(_locked(root, manifest, lock_timeout))
@@ -133,7 +133,7 @@ class _Job:
 
     def _act(self, folder_id: bytes, place: FolderPlace) -> FileIntent:
         return FileIntent(
-            ACT,
+            OPERATION,
             folder_id,
             str(self.root),
             frozenset(),
@@ -164,7 +164,9 @@ class _Job:
             _take_modes(self.root, built)
             swap_in(place)
 
-    def _make(self, built: Path, entry: Entry, files: list[Reencrypted], report: ProgressReport) -> Entry:
+    def _make(
+        self, built: Path, entry: ManifestEntry, files: list[Reencrypted], report: ProgressReport
+    ) -> ManifestEntry:
         path = make_parents(built, entry.place)
         if isinstance(entry, PlainEntry):
             copy_plain(self.root, entry, path, report)
@@ -188,7 +190,7 @@ class _Job:
 
 def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFolder | None:
     """What the act of this operation id made, read from the folder; None when it was not done."""
-    first = manager.finished_file_act(operation_id, ACT) if operation_id and manager.exists() else None
+    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
     folder_id, path = first

@@ -38,13 +38,13 @@ from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, Res
 from tiktrue_keys.models.folder.swap import FolderPlace, remove_aside, swap_in
 from tiktrue_keys.models.folder.tree import Selection, SourceFile, real_folder, walk
 from tiktrue_keys.models.format.header import new_file_id
-from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Entry, PlainEntry
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
-from tiktrue_keys.models.pipeline.progress import ProgressReport, counted
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.location import recorded_path
 
-ACT = "encrypt-folder-resumable"
+OPERATION = "encrypt-folder-resumable"
 _USABLE = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
 _CHUNK = 1 << 20
 
@@ -90,7 +90,7 @@ def encrypt_folder_resumably(
     process has it.
     """
     state_path = Path(recorded_path(resume))
-    with noted(manager, ACT, operation_id):
+    with noted(manager, OPERATION, operation_id):
         root = real_folder(source)
         if state_path.is_relative_to(root):
             raise RefusedError(
@@ -102,7 +102,7 @@ def encrypt_folder_resumably(
         if finished is not None:
             state.remove()
             return finished
-        with noted(manager, ACT, operation_id):
+        with noted(manager, OPERATION, operation_id):
             selection = Selection(include, exclude, plain)
             job = planned_folder(
                 manager, root, destination, key, license_key, selection, force=force, progress=progress, jobs=jobs
@@ -110,7 +110,7 @@ def encrypt_folder_resumably(
             run = _Run(job, _place(job, state), state)
         folder = state.folder
         assert folder is not None, "it was begun"
-        with file_act(manager, job.act(ACT, folder.folder_id, run.place), operation_id) as outcome:
+        with file_act(manager, job.act(OPERATION, folder.folder_id, run.place), operation_id) as outcome:
             try:
                 entries = _build(run, folder.folder_id)
             finally:
@@ -188,7 +188,7 @@ def _place(job: FolderJob, state: ResumeState) -> FolderPlace:
     return place
 
 
-def _build(run: _Run, folder_id: bytes) -> tuple[Entry, ...]:
+def _build(run: _Run, folder_id: bytes) -> tuple[ManifestEntry, ...]:
     job, root = run.job, run.place.temporary
     with foreign_os_errors("the output", run.place.destination):
         with suppress(FileExistsError):
@@ -204,7 +204,7 @@ def _build(run: _Run, folder_id: bytes) -> tuple[Entry, ...]:
     return manifest.files
 
 
-def _finish(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
+def _finish(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     """Take a file over when it is finished, else make it now."""
     done = run.state.done.get(file.relative)
     if done is None or not _same_source(file, done, report) or not _same_output(run, file, done, report):
@@ -212,14 +212,14 @@ def _finish(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
     return _take_over(run, file, done)
 
 
-def _make(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
+def _make(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     """Encrypt or copy a file, and write down which bytes it was made of."""
     root = run.place.temporary
     before = _stamp(file)
     source_hash = _hash(file, report)
     if file.plain:
         copied = copy_into(file, root, report, again=True)
-        entry: Entry = copied
+        entry: ManifestEntry = copied
         done = DoneFile(file.relative, copied.length, before[1], source_hash, None, copied.sha256)
     else:
         made = encrypt_into(run.job, file, root, report, again=True)
@@ -234,7 +234,7 @@ def _make(run: _Run, file: SourceFile, report: ProgressReport) -> Entry:
     return entry
 
 
-def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> Entry:
+def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> ManifestEntry:
     run.taken_over.add(file.relative)
     if done.file_id is None:
         return PlainEntry(file.relative, done.length, done.content)
@@ -255,7 +255,7 @@ def _same_output(run: _Run, file: SourceFile, done: DoneFile, report: ProgressRe
         with container_file(place, done.content) as found:
             container = found.container
             check_authorship(container.header, container.body, container.trailer, issuers=[manager.issuer])
-            verify_body(found.fd, container, progress=counted(report, None))
+            verify_body(found.fd, container, progress=byte_report(report, None))
     except TikTrueKeysError:
         return False
     keys = held_keys(manager, container.header).values()

@@ -23,7 +23,7 @@ from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import noted
-from tiktrue_keys.models.storage.lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 
 
 def rewrap_folder(

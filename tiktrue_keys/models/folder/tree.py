@@ -13,12 +13,7 @@ from pathlib import Path
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.format.header import SUFFIX
-from tiktrue_keys.models.format.manifest import (
-    MANIFEST_NAME,
-    MAX_FILES,
-    Entry,
-    must_be_relative,
-)
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_FILES, ManifestEntry, must_be_relative
 
 _CHUNK = 1 << 20
 _MAX_DEPTH = 64
@@ -87,7 +82,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
     yield from _walk(folder, "", 0)
 
 
-def entries_of(files: Sequence[Entry]) -> tuple[Entry, ...]:
+def entries_of(files: Sequence[ManifestEntry]) -> tuple[ManifestEntry, ...]:
     """Entries in the order that a manifest needs."""
     return tuple(sorted(files, key=lambda entry: entry.path))
 

@@ -24,17 +24,17 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
-from tiktrue_keys.models.folder.encrypt import ACT, SealedFolder, made_before
+from tiktrue_keys.models.folder.encrypt import OPERATION, SealedFolder, made_before
 from tiktrue_keys.models.folder.job import forget_all
 from tiktrue_keys.models.folder.manifest_file import signed_manifest
 from tiktrue_keys.models.folder.plain import copy_through
 from tiktrue_keys.models.folder.tree import Selection, SourceFile, SourceTree, entries_of, real_folder, source_tree
 from tiktrue_keys.models.format.header import new_file_id, safe_name
-from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Entry, Manifest, PlainEntry
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport, within
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import objects_below, remove
+from tiktrue_keys.models.storage.objects import objects_below, remove_object
 from tiktrue_keys.models.storage.upload import Upload
 
 
@@ -70,7 +70,7 @@ def encrypt_folder_to(
             raise RefusedError(f"operation {operation_id} was done already, to {shown(place)}", "choose another id")
         return UploadedFolder(**members, destination=place)
     license_key = asked_once(license_key)
-    with noted(manager, ACT, operation_id):
+    with noted(manager, OPERATION, operation_id):
         root = real_folder(source)
         tree = source_tree(root, Selection(include, exclude, plain))
         _must_be_empty(destination)
@@ -110,13 +110,13 @@ class _Job:
     key: ManagedKey
     license_key: License | None
     files: list[Encrypted] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ManifestEntry] = field(default_factory=list)
 
     def act(self, folder_id: bytes) -> FileIntent:
         """The intent; each container has one of its own besides."""
         name = safe_name(self.root.name)
         return FileIntent(
-            ACT, folder_id, str(self.target), frozenset(), frozenset(), model_id=self.key.model_id, name=name
+            OPERATION, folder_id, str(self.target), frozenset(), frozenset(), model_id=self.key.model_id, name=name
         )
 
     def upload(self, folder_id: bytes, progress: ProgressReport | None) -> Manifest:
@@ -136,10 +136,10 @@ class _Job:
     def take_back(self) -> None:
         """Remove what had arrived; what cannot be removed stays registered."""
         with suppress(TikTrueKeysError):  # its last request may have been done and not answered
-            remove(self.target / MANIFEST_NAME, "the manifest")
+            remove_object(self.target / MANIFEST_NAME, "the manifest")
         for entry in self.entries:
             with suppress(TikTrueKeysError):
-                remove(self.target / entry.place, "the output")
+                remove_object(self.target / entry.place, "the output")
                 if isinstance(entry, ContainerEntry):
                     forget_all(self.manager, [entry.file_id])
 

@@ -18,7 +18,7 @@ from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.plain import checked_plain
 from tiktrue_keys.models.folder.tree import real_folder
-from tiktrue_keys.models.format.manifest import Entry, PlainEntry
+from tiktrue_keys.models.format.manifest import ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 
@@ -54,7 +54,7 @@ def verify_folder(
     must_be_complete(folder, manifest, hashes=False)
     open_beforehand(manager, folder, manifest, license_key, ReadOptions(allow_deprecated, allow_unsigned).use)
 
-    def verify(entry: Entry, report: ProgressReport) -> Verified | None:
+    def verify(entry: ManifestEntry, report: ProgressReport) -> Verified | None:
         if isinstance(entry, PlainEntry):
             checked_plain(folder, entry, report)
             return None

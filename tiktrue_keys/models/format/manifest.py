@@ -80,7 +80,7 @@ class PlainEntry:
         return {"kind": _PLAIN, "length": self.length, "path": self.path, "sha256": self.sha256.hex()}
 
 
-Entry = ContainerEntry | PlainEntry
+ManifestEntry = ContainerEntry | PlainEntry
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Manifest:
     folder_id: bytes
     model_id: str
     name: str
-    files: tuple[Entry, ...]
+    files: tuple[ManifestEntry, ...]
 
     def __post_init__(self) -> None:
         named = _is_model_id(self.model_id) and self.name == safe_name(self.name)
@@ -185,7 +185,7 @@ def must_be_relative(path: str) -> None:
         raise RefusedError(f"'{path[:80]!a}' is no path that a manifest may have", "rename it, or leave it out")
 
 
-def _check_entry(entry: Entry) -> None:
+def _check_entry(entry: ManifestEntry) -> None:
     must_be_relative(entry.path)
     if not 0 <= entry.length <= MAX_INTEGER:
         raise IntegrityError(f"{_WHAT} has an impossible length")
@@ -198,7 +198,7 @@ def _manifest(value: Any) -> Manifest:
     return Manifest(_hex(value["folder_id"], FILE_ID_LENGTH), _text(value["model_id"]), _text(value["name"]), files)
 
 
-def _entry(value: Any) -> Entry:
+def _entry(value: Any) -> ManifestEntry:
     path, length = _text(value["path"]), value["length"]
     if type(length) is not int:
         raise TypeError("a length")

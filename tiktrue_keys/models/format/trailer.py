@@ -113,14 +113,14 @@ class Trailer:
         return _RECORD.pack(_RECORD_MAGIC, VERSION, flags, self.segments, self.length, self.root, place)
 
 
-def leaf_hash(index: int, ciphertext: bytes | memoryview) -> bytes:
+def body_leaf(index: int, ciphertext: bytes | memoryview) -> bytes:
     """The leaf of segment `index` (32 bytes)."""
     from blake3 import blake3
 
     return blake3(ciphertext).update(index.to_bytes(8, "big")).digest()
 
 
-def root_hash(file_id: bytes, body: BodyHeader, geometry: Geometry, length: int, leaves: Leaves) -> bytes:
+def body_root(file_id: bytes, body: BodyHeader, geometry: Geometry, length: int, leaves: Leaves) -> bytes:
     """The root over all leaves, joined, and over which body they are of; `length` in bytes of plaintext."""
     from blake3 import blake3
 

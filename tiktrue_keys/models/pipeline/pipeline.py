@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.format.body import TAG_LENGTH, BodyCipher, Geometry
-from tiktrue_keys.models.format.trailer import LEAF_LENGTH, Leaves, leaf_hash
+from tiktrue_keys.models.format.trailer import LEAF_LENGTH, Leaves, body_leaf
 from tiktrue_keys.models.pipeline.buffers import page_buffer
 from tiktrue_keys.models.pipeline.sinks import BodySink, Sink, StreamSink
 from tiktrue_keys.models.pipeline.sources import Piece, Source
@@ -28,7 +28,7 @@ REMOTE_THREADS = 6
 _REPORT_EVERY = 0.1  # seconds between two calls of `progress`
 _GRACE = 1.0  # seconds for cancelled threads; one that hangs in a write to a full pipe is left behind
 
-Progress = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Called on the caller's own thread with the bytes of plaintext (for hash_body: of body) done so far."""
 
 
@@ -53,7 +53,7 @@ def seal_body(
     geometry: Geometry,
     *,
     threads: int = THREADS,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BodySummary:
     """Seal all plaintext of `source` into a body, its 40-byte header first."""
     tally = _Tally()
@@ -65,7 +65,7 @@ def seal_body(
             return None
         ciphertext = buffers.cipher[: piece.length + TAG_LENGTH]
         cipher.seal(piece.index, piece.last, buffers.plain[: piece.length], ciphertext)
-        tally.add(piece, leaf_hash(piece.index, ciphertext), piece.length)
+        tally.add(piece, body_leaf(piece.index, ciphertext), piece.length)
         sink.put(piece.index, ciphertext, stop)
         return piece.length
 
@@ -81,7 +81,7 @@ def open_body(
     *,
     leaves: Leaves | None,
     threads: int = THREADS,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BodySummary:
     """Open the body of `source` and write its plaintext, after holding each segment against `leaves`, if given.
 
@@ -96,7 +96,7 @@ def open_body(
         if piece is None:
             return None
         ciphertext = buffers.cipher[: piece.length]
-        leaf = leaf_hash(piece.index, ciphertext)
+        leaf = body_leaf(piece.index, ciphertext)
         check_leaf(leaves, piece.index, leaf)
         plaintext = buffers.plain[: piece.length - TAG_LENGTH]
         cipher.open(piece.index, piece.last, ciphertext, plaintext)
@@ -115,7 +115,7 @@ def open_body(
 
 
 def hash_body(
-    source: Source, geometry: Geometry, *, threads: int = THREADS, progress: Progress | None = None
+    source: Source, geometry: Geometry, *, threads: int = THREADS, progress: ProgressCallback | None = None
 ) -> BodySummary:
     """The leaves of a body; needs no key."""
     tally = _Tally()
@@ -124,7 +124,7 @@ def hash_body(
         piece = source.take(buffers.cipher, stop)
         if piece is None:
             return None
-        tally.add(piece, leaf_hash(piece.index, buffers.cipher[: piece.length]), piece.length - TAG_LENGTH)
+        tally.add(piece, body_leaf(piece.index, buffers.cipher[: piece.length]), piece.length - TAG_LENGTH)
         return piece.length
 
     _Crew(step, geometry, threads, progress, lambda: None).run()
@@ -182,7 +182,7 @@ class _Crew:
         step: Callable[[_Buffers, threading.Event], int | None],
         geometry: Geometry,
         threads: int,
-        progress: Progress | None,
+        progress: ProgressCallback | None,
         wake: Callable[[], None],
     ) -> None:
         self._step = step

@@ -8,7 +8,7 @@ ProgressReport = Callable[[int, int | None], None]
 """Called with the bytes done so far and the bytes there are in all, None when nobody knows (a pipe)."""
 
 
-def counted(progress: ProgressReport | None, total: int | None) -> Callable[[int], None] | None:
+def byte_report(progress: ProgressReport | None, total: int | None) -> Callable[[int], None] | None:
     """What the pipeline calls with the bytes done so far."""
     if progress is None:
         return None

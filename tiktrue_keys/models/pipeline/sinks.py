@@ -14,7 +14,7 @@ import threading
 from typing import Protocol
 
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, Geometry
-from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.readable import pwrite_full
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from tiktrue_keys.errors import IntegrityError, UnavailableError
 from tiktrue_keys.models.format.body import TAG_LENGTH, Geometry, check_segment_count
-from tiktrue_keys.models.format.slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.trailer import TAIL_LENGTH
 from tiktrue_keys.models.storage.readable import Readable, pread_into
 

@@ -16,7 +16,7 @@ from tiktrue_keys.errors import Termination, TikTrueKeysError
 
 
 @dataclass
-class Outcome:
+class FileOutcome:
     """What the act has come to so far. `keys`: the key ids that open the file as it is now; None: there is none.
 
     `others`: what became of other containers by it.
@@ -31,12 +31,12 @@ class Outcome:
 @contextmanager
 def file_act(
     manager: KeyManager, act: FileIntent, operation_id: str | None, *, keys: frozenset[str] | None = None
-) -> Iterator[Outcome]:
+) -> Iterator[FileOutcome]:
     """Records the intent, runs the block, records its outcome: `failed` when it raised, then raises that again.
 
     `operation_id` None: a fresh one. `keys` open the file even when the block fails.
     """
-    outcome = Outcome(manager.begin_file_act(act, operation_id=operation_id).operation_id, keys)
+    outcome = FileOutcome(manager.begin_file_act(act, operation_id=operation_id).operation_id, keys)
     try:
         yield outcome
     except BaseException as error:
@@ -50,7 +50,7 @@ def file_act(
     _finish(manager, outcome, "ok", {})
 
 
-def _finish(manager: KeyManager, outcome: Outcome, how: str, said: dict[str, str]) -> None:
+def _finish(manager: KeyManager, outcome: FileOutcome, how: str, said: dict[str, str]) -> None:
     detail = {**outcome.detail, **said}
     manager.finish_file_act(outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail, others=outcome.others)
 

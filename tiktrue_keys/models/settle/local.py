@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
-from tiktrue_keys.core.containers.process import is_running
+from tiktrue_keys.core.containers.owner_process import is_running
 from tiktrue_keys.core.durable import opened_regular, sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
@@ -31,7 +31,7 @@ from tiktrue_keys.models.folder import decrypt, encrypt, reencrypt, resume
 from tiktrue_keys.models.folder.job import followed_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
 from tiktrue_keys.models.folder.swap import FolderPlace
-from tiktrue_keys.models.format.slots import Slots
+from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.settle.remote import is_remote, remote_ending
 from tiktrue_keys.models.storage.claim import must_be_unclaimed
 
@@ -159,16 +159,16 @@ def _folder(manager: KeyManager, act: FileIntent) -> _Ending:
             os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
             sync_folder(place.destination.parent)
     built, replaced = place.temporary.is_dir(), place.aside.is_dir()
-    if act.act != resume.ACT:
+    if act.act != resume.OPERATION:
         shutil.rmtree(place.temporary, ignore_errors=True)
     shutil.rmtree(place.aside, ignore_errors=True)
-    if act.act == decrypt.ACT:
+    if act.act == decrypt.OPERATION:
         return _Ending(OK if not built and (replaced or _is_new(place.destination, act)) else FAILED, None)
     if lies_there(place.destination, act.file_id):
         moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
         return _Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
     # What an encryption has finished waits in the temporary folder for the run that takes it over.
-    gone = () if act.act == resume.ACT else _registered_below(manager, place.temporary)
+    gone = () if act.act == resume.OPERATION else _registered_below(manager, place.temporary)
     return _Ending(FAILED, None, others=Settlement(gone=gone))
 
 
@@ -189,14 +189,14 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileIntent], _Ending]] = {
     "rewrap": _rewrapped,
     "decrypt": _decrypted,
     "sign": _signed,
-    encrypt.ACT: _folder,
-    decrypt.ACT: _folder,
-    reencrypt.ACT: _folder,
-    resume.ACT: _folder,
+    encrypt.OPERATION: _folder,
+    decrypt.OPERATION: _folder,
+    reencrypt.OPERATION: _folder,
+    resume.OPERATION: _folder,
 }
 
 
-def _slots_or_none(act: FileIntent) -> Slots | None:
+def _slots_or_none(act: FileIntent) -> HeaderSlots | None:
     """The header at an act's path; None when no container is there. Raises when nobody can tell."""
     _must_be_reachable(Path(act.path))
     try:

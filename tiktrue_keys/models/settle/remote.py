@@ -20,9 +20,8 @@ from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.folder import encrypt
 from tiktrue_keys.models.folder.manifest_file import read_manifest
-from tiktrue_keys.models.format.slots import Slots
-from tiktrue_keys.models.storage.deadline import PATIENCE
-from tiktrue_keys.models.storage.deadline import within_seconds as within
+from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Url, is_url, parse_place
 
 OK, FAILED = "ok", "failed"
@@ -45,17 +44,17 @@ def remote_ending(manager: KeyManager, act: FileIntent, *, patience: float = PAT
         "decrypt": _decrypted,
         "rewrap": _rewrapped,
         "sign": _signed,
-        encrypt.ACT: _folder,
+        encrypt.OPERATION: _folder,
     }.get(act.act, _encrypted)
     return look(manager, act, patience)
 
 
 def _encrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
-    slots = within(patience, lambda: _looked_at(act))
+    slots = within_seconds(patience, lambda: _looked_at(act))
     if slots is None or slots.current.header.file_id != act.file_id:
         if not any(other.path == act.path and other != act for other in manager.open_intents()):
             with suppress(TikTrueKeysError):
-                within(patience, lambda: _discard(act))
+                within_seconds(patience, lambda: _discard(act))
         return FAILED, None, {}, Settlement()
     gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
     return OK, frozenset(held_keys(manager, slots.current.header)), {}, Settlement(gone=gone)
@@ -63,7 +62,7 @@ def _encrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
 
 def _rewrapped(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     """One write is all there is to a rewrap: it came to its end or it did not begin."""
-    slots = within(patience, lambda: _looked_at(act))
+    slots = within_seconds(patience, lambda: _looked_at(act))
     if slots is None or slots.current.header.file_id != act.file_id:
         return FAILED, act.needs, {}, Settlement()
     keys = frozenset(held_keys(manager, slots.current.header))
@@ -79,7 +78,7 @@ def _folder(_: KeyManager, act: FileIntent, patience: float) -> Ending:
         except (NotFoundError, IntegrityError):
             return False
 
-    return OK if within(patience, look) else FAILED, None, {}, Settlement()
+    return OK if within_seconds(patience, look) else FAILED, None, {}, Settlement()
 
 
 def _signed(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
@@ -91,24 +90,24 @@ def _signed(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
             return False
         return file_id == act.file_id and signature is not None and signature.issuer == manager.issuer
 
-    return OK if within(patience, look) else FAILED, act.needs, {}, Settlement()
+    return OK if within_seconds(patience, look) else FAILED, act.needs, {}, Settlement()
 
 
 def _decrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
     """The container is what it was; the plaintext is there when its name is new."""
     known = manager.container(act.file_id)
-    done = within(patience, lambda: _plaintext_is_there(act))
+    done = within_seconds(patience, lambda: _plaintext_is_there(act))
     return OK if done else FAILED, known.keys if known is not None else act.needs, {}, Settlement()
 
 
-def _looked_at(act: FileIntent) -> Slots | None:
+def _looked_at(act: FileIntent) -> HeaderSlots | None:
     """The header at an act's URL, once its temporary object is removed; None when no container is there."""
-    from tiktrue_keys.models.storage.objects import remove
+    from tiktrue_keys.models.storage.objects import remove_object
 
     if act.temporary is not None:
         temporary = parse_place(act.temporary)
         assert isinstance(temporary, Url)
-        remove(temporary, "the temporary object")
+        remove_object(temporary, "the temporary object")
     try:
         return slots_at(act.path)
     except (NotFoundError, IntegrityError):
@@ -124,14 +123,14 @@ def _discard(act: FileIntent) -> None:
 
 
 def _plaintext_is_there(act: FileIntent) -> bool:
-    from tiktrue_keys.models.storage.objects import look_up, remove
+    from tiktrue_keys.models.storage.objects import look_up, remove_object
 
     url = parse_place(act.temporary or "")
     assert isinstance(url, Url)
     temporary = _TEMPORARY.fullmatch(url.name)
     if temporary is not None:
         if look_up(url, "the temporary object") is not None:
-            remove(url, "the temporary object")
+            remove_object(url, "the temporary object")
             return False
         url = url.with_name(temporary[1])
     found = look_up(url, "the output")

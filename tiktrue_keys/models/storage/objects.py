@@ -189,7 +189,7 @@ class SmallObject:
         return BusyError(f"another process has changed {self._what} {shown(str(self._url))}", "try again")
 
 
-def remove(url: Url, what: str) -> None:
+def remove_object(url: Url, what: str) -> None:
     """Remove an object; nothing happens when there is none."""
     system, path = file_system(url)
     try:

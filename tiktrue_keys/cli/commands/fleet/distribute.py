@@ -10,9 +10,9 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
-from tiktrue_keys.core.notices import Notice, counted
-from tiktrue_keys.fleet.sending import send_pending
-from tiktrue_keys.fleet.syncing import Distributed, distribute
+from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.fleet.send import send_pending
+from tiktrue_keys.fleet.sync import Distributed, distribute
 
 
 def command(
@@ -44,7 +44,7 @@ def command(
     return Outcome(
         result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},
         view=[Table(("key", "status", "nodes"), rows)] if rows else [],
-        messages=[f"{_queued(queued)}, sent {counted(envelopes, 'envelope')}"],
+        messages=[f"{_queued(queued)}, sent {plural(envelopes, 'envelope')}"],
         ids=[key.key_id for key in queued.keys],
         changed=queued.changed,
         operation_id=queued.operation_id,
@@ -53,4 +53,4 @@ def command(
 
 
 def _queued(queued: Distributed) -> str:
-    return f"queued {counted(len(queued.keys), 'key')} for {counted(len(queued.nodes), 'node')}"
+    return f"queued {plural(len(queued.keys), 'key')} for {plural(len(queued.nodes), 'node')}"

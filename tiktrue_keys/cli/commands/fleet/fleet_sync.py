@@ -12,13 +12,13 @@ import typer
 from tiktrue_keys.cli.commands.fleet.node_status import status_view
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
-from tiktrue_keys.cli.view.fleet import status_json
+from tiktrue_keys.cli.view.fleet_status import status_json
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.core.instants import parse_duration
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP
-from tiktrue_keys.core.notices import counted
-from tiktrue_keys.fleet.syncing import Synced, sync, sync_until
+from tiktrue_keys.core.notices import plural
+from tiktrue_keys.fleet.sync import Synced, sync, sync_until
 
 
 def command(
@@ -66,6 +66,6 @@ def command(
 
 
 def _messages(done: Synced) -> list[str]:
-    said = [f"sent {counted(done.envelopes, 'envelope')}, {counted(len(done.collected), 'node')} came further"]
+    said = [f"sent {plural(done.envelopes, 'envelope')}, {plural(len(done.collected), 'node')} came further"]
     said += [f"promoted {key.key_id}" for key in done.promoted]
     return [*said, "renewed the revocation list"] if done.renewed else said

@@ -9,10 +9,10 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import can_ask, confirm
 from tiktrue_keys.cli.input.fleet import read_card
-from tiktrue_keys.cli.view.fleet import peer_json
+from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.fleet.pinning import pin
+from tiktrue_keys.fleet.pin import pin
 
 
 def command(

@@ -10,7 +10,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.core.durable import create_bytes, replace_bytes
-from tiktrue_keys.fleet.pinning import own_card
+from tiktrue_keys.fleet.own_identity import own_card
 
 _MODE = 0o644
 

@@ -8,7 +8,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.fleet.pinning import init_node
+from tiktrue_keys.fleet.own_identity import init_node
 
 
 def command(

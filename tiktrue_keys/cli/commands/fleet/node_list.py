@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.fleet import peer_json
+from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.fleet.pinning import pinned
+from tiktrue_keys.fleet.pin import pinned
 
 _COLUMNS = ("name", "role", "node id", "acknowledged", "seen")
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.fleet import peer_json
+from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.keys import container_json, container_table
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
-from tiktrue_keys.core.notices import counted
-from tiktrue_keys.fleet.pinning import held_by, remove
+from tiktrue_keys.core.notices import plural
+from tiktrue_keys.fleet.pin import held_by, unpin
 
 
 def command(
@@ -28,8 +28,8 @@ def command(
     """
     context: CommandContext = ctx.obj
     peer, keys, _ = held_by(context.manager, node)
-    context.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {counted(len(keys), 'key')}?")
-    removed = remove(context.writer, peer.node_id, compromised=compromised, operation_id=context.operation_id)
+    context.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {plural(len(keys), 'key')}?")
+    removed = unpin(context.writer, peer.node_id, compromised=compromised, operation_id=context.operation_id)
     view: list[Block] = []
     if removed.keys:
         view.append(Table(("key that it was sent",), [(key_id,) for key_id in removed.keys]))

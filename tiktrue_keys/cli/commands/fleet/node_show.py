@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.fleet import peer_json
+from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Fields, Outcome
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.fleet.pinning import describe
+from tiktrue_keys.fleet.pin import describe
 
 
 def command(

@@ -9,7 +9,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import transport_of
-from tiktrue_keys.cli.view.fleet import status_json
+from tiktrue_keys.cli.view.fleet_status import status_json
 from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice
@@ -33,7 +33,7 @@ def command(
     context: CommandContext = ctx.obj
     warnings: list[Notice] = []
     if via is not None:
-        from tiktrue_keys.fleet.collecting import collect_acknowledgements
+        from tiktrue_keys.fleet.collect import collect_acknowledgements
 
         with closing(transport_of(context, via)) as transport:
             warnings += collect_acknowledgements(context.writer, transport).warnings

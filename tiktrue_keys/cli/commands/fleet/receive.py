@@ -11,15 +11,15 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
 from tiktrue_keys.cli.view.envelope import encoded, envelope, error_json
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.cli.view.streams import write_err, write_out
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError, UnavailableError
-from tiktrue_keys.fleet.receiving import receive
-from tiktrue_keys.fleet.results import Received, Refusal
+from tiktrue_keys.fleet.receive import receive
+from tiktrue_keys.fleet.receive_result import Received, Refusal
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
@@ -66,7 +66,8 @@ def _round(context: CommandContext, transport: Transport, license_key: Callable[
 def _watch(context: CommandContext, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> None:
     """Until a signal ends it. An outage is waited out with growing pauses."""
     from tiktrue_keys.core.dispatch.peers import ISSUER
-    from tiktrue_keys.fleet.pinning import own_card, pinned
+    from tiktrue_keys.fleet.own_identity import own_card
+    from tiktrue_keys.fleet.pin import pinned
 
     pause, said, wait = _FIRST_PAUSE, "", _SHORTEST_WAIT
     while True:
@@ -86,7 +87,7 @@ def _watch(context: CommandContext, transport: Transport, license_key: Callable[
             wait = next_wait(wait, quiet=time.monotonic() - began >= seconds)
         except UnavailableError as error:
             if error.message != said:
-                write_err(f"warning: {shown(error.message)}\n")
+                write_err(f"warning: {escaped(error.message)}\n")
             said, wait = error.message, _SHORTEST_WAIT
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -119,7 +120,7 @@ def _report(context: CommandContext, outcome: Outcome) -> None:
 
     render(outcome.view, color=context.color)
     if outcome.error is not None:
-        write_err(f"error: {shown(outcome.error.message)}\n")
+        write_err(f"error: {escaped(outcome.error.message)}\n")
 
 
 def _rewrap(context: CommandContext, came: Received, license_key: Callable[[], bytes]) -> RewrapBatch:
@@ -148,7 +149,7 @@ def _outcome(context: CommandContext, came: Received, moved: RewrapBatch | None)
     return Outcome(
         result=result,
         view=[Table(("key", "status", "outcome"), rows)] if rows else [],
-        messages=[f"received {counted(came.consumed, 'envelope')}"],
+        messages=[f"received {plural(came.consumed, 'envelope')}"],
         ids=[key.key_id for key in came.keys],
         changed=came.changed or (moved is not None and moved.changed),
         operation_id=came.operation_id,
@@ -169,11 +170,11 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")
     if came.refusals:
         return PartialError(
-            f"refused {counted(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
+            f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
             "tiktrue-keys audit show --event receive",
         )
     if moved is not None and moved.failed:
-        return PartialError(f"left {counted(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
+        return PartialError(f"left {plural(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
     return None
 
 

@@ -35,7 +35,7 @@ def command(
     the delay destroys them for good. A key that a registered container needs is kept, and listed with the reason; so is
     one that a node holds and has not heard the end of.
     """
-    from tiktrue_keys.models.registry.registry import HeaderReader
+    from tiktrue_keys.models.registry.containers import HeaderReader
 
     context: CommandContext = ctx.obj
     if not dry_run:

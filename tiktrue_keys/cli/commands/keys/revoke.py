@@ -68,7 +68,7 @@ def _send(
     context: CommandContext, transport: Transport | None, license_key: Callable[[], bytes] | None
 ) -> Sequence[Notice]:
     """Tell the nodes at once; what cannot be sent now stays in the outbox, so that an outage is a warning."""
-    from tiktrue_keys.fleet.sending import send_pending
+    from tiktrue_keys.fleet.send import send_pending
     from tiktrue_keys.fleet.status import fleet_status
 
     if transport is not None:

@@ -15,9 +15,9 @@ from tiktrue_keys.cli.view.keys import container_json, keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
 from tiktrue_keys.core.dispatch.request import QUEUED
 from tiktrue_keys.core.instants import Seconds, parse_duration, rfc3339
+from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
-from tiktrue_keys.core.keys.results import Rotation
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.errors import TikTrueKeysError, UsageError
 
@@ -123,7 +123,7 @@ def _sync_first(
     """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
     if transport is None or not context.manager.exists():
         return []
-    from tiktrue_keys.fleet.syncing import sync
+    from tiktrue_keys.fleet.sync import sync
 
     try:
         done = sync(context.writer, transport, license_key=license_key, overlap=overlap, patient=True)
@@ -142,14 +142,14 @@ def _send(
         return []
     if transport is None:
         return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
-    from tiktrue_keys.fleet.sending import send_pending
+    from tiktrue_keys.fleet.send import send_pending
 
     return send_pending(context.manager, transport, license_key=license_key).warnings
 
 
 def _messages(rewraps: RewrapBatch | None) -> list[str]:
     moved = sum(each.changed for each in rewraps.done) if rewraps else 0
-    return [f"rewrapped {counted(moved, 'container')}"] if moved else []
+    return [f"rewrapped {plural(moved, 'container')}"] if moved else []
 
 
 def _left_behind(rotated: RotateResult) -> list[Notice]:
@@ -157,7 +157,7 @@ def _left_behind(rotated: RotateResult) -> list[Notice]:
     if rotated.dry_run or not rotated.containers:
         return []
     end = rfc3339(min(rotation.old.decrypt_until for rotation in rotated.rotations))
-    count = counted(len(rotated.containers), "container")
+    count = plural(len(rotated.containers), "container")
     return [Notice("stale-containers", f"{count} not rewrapped; the first stops opening at {end}")]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.confirm_restore import RECOVERED, AcceptClock, outcome, question
-from tiktrue_keys.cli.input.shares import ShareOption, read_shares
+from tiktrue_keys.cli.input.share_words import ShareOption, read_shares
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.recovery.recover import must_be_recoverable, preview_recovery, recover

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.shares import ShareOption, read_shares
+from tiktrue_keys.cli.input.share_words import ShareOption, read_shares
 from tiktrue_keys.cli.view.escrows import escrow_json, escrow_rows
 from tiktrue_keys.cli.view.outcome import Fields, Outcome
 from tiktrue_keys.recovery.escrow import must_be_writable, the_escrow, verify_escrow

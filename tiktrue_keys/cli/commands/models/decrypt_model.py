@@ -9,10 +9,10 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
-from tiktrue_keys.cli.input.models import is_folder, is_remote_folder, model_destination, model_folder, model_source
-from tiktrue_keys.cli.view.models import decrypted_folder_json, decrypted_json, files_of
+from tiktrue_keys.cli.input.locations import is_folder, is_remote_folder, model_destination, model_folder, model_source
+from tiktrue_keys.cli.view.model_results import decrypted_folder_json, decrypted_json, files_of
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.models import is_folder, model_destination, model_place, model_source
-from tiktrue_keys.cli.view.models import encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_place, model_source
+from tiktrue_keys.cli.view.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.instants import instant_of
-from tiktrue_keys.core.notices import counted
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.encrypt_for_recipients import encrypt_for_recipients
 from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
@@ -169,7 +169,7 @@ def _refuse_name(asked: Encryption) -> None:
 def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:
     taken_over = made.taken_over if isinstance(made, ResumedEncryption) else ()
     left_out = f", left out {len(made.left_out)}" if made.left_out else ""
-    earlier = f", {counted(len(taken_over), 'file')} of it earlier" if taken_over else ""
+    earlier = f", {plural(len(taken_over), 'file')} of it earlier" if taken_over else ""
     files = files_of(made.files, made.plain)
     return Outcome(
         result=encrypted_folder_json(made) | {"taken_over": list(taken_over)},

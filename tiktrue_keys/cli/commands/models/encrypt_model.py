@@ -9,10 +9,10 @@ import typer
 from tiktrue_keys.cli.commands.models.encrypt_folder_or_recipients import Encryption, folder, for_recipients, plan
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs
-from tiktrue_keys.cli.input.models import is_folder, model_destination, model_source
-from tiktrue_keys.cli.view.models import encrypted_json
+from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_source
+from tiktrue_keys.cli.view.model_results import encrypted_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
 

@@ -10,7 +10,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.view.outcome import Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.serving.child import run_child
 from tiktrue_keys.models.serving.execute import HeldModel, filled_in, held_models

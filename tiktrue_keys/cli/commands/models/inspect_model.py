@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.input.models import is_folder, model_place
+from tiktrue_keys.cli.input.locations import is_folder, model_place
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table, Tree
 from tiktrue_keys.models.file.inspect import Inspection, inspect_model
 from tiktrue_keys.models.folder.inspect import FolderInspection, inspect_folder
-from tiktrue_keys.models.format.manifest import ContainerEntry, Entry
+from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry
 
 
 def command(
@@ -85,7 +85,7 @@ def _folder_outcome(found: FolderInspection) -> Outcome:
     return Outcome(result=found.to_json(), view=[*view, _checks(found)], ids=[found.folder_id.hex()])
 
 
-def _entry_kind(entry: Entry) -> str:
+def _entry_kind(entry: ManifestEntry) -> str:
     return "container" if isinstance(entry, ContainerEntry) else "in clear"
 
 

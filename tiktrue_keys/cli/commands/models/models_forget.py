@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.models.registry.registry import forget
+from tiktrue_keys.models.registry.containers import forget
 
 
 def command(

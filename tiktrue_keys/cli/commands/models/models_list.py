@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
-from tiktrue_keys.models.registry.registry import Registered, list_containers
+from tiktrue_keys.models.registry.containers import Registered, list_containers
 
 
 def command(ctx: typer.Context) -> Outcome:

@@ -12,7 +12,7 @@ from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.errors import PartialError
-from tiktrue_keys.models.registry.registry import Scanned, scan
+from tiktrue_keys.models.registry.containers import Scanned, scan
 from tiktrue_keys.models.storage.location import parse_place
 
 

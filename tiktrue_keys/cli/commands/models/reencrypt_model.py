@@ -10,10 +10,10 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
-from tiktrue_keys.cli.input.models import is_folder, model_folder
-from tiktrue_keys.cli.view.models import files_of
+from tiktrue_keys.cli.input.locations import is_folder, model_folder
+from tiktrue_keys.cli.view.model_results import files_of
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 

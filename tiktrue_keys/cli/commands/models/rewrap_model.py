@@ -11,7 +11,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
-from tiktrue_keys.cli.input.models import is_folder, model_place
+from tiktrue_keys.cli.input.locations import is_folder, model_place
 from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.notices import Notice

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.models import model_place
+from tiktrue_keys.cli.input.locations import model_place
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.sign import parse_root, sign_model
 
 

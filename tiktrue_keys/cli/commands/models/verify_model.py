@@ -10,10 +10,10 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
-from tiktrue_keys.cli.input.models import is_folder, model_place
-from tiktrue_keys.cli.view.models import files_of, verified_folder_json, verified_json
+from tiktrue_keys.cli.input.locations import is_folder, model_place
+from tiktrue_keys.cli.view.model_results import files_of, verified_folder_json, verified_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.cli.view.progress import progress_bar
+from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.verify import Verified, verify_model
 from tiktrue_keys.models.folder.verify import VerifiedFolder, verify_folder
 

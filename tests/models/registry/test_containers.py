@@ -17,8 +17,8 @@ from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
-from tiktrue_keys.models.format.slots import SLOT_SIZE
-from tiktrue_keys.models.registry.registry import forget, list_containers, scan, wraps_in
+from tiktrue_keys.models.format.header_slots import SLOT_SIZE
+from tiktrue_keys.models.registry.containers import forget, list_containers, scan, wraps_in
 
 
 def states(shop: Workshop) -> dict[str, str]:

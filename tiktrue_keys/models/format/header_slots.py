@@ -54,7 +54,7 @@ _RESTORE = "restore the container from a copy"
 
 
 @dataclass(frozen=True)
-class Slot:
+class HeaderSlot:
     """One slot that is whole; `raw` is its 32 KiB. Authentic only once `authenticate` returned."""
 
     header: Header
@@ -69,10 +69,10 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Slots:
+class HeaderSlots:
     """What the two slots hold: the current one, where it lies (0 or 1), and whether both are the same."""
 
-    current: Slot
+    current: HeaderSlot
     place: int
     equal: bool
 
@@ -92,7 +92,7 @@ def encode_header(header: Header, data_key: memoryview) -> bytes:
     return encode_slot(header, 1, data_key) * 2
 
 
-def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Slots:
+def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> HeaderSlots:
     """Find the current slot in a container's first 64 KiB.
 
     IntegrityError when there is no container, no whole slot, two that disagree, or the current one is malformed.
@@ -106,10 +106,10 @@ def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) 
     if len(whole) == 2 and whole[0] == whole[1] and raws[0] != raws[1]:
         raise IntegrityError("the two copies of the container's header disagree", _RESTORE)
     place = max(whole, key=lambda at: whole[at])
-    return Slots(_decode_slot(raws[place], segment_sizes), place, raws[0] == raws[1])
+    return HeaderSlots(_decode_slot(raws[place], segment_sizes), place, raws[0] == raws[1])
 
 
-def next_slot(slots: Slots, header: Header, data_key: memoryview) -> bytes:
+def next_slot(slots: HeaderSlots, header: Header, data_key: memoryview) -> bytes:
     """The 32 KiB that come after the current slot; RefusedError for a header that is not the same container's."""
     if slots.current.sequence >= _MAX_SEQUENCE:
         raise RefusedError("the container's header cannot be rewritten again", "reencrypt-model makes a new container")
@@ -151,7 +151,7 @@ def _without_checksum(raw: bytes) -> bytes:
     return raw[:_CHECKSUM_AT] + bytes(_JSON_AT - _CHECKSUM_AT) + raw[_JSON_AT:]
 
 
-def _decode_slot(raw: bytes, segment_sizes: frozenset[int]) -> Slot:
+def _decode_slot(raw: bytes, segment_sizes: frozenset[int]) -> HeaderSlot:
     _, version, zero, sequence, json_length, zeros, checksum = _FIXED.unpack_from(raw)
     if version != VERSION:
         raise IntegrityError(f"the container has format version {version}", f"this program reads version {VERSION}")
@@ -161,4 +161,4 @@ def _decode_slot(raw: bytes, segment_sizes: frozenset[int]) -> Slot:
     canonical = _fixed(sequence, json_length, checksum) + json + bytes(MAX_JSON - json_length)
     if zero or any(zeros) or sequence == 0 or raw[:_MAC_AT] != canonical:
         raise IntegrityError("the container's header is not in its canonical form")
-    return Slot(Header.decode(json, limit=MAX_JSON, segment_sizes=segment_sizes), sequence, raw)
+    return HeaderSlot(Header.decode(json, limit=MAX_JSON, segment_sizes=segment_sizes), sequence, raw)

@@ -15,16 +15,16 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.models.container.header_file import Rewritten, read_slots, rewrite_header, rewrite_locked
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
-from tiktrue_keys.models.format.slots import (
+from tiktrue_keys.models.format.header_slots import (
     HEADER_SIZE,
     MAX_JSON,
     SLOT_SIZE,
-    Slots,
+    HeaderSlots,
     decode_slots,
     encode_header,
     encode_slot,
 )
-from tiktrue_keys.models.storage.lock import locked_container
+from tiktrue_keys.models.storage.container_lock import locked_container
 
 KEY = memoryview(bytes(range(32)))
 OLD = header()
@@ -33,7 +33,7 @@ OLD_SLOT = encode_slot(OLD, 7, KEY)
 NEW_SLOT = encode_slot(NEW, 8, KEY)
 
 
-def decode(data: bytes) -> Slots:
+def decode(data: bytes) -> HeaderSlots:
     return decode_slots(data, segment_sizes=SMALL)
 
 

@@ -17,7 +17,7 @@ from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableErro
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX
-from tiktrue_keys.models.format.slots import Slots
+from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.registry.tracking import track
 from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
@@ -60,7 +60,7 @@ class HeaderReader:
     def __init__(self) -> None:
         self._out_of_reach: dict[str, UnavailableError] = {}
 
-    def slots(self, path: str) -> Slots:
+    def slots(self, path: str) -> HeaderSlots:
         """As slots_at; UnavailableError also when the storage has not answered within PATIENCE."""
         place = parse_place(path)
         if not isinstance(place, Url):
@@ -183,7 +183,7 @@ class _Findings:
 def _looked_up(record: ContainerRecord, reader: HeaderReader) -> Registered:
     if record.piped or not record.path:
         return Registered(record, PIPED, None)
-    slots: Slots
+    slots: HeaderSlots
     try:
         slots = reader.slots(record.path)
     except NotFoundError:

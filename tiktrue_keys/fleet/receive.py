@@ -29,11 +29,11 @@ from tiktrue_keys.errors import (
 )
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
-from tiktrue_keys.fleet.applying import apply, needs_license, reason
+from tiktrue_keys.fleet.apply import apply, needs_license, reason
 from tiktrue_keys.fleet.envelopes import Contents, Head, Parcel, open_envelope, parse_envelope, peek
 from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox, seen_as
-from tiktrue_keys.fleet.pinning import own_node_id
-from tiktrue_keys.fleet.results import Received, Refusal, Tally, notices
+from tiktrue_keys.fleet.own_identity import own_node_id
+from tiktrue_keys.fleet.receive_result import Received, Refusal, Tally, notices
 from tiktrue_keys.fleet.transports.interface import Transport
 
 _EMPTY = Head(0, b"\x00" * 32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.dispatch import outbox, peers
-from tiktrue_keys.core.dispatch.peers import NODE, Progress
+from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress
 from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.manager import KeyManager
@@ -15,8 +15,8 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
-from tiktrue_keys.fleet.pinning import own_node_id
-from tiktrue_keys.fleet.sending import receipt_of
+from tiktrue_keys.fleet.own_identity import own_node_id
+from tiktrue_keys.fleet.send import receipt_of
 from tiktrue_keys.fleet.transports.interface import Transport
 
 _NAMES_A_RECORD = 32
@@ -57,7 +57,7 @@ def collect_acknowledgements(
 
 
 def _verified(
-    manager: KeyManager, transport: Transport, issuer: str, fleet: dict[str, Progress]
+    manager: KeyManager, transport: Transport, issuer: str, fleet: dict[str, PeerProgress]
 ) -> tuple[dict[str, Acknowledgement], list[tuple[str, TikTrueKeysError]]]:
     found: dict[str, Acknowledgement] = {}
     wrong: list[tuple[str, TikTrueKeysError]] = []
@@ -79,11 +79,11 @@ def _verified(
 def _news(
     manager: KeyManager,
     found: dict[str, Acknowledgement],
-    fleet: dict[str, Progress],
+    fleet: dict[str, PeerProgress],
     wrong: list[tuple[str, TikTrueKeysError]],
-) -> dict[str, Progress]:
+) -> dict[str, PeerProgress]:
     """How far the nodes are now, where that is other than before."""
-    news: dict[str, Progress] = {}
+    news: dict[str, PeerProgress] = {}
     with manager.session.read() as (view, _):
         root = manager.session.keystore.keys.root.view
         with derivation.subkey(root, derivation.RECEIPT) as key:
@@ -98,7 +98,7 @@ def _news(
     return news
 
 
-def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledgement) -> Progress:
+def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknowledgement) -> PeerProgress:
     conflict = _conflict(view, before, ack)
     if conflict:
         return replace(before, conflict=conflict)
@@ -129,7 +129,7 @@ def _advanced(view: Snapshot, key: memoryview, before: Progress, ack: Acknowledg
     )
 
 
-def _conflict(view: Snapshot, before: Progress, ack: Acknowledgement) -> str:
+def _conflict(view: Snapshot, before: PeerProgress, ack: Acknowledgement) -> str:
     """What the acknowledgement knows of this keystore that this keystore does not; empty when they agree."""
     if ack.epoch > view.document.epoch:
         return f"it follows epoch {ack.epoch}, this keystore is in epoch {view.document.epoch}"
@@ -144,7 +144,7 @@ def _conflict(view: Snapshot, before: Progress, ack: Acknowledgement) -> str:
     return ""
 
 
-def _store(transaction: Transaction, news: dict[str, Progress]) -> None:
+def _store(transaction: Transaction, news: dict[str, PeerProgress]) -> None:
     rows = transaction.rows
     for shard, members in peers.progress_rows(rows):
         touched = [node_id for node_id in members if node_id in news]
@@ -160,7 +160,7 @@ def _store(transaction: Transaction, news: dict[str, Progress]) -> None:
     outbox.close_done(rows)
 
 
-def _details(news: dict[str, Progress]) -> Iterator[dict[str, object]]:
+def _details(news: dict[str, PeerProgress]) -> Iterator[dict[str, object]]:
     """Every node that came further with its number, some to a record."""
     told = [f"{each.name} {each.acked}" for each in news.values()]
     for at in range(0, len(told), _NAMES_A_RECORD):

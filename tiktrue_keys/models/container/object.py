@@ -8,8 +8,8 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.models.container.container import OpenedContainer, read_container
 from tiktrue_keys.models.container.detached import counting_slots, detached_place, read_detached, with_detached
-from tiktrue_keys.models.container.seal import Signer
-from tiktrue_keys.models.format.slots import HEADER_SIZE, Slots, decode_slots
+from tiktrue_keys.models.container.seal import ContainerSigner
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
 from tiktrue_keys.models.format.trailer import make_signature
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.objects import RemoteObject, read_small
@@ -24,20 +24,20 @@ def remote_container(url: Url) -> OpenedContainer:
     return OpenedContainer(found, url, with_detached(container, read_detached(url, container.header.file_id)))
 
 
-def remote_slots(url: Url) -> Slots:
+def remote_slots(url: Url) -> HeaderSlots:
     """The header that counts, not authenticated; two requests, of 64 KiB each."""
     own = own_slots(url)
     return counting_slots(own, read_detached(url, own.current.header.file_id))
 
 
-def signable_container(url: Url) -> tuple[OpenedContainer, Callable[[Signer], None]]:
+def signable_container(url: Url) -> tuple[OpenedContainer, Callable[[ContainerSigner], None]]:
     """Open the container at `url` to sign it; the second one does so."""
     found = RemoteObject(url, WHAT)
     own = read_container(found)
     detached = detached_place(url, own.header.file_id)
     container = with_detached(own, detached.found)
 
-    def add(signer: Signer) -> None:
+    def add(signer: ContainerSigner) -> None:
         signature = make_signature(
             container.header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign
         )
@@ -46,7 +46,7 @@ def signable_container(url: Url) -> tuple[OpenedContainer, Callable[[Signer], No
     return OpenedContainer(found, url, container), add
 
 
-def own_slots(url: Url) -> Slots:
+def own_slots(url: Url) -> HeaderSlots:
     """Return the slots before the body, without the detached header; NotFoundError."""
     data = read_small(url, HEADER_SIZE, WHAT)
     if data is None:

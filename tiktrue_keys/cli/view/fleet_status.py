@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.dispatch.peers import Peer, Progress
+from tiktrue_keys.core.dispatch.peers import Peer, PeerProgress
 from tiktrue_keys.core.instants import rfc3339
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.status import FleetStatus
 
 
-def peer_json(peer: Peer, progress: Progress | None = None) -> dict[str, Any]:
+def peer_json(peer: Peer, progress: PeerProgress | None = None) -> dict[str, Any]:
     """A member of `result.nodes`."""
     described: dict[str, Any] = {
         "node_id": peer.node_id,
@@ -23,7 +23,7 @@ def peer_json(peer: Peer, progress: Progress | None = None) -> dict[str, Any]:
     return described if progress is None else described | progress_json(progress)
 
 
-def progress_json(progress: Progress) -> dict[str, Any]:
+def progress_json(progress: PeerProgress) -> dict[str, Any]:
     """How far a node is; `pending` is how many envelopes it lacks."""
     return {
         "node_id": progress.node_id,

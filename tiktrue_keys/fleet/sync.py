@@ -21,9 +21,9 @@ from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
-from tiktrue_keys.fleet.collecting import Collected, collect_acknowledgements
-from tiktrue_keys.fleet.pinning import own_node_id
-from tiktrue_keys.fleet.sending import send_pending
+from tiktrue_keys.fleet.collect import Collected, collect_acknowledgements
+from tiktrue_keys.fleet.own_identity import own_node_id
+from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 from tiktrue_keys.fleet.transports.interface import Transport
 

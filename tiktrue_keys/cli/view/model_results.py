@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.notices import counted
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.models.file.decrypt import Decrypted
 from tiktrue_keys.models.file.encrypt import Encrypted
 from tiktrue_keys.models.file.encrypt_for_recipients import SealedForRecipients
@@ -121,7 +121,7 @@ def verified_folder_json(found: VerifiedFolder) -> dict[str, Any]:
 
 def files_of(files: Sequence[object], plain: Sequence[str]) -> str:
     """`3 files`, or `3 files and 1 in clear`."""
-    return counted(len(files), "file") + (f" and {len(plain)} in clear" if plain else "")
+    return plural(len(files), "file") + (f" and {len(plain)} in clear" if plain else "")
 
 
 def _file_json(act: Encrypted | Decrypted) -> dict[str, Any]:

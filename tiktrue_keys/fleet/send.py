@@ -25,15 +25,15 @@ from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UnavailableError
 from tiktrue_keys.fleet import hpke
+from tiktrue_keys.fleet.backlog import Job, Plan, make_plan
 from tiktrue_keys.fleet.envelopes import VALID_FOR, Address, Contents, seal_envelope
-from tiktrue_keys.fleet.pinning import own_node_id
-from tiktrue_keys.fleet.planning import Job, Plan, make_plan
+from tiktrue_keys.fleet.own_identity import own_node_id
 from tiktrue_keys.fleet.transports.interface import Posted, Transport
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _drop_unopened(plan: Plan, secrets: Mapping[str, SecretBuffer]) -> tuple[str
 def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
     if not waiting:
         return ()
-    words = f"{counted(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
+    words = f"{plural(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
     return (Notice("needs-license", words, waiting[0]),)
 
 

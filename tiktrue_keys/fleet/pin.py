@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
-from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, Progress
-from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, PeerProgress
 from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.notices import Notice, counted
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
@@ -23,71 +20,19 @@ from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named(OperationResult):
-    """The keystore's own identity."""
-
-    node_id: str
-    name: str
-    role: str
-    created_keystore: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pinned(OperationResult):
+class PinResult(OperationResult):
     """A peer that was pinned."""
 
     peer: Peer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removed(OperationResult):
+class UnpinResult(OperationResult):
     """A peer that was let go; `keys` were sent to it, `containers` open with them."""
 
     peer: Peer
     keys: tuple[str, ...]
     containers: tuple[ContainerRecord, ...]
-
-
-def init_node(manager: KeyManager, name: str, *, role: str | None = None, operation_id: str | None = None) -> Named:
-    """Name this keystore, making it when there is none.
-
-    Its role says what the cards are that it pins: a keystore that is made here takes them for issuers, one that had
-    keys before for nodes. RefusedError when it has another name already.
-    """
-    peers.parse_name(name)
-    operation, _ = chosen_operation_id(operation_id)
-    session = manager.session
-    with manager.noting("node-init", operation_id):
-        if not manager.exists():
-            cost = session.new_cost()
-            with session.create(operation, cost) as transaction:
-                return _named(transaction, operation, name, role or NODE, created=True)
-        with session.write(operation) as transaction:
-            known = peers.own_name(transaction.rows)
-            if known is not None and known != (name, role or known[1]):
-                raise RefusedError(f"this keystore's name is '{known[0]}' ({known[1]}) already", "a name is given once")
-            if known is not None:
-                return _result(transaction.document, operation, name, known[1], changed=False)
-            return _named(transaction, operation, name, role or ISSUER, created=False)
-
-
-def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, bytes]:
-    """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
-    session = manager.session
-    with session.read() as (view, now):
-        named = peers.own_name(view.rows)
-        document = view.document
-        card = Card(
-            name=named[0] if named else _host_name(session.actor.host),
-            keystore_id=document.keystore_id.hex(),
-            epoch=document.epoch,
-            identity_key=document.identity_key,
-            identity_hpke=document.identity_hpke,
-            audit_key=document.audit_key,
-            issued_at=now,
-            recovery_key=recovery_key,
-        )
-        return card, card.sign(session.keystore.signers.identity(view.rows))
 
 
 def pin(
@@ -98,7 +43,7 @@ def pin(
     name: str | None = None,
     role: str | None = None,
     operation_id: str | None = None,
-) -> Pinned:
+) -> PinResult:
     """Pin a card whose node id is `expect`, which came another way than the card did; RefusedError for another id."""
     if expect.strip().lower() != card.node_id:
         raise RefusedError(
@@ -120,12 +65,12 @@ def pin(
         transaction.record("node-add", detail=detail)
         if chosen == NODE:
             revocation_lists.publish(transaction, node_ids=[peer.node_id])
-        return Pinned(operation_id=operation, changed=True, peer=peer)
+        return PinResult(operation_id=operation, changed=True, peer=peer)
 
 
-def remove(
+def unpin(
     manager: KeyManager, argument: str, *, compromised: bool = False, operation_id: str | None = None
-) -> Removed:
+) -> UnpinResult:
     """Let a peer go. What it was sent it still has: `compromised` says that its keys need revoking."""
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("node-remove", operation_id), manager.session.write(operation) as transaction:
@@ -138,11 +83,11 @@ def remove(
     warnings: list[Notice] = []
     if compromised and keys:
         words = (
-            f"'{peer.name}' held {counted(len(keys), 'key')}: revoke, then reencrypt-model on what they open "
-            f"({counted(len(containers), 'container')}); a rewrap is not enough"
+            f"'{peer.name}' held {plural(len(keys), 'key')}: revoke, then reencrypt-model on what they open "
+            f"({plural(len(containers), 'container')}); a rewrap is not enough"
         )
         warnings.append(Notice("compromised-keys", words))
-    return Removed(
+    return UnpinResult(
         operation_id=operation,
         changed=True,
         warnings=tuple(warnings),
@@ -152,14 +97,14 @@ def remove(
     )
 
 
-def pinned(manager: KeyManager) -> list[tuple[Peer, Progress]]:
+def pinned(manager: KeyManager) -> list[tuple[Peer, PeerProgress]]:
     """Every pinned peer with how far it is."""
     with manager.session.read() as (view, _):
         progress = peers.all_progress(view.rows)
         return [(peer, progress[peer.node_id]) for peer in peers.peers(view.rows)]
 
 
-def describe(manager: KeyManager, argument: str) -> tuple[Peer, Progress, list[str]]:
+def describe(manager: KeyManager, argument: str) -> tuple[Peer, PeerProgress, list[str]]:
     """One peer, how far it is, and the keys that were sent to it."""
     with manager.session.read() as (view, _):
         peer = peers.find_peer(view.rows, argument)
@@ -171,11 +116,6 @@ def held_by(manager: KeyManager, argument: str) -> tuple[Peer, list[str], list[C
     with manager.session.read() as (view, _):
         peer = peers.find_peer(view.rows, argument)
         return (peer, *_held(view.rows, peer))
-
-
-def own_node_id(document: Document) -> str:
-    """The node id of a keystore, from its header."""
-    return node_id_of(document.identity_key, document.identity_hpke)
 
 
 def _held(rows: Rows, peer: Peer) -> tuple[list[str], list[ContainerRecord]]:
@@ -203,29 +143,3 @@ def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> 
         added_at=transaction.now,
         recovery_key=card.recovery_key,
     )
-
-
-def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> Named:
-    if role not in peers.ROLES:
-        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
-    peers.put_own_name(transaction.rows, name, role)
-    transaction.record("node-init", detail={"name": name, "role": role})
-    return _result(transaction.document, operation, name, role, changed=True, created=created)
-
-
-def _result(
-    document: Document, operation: OperationId, name: str, role: str, *, changed: bool, created: bool = False
-) -> Named:
-    return Named(
-        operation_id=operation,
-        changed=changed,
-        node_id=own_node_id(document),
-        name=name,
-        role=role,
-        created_keystore=created,
-    )
-
-
-def _host_name(host: str) -> str:
-    clean = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:63]
-    return clean if clean and not peers.is_node_id(clean) else "keystore"

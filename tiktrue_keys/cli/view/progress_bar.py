@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.escape import shown
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.streams import is_terminal
 
 Report = Callable[[int, int | None], None]
@@ -39,5 +39,5 @@ def progress_bar(context: CommandContext, label: str) -> Iterator[Report | None]
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(shown(label), total=None)
+        task = bar.add_task(escaped(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

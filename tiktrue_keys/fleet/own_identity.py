@@ -1,0 +1,102 @@
+"""This keystore in the fleet: its name, its role, its node id and its card."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tiktrue_keys.core.dispatch import peers
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.fleet.cards import Card, node_id_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitResult(OperationResult):
+    """The keystore's own identity."""
+
+    node_id: str
+    name: str
+    role: str
+    created_keystore: bool = False
+
+
+def init_node(
+    manager: KeyManager, name: str, *, role: str | None = None, operation_id: str | None = None
+) -> InitResult:
+    """Name this keystore, making it when there is none.
+
+    Its role says what the cards are that it pins: a keystore that is made here takes them for issuers, one that had
+    keys before for nodes. RefusedError when it has another name already.
+    """
+    peers.parse_name(name)
+    operation, _ = chosen_operation_id(operation_id)
+    session = manager.session
+    with manager.noting("node-init", operation_id):
+        if not manager.exists():
+            cost = session.new_cost()
+            with session.create(operation, cost) as transaction:
+                return _named(transaction, operation, name, role or NODE, created=True)
+        with session.write(operation) as transaction:
+            known = peers.own_name(transaction.rows)
+            if known is not None and known != (name, role or known[1]):
+                raise RefusedError(f"this keystore's name is '{known[0]}' ({known[1]}) already", "a name is given once")
+            if known is not None:
+                return _result(transaction.document, operation, name, known[1], changed=False)
+            return _named(transaction, operation, name, role or ISSUER, created=False)
+
+
+def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, bytes]:
+    """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
+    session = manager.session
+    with session.read() as (view, now):
+        named = peers.own_name(view.rows)
+        document = view.document
+        card = Card(
+            name=named[0] if named else _host_name(session.actor.host),
+            keystore_id=document.keystore_id.hex(),
+            epoch=document.epoch,
+            identity_key=document.identity_key,
+            identity_hpke=document.identity_hpke,
+            audit_key=document.audit_key,
+            issued_at=now,
+            recovery_key=recovery_key,
+        )
+        return card, card.sign(session.keystore.signers.identity(view.rows))
+
+
+def own_node_id(document: Document) -> str:
+    """The node id of a keystore, from its header."""
+    return node_id_of(document.identity_key, document.identity_hpke)
+
+
+def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> InitResult:
+    if role not in peers.ROLES:
+        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
+    peers.put_own_name(transaction.rows, name, role)
+    transaction.record("node-init", detail={"name": name, "role": role})
+    return _result(transaction.document, operation, name, role, changed=True, created=created)
+
+
+def _result(
+    document: Document, operation: OperationId, name: str, role: str, *, changed: bool, created: bool = False
+) -> InitResult:
+    return InitResult(
+        operation_id=operation,
+        changed=changed,
+        node_id=own_node_id(document),
+        name=name,
+        role=role,
+        created_keystore=created,
+    )
+
+
+def _host_name(host: str) -> str:
+    clean = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:63]
+    return clean if clean and not peers.is_node_id(clean) else "keystore"
