@@ -22,7 +22,7 @@ help:
 	@echo 'torture   every fault campaign at its full figure, two hours'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
-	@echo 'generate  writes the man pages and completions from the command line itself'
+	@echo 'generate  writes man pages and completions from the command line, and the map in CONTRIBUTING'
 	@echo 'lock      renews requirements*.lock'
 	@echo 'install   man pages, completions and systemd units below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
 	@echo 'clean     removes what make has made, $(VENV) too'
@@ -71,6 +71,7 @@ dev: $(VENV)/.complete
 
 generate: $(VENV)/.runtime
 	$(BIN)/python -m tiktrue_keys.cli.docs.generate .
+	$(BIN)/python -m tests.project.map
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

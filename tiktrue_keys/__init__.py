@@ -1,6 +1,7 @@
 """tiktrue-keys: keys for large language models, bound to the machine and to a license.
 
-The public Python API. Names are loaded when first used, because `tiktrue-keys --help` imports this package too.
+This is the public Python API; start with KeyManager. Names are loaded when first used, because `tiktrue-keys --help`
+imports this package too. Modules below it may move between releases: import from here.
 """
 
 from __future__ import annotations

@@ -1,1 +1,7 @@
-"""What a key is, where it lives and what may be done with it. Prints nothing, reads no environment, asks nobody."""
+"""What a key is, where it is stored, and what may be done with it.
+
+Start with `manager.py`: KeyManager has a method for each operation. Beside the packages lie modules that everything
+uses: `derivation.py` (each key derivation and its label), `sealing.py`, `secret.py`, `durable.py` (files that survive a
+power cut), `names.py`, `instants.py`. Nothing here prints, reads the environment or takes the time by itself, and
+nothing reads a model file.
+"""

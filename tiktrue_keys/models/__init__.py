@@ -1,1 +1,6 @@
-"""Model containers (`.ttm`): format, pipeline and reader. Knows no keystore: keys come in as arguments."""
+"""Model files: the container format, and every operation on containers and folders of them.
+
+Start with `container/container.py` for what a container is and `file/encrypt.py` for an operation from end to end. The
+packages import only those before them: format, storage, pipeline, container, registry, file, folder, settle, serving.
+Rules about keys belong to `core`.
+"""

@@ -1,1 +1,4 @@
-"""The audit log's pure parts: record, Merkle tree, checkpoint, query, export; and the log itself in the keystore."""
+"""The parts of the audit log that need no keystore: record, Merkle tree, checkpoint, query, export.
+
+Start with `record.py`. The log inside a keystore's transaction is `core/keystore/audit_log.py`.
+"""

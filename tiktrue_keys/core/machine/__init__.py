@@ -1,4 +1,8 @@
-"""Reads the computer: one module a platform, all giving `MachineFacts`. Decides nothing; `core.fingerprint` does."""
+"""Reads the computer: one module for each platform, all returning `MachineFacts`.
+
+Start with `linux.py`; `identifiers.py` says which texts name one machine. What a keystore is bound to is decided in
+`core/fingerprint.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""How envelopes travel: one file a transport, found by the scheme of `--via` through the entry-point group
-`tiktrue_keys.transports`. A transport carries sealed lines; it is trusted with nothing but their delivery."""
+"""How envelopes travel: one module for each transport, found by the scheme of `--via`.
+
+Start with `interface.py`. Transports are found through the entry-point group `tiktrue_keys.transports`. A transport
+carries sealed lines and is trusted with nothing but their delivery.
+"""
 
 from __future__ import annotations
 

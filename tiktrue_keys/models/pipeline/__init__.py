@@ -1,1 +1,5 @@
-"""Threads that move segments from a source to a sink: sealing, opening, hashing, progress."""
+"""Threads that move segments from a source to a sink: sealing, opening, hashing, progress.
+
+Start with `pipeline.py`. The format of a segment is in `models/format/body.py`; where bytes come from and go to is
+`models/storage`.
+"""

@@ -1,1 +1,4 @@
-"""Hands decrypted models to other programs."""
+"""Decrypted models for other programs, in memory.
+
+Start with `execute.py`. Reading a model inside this process is `models/file/open.py`.
+"""

@@ -1,1 +1,4 @@
-"""Settles what an interrupted process left open."""
+"""How interrupted file operations ended, found out by looking at the files.
+
+Start with `local.py`. Every command that writes settles first; recording an intent is `models/registry/intent.py`.
+"""

@@ -1,1 +1,4 @@
-"""Where bytes lie: files and objects, their locks, reading at a position, uploads."""
+"""Where bytes lie: files of this machine and objects in a storage service.
+
+Start with `location.py`. What the bytes mean is not known here.
+"""

@@ -1,6 +1,6 @@
-"""Completion scripts that are generated from the parser and start no Python at a TAB, except to list key ids.
+"""The completion scripts of bash, zsh and fish, which start Python only to list key ids.
 
-Key ids come from `tiktrue-keys list -q`, which asks nothing and needs no license.
+Start with `bash.py`. Key ids come from `tiktrue-keys list -q`, which asks nothing and needs no license.
 """
 
 from __future__ import annotations
