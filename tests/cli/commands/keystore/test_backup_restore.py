@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_terminal import Terminal
 from tests.program import Program
+from tests.terminal import Terminal
 
 ANOTHER_DISK = Path("/dev/shm")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_terminal import Terminal
 from tests.machines import OTHER_SERVER, REPOSITORY, SERVER, Machine, skip_reason
 from tests.program import LICENSE, Program
+from tests.terminal import Terminal
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.recovery.share_files import read_share_file
 from tiktrue_keys.recovery.shares import split

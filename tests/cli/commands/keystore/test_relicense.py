@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.test_terminal import Terminal
 from tests.program import LICENSE, Program
+from tests.terminal import Terminal
 
 OTHER = "another-license"
 
