@@ -18,6 +18,13 @@ _MAX_DEPTH = 16
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
+def _no_float(text: str) -> Any:
+    raise ValueError(text)
+
+
+_decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
+
+
 def canonical_json(value: Any) -> bytes:
     """Encode `value` (dict, list, str, int, bool, None) canonically; InternalError for what parsing would refuse."""
     if not _within_limits(value, _MAX_DEPTH):
@@ -43,26 +50,41 @@ def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[
     Raises IntegrityError naming `what` when the bytes are too long, malformed, hold a float or a repeated key,
     or are not the canonical spelling of their value.
     """
-    if len(data) > limit:
-        raise IntegrityError(f"{what} is longer than {limit} bytes")
-    raw = bytes(data)
+    value = parse_unproven(data, limit=limit, what=what)
     try:
-        value = json.loads(raw.decode("utf-8"), parse_float=_no_float, parse_constant=_no_float)
         again = _encode(value).encode("utf-8")
     except (ValueError, RecursionError, UnicodeError) as error:
         raise IntegrityError(f"{what} is not valid JSON") from error
-    if not isinstance(value, dict) or again != raw or not _within_limits(value, _MAX_DEPTH):
+    if again != bytes(data) or not _within_limits(value, _MAX_DEPTH):
         raise IntegrityError(f"{what} is not canonical JSON")
     return value
+
+
+def parse_unproven(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:
+    """Decode a JSON object of at most `limit` bytes that may not be canonical yet.
+
+    For a caller that checks the members, encodes them again with `encode_checked` and compares the bytes. Raises
+    IntegrityError naming `what` when the bytes are too long, malformed or hold a float.
+    """
+    if len(data) > limit:
+        raise IntegrityError(f"{what} is longer than {limit} bytes")
+    try:
+        value = _decode(bytes(data).decode("utf-8"))
+    except (ValueError, RecursionError, UnicodeError) as error:
+        raise IntegrityError(f"{what} is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{what} is not canonical JSON")
+    return value
+
+
+def encode_checked(value: dict[str, Any]) -> bytes:
+    """Encode a value canonically whose texts, numbers and depth the caller has checked."""
+    return _encode(value).encode("utf-8")
 
 
 def joined(*parts: bytes) -> bytes:
     """Join byte strings unambiguously: each after its length as 4 bytes, big-endian."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _no_float(text: str) -> Any:
-    raise ValueError(text)
 
 
 def _within_limits(value: Any, depth: int) -> bool:

@@ -89,19 +89,18 @@ class KeystoreReader:
         size = self.audit_size()
         numbers = range(size - 1, start - 1, -1) if backwards else range(start, size)
         for first in range(0, len(numbers), _RECORDS_AT_ONCE):
-            with self._session.read() as (
-                view,
-                _,
-            ):  # records never change: a snapshot a batch is as good as one for all
-                batch = [view.audit.get(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
-            yield from batch
+            ends = numbers[first], numbers[min(first + _RECORDS_AT_ONCE, len(numbers)) - 1]
+            # Records never change: a snapshot for each batch is as good as one for all.
+            with self._session.read() as (view, _):
+                batch = view.audit.records(min(ends), max(ends) + 1)
+            yield from reversed(batch) if backwards else batch
 
     def audit_leaves(self) -> Iterator[bytes]:
         """The sealed records, which are the leaves of the tree, in order."""
-        numbers = range(self.audit_size())
-        for first in range(0, len(numbers), _RECORDS_AT_ONCE):
+        size = self.audit_size()
+        for first in range(0, size, _RECORDS_AT_ONCE):
             with self._session.read() as (view, _):
-                batch = [view.audit.leaf(number) for number in numbers[first : first + _RECORDS_AT_ONCE]]
+                batch = [leaf for _, leaf in view.audit.leaves(first, min(first + _RECORDS_AT_ONCE, size))]
             yield from batch
 
     def trusted_issuers(self) -> tuple[bytes, ...]:

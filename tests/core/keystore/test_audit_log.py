@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import pytest
@@ -60,6 +60,27 @@ def test_reading_holds_nothing_up_however_long_it_takes(manager: KeyManager, des
         other.generate("meanwhile", no_license=True)
     del reading
     assert manager.audit_size() == ACTS + 2
+
+
+def statements_of(manager: KeyManager, work: Callable[[], object]) -> int:
+    """How many SQL statements `work` runs."""
+    manager.audit_size()  # what opening costs is counted once, before
+    connection = manager._session.keystore._connection
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    work()
+    connection.set_trace_callback(None)
+    return len(seen)
+
+
+def test_verifying_and_reading_cost_statements_by_the_level_not_by_the_record(manager: KeyManager) -> None:
+    few = statements_of(manager, manager.audit_verify)
+    few_read = statements_of(manager, lambda: list(manager.audit_records()))
+    for _ in range(20):
+        manager.generate(f"more-{manager.audit_size()}", no_license=True)
+    levels = manager.audit_size().bit_length() - (ACTS + 1).bit_length()
+    assert statements_of(manager, manager.audit_verify) <= few + 2 * levels
+    assert statements_of(manager, lambda: list(manager.audit_records())) == few_read
 
 
 def test_the_tree_is_that_of_the_stored_bytes(manager: KeyManager) -> None:

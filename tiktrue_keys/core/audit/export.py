@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -83,7 +82,7 @@ _OCSF_SEVERITY = {"ok": (1, "Informational"), "refused": (3, "Medium"), "failed"
 def jsonl(records: Iterable[AuditRecord]) -> Iterator[str]:
     """One canonical JSON object a line: the record's members, `time` in RFC 3339."""
     for record in records:
-        yield canonical_json(_members(record) | {"time": rfc3339(record.time)}).decode() + "\n"
+        yield canonical_json(record.members() | {"time": rfc3339(record.time)}).decode() + "\n"
 
 
 def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:
@@ -137,7 +136,7 @@ def ocsf(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
 
 
 def _ocsf_event(record: AuditRecord, version: str) -> dict[str, Any]:
-    members = _members(record)
+    members = record.members()
     activity, activity_name = _OCSF_ACTIVITIES.get(record.event, (_OCSF_OTHER, record.event))
     status, status_name = _OCSF_STATUS[record.outcome]
     severity, severity_name = _OCSF_SEVERITY[record.outcome]
@@ -221,20 +220,15 @@ def _leaf(number: int, line: str) -> bytes:
     return leaf
 
 
-def _members(record: AuditRecord) -> dict[str, Any]:
-    """The members as they stand in the log: texts printable and cut."""
-    members: dict[str, Any] = json.loads(record.encode())
-    return members
-
-
 def _flat(record: AuditRecord) -> dict[str, str]:
-    members = _members(record)
-    members |= members["actor"] | {"time": rfc3339(record.time), "detail": canonical_json(members["detail"]).decode()}
+    members = record.members()
+    detail = canonical_json(members["detail"]).decode()
+    members = members | members["actor"] | {"time": rfc3339(record.time), "detail": detail}
     return {column: "" if members[column] is None else str(members[column]) for column in _CSV_COLUMNS}
 
 
 def _reason(record: AuditRecord) -> str:
-    reason = _members(record)["detail"].get("reason")
+    reason = record.members()["detail"].get("reason")
     return reason if isinstance(reason, str) else ""
 
 

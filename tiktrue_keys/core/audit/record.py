@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import MAX_INTEGER, encode_checked, parse_unproven
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError, InternalError
 
@@ -69,6 +69,7 @@ class AuditRecord:
     detail: dict[str, Any] = field(default_factory=dict)
     epoch: int = 1
     number: int = 0
+    _kept: tuple[bytes, dict[str, Any]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """The leaf: canonical JSON of at most RECORD_LIMIT bytes.
@@ -76,28 +77,39 @@ class AuditRecord:
         Texts of the actor and of `detail` are made printable (U+FFFD) and cut; InternalError when a name, number or
         outcome is not one that this program writes.
         """
+        return self._written()[0]
+
+    def members(self) -> dict[str, Any]:
+        """The members as they stand in the log: texts printable and cut."""
+        return self._written()[1]
+
+    def _written(self) -> tuple[bytes, dict[str, Any]]:
+        if self._kept is not None:
+            return self._kept
         self._check_names()
         for text_limit, item_limit in _SIZES:
-            detail = _fitted(self.detail, text_limit, item_limit, _DETAIL_DEPTH)
-            encoded = canonical_json(self._members(text_limit, detail))
+            members = self._members(text_limit, _fitted(self.detail, text_limit, item_limit, _DETAIL_DEPTH))
+            encoded = encode_checked(members)
             if len(encoded) <= RECORD_LIMIT:
-                return encoded
-        return canonical_json(self._members(_SIZES[-1][0], _CUT_DETAIL))
+                return encoded, members
+        members = self._members(_SIZES[-1][0], _CUT_DETAIL)
+        return encode_checked(members), members
 
     @staticmethod
     def decode(data: bytes) -> AuditRecord:
         """Read a leaf; IntegrityError for anything that `encode` would not have written."""
-        members = parse_canonical(data, limit=RECORD_LIMIT, what="the audit record")
+        members = parse_unproven(data, limit=RECORD_LIMIT, what="the audit record")
         if set(members) != _MEMBERS or not _is_actor(members["actor"]):
             raise IntegrityError("the audit record has unknown or missing members")
         del members["v"]
         record = AuditRecord(**{**members, "actor": Actor(**members["actor"])})
         try:
-            again = record.encode()
+            again, written = record._written()
         except InternalError as error:
             raise IntegrityError("the audit record has a malformed member") from error
         if again != data:
             raise IntegrityError("the audit record is not as it would be written")
+        object.__setattr__(record, "_kept", (data, written))  # an export would encode it again for its members
         return record
 
     def _members(self, text_limit: int, detail: Any) -> dict[str, Any]:

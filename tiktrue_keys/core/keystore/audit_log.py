@@ -7,7 +7,7 @@ back at an earlier head cost O(log n). What it does not handle: committing, filt
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core import derivation
@@ -102,20 +102,47 @@ class AuditLog:
             raise NotFoundError(f"there is no audit record {number}", f"the log has {self.size}, from 0")
         return bytes(row[0])
 
+    def leaves(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Records `start` to `end` (exclusive) as (number, sealed bytes), read in one pass.
+
+        IntegrityError names the first that is gone.
+        """
+        rows = self._connection.execute(
+            "SELECT number, sealed FROM audit WHERE number >= ? AND number < ? ORDER BY number", (start, end)
+        )
+        for number in range(start, end):
+            row = rows.fetchone()
+            if row is None or row[0] != number or not isinstance(row[1], bytes):
+                raise IntegrityError(f"audit record {number} is gone")
+            yield number, row[1]
+
+    def records(self, start: int, end: int) -> list[AuditRecord]:
+        """Records `start` to `end` (exclusive), each held against its hash; as get, in two passes for all of them."""
+        hashes = _StoredHashes(self._connection, 0, start)
+        found = []
+        for number, leaf in self.leaves(start, end):
+            if hashes.at(number) != merkle.leaf_hash(leaf):
+                raise IntegrityError(f"audit record {number} is not the one that the tree holds")
+            found.append(self._decoded(number, leaf))
+        return found
+
     def verify(self) -> None:
-        """Rebuild the tree from every record and compare every hash; IntegrityError names the first bad record."""
-        rebuilt: dict[tuple[int, int], bytes] = {}
+        """Rebuild the tree from every record and compare every hash; IntegrityError names the first bad record.
+
+        Holds one hash for each level of the tree, whatever the log's length.
+        """
+        peaks: dict[int, bytes] = {}
+        stored = [_StoredHashes(self._connection, level, 0) for level in range(self.size.bit_length())]
         latest = Instant(0)
-        for number in range(self.size):
-            leaf = self.leaf(number)
+        for number, leaf in self.leaves(0, self.size):
             record = self._decoded(number, leaf)
             if record.time < latest:
                 raise IntegrityError(f"audit record {number} is earlier than the one before it")
             latest = record.time
-            for level, position, digest in merkle.appended(number, leaf, lambda *at: rebuilt[at]):
-                if self._hash(level, position) != digest:
+            for level, position, digest in merkle.appended(number, leaf, lambda level, _: peaks.pop(level)):
+                if stored[level].at(position) != digest:
                     raise IntegrityError(f"audit record {number} is not the one that the tree holds")
-                rebuilt[level, position] = digest
+            peaks[level] = digest
         self._must_hold_nothing_more()
 
     def inclusion_proof(self, number: int) -> list[bytes]:
@@ -171,3 +198,20 @@ class AuditLog:
 
     def _context(self, number: int) -> bytes:
         return joined(derivation.AUDIT, self._keys.keystore_id, number.to_bytes(8, "big"))
+
+
+class _StoredHashes:
+    """The stored hashes of one level, read in the order of their positions."""
+
+    def __init__(self, connection: sqlite3.Connection, level: int, start: int) -> None:
+        self._level = level
+        self._rows = connection.execute(
+            "SELECT position, hash FROM audit_hash WHERE level = ? AND position >= ? ORDER BY position", (level, start)
+        )
+
+    def at(self, position: int) -> bytes:
+        """The hash at `position`, which follows the one that was asked for last; IntegrityError where it is gone."""
+        row = self._rows.fetchone()
+        if row is None or row[0] != position or not isinstance(row[1], bytes):
+            raise IntegrityError(f"the audit tree lacks a hash (level {self._level}, position {position})")
+        return row[1]
