@@ -6,12 +6,8 @@ import ast
 import contextlib
 import json
 import re
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
-
-import pytest
 
 from tests.format_page import PACKAGE, PAGE, REPOSITORY, rows, table
 from tests.vectors.container_vectors import block_vectors, container_vectors
@@ -279,9 +275,6 @@ def test_tables_of_the_keystore() -> None:
     assert f"{schema.APPLICATION_ID:#x}" in page
 
 
-# The pages as pages.
-
-
 def test_what_is_not_built_is_not_there() -> None:
     """tiktrue-keys-security.7 lists it; whoever builds it takes it off the list and describes it."""
     page = (REPOSITORY / "man" / "tiktrue-keys-security.7").read_text()
@@ -289,14 +282,3 @@ def test_what_is_not_built_is_not_there() -> None:
     named = {name for line in re.findall(r"^\.It (.*)", body, re.MULTILINE) for name in line.split(" , ")}
     assert len(named) >= 1
     assert not named & set(CATALOG)
-
-
-@pytest.mark.parametrize("page", ["tiktrue-keys-format.5", "tiktrue-keys-security.7"])
-@pytest.mark.parametrize("command", [["mandoc", "-Tlint", "-Wwarning"], ["man", "--warnings", "-l"]], ids=" ".join)
-def test_renders_without_a_warning(command: list[str], page: str) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run([*command, REPOSITORY / "man" / page], capture_output=True, text=True, check=False)
-    complaints = [line for line in (done.stdout + done.stderr).splitlines() if page in line and ": " in line]
-    assert done.returncode == 0
-    assert not [line for line in complaints if re.search("warning|error", line, re.IGNORECASE)]
