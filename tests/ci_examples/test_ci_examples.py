@@ -1,4 +1,5 @@
-"""The workflows of README: their commands, run where nothing is, make what the keystore's machine signs and opens."""
+"""The workflows of tiktrue-keys-operations(7): their commands, run where nothing is, make what the keystore's machine
+signs and opens."""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from tiktrue_keys.cli.docs.generate import generated_files
 
 ROOT = Path(__file__).parents[2]
-BY_HAND = {"man/tiktrue-keys-format.5", "man/tiktrue-keys-security.7"}
+BY_HAND = {"man/tiktrue-keys-format.5"} | {
+    f"man/tiktrue-keys-{name}.7" for name in ("glossary", "operations", "security")
+}
 
 
 def checked_in() -> set[str]:

@@ -124,6 +124,15 @@ def test_every_reference_leads_to_a_page() -> None:
     assert named - set(PAGES) == set()
 
 
+def test_the_glossary_is_sorted_and_every_term_leads_on() -> None:
+    entries = source("tiktrue-keys-glossary.7").partition(".Sh TERMS")[2].partition("\n.El")[0].split("\n.It ")[1:]
+    terms = [entry.partition("\n")[0] for entry in entries]
+
+    assert len(terms) > 50
+    assert terms == sorted(terms, key=str.lower)
+    assert [entry for entry in entries if not re.search(r"\nSee\n\.Xr tiktrue-keys\S* \d", entry)] == []
+
+
 def test_generated_pages_name_what_generates_them() -> None:
     firsts = {source(page).splitlines()[0] for page in PAGES if page not in BY_HAND}
 

@@ -1,0 +1,79 @@
+"""man/tiktrue-keys-operations.7 says what works: commands that the parser takes, units that are shipped, settings and
+workflows as their tests know them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.test_systemd import UNITS
+from tests.project.command_lines import parse, shown_commands
+from tiktrue_keys.cli.context.settings import KNOWN
+
+ROOT = Path(__file__).parents[2]
+SOURCE = (ROOT / "man" / "tiktrue-keys-operations.7").read_text("utf-8")
+WORKFLOWS = ("github-actions.yml", "gitlab-ci.yml")
+
+
+def displays(text: str) -> list[str]:
+    """The literal displays, as they are rendered."""
+    found = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", text, re.MULTILINE | re.DOTALL)
+    return [each.replace("\\&", "").replace("\\(aq", "'").replace("\\e", "\\") for each in found]
+
+
+def display_after(comment: str) -> str:
+    """The display that follows a comment of the source."""
+    _, found, after = SOURCE.partition(f'.\\" {comment}\n')
+    assert found, f"the page has no '{comment}'"
+    return displays(after)[0]
+
+
+def commands() -> list[str]:
+    return [line for each in displays(SOURCE) for line in shown_commands(each)]
+
+
+def test_the_commands_of_the_page_are_found() -> None:
+    assert len(commands()) > 80
+    assert "backup /mnt/backup/tiktrue-keys/keystore.backup --force --quiet" in commands()  # the unit's drop-in
+    assert "relicense --old-license-file CANDIDATE --license-file - --dry-run" in commands()  # in a pipe, on two lines
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_the_parser_takes_a_command_of_the_page(line: str) -> None:
+    parse(line)
+
+
+def test_a_command_that_the_parser_does_not_take_is_an_error() -> None:
+    with pytest.raises(Exception, match="no-such-option"):
+        parse("validate --no-such-option")
+
+
+def test_every_unit_that_is_named_is_shipped() -> None:
+    named = set(re.findall(r"tiktrue-keys-[a-z]+\.(?:timer|service)", SOURCE))
+
+    assert named == {path.name for path in UNITS.iterdir() if path.suffix in (".timer", ".service")}
+
+
+def test_the_settings_are_all_that_there_are_and_their_values_are_taken() -> None:
+    shown = flattened(tomllib.loads(display_after("settings")))
+
+    assert shown.keys() == KNOWN.keys()
+    for name, value in shown.items():
+        KNOWN[name](value)
+
+
+def flattened(table: dict[str, Any]) -> dict[str, Any]:
+    """`[fleet] via = ...` as fleet.via."""
+    inner = {
+        f"{name}.{key}": value for name, each in table.items() if isinstance(each, dict) for key, value in each.items()
+    }
+    return {name: value for name, value in table.items() if not isinstance(value, dict)} | inner
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_workflows_are_those_that_are_tested(name: str) -> None:
+    assert display_after(f"workflow: {name}") == (ROOT / "tests" / "ci_examples" / name).read_text("utf-8")
