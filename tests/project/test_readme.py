@@ -1,93 +1,76 @@
-"""README says what the program does: its exit codes, and commands that the program's own parser takes."""
+"""README says what the program does: commands that the parser takes, a tour and Python examples that run as written."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import inspect
+import os
 import re
-import shlex
-import tomllib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-import typer
 from safetensors.numpy import save_file
 
-from tiktrue_keys.cli.context.settings import KNOWN
-from tiktrue_keys.cli.program.main import app
-from tiktrue_keys.errors import ERRORS
+from tests.project.command_lines import parse, shown_commands
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(*languages: str) -> list[str]:
-    """The fenced blocks in these languages; "" is none."""
+def blocks(language: str) -> list[str]:
+    """The fenced blocks in this language."""
     found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [text for language, text in found if language in languages]
+    return [text for name, text in found if name == language]
 
 
 def command_lines() -> list[str]:
-    """What follows the program's name in a block of commands, a crontab line or a code span."""
-    texts = [line for block in blocks("console", "") for line in block.splitlines()] + re.findall(
-        r"`(tiktrue-keys [^`]+)`", README
-    )
-    found = [re.search(r"(?<![/\w.-])tiktrue-keys ([a-z].*)", text) for text in texts]
-    return [match.group(1) for match in found if match]
-
-
-def parse(words: list[str]) -> None:
-    """Parses as the program would, down to the command, and runs nothing; raises what the parser raises."""
-    group: Any = typer.main.get_command(app)
-    context = group.make_context("tiktrue-keys", words)
-    while hasattr(group, "resolve_command"):
-        name, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-        context = group.make_context(name, rest, parent=context)
-
-
-def test_the_exit_code_table_is_that_of_the_error_classes() -> None:
-    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \|", README, re.MULTILINE)
-
-    assert [(int(number), name) for number, name in rows] == [(error.exit_code, error.code) for error in ERRORS]
+    """The commands in blocks and in code spans."""
+    spans = re.findall(r"`(tiktrue-keys [^`]+)`", README)
+    return shown_commands("\n".join([*blocks("console"), *spans]))
 
 
 def test_the_commands_of_readme_are_found() -> None:
-    assert len(command_lines()) > 30
+    assert len(command_lines()) > 12
 
 
 @pytest.mark.parametrize("line", sorted(set(command_lines())))
 def test_the_parser_takes_a_command_of_readme(line: str) -> None:
-    parse(shlex.split(line, comments=True))
+    parse(line)
 
 
-def test_a_command_that_the_parser_does_not_take_is_an_error() -> None:
-    with pytest.raises(Exception, match="no-such-option"):
-        parse(["validate", "--no-such-option"])
+def test_every_page_and_file_that_readme_names_is_there() -> None:
+    pages = re.findall(r"`man (tiktrue-keys-[a-z]+)`", README)
+    files = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+
+    assert len(pages) >= 5
+    assert [name for name in pages if not list((ROOT / "man").glob(f"{name}.[1-8]"))] == []
+    assert [name for name in files if not (ROOT / name).exists()] == []
 
 
-def test_the_settings_of_readme_are_all_that_there_are_and_their_values_are_taken() -> None:
-    shown = flattened(tomllib.loads("".join(blocks("toml"))))
-
-    assert shown.keys() == KNOWN.keys()
-    for name, value in shown.items():
-        KNOWN[name](value)
-
-
-def flattened(table: dict[str, Any]) -> dict[str, Any]:
-    """`[fleet] via = ...` as fleet.via."""
-    inner = {
-        f"{name}.{key}": value for name, each in table.items() if isinstance(each, dict) for key, value in each.items()
-    }
-    return {name: value for name, value in table.items() if not isinstance(value, dict)} | inner
-
-
-def test_readme_shows_the_workflows_that_are_tested() -> None:
-    assert blocks("yaml") == [
-        (ROOT / "tests" / "ci_examples" / name).read_text("utf-8") for name in ("github-actions.yml", "gitlab-ci.yml")
+def test_the_tour_runs_as_written(tmp_path: Path) -> None:
+    """Line by line in one shell; a comment says which exit code is expected where it is not 0."""
+    (tour,) = [block for block in blocks("console") if "mkdir -m 700 tour" in block]
+    lines = [line.removeprefix("$ ") for line in tour.splitlines() if line]
+    expected = [int(match[1]) if (match := re.search(r"# exit code (\d+)", line)) else 0 for line in lines]
+    shell = [
+        f'{line}\ncode=$?\n[ $code = {code} ] || {{ echo "line {number}: $code" >&2; exit 99; }}'
+        for number, (line, code) in enumerate(zip(lines, expected, strict=True), 1)
     ]
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    environment = {**kept, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(shell)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, {0, 8, 10}) == (0, set(expected)), done.stdout + done.stderr
+    assert (tmp_path / "tour" / "keystore.backup").exists()
 
 
 def test_the_python_examples_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
