@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import x_wing_public_bytes
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.members import encoded
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet import hpke
@@ -28,7 +29,7 @@ from tiktrue_keys.fleet.envelopes import (
     peek,
     seal_envelope,
 )
-from tiktrue_keys.fleet.signed import encoded, signed_line
+from tiktrue_keys.fleet.signed import signed_line
 
 ISSUER = Ed25519PrivateKey.from_private_bytes(b"i" * 32)
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)

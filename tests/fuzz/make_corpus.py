@@ -16,11 +16,12 @@ from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message, x_wing_public_bytes
 from tiktrue_keys.core.dispatch.revocation_lists import Revocation, RevocationList
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.members import encoded
 from tiktrue_keys.fleet.acknowledgements import Acknowledgement, Result
 from tiktrue_keys.fleet.cards import Card
 from tiktrue_keys.fleet.envelopes import Head
 from tiktrue_keys.fleet.payloads import list_payload
-from tiktrue_keys.fleet.signed import encoded, signed_line
+from tiktrue_keys.fleet.signed import signed_line
 from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
 from tiktrue_keys.models.format.kind import Kind

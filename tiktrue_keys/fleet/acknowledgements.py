@@ -11,9 +11,10 @@ from typing import Any
 
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.members import Members
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet.envelopes import Head
-from tiktrue_keys.fleet.signed import Members, inner_members, parse_signed, signed_line
+from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 SIGNATURE_KIND = "acknowledgement"
 FORM = "tiktrue-acknowledgement/1"
@@ -82,7 +83,7 @@ def parse_acknowledgement(line: bytes, identity_key: bytes) -> Acknowledgement:
     audit = members.inner("audit")
     head = Head(audit.whole("size"), audit.hexadecimal("head", 32))
     audit.done()
-    results = tuple(_result(inner_members(each, what)) for each in members.items("results", MAX_RESULTS))
+    results = tuple(_result(each) for each in members.objects("results", MAX_RESULTS))
     acknowledgement = Acknowledgement(
         node=members.text("from", 32),
         issuer=members.text("to", 32),

@@ -13,8 +13,9 @@ from tiktrue_keys.core.derivation import NODE_ID
 from tiktrue_keys.core.dispatch.peers import NODE_ID_LENGTH, parse_name
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.members import encoded
 from tiktrue_keys.errors import IntegrityError, UsageError
-from tiktrue_keys.fleet.signed import encoded, parse_signed, signed_line
+from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 SIGNATURE_KIND = "card"
 FORM = "tiktrue-card/1"

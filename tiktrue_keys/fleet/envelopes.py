@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.canonical import joined, parse_canonical, record_json
+from tiktrue_keys.core.canonical import joined, record_json
 from tiktrue_keys.core.derivation import ENVELOPE
 from tiktrue_keys.core.dispatch.outbox import KINDS
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet import hpke
-from tiktrue_keys.fleet.signed import Members, encoded, parse_signed, signed_line
+from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
@@ -150,8 +151,7 @@ def open_envelope(parcel: Parcel, private: MLKEM768X25519PrivateKey) -> Contents
     length = plaintext[0] if plaintext else -1
     if length not in (0, SECRET_LENGTH) or len(plaintext) < 1 + length:
         raise IntegrityError("the envelope's contents are malformed")
-    body = parse_canonical(plaintext[1 + length :], limit=MAX_BODY, what="the envelope's contents")
-    members = Members(body, "the envelope's contents")
+    members = Members.parse(plaintext[1 + length :], limit=MAX_BODY, what="the envelope's contents")
     audit = members.inner("audit")
     vouched = Vouched(
         _head(audit), audit.whole("previous"), tuple(audit.hashes("proof", MAX_PROOF)), _head(audit.inner("base"))

@@ -11,14 +11,16 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import ReceivedKey
 from tiktrue_keys.core.keystore.identity import Signer
+from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.names import KeyId, ModelId, model_of
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.fleet.signed import Members, inner_members, must_be_signed, signed_line
+from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 SIGNATURE_KIND = "revocation-list"
 _MAX_LABELS = 16
 _MAX_LABEL = 64
 _KEY_ID_LENGTH = 128
+_MAX_LIST = 40 * 1024
 
 
 @dataclass(frozen=True)
@@ -86,26 +88,21 @@ def list_payload(revocations: RevocationList, sign: Signer) -> dict[str, Any]:
 
 def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> RevocationList:
     """A list that this issuer signed; IntegrityError otherwise."""
-    from tiktrue_keys.core.canonical import parse_canonical
-
     what = "the revocation list"
-    line = payload.get("list")
-    if set(payload) != {"list"} or not isinstance(line, str):
-        raise IntegrityError(f"{what} is malformed")
-    value = parse_canonical(line.encode("utf-8", "surrogatepass"), limit=40 * 1024, what=what)
-    members = Members(value, what)
-    signature = members.octets("signature", 64)
+    payload_members = Members(payload, "the envelope's revocation list")
+    line = payload_members.any_text("list", _MAX_LIST)
+    payload_members.done()
+    members, verify = parse_signed(line.encode("utf-8", "surrogatepass"), limit=_MAX_LIST, what=what, form=None)
     found = RevocationList(
         issuer=members.text("issuer", 32),
         epoch=members.whole("epoch"),
         number=members.whole("number"),
         issued_at=Instant(members.whole("issued_at")),
         valid_until=Instant(members.whole("valid_until")),
-        revoked=tuple(_revocation(inner_members(each, what)) for each in members.items("revoked", KEYS_A_LIST)),
+        revoked=tuple(_revocation(each) for each in members.objects("revoked", KEYS_A_LIST)),
     )
     members.done()
-    unsigned = {name: each for name, each in value.items() if name != "signature"}
-    must_be_signed(issuer_key, signature, SIGNATURE_KIND, unsigned, what)
+    verify(issuer_key, SIGNATURE_KIND)
     if found.issuer != issuer:
         raise IntegrityError(f"{what} is another issuer's")
     return found
