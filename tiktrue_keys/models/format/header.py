@@ -24,8 +24,6 @@ HMAC was checked (format/slots.py).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 from dataclasses import dataclass, replace
@@ -33,12 +31,14 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
+from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument, parse_model_id
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.models.format.body import SEGMENT_SIZE
 from tiktrue_keys.models.format.kind import Kind
 
+SUFFIX = ".ttm"
 FILE_ID_LENGTH = 16
 MAX_WRAPS = 64
 MAX_NAME_BYTES = 255
@@ -50,8 +50,6 @@ SEGMENT_SIZES = frozenset({SEGMENT_SIZE})
 # control character must not be a letter to another. Slashes, C0, C1, bidirectional controls, lone surrogates.
 _UNSAFE = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_MEMBERS = {"file_id", "kind", "length", "model_id", "name", "origin", "segment_size", "wraps"}
-_WRAP_MEMBERS = {"generation", "key_id", "type", "wrapped"}
 _WHAT = "the container's header"
 
 
@@ -153,20 +151,23 @@ class Header:
     @classmethod
     def decode(cls, data: bytes, *, limit: int, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Header:
         """Read canonical JSON of at most `limit` bytes; IntegrityError for anything that `encode` would not write."""
-        members = parse_canonical(data, limit=limit, what=_WHAT)
-        if set(members) != _MEMBERS:
-            raise IntegrityError(f"{_WHAT} has other members than it should")
-        try:
-            header = _header_from_json(members)
-        except (ValueError, TypeError, KeyError, binascii.Error, RefusedError) as error:
-            raise IntegrityError(f"{_WHAT} is malformed") from error
+        members = Members.parse(data, limit=limit, what=_WHAT)
+        header = cls(
+            file_id=members.hexadecimal("file_id", FILE_ID_LENGTH),
+            model_id=members.any_text("model_id"),
+            name=members.any_text("name", MAX_NAME_BYTES),
+            kind=members.choice("kind", Kind),
+            length=members.whole_or_none("length"),
+            origin=members.choice("origin", Origin),
+            wraps=tuple(_wrap(each) for each in members.objects("wraps", MAX_WRAPS)),
+            segment_size=members.whole("segment_size"),
+        )
+        members.done()
         if header.segment_size not in segment_sizes:
             raise IntegrityError(
                 f"{_WHAT} asks for segments of {header.segment_size} bytes",
                 f"this version of the format has segments of {SEGMENT_SIZE} bytes",
             )
-        if header.encode() != data:
-            raise IntegrityError(f"{_WHAT} is not in its canonical form")
         return header
 
 
@@ -208,44 +209,17 @@ def _wrap_to_json(wrap: Wrap) -> dict[str, Any]:
         "generation": wrap.generation,
         "key_id": wrap.key_id,
         "type": wrap.type.value,
-        "wrapped": base64.b64encode(wrap.wrapped).decode("ascii"),
+        "wrapped": encoded(wrap.wrapped),
     }
 
 
-def _wrap_from_json(value: Any) -> Wrap:
-    if not isinstance(value, dict) or set(value) != _WRAP_MEMBERS:
-        raise IntegrityError(f"{_WHAT} has a malformed wrap")
-    wrapped = base64.b64decode(_text(value["wrapped"]), validate=True)
-    return Wrap(WrapType(value["type"]), _text(value["key_id"]), _integer(value["generation"]), wrapped)
-
-
-def _header_from_json(members: dict[str, Any]) -> Header:
-    length = members["length"]
-    wraps = members["wraps"]
-    if not isinstance(wraps, list):
-        raise IntegrityError(f"{_WHAT} has malformed wraps")
-    return Header(
-        file_id=bytes.fromhex(_text(members["file_id"])),
-        model_id=_text(members["model_id"]),
-        name=_text(members["name"]),
-        kind=Kind(members["kind"]),
-        length=None if length is None else _integer(length),
-        origin=Origin(members["origin"]),
-        wraps=tuple(_wrap_from_json(wrap) for wrap in wraps),
-        segment_size=_integer(members["segment_size"]),
+def _wrap(members: Members) -> Wrap:
+    kind = members.choice("type", WrapType)
+    wrap = Wrap(
+        kind,
+        members.any_text("key_id"),
+        members.whole("generation", 1, MAX_GENERATION),
+        members.octets("wrapped", WRAP_LENGTHS[kind]),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("not an integer")
-    return value
-
-
-SUFFIX = ".ttm"
+    members.done()
+    return wrap
