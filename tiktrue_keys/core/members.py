@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -123,9 +124,9 @@ class Members:
         """A list of at most `most` hashes of 32 bytes, in base64."""
         return [self._decoded(name, each, 32, 0) for each in self._items(name, most)]
 
-    def objects(self, name: str, most: int) -> list[Members]:
+    def objects(self, name: str, most: int) -> Iterator[Members]:
         """The members of each object of a list of at most `most`; `done` is to be called of each."""
-        return [self._inside(each, name) for each in self._items(name, most)]
+        return (self._inside(each, name) for each in self._items(name, most))
 
     def inner(self, name: str) -> Members:
         """The members of an object inside; `done` is to be called of it too."""

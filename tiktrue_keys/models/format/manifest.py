@@ -20,14 +20,16 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.derivation import signed_message
+from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.names import parse_model_id
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
-from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX, safe_name
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH, MAX_NAME_BYTES, SUFFIX, safe_name
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH
 
 MANIFEST_NAME = "tiktrue-manifest.json"
@@ -38,8 +40,12 @@ SIGNATURE_KIND = "manifest"
 _VERSION = 1
 _MAX_PATH = 2048
 _WHAT = "the folder's manifest"
-_CONTAINER, _PLAIN = "container", "plain"
 _ISSUER_LENGTH, _SIGNATURE_LENGTH, _SHA256_LENGTH = 32, 64, 32
+
+
+class _Kind(str, Enum):
+    CONTAINER = "container"
+    PLAIN = "plain"
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class ContainerEntry:
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it."""
         ids = {"file_id": self.file_id.hex(), "root": self.root.hex()}
-        return {"kind": _CONTAINER, "length": self.length, "path": self.path, **ids}
+        return {"kind": _Kind.CONTAINER.value, "length": self.length, "path": self.path, **ids}
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class PlainEntry:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it."""
-        return {"kind": _PLAIN, "length": self.length, "path": self.path, "sha256": self.sha256.hex()}
+        return {"kind": _Kind.PLAIN.value, "length": self.length, "path": self.path, "sha256": self.sha256.hex()}
 
 
 ManifestEntry = ContainerEntry | PlainEntry
@@ -151,18 +157,12 @@ class SignedManifest:
     @classmethod
     def decode(cls, data: bytes) -> SignedManifest:
         """Read a manifest file; IntegrityError for anything that `encode` would not write."""
-        members = parse_canonical(data, limit=MAX_MANIFEST, what=_WHAT)
-        try:
-            signed = cls(
-                _manifest(members["manifest"]),
-                _hex(members["issuer"], _ISSUER_LENGTH),
-                _hex(members["signature"], _SIGNATURE_LENGTH),
-            )
-        except (KeyError, TypeError, ValueError, RefusedError) as error:
-            raise IntegrityError(f"{_WHAT} is malformed") from error
-        if signed.encode() != data:
-            raise IntegrityError(f"{_WHAT} is not in its canonical form")
-        return signed
+        members = Members.parse(data, limit=MAX_MANIFEST, what=_WHAT)
+        issuer = members.hexadecimal("issuer", _ISSUER_LENGTH)
+        signature = members.hexadecimal("signature", _SIGNATURE_LENGTH)
+        manifest = _manifest(Members(members.raw("manifest"), _WHAT))
+        members.done()
+        return cls(manifest, issuer, signature)
 
     def verify(self, issuer: bytes) -> None:
         """IntegrityError unless `issuer` (32 bytes) signed it."""
@@ -191,33 +191,28 @@ def _check_entry(entry: ManifestEntry) -> None:
         raise IntegrityError(f"{_WHAT} has an impossible length")
 
 
-def _manifest(value: Any) -> Manifest:
-    if value["version"] != _VERSION:
-        raise IntegrityError(f"{_WHAT} has version {value['version']}", f"this program reads version {_VERSION}")
-    files = tuple(_entry(item) for item in value["files"])
-    return Manifest(_hex(value["folder_id"], FILE_ID_LENGTH), _text(value["model_id"]), _text(value["name"]), files)
+def _manifest(members: Members) -> Manifest:
+    members.version(_VERSION)
+    files = tuple(_entry(each) for each in members.objects("files", MAX_FILES))
+    folder_id = members.hexadecimal("folder_id", FILE_ID_LENGTH)
+    model_id, name = members.any_text("model_id"), members.any_text("name", MAX_NAME_BYTES)
+    members.done()
+    try:
+        return Manifest(folder_id, model_id, name, files)
+    except RefusedError as error:  # a rule of writers; what breaks it was not written by one
+        raise IntegrityError(f"{_WHAT} is malformed: {error.message}") from error
 
 
-def _entry(value: Any) -> ManifestEntry:
-    path, length = _text(value["path"]), value["length"]
-    if type(length) is not int:
-        raise TypeError("a length")
-    if value["kind"] == _PLAIN:
-        return PlainEntry(path, length, _hex(value["sha256"], _SHA256_LENGTH))
-    return ContainerEntry(path, length, _hex(value["file_id"], FILE_ID_LENGTH), _hex(value["root"], ROOT_LENGTH))
-
-
-def _hex(value: Any, length: int) -> bytes:
-    raw = bytes.fromhex(_text(value))
-    if len(raw) != length:
-        raise ValueError("a wrong length")
-    return raw
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
+def _entry(members: Members) -> ManifestEntry:
+    path, length = members.any_text("path", _MAX_PATH), members.whole("length")
+    entry: ManifestEntry
+    if members.choice("kind", _Kind) is _Kind.PLAIN:
+        entry = PlainEntry(path, length, members.hexadecimal("sha256", _SHA256_LENGTH))
+    else:
+        file_id = members.hexadecimal("file_id", FILE_ID_LENGTH)
+        entry = ContainerEntry(path, length, file_id, members.hexadecimal("root", ROOT_LENGTH))
+    members.done()
+    return entry
 
 
 def _is_model_id(text: str) -> bool:
