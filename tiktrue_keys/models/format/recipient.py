@@ -15,17 +15,16 @@ decided by whoever puts the file into a repository, as with any public key.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from tiktrue_keys.core.canonical import canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.durable import read_capped
-from tiktrue_keys.core.instants import Instant, parse_instant, rfc3339
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import KeyArgumentKind, KeyId, model_of, parse_key_argument
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown
@@ -39,6 +38,8 @@ SIGNATURE_KIND = "recipient"
 _TYPE = "tiktrue-keys recipient"
 _VERSION = 1
 _WHAT = "the recipient file"
+_HINT = "export it again: export-public"
+_ISSUER_LENGTH, _SIGNATURE_LENGTH = 32, 64
 _LAST_PART = 4
 """Of a key's period, the last quarter is when a new file is wanted."""
 
@@ -65,7 +66,7 @@ class Recipient:
             "model_id": self.model_id,
             "not_after": rfc3339(self.not_after),
             "not_before": rfc3339(self.not_before),
-            "public": base64.b64encode(self.public).decode("ascii"),
+            "public": encoded(self.public),
             "type": _TYPE,
             "version": _VERSION,
         }
@@ -90,7 +91,7 @@ class Recipient:
         try:
             Ed25519PublicKey.from_public_bytes(self.issuer).verify(self.signature, message)
         except (InvalidSignature, ValueError):
-            raise IntegrityError(f"the signature of {_WHAT} is wrong", "export it again: export-public") from None
+            raise IntegrityError(f"the signature of {_WHAT} is wrong", _HINT) from None
 
     def must_be_valid(self, now: Instant) -> tuple[Notice, ...]:
         """ExpiredError from `not_after` on; a notice in the last quarter before it."""
@@ -107,14 +108,23 @@ class Recipient:
 def parse_recipient(data: bytes) -> Recipient:
     """Read a file whose signature nobody has verified yet; IntegrityError as Recipient.decode."""
     if not data.endswith(b"\n"):
-        raise IntegrityError(f"{_WHAT} was cut off, or is none", "export it again: export-public")
-    members = parse_canonical(data[:-1], limit=MAX_RECIPIENT, what=_WHAT)
-    try:
-        recipient = _recipient(members)
-    except (KeyError, TypeError, ValueError, OverflowError, UsageError, binascii.Error) as error:
-        raise IntegrityError(f"{_WHAT} is malformed", "export it again: export-public") from error
-    if recipient.encode() != data:
-        raise IntegrityError(f"{_WHAT} has other members than it should")
+        raise IntegrityError(f"{_WHAT} was cut off, or is none", _HINT)
+    members = Members.parse(data[:-1], limit=MAX_RECIPIENT, what=_WHAT, hint=_HINT)
+    members.form(_TYPE)
+    members.version(_VERSION)
+    recipient = Recipient(
+        model_id=members.any_text("model_id"),
+        key_id=members.any_text("key_id"),
+        generation=members.whole("generation", 1, MAX_GENERATION),
+        not_before=members.instant("not_before"),
+        not_after=members.instant("not_after"),
+        public=members.octets("public", RECIPIENT_KEY_LENGTH),
+        issuer=members.hexadecimal("issuer", _ISSUER_LENGTH),
+        signature=members.hexadecimal("signature", _SIGNATURE_LENGTH),
+    )
+    members.done()
+    if not _is_key_of(recipient.key_id, recipient.model_id):
+        raise members.malformed("key_id")
     return recipient
 
 
@@ -140,35 +150,9 @@ def same_model(recipients: Sequence[Recipient]) -> str:
     return models.pop()
 
 
-def _recipient(members: dict[str, Any]) -> Recipient:
-    key_id, generation = _text(members["key_id"]), members["generation"]
-    if members["type"] != _TYPE:
-        raise ValueError("another type")
-    if members["version"] != _VERSION:
-        raise IntegrityError(f"{_WHAT} has version {members['version']!a}", f"this program reads version {_VERSION}")
-    if parse_key_argument(key_id).kind is not KeyArgumentKind.KEY_ID or model_of(KeyId(key_id)) != members["model_id"]:
-        raise ValueError("a key of another model")
-    if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:
-        raise ValueError("a generation")
-    return Recipient(
-        model_id=_text(members["model_id"]),
-        key_id=key_id,
-        generation=generation,
-        not_before=parse_instant(_text(members["not_before"])),
-        not_after=parse_instant(_text(members["not_after"])),
-        public=_sized(base64.b64decode(_text(members["public"]), validate=True), RECIPIENT_KEY_LENGTH),
-        issuer=_sized(bytes.fromhex(_text(members["issuer"])), 32),
-        signature=_sized(bytes.fromhex(_text(members["signature"])), 64),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
-
-
-def _sized(raw: bytes, length: int) -> bytes:
-    if len(raw) != length:
-        raise ValueError("a wrong length")
-    return raw
+def _is_key_of(key_id: str, model_id: str) -> bool:
+    try:
+        kind = parse_key_argument(key_id).kind
+    except UsageError:
+        return False
+    return kind is KeyArgumentKind.KEY_ID and model_of(KeyId(key_id)) == model_id
