@@ -94,6 +94,7 @@ def test_what_each_kind_of_member_reads_and_refuses(name: str) -> None:
 
 def test_a_member_that_was_not_read_does_not_belong_there() -> None:
     members = Members({"a": 1, "b": {"c": 1, "d": 1}}, "the card")
+    assert (members.has("b"), members.has("z")) == (True, False)
     members.whole("a")
     with pytest.raises(IntegrityError, match="the card has members that do not belong there"):
         members.done()

@@ -46,6 +46,10 @@ class Members:
         except IntegrityError as error:
             raise IntegrityError(error.message, hint) from error
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a member: for objects of which there are two kinds."""
+        return name in self._value
+
     def text(self, name: str, limit: int = 256) -> str:
         """A printable text of at most `limit` characters."""
         value = self.any_text(name, limit)

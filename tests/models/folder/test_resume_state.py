@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.keystores import error_of
 from tests.models.folder.test_resume import ALL, killed_after, make_source, partial, run
 from tests.models.workshop import Workshop
+from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, TikTrueKeysError
-from tiktrue_keys.models.folder.resume_state import ResumeState
+from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState
 
 
 @pytest.fixture
@@ -54,6 +57,52 @@ def test_a_file_of_another_kind_is_left_as_it_is(shop: Workshop, source: Path, d
     with pytest.raises(IntegrityError, match="no resume file"):
         run(shop, source)
     assert state.read_bytes() == data
+
+
+FIRST = ResumedFolder("/m/llama", "/m/llama.ttm", ".llama.ttm.00000000.tmp", bytes(16), "llama")
+SEALED = DoneFile("a.bin", 5, -1, bytes(32), bytes(16), bytes(32))
+CLEAR = DoneFile("c.json", 0, 2**63 - 1, bytes(32), None, bytes(32))
+
+
+def test_its_lines_are_read_back_as_they_were() -> None:
+    state = ResumeState(Path("state"))
+    state.take(FIRST.encode() + SEALED.encode() + CLEAR.encode())
+    assert (state.folder, state.done) == (FIRST, {"a.bin": SEALED, "c.json": CLEAR})
+
+
+@pytest.mark.parametrize(
+    ("line", "edit"),
+    [
+        (FIRST, {"more": 1}),
+        (FIRST, {"type": "tiktrue-keys recipient"}),
+        (FIRST, {"version": 2}),
+        (FIRST, {"source": "m/llama"}),
+        (FIRST, {"destination": 5}),
+        (FIRST, {"temporary": "../x"}),
+        (FIRST, {"temporary": ".."}),
+        (FIRST, {"temporary": ""}),
+        (FIRST, {"folder_id": "00"}),
+        (FIRST, {"folder_id": "AA" * 16}),
+        (FIRST, {"model_id": ""}),
+        (SEALED, {"more": 1}),
+        (SEALED, {"path": None}),
+        (SEALED, {"length": -1}),
+        (SEALED, {"length": True}),
+        (SEALED, {"mtime_ns": 5}),
+        (SEALED, {"mtime_ns": " 5"}),
+        (SEALED, {"mtime_ns": "5_0"}),
+        (SEALED, {"source_hash": "00"}),
+        (SEALED, {"root": "00"}),
+        (SEALED, {"file_id": None}),
+        (SEALED, {"sha256": "00" * 32}),
+        (CLEAR, {"file_id": "00" * 16}),
+    ],
+)
+def test_a_line_that_no_run_writes(line: ResumedFolder | DoneFile, edit: dict[str, Any]) -> None:
+    before = b"" if line is FIRST else FIRST.encode()
+    edited = canonical_json(json.loads(line.encode()) | edit) + b"\n"
+    with pytest.raises(IntegrityError, match="no resume file"):
+        ResumeState(Path("state")).take(before + edited)
 
 
 def test_a_torn_last_line_costs_its_file(shop: Workshop, source: Path) -> None:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.durable import read_capped, sync_file, sync_folder, write_all
+from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH
@@ -179,7 +180,7 @@ class ResumeState:
             for line in lines[1:]:
                 done = _done(_members(line))
                 self.done[done.path] = done
-        except (KeyError, TypeError, ValueError, IntegrityError) as error:
+        except IntegrityError as error:
             raise _malformed(self.path) from error
         return whole
 
@@ -199,39 +200,40 @@ def _beginning(data: bytes) -> bool:
     return data[: len(start)] == start[: len(data)]
 
 
-def _members(line: bytes) -> dict[str, Any]:
-    return parse_canonical(line, limit=_MAX_LINE, what=_WHAT)
+def _members(line: bytes) -> Members:
+    return Members.parse(line, limit=_MAX_LINE, what=_WHAT)
 
 
-def _folder(members: dict[str, Any]) -> ResumedFolder:
-    if members["type"] != _TYPE or members["version"] != _VERSION:
-        raise ValueError("another kind of file")
-    texts = [members[name] for name in ("source", "destination", "temporary", "model_id")]
-    if not all(isinstance(text, str) and text for text in texts):
-        raise TypeError("not a string")
-    source, destination, temporary, model_id = texts
-    if not os.path.isabs(source) or not os.path.isabs(destination) or "/" in temporary or temporary in (".", ".."):
-        raise ValueError("a path")
-    return ResumedFolder(source, destination, temporary, _hex(members["folder_id"], FILE_ID_LENGTH), model_id)
-
-
-def _done(members: dict[str, Any]) -> DoneFile:
-    path, length = members["path"], members["length"]
-    if not isinstance(path, str) or type(length) is not int or not 0 <= length <= MAX_INTEGER:
-        raise TypeError("a file")
-    plain = "sha256" in members
-    return DoneFile(
-        path,
-        length,
-        int(members["mtime_ns"]),
-        _hex(members["source_hash"], _HASH_LENGTH),
-        None if plain else _hex(members["file_id"], FILE_ID_LENGTH),
-        _hex(members["sha256" if plain else "root"], ROOT_LENGTH),
+def _folder(members: Members) -> ResumedFolder:
+    members.form(_TYPE)
+    members.version(_VERSION)
+    folder = ResumedFolder(
+        source=members.any_text("source", _MAX_LINE),
+        destination=members.any_text("destination", _MAX_LINE),
+        temporary=members.any_text("temporary", _MAX_LINE),
+        folder_id=members.hexadecimal("folder_id", FILE_ID_LENGTH),
+        model_id=members.any_text("model_id"),
     )
+    members.done()
+    for name, path in (("source", folder.source), ("destination", folder.destination)):
+        if not os.path.isabs(path):
+            raise members.malformed(name)
+    if not folder.model_id:
+        raise members.malformed("model_id")
+    if "/" in folder.temporary or folder.temporary in ("", ".", ".."):
+        raise members.malformed("temporary")
+    return folder
 
 
-def _hex(value: Any, length: int) -> bytes:
-    raw = bytes.fromhex(value)
-    if len(raw) != length:
-        raise ValueError("a wrong length")
-    return raw
+def _done(members: Members) -> DoneFile:
+    plain = members.has("sha256")
+    done = DoneFile(
+        path=members.any_text("path", _MAX_LINE),
+        length=members.whole("length"),
+        mtime_ns=members.decimal("mtime_ns"),
+        source_hash=members.hexadecimal("source_hash", _HASH_LENGTH),
+        file_id=None if plain else members.hexadecimal("file_id", FILE_ID_LENGTH),
+        content=members.hexadecimal("sha256" if plain else "root", ROOT_LENGTH),
+    )
+    members.done()
+    return done
