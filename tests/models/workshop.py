@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from tests.keystores import LICENSE, NOON, Desk
 from tests.program import Program
@@ -22,6 +22,8 @@ from tiktrue_keys.models.container.data_key import open_data_key
 from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.container.seal import seal_container
 from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.folder.request import FolderRequest
+from tiktrue_keys.models.folder.tree import Selection
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
@@ -41,6 +43,12 @@ _Result = TypeVar("_Result")
 def pattern(length: int) -> bytes:
     """`length` bytes that look random and are the same each time."""
     return hashlib.shake_128(b"a model").digest(length)
+
+
+def folder_request(source: Path, **options: Any) -> FolderRequest:
+    """To encrypt a folder under MODEL's key, with its license; the globs of the selection are given one by one."""
+    globs = {name: options.pop(name) for name in ("include", "exclude", "plain") if name in options}
+    return FolderRequest(source, **{"key": MODEL, "license_key": LICENSE, "selection": Selection(**globs), **options})
 
 
 class Workshop:

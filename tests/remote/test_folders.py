@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.keystores import LICENSE
-from tests.models.workshop import MODEL, Workshop, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
@@ -53,9 +53,7 @@ def folder(shop: Workshop) -> Path:
 
 def uploaded(shop: Workshop, bucket: Bucket, folder: Path, **options: Any) -> UploadedFolder:
     prefix = Url("s3", f"{bucket.name}/m/")
-    return encrypt_folder_to(
-        shop.manager, folder, prefix, key=MODEL, license_key=LICENSE, plain=["config.json"], **options
-    )
+    return encrypt_folder_to(shop.manager, folder_request(folder, destination=prefix, plain=["config.json"], **options))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -152,3 +150,6 @@ def test_by_the_commands(tmp_path: Path, bucket: Bucket) -> None:
     program.ok("decrypt-model", bucket.url("m/"), "-o", "back")
     assert content(home / "back") == content(home / "m")
     assert program.json("decrypt-model", bucket.url("m/"), code=2)["error"]["code"] == "usage"
+    program.ok("encrypt-model", "m", "--key", "llama", "-o", f"file://{home}/local.ttm")
+    program.ok("decrypt-model", "local.ttm", "-o", "again")
+    assert content(home / "again") == content(home / "m")

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import DAMAGE, LENGTH, edit
-from tests.models.workshop import MODEL, Workshop, pattern, safetensors
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern, safetensors
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.errors import (
     IntegrityError,
@@ -226,7 +226,7 @@ def sharded(shop: Workshop, change: Callable[[Path, dict[str, str]], None] | Non
     if change is not None:
         change(folder, weights)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
-    return encrypt_folder(shop.manager, folder, key=MODEL, license_key=LICENSE, **options).destination
+    return encrypt_folder(shop.manager, folder_request(folder, **options)).destination
 
 
 @pytest.mark.parametrize("plain", [(), ("*.json",)])
@@ -283,7 +283,7 @@ def test_a_shard_that_was_exchanged_after_the_manifest(shop: Workshop) -> None:
 def test_a_folder_without_tensors(shop: Workshop) -> None:
     (shop.folder / "llama").mkdir()
     shop.plain(10, "llama/a.bin")
-    folder = encrypt_folder(shop.manager, shop.folder / "llama", key=MODEL, license_key=LICENSE).destination
+    folder = encrypt_folder(shop.manager, folder_request(shop.folder / "llama")).destination
     with pytest.raises(NotFoundError, match="no encrypted safetensors"):
         load_tensors(folder, shop.manager, LICENSE)
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.keystores import LICENSE
 from tests.machines import REPOSITORY, SERVER, give_to_nobody, skip_reason
-from tests.models.workshop import MODEL, Workshop, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
@@ -171,7 +171,7 @@ def test_a_folder(shop: Workshop, log: SystemLog) -> None:
     source.mkdir()
     for name in ("a", "b", "c"):
         shop.plain(LENGTH, f"llama/{name}")
-    encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, plain=["c"])
+    encrypt_folder(shop.manager, folder_request(source, plain=["c"]))
     shop.manager.close()
     assert run(shop, log, "decrypt-model", f"{source}.ttm", "-o", str(shop.folder / "out")).returncode == 5
     log.listen()

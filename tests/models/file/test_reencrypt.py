@@ -12,7 +12,7 @@ import pytest
 from tests.keystores import LICENSE
 from tests.models.file.test_decrypt import DAMAGE, LENGTH, strip_signature
 from tests.models.file.test_rewrap import slots
-from tests.models.workshop import EDGES, MODEL, Workshop, drained, pattern
+from tests.models.workshop import EDGES, MODEL, Workshop, drained, folder_request, pattern
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, RevokedError, UnavailableError
 from tiktrue_keys.models.file.decrypt import decrypt_model
@@ -197,7 +197,7 @@ def test_mode_and_link_stay(shop: Workshop) -> None:
 def test_a_file_of_an_encrypted_folder_is_refused(shop: Workshop) -> None:
     (shop.folder / "dir/deep").mkdir(parents=True)
     shop.plain(10, "dir/deep/a.bin")
-    encrypt_folder(shop.manager, shop.folder / "dir", key=MODEL, license_key=LICENSE)
+    encrypt_folder(shop.manager, folder_request(shop.folder / "dir"))
     with pytest.raises(RefusedError, match="belongs to the encrypted folder"):
         reencrypt(shop, shop.folder / "dir.ttm/deep/a.bin.ttm")
 

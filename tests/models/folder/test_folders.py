@@ -15,7 +15,7 @@ import pytest
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import edit
 from tests.models.file.test_rewrap import rotated, slots
-from tests.models.workshop import MODEL, Workshop, other_manager, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, other_manager, pattern
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
@@ -48,7 +48,7 @@ def source(shop: Workshop) -> Path:
 
 
 def encrypt(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder:
-    return encrypt_folder(shop.manager, source, **{"key": MODEL, "license_key": LICENSE, **options})
+    return encrypt_folder(shop.manager, folder_request(source, **options))
 
 
 def decrypt(shop: Workshop, source: Path, **options: Any) -> DecryptedFolder:

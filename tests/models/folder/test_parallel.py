@@ -17,7 +17,7 @@ import pytest
 
 from tests.keystores import LICENSE
 from tests.models.file.test_decrypt import edit
-from tests.models.workshop import MODEL, Workshop, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
@@ -53,7 +53,7 @@ def hidden(shop: Workshop) -> list[str]:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_how_many_at_once_shows_nowhere(shop: Workshop, source: Path, jobs: int) -> None:
-    made = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"], jobs=jobs)
+    made = encrypt_folder(shop.manager, folder_request(source, plain=["*.json"], jobs=jobs))
     names = sorted(FILES)
     places = [made.destination / f"{name}.ttm" for name in names]
     assert [file.destination for file in made.files] == places
@@ -75,7 +75,7 @@ def test_the_license_is_asked_for_once_and_by_the_thread_that_may_ask(shop: Work
         time.sleep(0.1)
         return LICENSE
 
-    made = encrypt_folder(shop.manager, source, key=MODEL, license_key=ask, jobs=4)
+    made = encrypt_folder(shop.manager, folder_request(source, license_key=ask, jobs=4))
     verify_folder(shop.desk.manager(), made.destination, license_key=ask, jobs=4)
     decrypt_folder(shop.desk.manager(), made.destination, shop.folder / "out", license_key=ask, jobs=4)
     assert asked == [threading.current_thread()] * 3
@@ -130,7 +130,7 @@ def test_lines_of_files_that_are_finished_at_the_same_time(tmp_path: Path) -> No
 
 
 def test_the_registry_is_told_of_the_whole_folder_in_one_transaction(shop: Workshop, source: Path) -> None:
-    encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, operation_id="once", jobs=4)
+    encrypt_folder(shop.manager, folder_request(source, operation_id="once", jobs=4))
     last = [record for record in shop.manager.audit_records() if record.operation_id == "once"]
     assert [record.event for record in last] == ["intent", *["move"] * 7, "encrypt-folder"]
 
@@ -141,14 +141,14 @@ def test_of_two_bad_files_the_first_is_named_and_nothing_stays(shop: Workshop, s
         shutil.copy(sealed, source / name)
     rows = shop.manager.containers()
     with pytest.raises(RefusedError, match=r"b/c/1\.bin is a model container already"):
-        encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, jobs=4)
+        encrypt_folder(shop.manager, folder_request(source, jobs=4))
     assert not (shop.folder / "llama.ttm").exists()
     assert (hidden(shop), shop.manager.open_intents()) == ([], ())
     assert shop.manager.containers() == rows
 
 
 def test_a_damaged_file_stops_a_decryption_and_no_plaintext_stays(shop: Workshop, source: Path) -> None:
-    made = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE).destination
+    made = encrypt_folder(shop.manager, folder_request(source)).destination
     edit(made / "b/c/1.bin.ttm", 1 << 20, b"\0\0\0\0")
     with pytest.raises(IntegrityError, match="segment"):
         decrypt_folder(shop.manager, made, shop.folder / "out", license_key=LICENSE, jobs=4)
@@ -164,11 +164,11 @@ def interrupt(done: int, _: int | None) -> None:
 
 
 def test_an_interrupt_leaves_nothing_of_any_of_them(shop: Workshop, source: Path) -> None:
-    made = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE)
+    made = encrypt_folder(shop.manager, folder_request(source))
     rows = shop.manager.containers()
     before = tree(made.destination)
     with pytest.raises(KeyboardInterrupt):
-        encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, force=True, jobs=4, progress=interrupt)
+        encrypt_folder(shop.manager, folder_request(source, force=True, jobs=4, progress=interrupt))
     out = shop.folder / "out"
     with pytest.raises(KeyboardInterrupt):
         decrypt_folder(shop.manager, made.destination, out, license_key=LICENSE, jobs=4, progress=interrupt)
@@ -178,14 +178,8 @@ def test_an_interrupt_leaves_nothing_of_any_of_them(shop: Workshop, source: Path
 
 
 def resumed(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
-    given: dict[str, Any] = {
-        "key": MODEL,
-        "license_key": LICENSE,
-        "resume": shop.folder / "state",
-        "plain": ["*.json"],
-        "jobs": 4,
-    }
-    return encrypt_folder_resumably(shop.manager, source, **(given | options))
+    given: dict[str, Any] = {"resume": shop.folder / "state", "plain": ["*.json"], "jobs": 4}
+    return encrypt_folder_resumably(shop.manager, folder_request(source, **(given | options)))
 
 
 def test_a_run_that_was_interrupted_goes_on(shop: Workshop, source: Path) -> None:
@@ -210,7 +204,7 @@ def test_a_run_that_was_interrupted_goes_on(shop: Workshop, source: Path) -> Non
 
 
 def test_a_rewrap_of_many_files(shop: Workshop, source: Path) -> None:
-    folder = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE).destination
+    folder = encrypt_folder(shop.manager, folder_request(source)).destination
     manifest = (folder / MANIFEST_NAME).read_bytes()
     shutil.copy(folder / "a-1.bin.ttm", folder / "a-0.bin.ttm")
     shop.manager.rotate([MODEL], license_key=LICENSE)

@@ -19,7 +19,7 @@ from tests.models.file.test_decrypt import edit
 from tests.models.file.test_rewrap import slots
 from tests.models.folder.test_folders import TAMPERING
 from tests.models.settle.test_local import died, each_kill, kill_me, killed_before_outcome
-from tests.models.workshop import MODEL, Workshop, pattern
+from tests.models.workshop import Workshop, folder_request, pattern
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
@@ -60,7 +60,7 @@ def folder(shop: Workshop) -> Path:
     for name, length in FILES.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(pattern(length))
-    made = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"]).destination
+    made = encrypt_folder(shop.manager, folder_request(source, plain=["*.json"])).destination
     shutil.rmtree(source)
     return made
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import LICENSE, in_a_child
-from tests.models.workshop import MODEL, Workshop, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.folder import resume
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
@@ -41,9 +41,9 @@ def source(shop: Workshop) -> Path:
 
 
 def run(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
-    known: dict[str, Any] = {"key": MODEL, "license_key": LICENSE, "resume": shop.folder / "state", "plain": ["*.json"]}
+    known: dict[str, Any] = {"resume": shop.folder / "state", "plain": ["*.json"]}
     known["jobs"] = 1  # so that it is certain what a kill leaves
-    return encrypt_folder_resumably(shop.manager, source, **(known | options))
+    return encrypt_folder_resumably(shop.manager, folder_request(source, **(known | options)))
 
 
 def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.keystores import FULL_RUN, LICENSE
 from tests.models.file.test_rewrap import slots
-from tests.models.workshop import MODEL, Workshop, drained, pattern
+from tests.models.workshop import MODEL, Workshop, drained, folder_request, pattern
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
@@ -246,7 +246,7 @@ def folder_of(shop: Workshop) -> Path:
 def test_encrypt_folder(shop: Workshop, force: bool) -> None:
     source, target = folder_of(shop), shop.folder / "llama.ttm"
     if force:
-        encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"])
+        encrypt_folder(shop.manager, folder_request(source, plain=["*.json"]))
 
     def look() -> None:
         assert target.exists() or not force
@@ -258,14 +258,14 @@ def test_encrypt_folder(shop: Workshop, force: bool) -> None:
             assert rows == set()
 
     def work(manager: KeyManager) -> None:
-        encrypt_folder(manager, source, key=MODEL, license_key=LICENSE, plain=["*.json"], force=force)
+        encrypt_folder(manager, folder_request(source, plain=["*.json"], force=force))
 
     assert each_kill(shop, work, look, sample=7) > 30
 
 
 def test_between_the_two_renames_of_a_replaced_folder(shop: Workshop) -> None:
     source, target = folder_of(shop), shop.folder / "llama.ttm"
-    encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE)
+    encrypt_folder(shop.manager, folder_request(source))
     shop.plain(77, "llama/a.bin")
     rename = os.rename
 
@@ -276,7 +276,7 @@ def test_between_the_two_renames_of_a_replaced_folder(shop: Workshop) -> None:
 
     def work() -> None:
         os.rename = kill_before_the_second  # type: ignore[assignment]
-        encrypt_folder(shop.desk.manager(), source, key=MODEL, license_key=LICENSE, force=True)
+        encrypt_folder(shop.desk.manager(), folder_request(source, force=True))
 
     assert died(work)
     assert not target.exists()
@@ -288,7 +288,7 @@ def test_between_the_two_renames_of_a_replaced_folder(shop: Workshop) -> None:
 
 def test_decrypt_folder(shop: Workshop) -> None:
     source, target = folder_of(shop), shop.folder / "out"
-    sealed = encrypt_folder(shop.manager, source, key=MODEL, license_key=LICENSE).destination
+    sealed = encrypt_folder(shop.manager, folder_request(source)).destination
     shutil.rmtree(source)
 
     def look() -> None:
@@ -401,7 +401,7 @@ def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monke
         manager = shop.desk.manager()
         whole.extend(local._settle(manager, act) for act in manager.open_intents() if act.act == "encrypt-folder")
 
-    encrypt_folder(shop.manager, folder, key=MODEL, license_key=LICENSE, progress=folder_progress)
+    encrypt_folder(shop.manager, folder_request(folder, progress=folder_progress))
     assert set(whole) == {"open"}
     shop.manager.rotate([MODEL], license_key=LICENSE)
     killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_act")
@@ -449,7 +449,7 @@ def test_a_settled_act_is_not_done_again_under_its_operation_id(shop: Workshop) 
     done_twice("1", lambda m: encrypt_model(m, plain, key=MODEL, license_key=LICENSE, operation_id="1"))
     done_twice("2", lambda m: decrypt_model(m, sealed, license_key=LICENSE, operation_id="2"))
     done_twice("3", lambda m: reencrypt_model(m, sealed, license_key=LICENSE, operation_id="3"))
-    done_twice("4", lambda m: encrypt_folder(m, folder, key=MODEL, license_key=LICENSE, operation_id="4"))
+    done_twice("4", lambda m: encrypt_folder(m, folder_request(folder, operation_id="4")))
     done_twice("5", lambda m: decrypt_folder(m, made, shop.folder / "out", license_key=LICENSE, operation_id="5"))
     shop.manager.rotate([MODEL], license_key=LICENSE)
     done_twice("6", lambda m: rewrap_model(m, sealed, license_key=LICENSE, operation_id="6"))

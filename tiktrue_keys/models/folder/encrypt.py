@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.containers.intents import Settlement
-from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
@@ -20,8 +18,9 @@ from tiktrue_keys.models.file.encrypt import Encrypted, encrypted_at
 from tiktrue_keys.models.folder.job import FolderJob, encrypt_into, planned_folder, settlement
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
 from tiktrue_keys.models.folder.plain import copy_into
+from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside, swap_in
-from tiktrue_keys.models.folder.tree import Selection, SourceFile
+from tiktrue_keys.models.folder.tree import SourceFile
 from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
@@ -52,36 +51,19 @@ class EncryptedFolder(SealedFolder):
     destination: Path
 
 
-def encrypt_folder(
-    manager: KeyManager,
-    source: str | PathLike[str],
-    destination: str | PathLike[str] | None = None,
-    *,
-    key: str,
-    license_key: License | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    plain: Sequence[str] = (),
-    force: bool = False,
-    jobs: int | None = None,
-    progress: ProgressReport | None = None,
-    operation_id: str | None = None,
-) -> EncryptedFolder:
-    """Encrypt every file of a folder; `destination` None is DIR.ttm beside it.
+def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFolder:
+    """Encrypt every file of a folder into a folder on a disk.
 
     Globs are held against a file's relative path and its own name; `plain` files are copied in clear under the
-    manifest's hash. RefusedError for links that lead out of the folder and when the destination exists; `force`
-    replaces an encrypted folder that holds nothing else. `jobs` files at once, as side_by_side. After any failure the
-    destination is as it was.
+    manifest's hash. RefusedError for links that lead out of the folder and when the destination exists. After any
+    failure the destination is as it was.
     """
-    done = _done_before(manager, source, operation_id)
+    operation_id = request.operation_id
+    done = _done_before(manager, request)
     if done is not None:
         return done
     with noted(manager, OPERATION, operation_id):
-        chosen = Selection(include, exclude, plain)
-        job = planned_folder(
-            manager, source, destination, key, license_key, chosen, force=force, progress=progress, jobs=jobs
-        )
+        job = planned_folder(manager, request)
     place, folder_id = FolderPlace.beside(job.target), new_file_id()
     files: list[Encrypted] = []
     with file_act(manager, job.act(OPERATION, folder_id, place), operation_id) as outcome:
@@ -106,21 +88,22 @@ def encrypt_folder(
     )
 
 
-def _done_before(manager: KeyManager, source: str | PathLike[str], operation_id: str | None) -> EncryptedFolder | None:
+def _done_before(manager: KeyManager, request: FolderRequest) -> EncryptedFolder | None:
     """What the act of this operation id made, read from the folder; None when it was not done."""
-    again = made_before(manager, source, operation_id)
+    again = made_before(manager, request)
     if again is None:
         return None
     place, members = again
     if not isinstance(place, Path):
-        raise RefusedError(f"operation {operation_id} was done already, to {shown(str(place))}", "choose another id")
+        raise RefusedError(
+            f"operation {request.operation_id} was done already, to {shown(str(place))}", "choose another id"
+        )
     return EncryptedFolder(**members, destination=place)
 
 
-def made_before(
-    manager: KeyManager, source: str | PathLike[str], operation_id: str | None
-) -> tuple[Place, dict[str, Any]] | None:
+def made_before(manager: KeyManager, request: FolderRequest) -> tuple[Place, dict[str, Any]] | None:
     """Where the folder lies that this operation id made, and a SealedFolder's members; None when it was not done."""
+    operation_id = request.operation_id
     first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
@@ -135,7 +118,7 @@ def made_before(
         "changed": False,
         "key": files[0].key if files else manager.find(manifest.model_id),
         "folder_id": folder_id,
-        "source": Path(source),
+        "source": Path(request.source),
         "files": files,
         "plain": tuple(entry.path for entry in manifest.plain),
         "left_out": (),
@@ -157,7 +140,7 @@ def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Enc
     """Fill the temporary folder, manifest last, and give it its name. `files` gets what was made, even of a failure."""
     with built_folder(place) as root:
         tasks = [Task(file.size, partial(_make, job, file, root, files)) for file in job.tree.files]
-        manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.jobs, progress=job.progress))
+        manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.request.jobs, progress=job.request.progress))
         write_manifest(job.manager, root, manifest)
         swap_in(place)
     return manifest.files

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import FileIntent, Settlement
@@ -22,13 +21,14 @@ from tiktrue_keys.models.container.data_key import asked_once, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
+from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free
-from tiktrue_keys.models.folder.tree import Selection, SourceFile, SourceTree, entries_of, real_folder, source_tree
+from tiktrue_keys.models.folder.tree import SourceFile, SourceTree, entries_of, real_folder, source_tree
 from tiktrue_keys.models.format.header import SUFFIX, safe_name
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, ManifestEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.location import Place, recorded_path
+from tiktrue_keys.models.storage.location import Place, local_path, recorded_path
 
 _CHUNK = 1 << 20
 
@@ -43,17 +43,19 @@ class Replaced:
 
 @dataclass(frozen=True)
 class FolderJob:
-    """One folder on its way: from where to where, what, under which key, in place of what, reporting to whom."""
+    """One folder on its way: from where to where, what, under which key, in place of what.
+
+    `license_key` is asked for once at most, unlike the request's.
+    """
 
     manager: KeyManager
+    request: FolderRequest
     root: Path
     target: Path
     tree: SourceTree
     key: ManagedKey
     license_key: License | None
     replaced: Replaced | None
-    progress: ProgressReport | None
-    jobs: int | None
 
     @property
     def replaced_ids(self) -> tuple[bytes, ...]:
@@ -90,30 +92,19 @@ def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes]) -> Set
     return Settlement(moved, [file_id for file_id in replaced if file_id not in moved])
 
 
-def planned_folder(
-    manager: KeyManager,
-    source: str | PathLike[str],
-    destination: str | PathLike[str] | None,
-    key: str,
-    license_key: License | None,
-    selection: Selection,
-    *,
-    force: bool,
-    progress: ProgressReport | None,
-    jobs: int | None = None,
-) -> FolderJob:
+def planned_folder(manager: KeyManager, request: FolderRequest) -> FolderJob:
     """What would be done, with everything looked at that could refuse it; raises as encrypt_folder."""
-    license_key = asked_once(license_key)
-    root = real_folder(source)
-    target = Path(destination) if destination is not None else root.with_name(root.name + SUFFIX)
+    license_key, given = asked_once(request.license_key), request.destination
+    root = real_folder(request.source)
+    target = root.with_name(root.name + SUFFIX) if given is None else local_path(given, "an encrypted folder")
     target = Path(recorded_path(target))
     if target.is_relative_to(root):
         raise RefusedError(f"{shown(target)} lies in the folder that is to be encrypted", "choose another output")
-    replaced = replaceable(target) if force else None
+    replaced = replaceable(target) if request.force else None
     must_be_free(target, None if replaced is None else frozenset(replaced.places))
-    tree = source_tree(root, selection)
-    with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
-        return FolderJob(manager, root, target, tree, opened.key, license_key, replaced, progress, jobs)
+    tree = source_tree(root, request.selection)
+    with manager.open_key(request.key, license_key, use=Use.ENCRYPT) as opened:
+        return FolderJob(manager, request, root, target, tree, opened.key, license_key, replaced)
 
 
 def followed_folder(folder: Path, manifest: Manifest) -> dict[bytes, str]:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import NO_OTHERS
 from tiktrue_keys.core.durable import opened_regular
-from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
@@ -34,9 +31,10 @@ from tiktrue_keys.models.folder.encrypt import EncryptedFolder, placed
 from tiktrue_keys.models.folder.job import FolderJob, encrypt_into, forget_all, planned_folder, settlement
 from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest, write_manifest
 from tiktrue_keys.models.folder.plain import copy_into, sha256_of
+from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState
 from tiktrue_keys.models.folder.swap import FolderPlace, remove_aside, swap_in
-from tiktrue_keys.models.folder.tree import Selection, SourceFile, real_folder, walk
+from tiktrue_keys.models.folder.tree import SourceFile, real_folder, walk
 from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
@@ -67,31 +65,17 @@ class _Run:
     taken_over: set[str] = field(default_factory=set)
 
 
-def encrypt_folder_resumably(
-    manager: KeyManager,
-    source: str | PathLike[str],
-    destination: str | PathLike[str] | None = None,
-    *,
-    key: str,
-    resume: str | PathLike[str],
-    license_key: License | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    plain: Sequence[str] = (),
-    force: bool = False,
-    jobs: int | None = None,
-    progress: ProgressReport | None = None,
-    operation_id: str | None = None,
-) -> ResumedEncryption:
+def encrypt_folder_resumably(manager: KeyManager, request: FolderRequest) -> ResumedEncryption:
     """As encrypt_folder; what is done is noted in the file `resume`, and a run with the same one goes on from there.
 
     After a failure or a kill the destination is as it was, and the finished files lie in a hidden folder beside it. The
     state file goes when the folder is there. RefusedError for a state file of another folder; BusyError while another
     process has it.
     """
-    state_path = Path(recorded_path(resume))
+    assert request.resume is not None, "it was asked for"
+    state_path, operation_id = Path(recorded_path(request.resume)), request.operation_id
     with noted(manager, OPERATION, operation_id):
-        root = real_folder(source)
+        root = real_folder(request.source)
         if state_path.is_relative_to(root):
             raise RefusedError(
                 f"{shown(state_path)} lies in the folder that is to be encrypted", "choose another place"
@@ -103,10 +87,7 @@ def encrypt_folder_resumably(
             state.remove()
             return finished
         with noted(manager, OPERATION, operation_id):
-            selection = Selection(include, exclude, plain)
-            job = planned_folder(
-                manager, root, destination, key, license_key, selection, force=force, progress=progress, jobs=jobs
-            )
+            job = planned_folder(manager, request)
             run = _Run(job, _place(job, state), state)
         folder = state.folder
         assert folder is not None, "it was begun"
@@ -198,7 +179,7 @@ def _build(run: _Run, folder_id: bytes) -> tuple[ManifestEntry, ...]:
             raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(run.state.path)} to begin anew")
     _remove_strangers(run)
     tasks = [Task(file.size, partial(_finish, run, file)) for file in job.tree.files]
-    manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.jobs, progress=job.progress))
+    manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.request.jobs, progress=job.request.progress))
     write_manifest(job.manager, root, manifest, again=True)
     swap_in(run.place)
     return manifest.files

@@ -10,10 +10,8 @@ Decrypting one is decrypt_folder's.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import FileIntent
@@ -28,7 +26,8 @@ from tiktrue_keys.models.folder.encrypt import OPERATION, SealedFolder, made_bef
 from tiktrue_keys.models.folder.job import forget_all
 from tiktrue_keys.models.folder.manifest_file import signed_manifest
 from tiktrue_keys.models.folder.plain import copy_through
-from tiktrue_keys.models.folder.tree import Selection, SourceFile, SourceTree, entries_of, real_folder, source_tree
+from tiktrue_keys.models.folder.request import FolderRequest
+from tiktrue_keys.models.folder.tree import SourceFile, SourceTree, entries_of, real_folder, source_tree
 from tiktrue_keys.models.format.header import new_file_id, safe_name
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport, within
@@ -45,41 +44,31 @@ class UploadedFolder(SealedFolder):
     destination: Url
 
 
-def encrypt_folder_to(
-    manager: KeyManager,
-    source: str | PathLike[str],
-    destination: Url,
-    *,
-    key: str,
-    license_key: License | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    plain: Sequence[str] = (),
-    progress: ProgressReport | None = None,
-    operation_id: str | None = None,
-) -> UploadedFolder:
-    """Encrypt every file of a folder to below `destination`; RefusedError when anything lies there.
+def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> UploadedFolder:
+    """Encrypt every file of a folder to below a URL; RefusedError when anything lies there.
 
     Globs as encrypt_folder. After a failure what had arrived is removed again. Of a process that was killed the
     finished containers stay, registered, without a manifest.
     """
-    again = made_before(manager, source, operation_id)
+    destination, operation_id = request.destination, request.operation_id
+    assert isinstance(destination, Url), "it was asked for"
+    again = made_before(manager, request)
     if again is not None:
         place, members = again
         if not isinstance(place, Url):
             raise RefusedError(f"operation {operation_id} was done already, to {shown(place)}", "choose another id")
         return UploadedFolder(**members, destination=place)
-    license_key = asked_once(license_key)
+    license_key = asked_once(request.license_key)
     with noted(manager, OPERATION, operation_id):
-        root = real_folder(source)
-        tree = source_tree(root, Selection(include, exclude, plain))
+        root = real_folder(request.source)
+        tree = source_tree(root, request.selection)
         _must_be_empty(destination)
-        with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
+        with manager.open_key(request.key, license_key, use=Use.ENCRYPT) as opened:
             job = _Job(manager, root, destination, tree, opened.key, license_key)
     folder_id = new_file_id()
     with file_act(manager, job.act(folder_id), operation_id) as outcome:
         try:
-            manifest = job.upload(folder_id, progress)
+            manifest = job.upload(folder_id, request.progress)
         except BaseException:
             job.take_back()
             raise

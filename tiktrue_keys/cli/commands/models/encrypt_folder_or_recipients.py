@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_place, model_source
@@ -15,15 +13,18 @@ from tiktrue_keys.cli.view.model_results import encrypted_folder_json, files_of,
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.instants import instant_of
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.encrypt_for_recipients import encrypt_for_recipients
 from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.plan import plan_folder
+from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.folder.tree import Selection
 from tiktrue_keys.models.format.recipient import read_recipient
-from tiktrue_keys.models.storage.location import Place, Url, is_url, local_path, parse_place
+from tiktrue_keys.models.storage.location import Place, Url, is_url, parse_place
 
 if TYPE_CHECKING:
     from tiktrue_keys.models.folder.upload import UploadedFolder
@@ -56,10 +57,28 @@ class Encryption:
         return None if self.output is None else model_place(self.output, "output")
 
     @property
-    def folder_destination(self) -> Path | None:
-        """The output of a folder."""
-        place = self.destination
-        return None if place is None else local_path(place, "an encrypted folder")
+    def folder_destination(self) -> Place | None:
+        """The output of a folder: a path, or a URL that ends with a slash."""
+        if self.output is None or not is_url(self.output):
+            return self.destination
+        place = parse_place(self.output)
+        return place / "" if isinstance(place, Url) else place
+
+    def folder_request(self, context: CommandContext, key: str) -> FolderRequest:
+        """The same of a folder under a key; reads the license."""
+        if self.name is not None:
+            raise UsageError("--name is for a file", "a folder's files keep their names")
+        return FolderRequest(
+            self.source,
+            self.folder_destination,
+            key=key,
+            license_key=context.license(),
+            selection=Selection(self.include, self.exclude, self.plain),
+            resume=self.resume,
+            force=self.force,
+            jobs=self.jobs,
+            operation_id=context.operation_id,
+        )
 
 
 def for_recipients(context: CommandContext, asked: Encryption, files: list[str]) -> Outcome:
@@ -95,61 +114,31 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
 
 def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """A folder under a key, from the beginning or from where an earlier run was stopped."""
-    _refuse_name(asked)
-    encrypt = _to_storage(asked) if asked.output is not None and is_url(asked.output) else _to_disk(asked)
-    license_key = context.license()
+    request = asked.folder_request(context, key)
+    encrypt = _encryption_of(request)
     with progress_bar(context, f"encrypting {asked.source}") as report:
-        made = encrypt(
-            context.writer,
-            Path(asked.source),
-            key=key,
-            license_key=license_key,
-            include=asked.include,
-            exclude=asked.exclude,
-            plain=asked.plain,
-            progress=report,
-            operation_id=context.operation_id,
-        )
+        made = encrypt(context.writer, replace(request, progress=report))
     return _folder_outcome(made)
 
 
-def _to_disk(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
-    options: dict[str, Any] = {"destination": asked.folder_destination, "force": asked.force, "jobs": asked.jobs}
-    if asked.resume is None:
-        return partial(encrypt_folder, **options)
-    return partial(encrypt_folder_resumably, resume=asked.resume, **options)
-
-
-def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFolder]:
+def _encryption_of(request: FolderRequest) -> Callable[[KeyManager, FolderRequest], EncryptedFolder | UploadedFolder]:
+    if not isinstance(request.destination, Url):
+        return encrypt_folder if request.resume is None else encrypt_folder_resumably
     from tiktrue_keys.models.folder.upload import encrypt_folder_to
 
-    if asked.force or asked.resume or asked.jobs is not None:
+    if request.force or request.resume or request.jobs is not None:
         raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
-    destination = parse_place((asked.output or "").rstrip("/") + "/")
-    assert isinstance(destination, Url), "it was asked for"
-    return partial(encrypt_folder_to, destination=destination)
+    return encrypt_folder_to
 
 
 def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """What the same words would do without --dry-run."""
     if asked.source == "-":
         raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
-    license_key = context.license()
     if is_folder(asked.source):
-        _refuse_name(asked)
-        found = plan_folder(
-            context.manager,
-            Path(asked.source),
-            asked.folder_destination,
-            key=key,
-            license_key=license_key,
-            include=asked.include,
-            exclude=asked.exclude,
-            plain=asked.plain,
-            resume=asked.resume,
-            force=asked.force,
-        )
+        found = plan_folder(context.manager, asked.folder_request(context, key))
     else:
+        license_key = context.license()
         found = plan_model(
             context.manager,
             model_place(asked.source, "source"),
@@ -159,11 +148,6 @@ def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
             force=asked.force,
         )
     return Outcome(result=plan_json(found), view=[_plan_table(found)], messages=[_plan_words(found)])
-
-
-def _refuse_name(asked: Encryption) -> None:
-    if asked.name is not None:
-        raise UsageError("--name is for a file", "a folder's files keep their names")
 
 
 def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:

@@ -1,0 +1,33 @@
+"""What encrypting a folder is asked for: the one list of its parameters, whichever form the encryption has."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from os import PathLike
+
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.models.folder.tree import Selection
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.storage.location import Url
+
+
+@dataclass(frozen=True)
+class FolderRequest:
+    """A folder to encrypt, the place for the result, the key, and how.
+
+    `destination`: None is DIR.ttm beside the folder; a URL is a prefix in object storage. `key` is a KEY argument.
+    `resume`: the file that notes what is finished, so that the next run with it takes that over. `force` replaces an
+    encrypted folder that holds nothing else. `jobs`: how many files at once, as side_by_side takes it.
+    """
+
+    source: str | PathLike[str]
+    destination: str | PathLike[str] | Url | None = None
+    _: KW_ONLY
+    key: str
+    license_key: License | None = None
+    selection: Selection = field(default_factory=Selection)
+    resume: str | PathLike[str] | None = None
+    force: bool = False
+    jobs: int | None = None
+    progress: ProgressReport | None = None
+    operation_id: str | None = None
