@@ -11,12 +11,15 @@ import pytest
 
 from tests.keystores import LICENSE, in_a_child
 from tests.models.file.test_rewrap import rotated
+from tests.models.settle.test_local import died, kill_me
 from tests.models.workshop import Workshop, pattern
 from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_objects import sealed
 from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UnavailableError
+from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
@@ -24,7 +27,8 @@ from tiktrue_keys.models.registry.containers import HeaderReader, list_container
 from tiktrue_keys.models.settle.local import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import discard_uploads
+from tiktrue_keys.models.storage.objects import discard_uploads, look_up
+from tiktrue_keys.models.storage.upload import Upload
 
 PART = 5 << 20
 
@@ -101,8 +105,35 @@ def test_a_signature_and_a_plaintext_are_looked_for_too(shop: Workshop, bucket: 
     left_open(shop, signing)
     left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain")))
     assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok", "ok"]
-    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain"), replaces=True, at=2**40))
+
+
+def test_an_object_that_was_there_before_is_not_taken_for_the_output(shop: Workshop, bucket: Bucket) -> None:
+    """By the clock of this keystore, which is years behind the storage's, the object is newer than the intent."""
+    url, target = sealed(shop, bucket, 5000), bucket.put("plain", b"older")
+    assert died(lambda: decrypt_over(shop, url, target, kill_in=Upload, method="commit"))
     assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert bucket.get("plain") == b"older"
+    assert died(lambda: decrypt_over(shop, url, target, kill_in=KeyManager, method="finish_file_act"))
+    assert bucket.get("plain") == pattern(5000)
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+
+
+def decrypt_over(shop: Workshop, url: str, target: str, *, kill_in: type, method: str) -> None:
+    setattr(kill_in, method, lambda *_, **__: kill_me())
+    decrypt_model(shop.desk.manager(), url, target, license_key=LICENSE, force=True)
+
+
+@pytest.mark.parametrize(("later", "outcome"), [(-1, "ok"), (0, "failed"), (1, "failed")])
+def test_an_intent_of_an_earlier_version_is_judged_by_whole_seconds(
+    shop: Workshop, bucket: Bucket, later: int, outcome: str
+) -> None:
+    url, target = sealed(shop, bucket, 5000), bucket.put("plain", b"the plaintext")
+    found = look_up(Url("s3", f"{bucket.name}/plain"), "the output")
+    assert found is not None
+    shop.desk.clock.now = int(found["LastModified"].timestamp()) + later
+    key = frozenset({shop.key.key_id})
+    left_open(shop, replace(act_on(shop, "decrypt", url, key, key), temporary=target, replaces=True))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == [outcome]
 
 
 def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Workshop, bucket: Bucket) -> None:

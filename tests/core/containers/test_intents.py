@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.keystores import ACTOR, FILE_ID, LICENSE, NOON, Desk, container, error_of, file_act, in_a_child
+from tiktrue_keys.core.containers import intents
 from tiktrue_keys.core.containers.owner_process import describe_process, is_running, this_process
 from tiktrue_keys.core.containers.registry import MAX_WRAPS
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -84,6 +86,17 @@ class TestAnAct:
         act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]))
         manager.finish_file_act(act.operation_id, outcome="failed", keys=keys_now)
         assert registered(manager) == ids(keys[0])
+
+    def test_what_had_the_name_before_is_kept_and_an_earlier_version_said_nothing_of_it(
+        self, manager: KeyManager, keys: Keys
+    ) -> None:
+        begun = file_act("decrypt", before=keys[:1], after=keys[:1])
+        act = manager.begin_file_act(replace(begun, before="size=5&ETag=x"))
+        assert manager.open_intents() == (act,)
+        stored = intents._intent_json(act)
+        assert intents._intent_of(stored) == act
+        del stored["before"]
+        assert intents._intent_of(stored) == replace(act, before=None)
 
     def test_another_manager_settles_it(self, manager: KeyManager, desk: Desk, keys: Keys) -> None:
         act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,8 +51,7 @@ Work = Callable[[KeyManager], object]
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Workshop]:
-    """With the machine's clock: what was renamed when is told by the file system."""
-    made = Workshop(tmp_path, now=int(time.time()))
+    made = Workshop(tmp_path)
     with made.desk:
         yield made
 
@@ -93,7 +92,9 @@ def kill_me() -> NoReturn:
 
 def died(work: Callable[[], object]) -> bool:
     """Whether a forked child was killed while it did `work`; an exception of it goes no further than the child."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
     if child == 0:
         try:
             work()
@@ -417,10 +418,9 @@ def test_an_act_of_a_later_version_stays_open(shop: Workshop) -> None:
 
 
 def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
-    """A kill between the intent and the temporary file, with a file of the output's name made in the same second."""
+    """A kill between the intent and the temporary file. By the clock of this keystore the older output is newer."""
     sealed, target = shop.sealed(100), shop.folder / "weights.bin"
-    target.write_bytes(b"older")
-    shop.desk.clock.now = int(time.time())
+    target.write_bytes(pattern(101)[1:])
     enter = NewFile.__enter__
 
     def work() -> None:
@@ -430,10 +430,48 @@ def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
 
     assert died(work)
     assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
-    assert target.read_bytes() == b"older"
+    target.chmod(0o644)  # changes its time of change, and it is still the older one
+    assert died(work)
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert target.read_bytes() == pattern(101)[1:]
     again = decrypt_model(shop.manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
     assert again.changed
     assert target.read_bytes() == pattern(100)
+    killed_in(shop, lambda m: decrypt_model(m, sealed, license_key=LICENSE, force=True), "finish_file_act")
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+
+
+def test_an_older_folder_is_not_taken_for_the_new_one(shop: Workshop) -> None:
+    sealed = encrypt_folder(shop.manager, folder_of(shop), key=MODEL, license_key=LICENSE).destination
+    older = (shop.folder / "llama" / "a.bin").stat()
+
+    def decrypt(manager: KeyManager) -> None:
+        decrypt_folder(manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
+
+    def work() -> None:
+        os.mkdir = lambda *_: kill_me()
+        decrypt(shop.desk.manager())
+
+    assert died(work)
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert os.path.samestat((shop.folder / "llama" / "a.bin").stat(), older)
+    killed_before_outcome(shop, decrypt, "nightly")
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert not os.path.samestat((shop.folder / "llama" / "a.bin").stat(), older)
+
+
+@pytest.mark.parametrize(("later", "outcome"), [(-1, "ok"), (0, "failed"), (1, "failed")])
+def test_an_intent_of_an_earlier_version_is_judged_by_whole_seconds(shop: Workshop, later: int, outcome: str) -> None:
+    shop.sealed(100)
+    (record,) = shop.manager.containers()
+    target = shop.plain(100)
+    shop.desk.clock.now = target.stat().st_ctime_ns // 10**9 + later
+    temporary = str(target.with_name(".weights.bin.01234567.tmp"))
+    act = FileIntent(
+        "decrypt", record.file_id, record.path, record.keys, record.keys, temporary=temporary, replaces=True
+    )
+    assert not died(lambda: shop.desk.manager().begin_file_act(act))
+    assert [item.outcome for item in settle_intents(shop.manager).acts] == [outcome]
 
 
 def test_a_settled_act_is_not_done_again_under_its_operation_id(shop: Workshop) -> None:

@@ -22,6 +22,8 @@ from tiktrue_keys.core.names import KeyId, OperationId, model_of
 from tiktrue_keys.errors import IntegrityError, RefusedError
 
 OPEN_INTENTS = Owner(RecordKind.INTENT, "open")
+ABSENT = "absent"
+"""What an intent says of an output whose name was free."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class FileIntent:
 
     `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that
     open the file before and after. `replaces`: something has the output's name already, so that a name alone does not
-    tell that the act was done. `process` says who does it, so that nobody settles an act that is still going on.
+    tell that the act was done. `before` says what had that name: ABSENT, or the identity of a file or object as models
+    write it; None in intents that say nothing of it. `process` says who does it, so that nobody settles an act that is
+    still going on.
     """
 
     act: str
@@ -49,6 +53,7 @@ class FileIntent:
     operation_id: str = ""
     process: str = ""
     at: int = 0
+    before: str | None = None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -197,6 +202,7 @@ def _intent_json(act: FileIntent) -> dict[str, Any]:
         "operation_id": act.operation_id,
         "process": act.process,
         "at": act.at,
+        "before": act.before,
     }
 
 

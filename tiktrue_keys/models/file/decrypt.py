@@ -237,7 +237,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileIntent:
+def _act(job: _Job, place: Tracked, temporary: str, output: Output | RemoteOutput) -> FileIntent:
     """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
     return FileIntent(
         "decrypt",
@@ -249,14 +249,15 @@ def _act(job: _Job, place: Tracked, temporary: str, *, replaces: bool) -> FileIn
         name=job.header.name,
         temporary=temporary,
         piped=place.piped,
-        replaces=replaces,
+        replaces=output.existed,
+        before=output.before,
     )
 
 
 def _to_object(job: _Job, output: RemoteOutput) -> Decrypted:
     length = job.source.container.length if job.source else job.header.length
     upload, place = output.upload(length), job.track()
-    act = _act(job, place, str(upload.temporary or output.url), replaces=output.existed)
+    act = _act(job, place, str(upload.temporary or output.url), output)
     with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
         outcome.detail = job.detail(str(output.url))
         with upload:
@@ -270,7 +271,7 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
     new, keys = output.new, job.keys()
     destination = recorded_path(new.path)
     place = job.track()
-    act = _act(job, place, recorded_path(new.temporary), replaces=output.existed)
+    act = _act(job, place, recorded_path(new.temporary), output)
     with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
         outcome.detail = job.detail(destination)
         with new:

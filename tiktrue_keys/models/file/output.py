@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiktrue_keys.core.containers.intents import NO_OTHERS, Settlement
+from tiktrue_keys.core.containers.intents import ABSENT, NO_OTHERS, Settlement
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
@@ -24,6 +24,7 @@ from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.location import Place, Url
+from tiktrue_keys.models.storage.output_identity import file_identity, object_identity
 
 if TYPE_CHECKING:
     from tiktrue_keys.models.storage.upload import Upload
@@ -33,12 +34,19 @@ _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS
 
 @dataclass(frozen=True)
 class Output:
-    """Where the result will be. `new` is not opened yet; `existed`: something is there, `replaced` is its header."""
+    """Where the result will be. `new` is not opened yet. `before` is the identity of what is there, `replaced` its
+    header.
+    """
 
     new: NewFile
     force: bool
-    existed: bool = False
+    before: str = ABSENT
     replaced: Header | None = None
+
+    @property
+    def existed(self) -> bool:
+        """Whether something is there."""
+        return self.before != ABSENT
 
     def commit(self) -> None:
         """Give the file its name, in place of what was there only when that was allowed."""
@@ -51,8 +59,13 @@ class RemoteOutput:
 
     url: Url
     force: bool
-    existed: bool = False
+    before: str = ABSENT
     replaced: Header | None = None
+
+    @property
+    def existed(self) -> bool:
+        """Whether something is there."""
+        return self.before != ABSENT
 
     def upload(self, size: int | None) -> Upload:
         """What to write it to, and commit; `size` as far as it is known."""
@@ -92,14 +105,15 @@ def exists(place: Place) -> bool:
 def _reserved_object(url: Url, *, force: bool) -> RemoteOutput:
     from tiktrue_keys.models.storage.objects import look_up
 
-    if look_up(url, "the output") is None:
+    found = look_up(url, "the output")
+    if found is None:
         return RemoteOutput(url, force)
     if not force:
         raise RefusedError(f"the output {shown(str(url))} exists already", "give --force, or choose another name")
     replaced = None
     with suppress(IntegrityError):  # no container, or a damaged one
         replaced = slots_at(str(url)).current.header
-    return RemoteOutput(url, force, True, replaced)
+    return RemoteOutput(url, force, object_identity(found), replaced)
 
 
 @contextmanager
@@ -109,16 +123,16 @@ def reserved_output(destination: Path, *, force: bool, lock_timeout: float, mode
     A container that will be replaced is locked for the whole block, so that nobody rewraps it meanwhile; BusyError.
     """
     new = NewFile(destination, mode, what="the output")
-    exists = os.path.lexists(destination)
-    if exists and not force:
+    before = file_identity(destination)
+    if before != ABSENT and not force:
         raise RefusedError(f"the output {shown(destination)} exists already", "give --force, or choose another name")
     with ExitStack() as stack:
         replaced = None
-        if exists and _is_container(destination):
+        if before != ABSENT and _is_container(destination):
             fd = stack.enter_context(locked_container(destination, lock_timeout))
             with suppress(IntegrityError):  # damaged: nothing is known of it, and it may be replaced like any file
                 replaced = read_slots(fd).current.header
-        yield Output(new, force, exists, replaced)
+        yield Output(new, force, before, replaced)
 
 
 def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
@@ -28,6 +27,7 @@ from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
+from tiktrue_keys.models.storage.output_identity import file_identity
 
 OPERATION = "decrypt-folder"
 
@@ -76,7 +76,7 @@ def decrypt_folder(
         must_be_complete(root, manifest)
         options = ReadOptions(allow_deprecated, allow_unsigned)
         open_beforehand(manager, root, manifest, license_key, options.use)
-    beside = FolderPlace.beside(target)
+    beside, before = FolderPlace.beside(target), file_identity(target)
     act = FileIntent(
         OPERATION,
         manifest.folder_id,
@@ -86,7 +86,8 @@ def decrypt_folder(
         model_id=manifest.model_id,
         name=manifest.name,
         temporary=str(beside.temporary),
-        replaces=os.path.lexists(target),
+        replaces=before != ABSENT,
+        before=before,
     )
     job = _Job(manager, root, manifest, beside, license_key, options)
     with file_act(manager, act, operation_id) as outcome:

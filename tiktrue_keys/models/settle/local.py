@@ -34,6 +34,7 @@ from tiktrue_keys.models.folder.swap import FolderPlace
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.settle.remote import is_remote, remote_ending
 from tiktrue_keys.models.storage.claim import must_be_unclaimed
+from tiktrue_keys.models.storage.output_identity import file_identity, is_another_file
 
 OK, FAILED, OPEN = "ok", "failed", "open"
 INTERRUPTED = "interrupted"
@@ -237,9 +238,12 @@ def _named(temporary: Path) -> Path:
 def _is_new(path: Path, act: FileIntent) -> bool:
     """Whether the act has given its output this name.
 
-    Where something had the name before, only a time of change (which a rename sets) after the second of the intent is
-    certain: rather a finished act is called failed, and done again, than an old output taken for the new one.
+    Where an intent of an earlier version does not say what had the name before, only a time of change (which a rename
+    sets) after the second of the intent is certain: rather a finished act is called failed, and done again, than an old
+    output taken for the new one.
     """
+    if act.before is not None:
+        return is_another_file(act.before, file_identity(path))
     try:
         return os.lstat(path).st_ctime_ns // 10**9 > act.at or not act.replaces
     except OSError:

@@ -23,6 +23,7 @@ from tiktrue_keys.models.folder.manifest_file import read_manifest
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Url, is_url, parse_place
+from tiktrue_keys.models.storage.output_identity import is_another_object, object_identity
 
 OK, FAILED = "ok", "failed"
 
@@ -134,15 +135,21 @@ def _plaintext_is_there(act: FileIntent) -> bool:
             return False
         url = url.with_name(temporary[1])
     found = look_up(url, "the output")
+    if act.before is not None:
+        return is_another_object(act.before, object_identity(found))
     return found is not None and (not act.replaces or _modified(found) > act.at)
 
 
-def _modified(found: Mapping[str, Any]) -> float:
-    """Unix time of the object's last change, 0 when the storage does not say."""
+def _modified(found: Mapping[str, Any]) -> int:
+    """The second of the object's last change in Unix time, 0 when the storage does not say.
+
+    For intents of earlier versions, which count whole seconds and do not say what was there before: a change within
+    the second of the intent may have come first.
+    """
     for name in _MODIFIED:
         value = found.get(name)
         if isinstance(value, datetime):
-            return value.timestamp()
+            return int(value.timestamp())
         if isinstance(value, (int, float)):
-            return float(value)
-    return 0.0
+            return int(value)
+    return 0

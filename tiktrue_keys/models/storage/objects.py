@@ -16,13 +16,13 @@ from typing import Any
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.output_identity import object_identity
 
 _CONDITIONAL = frozenset({"s3", "s3a"})
 """Schemes whose storage compares before it replaces an object (If-Match) or makes one (If-None-Match)."""
 _SETUP = "credentials and address come from the storage's own configuration, for example AWS_ACCESS_KEY_ID"
 _SMALL = 128 << 10
 _AROUND = 32 << 10  # with the last 200 bytes of a container come the leaves of a GiB
-_STAMPS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "mtime", "modified", "created")
 
 
 def file_system(url: Url) -> tuple[Any, str]:
@@ -117,7 +117,7 @@ class RemoteObject:
 
     def stamp(self) -> object:
         """What the storage says of the object now: size, and entity tag or time of change where it has them."""
-        return _stamp(self._looked_up())
+        return object_identity(self._looked_up())
 
     def _looked_up(self) -> dict[str, Any]:
         found = _info(self._system, self._path, self._what, self.url)
@@ -168,7 +168,7 @@ class SmallObject:
             self._write_if_unchanged(data)
             return
         now = _info(self._system, self._path, self._what, self._url)
-        if (now is None) != (self._before is None) or (now and self._before and _stamp(now) != _stamp(self._before)):
+        if object_identity(now) != object_identity(self._before):
             raise self._busy()
         with storage_errors(self._what, self._url):
             self._system.pipe_file(self._path, data)
@@ -235,10 +235,6 @@ def _info(system: Any, path: str, what: str, url: Url) -> dict[str, Any] | None:
             return dict(system.info(path))
     except NotFoundError:
         return None
-
-
-def _stamp(found: dict[str, Any]) -> tuple[object, ...]:
-    return found.get("size"), *(str(found.get(name)) for name in _STAMPS)
 
 
 def _status(error: BaseException | None) -> int | None:
