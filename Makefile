@@ -18,7 +18,7 @@ help:
 	@echo 'check     lint, types, import ladder, generated files current'
 	@echo 'lint      ruff: rules and format'
 	@echo 'types     mypy --strict'
-	@echo 'bench     speed beside other programs, on 2 GiB in memory; BENCH="--size-mib 256 --rounds 3" for less'
+	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of acts on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
 	@echo 'torture   every fault campaign at its full figure, two hours'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
@@ -33,9 +33,9 @@ demo: $(VENV)/.runtime
 fleet-demo: $(VENV)/.complete
 	@$(BIN)/python -m tests.demo.fleet
 
-# Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at what the program
-# loads and writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
-ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/program/test_catalog.py tests/models/test_real_libraries.py
+# Two processes side by side, then one by one what occupies both cores by itself, or looks at what the program loads and
+# writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
+ALONE := tests/faults tests/demo tests/cli/program/test_catalog.py tests/models/test_real_libraries.py
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \
@@ -58,6 +58,7 @@ project-tests: $(VENV)/.complete
 bench: $(VENV)/.complete
 	$(BIN)/python -m tests.bench.model_bench $(BENCH)
 	$(BIN)/python -m tests.bench.command_bench
+	$(BIN)/python -m tests.bench.keystore_bench
 
 torture: $(VENV)/.complete
 	$(BIN)/python -m tests.faults.torture $(TORTURE)
