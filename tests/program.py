@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 LICENSE = "a-license-for-tests"
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 2 * PATIENCE
 
 
 @dataclass

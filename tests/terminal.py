@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from tests.program import Program
+from tests.waiting import PATIENCE
 
 
 class Terminal:
@@ -29,7 +30,7 @@ class Terminal:
         self.said = ""
 
     def wait_for(self, words: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while words not in self.said:
             assert time.monotonic() < deadline, f"never said {words!r}: {self.said!r}"
             if not self._read(0.2) and self.process.poll() is not None:
@@ -42,7 +43,7 @@ class Terminal:
         while self._read(0.5) or self.process.poll() is None:
             pass
         os.close(self.master)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self.master], [], [], seconds)[0]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.machines import skip_reason
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.durable import (
     NewFile,
     write_all,
@@ -34,7 +35,7 @@ def run(script: str, *arguments: str | Path, under: tuple[str, ...] = ()) -> sub
     command = [*under, os.path.realpath(sys.executable), "-B", "-c", script, *map(str, arguments)]
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     environment = os.environ | {"PYTHONPATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def names(folder: Path) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.program import Program
+from tests.waiting import wait_until
 from tiktrue_keys.cli.checks.finding import CheckState
 from tiktrue_keys.cli.checks.machine import is_encrypted, machine_checks, swap_checks
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks
@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_is_found_and_settled_by_the_next_command(pro
     assert waiting.stdin is not None
     waiting.stdin.write(b"x" * 65_536)
     waiting.stdin.flush()
-    _wait_for_temporary(program.folder)
+    wait_until(lambda: list(program.folder.glob(".*.tmp")))
     waiting.send_signal(signal.SIGKILL)
     waiting.communicate()
 
@@ -112,13 +112,6 @@ def test_what_a_killed_process_left_is_found_and_settled_by_the_next_command(pro
     assert "warning: " in done.stderr
     assert "open intent" not in checks(program)
     assert list(program.folder.glob(".*.tmp")) == []
-
-
-def _wait_for_temporary(folder: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not list(folder.glob(".*.tmp")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_leftovers_are_temporary_files_of_ours_only(tmp_path: Path) -> None:
@@ -192,10 +185,7 @@ def test_a_process_that_holds_a_license_leaves_no_core(program: Program) -> None
         program.argv("generate", "m", "--license-file", "-"), stdin=subprocess.PIPE, env=program.environment
     )
     try:
-        deadline = time.monotonic() + 20
-        while "pipe" not in Path(f"/proc/{waiting.pid}/wchan").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: "pipe" in Path(f"/proc/{waiting.pid}/wchan").read_text())
         limits = Path(f"/proc/{waiting.pid}/limits").read_text()
     finally:
         waiting.kill()

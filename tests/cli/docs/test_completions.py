@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
+from tests.waiting import PATIENCE
 from tiktrue_keys.cli.docs.shells import SCRIPTS, script_for
 from tiktrue_keys.cli.program.catalog import CATALOG
 
@@ -88,18 +89,18 @@ def test_bash_offers_options_values_keys_and_files(place: Path) -> None:
     assert bash(place, "completion", "z") == ["zsh"]
 
 
-def zsh(place: Path, line: str) -> str:
-    """What an interactive zsh on a pseudo-terminal shows after `line` and a TAB."""
+def zsh_offers(place: Path, line: str, offer: str) -> bool:
+    """Whether an interactive zsh on a pseudo-terminal shows `offer` after `line` and a TAB; waits for it."""
     terminal = Zsh(place)
     try:
         terminal.say(
             f"cd {place / 'work'}; fpath=({place} $fpath); autoload -U compinit; compinit -u -D; print re''ady\n"
         )
-        terminal.wait_for("ready\r\n")
+        terminal.wait_for("ready\n")
         terminal.said = ""
         terminal.say(f"{line}\t")
-        terminal.wait_until_quiet()
-        return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]|\x1b[=>]|[\r\x07]", "", terminal.said)
+        terminal.wait_for(offer)
+        return True
     finally:
         terminal.close()
 
@@ -120,16 +121,11 @@ class Zsh:
         os.write(self.master, text.encode())
 
     def wait_for(self, words: str) -> None:
-        deadline = time.monotonic() + 30
-        while words not in self.said:
+        """Until that was said, colours and movements of the cursor left out."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in re.sub("\x1b\\[[0-9;?]*[a-zA-Z]|\x1b[=>]|[\r\x07]", "", self.said):
             assert time.monotonic() < deadline, self.said
             self._read(0.2)
-
-    def wait_until_quiet(self) -> None:
-        """Until nothing was said for a while after something was."""
-        deadline = time.monotonic() + 30
-        while self._read(1.0) or not self.said:
-            assert time.monotonic() < deadline, self.said
 
     def close(self) -> None:
         self.process.kill()
@@ -145,22 +141,20 @@ class Zsh:
 
 @ZSH
 def test_zsh_offers_commands_with_their_summaries(place: Path) -> None:
-    shown = zsh(place, "tiktrue-keys de")
-
-    assert "tiktrue-keys decrypt-model" in shown
+    assert zsh_offers(place, "tiktrue-keys de", "tiktrue-keys decrypt-model")
 
 
 @ZSH
 def test_zsh_offers_options_and_their_values(place: Path) -> None:
-    assert "expires" in zsh(place, "tiktrue-keys list --sort ")
-    assert "--overlap" in zsh(place, "tiktrue-keys rotate --over")
-    assert "verify" in zsh(place, "tiktrue-keys audit ver")
+    assert zsh_offers(place, "tiktrue-keys list --sort ", "expires")
+    assert zsh_offers(place, "tiktrue-keys rotate --over", "--overlap")
+    assert zsh_offers(place, "tiktrue-keys audit ver", "verify")
 
 
 @ZSH
 def test_zsh_offers_keys_and_files(place: Path) -> None:
-    assert "mistral_fedcba9876543210" in zsh(place, "tiktrue-keys show mi")
-    assert "model.bin" in zsh(place, "tiktrue-keys encrypt-model model.")
+    assert zsh_offers(place, "tiktrue-keys show mi", "mistral_fedcba9876543210")
+    assert zsh_offers(place, "tiktrue-keys encrypt-model model.", "model.bin")
 
 
 def fish(place: Path, line: str) -> list[str]:

@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
 
 from tests.program import LICENSE, Program
+from tests.waiting import PATIENCE, wait_until
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, guarded, usage_error
 from tiktrue_keys.cli.program.main import app
 from tiktrue_keys.cli.view.outcome import Line, Outcome
@@ -229,7 +230,7 @@ def test_a_signal_while_it_waits_ends_it_with_the_documented_code(
     )
     _wait_until_it_reads(running.pid)
     running.send_signal(number)
-    out, err = running.communicate(timeout=20)
+    out, err = running.communicate(timeout=PATIENCE)
 
     assert (running.returncode, out) == (code, b"")
     assert [line.partition(b":")[0] for line in err.splitlines()] == [b"error", b"hint"]
@@ -239,13 +240,7 @@ def test_a_signal_while_it_waits_ends_it_with_the_documented_code(
 
 def _wait_until_it_reads(pid: int) -> None:
     """Until the process has set up its handlers and sleeps in read(2) on its standard input."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/wchan", encoding="ascii") as wchan:
-            if "pipe" in wchan.read():
-                return
-        time.sleep(0.02)
-    raise TimeoutError("the program never came to read its license")
+    wait_until(lambda: "pipe" in Path(f"/proc/{pid}/wchan").read_text())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -264,10 +259,10 @@ def test_a_signal_in_the_middle_of_an_encryption_leaves_nothing_behind(
     assert running.stdin is not None
     running.stdin.write(b"x" * 3_000_000)
     running.stdin.flush()
-    _wait_until(lambda: any(program.folder.glob(".*.tmp")))
+    wait_until(lambda: any(program.folder.glob(".*.tmp")))
     running.send_signal(number)
 
-    out, err = running.communicate(timeout=20)
+    out, err = running.communicate(timeout=PATIENCE)
 
     assert (running.returncode, out) == (code, b"")
     assert [line.partition(b":")[0] for line in err.splitlines()] == [b"error", b"hint"]
@@ -291,14 +286,14 @@ def test_a_signal_ends_a_batch_and_is_not_the_failure_of_one_item(
     with (program.folder / "one.ttm").open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         running = subprocess.Popen(
-            program.argv("rewrap-model", "--all", "--lock-timeout", "60s"),
+            program.argv("rewrap-model", "--all", "--lock-timeout", "1h"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=program.environment,
         )
-        _wait_until(lambda: str(program.folder / "one.ttm") in _open_files(running.pid))
+        wait_until(lambda: str(program.folder / "one.ttm") in _open_files(running.pid))
         running.send_signal(number)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=PATIENCE)
 
     assert (running.returncode, out) == (code, b"")
     assert [line.partition(b":")[0] for line in err.splitlines()] == [b"error", b"hint"]
@@ -312,10 +307,3 @@ def _open_files(pid: int) -> set[str]:
         with contextlib.suppress(FileNotFoundError):  # closed since the listing
             found.add(os.readlink(f"/proc/{pid}/fd/{number}"))
     return found
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 _CALLS = (
     "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,link,linkat,"
     "ftruncate,mkdir,mkdirat,chmod,fchmod,fchmodat,flock,fcntl,close"
 )
 _LINE = re.compile(r"([a-z0-9]+)\((.*)")
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = PATIENCE
 
 
 @dataclass(frozen=True)

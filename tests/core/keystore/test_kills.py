@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +145,5 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
         point for point in kills.kill_points(act, [desk.folder], tmp_path / "log") if point.call == "pwrite64"
     )
     kills.killed_at(act, locked)
-    began = time.monotonic()
-    desk.manager(lock_timeout=5.0).generate("next", license_key=LICENSE)
-    assert time.monotonic() - began < 4
+    with desk.manager(lock_timeout=1.0) as manager:
+        manager.generate("next", license_key=LICENSE)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import ACTOR, LICENSE, Desk, error_of
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.keystore.lock import FILE_NAME, writers_lock
 from tiktrue_keys.errors import BusyError
 
@@ -20,7 +21,7 @@ def test_it_names_its_holder_to_whoever_waits_in_vain(tmp_path: Path) -> None:
     with writers_lock(tmp_path, timeout=1, actor=ACTOR):
         began = time.monotonic()
         error = error_of(lambda: writers_lock(tmp_path, timeout=0.1, actor=ACTOR).__enter__())
-        assert 0.1 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.1
     assert isinstance(error, BusyError)
     assert f"process {os.getpid()} on node-7 (a test) since 20" in error.message
     assert "--lock-timeout" in error.hint
@@ -37,7 +38,7 @@ def test_whoever_waits_gets_it_when_it_is_let_go(tmp_path: Path) -> None:
     order: list[str] = []
 
     def wait() -> None:
-        with writers_lock(tmp_path, timeout=10, actor=ACTOR):
+        with writers_lock(tmp_path, timeout=PATIENCE, actor=ACTOR):
             order.append("second")
 
     with writers_lock(tmp_path, timeout=1, actor=ACTOR):
@@ -71,9 +72,7 @@ def test_a_lock_file_of_nonsense_still_gives_a_message(tmp_path: Path, holder: b
 def test_readers_do_not_wait_for_it(desk: Desk) -> None:
     desk.manager().generate("llama", license_key=LICENSE)
     with writers_lock(desk.folder, timeout=1, actor=ACTOR):
-        began = time.monotonic()
-        assert desk.manager().find("llama").generation == 1
-        assert time.monotonic() - began < 1
+        assert desk.manager(lock_timeout=3600).find("llama").generation == 1  # or this never ends
         error = error_of(lambda: desk.manager(lock_timeout=0.05).revoke(["llama"], reason="x"))
     assert isinstance(error, BusyError)
     assert desk.manager().find("llama").status.value == "active"
@@ -83,14 +82,19 @@ def test_a_reader_in_another_program_makes_a_writer_wait_not_fail(desk: Desk) ->
     # SQLite itself cannot commit while somebody reads: the act waits for as long as the lock timeout says.
     desk.manager().generate("llama", license_key=LICENSE)
     program = (
-        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN');"
-        "c.execute('SELECT * FROM state').fetchall(); print(flush=True); time.sleep(0.5)"
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN');"
+        "c.execute('SELECT * FROM state').fetchall(); print(flush=True); sys.stdin.readline(); c.close()"
     )
-    with subprocess.Popen([sys.executable, "-c", program, str(desk.file)], stdout=subprocess.PIPE) as reader:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(desk.file)], stdin=pipe, stdout=pipe) as reader:
+        assert reader.stdin is not None
         assert reader.stdout is not None
         reader.stdout.readline()
         busy = error_of(lambda: desk.manager(lock_timeout=0.05).revoke(["llama"], reason="too early"))
-        desk.manager().revoke(["llama"], reason="late enough")
+        letting_go = threading.Timer(0.3, reader.stdin.close)
+        letting_go.start()
+        desk.manager(lock_timeout=PATIENCE).revoke(["llama"], reason="late enough")
+        letting_go.join()
     assert isinstance(busy, BusyError)
     assert "database is locked" not in busy.message
     assert desk.manager().find("llama").revoke_reason == "late enough"

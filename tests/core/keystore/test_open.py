@@ -12,6 +12,7 @@ import pytest
 
 from tests.keystores import LICENSE, Desk, answers, error_of, events
 from tests.machines import skip_reason
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore.database import translated
 from tiktrue_keys.errors import (
@@ -154,7 +155,7 @@ def in_a_namespace(mounts: str, program: str) -> str:
         [*_UNSHARE, f'{mounts} && exec "$@"', "sh", sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.program import Program
+from tests.waiting import PATIENCE, wait_until
 
 WEIGHTS = bytes(range(256)) * 100
 
@@ -108,7 +108,7 @@ def test_signals_are_the_programs(shop: Program, name: str) -> None:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n"
         running.send_signal(getattr(signal, name))
-        assert running.wait(20) == 42
+        assert running.wait(PATIENCE) == 42
 
 
 def test_one_that_a_signal_ended(shop: Program) -> None:
@@ -117,7 +117,7 @@ def test_one_that_a_signal_ended(shop: Program) -> None:
         assert running.stdout is not None
         running.stdout.readline()
         running.send_signal(signal.SIGTERM)
-        assert running.wait(20) == 143
+        assert running.wait(PATIENCE) == 143
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
@@ -128,16 +128,12 @@ def test_a_signal_before_there_is_a_program_is_ours(shop: Program, name: str, co
     ) as running:
         _wait_until_it_reads(running.pid)
         running.send_signal(getattr(signal, name))
-        assert running.wait(20) == code
+        assert running.wait(PATIENCE) == code
 
 
 def _wait_until_it_reads(pid: int) -> None:
     """Until the process sleeps in a read of its standard input, which is where it waits for the license."""
-    for _ in range(1000):
-        time.sleep(0.02)
-        if Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 "):
-            return
-    raise AssertionError("it never read its standard input")
+    wait_until(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 "))
 
 
 def test_while_it_runs_the_keystore_is_free(shop: Program) -> None:
@@ -148,7 +144,6 @@ def test_while_it_runs_the_keystore_is_free(shop: Program) -> None:
         held = {os.readlink(f"/proc/{running.pid}/fd/{number}") for number in os.listdir(f"/proc/{running.pid}/fd")}
         assert not [name for name in held if name.startswith(str(shop.keystore))]
         running.kill()
-        time.sleep(0)
 
 
 def test_it_is_in_the_audit_log(shop: Program) -> None:
