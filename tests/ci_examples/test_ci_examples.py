@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -59,7 +60,7 @@ def run_where_nothing_is(script: str, folder: Path) -> subprocess.CompletedProce
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

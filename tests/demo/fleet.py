@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
+from tests.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = ("node-1", "node-2", "node-3")
@@ -65,7 +66,7 @@ class Computer:
 
     def finish(self, words: str, process: subprocess.Popen[str], code: int = 0) -> str:
         """Wait for a command, and show it."""
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=2 * PATIENCE)
         told(f"{self.name}$ {words}\n{said}".rstrip())
         if process.returncode:
             told(f"(exit code {process.returncode})")
@@ -163,7 +164,7 @@ def rotate(admin: Computer, nodes: list[Computer]) -> None:
     """A rotation that everybody hears of."""
     say("A rotation tells everybody")
     admin.run("tiktrue-keys rotate llama --notify-all")
-    admin.run("tiktrue-keys fleet sync --wait 20s")
+    admin.run("tiktrue-keys fleet sync --wait 2m")
     nodes[0].run("tiktrue-keys list --all")
 
 
@@ -179,7 +180,7 @@ def revoke(admin: Computer, nodes: list[Computer], cluster: Cluster, old: str) -
     back = cluster.wait_until_ready()
     told(f"# the quorum was away for {back - killed:.1f} s")
     admin.finish(words, revoking)
-    admin.run("tiktrue-keys fleet sync --wait 20s")
+    admin.run("tiktrue-keys fleet sync --wait 2m")
     told(
         f"# everybody had it {max(0.0, time.monotonic() - back):.1f} s after the quorum was back, this command included"
     )

@@ -14,7 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from types import TracebackType
 
-_STARTS_WITHIN = 30.0
+from tests.waiting import PATIENCE
+
 _CHUNK = 1 << 16
 
 
@@ -33,7 +34,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         nowhere = subprocess.DEVNULL
         self._process = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, env=environment)
-        deadline = time.monotonic() + _STARTS_WITHIN
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 self.kill()

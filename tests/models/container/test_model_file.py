@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.containers import FIRST, NEXT, SMALL, Sample, make_sample, pattern
+from tests.waiting import PATIENCE, wait_until
 from tiktrue_keys.errors import IntegrityError, RevokedError
 from tiktrue_keys.models.container.container import known_leaves, read_container
 from tiktrue_keys.models.container.model_file import ModelFile
@@ -126,11 +127,7 @@ def test_a_forward_read_finds_the_next_segments_opened(sample: Sample) -> None:
         file.read(1)
         assert file.bytes_decrypted == 8
         file.read(8)
-        for _ in range(200):
-            if file.bytes_decrypted == 8 + 4 * NEXT:
-                break
-            threading.Event().wait(0.01)
-        assert file.bytes_decrypted == 8 + 4 * NEXT
+        wait_until(lambda: file.bytes_decrypted == 8 + 4 * NEXT)
 
 
 def test_scattered_reads_open_nothing_ahead(sample: Sample) -> None:
@@ -228,7 +225,7 @@ class MeetingLeaves(bytes):
     meeting: threading.Barrier
 
     def __getitem__(self, where: Any) -> Any:
-        self.meeting.wait(20)
+        self.meeting.wait(PATIENCE)
         return super().__getitem__(where)
 
 
@@ -373,13 +370,13 @@ def test_closing_waits_for_a_read_under_way(sample: Sample) -> None:
 
     def check() -> None:
         entered.set()
-        leave.wait(5)
+        leave.wait(PATIENCE)
 
     file = opened(sample, check=check, read_ahead=0)
     buffer = bytearray(100)
     reader = threading.Thread(target=lambda: file.readinto_at(buffer, 0))
     reader.start()
-    entered.wait(5)
+    entered.wait(PATIENCE)
     closer = threading.Thread(target=file.close)
     closer.start()
     closer.join(0.1)

@@ -18,6 +18,7 @@ import pytest
 from tests.keystores import LICENSE
 from tests.models.file.test_decrypt import edit
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
+from tests.waiting import PATIENCE, wait_until
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
@@ -86,7 +87,7 @@ def at_once(work: Callable[[int], object]) -> None:
     begin = threading.Barrier(8)
 
     def begun(number: int) -> None:
-        begin.wait(20)
+        begin.wait(PATIENCE)
         work(number)
 
     with ThreadPoolExecutor(8) as pool:
@@ -217,19 +218,16 @@ def test_a_rewrap_of_many_files(shop: Workshop, source: Path) -> None:
 
 
 def test_control_c_in_the_middle_of_the_command(shop: Workshop, source: Path) -> None:
-    for number in range(8):
+    for number in range(32):
         with (source / f"large{number}.bin").open("wb") as file:
             file.truncate(256 << 20)
     program = shop.program()
     command = program.argv("encrypt-model", str(source), "--key", MODEL, "--jobs", "4")
+    command = ["nice", "-n", "19", *command]  # on a busy machine the signal must come before the end
     with subprocess.Popen(command, env=program.environment, stderr=subprocess.PIPE, text=True) as child:
-        deadline = time.monotonic() + 30
-        while not list(shop.folder.glob(".llama.ttm.*/.large*")) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: list(shop.folder.glob(".llama.ttm.*/.large*")))
         child.send_signal(signal.SIGINT)
-        sent = time.monotonic()
-        assert child.wait(30) == 130, child.stderr.read() if child.stderr else ""
-        assert time.monotonic() - sent < 10
+        assert child.wait(PATIENCE) == 130, child.stderr.read() if child.stderr else ""
     assert (hidden(shop), (shop.folder / "llama.ttm").exists()) == ([], False)
     with shop.desk.manager() as manager:
         assert (manager.open_intents(), manager.containers()) == ((), ())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.keystores import LICENSE, in_a_child
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
+from tests.waiting import wait_until
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.folder import resume
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
@@ -291,9 +291,7 @@ def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path, monke
 
     def make_later(*given: Any) -> Any:
         """Not before the caller's thread has told what is done already."""
-        until = time.monotonic() + 10
-        while (taken, whole) not in seen and time.monotonic() < until:
-            time.sleep(0.005)
+        wait_until(lambda: (taken, whole) in seen)
         return make(*given)
 
     monkeypatch.setattr(resume, "_make", make_later)
