@@ -65,6 +65,7 @@ class Options:
     only: tuple[str, ...]
     control: str | None
     every: bool
+    bars: bool
 
     def random(self, *more: object) -> random.Random:
         """Numbers that depend on the seed and on `more`, so that a case is the same whatever was run before it."""
@@ -93,11 +94,20 @@ def main(
     parser.add_argument("--only", action="append", default=[], choices=list(only) or None, help="may be repeated")
     parser.add_argument("--control", choices=list(controls) or None, help="break the program first: must be seen")
     parser.add_argument("--every", action="store_true", help="every case instead of a sample")
+    parser.add_argument("--bars", action="store_true", help="judge seconds too, which only an idle machine can meet")
     parser.add_argument("--save", action="store_true", help=f"write results/{name}.json")
     given = parser.parse_args()
     part, _, parts = given.part.partition("/")
     options = Options(
-        given.seed, given.count, given.seconds, int(part), int(parts), tuple(given.only), given.control, given.every
+        given.seed,
+        given.count,
+        given.seconds,
+        int(part),
+        int(parts),
+        tuple(given.only),
+        given.control,
+        given.every,
+        given.bars,
     )
     reason = skip()
     if reason is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.faults.shop import LICENSE, REPOSITORY
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.instants import rfc3339
 
 DAY = 86_400
@@ -54,7 +55,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         return done.returncode, json.loads(done.stdout), done.stderr

@@ -7,7 +7,7 @@ from tests.faults.running import results
 NEEDLES = ("managed key", "H", "data key", "host secret")
 
 
-def test_thirty_two_processes_lose_no_update_and_wait_less_than_five_seconds() -> None:
+def test_thirty_two_processes_lose_no_update() -> None:
     (result,) = results("crowd --count 32")
     assert result["figures"]["processes"]["acts"] == 640
 

@@ -31,16 +31,16 @@ FULL: dict[str, str] = {
     "flips-splices": "flips --only splices --count 10000",
     "flips-bytes-1": "flips --only bytes --every --part 0/2",
     "flips-bytes-2": "flips --only bytes --every --part 1/2",
-    "crowd": "crowd",
+    "crowd": "crowd --bars",
     "states": "states --count 1000",
     "clock": "clock",
     "drift": "drift --every",
-    "scale": "scale --count 100000",
+    "scale": "scale --count 100000 --bars",
     "secrets_absent": "secrets_absent",
     "cron": "cron",
-    "leader-kills": "leader_kills --count 50",
-    "leader-kills-two": "leader_kills --only two --count 40",
-    "fleet-scale": "fleet_scale --count 10000",
+    "leader-kills": "leader_kills --count 50 --bars",
+    "leader-kills-two": "leader_kills --only two --count 40 --bars",
+    "fleet-scale": "fleet_scale --count 10000 --bars",
 }
 CONTROLS: dict[str, str] = {
     "control-kills-journal": "kills --only rotate --count 60 --control journal-off",
@@ -59,7 +59,7 @@ CONTROLS: dict[str, str] = {
     "control-secrets": "secrets_absent --control key-kept",
     "control-cron": "cron --count 365 --control nothing-due",
     "control-leader-kills": "leader_kills --count 3 --control deaf-node",
-    "control-fleet-scale": "fleet_scale --only spool --count 1000 --control sealed-often",
+    "control-fleet-scale": "fleet_scale --only spool --count 1000 --bars --control sealed-often",
 }
 
 

@@ -19,10 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from etcd3gw.client import Etcd3Client
 
-TOO_LONG = 30.0
 LOCAL = "127.0.0.1"
 _AUTHORITY = "an authority, made up for tests"
 
@@ -76,7 +77,7 @@ def _certificate(
     )
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(issuer, subject, public, x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    builder = builder.not_valid_before(now - timedelta(days=3650)).not_valid_after(now + timedelta(days=3650))
     builder = builder.add_extension(x509.BasicConstraints(is_ca, None), critical=True)
     address = x509.IPAddress(ip_address(LOCAL))
     builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
@@ -156,7 +157,7 @@ class Cluster:
 
     def wait_until_ready(self, *, members: int = 1) -> float:
         """Return once so many members answer with a quorum behind them; the instant (time.monotonic)."""
-        end = time.monotonic() + TOO_LONG
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if sum(self._is_healthy(place) for place in self._alive()) >= members:
                 return time.monotonic()
@@ -165,7 +166,7 @@ class Cluster:
 
     def leader(self) -> int:
         """Which member leads."""
-        end = time.monotonic() + TOO_LONG
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             for place in self._alive():
                 if b"\netcd_server_is_leader 1\n" in self._get(place, "metrics"):
@@ -186,7 +187,7 @@ class Cluster:
             cert_cert=given.get("cert"),
             cert_key=given.get("key"),
             api_path="/v3/",
-            timeout=5,
+            timeout=30,
         )
         made.session.trust_env = False  # else the environment's authorities stand before ours
         return made
@@ -214,7 +215,7 @@ class Cluster:
         if self.tls is not None:
             handlers.append(urllib.request.HTTPSHandler(context=self.tls.context))
         url = f"{self._url(self.host, self.clients[place])}/{path}"
-        with contextlib.suppress(OSError), urllib.request.build_opener(*handlers).open(url, timeout=1) as said:
+        with contextlib.suppress(OSError), urllib.request.build_opener(*handlers).open(url, timeout=10) as said:
             return bytes(said.read())
         return b""
 

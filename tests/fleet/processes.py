@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.program import Program
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import init_node, own_card
@@ -96,7 +97,7 @@ class Watcher:
     @staticmethod
     def soon() -> float:
         """An instant that is far enough away for whatever must happen."""
-        return time.monotonic() + 30
+        return time.monotonic() + PATIENCE
 
     def wait_for(self, key_id: str, status: str, until: float) -> float | None:
         """When the node told of the key in that state; None when it had not at the instant `until`."""
@@ -115,10 +116,10 @@ class Watcher:
         self.pause(on=False)
         self.process.terminate()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=PATIENCE)
         finally:
             self.process.kill()
-        self._reader.join(timeout=10)
+        self._reader.join(timeout=PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
 

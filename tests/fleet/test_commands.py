@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import Program
+from tests.waiting import PATIENCE
 
 
 class Office:
@@ -151,10 +152,10 @@ def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
             line = json.loads(watching.stdout.readline())
         finally:
             watching.send_signal(signal.SIGTERM)
-        assert watching.wait(timeout=30) == 143
+        assert watching.wait(timeout=PATIENCE) == 143
     assert [key["key_id"] for key in line["result"]["keys"]] == [new[0]["new"]]
     office.nodes["n1"].json("receive", "--via", office.via)
-    assert office.admin.json("fleet", "sync", "--wait", "5s", "--via", office.via)["ok"]
+    assert office.admin.json("fleet", "sync", "--wait", "2m", "--via", office.via)["ok"]
 
 
 def test_the_settings_file_names_the_transport(office: Office) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import LICENSE, folder_in_memory
+from tests.waiting import PATIENCE
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.fleet.status import fleet_status
@@ -80,7 +81,7 @@ def test_a_watch_wakes(fleet: Fleet) -> None:
     woken = threading.Event()
 
     def watch() -> None:
-        fleet.transport.wait(issuer, node_id, 20)
+        fleet.transport.wait(issuer, node_id, 10 * PATIENCE)
         woken.set()
 
     watching = threading.Thread(target=watch, daemon=True)
@@ -89,9 +90,10 @@ def test_a_watch_wakes(fleet: Fleet) -> None:
     assert not woken.is_set()
     distribute(fleet.admin, ["llama"], every_node=True)
     fleet.sync()
-    assert woken.wait(10)
+    assert woken.wait(PATIENCE)
 
 
+@pytest.mark.timeout(PATIENCE)
 def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Cluster) -> None:
     fleet.deliver()
     distribute(fleet.admin, ["llama"], every_node=True)
@@ -99,10 +101,8 @@ def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Clust
     client = single.client()
     client.post(client.get_url("/kv/compaction"), json={"revision": client.status()["header"]["revision"]})
     issuer, node_id = fleet.node_id(fleet.admin), fleet.node_id(fleet.nodes["n1"])
-    began = time.monotonic()
-    fleet.transport.wait(issuer, node_id, 30)
+    fleet.transport.wait(issuer, node_id, 10 * PATIENCE)
 
-    assert time.monotonic() - began < 5
     assert fleet.receive("n1").keys
 
 
@@ -269,15 +269,15 @@ def test_what_gets_in(guarded: Cluster) -> None:
     assert open_transport(guarded.address, guarded.credentials).collect(*ANYBODY) == []
 
 
+@pytest.mark.timeout(2 * PATIENCE)
 def test_a_watched_member_that_dies_is_noticed_at_once() -> None:
     with folder_in_memory() as folder, Cluster(folder, 3) as cluster:
         transport = open_transport(cluster.address)
         transport.collect("a" * 32, "b" * 32, (1, 0))
         killing = threading.Timer(0.5, cluster.kill, [0])
         killing.start()
-        began = time.monotonic()
-        transport.wait("a" * 32, "b" * 32, 30)
-        assert 0.4 < time.monotonic() - began < 5
+        transport.wait("a" * 32, "b" * 32, 10 * PATIENCE)
+        assert cluster.processes[0] is None
         killing.join()
         cluster.wait_until_ready()
         assert transport.collect("a" * 32, "b" * 32, (1, 0)) == []

@@ -16,6 +16,7 @@ from tests.fleet.processes import manager_of
 from tests.keystores import folder_in_memory
 from tests.machines import REPOSITORY, SERVER, Machine, skip_reason
 from tests.program import LICENSE, Program
+from tests.waiting import PATIENCE
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.pin import pin
 
@@ -79,7 +80,7 @@ def live(number: int, folder: Path, issuer_id: str) -> subprocess.CompletedProce
 def pin_all(admin: Program, folder: Path, lives: Sequence[Future[subprocess.CompletedProcess[str]]]) -> None:
     """Pin each node's card as soon as it is there."""
     waiting = {folder / f"node-{number:02d}" / "card" for number in range(NODES)}
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE
     with manager_of(admin) as manager:
         while waiting and time.monotonic() < end and not any(each.done() for each in lives):
             for path in {path for path in waiting if path.exists()}:
@@ -100,10 +101,10 @@ def test_a_rotation_and_a_revocation_reach_all_of_them() -> None:
         try:
             pin_all(admin, folder, lives)
             admin.ok("distribute", "llama", "--all", "--via", via)
-            admin.ok("fleet", "sync", "--wait", "30s", "--via", via)
+            admin.ok("fleet", "sync", "--wait", "2m", "--via", via)
             rotated = admin.json("rotate", "llama", "--notify-all", "--via", via)
             admin.ok("revoke", first, "--reason", "lost", "--yes", "--via", via)
-            status = admin.json("fleet", "sync", "--wait", "30s", "--via", via)["result"]
+            status = admin.json("fleet", "sync", "--wait", "2m", "--via", via)["result"]
         finally:
             (folder / "stop").touch()
         assert [(each.result().returncode, each.result().stdout[-13:]) for each in lives] == [
