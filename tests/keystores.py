@@ -63,7 +63,7 @@ class Desk:
         self.folder = folder / "keys"
         self.secret = folder / "host/secret"
         self.clock = Clock()
-        self._open: list[KeyManager] = []
+        self._open: list[KeyManager | KeystoreSession] = []
 
     @property
     def file(self) -> Path:
@@ -90,9 +90,10 @@ class Desk:
 
     def session(self) -> KeystoreSession:
         """A session as the acts get it."""
-        return KeystoreSession(
-            KeystorePaths(self.folder, self.secret), clock=self.clock, actor=ACTOR, rounds=PBKDF2_MIN_ROUNDS
-        )
+        place = KeystorePaths(self.folder, self.secret)
+        session = KeystoreSession(place, clock=self.clock, actor=ACTOR, rounds=PBKDF2_MIN_ROUNDS)
+        self._open.append(session)
+        return session
 
     def __enter__(self) -> Desk:
         return self
@@ -101,9 +102,9 @@ class Desk:
         self.close()
 
     def close(self) -> None:
-        """Close every manager: nothing holds the file any more."""
-        for manager in self._open:
-            manager.close()
+        """Close every manager and session: nothing holds the file any more."""
+        for each in self._open:
+            each.close()
 
     def edit(self, *statements: str) -> int:
         """Do to the closed database what somebody with an SQLite shell can do; returns how many rows changed."""

@@ -50,6 +50,8 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     _one_among_many(small, large, tally, options)
     _one_as_a_program(folder, small, large, tally, options)
     _whole(large, options.count, tally)
+    for manager in (small, large):
+        manager.close()
 
 
 def _one_among_many(small: KeyManager, large: KeyManager, tally: Tally, options: Options) -> None:

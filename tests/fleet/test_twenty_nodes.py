@@ -37,6 +37,7 @@ manager = KeyManager("keystore", host_secret_file="host/secret")
 init_node(manager, Path.cwd().name)
 pin(manager, parse_card(Path("../admin.card").read_bytes()), expect=sys.argv[1])
 Path("card.new").write_bytes(own_card(manager)[1])
+manager.close()
 Path("card.new").rename("card")
 """
 """What node init, node add and node export do, in one process: sixty of them take longer than all the rest."""

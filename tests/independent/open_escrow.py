@@ -108,8 +108,14 @@ def open_escrow(path: str, texts: Sequence[str]) -> Keystore:
     words = [line.partition("#")[0].split() for text in texts for line in text.splitlines()]
     shares = [line for line in words if line]
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    return Keystore(database, root_of(database, secret_of(shares)))
+    try:
+        return Keystore(database, root_of(database, secret_of(shares)))
+    except BaseException:
+        database.close()
+        raise
 
 
 if __name__ == "__main__":
-    print(open_escrow(sys.argv[1], [Path(path).read_text() for path in sys.argv[2:]]).root.hex())
+    keystore = open_escrow(sys.argv[1], [Path(path).read_text() for path in sys.argv[2:]])
+    keystore.database.close()
+    print(keystore.root.hex())

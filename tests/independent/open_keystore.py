@@ -132,6 +132,15 @@ class Keystore:
 def open_keystore(path: str, host_secret: bytes, facts: Facts) -> Keystore:
     """The keystore at `path`; SystemExit when this machine does not open it or it was changed."""
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return opened(database, host_secret, facts)
+    except BaseException:
+        database.close()
+        raise
+
+
+def opened(database: sqlite3.Connection, host_secret: bytes, facts: Facts) -> Keystore:
+    """The same of an open database."""
     document = json.loads(database.execute("SELECT document FROM header").fetchone()[0])
     check(hkdf(host_secret, b"", LABEL + b"host-secret-id", 16).hex() == document["host_secret"]["id"], "host secret")
     root = next(roots(document, host_secret, facts), None)
@@ -144,3 +153,4 @@ if __name__ == "__main__":
     contents = [Path(path).read_bytes() for path in (sys.argv[2], sys.argv[3], *sys.argv[5:6])]
     keystore = open_keystore(sys.argv[1], contents[0], json.loads(contents[1]))
     print(keystore.managed_key(sys.argv[4], contents[2] if len(contents) > 2 else None).hex())
+    keystore.database.close()

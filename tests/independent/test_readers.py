@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +187,12 @@ def test_block() -> None:
 
 
 @pytest.fixture
-def keystore(tmp_path: Path) -> KeyManager:
-    manager = KeyManager(tmp_path / "ks", host_secret_file=tmp_path / "state" / "host", pbkdf2_rounds=100_000)
-    manager.generate("licensed", license_key="a license")
-    manager.generate("unlicensed", no_license=True)
-    return manager
+def keystore(tmp_path: Path) -> Iterator[KeyManager]:
+    made = KeyManager(tmp_path / "ks", host_secret_file=tmp_path / "state" / "host", pbkdf2_rounds=100_000)
+    with made as manager:
+        manager.generate("licensed", license_key="a license")
+        manager.generate("unlicensed", no_license=True)
+        yield manager
 
 
 def facts() -> list[list[str]]:

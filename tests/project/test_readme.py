@@ -87,6 +87,7 @@ def test_the_python_examples_run_as_written(tmp_path: Path, monkeypatch: pytest.
     running = eval(code, names)
     if inspect.iscoroutine(running):
         asyncio.run(running)
+    names["key_manager"].close()
 
     assert names["success"] is True
     assert names["is_valid"] is True

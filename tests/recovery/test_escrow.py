@@ -59,6 +59,7 @@ def test_its_shares_open_the_file_by_the_format_page_alone(manager: KeyManager, 
     opened = open_escrow(str(desk.file), [share.words for share in shares[2:]])
     assert opened.root == root
     assert opened.record(16, "escrow") == vars(the_escrow(manager))
+    opened.database.close()
 
 
 def test_what_is_warned_of_until_it_is_verified_and_backed_up(manager: KeyManager, desk: Desk) -> None:

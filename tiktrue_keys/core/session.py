@@ -114,8 +114,10 @@ class KeystoreSession:
     def forget(self) -> None:
         """In a forked child: the fork wiped every secret, and the parent's connection is the parent's.
 
-        No transaction was open at the fork, so that letting the connection go here does nothing to the parent's file.
+        No transaction was open at the fork, so that closing the child's copy does nothing to the parent's file.
         """
+        if self._keystore is not None:
+            self._keystore.close_connection()
         self._keystore = None
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()

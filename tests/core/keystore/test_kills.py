@@ -46,7 +46,8 @@ def test_the_harness_kills_where_it_says(tmp_path: Path) -> None:
 
 def test_creation(tmp_path: Path) -> None:
     def act(desk: Desk, name: str = "llama") -> None:
-        desk.manager().generate(name, license_key=LICENSE)
+        with desk.manager() as manager:
+            manager.generate(name, license_key=LICENSE)
 
     act(Desk(tmp_path))  # here, so that no child has to import anything
     first = Desk(tmp_path / "first")

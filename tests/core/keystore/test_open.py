@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from tests.keystores import LICENSE, Desk, answers, error_of, events
 from tests.machines import skip_reason
 from tests.waiting import PATIENCE
 from tiktrue_keys.core.keys.lifecycle import Use
+from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.database import translated
+from tiktrue_keys.core.keystore.leftovers import CREATING
 from tiktrue_keys.errors import (
     BusyError,
     DiskFullError,
@@ -52,6 +55,47 @@ def test_a_file_of_something_else_is_refused_and_left_alone(desk: Desk, make: Ca
     for act in (lambda: desk.manager().find("m"), lambda: desk.manager().generate("m", license_key=LICENSE)):
         assert isinstance(error_of(act), IntegrityError)
     assert desk.file.read_bytes() == before
+
+
+def another_header(desk: Desk) -> None:
+    desk.edit("UPDATE header SET mac = zeroblob(32)")
+
+
+def another_host_secret(desk: Desk) -> None:
+    desk.secret.write_bytes(bytes(32))
+
+
+def a_later_version(desk: Desk) -> None:
+    desk.edit(f"PRAGMA user_version = {schema.VERSION + 1}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize("change", [another_header, another_host_secret, a_later_version])
+def test_what_refuses_to_open_is_closed_again(desk: Desk, change: Callable[[Desk], None]) -> None:
+    """Whoever holds the error holds its traceback, and every name in it: nothing is left to the garbage collector."""
+    manager = desk.manager()
+    manager.generate("llama", license_key=LICENSE)
+    desk.close()
+    change(desk)
+    copy = desk.folder.parent / "copy.db"
+    copy.write_bytes(desk.file.read_bytes())
+    assert all([error_of(lambda: manager.find("llama")), error_of(lambda: manager.restore(copy))])
+    assert open_databases(desk) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc on this system")
+def test_a_keystore_that_cannot_be_made_is_closed_again(desk: Desk) -> None:
+    desk.folder.mkdir(mode=0o700)
+    (desk.folder / CREATING / "in the way").mkdir(parents=True)
+    error = error_of(lambda: desk.manager().generate("llama", license_key=LICENSE))
+    assert isinstance(error, TikTrueKeysError)
+    assert open_databases(desk) == []
+    assert not desk.file.exists()
+
+
+def open_databases(desk: Desk) -> list[str]:
+    opened = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [path for path in opened if path.startswith(str(desk.folder.parent)) and ".db" in path]
 
 
 def test_nothing_there_is_said_with_the_way_out(desk: Desk) -> None:
@@ -110,6 +154,7 @@ try:
     manager.revoke(["llama"], reason="x")
 except TikTrueKeysError as error:
     print(error.code, error.message)
+manager.close()
 """
     said = in_a_namespace(f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}", program)
     assert said.startswith("1 1\n")
@@ -140,6 +185,7 @@ except TikTrueKeysError as error:
 os.truncate("{tmp_path}/small/ballast", 0)
 print(manager.audit_size() - before, [key.model_id for key in list(manager.keys())], manager.audit_verify() > 0)
 print(len(manager.generate("batch", license_key={LICENSE!r}, count=500).keys))
+manager.close()
 """
     (tmp_path / "small").mkdir()
     said = in_a_namespace(f"mount -t tmpfs -o size=2m,mode=0755 small {tmp_path}/small", program)

@@ -84,6 +84,7 @@ def test_a_reader_that_knows_the_format_page_alone_opens_it(archive: Path, tmp_p
     keystore = open_keystore(f"{tmp_path}/library/tiktrue-keys/keystore.db", secret, FACTS)
     (active,) = (key["key_id"] for key in expected["keys"] if (key["model_id"], key["status"]) == ("llama", "active"))
     managed = keystore.managed_key(active, LICENSE.encode())
+    keystore.database.close()
     issuer = bytes.fromhex(keystore.document["identity_key"])
     container = (tmp_path / "library/model.ttm").read_bytes()
     assert open_container(container, active, managed, issuer) == known("a stored model", 3_000)

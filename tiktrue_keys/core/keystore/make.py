@@ -61,8 +61,8 @@ def new_keystore(
         keystore, document, binding, wrapped = _sealed(
             place, facts, secret, secret_path, marks, cost=cost, now=instant_of(clock())
         )
-        begin_creation(place.folder, document)
         try:
+            begin_creation(place.folder, document)
             with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
                 store_identity(transaction.rows, wrapped)
                 store_binding(transaction.rows, binding)
@@ -71,7 +71,8 @@ def new_keystore(
             end_creation(place.folder)
         except BaseException:
             keystore.close()
-            end_creation(place.folder)
+            with contextlib.suppress(OSError):  # the next writer sweeps it; the error that is under way says more
+                end_creation(place.folder)
             database.remove_empty(place.folder / database.FILE_NAME)
             raise
 

@@ -76,10 +76,14 @@ class Keystore:
 
     def close(self) -> None:
         """Close the file and zero the keys."""
-        self._connection.close()
+        self.close_connection()
         self.keys.wipe()
         if self.host_secret is not None:
             self.host_secret.wipe()
+
+    def close_connection(self) -> None:
+        """Close the file alone."""
+        self._connection.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Snapshot]:
