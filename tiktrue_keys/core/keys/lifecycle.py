@@ -113,7 +113,7 @@ def status_at(key: ManagedKey, now: Instant) -> Status:
 
 
 def must_allow(key: ManagedKey, use: Use, now: Instant) -> None:
-    """Raise unless `key` may be used so at `now`.
+    """Raise unless the status of `key` allows `use` at `now`.
 
     Raises RevokedError, ExpiredError or RefusedError, with a hint that says what to do.
     """
@@ -169,7 +169,7 @@ def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:
 def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:
     """Return whether the key is due for rotation.
 
-    It is when it is active or expired, has no successor, and has at most min(within, lifetime / 3) left.
+    A due key is active or expired, has no successor, and has at most min(within, lifetime / 3) left.
     """
     if status_at(key, now) not in (Status.ACTIVE, Status.EXPIRED) or key.successor is not None:
         return False

@@ -54,8 +54,8 @@ def import_key(
 ) -> ManagedKey:
     """Store a received key, wrapped for this machine (and this license), and return it. Return a held key unchanged.
 
-    Raises RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. (epoch,
-    generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
+    Raises RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. The pair
+    (epoch, generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
     """
     rows, now = transaction.rows, transaction.now
     held = get_key(rows, received.key_id, now)
