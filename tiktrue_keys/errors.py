@@ -1,7 +1,8 @@
-"""Every exception of tiktrue-keys, with its code name and its exit code.
+"""The exceptions of tiktrue-keys, each with a code name and an exit code.
 
-A message says what happened, a hint says what to do next; both are lower case, without a full stop, and hold no secret.
-Nothing here exits, prints or logs: the command line's error boundary does.
+Come here to choose the error to raise, or to add one. A message states what happened and a hint says what to do next;
+both are lower case, have no full stop and contain no secret. This module does not exit, print or log: the command
+line's error boundary does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import ClassVar
 
 
 class TikTrueKeysError(Exception):
-    """Base of all errors. `code` and `exit_code` are part of the interface (DESIGN section 11)."""
+    """Base class of all errors. `code` and `exit_code` are part of the public interface."""
 
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
@@ -23,36 +24,36 @@ class TikTrueKeysError(Exception):
 
 
 class InternalError(TikTrueKeysError):
-    """A bug: a state that the code holds to be impossible."""
+    """A bug: the program reached a state that should be impossible."""
 
 
 class UsageError(TikTrueKeysError):
-    """Bad syntax, an empty license, two readers of standard input, an ambiguous KEY."""
+    """Invalid arguments: bad syntax, an empty license, two uses of standard input, or an ambiguous KEY."""
 
     code = "usage"
     exit_code = 2
 
 
 class NotFoundError(TikTrueKeysError):
-    """A file, key, node or keystore that is not there."""
+    """A file, key, node or keystore does not exist."""
 
     code = "not-found"
     exit_code = 3
 
 
 class SecurityError(TikTrueKeysError):
-    """Base of the errors that say "do not trust this": integrity, machine, license, revocation, permissions."""
+    """Base class of errors about trust: integrity, machine, license, revocation and permissions."""
 
 
 class IntegrityError(SecurityError):
-    """Bytes that are not what was written: edited, moved, cut, older than known, or signed by a stranger."""
+    """Data is not as it was written: modified, moved, truncated, rolled back, or signed by an untrusted key."""
 
     code = "integrity"
     exit_code = 4
 
 
 class RefusedError(TikTrueKeysError):
-    """The request is understood and not allowed: exists, declined, needs --yes, status, policy or clock forbids."""
+    """The request is valid but refused: target exists, declined, needs --yes, or status, policy or clock forbids it."""
 
     code = "refused"
     exit_code = 5
@@ -73,69 +74,70 @@ class PartialError(TikTrueKeysError):
 
 
 class WrongMachineError(SecurityError):
-    """No slot opens with this machine's facts and host secret."""
+    """This machine's facts and host secret do not open the keystore."""
 
     code = "wrong-machine"
     exit_code = 8
 
 
 class WrongLicenseError(SecurityError):
-    """The license is not the one that this key or keystore was made with."""
+    """The license is not the one that this key or keystore was created with."""
 
     code = "wrong-license"
     exit_code = 9
 
 
 class RevokedError(SecurityError):
-    """The key is revoked; final."""
+    """The key is revoked. Revocation is final."""
 
     code = "revoked"
     exit_code = 10
 
 
 class ExpiredError(TikTrueKeysError):
-    """The key's (or card's) period for this use is over."""
+    """The period for this use of the key (or card) is over."""
 
     code = "expired"
     exit_code = 11
 
 
 class UnavailableError(TikTrueKeysError):
-    """Something outside failed: disk full, I/O error, etcd, TPM, HSM."""
+    """A resource outside the program failed: disk full, I/O error, etcd, TPM or HSM."""
 
     code = "unavailable"
     exit_code = 12
 
 
 class DiskFullError(UnavailableError):
-    """No space, or no quota, left; the same code and exit code, and worth a second try once there is some."""
+    """The disk or its quota is full. Code and exit code are UnavailableError's; retrying helps once there is space."""
 
 
 class InsecureError(SecurityError):
-    """Permissions, ownership or a symbolic link that would let others read or replace secrets."""
+    """Permissions, ownership or a symbolic link would let others read or replace secrets."""
 
     code = "insecure"
     exit_code = 13
 
 
 class OperationInterruptedError(TikTrueKeysError):
-    """Ctrl-C."""
+    """Interrupted by Ctrl-C."""
 
     code = "interrupted"
     exit_code = 130
 
 
 class TerminatedError(TikTrueKeysError):
-    """SIGTERM."""
+    """Terminated by SIGTERM or SIGHUP."""
 
     code = "terminated"
     exit_code = 143
 
 
 class Termination(BaseException):
-    """SIGTERM or SIGHUP on its way to the boundary, which makes a TerminatedError of it.
+    """Raised by the handler of SIGTERM and SIGHUP; the error boundary reports it as a TerminatedError.
 
-    As KeyboardInterrupt no Exception: nobody may take it for the failure of one item of many.
+    Like KeyboardInterrupt it is not an Exception, so that code which handles the failure of one item of a batch does
+    not catch it.
     """
 
     code: ClassVar[str] = TerminatedError.code
@@ -159,4 +161,4 @@ ERRORS: tuple[type[TikTrueKeysError], ...] = (
     OperationInterruptedError,
     TerminatedError,
 )
-"""Every concrete error, in the order of its exit code; the exit-code tables are generated from it."""
+"""The errors of the exit-code tables, in the order of their exit codes; the tables are generated from it."""

@@ -1,7 +1,7 @@
-"""What a key is, where it is stored, and what may be done with it.
+"""Keys: their lifecycle, the keystore that stores them, and the operations on them.
 
-Start with `manager.py`: KeyManager has a method for each operation. Beside the packages lie modules that everything
-uses: `derivation.py` (each key derivation and its label), `sealing.py`, `secret.py`, `durable.py` (files that survive a
-power cut), `names.py`, `instants.py`. Nothing here prints, reads the environment or takes the time by itself, and
-nothing reads a model file.
+Start with `manager.py`: KeyManager has a method for each operation. Every package uses the modules beside the packages:
+`derivation.py` (all key derivations and their labels), `sealing.py`, `secret.py`, `durable.py` (files that survive a
+power cut), `names.py` and `instants.py`. Code in this package does not print, read the environment or read model files,
+and takes the time that it records from the caller.
 """

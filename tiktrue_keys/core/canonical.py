@@ -1,7 +1,8 @@
-"""Canonical bytes: JSON with one spelling, and length-prefixed joins for associated data.
+"""Canonical bytes: JSON with exactly one spelling, and length-prefixed joins for associated data.
 
-The JSON is the subset of RFC 8785 without floating point: objects with string keys sorted by code point, arrays,
-strings, integers within 53 bits, true, false, null; no white space; UTF-8. Parsing refuses what it would not write.
+Use it for whatever is signed, authenticated or hashed. The JSON is the subset of RFC 8785 without floating point:
+objects with string keys sorted by code point, arrays, strings, integers within 53 bits, true, false, null; no white
+space; UTF-8. Parsing refuses any text that encoding does not produce.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tiktrue_keys.errors import IntegrityError, InternalError
 MAX_INTEGER = 2**53 - 1
 _MAX_DEPTH = 16
 
-# Built once: json.dumps with these arguments makes a new encoder for every call, which is half its cost.
+# Built once: with these arguments json.dumps builds an encoder for every call, which is half of its cost.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -26,29 +27,35 @@ _decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).deco
 
 
 def canonical_json(value: Any) -> bytes:
-    """Encode `value` (dict, list, str, int, bool, None) canonically; InternalError for what parsing would refuse."""
+    """Return `value` (dict, list, str, int, bool, None) in its canonical encoding.
+
+    Raises InternalError for a value that parsing would refuse.
+    """
     if not _within_limits(value, _MAX_DEPTH):
         raise InternalError("a value has no canonical spelling")
     return _encode(value).encode("utf-8")
 
 
 def record_json(value: dict[str, Any]) -> bytes:
-    """The same for a sealed record, which is only ever read after its seal: unchecked, and names of files that are no
-    UTF-8 pass through as the operating system gave them."""
+    """Return the JSON of a sealed record's payload, without the checks of canonical_json.
+
+    A record is parsed only after its seal is verified. File names that are not UTF-8 keep the bytes that the operating
+    system gave (surrogateescape).
+    """
     return _encode(value).encode("utf-8", "surrogateescape")
 
 
 def parse_record_json(data: bytes) -> dict[str, Any]:
-    """What record_json wrote."""
+    """Return the payload that record_json encoded."""
     value: dict[str, Any] = json.loads(data.decode("utf-8", "surrogateescape"))
     return value
 
 
 def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:
-    """Decode canonical JSON of at most `limit` bytes whose top is an object.
+    """Return the object that `data` encodes as canonical JSON of at most `limit` bytes.
 
-    Raises IntegrityError naming `what` when the bytes are too long, malformed, hold a float or a repeated key,
-    or are not the canonical spelling of their value.
+    Raises IntegrityError naming `what` when the bytes are too long, malformed, hold a float or a repeated key, or are
+    not the canonical spelling of their value.
     """
     value = parse_unproven(data, limit=limit, what=what)
     try:
@@ -61,7 +68,7 @@ def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[
 
 
 def parse_unproven(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:
-    """Decode a JSON object of at most `limit` bytes that may not be canonical yet.
+    """Return the object that `data` encodes as JSON of at most `limit` bytes, canonical or not.
 
     For a caller that checks the members, encodes them again with `encode_checked` and compares the bytes. Raises
     IntegrityError naming `what` when the bytes are too long, malformed or hold a float.
@@ -78,12 +85,12 @@ def parse_unproven(data: bytes | memoryview, *, limit: int, what: str) -> dict[s
 
 
 def encode_checked(value: dict[str, Any]) -> bytes:
-    """Encode a value canonically whose texts, numbers and depth the caller has checked."""
+    """Return the canonical encoding of a value whose strings, numbers and depth the caller has checked."""
     return _encode(value).encode("utf-8")
 
 
 def joined(*parts: bytes) -> bytes:
-    """Join byte strings unambiguously: each after its length as 4 bytes, big-endian."""
+    """Return the byte strings joined unambiguously: each one after its length as 4 bytes, big-endian."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 

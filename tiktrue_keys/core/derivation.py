@@ -1,7 +1,8 @@
-"""Every key derivation, its label and its cost. Pure: bytes in, secrets out.
+"""All key derivations, with their labels and costs.
 
-Labels are byte strings that start with `tiktrue-keys/1 `; man/tiktrue-keys-format.5 lists them all. HKDF is HKDF-SHA256
-(RFC 5869), PBKDF2 is PBKDF2-HMAC-SHA256 (RFC 8018; vectors of RFC 7914).
+Come here to add a derivation or to look up the label of one. Labels are byte strings that start with `tiktrue-keys/1`
+and a space; tiktrue-keys-format(5) lists all of them. HKDF is HKDF-SHA256 (RFC 5869), PBKDF2 is PBKDF2-HMAC-SHA256 (RFC
+8018; vectors of RFC 7914). The functions are pure: bytes in, secrets out.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 KEY_LENGTH = 32
 SALT_LENGTH = 32
 
-PBKDF2_ROUNDS = 600_000  # OWASP password storage cheat sheet, 2023; 98 ms on the design's machine
+PBKDF2_ROUNDS = 600_000  # OWASP password storage cheat sheet, 2023; measured: 98 ms
 PBKDF2_MIN_ROUNDS = 100_000
-PBKDF2_MAX_ROUNDS = 100_000_000  # what a keystore header may make us spend before it is authenticated: about 16 s
+PBKDF2_MAX_ROUNDS = 100_000_000  # the most that a header may demand before it is authenticated: about 16 s
 
 PREFIX = b"tiktrue-keys/1 "
 
@@ -54,13 +55,16 @@ NODE_ID = PREFIX + b"node-id"
 ENVELOPE = PREFIX + b"envelope"
 RECEIPT = PREFIX + b"receipt"
 MODEL_BODY = b"tiktrue-model/1"
-"""Associated data of a container's body, before its file id: what another Tink has to be given."""
+"""Associated data of a container's body, followed by the file id.
+
+Another Tink implementation needs both to decrypt it.
+"""
 
 
 def hkdf(
     secret: bytes | memoryview, *, salt: bytes | memoryview, info: bytes, length: int = KEY_LENGTH
 ) -> SecretBuffer:
-    """HKDF-SHA256(secret, salt, info) of `length` bytes (RFC 5869)."""
+    """Return HKDF-SHA256(secret, salt, info), `length` bytes long (RFC 5869)."""
     output = SecretBuffer(length)
     HKDF(SHA256(), length, bytes(salt), info).derive_into(secret, output.view)
     return output
@@ -69,9 +73,9 @@ def hkdf(
 def slot_key(
     host_secret: memoryview, anchors: Sequence[tuple[str, str]], *, salt: bytes, keystore_id: bytes
 ) -> SecretBuffer:
-    """The 32-byte key of one slot: the host secret joined with the (kind, value) anchors in the order given.
+    """Return the 32-byte key of a slot, from the host secret and the (kind, value) anchors in the order given.
 
-    The host secret has 256 bits of its own, so HKDF is enough: serial numbers alone would need a slow function.
+    The host secret has 256 bits of entropy, so HKDF is sufficient; serial numbers alone would need a slow function.
     """
     facts = joined(*(part.encode() for anchor in anchors for part in anchor))
     with SecretBuffer.copy_of(joined(bytes(host_secret), facts)) as material:
@@ -79,25 +83,25 @@ def slot_key(
 
 
 def escrow_key(secret: memoryview, *, salt: bytes, keystore_id: bytes) -> SecretBuffer:
-    """The 32-byte key of an escrow's slot, of the 32 random bytes that its shares give together."""
+    """Return the 32-byte key of an escrow's slot, from the 32 random bytes that its shares reconstruct."""
     return hkdf(secret, salt=salt, info=ESCROW + b"\x00" + keystore_id)
 
 
 def host_secret_id(host_secret: memoryview) -> bytes:
-    """16 public bytes that name a host secret without telling anything about it."""
+    """Return 16 public bytes that identify a host secret and reveal nothing about it."""
     with hkdf(host_secret, salt=b"", info=HOST_SECRET_ID, length=16) as name:
         return bytes(name.view)
 
 
 def subkey(root: memoryview, label: bytes, context: bytes = b"") -> SecretBuffer:
-    """A 32-byte key of the keystore's secret H (or any uniform 32-byte secret) for one purpose."""
+    """Return a 32-byte key for one purpose, derived from the keystore's root secret H or any uniform 32-byte secret."""
     return hkdf(root, salt=b"", info=label + b"\x00" + context if context else label)
 
 
 def stretch_license(license_key: memoryview, *, salt: bytes, rounds: int) -> SecretBuffer:
-    """P = PBKDF2-HMAC-SHA256(license, salt, rounds), 32 bytes; the only step that costs time.
+    """Return P = PBKDF2-HMAC-SHA256(license, salt, rounds), 32 bytes. This is the only slow derivation.
 
-    Raises IntegrityError when `rounds` is outside what a keystore may ask for.
+    Raises IntegrityError when `rounds` is outside the range that a keystore may ask for.
     """
     if not PBKDF2_MIN_ROUNDS <= rounds <= PBKDF2_MAX_ROUNDS:
         raise IntegrityError(f"the keystore asks for {rounds} PBKDF2 rounds")
@@ -107,13 +111,13 @@ def stretch_license(license_key: memoryview, *, salt: bytes, rounds: int) -> Sec
 
 
 def license_tag(stretched: memoryview, root: memoryview) -> bytes:
-    """16 bytes that recognise a license inside one keystore; testing one costs a PBKDF2 and the machine."""
+    """Return 16 bytes that identify a license in one keystore. Testing a guess takes a PBKDF2 and the root secret H."""
     with hkdf(stretched, salt=root, info=LICENSE_TAG, length=16) as tag:
         return bytes(tag.view)
 
 
 def license_kek(stretched: memoryview, root: memoryview, factor: memoryview | None = None) -> SecretBuffer:
-    """The key encryption key of a license; with a second factor F it derives from len|P|len|F."""
+    """Return the key encryption key of a license. With a second factor F it is derived from len|P|len|F."""
     if factor is None:
         return hkdf(stretched, salt=root, info=LICENSE_KEK)
     with SecretBuffer.copy_of(joined(bytes(stretched), bytes(factor))) as material:
@@ -121,33 +125,42 @@ def license_kek(stretched: memoryview, root: memoryview, factor: memoryview | No
 
 
 def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:
-    """The 32-byte HMAC-SHA256 key over a container's header slots; it commits to the data key, which GCM does not."""
+    """Return the 32-byte HMAC-SHA256 key over a container's header slots.
+
+    The MAC commits to the data key, which GCM does not.
+    """
     return subkey(data_key, CONTAINER_HEADER, file_id)
 
 
 def wrap_context(kind: str, *, file_id: bytes, model_id: str, key_id: str, generation: int) -> bytes:
-    """What a wrapped key is bound to: associated data of AES-GCM-SIV, `info` of HPKE. Length-prefixed parts."""
+    """Return the bytes that a wrapped key is bound to: associated data of AES-GCM-SIV, `info` of HPKE.
+
+    The parts are length-prefixed.
+    """
     return joined(WRAP, kind.encode(), file_id, model_id.encode(), key_id.encode(), generation.to_bytes(4, "big"))
 
 
 def signed_message(kind: str, canonical: bytes) -> bytes:
-    """What Ed25519 signs: `tiktrue-keys/1 <kind>`, a zero byte, the canonical bytes."""
+    """Return the message that Ed25519 signs: `tiktrue-keys/1 <kind>`, a zero byte, the canonical bytes."""
     return PREFIX + kind.encode() + b"\x00" + canonical
 
 
 def keyed_tag(key: memoryview, kind: int, name: str) -> bytes:
-    """The 16-byte tag of a record: HMAC-SHA256 over kind (2 bytes) and name, cut to 128 bits (RFC 2104, section 5)."""
+    """Return the 16-byte tag of a record: HMAC-SHA256 over kind (2 bytes) and name, truncated (RFC 2104, section 5)."""
     return hmac.digest(key, kind.to_bytes(2, "big") + name.encode(), "sha256")[:16]
 
 
 def managed_key_hpke(managed_key: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
-    """A managed key's X-Wing half (draft-connolly-cfrg-xwing-kem: X25519 + ML-KEM-768), made on demand."""
+    """Return the X-Wing key pair of a managed key (draft-connolly-cfrg-xwing-kem: X25519 + ML-KEM-768)."""
     with subkey(managed_key, MANAGED_KEY_HPKE) as seed:
         return x_wing_pair(seed.view)
 
 
 def x_wing_pair(seed: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:
-    """The X-Wing pair of a 32-byte seed: SHAKE256 to 96 bytes: d | z of ML-KEM-768, X25519 scalar (section 5.2)."""
+    """Return the X-Wing key pair of a 32-byte seed (draft section 5.2).
+
+    SHAKE256 expands the seed to 96 bytes: d | z of ML-KEM-768 (64 bytes), then the X25519 scalar (32 bytes).
+    """
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
@@ -160,7 +173,7 @@ def x_wing_pair(seed: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25
 
 
 def x_wing_public_bytes(seed: memoryview) -> bytes:
-    """The 1216 public bytes of a seed's pair: ML-KEM-768 encapsulation key 1184, then X25519 32 (draft section 5.2)."""
+    """Return the 1216 public bytes of a seed's pair: ML-KEM-768 key 1184, then X25519 key 32 (draft section 5.2)."""
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 

@@ -1,8 +1,10 @@
-"""New files that survive a power cut: written beside their destination, synced, renamed, folder synced.
+"""Writes files that survive a power cut: written beside their destination, synced, renamed, and the folder synced.
 
-Nothing here follows a symbolic link in the last part of a path, and no temporary file outlives its block (only a kill
-leaves one; its name is known before it is made, so that an intent can name it). POSIX only. It does not lock, does not
-touch the SQLite file (closing a second descriptor of it drops SQLite's lock) and does not judge owners and modes.
+Use NewFile or replace_bytes for every file that the program writes, and opened_regular or read_capped to read one. A
+symbolic link in the last part of a file's path is never followed. A temporary file is removed at the end of its block;
+only a kill leaves one, and its name is known before it is created so that an intent can record it. POSIX only. This
+module does not lock, does not check the owner and mode of files, and must not open the SQLite file: closing a second
+descriptor of it drops SQLite's lock.
 """
 
 from __future__ import annotations
@@ -25,18 +27,20 @@ from tiktrue_keys.errors import (
     UsageError,
 )
 
-_NAME_MAX = 255  # bytes; what ext4, xfs, btrfs, tmpfs and APFS allow
-_MAX_LINKS = 40  # as many as Linux follows before it says ELOOP
+_NAME_MAX = 255  # bytes; the limit of ext4, xfs, btrfs, tmpfs and APFS
+_MAX_LINKS = 40  # the number that Linux follows before it returns ELOOP
 _READ_CHUNK = 1 << 20
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # vfat, exfat, some FUSE mounts
 
 
 class NewFile:
-    """A file that appears at `path` whole or not at all: a context manager; without `commit` nothing stays.
+    """A file that appears at `path` complete or not at all.
 
-    `.fd` is open for reading and writing, unbuffered; `.temporary` is the file's path until `commit`, fixed at
-    construction. `mode` is given exactly, whatever the umask. Raises InsecureError when `path` is a symbolic link,
-    RefusedError when it is anything else but a regular file, and as `foreign_os_errors`.
+    Use it as a context manager; without `commit` nothing remains. `.fd` is open for reading and writing, unbuffered.
+    `.temporary` is the file's path until `commit`, fixed at construction. The file gets exactly `mode`, whatever the
+    umask. Raises UsageError when `path` does not name a file, InsecureError when it is a symbolic link, RefusedError
+    when it is anything else but a regular file, and NotFoundError, RefusedError, DiskFullError or UnavailableError for
+    the operating system's errors.
     """
 
     def __init__(self, path: str | PathLike[str], mode: int = 0o600, *, what: str = "the file") -> None:
@@ -72,11 +76,11 @@ class NewFile:
             write_all(self.fd, data)
 
     def commit(self, replace: bool) -> None:
-        """Sync the file, give it its name, sync the folder; RefusedError when the name is taken and `replace` is False.
+        """Sync the file, give it its name and sync the folder.
 
-        When only the folder's sync fails, a new name is taken away again, so that whoever repeats the act is not
-        refused. What replaced a file stays in its place: `committed` is True, and whether it survives a power cut is
-        unknown.
+        Raises RefusedError if `replace` is false and the name is taken. If only the sync of the folder fails, a new
+        name is removed again, so that repeating the operation is not refused. A file that replaced another one stays:
+        `committed` is true, and whether it survives a power cut is unknown.
         """
         with foreign_os_errors(self.what, self.path):
             sync_file(self.fd)
@@ -93,7 +97,7 @@ class NewFile:
                 raise
 
     def _create(self) -> None:
-        # Set before the call: an interrupt may arrive when the file is made and its descriptor not yet stored.
+        # Set before the call: an interrupt may arrive after the file is created and before its descriptor is stored.
         self._may_exist = True
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -105,12 +109,12 @@ class NewFile:
 
     def _refuse_odd_destination(self) -> None:
         try:
-            found = os.lstat(self.path.name, dir_fd=self._folder)
+            status = os.lstat(self.path.name, dir_fd=self._folder)
         except FileNotFoundError:
             return
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             raise InsecureError(f"{shown(self.path)} is a symbolic link", "give the path of the file itself")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise RefusedError(f"{shown(self.path)} exists and is not a regular file", "choose another name")
 
     def _rename(self) -> None:
@@ -118,10 +122,11 @@ class NewFile:
         self.committed = True
 
     def _link(self) -> None:
-        """Give the file its name unless that is taken: link(2) is the one call of POSIX that does both at once.
+        """Give the file its name unless the name is taken: link(2) is the one POSIX call that does both at once.
 
-        Without hard links an empty file is created exclusively and renamed over; a kill between the two leaves that
-        empty file. renameat2(RENAME_NOREPLACE) would not, but needs ctypes, Linux and a file system that knows it.
+        Without hard links an empty file is created exclusively and the new one is renamed over it; a kill between the
+        two leaves that empty file. renameat2(RENAME_NOREPLACE) would not, but needs ctypes, Linux and a file system
+        that supports it.
         """
         try:
             os.link(self._name, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
@@ -131,7 +136,7 @@ class NewFile:
             self._rename_over_placeholder()
             return
         self.committed = True
-        with suppress(OSError):  # the file has its name: nothing failed; cleaning up tries once more
+        with suppress(OSError):  # the file has its name, so nothing failed; _clean_up tries once more
             os.unlink(self._name, dir_fd=self._folder)
 
     def _take_back(self) -> None:
@@ -155,32 +160,32 @@ class NewFile:
 
     def _clean_up(self) -> None:
         if self._may_exist:
-            with suppress(OSError):  # renamed already, or the folder went: nothing is left to remove
+            with suppress(OSError):  # renamed already, or the folder is gone: nothing is left to remove
                 os.unlink(self._name, dir_fd=self._folder)
         for descriptor in (self.fd, self._folder):
             if descriptor >= 0:
-                with suppress(OSError):  # what could go wrong with the data was said by the sync
+                with suppress(OSError):  # the sync has reported any error about the data
                     os.close(descriptor)
         self.fd = self._folder = -1
         self._may_exist = False
 
 
 def replace_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
-    """Put `data` at `path` durably, in place of what was there."""
+    """Write `data` durably to `path`, replacing the file that is there."""
     with NewFile(path, mode, what=what) as new:
         new.write(data)
         new.commit(replace=True)
 
 
 def create_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
-    """Put `data` at `path` durably; RefusedError when something is there already."""
+    """Write `data` durably to a new file at `path`. Raises RefusedError when something is there already."""
     with NewFile(path, mode, what=what) as new:
         new.write(data)
         new.commit(replace=False)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of `data`, however little each write(2) takes; raises OSError. (Python itself repeats after EINTR.)"""
+    """Write all of `data`, repeating short writes. Raises OSError. (Python itself retries after EINTR.)"""
     with memoryview(data) as whole, whole.cast("B") as octets:
         done = 0
         while done < len(octets):
@@ -190,10 +195,10 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
 
 @contextmanager
 def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
-    """A descriptor to read the regular file at `path`, checked after opening, closed at the end of the block.
+    """Yield a descriptor for reading the regular file at `path`, checked after opening and closed after the block.
 
-    InsecureError for a symbolic link, RefusedError for a folder, FIFO, socket or device; none of them blocks. For those
-    who read into a buffer of their own, or who look at owner and mode: fstat the descriptor, never the path.
+    Raises InsecureError for a symbolic link, RefusedError for a folder, FIFO, socket or device; none of them blocks.
+    Use it to read into a buffer of your own, or to look at owner and mode: fstat the descriptor, never the path.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with foreign_os_errors(what, path):
@@ -207,10 +212,14 @@ def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
 
 
 def read_capped(path: str | PathLike[str], limit: int, what: str) -> bytes:
-    """The content of a regular file; IntegrityError when it has more than `limit` bytes, else as `opened_regular`."""
+    """Return the content of a regular file.
+
+    Raises IntegrityError when it has more than `limit` bytes, InsecureError for a symbolic link, RefusedError for
+    anything else that is not a regular file.
+    """
     with opened_regular(path, what) as fd, foreign_os_errors(what, path):
         data = bytearray()
-        # Under /proc and /sys the size says 0 or a page, and any file may grow meanwhile: reading is capped as well.
+        # Under /proc and /sys the size is 0 or a page, and a file may grow meanwhile, so reading is capped as well.
         too_long = os.fstat(fd).st_size > limit
         while not too_long and (chunk := os.read(fd, min(_READ_CHUNK, limit + 1 - len(data)))):
             data += chunk
@@ -221,11 +230,11 @@ def read_capped(path: str | PathLike[str], limit: int, what: str) -> bytes:
 
 
 def sync_file(fd: int) -> None:
-    """Bring a file's data and size to stable storage; raises OSError."""
+    """Bring a file's data and size to stable storage. Raises OSError."""
     if sys.platform == "darwin":
         import fcntl
 
-        # fsync(2) of macOS leaves the data in the drive's cache; network mounts know nothing better.
+        # fsync(2) of macOS leaves the data in the drive's cache; network mounts support nothing better.
         with suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
             return
@@ -246,40 +255,40 @@ def _sync_folder_fd(fd: int) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        # EINVAL: this file system (some FUSE and CIFS mounts) cannot sync folders; nothing more is to be had of it.
+        # EINVAL: this file system (some FUSE and CIFS mounts) cannot sync folders; nothing more can be done.
         if error.errno != errno.EINVAL:
             raise
 
 
 def refuse_symlinks(path: str | PathLike[str]) -> None:
-    """Raise InsecureError if the way to `path`, its last part included, leads over a stranger's symbolic link.
+    """Raise InsecureError if a part of `path`, the last one included, is another user's symbolic link.
 
-    Links of root (`/var/run`, macOS's `/tmp`) and our own are followed as the kernel would, and their targets held to
-    the same rule. A part that does not exist ends the walk. Whoever owns a folder on the way can still change it
-    afterwards: the caller opens the last part with O_NOFOLLOW.
+    Links of root (`/var/run`, macOS's `/tmp`) and of this user are followed as the kernel would, and the same rule
+    applies to their targets. The walk ends at a part that does not exist. The owner of a folder on the way can still
+    change it afterwards, so the caller opens the last part with O_NOFOLLOW.
     """
     trusted = {0, os.geteuid()}
-    pending = list(reversed(Path(os.getcwd(), path).parts))  # `..` stays: after a link it is the target's parent
+    pending = list(reversed(Path(os.getcwd(), path).parts))  # keeps `..`: after a link it means the target's parent
     here = ""
     links = 0
     while pending:
         here = os.path.join(here, pending.pop())
         with foreign_os_errors("the path", here):
             try:
-                found = os.lstat(here)
+                status = os.lstat(here)
             except (FileNotFoundError, NotADirectoryError):
                 return
-        if not stat.S_ISLNK(found.st_mode):
+        if not stat.S_ISLNK(status.st_mode):
             continue
         links += 1
-        if found.st_uid not in trusted or links > _MAX_LINKS:
-            raise InsecureError(f"{shown(here)} is a symbolic link of user {found.st_uid}", "give the real path")
+        if status.st_uid not in trusted or links > _MAX_LINKS:
+            raise InsecureError(f"{shown(here)} is a symbolic link of user {status.st_uid}", "give the real path")
         pending.extend(reversed(Path(os.readlink(here)).parts))
         here = os.path.dirname(here)
 
 
 def _temporary_name(name: str) -> str:
-    """`.NAME.<8 hex>.tmp`, with NAME cut at the end of a character so that the whole keeps within NAME_MAX."""
+    """Return `.NAME.<8 hex>.tmp`, with NAME cut at the end of a character so that the whole fits in NAME_MAX bytes."""
     ending = f".{secrets.token_hex(4)}.tmp"
     raw = os.fsencode(name)
     end = min(len(raw), _NAME_MAX - 1 - len(ending))

@@ -1,7 +1,8 @@
-"""From facts to what a keystore is bound to: anchors, the combinations that open it, and the report of drift. Pure.
+"""Decides what a keystore is bound to: its anchors, the combinations that open it, and the drift of a machine.
 
-A set (NICs, disks) gives one anchor, chosen when sealing; opening tries every present value in its place.
-No key is derived here; `derivation` does that from a combination's anchors and the host secret.
+Come here to see which hardware changes a keystore survives. A fact with several values (NICs, disks) gives one anchor,
+chosen when the keystore is sealed; opening tries every present value in its place. The functions are pure. They derive
+no key: `derivation` does, from the anchors of a combination and the host secret.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.machine.facts import MACHINE_BORNE, FactKind, MachineFacts
 from tiktrue_keys.errors import IntegrityError
 
-_SPARE = 3  # from so many machine-borne facts on, any one fact may have changed
-_MAX_VALUES = 64  # of one kind; two kinds are sets, so a combination has at most 4,096 candidates
+_SPARE = 3  # with this many machine-borne facts or more, any one fact may have changed
+_MAX_VALUES = 64  # per kind; two kinds are sets, so a combination has at most 4,096 candidates
 _MAX_VALUE_LENGTH = 256
 _LABEL = derivation.FINGERPRINT + b"\0"
 _ORDER = tuple(sorted(FactKind, key=lambda kind: kind.value))
@@ -34,36 +35,36 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a keystore is bound to: at most one anchor a kind, sorted by the kind's name."""
+    """The anchors that a keystore is bound to: at most one per kind, sorted by the name of the kind."""
 
     anchors: tuple[Anchor, ...]
 
     @property
     def kinds(self) -> tuple[FactKind, ...]:
-        """The kinds of the anchors, in their order."""
+        """Return the kinds of the anchors, in the order of the anchors."""
         return tuple(anchor.kind for anchor in self.anchors)
 
     @property
     def machine_borne(self) -> int:
-        """How many anchors stay with the hardware."""
+        """Return how many anchors stay with the hardware."""
         return sum(kind in MACHINE_BORNE for kind in self.kinds)
 
     @property
     def weak(self) -> bool:
-        """Whether a copied image would carry all of it along."""
+        """Return whether a copied disk image carries every anchor along."""
         return self.machine_borne == 0
 
     def value_of(self, kind: FactKind) -> str | None:
-        """The anchor of one kind."""
+        """Return the value of the anchor of `kind`, or None."""
         return next((anchor.value for anchor in self.anchors if anchor.kind is kind), None)
 
     def to_json(self) -> list[list[str]]:
-        """`[[kind, value], ...]` in the order of the anchors."""
+        """Return `[[kind, value], ...]` in the order of the anchors."""
         return [[anchor.kind.value, anchor.value] for anchor in self.anchors]
 
     @classmethod
     def from_json(cls, value: Any) -> Binding:
-        """Read what `to_json` gave; raises IntegrityError for anything that it would not give."""
+        """Return the binding that `to_json` encoded. Raises IntegrityError for any value that it does not produce."""
         if not isinstance(value, list) or len(value) > len(FactKind):
             raise IntegrityError("the machine binding is malformed")
         binding = cls(tuple(_parsed_anchor(item) for item in value))
@@ -73,15 +74,16 @@ class Binding:
 
 
 def choose_anchors(facts: MachineFacts, previous: Binding | None = None, *, add_kinds: bool = True) -> Binding:
-    """Choose the anchors to seal to.
+    """Return the anchors to seal a keystore to.
 
-    A previous anchor that is still present stays. One that is gone gives way to the first present value of its kind;
-    where there is none it stays all the same: a fact that this user merely cannot read must not weaken the binding.
-    Kinds that the previous binding has not are added unless `add_kinds` is false. A re-seal that nobody asked for
-    should say false: root sees facts that the keystore's own user cannot, and two of those lock that user out.
+    A previous anchor that is still present is kept. If its value is gone, the first present value of its kind replaces
+    it; if its kind has no present value, it is kept as well, because a fact that this user merely cannot read must not
+    weaken the binding. Kinds that the previous binding lacks are added unless `add_kinds` is false. Pass false when the
+    operator did not ask for the re-seal: root sees facts that the keystore's own user cannot, and two of those lock
+    that user out.
 
-    Among several present values the first in the order of `facts` is taken: the platform's reader puts built-in,
-    wired and local hardware first, then goes by place on the bus, so that the choice does not hang on a name.
+    Among several present values the first in the order of `facts` is chosen. The Linux reader lists built-in, wired and
+    local hardware first and sorts by position on the bus, so the choice does not depend on device names.
     """
     anchors: list[Anchor] = []
     for kind in _ORDER:
@@ -95,10 +97,11 @@ def choose_anchors(facts: MachineFacts, previous: Binding | None = None, *, add_
 
 
 def accepted_combinations(binding: Binding) -> tuple[tuple[FactKind, ...], ...]:
-    """The combinations of kinds, each of which opens the keystore when its anchors are all right.
+    """Return the combinations of kinds that open the keystore: all anchors of one combination have to match.
 
-    Three or more machine-borne facts: all but any one. One or two: all machine-borne, so that only the machine-id may
-    change. None: the machine-id, or else the empty combination, in which the host secret stands alone.
+    With three or more machine-borne facts: all anchors but any one. With one or two: all machine-borne anchors, so that
+    only the machine-id may change. With none: the machine-id, or without it the empty combination, where the host
+    secret alone opens the keystore.
     """
     kinds = binding.kinds
     machine_borne = tuple(kind for kind in kinds if kind in MACHINE_BORNE)
@@ -108,9 +111,9 @@ def accepted_combinations(binding: Binding) -> tuple[tuple[FactKind, ...], ...]:
 
 
 def candidates(combination: Sequence[FactKind], facts: MachineFacts) -> Iterator[tuple[Anchor, ...]]:
-    """Every choice of present values for a combination, the likeliest first; none when a kind is absent.
+    """Return every choice of present values for a combination, the likeliest first; none when a kind is absent.
 
-    At most 4,096: 64 values of each set. The empty combination has one candidate, the empty one.
+    There are at most 4,096 choices: 64 values for each set. The empty combination has one, the empty choice.
     """
     choices = [[Anchor(kind, value) for value in _present(facts, kind)] for kind in combination]
     return product(*choices)
@@ -120,7 +123,7 @@ def candidates(combination: Sequence[FactKind], facts: MachineFacts) -> Iterator
 class DriftReport:
     """How a machine differs from a binding.
 
-    `missing` may mean that this user cannot read it: `MachineFacts.unreadable` names the files.
+    A kind in `missing` may be a fact that this user cannot read: `MachineFacts.unreadable` lists the files.
     """
 
     unchanged: tuple[FactKind, ...]
@@ -130,16 +133,16 @@ class DriftReport:
 
     @property
     def drifted(self) -> bool:
-        """Whether any anchor is not there any more. A fact that came in addition is no drift."""
+        """Return whether any anchor is no longer present. An additional fact does not count as drift."""
         return bool(self.changed or self.missing)
 
     def names(self) -> tuple[str, ...]:
-        """The names of the kinds whose anchor changed or is missing, sorted."""
+        """Return the names of the kinds whose anchor changed or is missing, sorted."""
         return tuple(sorted(kind.value for kind in (*self.changed, *self.missing)))
 
 
 def drift(binding: Binding, facts: MachineFacts) -> DriftReport:
-    """Compare a binding with a machine."""
+    """Return how the facts of a machine differ from a binding."""
     unchanged: list[FactKind] = []
     changed: list[FactKind] = []
     missing: list[FactKind] = []
@@ -152,7 +155,7 @@ def drift(binding: Binding, facts: MachineFacts) -> DriftReport:
 
 
 def fingerprint_of(binding: Binding) -> str:
-    """SHA-256 over the anchors, 64 hex digits, for people to compare.
+    """Return the SHA-256 of the anchors as 64 hex digits, for people to compare.
 
     For display only: serial numbers can be guessed, so it must not be stored where others can read it.
     """
@@ -160,7 +163,7 @@ def fingerprint_of(binding: Binding) -> str:
 
 
 def _present(facts: MachineFacts, kind: FactKind) -> tuple[str, ...]:
-    """The values that may be an anchor: what `candidates` would never try must not be sealed to."""
+    """Return the values that may become an anchor: a value that `candidates` never tries must not be sealed to."""
     return facts.preferred(kind)[:_MAX_VALUES]
 
 

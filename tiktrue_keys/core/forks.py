@@ -1,4 +1,7 @@
-"""What a fork does to opened keystores: the parent waits for its transactions, the child forgets its copies."""
+"""Makes fork(2) safe for opened keystores: the parent finishes its transactions first, the child drops its copies.
+
+Register an object here when it holds secrets or a connection that a forked child must not use.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """Something that holds secrets and a connection, which a forked child must not use."""
+    """An object with secrets and a connection that a forked child must not use."""
 
     guard: threading.RLock
 
     def forget(self) -> None:
-        """Drop what belongs to the parent, in the child."""
+        """Drop what belongs to the parent. Called in the child."""
 
 
 _kept: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -22,12 +25,12 @@ _held: list[threading.RLock] = []
 
 
 def keep_over_forks(forkable: Forkable) -> None:
-    """Hold `forkable.guard` over every fork from now on, and call `forkable.forget()` in each child."""
+    """Hold `forkable.guard` during every fork from now on, and call `forkable.forget()` in each child."""
     _kept.add(forkable)
 
 
 def _before_fork() -> None:
-    """Wait until none is inside a transaction: a child that closed its copy would roll the parent's back."""
+    """Wait until no object is inside a transaction: a child that closed its copy would roll back the parent's."""
     for forkable in sorted(_kept, key=id):
         forkable.guard.acquire()
         _held.append(forkable.guard)

@@ -1,4 +1,7 @@
-"""Points in time and spans: whole Unix seconds in UTC, RFC 3339 for people, and the durations that options take."""
+"""Points in time and durations: whole Unix seconds in UTC, RFC 3339 text, and the durations that options accept.
+
+Use Instant and Seconds for every time that is stored or compared; parse and print them only here.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ Instant = NewType("Instant", int)
 """Seconds since 1970-01-01T00:00:00Z."""
 
 Seconds = NewType("Seconds", int)
-"""A length of time in seconds."""
+"""A duration in seconds."""
 
 DAY = Seconds(86_400)
-_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that RFC 3339 can spell
+_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that RFC 3339 can express
 
 _SIMPLE = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -25,21 +28,21 @@ _ISO_8601 = re.compile(
 
 
 def instant_of(clock: float) -> Instant:
-    """A clock's reading as an instant; RefusedError where it is no time that a record can hold."""
-    if not 0 <= clock <= _LATEST:  # false for nan too
+    """Return a clock's reading as an instant. Raises RefusedError when a record cannot hold it."""
+    if not 0 <= clock <= _LATEST:  # nan is refused too
         raise RefusedError(f"the clock says {clock!r} seconds since 1970", "set the clock right")
     return Instant(int(clock))
 
 
 def rfc3339(instant: int | None) -> str | None:
-    """`instant` as `2026-11-24T07:00:00Z`; None stays None."""
+    """Return `instant` as `2026-11-24T07:00:00Z`; None stays None."""
     if instant is None:
         return None
     return datetime.fromtimestamp(min(max(instant, 0), _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_instant(text: str) -> Instant:
-    """Read an RFC 3339 instant or a date (`2026-11-24`, midnight UTC); raises UsageError."""
+    """Return the instant that `text` gives in RFC 3339 or as a date (`2026-11-24`, midnight UTC). Raises UsageError."""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
@@ -52,7 +55,10 @@ def parse_instant(text: str) -> Instant:
 
 
 def parse_duration(text: str) -> Seconds:
-    """Read `30s`, `5m`, `12h`, `90d`, `2w` or ISO 8601 (`P30D`, `PT12H`, `P2W`); raises UsageError."""
+    """Return the duration that `text` gives: `30s`, `5m`, `12h`, `90d`, `2w` or ISO 8601 (`P30D`, `PT12H`, `P2W`).
+
+    Raises UsageError for anything else.
+    """
     simple = _SIMPLE.fullmatch(text)
     if simple:
         return Seconds(int(simple[1]) * _UNITS[simple[2]])
@@ -64,7 +70,7 @@ def parse_duration(text: str) -> Seconds:
 
 
 def duration_text(seconds: int) -> str:
-    """The shortest exact spelling: `90d`, `12h`, `45s`; weeks are written as days."""
+    """Return the shortest exact spelling of a duration: `90d`, `12h`, `45s`. Weeks are written as days."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds % size == 0 and seconds >= size:
             return f"{seconds // size}{unit}"

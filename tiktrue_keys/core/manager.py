@@ -1,6 +1,7 @@
-"""KeyManager: the keystore of this machine as one object, one method an act, every result frozen.
+"""KeyManager: this machine's keystore as one object, with a method for each operation and immutable results.
 
-Thread-safe; its async methods run in a worker thread and do not block the loop. It prints nothing and asks nothing.
+Start here to use the package from Python. KeyManager is thread-safe, and its async methods run in a worker thread, so
+they do not block the event loop. It does not print and does not prompt.
 """
 
 from __future__ import annotations
@@ -55,15 +56,15 @@ if TYPE_CHECKING:
         ValidateResult,
     )
 
-# Acts are imported by the method that needs them: a command does one, and all together cost as much as the rest.
+# Each method imports its operation: a command runs one, and importing all of them costs as much as everything else.
 
 
 class KeyManager(KeystoreReader):
     """Administers the keys of one keystore folder.
 
-    `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the
-    host secret of a new keystore; an existing one remembers its own. The keystore is opened when first needed and made
-    by the first `generate`.
+    `storage_dir` None means /var/lib/tiktrue-keys for root and the platform's data folder for other users.
+    `host_secret_file` names the file of the host secret; without it an existing keystore uses the path that it stores,
+    and a new one the default path. The keystore is opened when first needed and created by the first `generate`.
     """
 
     def __init__(
@@ -83,15 +84,15 @@ class KeyManager(KeystoreReader):
 
     @property
     def path(self) -> Path:
-        """The keystore's folder, absolute."""
+        """Return the absolute path of the keystore's folder."""
         return self._session.place.folder
 
     def exists(self) -> bool:
-        """Whether there is a keystore in the folder."""
+        """Return whether there is a keystore in the folder."""
         return self._session.exists()
 
     def close(self) -> None:
-        """Close the file and wipe every secret; the manager opens again when it is used again."""
+        """Close the file and wipe every secret. A later call opens the keystore again."""
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -102,7 +103,7 @@ class KeyManager(KeystoreReader):
     ) -> None:
         self.close()
 
-    # Acts. Each takes `operation_id`: one chosen by the caller names the act; repeating it returns the first result.
+    # Operations. Repeating one with the `operation_id` that the caller chose for it returns the first result.
 
     def generate(
         self,
@@ -119,10 +120,10 @@ class KeyManager(KeystoreReader):
         material: bytes | None = None,
         operation_id: str | None = None,
     ) -> GenerateResult:
-        """Start a chain of keys for a model (or `count` numbered ones); periods in seconds, `material` 32 bytes.
+        """Start a chain of keys for a model, or for `count` numbered models.
 
-        Makes the keystore when there is none. RefusedError when the model has a live key, WrongLicenseError for a
-        license that the keystore does not know.
+        Periods are in seconds, `material` has 32 bytes. Creates the keystore when there is none. Raises RefusedError
+        when the model has a live key, WrongLicenseError for a license that the keystore does not know.
         """
         from tiktrue_keys.core.keys.creation import KeyTerms
         from tiktrue_keys.core.operations.generate import GenerateRequest, generate
@@ -150,10 +151,11 @@ class KeyManager(KeystoreReader):
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> RotateResult:
-        """Give keys a successor: those named, every one, or those due. The result lists containers to rewrap.
+        """Give keys a successor: the keys named, every key, or those due. The result lists the containers to rewrap.
 
-        Nodes among `notify`, or all with `notify_all`, get the successor through the outbox. With `prepublish` it stays
-        pending for so many seconds at least, and until `min_acks` of them have it; `fleet sync` promotes it.
+        Nodes among `notify`, or all with `notify_all`, get the successor through the outbox. With `prepublish` the
+        successor stays pending for at least that many seconds, and until `min_acks` nodes have it; `fleet sync`
+        promotes it.
         """
         from tiktrue_keys.core.keys.rotation import RotationTerms
         from tiktrue_keys.core.operations.rotate import RotateRequest, rotate
@@ -181,7 +183,10 @@ class KeyManager(KeystoreReader):
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> RevokeResult:
-        """Revoke keys, or every generation of a model: immediate and final. `rotate` makes successors in the act."""
+        """Revoke keys, or every generation of a model: immediate and final.
+
+        With `rotate` it also creates successors.
+        """
         from tiktrue_keys.core.operations.revoke import RevokeRequest, revoke
 
         request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
@@ -199,7 +204,7 @@ class KeyManager(KeystoreReader):
         wraps_in: WrapsIn | None = None,
         operation_id: str | None = None,
     ) -> CleanupResult:
-        """One run of cleanup: marks what nobody needs, destroys what an earlier run marked `after` seconds ago."""
+        """Mark unneeded keys for destruction after `after` seconds, and destroy marked keys whose delay is over."""
         from tiktrue_keys.core.operations.cleanup import CleanupRequest, clean_up
 
         request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
@@ -207,7 +212,7 @@ class KeyManager(KeystoreReader):
             return clean_up(self._session, request, operation_id)
 
     def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> ValidateResult:
-        """Check keys (all without arguments) and the binding; reads no license and records nothing."""
+        """Check keys (all without arguments) and the binding. Reads no license and records nothing."""
         from tiktrue_keys.core.operations.validate import validate
 
         return validate(self._session, _listed(keys), deep=deep)
@@ -215,7 +220,7 @@ class KeyManager(KeystoreReader):
     def relicense(
         self, old_license: License, new_license: License, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Relicensed:
-        """Move every key of one license to another, in one transaction; the old license is then known no more."""
+        """Move every key of one license to another in one transaction. The keystore then forgets the old license."""
         from tiktrue_keys.core.operations.relicense import relicense
 
         with self._session.noting("relicense", operation_id):
@@ -224,7 +229,7 @@ class KeyManager(KeystoreReader):
     def rebind(
         self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
     ) -> Rebound:
-        """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
+        """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one."""
         from tiktrue_keys.core.operations.rebind import rebind
 
         with self._session.noting("rebind", operation_id):
@@ -233,7 +238,11 @@ class KeyManager(KeystoreReader):
     def export_public(
         self, key: str, license_key: License | None = None, *, operation_id: str | None = None
     ) -> ExportedPublic:
-        """The public half of an active key, which is marked as exported; raises as open_key for encryption."""
+        """Return the public half of an active key, and mark the key as exported.
+
+        Raises RevokedError, ExpiredError or RefusedError when the key may not encrypt, WrongLicenseError for another
+        license.
+        """
         from tiktrue_keys.core.operations.export_public import export_public
 
         with self._session.noting("export-public", operation_id):
@@ -242,7 +251,10 @@ class KeyManager(KeystoreReader):
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
     ) -> BackedUp:
-        """Copy the keystore to a file, 0600; it opens here, with the host secret (not in it), or by its escrow."""
+        """Copy the keystore to a file with mode 0600.
+
+        The copy opens on this machine with the host secret, which it does not contain, or with the escrow's shares.
+        """
         from tiktrue_keys.core.operations.backup import backup
 
         with self._session.noting("backup", operation_id):
@@ -251,26 +263,30 @@ class KeyManager(KeystoreReader):
     def restore(
         self, source: str | PathLike[str], *, accept_clock: bool = False, operation_id: str | None = None
     ) -> RestoredKeystore:
-        """Put a backup back as a new epoch; a keystore that is there is kept beside it under another name.
+        """Restore a backup as a new epoch. An existing keystore is kept beside it under another name.
 
-        What that one has revoked, destroyed and registered since the backup is carried over where it opens.
-        RefusedError for a clock more than 400 days after the backup, unless `accept_clock`.
+        The revocations, destructions and registrations that the existing keystore made since the backup are carried
+        over if it opens. Raises RefusedError for a clock more than 400 days after the backup, unless `accept_clock`.
         """
         from tiktrue_keys.core.operations.restore import restore
 
         return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
-        """Confirm that the clock is right after a long silence or a leap; recorded."""
+        """Record that the clock is right after a long silence or a leap."""
         operation, _ = chosen_operation_id(operation_id)
         with self._session.write(operation, accept_clock=True) as transaction:
             transaction.record("accept-clock")
             transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
 
-    # For models: keys to work with, acts on files, the registry.
+    # For the package models: opened keys, file operations, the registry.
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
-        """Open a key for a use; raises by status, then by license. Wipe what it returns."""
+        """Return a key opened for `use`. The caller wipes it.
+
+        Raises RevokedError, ExpiredError or RefusedError by the key's status, then UsageError or WrongLicenseError by
+        the license.
+        """
         from tiktrue_keys.core.operations.open_key import open_key
 
         with self._session.noting("open"):
@@ -278,29 +294,29 @@ class KeyManager(KeystoreReader):
 
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
-        """Around an act on files: what it refuses or fails in before its intent is recorded."""
+        """Run a file operation, and record a refusal or failure that precedes its intent."""
         with self._session.noting(event, operation_id):
             yield
 
     @property
     def issuer(self) -> bytes:
-        """The Ed25519 public key (32 bytes) that signs this keystore's containers."""
+        """Return the Ed25519 public key (32 bytes) that signs this keystore's containers."""
         return self.document().identity_key
 
     def sign(self, kind: str, canonical: bytes) -> bytes:
-        """The keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
+        """Return the keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
         with self._session.read() as (view, _):
             signer = self._session.keystore.signers.identity(view.rows)
         return signer(derivation.signed_message(kind, canonical))
 
     def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
-        """Record an intent and register its file, before the file changes; the result carries the operation id."""
+        """Record an intent and register its file before the file changes. Return the intent with its operation id."""
         operation, chosen = chosen_operation_id(operation_id)
         with self._session.write(operation) as transaction:
             return intents.begin_intent(transaction, replace(act, chosen=chosen))
 
     def finished_file_act(self, operation_id: str, act: str) -> tuple[bytes, str] | None:
-        """File id and path of the file act that was done under a chosen operation id, or None."""
+        """Return file id and path of the file operation that was done under a chosen operation id, or None."""
         with self._session.read() as (view, _):
             first = first_result(view.rows, parse_operation_id(operation_id), act)
         return None if not first else (bytes.fromhex(first[0][0]), first[0][1])
@@ -314,16 +330,17 @@ class KeyManager(KeystoreReader):
         detail: Mapping[str, Any] | None = None,
         others: Settlement = NO_OTHERS,
     ) -> None:
-        """Record how it ended. `keys`: the key ids that open the file now, None when it does not exist (any more).
+        """Record the outcome of a file operation.
 
-        `others`: what became of other containers by this act, in the same transaction.
+        `keys` are the ids of the keys that now open the file; None means that the file does not exist. `others` is the
+        effect of the operation on other containers, recorded in the same transaction.
         """
-        operation, said = parse_operation_id(operation_id), dict(detail or {})
+        operation, members = parse_operation_id(operation_id), dict(detail or {})
         with self._session.write(operation) as transaction:
-            intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=said, others=others)
+            intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=members, others=others)
 
     def register(self, record: ContainerRecord, *, event: str = "register") -> None:
-        """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
+        """Write a container's row in the registry and record it. Does nothing when the same row exists."""
         if self.container(record.file_id) == record:
             return
         operation, _ = chosen_operation_id(None)
@@ -333,7 +350,10 @@ class KeyManager(KeystoreReader):
             transaction.record(event, model_id=record.model_id, detail=detail)
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
-        """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""
+        """Remove a container from the registry and record it: its keys may then be destroyed.
+
+        Raises NotFoundError for an unknown container.
+        """
         operation, chosen = chosen_operation_id(operation_id)
         with self._session.write(operation) as transaction:
             first = first_result(transaction.rows, operation, "forget") if chosen else None
@@ -353,19 +373,19 @@ class KeyManager(KeystoreReader):
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
-        """Record that plaintext or key material is about to be released; where this raises, nothing may be released."""
+        """Record that plaintext or key material is about to be released. If this raises, nothing may be released."""
         operation, _ = chosen_operation_id(operation_id)
         with self._session.write(operation) as transaction:
             transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
 
-    # The names that the system was asked to have.
+    # Required methods of the public interface, each a short form of one above.
 
     def generate_hardware_bound_key(self, license_key: License, model_id: str) -> ManagedKey:
-        """Start a key for a model, bound to this machine and the license."""
+        """Start a key for a model, bound to this machine and to the license."""
         return self.generate(model_id, license_key=license_key).keys[0]
 
     async def rotate_key(self, old_key_id: str, license_key: License, notify_clients: Sequence[str] = ()) -> ManagedKey:
-        """Rotate one key and return its successor; clients that are no node are recorded as undeliverable."""
+        """Rotate one key and return its successor. Clients that are not nodes are recorded as undeliverable."""
         import asyncio
 
         result = await asyncio.to_thread(self.rotate, [old_key_id], license_key=license_key, notify=notify_clients)
@@ -375,13 +395,16 @@ class KeyManager(KeystoreReader):
         return successor
 
     async def revoke_key(self, key_id: str, reason: str) -> bool:
-        """Revoke one key. True when it is done; anything else raises."""
+        """Revoke one key and return True. Raises if it is not revoked."""
         import asyncio
 
         return bool((await asyncio.to_thread(self.revoke, [key_id], reason=reason)).keys)
 
     def validate_hardware_binding(self, key_id: str) -> bool:
-        """Whether this machine opens the keystore that holds the key. NotFoundError, IntegrityError as everywhere."""
+        """Return whether this machine opens the keystore that holds the key.
+
+        Raises NotFoundError when there is no such key, IntegrityError when the keystore is damaged.
+        """
         try:
             self.find(key_id)
         except WrongMachineError:
@@ -389,7 +412,7 @@ class KeyManager(KeystoreReader):
         return True
 
     def cleanup_expired_keys(self) -> int:
-        """One run of cleanup with its defaults; how many keys it destroyed."""
+        """Run cleanup once with its defaults, and return how many keys it destroyed."""
         return len(self.cleanup().destroyed)
 
 
@@ -401,5 +424,5 @@ def _path(given: str | PathLike[str]) -> Path:
 
 
 def _listed(names: Sequence[str]) -> tuple[str, ...]:
-    """A single name where several are meant is that name, not its letters."""
+    """Return the names as a tuple. A single string is one name, not a sequence of letters."""
     return (names,) if isinstance(names, str) else tuple(names)

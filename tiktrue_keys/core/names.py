@@ -1,4 +1,7 @@
-"""Model ids, key ids, operation ids: their grammar and how a KEY argument is read. Pure; looks nothing up."""
+"""The grammar of model ids, key ids and operation ids, and the reading of KEY arguments.
+
+Come here to parse or create a name. The functions are pure and look nothing up.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ KeyId = NewType("KeyId", str)
 """`<model id>_<16 lower-case hex digits>`."""
 
 OperationId = NewType("OperationId", str)
-"""`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`: names one act, so that a retry of it is not a second act."""
+"""`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`: names one operation; repeating it returns the first result."""
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}")
 _KEY_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]{0,95})_([0-9a-f]{16})")
@@ -30,7 +33,7 @@ _MOST_SHOWN = 120
 
 
 def parse_model_id(text: str) -> ModelId:
-    """Return `text` as a model id, or raise UsageError with what is wrong with it."""
+    """Return `text` as a model id. Raises UsageError that says what is wrong with it."""
     if _KEY_SUFFIX.fullmatch(text):
         raise UsageError(f"{_shown(text)} ends like a key id", "a model id must not end in _ and 16 hex digits")
     if not _MODEL_ID.fullmatch(text):
@@ -42,27 +45,27 @@ def parse_model_id(text: str) -> ModelId:
 
 
 def new_key_id(model_id: ModelId) -> KeyId:
-    """A fresh key id of the model: 64 random bits."""
+    """Return a new key id of the model with 64 random bits."""
     return KeyId(f"{model_id}_{secrets.token_hex(8)}")
 
 
 def model_of(key_id: KeyId) -> ModelId:
-    """The model id that a key id was made from."""
+    """Return the model id that a key id contains."""
     return ModelId(key_id[:-17])
 
 
 def short_of(key_id: KeyId) -> str:
-    """The first 8 hex digits of a key id's last part."""
+    """Return the short id: the first 8 of the 16 hex digits of a key id."""
     return key_id[-16 : -16 + SHORT_ID_LENGTH]
 
 
 def new_operation_id() -> OperationId:
-    """A fresh operation id: 96 random bits in hex."""
+    """Return a new operation id: 96 random bits in hex."""
     return OperationId(secrets.token_hex(12))
 
 
 def parse_operation_id(text: str) -> OperationId:
-    """Return `text` as an operation id, or raise UsageError."""
+    """Return `text` as an operation id. Raises UsageError when it is malformed."""
     if not _OPERATION_ID.fullmatch(text):
         raise UsageError(
             "the operation id is malformed", "1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
@@ -71,7 +74,7 @@ def parse_operation_id(text: str) -> OperationId:
 
 
 class KeyArgumentKind(Enum):
-    """What a KEY argument may name."""
+    """The kinds of name that a KEY argument can be."""
 
     KEY_ID = "key-id"
     SHORT_OR_MODEL = "short-or-model"
@@ -80,14 +83,17 @@ class KeyArgumentKind(Enum):
 
 @dataclass(frozen=True)
 class KeyArgument:
-    """A KEY argument after syntax, before any look-up."""
+    """A KEY argument with its kind, before any look-up."""
 
     text: str
     kind: KeyArgumentKind
 
 
 def parse_key_argument(text: str) -> KeyArgument:
-    """Read a KEY argument: a key id, a model id, or the first 8 hex digits of a key id's last part."""
+    """Return what `text` is: a key id, a model id, or the first 8 of the 16 hex digits of a key id.
+
+    Raises UsageError for anything else.
+    """
     if _KEY_ID.fullmatch(text):
         return KeyArgument(text, KeyArgumentKind.KEY_ID)
     if _SHORT_ID.fullmatch(text):
@@ -100,5 +106,5 @@ def parse_key_argument(text: str) -> KeyArgument:
 
 
 def _shown(text: str) -> str:
-    """Somebody's text for an error: quoted, without control characters, cut."""
+    """Return foreign text for an error message: quoted, without control characters, truncated."""
     return ascii(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "...")

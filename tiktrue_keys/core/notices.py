@@ -1,4 +1,7 @@
-"""A warning that a result carries: a stable code, words for people, the key it is about. Nothing is printed here."""
+"""Warnings attached to results: a stable code, a message, and the key concerned.
+
+Come here to add a warning to a result. This module does not print; the command line does.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ class Notice:
 
 
 def plural(count: int, what: str) -> str:
-    """`1 container`, `2 containers`."""
+    """Return `count` and `what`, with an s unless `count` is 1: `1 container`, `2 containers`."""
     return f"{count} {what}{'s' * (count != 1)}"
 
 
 def each_once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
-    """Notices without repetition, in order."""
+    """Return the notices in order, without repetitions."""
     return tuple(dict.fromkeys(notices))

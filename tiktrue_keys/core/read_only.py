@@ -1,6 +1,7 @@
-"""A keystore that cannot be written to, on a read-only mount: its keys may be used, and the system's log is told first.
+"""Uses the keys of a keystore that cannot be written to, and records each use in the system log first.
 
-Does not handle: whoever changes keys (every act on keys fails there), and the registry, which stays as it is.
+Come here for `--audit-to syslog` on a read-only mount. Operations that change keys fail on such a keystore, and its
+registry stays unchanged.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from tiktrue_keys.errors import IntegrityError
 
 
 class SystemLogManager(KeyManager):
-    """The same keystore as another manager's, with what releases plaintext recorded in syslog or journald.
+    """A manager of the same keystore that records every release of plaintext in syslog or journald.
 
-    A record that the log does not take is UnavailableError, and then nothing is released. An operation id is in the
-    record, and is not remembered: repeating it does the act again.
+    Raises UnavailableError when the log does not accept the record; nothing is released then. An operation id is
+    written to the record but not remembered: repeating it performs the operation again.
     """
 
     def __init__(self, manager: KeyManager) -> None:
@@ -36,12 +37,18 @@ class SystemLogManager(KeyManager):
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
     ) -> None:
-        """As KeyManager's."""
+        """Record in the system log that plaintext or key material is about to be released.
+
+        Raises UnavailableError when the log does not accept the record; then nothing may be released.
+        """
         operation, _ = chosen_operation_id(operation_id)
         self._record(event, operation, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
     def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
-        """Record the intent. Nobody settles it when this process dies."""
+        """Record an intent in the system log and return it with its operation id.
+
+        The intent is not stored: if this process dies, no later command settles it.
+        """
         operation, chosen = chosen_operation_id(operation_id)
         begun = replace(act, operation_id=operation, chosen=chosen, process=this_process(), at=self.now())
         self._record("intent", operation, **_of(act), detail={"act": act.act, **_where(act)})
@@ -57,18 +64,21 @@ class SystemLogManager(KeyManager):
         detail: Mapping[str, Any] | None = None,
         others: Settlement = NO_OTHERS,
     ) -> None:
-        """Record how it ended."""
+        """Record the outcome of a file operation in the system log; `keys` and `others` are not used.
+
+        Raises IntegrityError when this manager did not begin the operation.
+        """
         act = self._begun.pop(operation_id, None)
         if act is None:
             raise IntegrityError(f"operation {operation_id} was not begun here")
         self._record(act.act, operation_id, outcome=outcome, **_of(act), detail={**_where(act), **(detail or {})})
 
     def register(self, record: ContainerRecord, *, event: str = "register") -> None:
-        """Nothing: the registry cannot be written to."""
+        """Do nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
-        """Around an act on files: what it refuses or fails in goes to the system's log as well."""
+        """Run a file operation, and report its refusal or failure to the system log as well."""
         try:
             with super().noting(event, operation_id):
                 yield
@@ -76,15 +86,15 @@ class SystemLogManager(KeyManager):
             system_log.report(self.session.actor, error)
             raise
 
-    def _record(self, event: str, operation_id: str, *, outcome: str = "ok", **said: Any) -> None:
+    def _record(self, event: str, operation_id: str, *, outcome: str = "ok", **members: Any) -> None:
         with self.session.read() as (view, now):
             epoch, number = view.document.epoch, view.audit.size
         actor = self.session.actor
-        system_log.record(AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **said))
+        system_log.record(AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **members))
 
 
 def _of(act: FileIntent) -> dict[str, Any]:
-    """The key and the model of an act, for its record."""
+    """Return the key id and the model id of an operation, for its record."""
     keys = list(act.needs)
     return {"key_id": keys[0] if len(keys) == 1 else None, "model_id": act.model_id or None}
 

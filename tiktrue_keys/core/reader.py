@@ -1,4 +1,7 @@
-"""What can be asked of a keystore: keys, chains, containers, the audit log. Records nothing, reads no license."""
+"""Read access to a keystore: keys, chains, containers and the audit log.
+
+Come here for questions about a keystore; KeyManager inherits these methods. They record nothing and need no license.
+"""
 
 from __future__ import annotations
 
@@ -21,34 +24,40 @@ _RECORDS_AT_ONCE = 256
 
 
 class KeystoreReader:
-    """The reading half of KeyManager."""
+    """The methods of KeyManager that read."""
 
     def __init__(self, session: KeystoreSession) -> None:
         self._session = session
 
     @property
     def session(self) -> KeystoreSession:
-        """The opened keystore, for acts that live above the core (fleet, recovery); nobody else needs it."""
+        """Return the keystore session, for operations outside the core (fleet, recovery)."""
         return self._session
 
     def find(self, key_argument: str) -> ManagedKey:
-        """The key of a key id, a model id (its active key) or a short id; NotFoundError, UsageError if several."""
+        """Return the key that a key id, a model id (its active key) or a short id names.
+
+        Raises NotFoundError when there is none, UsageError when there are several.
+        """
         with self._session.read() as (view, now):
             return keyring.find_key(view.rows, key_argument, now).key
 
     def keys(self) -> Iterator[ManagedKey]:
-        """Every key as of now, in no order; every row of the keystore has been verified before the first one comes."""
+        """Return every key as of now, in no order.
+
+        Every row of the keystore is verified before the first key is returned.
+        """
         with self._session.read() as (view, now):
             return iter([stored.key for stored in keyring.all_keys(view.rows, now)])
 
     def chain(self, key: ManagedKey | str) -> tuple[ManagedKey, ...]:
-        """The chain of a key, oldest generation first."""
+        """Return the chain that a key belongs to, oldest generation first."""
         with self._session.read() as (view, now):
             start = key if isinstance(key, ManagedKey) else keyring.find_key(view.rows, key, now).key
             return tuple(stored.key for stored in keyring.chain_of(view.rows, start, now))
 
     def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
-        """The rotation of a key, with the clients that were told; None while it has no successor."""
+        """Return the rotation of a key with the clients that were notified, or None while the key has no successor."""
         from tiktrue_keys.core.dispatch import outbox
 
         with self._session.read() as (view, _):
@@ -56,47 +65,50 @@ class KeystoreReader:
             return KeyRotationEvent.from_json(stored, outbox.requests_of(view.rows, key_id)) if stored else None
 
     def is_revoked(self, key_id: str) -> bool:
-        """Whether a key is revoked; NotFoundError for an unknown one."""
+        """Return whether a key is revoked. Raises NotFoundError for an unknown key."""
         return self.find(key_id).revoked_at is not None
 
     def document(self) -> Document:
-        """The keystore's public header: ids, epoch, costs, slots, public keys."""
+        """Return the keystore's public header: ids, epoch, costs, slots and public keys."""
         with self._session.read() as (view, _):
             return view.document
 
     def now(self) -> Instant:
-        """Effective time: the clock, but never before the newest audit record."""
+        """Return the effective time: the clock, but never earlier than the newest audit record."""
         with self._session.read() as (_, now):
             return now
 
     def containers(self, key_id: str | None = None) -> tuple[ContainerRecord, ...]:
-        """Registered containers: all, or those that one key opens."""
+        """Return the registered containers: all of them, or those that one key opens."""
         with self._session.read() as (view, _):
             return registry.all_containers(view.rows) if key_id is None else registry.containers_of(view.rows, key_id)
 
     def container(self, file_id: bytes) -> ContainerRecord | None:
-        """The registry's row of a container, or None."""
+        """Return the registry row of a container, or None."""
         with self._session.read() as (view, _):
             return registry.get_container(view.rows, file_id)
 
     def open_intents(self) -> tuple[FileIntent, ...]:
-        """Acts on files that were begun and not finished."""
+        """Return the file operations that were begun and not finished."""
         with self._session.read() as (view, _):
             return intents.open_intents(view.rows)
 
     def audit_records(self, *, start: int = 0, backwards: bool = False) -> Iterator[AuditRecord]:
-        """Audit records from `start` on, or from the newest back; those that come while it is read are left out."""
+        """Yield the audit records from `start` to the newest, or backwards from the newest to `start`.
+
+        Records that are appended while it runs are left out.
+        """
         size = self.audit_size()
         numbers = range(size - 1, start - 1, -1) if backwards else range(start, size)
         for first in range(0, len(numbers), _RECORDS_AT_ONCE):
             ends = numbers[first], numbers[min(first + _RECORDS_AT_ONCE, len(numbers)) - 1]
-            # Records never change: a snapshot for each batch is as good as one for all.
+            # Records never change, so a snapshot per batch gives the same records as a single one.
             with self._session.read() as (view, _):
                 batch = view.audit.records(min(ends), max(ends) + 1)
             yield from reversed(batch) if backwards else batch
 
     def audit_leaves(self) -> Iterator[bytes]:
-        """The sealed records, which are the leaves of the tree, in order."""
+        """Yield the sealed records in order; they are the leaves of the audit tree."""
         size = self.audit_size()
         for first in range(0, size, _RECORDS_AT_ONCE):
             with self._session.read() as (view, _):
@@ -104,7 +116,7 @@ class KeystoreReader:
             yield from batch
 
     def trusted_issuers(self) -> tuple[bytes, ...]:
-        """The Ed25519 public keys (32 bytes) whose containers are believed: its own, and its pinned issuers'."""
+        """Return the Ed25519 public keys (32 bytes) that sign trusted containers: its own and its pinned issuers'."""
         from tiktrue_keys.core.dispatch import peers
 
         with self._session.read() as (view, _):
@@ -112,17 +124,20 @@ class KeystoreReader:
             return (view.document.identity_key, *pinned)
 
     def audit_size(self) -> int:
-        """How many records the log has."""
+        """Return the number of records in the log."""
         with self._session.read() as (view, _):
             return view.audit.size
 
     def audit_checkpoint(self) -> str:
-        """The signed note (C2SP tlog-checkpoint) over the present head."""
+        """Return the signed note (C2SP tlog-checkpoint) over the present head."""
         with self._session.read() as (view, _):
             return view.state.checkpoint
 
     def audit_verify(self) -> int:
-        """Verify every record against tree and signed head; returns how many. IntegrityError names the first bad."""
+        """Verify every record against the tree and the signed head, and return the number of records.
+
+        Raises IntegrityError that names the first bad record.
+        """
         from tiktrue_keys.core.audit.checkpoint import open_note
         from tiktrue_keys.core.keystore.audit_log import origin_of
 
@@ -136,11 +151,11 @@ class KeystoreReader:
             return view.audit.size
 
     def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
-        """The leaf of record `number` and its inclusion proof under the present head."""
+        """Return the leaf of record `number` and its inclusion proof under the present head."""
         with self._session.read() as (view, _):
             return view.audit.leaf(number), view.audit.inclusion_proof(number)
 
     def audit_consistency(self, old_size: int) -> list[bytes]:
-        """The proof that the head over `old_size` records is a beginning of the present one."""
+        """Return the proof that the present tree starts with the first `old_size` records."""
         with self._session.read() as (view, _):
             return view.audit.consistency_proof(old_size)

@@ -1,6 +1,8 @@
-"""Seals and opens records and keys: AES-256-GCM-SIV (RFC 8452) with associated data. Pure; knows no table and no file.
+"""Seals and opens records and keys with AES-256-GCM-SIV (RFC 8452) and associated data.
 
-GCM-SIV because keystores are copied and put back: a repeated nonce shows that two plaintexts are equal, nothing more.
+Come here for how a keystore's records and all wrapped keys are encrypted. GCM-SIV was chosen because keystores are
+copied and restored: a repeated nonce reveals that two plaintexts are equal and nothing more. The functions are pure;
+they read no table and no file.
 """
 
 from __future__ import annotations
@@ -20,18 +22,21 @@ OVERHEAD = NONCE_LENGTH + TAG_LENGTH
 
 _PLAIN = b"\x00"
 _DEFLATED = b"\x01"
-_COMPRESSION_FLOOR = 200  # a shorter record is hex and base64 and little else: nothing worth the time is saved
-_WINDOW, _MEMORY = -12, 5  # raw, 4 KiB: 8 us for a key record; the default's 256 KiB of state cost 59 us for the same
+_COMPRESSION_FLOOR = 200  # bytes; shorter records are hex and base64 and little else: deflating is not worth its time
+_WINDOW, _MEMORY = -12, 5  # raw, 4 KiB window: 8 us for a key record; the default's 256 KiB of state takes 59 us
 
 
 def wrap_key(kek: memoryview, secret: memoryview, context: bytes) -> bytes:
-    """Wrap `secret` under a 32-byte key encryption key: nonce 12 | ciphertext | tag 16."""
+    """Return `secret` wrapped under a 32-byte key encryption key: nonce 12 | ciphertext | tag 16."""
     nonce = os.urandom(NONCE_LENGTH)
     return nonce + AESGCMSIV(kek).encrypt(nonce, secret, context)
 
 
 def unwrap_key(kek: memoryview, wrapped: bytes, context: bytes, length: int = 32) -> SecretBuffer:
-    """Open what wrap_key made of a secret of `length` bytes; IntegrityError when key, context or bytes differ."""
+    """Return the secret of `length` bytes that wrap_key wrapped.
+
+    Raises IntegrityError when the key, the context or the bytes differ.
+    """
     if len(wrapped) != length + OVERHEAD:
         raise IntegrityError("a wrapped key has the wrong length")
     secret = SecretBuffer(length)
@@ -44,18 +49,21 @@ def unwrap_key(kek: memoryview, wrapped: bytes, context: bytes, length: int = 32
 
 
 class Sealer:
-    """Seals records under one 32-byte key; deflates first where that is smaller."""
+    """Seals records under one 32-byte key, and deflates them first where that makes them smaller."""
 
     def __init__(self, key: memoryview) -> None:
         self._cipher = AESGCMSIV(key)
 
     def seal(self, payload: bytes, context: bytes) -> bytes:
-        """nonce 12 | ciphertext of (flag | payload or its raw deflate) | tag 16."""
+        """Return nonce 12 | ciphertext of (flag | payload or its raw deflate) | tag 16."""
         nonce = os.urandom(NONCE_LENGTH)
         return nonce + self._cipher.encrypt(nonce, _packed(payload), context)
 
     def open(self, sealed: bytes, context: bytes, *, limit: int, what: str = "a record") -> bytes:
-        """The payload, of at most `limit` bytes; IntegrityError when it was edited, moved or is longer."""
+        """Return the payload of a sealed record.
+
+        Raises IntegrityError when the record was modified or moved, or when the payload is longer than `limit` bytes.
+        """
         if not OVERHEAD < len(sealed) <= limit + OVERHEAD + 1:
             raise IntegrityError(f"{what} has an impossible length")
         try:
@@ -66,7 +74,7 @@ class Sealer:
 
 
 def seal_tag(sealed: bytes) -> bytes:
-    """The last 16 bytes of a sealed record, which stand for all of it in a bucket digest."""
+    """Return the last 16 bytes of a sealed record, which represent all of it in a bucket digest."""
     return sealed[-TAG_LENGTH:]
 
 

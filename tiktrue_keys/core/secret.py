@@ -1,7 +1,7 @@
-"""Secret bytes in one locked, undumpable arena that is zeroed when a secret is let go.
+"""Secret bytes in locked memory that stays out of swap and core dumps and is zeroed when a secret is released.
 
-What it does not handle: copies that the interpreter or a library makes on the way. The promise is "not on disk, not in
-swap, not in a core dump", never "erased from memory" (man/tiktrue-keys-security.7).
+Use SecretBuffer for every key. Copies that the interpreter or a library makes on the way are not covered: the promise
+is "not on disk, not in swap, not in a core dump", not "erased from memory" (tiktrue-keys-security(7)).
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _MADV_WIPEONFORK = 18
 
 
 class _Arena:
-    """Hands out cells of locked pages and takes them back: 64-byte ones, and whole pages for what is longer.
+    """Allocates cells in locked pages: 64 bytes for short secrets, whole pages for longer ones.
 
-    Grows by 64 KiB chunks, never shrinks. The free lists need no lock, because append and pop are atomic: a collection
-    that wipes a secret in the middle of `take` must not wait for anything.
+    The arena grows by chunks of 64 KiB for cells, or of the pages needed, and never shrinks. The free lists need no
+    lock, because append and pop are atomic; a garbage collection that wipes a secret in the middle of `take` must not
+    wait.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class _Arena:
 
     def _map(self, size: int) -> mmap.mmap:
         with self._growing:
-            # Private: a shared mapping would be the same memory in a forked child, and could not be wiped at the fork.
+            # Private: a forked child would share the memory of a shared mapping, and the fork could not wipe it.
             pages = _private_pages(size)
             self._chunks.append(pages)
             self.locked = _lock_pages(pages, size) and self.locked
@@ -67,7 +68,7 @@ def _private_pages(size: int) -> mmap.mmap:
 
 
 def _lock_pages(pages: mmap.mmap, size: int) -> bool:
-    """Keep the pages out of swap, core dumps and children; False where the system does not allow the lock."""
+    """Keep the pages out of swap, core dumps and forked children; return False if the system does not lock them."""
     if not sys.platform.startswith(("linux", "darwin")):
         return False
     for advice in (_MADV_DONTDUMP, _MADV_WIPEONFORK) if sys.platform == "linux" else ():
@@ -82,13 +83,16 @@ _arena = _Arena()
 
 
 def memory_is_locked() -> bool:
-    """Whether every page that has held a secret in this process could be locked; for `doctor`."""
+    """Return whether every page that has held a secret in this process is locked; for `doctor`."""
     SecretBuffer(1).wipe()
     return _arena.locked
 
 
 class SecretBuffer:
-    """`length` secret bytes, zero at first. Leaving its `with` block, `wipe()` and collection all zero them."""
+    """A buffer of `length` secret bytes, initially zero.
+
+    The end of its `with` block, `wipe()` and garbage collection all zero it.
+    """
 
     __slots__ = ("_cell", "_length", "_process", "view")
 
@@ -102,23 +106,23 @@ class SecretBuffer:
 
     @classmethod
     def random(cls, length: int = 32) -> Self:
-        """`length` fresh bytes of the system's generator."""
+        """Return a buffer of `length` random bytes from the operating system."""
         return cls.copy_of(os.urandom(length))
 
     @classmethod
     def copy_of(cls, data: bytes | bytearray | memoryview) -> Self:
-        """A copy of `data`, which stays the caller's to wipe."""
+        """Return a copy of `data`. The caller still has to wipe `data`."""
         secret = cls(len(data))
         secret.view[:] = data
         return secret
 
     def wipe(self) -> None:
-        """Zero the bytes and give the memory back; safe to call twice. The view is unusable afterwards."""
+        """Zero the bytes and release the memory. Safe to call twice; the view is unusable afterwards."""
         cell, self._cell = self._cell, None
         if cell is None:
             return
         self.view.release()
-        if self._process == os.getpid():  # a child's copy was wiped by the fork itself
+        if self._process == os.getpid():  # in a child, the fork has wiped the copy
             _arena.give_back(cell)
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
-"""An opened keystore in use: opened when first needed, one caller at a time, its licenses stretched once.
+"""A keystore in use by one process: opened when first needed, used by one thread at a time, licenses stretched once.
 
-The operations (core/operations) take a session and nothing else. Forks are handled in core/forks.py.
+Come here for how operations get their snapshots and transactions, and how refusals and failures are recorded. Each
+operation in core/operations takes a KeystoreSession. core/forks.py handles forks.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ from tiktrue_keys.errors import (
 )
 
 _UNRECORDED = (UsageError, NotFoundError, BusyError)
-# Usage and absence change nothing worth a record, busy means that the log cannot be written to.
+# Usage errors and missing objects are not worth a record; busy means that the log cannot be written to.
 
 
 class KeystoreSession:
-    """One keystore folder as one process uses it. Thread-safe; a forked child opens its own."""
+    """One keystore folder as one process uses it. Thread-safe; a forked child opens the keystore again."""
 
     def __init__(
         self,
@@ -71,24 +72,27 @@ class KeystoreSession:
         keep_over_forks(self)
 
     def exists(self) -> bool:
-        """Whether there is a keystore in the folder."""
+        """Return whether there is a keystore in the folder."""
         with self.guard:
             return self._keystore is not None or database.is_keystore(self.place.folder, timeout=self.place.timeout)
 
     def is_read_only(self) -> bool:
-        """Whether there is a keystore and this process may not write to it: a read-only mount, or permissions."""
+        """Return whether there is a keystore that this process may not write to: a read-only mount, or permissions."""
         places = (self.place.folder, self.place.folder / database.FILE_NAME)
         return self.exists() and not all(os.access(place, os.W_OK) for place in places)
 
     def facts(self) -> MachineFacts:
-        """This machine's facts, read once a session."""
+        """Return this machine's facts. They are read once per session."""
         if self._facts is None:
             self._facts = read_facts()
         return self._facts
 
     @property
     def keystore(self) -> Keystore:
-        """The keystore, opened now if it is not yet."""
+        """Return the keystore, and open it if it is not open or was replaced by a restore.
+
+        Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError when it does not open.
+        """
         with self.guard:
             if self._keystore is not None and self._keystore.is_replaced():
                 self._keystore.close()
@@ -112,9 +116,10 @@ class KeystoreSession:
             self.opened.clear()
 
     def forget(self) -> None:
-        """In a forked child: the fork wiped every secret, and the parent's connection is the parent's.
+        """Drop the parent's keystore in a forked child.
 
-        No transaction was open at the fork, so that closing the child's copy does nothing to the parent's file.
+        The fork wiped every secret, and the connection is the parent's. No transaction was open at the fork, so
+        closing the child's copy does not affect the parent's file.
         """
         if self._keystore is not None:
             self._keystore.close_connection()
@@ -124,13 +129,13 @@ class KeystoreSession:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[tuple[Snapshot, Instant]]:
-        """A snapshot and the effective time in it."""
+        """Yield a snapshot and the effective time in it."""
         with self.guard, self.keystore.read() as view:
             yield view, Instant(max(instant_of(self.clock()), view.audit.newest_time()))
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
-        """A transaction of one act."""
+        """Yield the transaction of one operation."""
         with (
             self.guard,
             self.keystore.write(
@@ -141,13 +146,13 @@ class KeystoreSession:
 
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
-        """Around a whole act: what it refuses or fails in is recorded, in a transaction of its own."""
+        """Run a whole operation, and record its refusal or failure in a transaction of its own."""
         depth = getattr(self._depth, "noting", 0)
         self._depth.noting = depth + 1
         try:
             yield
         except TikTrueKeysError as error:
-            if depth == 0:  # the act that was asked for, not one that it is made of
+            if depth == 0:  # the operation that was requested, not one that is part of it
                 self.note_failure(event, error, operation_id)
             raise
         except Termination as stopped:
@@ -158,25 +163,25 @@ class KeystoreSession:
             self._depth.noting = depth
 
     def release_reserve(self) -> bool:
-        """Give the space back that is kept for a revocation; False when there is none."""
+        """Free the disk space that is reserved for a revocation. Return False when there is none."""
         with self.guard:
             return self.keystore.release_reserve()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Keystore]:
-        """The keystore outside any transaction, with writers of other processes kept out; for a copy of the file."""
+        """Yield the keystore outside any transaction while no other process can write; for copying the file."""
         with self.guard:
             keystore = self.keystore
             with writers_lock(self.place.folder, timeout=self.place.timeout, actor=self.actor):
                 yield keystore
 
     def new_cost(self) -> Cost:
-        """The PBKDF2 setting of a keystore that is about to be made, so that its license is stretched before."""
+        """Return the PBKDF2 setting of a keystore about to be created, so that its license can be stretched first."""
         return Cost(os.urandom(derivation.SALT_LENGTH), self._rounds)
 
     @contextlib.contextmanager
     def create(self, operation_id: OperationId, cost: Cost) -> Iterator[Transaction]:
-        """The transaction that makes the keystore; the session has it open from then on."""
+        """Yield the transaction that creates the keystore. The session has the keystore open from then on."""
         with self.guard:
             try:
                 with new_keystore(
@@ -189,7 +194,7 @@ class KeystoreSession:
                 raise
 
     def note_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None = None) -> None:
-        """Record that an act was refused or failed, where there is an opened keystore whose log can be written to."""
+        """Record that an operation was refused or failed, if the keystore is open and its log can be written to."""
         if isinstance(error, _UNRECORDED):
             return
         with contextlib.suppress(TikTrueKeysError), self.guard:
@@ -205,7 +210,7 @@ class KeystoreSession:
                 )
 
     def prepare(self, license_key: License | None) -> PreparedLicense | None:
-        """Stretch the license for the keystore's costs, outside any transaction; None stays None."""
+        """Return the license stretched for the keystore's costs, outside any transaction. None stays None."""
         if license_key is None:
             return None
         with self.read() as (view, _):

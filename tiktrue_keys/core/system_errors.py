@@ -1,4 +1,7 @@
-"""What the system's errors about files come down to in our own words, and paths as a message shows them."""
+"""Translates the operating system's errors about files into ours, and makes paths printable.
+
+Wrap file access in `foreign_os_errors`, so that the error names the file and says what to do.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,10 @@ _OS_ERRORS: dict[int, tuple[type[TikTrueKeysError], str, str]] = {
 
 @contextmanager
 def foreign_os_errors(what: str, path: str | PathLike[str]) -> Iterator[None]:
-    """Turn an OSError of the block into one of our errors that names `what` and `path`; UnavailableError if unforeseen.
+    """Turn an OSError of the block into one of our errors, which names `what` and `path`.
 
-    A closed pipe (EPIPE) passes as it is: the command line ends silently on it.
+    An errno without an entry in the table becomes an UnavailableError. BrokenPipeError passes unchanged: the command
+    line ends silently on it.
     """
     try:
         yield
@@ -54,6 +58,6 @@ def foreign_os_errors(what: str, path: str | PathLike[str]) -> Iterator[None]:
 
 
 def shown(path: str | PathLike[str]) -> str:
-    """`path` fit for a message: control characters and bytes that are not UTF-8 as backslash escapes."""
+    """Return `path` for a message, with control characters and bytes that are not UTF-8 as backslash escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -82,6 +82,6 @@ def test_an_act_that_was_settled_already_changes_no_row(manager: KeyManager, key
     act = begun(manager, key)
     manager.finish_file_act(act.operation_id, outcome="failed", keys=None)
     size = manager.audit_size()
-    with pytest.raises(IntegrityError, match="settled by somebody else"):
+    with pytest.raises(IntegrityError, match="settled by another process"):
         manager.finish_file_act(act.operation_id, outcome="ok", keys=None, others=Settlement(gone=[OLD]))
     assert (rows(manager), manager.audit_size()) == ({OLD: "/models/llama.ttm"}, size)

@@ -1,7 +1,9 @@
-"""The audit head as a C2SP tlog-checkpoint, signed as a C2SP signed note (Ed25519), which Go's sumdb/note opens.
+"""The audit head as a C2SP tlog-checkpoint in a C2SP signed note (Ed25519), which Go's sumdb/note can open.
 
-A note is its text, a blank line, and signature lines `— <name> <base64(key id | signature)>`. Lines of others
-(witnesses) are let stand and not verified. It holds no key: whoever signs passes a function that does.
+Come here to sign or verify the head of the log. A note is its text, a blank line, and signature lines
+`— <name> <base64(key id | signature)>`. Signature lines of others (witnesses) are accepted and not verified. This
+module holds no key: to sign, the caller passes a function.
+
 https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint
 """
 
@@ -21,42 +23,48 @@ from tiktrue_keys.core.audit.merkle import HASH_LENGTH
 from tiktrue_keys.errors import IntegrityError, InternalError
 
 NOTE_LIMIT = 64 * 1024
-"""The most bytes that a note has: hundreds of Ed25519 witnesses, or a dozen post-quantum ones of 5 kB."""
+"""The largest size of a note in bytes: room for hundreds of Ed25519 witnesses, or a dozen post-quantum ones of 5 kB."""
 
 _ED25519 = b"\x01"
 _KEY_ID_LENGTH = 4
 _DASH = "— "
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
-_MAX_SIZE = 2**63 - 1  # Go reads it into an int64
-_NOT_IN_NAMES = re.compile(r"[\s+\x00-\x1f]")  # nothing but names, digits and base64 is let through: no other control
+_MAX_SIZE = 2**63 - 1  # Go parses it into an int64
+_NOT_IN_NAMES = re.compile(r"[\s+\x00-\x1f]")  # only a name could bring a control character into a note
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tree's root (32 bytes) at `size` leaves, in the log named `origin`."""
+    """The root (32 bytes) of the tree over `size` leaves, in the log named `origin`."""
 
     origin: str
     size: int
     root: bytes
 
     def body(self) -> str:
-        """The text that is signed: three lines."""
+        """Return the text that is signed: three lines."""
         return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
 
 
 def note_key_id(name: str, public_key: bytes) -> bytes:
-    """The 4 bytes that, with the name, identify an Ed25519 key: SHA-256(name | 0x0A | 0x01 | public key)[:4]."""
+    """Return the 4 bytes that identify an Ed25519 key together with its name.
+
+    They are SHA-256(name | 0x0A | 0x01 | public key)[:4].
+    """
     return sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:_KEY_ID_LENGTH]
 
 
 def verifier_key(name: str, public_key: bytes) -> str:
-    """The key as Go's sumdb/note reads it: name, key id in hex and base64(0x01 | public key), joined by plus signs."""
+    """Return the key in the form of Go's sumdb/note: name+key id in hex+base64(0x01 | public key)."""
     _check_name(name)
     return f"{name}+{note_key_id(name, public_key).hex()}+{b64encode(_ED25519 + public_key).decode()}"
 
 
 def signed_note(checkpoint: Checkpoint, *, public_key: bytes, sign: Callable[[bytes], bytes]) -> str:
-    """The checkpoint as a note, its origin the key's name; `sign` makes the body's Ed25519 signature (64 bytes)."""
+    """Return the checkpoint as a signed note; its origin is the key's name.
+
+    `sign` returns the 64-byte Ed25519 signature of the bytes that it is given.
+    """
     _check_name(checkpoint.origin)
     if not 0 <= checkpoint.size <= _MAX_SIZE or len(checkpoint.root) != HASH_LENGTH:
         raise InternalError("a checkpoint has an impossible size or root")
@@ -66,9 +74,9 @@ def signed_note(checkpoint: Checkpoint, *, public_key: bytes, sign: Callable[[by
 
 
 def open_note(text: str, *, origin: str, public_key: bytes) -> Checkpoint:
-    """The checkpoint of a note that is about `origin` and signed by `public_key` under that name, else IntegrityError.
+    """Return the checkpoint of a note. Raises IntegrityError unless it is about `origin` and signed by `public_key`.
 
-    Extension lines are refused: we write none, and the signature says that we wrote it.
+    The signature has to stand under the name `origin`. Extension lines are refused: this program writes none.
     """
     body, lines = _split(text)
     key_id = note_key_id(origin, public_key)
@@ -87,9 +95,9 @@ def open_note(text: str, *, origin: str, public_key: bytes) -> Checkpoint:
 
 
 def _split(text: str) -> tuple[str, list[str]]:
-    """A note's text, with its last newline, and its signature lines."""
+    """Return a note's text, with its last newline, and its signature lines."""
     malformed = IntegrityError("the checkpoint is not a signed note")
-    # Characters first: no text of more can have fewer bytes, and encoding refuses lone surrogates.
+    # Count characters first: a text never has fewer bytes than characters. Encoding refuses lone surrogates.
     if len(text) > NOTE_LIMIT:
         raise malformed
     try:
@@ -129,7 +137,10 @@ def _parse_body(body: str) -> Checkpoint:
 
 
 def _base64(text: str) -> bytes | None:
-    """Standard base64 in its one spelling: padded, without bits left over; None for anything else."""
+    """Return the bytes of standard base64 in its only spelling: padded, without bits left over.
+
+    None for anything else.
+    """
     try:
         data = b64decode(text, validate=True)
     except (Base64Error, ValueError):

@@ -1,11 +1,11 @@
-"""Audit records in the forms that other programs read: JSON lines, CSV, CEF, OCSF, and the bare transparency log.
+"""Writes audit records in the forms that other programs read: JSON lines, CSV, CEF, OCSF, and the transparency log.
 
-Every writer takes records (or leaves) one at a time and yields whole lines, each with its line end; the caller writes
-them as UTF-8 without translating newlines. Forms other than `tlog` are for reading: only the log's own bytes verify.
+Come here to add a form. A writer takes records (or leaves) one at a time and yields whole lines with their line ends;
+the caller writes them as UTF-8 without translating newlines. Only the form `tlog` can be verified, because it carries
+the log's own bytes; the others are for reading.
 
-The `tlog` form, all UTF-8 and LF: the checkpoint note as it is; one empty line; for each leaf from number 0 on, the
-standard base64 of its bytes on a line. There are as many as the checkpoint's second line says, and their RFC 6962 root
-is its third.
+The form `tlog`, all UTF-8 and LF: the checkpoint note; one empty line; for each leaf from number 0 on, a line with the
+standard base64 of its bytes. The checkpoint's second line is the number of leaves, its third line their RFC 6962 root.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VENDOR = "TikTrue"
 PRODUCT = "tiktrue-keys"
 
 LEAF_LIMIT = 2 * RECORD_LIMIT
-"""The most bytes of a leaf: a sealed record is at most 29 longer than the record."""
+"""The largest size of a leaf in bytes; a sealed record is at most 29 bytes longer than the record."""
 
 _CSV_COLUMNS = (
     "epoch",
@@ -45,7 +45,7 @@ _CSV_COLUMNS = (
     "after",
     "detail",
 )
-# What a spreadsheet takes for a formula, its full-width twins included.
+# A spreadsheet takes a cell that starts with one of these for a formula; the last four are full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _CEF_SEVERITY = {"ok": 3, "refused": 6, "failed": 7}
@@ -80,13 +80,13 @@ _OCSF_SEVERITY = {"ok": (1, "Informational"), "refused": (3, "Medium"), "failed"
 
 
 def jsonl(records: Iterable[AuditRecord]) -> Iterator[str]:
-    """One canonical JSON object a line: the record's members, `time` in RFC 3339."""
+    """Yield one canonical JSON object a line: the record's members, with `time` in RFC 3339."""
     for record in records:
         yield canonical_json(record.members() | {"time": rfc3339(record.time)}).decode() + "\n"
 
 
 def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:
-    """RFC 4180 with a header line; `detail` is canonical JSON, what is absent is empty.
+    """Yield RFC 4180 with a header line. `detail` is canonical JSON; an absent member is an empty cell.
 
     A cell that a spreadsheet would take for a formula gets a leading apostrophe.
     """
@@ -97,10 +97,11 @@ def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:
 
 
 def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
-    """ArcSight CEF:0, one event a line, without a syslog header; `version` is this program's.
+    """Yield ArcSight CEF:0, one event a line, without a syslog header. `version` is this program's.
 
-    Signature id and name are the event; severity 3, 6, 7 for ok, refused, failed. Keys of CEF's dictionary where it has
-    them (rt, suser, shost, act, outcome, externalId, reason), labelled cs1 to cs6 and cn1, cn2 for the rest.
+    Signature id and name are the event; severity is 3, 6, 7 for ok, refused, failed. Members use the keys of CEF's
+    dictionary where it has one (rt, suser, shost, act, outcome, externalId, reason) and the labelled keys cs1 to cs6,
+    cn1 and cn2 otherwise.
     """
     for record in records:
         flat = _flat(record)
@@ -125,11 +126,11 @@ def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
 
 
 def ocsf(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
-    """OCSF 1.3.0, one JSON object a line: class Entity Management (3004), because a key is an entity that is managed.
+    """Yield OCSF 1.3.0, one JSON object a line, of the class Entity Management (3004): a key is a managed entity.
 
     activity_id: 1 generate, 2 decrypt, open, exec, export, 3 rotate, relicense, 4 destroy, 9 revoke (Disable), else 99
     with the event as activity_name. status_id: 1 ok, 2 refused or failed (`status_code` says which). `time` is in
-    milliseconds; what the class has no place for is in `unmapped`.
+    milliseconds. Members for which the class has no attribute are in `unmapped`.
     """
     for record in records:
         yield canonical_json(_ocsf_event(record, version)).decode() + "\n"
@@ -187,7 +188,7 @@ RECORD_WRITERS: Mapping[str, RecordWriter] = MappingProxyType(
 
 
 def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
-    """The log itself: its checkpoint note and every leaf (its records as they are stored, sealed)."""
+    """Yield the log itself: its checkpoint note and every leaf (the sealed records as they are stored)."""
     yield note
     yield "\n"
     for leaf in leaves:
@@ -195,9 +196,11 @@ def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
 
 
 def read_tlog(text: str) -> tuple[str, list[bytes]]:
-    """The note and the leaves of the `tlog` form; IntegrityError when malformed or when the note counts other leaves.
+    """Return the note and the leaves of a log in the form `tlog`.
 
-    Neither is verified: `open_note` does that for the note, and gives the root that `root_of` the leaves must have.
+    Raises IntegrityError when it is malformed or has another number of leaves than its note says. Neither part is
+    verified: `open_note` verifies the note and returns the root, which must equal the one that `root_of` computes from
+    the leaves.
     """
     body, blank, rest = text.partition("\n\n")
     signatures, second_blank, tail = rest.partition("\n\n")

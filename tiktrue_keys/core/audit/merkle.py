@@ -1,7 +1,8 @@
 """The Merkle tree of RFC 6962 / RFC 9162 section 2.1 over stored hashes: append, root, proofs, and their verification.
 
-The hash of every complete subtree is stored once under (level, index): level 0 is the leaves, (level, index) spans
-the 2**level leaves from index * 2**level on. Every function reads O(log n) of them; storing them is the caller's part.
+Come here for the mathematics of the audit log. The hash of every complete subtree is stored once under (level, index):
+level 0 is the leaves, and (level, index) spans the 2**level leaves from index * 2**level on. Every function reads O(log
+n) of the stored hashes; the caller stores them.
 """
 
 from __future__ import annotations
@@ -13,42 +14,45 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError
 
 HASH_LENGTH = 32
 HashReader = Callable[[int, int], bytes]
-"""Reads the stored hash (32 bytes) of the complete subtree at (level, index)."""
+"""Returns the stored hash (32 bytes) of the complete subtree at (level, index)."""
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """SHA-256(0x00 | data)."""
+    """Return SHA-256(0x00 | data)."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """SHA-256(0x01 | left | right)."""
+    """Return SHA-256(0x01 | left | right)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def appended(size: int, leaf: bytes, read: HashReader) -> list[tuple[int, int, bytes]]:
-    """The (level, index, hash) to store when `leaf` (its data) follows `size` leaves as number `size`; level 0 first.
+    """Return the (level, index, hash) to store when `leaf` (its data) is appended to `size` leaves, level 0 first.
 
     Reads one hash for each trailing one-bit of `size`: at most log2(size + 1), one on average.
     """
     level, index, digest = 0, size, leaf_hash(leaf)
-    made = [(level, index, digest)]
+    hashes = [(level, index, digest)]
     while index & 1:
         digest = node_hash(read(level, index - 1), digest)
         level, index = level + 1, index >> 1
-        made.append((level, index, digest))
-    return made
+        hashes.append((level, index, digest))
+    return hashes
 
 
 def root_hash(size: int, read: HashReader) -> bytes:
-    """MTH of the first `size` leaves."""
+    """Return MTH of the first `size` leaves."""
     return _range_hash(0, size, read) if size else EMPTY_ROOT
 
 
 def root_of(leaves: Iterable[bytes]) -> tuple[int, bytes]:
-    """The number and MTH of `leaves` (their data), read once and holding O(log n) hashes: to check an exported log."""
+    """Return the number and the MTH of `leaves` (their data); for checking an exported log.
+
+    Reads the leaves once and holds O(log n) hashes.
+    """
     peaks: dict[int, bytes] = {}
     count = 0
     for leaf in leaves:
@@ -60,7 +64,7 @@ def root_of(leaves: Iterable[bytes]) -> tuple[int, bytes]:
 
 
 def inclusion_proof(index: int, size: int, read: HashReader) -> list[bytes]:
-    """PATH(index, D[size]) of RFC 9162 section 2.1.3.1; NotFoundError when there is no such leaf."""
+    """Return PATH(index, D[size]) of RFC 9162 section 2.1.3.1. Raises NotFoundError when there is no such leaf."""
     if not 0 <= index < size:
         raise NotFoundError(f"there is no record {index} among {size}")
     proof: list[bytes] = []
@@ -77,7 +81,10 @@ def inclusion_proof(index: int, size: int, read: HashReader) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
-    """PROOF(old, D[new]) of RFC 9162 section 2.1.4.1, empty when `old` is 0 or `new`; NotFoundError when it is more."""
+    """Return PROOF(old, D[new]) of RFC 9162 section 2.1.4.1; it is empty when `old` is 0 or `new`.
+
+    Raises NotFoundError when `old` is larger than `new`.
+    """
     if not 0 <= old <= new:
         raise NotFoundError(f"there are no {old} records among {new}")
     if old in (0, new):
@@ -92,7 +99,7 @@ def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
         else:
             proof.append(_range_hash(start, middle, read))
             start = middle
-    # The verifier knows the old root: it is left out when the whole old tree is this subtree.
+    # The verifier knows the old root, so it is left out when this subtree is the whole old tree.
     if start:
         proof.append(_range_hash(start, end, read))
     return proof[::-1]
@@ -132,8 +139,11 @@ def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: 
 
 
 def _roots_by(old_size: int, new_size: int, old_root: bytes, proof: Sequence[bytes]) -> tuple[bytes, bytes] | None:
-    """The old and new root that a consistency proof leads to (0 < old_size < new_size); None when of wrong length."""
-    complete = old_size & (old_size - 1) == 0  # then the old root is itself the first step, and is not sent
+    """Return the old and new root that a consistency proof leads to; None when the proof has the wrong length.
+
+    Requires 0 < old_size < new_size.
+    """
+    complete = old_size & (old_size - 1) == 0  # then the old root is the first step, and the proof omits it
     steps = [old_root, *proof] if complete else list(proof)
     place, last = old_size - 1, new_size - 1
     while place & 1:
@@ -155,12 +165,12 @@ def _roots_by(old_size: int, new_size: int, old_root: bytes, proof: Sequence[byt
 
 
 def _split(count: int) -> int:
-    """The largest power of two smaller than `count` (at least 2)."""
+    """Return the largest power of two smaller than `count` (at least 2)."""
     return 1 << ((count - 1).bit_length() - 1)
 
 
 def _range_hash(start: int, end: int, read: HashReader) -> bytes:
-    """MTH of leaves start..end (exclusive); `start` is a multiple of the largest complete subtree in it."""
+    """Return MTH of leaves start..end (exclusive); `start` is a multiple of the largest complete subtree in it."""
     peaks: list[bytes] = []
     while start < end:
         level = (end - start).bit_length() - 1

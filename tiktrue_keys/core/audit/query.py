@@ -1,4 +1,7 @@
-"""Which audit records are wanted: a filter over records in their order. Pure; the caller reads them."""
+"""Selects audit records: a filter that keeps their order.
+
+Come here to add a condition to `audit show` or `audit export`. The functions are pure; the caller reads the records.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from tiktrue_keys.core.names import KeyId, short_of
 
 @dataclass(frozen=True)
 class Filter:
-    """What a record must meet; an empty tuple or None asks nothing, several values of one member mean any of them.
+    """Conditions on a record. An empty tuple or None sets none; of several values of one member any may match.
 
-    `key` takes key ids or the first 8 hex digits of their last part, `actor` a user or `user@host`; `since` is
-    inclusive, `until` exclusive; `last` keeps that many of the newest that meet the rest.
+    `key` takes key ids or the first 8 of their 16 hex digits, `actor` a user or `user@host`; `since` is inclusive,
+    `until` exclusive; `last` keeps that many of the newest records that meet the other conditions.
     """
 
     key: tuple[str, ...] = ()
@@ -29,7 +32,7 @@ class Filter:
     last: int | None = None
 
     def accepts(self, record: AuditRecord) -> bool:
-        """Whether `record` meets everything but `last`."""
+        """Return whether `record` meets every condition but `last`."""
         actor = record.actor
         return (
             _any(self.event, record.event)
@@ -43,7 +46,7 @@ class Filter:
 
 
 def matching(records: Iterable[AuditRecord], wanted: Filter) -> Iterator[AuditRecord]:
-    """The records that `wanted` accepts, in their order; holds no more than `last` of them at a time."""
+    """Yield the records that `wanted` accepts, in their order. Holds at most `last` of them at a time."""
     accepted = (record for record in records if wanted.accepts(record))
     if wanted.last is None:
         yield from accepted

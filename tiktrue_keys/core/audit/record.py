@@ -1,7 +1,8 @@
-"""One audit record: who did what to which key, and how it ended. Its canonical bytes are a leaf of the audit tree.
+"""One audit record: who did what to which key, and the outcome. Its canonical bytes are a leaf of the audit tree.
 
-Whatever a host, a user or a path is called, a record can be written: such texts are made printable and cut to size.
-Names that the program itself chooses are held to their grammar. It does not read the environment and stores nothing.
+Come here for the content of a record and its limits. A record can always be written, whatever the name of a host, a
+user or a path: such texts are made printable and truncated. Names that the program chooses are checked against their
+grammar. This module does not read the environment and stores nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError, InternalError
 
 RECORD_LIMIT = 4096
-"""The most bytes that an encoded record has."""
+"""The largest size of an encoded record in bytes."""
 TEXT_LIMIT = 256
 REASON_LIMIT = 512
 OUTCOMES = ("ok", "refused", "failed")
@@ -31,19 +32,19 @@ _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _DETAIL_DEPTH = 4
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
 
-# Controls, line separators, direction overrides, lone surrogates: what could forge a line on a terminal or break UTF-8.
+# Controls, line separators, direction overrides and lone surrogates, which could forge a terminal line or break UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "\u2026"
 _CUT_DETAIL = {"truncated": True}
 
-# Tried in turn until the record fits RECORD_LIMIT: the most characters of a text (of a reason twice as many), and the
-# most items of a list or object.
+# Tried in turn until the record fits RECORD_LIMIT: the largest number of characters of a text (twice that of a reason),
+# and the largest number of items of a list or object.
 _SIZES = ((TEXT_LIMIT, 64), (96, 24), (32, 8))
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: the user's and the host's name as the system gives them, and the command."""
+    """The user's and the host's name as the system gives them, and the command that runs."""
 
     user: str
     host: str
@@ -52,9 +53,9 @@ class Actor:
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """A record at position `number` (from 0) of the keystore's epoch `epoch`.
+    """The record at position `number` (from 0) of the log, written in the keystore's epoch `epoch`.
 
-    `before` and `after` are the key's status around the act; `detail` is a JSON object without floating point.
+    `before` and `after` are the key's status around the operation; `detail` is a JSON object without floating point.
     """
 
     time: Instant
@@ -72,15 +73,15 @@ class AuditRecord:
     _kept: tuple[bytes, dict[str, Any]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """The leaf: canonical JSON of at most RECORD_LIMIT bytes.
+        """Return the leaf: canonical JSON of at most RECORD_LIMIT bytes.
 
-        Texts of the actor and of `detail` are made printable (U+FFFD) and cut; InternalError when a name, number or
-        outcome is not one that this program writes.
+        Texts of the actor and of `detail` are made printable (U+FFFD) and truncated. Raises InternalError for a name,
+        number or outcome that this program does not write.
         """
         return self._written()[0]
 
     def members(self) -> dict[str, Any]:
-        """The members as they stand in the log: texts printable and cut."""
+        """Return the members as they are in the log, with texts printable and truncated."""
         return self._written()[1]
 
     def _written(self) -> tuple[bytes, dict[str, Any]]:
@@ -97,7 +98,7 @@ class AuditRecord:
 
     @staticmethod
     def decode(data: bytes) -> AuditRecord:
-        """Read a leaf; IntegrityError for anything that `encode` would not have written."""
+        """Return the record of a leaf. Raises IntegrityError for anything that `encode` does not write."""
         members = parse_unproven(data, limit=RECORD_LIMIT, what="the audit record")
         if set(members) != _MEMBERS or not _is_actor(members["actor"]):
             raise IntegrityError("the audit record has unknown or missing members")
@@ -109,7 +110,7 @@ class AuditRecord:
             raise IntegrityError("the audit record has a malformed member") from error
         if again != data:
             raise IntegrityError("the audit record is not as it would be written")
-        object.__setattr__(record, "_kept", (data, written))  # an export would encode it again for its members
+        object.__setattr__(record, "_kept", (data, written))  # saves an export from encoding it again
         return record
 
     def _members(self, text_limit: int, detail: Any) -> dict[str, Any]:
@@ -166,7 +167,10 @@ def _printable(text: str, limit: int) -> str:
 
 
 def _fitted(value: Any, text_limit: int, item_limit: int, depth: int) -> Any:
-    """`value` with printable texts and everything cut to the limits; InternalError for what our JSON cannot hold."""
+    """Return `value` with printable texts and everything truncated to the limits.
+
+    Raises InternalError for a value that our JSON cannot hold.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -194,7 +198,10 @@ def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, dept
 
 
 def actor_of_process(command: str) -> Actor:
-    """Who runs this process, as the system names them; never from the environment, which anybody can set."""
+    """Return the user, host and `command` of this process.
+
+    The system names the user and the host; the environment is not read, because the caller can set it to anything.
+    """
     user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
     with contextlib.suppress(ImportError, KeyError):
         import pwd

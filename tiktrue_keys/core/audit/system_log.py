@@ -1,7 +1,8 @@
-"""Tells the system's log what the audit log cannot hold: refusals before the keystore is open, and what releases
-plaintext where the keystore cannot be written to.
+"""Writes to the system log what the audit log cannot hold.
 
-A refusal's line never fails the act; a record that stands in for one of the audit log does when nobody takes it.
+That is a refusal before the keystore is open, and the release of plaintext where the keystore cannot be written to. A
+failure to report a refusal is ignored; a record that replaces an audit record fails its operation when the log does not
+accept it.
 """
 
 from __future__ import annotations
@@ -17,33 +18,34 @@ from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
 
 SOCKETS = ("/dev/log", "/var/run/syslog")
-"""Where syslogd and journald listen: Linux, macOS."""
+"""The sockets of syslogd and journald: Linux, macOS."""
 
 _TAG = "tiktrue-keys"
 _TEXT_LIMIT = 400
 _AUTH_NOTICE = 4 * 8 + 5  # RFC 3164, 4.1.1: facility 4 (security), severity 5 (normal but significant)
-_TIMEOUT = 5.0  # seconds for a log that is full
+_TIMEOUT = 5.0  # seconds to wait for a log that is full
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def report(actor: Actor, error: Exception) -> None:
-    """One line in syslog (journald where that runs), facility auth, of an error of ours."""
+    """Write an error of ours to syslog (journald where that runs) as one line of the facility auth."""
     if not isinstance(error, TikTrueKeysError):
         return
     with contextlib.suppress(ImportError, OSError, ValueError):
         import syslog
 
-        words = f"{error.code}: {error.message}"[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
-        printable = "".join(character if character.isprintable() else "?" for character in words)
+        text = f"{error.code}: {error.message}"[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
+        printable = "".join(character if character.isprintable() else "?" for character in text)
         syslog.openlog(_TAG, syslog.LOG_PID, syslog.LOG_AUTH)
         syslog.syslog(syslog.LOG_WARNING, f"{actor.command[:64]} by {actor.user[:64]}: {printable}")
 
 
 def record(entry: AuditRecord, *, sockets: Sequence[str] = SOCKETS) -> None:
-    """One audit record as a line of syslog, `audit` and its canonical JSON; UnavailableError where nobody takes it.
+    """Write an audit record to syslog as one line: `audit` and its canonical JSON.
 
-    syslog(3) tells nobody whether there was a log, so this speaks to its socket itself. That the log has the record is
-    what can be known; that it keeps it is the log's affair.
+    Raises UnavailableError when no log accepts it. syslog(3) does not report whether a log received the line, so this
+    function writes to the log's socket itself. It can tell that the log received the record, but not that the log keeps
+    it.
     """
     at = time.localtime(entry.time)
     stamp = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
@@ -64,7 +66,7 @@ def record(entry: AuditRecord, *, sockets: Sequence[str] = SOCKETS) -> None:
 
 
 def _send(path: str, line: bytes) -> None:
-    """As syslog(3): a datagram, or a line ended by a zero byte where the log listens to a stream."""
+    """Send a line as syslog(3) does: a datagram, or terminated by a zero byte where the log listens on a stream."""
     for kind, data in ((socket.SOCK_DGRAM, line), (socket.SOCK_STREAM, line + b"\0")):
         with socket.socket(socket.AF_UNIX, kind) as connection:
             connection.settimeout(_TIMEOUT)

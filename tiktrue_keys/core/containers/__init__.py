@@ -1,4 +1,4 @@
-"""Containers as the keystore records them: intents around file operations, and the registry.
+"""Containers as the keystore records them: the intents of file operations, and the registry.
 
-Start with `intents.py`. Reading or writing a container belongs to `models`.
+Start with `intents.py`. The package `models` reads and writes containers.
 """

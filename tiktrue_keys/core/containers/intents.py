@@ -1,7 +1,7 @@
-"""Acts on files as the keystore sees them: an intent before, an outcome after, and the registry of containers.
+"""File operations as the keystore records them: an intent before the file changes, an outcome after.
 
-A crash between the two leaves an open intent, which the next writing command settles by reading the file (models).
-What it does not handle: reading or writing a container.
+Come here for what a crash leaves: an open intent, which the next writing command settles by reading the file (package
+models). This module also updates the registry; it reads and writes no container.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class FileIntent:
-    """What is about to happen to a file.
+    """A file operation that is about to begin.
 
-    `file_id` is 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the key ids that
-    open the file before and after. `replaces`: something has the output's name already, so that a name alone does not
-    tell that the act was done. `before` says what had that name: ABSENT, or the identity of a file or object as models
-    write it; None in intents that say nothing of it. `process` says who does it, so that nobody settles an act that is
-    still going on.
+    `file_id` has 16 bytes; `path` is absolute, or empty for a pipe; `keys_before` and `keys_after` are the ids of the
+    keys that open the file before and after. `replaces` says that the output's name is taken already, so that the name
+    alone does not prove that the operation was done. `before` says what had that name: ABSENT, or the identity of a
+    file or object as the models package writes it; None in intents that do not record it. `process` names the process
+    that performs the operation, so that one in progress is not settled.
     """
 
     act: str
@@ -57,12 +57,15 @@ class FileIntent:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Keys that no cleanup may destroy while the act is open."""
+        """Return the keys that no cleanup may destroy while the operation is open."""
         return self.keys_before | self.keys_after
 
 
 def begin_intent(transaction: Transaction, act: FileIntent) -> FileIntent:
-    """Record the intent and register the file under every key that may open it from now on."""
+    """Record the intent, and register the file under every key that may open it from now on.
+
+    Raises RefusedError when the operation id is open already, or was chosen and is done already.
+    """
     if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
         raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
     if act.chosen and first_result(transaction.rows, transaction.operation_id, act.act) is not None:
@@ -89,9 +92,10 @@ def begin_intent(transaction: Transaction, act: FileIntent) -> FileIntent:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What an act did to other rows of the registry: file ids (16 bytes) with their new path; file ids that are gone.
+    """The effect of an operation on other rows of the registry.
 
-    One that is gone stays where its row says that it lies elsewhere: neither at the act's path or temporary, nor below.
+    `moved` gives file ids (16 bytes) their new path; `gone` are the file ids that no longer exist. A row of `gone`
+    stays when it names another place: neither the path or temporary path of the operation nor anything below them.
     """
 
     moved: Mapping[bytes, str] = field(default_factory=dict)
@@ -110,10 +114,14 @@ def finish_intent(
     detail: dict[str, Any],
     others: Settlement,
 ) -> None:
-    """Close the intent. `keys` are the key ids that open the file now; None: there is no such file (any more)."""
+    """Close the intent and record its outcome.
+
+    `keys` are the ids of the keys that now open the file; None means that the file does not exist. Raises
+    IntegrityError when another process has settled the operation.
+    """
     payload = transaction.rows.get(RecordKind.INTENT, operation_id)
     if payload is None:
-        raise IntegrityError(f"operation {operation_id} was settled by somebody else")
+        raise IntegrityError(f"operation {operation_id} was settled by another process")
     act = _intent_of(payload)
     if act.chosen and outcome == "ok":
         remember_result(transaction, act.act, [[act.file_id.hex(), act.path]])
@@ -152,17 +160,17 @@ def _settle_others(transaction: Transaction, act: FileIntent, others: Settlement
 
 
 def put_intent(transaction: Transaction, act: FileIntent) -> None:
-    """Write an open act."""
+    """Write an open intent."""
     transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
 
 
 def open_intents(rows: Rows) -> tuple[FileIntent, ...]:
-    """Acts that were begun and not finished, by this process or by one that died."""
+    """Return the operations that were begun and not finished, by this process or by one that died."""
     return tuple(_intent_of(payload) for payload in rows.owned_by(RecordKind.INTENT, OPEN_INTENTS))
 
 
 def every_intent(rows: Rows) -> list[FileIntent]:
-    """open_intents from a full pass."""
+    """Return the open intents from a full pass, which detects a hidden row."""
     return [_intent_of(payload) for payload in rows.scan(RecordKind.INTENT)]
 
 

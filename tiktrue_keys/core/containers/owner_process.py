@@ -1,4 +1,7 @@
-"""Which process began an act, so that a later one can tell whether it still runs: pid, start time, boot."""
+"""Identifies the process that began a file operation: pid, start time, boot.
+
+Come here for how a later process determines whether the operation is still in progress.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import os
 
 
 def this_process() -> str:
-    """`pid:start:boot`, where start is the process's start in clock ticks since boot; empty parts where unknown."""
+    """Return `pid:start:boot` of this process. `start` is in clock ticks since boot; unknown parts are empty."""
     return describe_process(os.getpid())
 
 
 def describe_process(pid: int) -> str:
-    """The same for any process; only the pid where the system does not tell more."""
+    """Return `pid:start:boot` of any process, or `pid::` where the system tells no more."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            # The command may hold blanks and parentheses: count from the last one.
+            # The command may hold blanks and parentheses, so count from the last parenthesis.
             start = stat.read(4096).rpartition(b")")[2].split()[19].decode()
         with open("/proc/sys/kernel/random/boot_id", "rb") as boot_id:
             boot = boot_id.read(64).decode().strip()
@@ -24,7 +27,7 @@ def describe_process(pid: int) -> str:
 
 
 def is_running(process: str) -> bool:
-    """Whether the process that a FileAct names is still the one that runs under its pid."""
+    """Return whether the process that a FileIntent names still runs under its pid."""
     pid = process.partition(":")[0]
     if not pid.isdigit() or describe_process(int(pid)) != process:
         return False
@@ -32,7 +35,10 @@ def is_running(process: str) -> bool:
 
 
 def _is_there(pid: int) -> bool:
-    """Whether any process has that pid: on systems that tell no more, a live one is never taken for dead."""
+    """Return whether any process has that pid.
+
+    Where the system tells no more than the pid, a live process is never taken for dead.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,7 @@
-"""The registry of containers as records: which keys open a container, and where it was seen last."""
+"""The registry of containers as records: which keys open a container, and where it was last seen.
+
+Come here for the containers of a key; models/registry reads the files themselves.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +19,34 @@ MAX_WRAPS = 64
 
 
 def get_container(rows: Rows, file_id: bytes) -> ContainerRecord | None:
-    """The registry's row of a container."""
+    """Return the registry row of a container, or None."""
     payload = rows.get(RecordKind.CONTAINER, file_id.hex())
     return None if payload is None else _container_of(payload)
 
 
 def all_containers(rows: Rows) -> tuple[ContainerRecord, ...]:
-    """Every registered container, by path."""
+    """Return every registered container, sorted by path."""
     found = (_container_of(payload) for payload in rows.owned_by(RecordKind.CONTAINER, ALL_CONTAINERS))
     return tuple(sorted(found, key=lambda record: (record.path, record.file_id)))
 
 
 def every_container(rows: Rows) -> list[ContainerRecord]:
-    """The same from a full pass, which a hidden row fails: for whoever destroys keys that no container needs."""
+    """Return every registered container from a full pass, which detects a hidden row.
+
+    Destruction uses it, because it must not miss a container that needs a key.
+    """
     return [_container_of(payload) for payload in rows.scan(RecordKind.CONTAINER)]
 
 
 def containers_of(rows: Rows, key_id: str) -> tuple[ContainerRecord, ...]:
-    """The registered containers that a key opens, by path."""
+    """Return the registered containers that a key opens, sorted by path."""
     wrappings = rows.owned_by(RecordKind.WRAPPING, Owner(RecordKind.KEY, key_id))
     found = (get_container(rows, bytes.fromhex(wrapping["file_id"])) for wrapping in wrappings)
     return tuple(sorted((record for record in found if record), key=lambda record: (record.path, record.file_id)))
 
 
 def put_container(transaction: Transaction, record: ContainerRecord) -> None:
-    """Write a registry row and the links from its keys."""
+    """Write a registry row and the links from its keys. Raises RefusedError for more than 64 keys."""
     if len(record.keys) > MAX_WRAPS:
         raise RefusedError(f"a container has at most {MAX_WRAPS} keys, not {len(record.keys)}")
     known = get_container(transaction.rows, record.file_id)
@@ -54,7 +60,7 @@ def put_container(transaction: Transaction, record: ContainerRecord) -> None:
 
 
 def delete_container(transaction: Transaction, record: ContainerRecord) -> None:
-    """Take a registry row and its links away."""
+    """Remove a registry row and the links from its keys."""
     for key_id in record.keys:
         transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {record.file_id.hex()}")
     transaction.rows.delete(RecordKind.CONTAINER, record.file_id.hex())
@@ -88,9 +94,9 @@ def _container_of(payload: dict[str, Any]) -> ContainerRecord:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """A registered container: which keys open it, and where it was seen last. `file_id` is 16 bytes.
+    """A registered container: which keys open it, and where it was last seen. `file_id` has 16 bytes.
 
-    `signed`: it carried this keystore's signature once, so that one without a signature is not that container any more.
+    `signed` says that it once carried this keystore's signature; a file without one is not that container any more.
     """
 
     file_id: bytes

@@ -1,4 +1,4 @@
-"""The fleet as the keystore records it: peers, the outbox, revocation lists.
+"""The fleet as the keystore records it: peers, the outbox and revocation lists.
 
 Start with `outbox.py`. Envelopes, transports and the order of a round belong to the package `fleet`.
 """

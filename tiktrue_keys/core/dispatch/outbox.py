@@ -1,7 +1,8 @@
-"""The outbox: what is to go to which node, written in the transaction of the act that wants it sent.
+"""The outbox: what is to be sent to which node, recorded in the transaction of the operation that sends it.
 
-A dispatch is one thing for many nodes: a key, a revocation list, a promotion. It gives each of them the next number of
-its own; numbers, and nothing else, say what a node still lacks. What it does not handle: sealing and sending (fleet/).
+Come here for the delivery of a key. A dispatch is one item for many nodes: a key, a revocation list, a promotion. Each
+node gets it under the next envelope number of its own; these numbers alone determine what a node still lacks. The
+package fleet seals and sends.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Dispatch:
-    """One thing for many nodes. `key_id` is empty for a list, whose number is `list_number`.
+    """One item for many nodes. `key_id` is empty for a list, whose number is `list_number`.
 
-    `audit_size` is the audit log's size that its envelopes vouch for: fixed here, so that an envelope that is sealed
-    again says the same. `old_key_id` is the rotated key whose event this answers, if there is one.
+    `audit_size` is the size of the audit log that its envelopes vouch for. It is fixed here, so that an envelope that
+    is sealed again states the same size. `old_key_id` is the rotated key to whose event the dispatch belongs, if any.
     """
 
     number: int
@@ -74,7 +75,10 @@ def queue(
     old_key_id: str = "",
     list_number: int = 0,
 ) -> Dispatch | None:
-    """Put one thing for these nodes into the outbox; None where there are no nodes. Call it after the act's record."""
+    """Queue one item for these nodes and return its dispatch; None without nodes.
+
+    Call it after the operation has recorded its audit record.
+    """
     wanted = set(node_ids)
     if not wanted:
         return None
@@ -104,7 +108,7 @@ def queue(
     )
     owner = Owner(RecordKind.ROTATION, old_key_id) if old_key_id else Owner(RecordKind.KEY, key_id) if key_id else None
     for place, part in enumerate(parts):
-        payload = {"dispatch": dispatch.number, "nodes": [list(each) for each in part]}
+        payload = {"dispatch": dispatch.number, "nodes": [list(pair) for pair in part]}
         rows.put(RecordKind.DELIVERY, f"part {dispatch.number} {place}", payload, owner)
     put_dispatch(rows, dispatch)
     put_roster(rows, replace(counters, next_dispatch=dispatch.number + 1))
@@ -112,18 +116,18 @@ def queue(
 
 
 def restart_epoch(transaction: Transaction) -> None:
-    """After a restore: numbers begin anew, and what was on its way in the epoch before goes out again."""
+    """After a restore, restart the numbers, and queue again what nodes had not acknowledged in the epoch before."""
     rows = transaction.rows
     counters = roster(rows)
     if counters.count == 0 or counters.epoch == transaction.document.epoch:
         return
     before = all_progress(rows)
     lost = [
-        (each, [node for node, number in nodes_of(rows, each) if node in before and number > before[node].acked])
-        for each in open_dispatches(rows)
+        (item, [node for node, number in nodes_of(rows, item) if node in before and number > before[node].acked])
+        for item in open_dispatches(rows)
     ]
     for shard, members in progress_rows(rows):
-        fresh = {node_id: PeerProgress(node_id, each.name, each.role) for node_id, each in members.items()}
+        fresh = {node_id: PeerProgress(node_id, peer.name, peer.role) for node_id, peer in members.items()}
         put_progress(rows, shard, fresh)
     put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
     for dispatch, node_ids in lost:
@@ -145,13 +149,13 @@ def put_dispatch(rows: Rows, dispatch: Dispatch) -> None:
 
 
 def get_dispatch(rows: Rows, number: int) -> Dispatch | None:
-    """A dispatch, or None."""
+    """Return a dispatch, or None."""
     payload = rows.get(RecordKind.DELIVERY, f"dispatch {number}")
     return Dispatch(**payload) if payload else None
 
 
 def open_dispatches(rows: Rows) -> Iterator[Dispatch]:
-    """The dispatches that some node may lack, oldest first."""
+    """Yield the dispatches that a node may still lack, oldest first."""
     counters = roster(rows)
     for number in range(counters.first_open, counters.next_dispatch):
         dispatch = get_dispatch(rows, number)
@@ -160,16 +164,16 @@ def open_dispatches(rows: Rows) -> Iterator[Dispatch]:
 
 
 def nodes_of(rows: Rows, dispatch: Dispatch) -> list[tuple[str, int]]:
-    """Node id and envelope number of every node that a dispatch goes to."""
-    found: list[tuple[str, int]] = []
+    """Return node id and envelope number of every node that a dispatch goes to."""
+    nodes: list[tuple[str, int]] = []
     for place in range(dispatch.parts):
         payload = rows.get(RecordKind.DELIVERY, f"part {dispatch.number} {place}")
-        found += [(node_id, number) for node_id, number in payload["nodes"]] if payload else []
-    return found
+        nodes += [(node_id, number) for node_id, number in payload["nodes"]] if payload else []
+    return nodes
 
 
 def state_of(progress: PeerProgress, number: int) -> str:
-    """What has become of one envelope."""
+    """Return the delivery state of one envelope."""
     if progress.refused(number):
         return REFUSED
     if number <= progress.acked:
@@ -178,7 +182,7 @@ def state_of(progress: PeerProgress, number: int) -> str:
 
 
 def close_done(rows: Rows) -> None:
-    """Mark the dispatches that nobody lacks any more, so that they are not looked at again."""
+    """Mark the dispatches that every node has acknowledged, so that they are not examined again."""
     counters = roster(rows)
     fleet = all_progress(rows)
     first = counters.next_dispatch
@@ -192,10 +196,10 @@ def close_done(rows: Rows) -> None:
 
 
 def requests_of(rows: Rows, old_key_id: str) -> list[KeyDistributionRequest]:
-    """What became of every client that a rotation named: nodes from the outbox, the others as they were recorded."""
+    """Return the state of every client that a rotation named: nodes from the outbox, other clients as recorded."""
     payloads = rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, old_key_id))
-    found = [KeyDistributionRequest.from_json(each) for each in payloads if "dispatch" not in each]
-    parts = [each for each in payloads if "dispatch" in each]
+    requests = [KeyDistributionRequest.from_json(payload) for payload in payloads if "dispatch" not in payload]
+    parts = [payload for payload in payloads if "dispatch" in payload]
     fleet: Mapping[str, PeerProgress] = all_progress(rows) if parts else {}
     for part in parts:
         dispatch = get_dispatch(rows, part["dispatch"])
@@ -205,29 +209,30 @@ def requests_of(rows: Rows, old_key_id: str) -> list[KeyDistributionRequest]:
             if node_id in fleet:
                 state = state_of(fleet[node_id], number)
                 name = fleet[node_id].name
-                found.append(KeyDistributionRequest(dispatch.key_id, name, dispatch.at, dispatch.operation_id, state))
-    return found
+                request = KeyDistributionRequest(dispatch.key_id, name, dispatch.at, dispatch.operation_id, state)
+                requests.append(request)
+    return requests
 
 
 def nodes_among(rows: Rows, clients: Sequence[str], *, every: bool) -> dict[str, str]:
-    """Those of the clients (names or node ids) that are pinned nodes, with their node ids; every node when `every`."""
+    """Return the node ids of those clients (names or node ids) that are pinned nodes; of every node if `every`."""
     if not (clients or every) or roster(rows).count == 0:
         return {}
     named = set(clients)
-    found: dict[str, str] = {}
+    node_ids: dict[str, str] = {}
     for node_id, progress in all_progress(rows).items():
         if progress.role == NODE:
-            found.update({name: node_id for name in (progress.name, node_id) if name in named})
+            node_ids.update({name: node_id for name in (progress.name, node_id) if name in named})
             if every:
-                found[progress.name] = node_id
-    return found
+                node_ids[progress.name] = node_id
+    return node_ids
 
 
 def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> None:
-    """Raise RefusedError while nodes lack the rotation that made this key: a second one would leave them behind."""
+    """Raise RefusedError while nodes lack the rotation that created this key: a second one would leave them behind."""
     if predecessor is None or roster(rows).count == 0:
         return
-    missing = sorted(each.client for each in requests_of(rows, predecessor) if each.state in (QUEUED, DELIVERED))
+    missing = sorted(item.client for item in requests_of(rows, predecessor) if item.state in (QUEUED, DELIVERED))
     if missing:
         names = ", ".join(missing[:_SHOWN]) + " ..." * (len(missing) > _SHOWN)
         raise RefusedError(
@@ -238,44 +243,44 @@ def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> Non
 
 
 def holders(rows: Rows, key_id: str) -> list[str]:
-    """Node ids that a key was sent to and that are still pinned."""
+    """Return the ids of the pinned nodes that a key was queued for and that have not refused it."""
     fleet = all_progress(rows)
-    found: dict[str, None] = {}
+    node_ids: dict[str, None] = {}
     for dispatch, nodes in all_dispatches_of_keys(rows):
         if dispatch.key_id == key_id:
             for node_id, number in nodes:
                 if node_id in fleet and not fleet[node_id].refused(number):
-                    found[node_id] = None
-    return list(found)
+                    node_ids[node_id] = None
+    return list(node_ids)
 
 
 def keys_sent_to(rows: Rows, node_id: str) -> list[str]:
-    """Key ids that were ever queued for a node, oldest first."""
-    found: dict[str, None] = {}
+    """Return the ids of the keys that were ever queued for a node, oldest first."""
+    key_ids: dict[str, None] = {}
     for dispatch, nodes in all_dispatches_of_keys(rows):
         if any(each == node_id for each, _ in nodes):
-            found[dispatch.key_id] = None
-    return list(found)
+            key_ids[dispatch.key_id] = None
+    return list(key_ids)
 
 
 def dispatches(rows: Rows) -> Iterator[Dispatch]:
-    """Every dispatch, open or done, oldest first."""
+    """Yield every dispatch, open or done, oldest first."""
     found = (get_dispatch(rows, number) for number in range(1, roster(rows).next_dispatch))
     return (each for each in found if each is not None)
 
 
 def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """The same, with the nodes of each."""
+    """Yield every dispatch with its nodes and their envelope numbers, oldest first."""
     return ((each, nodes_of(rows, each)) for each in dispatches(rows))
 
 
 def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """Those of them that carry a key."""
+    """Yield every dispatch that carries a key, with its nodes and their envelope numbers."""
     return (each for each in all_dispatches(rows) if each[0].kind == KEY)
 
 
 def undeliverable(transaction: Transaction, key_id: str, old_key_id: str, client: str) -> KeyDistributionRequest:
-    """Record a client that is no node."""
+    """Record a client that is not a node, and return its request."""
     request = KeyDistributionRequest(key_id, client, transaction.now, transaction.operation_id, UNDELIVERABLE)
     owner = Owner(RecordKind.ROTATION, old_key_id)
     transaction.rows.put(RecordKind.DELIVERY, f"{key_id} {client}", request.to_json(), owner)
@@ -283,5 +288,5 @@ def undeliverable(transaction: Transaction, key_id: str, old_key_id: str, client
 
 
 def described(kind: str, count: int, names: Sequence[str]) -> dict[str, Any]:
-    """The detail of an audit record about many nodes."""
+    """Return the detail of an audit record about many nodes."""
     return {"kind": kind, "count": count, "nodes": sorted(names)[:_SHOWN]}

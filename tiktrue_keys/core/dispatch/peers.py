@@ -1,7 +1,8 @@
-"""Pinned peers as records: their public halves, their names, and how far each has come. Decides nothing about them.
+"""Pinned peers as records: their public keys, their names, and the progress of each one.
 
-A peer's halves fill a row of 2 KiB that is written once; what moves with every delivery lies in roster rows, 48 peers
-to a row, so that a fleet of 10,000 is told with some hundred writes and not with ten thousand.
+Come here for how the fleet is stored; the package fleet decides whom to pin. The keys of a peer fill a row of 2 KiB
+that is written once. The members that change with every delivery are in roster rows of 48 peers each, so that notifying
+a fleet of 10,000 takes a few hundred writes instead of ten thousand.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ _ROSTER = "roster"
 
 @dataclass(frozen=True)
 class Peer:
-    """A pinned peer. Ids as its card gives them; keys are raw: Ed25519 32, X-Wing 1216, audit Ed25519 32 bytes.
+    """A pinned peer. Ids are those of its card; keys are raw: Ed25519 32, X-Wing 1216, audit Ed25519 32 bytes.
 
-    `role` is what this keystore takes it for: a node gets keys from here, an issuer sends keys here. `epoch` is the
-    card's; `recovery_key` is 32 bytes, or empty where the card names none.
+    `role` is the peer's role for this keystore: a node gets keys from here, an issuer sends keys here. `epoch` is the
+    card's; `recovery_key` has 32 bytes, or is empty if the card names none.
     """
 
     node_id: str
@@ -54,12 +55,12 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerProgress:
-    """How far a node has come: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
+    """The progress of a node: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
 
-    `acked_size` is the audit size that the node last vouched for. `conflict` is what its last acknowledgement knows of
-    this keystore that this keystore does not, `blocked` why it did not consume the next envelope, `reissued` when it
-    acknowledged what made the issuer send that one again.
-    `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
+    `acked_size` is the audit size that the node last vouched for. `conflict` describes history of this keystore that
+    the node's last acknowledgement knows and this keystore does not. `blocked` is the reason why the node did not
+    consume the next envelope, `reissued` the time of the acknowledgement that last made the issuer send that envelope
+    again. `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
     """
 
     node_id: str
@@ -77,13 +78,13 @@ class PeerProgress:
     reissued: int = 0
 
     def refused(self, number: int) -> bool:
-        """Whether the node consumed that envelope and refused what it holds."""
+        """Return whether the node consumed that envelope and refused its content."""
         return any(each == number for each, _ in self.refusals)
 
 
 @dataclass(frozen=True)
 class Roster:
-    """The fleet's own counters. Dispatches `first_open` to `next_dispatch` - 1 may have something left to do."""
+    """The fleet's own counters. Dispatches from `first_open` to `next_dispatch` - 1 may not be finished."""
 
     shards: int = 0
     count: int = 0
@@ -93,7 +94,7 @@ class Roster:
 
 
 def parse_name(text: str) -> str:
-    """A peer's name, or UsageError."""
+    """Return `text` as a peer's name. Raises UsageError when it is malformed."""
     if not _NAME.fullmatch(text) or _NODE_ID.fullmatch(text):
         raise UsageError(
             f"{text[:80]!a} is not a node's name",
@@ -103,34 +104,34 @@ def parse_name(text: str) -> str:
 
 
 def is_node_id(text: str) -> bool:
-    """Whether `text` is spelled like a node id: 32 characters of base32, lower case."""
+    """Return whether `text` is spelled like a node id: 32 characters of base32, lower case."""
     return _NODE_ID.fullmatch(text) is not None
 
 
 def own_name(rows: Rows) -> tuple[str, str] | None:
-    """The keystore's own name and role, None before `node init` has given it them."""
+    """Return the keystore's own name and role; None before `node init`."""
     payload = rows.get(RecordKind.NODE, _SELF)
     return (payload["name"], payload["role"]) if payload else None
 
 
 def put_own_name(rows: Rows, name: str, role: str) -> None:
-    """Name the keystore; its role says what the cards that it pins are taken for."""
+    """Store the keystore's name and role. The role decides how it treats the cards that it pins."""
     rows.put(RecordKind.NODE, _SELF, {"name": name, "role": role})
 
 
 def roster(rows: Rows) -> Roster:
-    """The fleet's counters."""
+    """Return the fleet's counters."""
     payload = rows.get(RecordKind.NODE, _ROSTER)
     return Roster(**payload) if payload else Roster()
 
 
 def put_roster(rows: Rows, value: Roster) -> None:
-    """Store the counters."""
+    """Store the fleet's counters."""
     rows.put(RecordKind.NODE, _ROSTER, asdict(value))
 
 
 def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
-    """The peer of that name or node id; NotFoundError when there is none (of that role)."""
+    """Return the peer with that name or node id. Raises NotFoundError when there is none (of that role)."""
     peer = get_peer(rows, argument) if is_node_id(argument) else None
     if peer is None:
         named = rows.get(RecordKind.NODE, f"name {argument}")
@@ -141,7 +142,7 @@ def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
 
 
 def get_peer(rows: Rows, node_id: str) -> Peer | None:
-    """The peer of that node id, or None."""
+    """Return the peer with that node id, or None."""
     payload = rows.get(RecordKind.NODE, f"id {node_id}")
     if payload is None:
         return None
@@ -150,7 +151,7 @@ def get_peer(rows: Rows, node_id: str) -> Peer | None:
 
 
 def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
-    """Pin a peer; RefusedError where its id or name is taken."""
+    """Pin a peer and return it. Raises RefusedError when its id or name is taken."""
     known = get_peer(rows, peer.node_id)
     if known is not None:
         raise RefusedError(f"{peer.node_id} is pinned already, as '{known.name}'", "node remove it first")
@@ -175,7 +176,7 @@ def remove_peer(rows: Rows, peer: Peer) -> None:
     members = _shard(rows, peer.shard)
     last = members.pop(peer.node_id)
     counters = roster(rows)
-    # Numbers go on where they were should it be pinned again: to the node a repeated number is a replay or a fork.
+    # Keeps the numbers, which continue if it is pinned again: a node takes a repeated number for a replay or a fork.
     rows.put(RecordKind.NODE, f"was {peer.node_id}", {"epoch": counters.epoch, "progress": _progress_json(last)})
     put_progress(rows, peer.shard, members, set())
     rows.delete(RecordKind.NODE, f"id {peer.node_id}")
@@ -184,7 +185,7 @@ def remove_peer(rows: Rows, peer: Peer) -> None:
 
 
 def peers(rows: Rows, role: str | None = None) -> Iterator[Peer]:
-    """Every pinned peer (of a role), in the order in which they were pinned."""
+    """Yield every pinned peer (of a role), in the order in which they were pinned."""
     for shard in range(roster(rows).shards):
         for node_id in _shard(rows, shard):
             peer = get_peer(rows, node_id)
@@ -193,23 +194,23 @@ def peers(rows: Rows, role: str | None = None) -> Iterator[Peer]:
 
 
 def progress_rows(rows: Rows) -> Iterator[tuple[int, dict[str, PeerProgress]]]:
-    """Every roster row: its number, and how far its peers are, by node id."""
+    """Yield every roster row: its number, and the progress of its peers by node id."""
     for shard in range(roster(rows).shards):
         yield shard, _shard(rows, shard)
 
 
 def progress_of(rows: Rows, peer: Peer) -> PeerProgress:
-    """How far one peer is."""
+    """Return the progress of one peer."""
     return _shard(rows, peer.shard)[peer.node_id]
 
 
 def all_progress(rows: Rows) -> dict[str, PeerProgress]:
-    """How far every peer is, by node id."""
+    """Return the progress of every peer by node id."""
     return {node_id: each for _, members in progress_rows(rows) for node_id, each in members.items()}
 
 
 def put_progress(rows: Rows, shard: int, members: dict[str, PeerProgress], roles: set[str] | None = None) -> None:
-    """Store one roster row whole."""
+    """Store one roster row as a whole."""
     payload: dict[str, Any] = {"members": [_progress_json(each) for each in members.values()]}
     if roles and ISSUER in roles:
         put_has_issuers(rows)
@@ -217,12 +218,12 @@ def put_progress(rows: Rows, shard: int, members: dict[str, PeerProgress], roles
 
 
 def put_has_issuers(rows: Rows) -> None:
-    """Note that keys come here from elsewhere, so that opening one has to look at revocation lists."""
+    """Record that keys come here from an issuer, so that opening one has to consult revocation lists."""
     rows.put(RecordKind.NODE, "receives", {"receives": True})
 
 
 def has_issuers(rows: Rows) -> bool:
-    """Whether this keystore ever pinned an issuer."""
+    """Return whether this keystore ever pinned an issuer."""
     return rows.get(RecordKind.NODE, "receives") is not None
 
 
@@ -247,7 +248,7 @@ def _peer_json(peer: Peer) -> dict[str, Any]:
 
 
 def _progress_json(progress: PeerProgress) -> dict[str, Any]:
-    """What is not at its default: an idle node costs its id and its name."""
+    """Return the members that differ from their default, so that an idle node takes only its id and its name."""
     plain = {name: value for name, value in vars(progress).items() if value != _DEFAULTS.get(name)}
     if progress.refusals:
         plain["refusals"] = [list(each) for each in progress.refusals[-MAX_REFUSALS:]]

@@ -1,4 +1,7 @@
-"""A request to bring a key to a client: made by whoever rotates with names to notify, answered by the fleet."""
+"""A request to deliver a key to a client, and the states of its delivery.
+
+A rotation with clients to notify creates the requests; the fleet answers them.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ STATES = (UNDELIVERABLE, QUEUED, DELIVERED, ACKNOWLEDGED, REFUSED)
 
 @dataclass(frozen=True)
 class KeyDistributionRequest:
-    """`client` shall receive `key_id`.
+    """The request that `client` receive `key_id`.
 
-    `state` is `undeliverable` while the client is no node of this keystore; else `queued` in the outbox, `delivered` to
-    the transport, `acknowledged` by the node, or `refused` by it.
+    `state` is `undeliverable` while the client is not a node of this keystore; else `queued` in the outbox, `delivered`
+    to the transport, `acknowledged` by the node, or `refused` by it.
     """
 
     key_id: str
@@ -30,10 +33,10 @@ class KeyDistributionRequest:
     state: str = UNDELIVERABLE
 
     def to_json(self) -> dict[str, Any]:
-        """The stored payload."""
+        """Return the stored payload."""
         return asdict(self)
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> KeyDistributionRequest:
-        """The request of a stored payload."""
+        """Return the request of a stored payload."""
         return KeyDistributionRequest(**value)

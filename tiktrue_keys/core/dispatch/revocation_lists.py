@@ -1,7 +1,8 @@
-"""Revocation lists as records: those that this keystore issues, and what it was told by the issuers it pinned.
+"""Revocation lists as records: those that this keystore issues, and those that its issuers sent.
 
-A list carries what was revoked since the one before it; whoever receives lists keeps the union. It says until when it
-may be relied on, so that silence is told from peace.
+Come here for how a revocation reaches other keystores. A list carries the revocations since the list before it; a
+receiver keeps the union. It states until when it may be relied on, so that a missing list is not taken for the absence
+of revocations.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Revocation:
 
 @dataclass(frozen=True)
 class RevocationList:
-    """What one list says. `issuer` is a node id."""
+    """The content of one list. `issuer` is a node id."""
 
     issuer: str
     epoch: int
@@ -45,13 +46,13 @@ class RevocationList:
     revoked: tuple[Revocation, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The canonical members."""
+        """Return the canonical members."""
         return asdict(self) | {"revoked": [asdict(each) for each in self.revoked]}
 
 
 @dataclass(frozen=True)
 class KnownList:
-    """The newest list of one issuer that this keystore has taken in."""
+    """The newest list of one issuer that this keystore has received."""
 
     epoch: int
     number: int
@@ -62,18 +63,21 @@ class KnownList:
 def publish(
     transaction: Transaction, revoked: Sequence[Revocation] = (), *, node_ids: Sequence[str] | None = None
 ) -> None:
-    """Make lists of `revoked` (an empty one without) and queue them for every node, or for `node_ids`."""
+    """Create lists of `revoked`, or one empty list, and queue them for every node or for `node_ids`.
+
+    Does nothing without peers.
+    """
     if roster(transaction.rows).count == 0:
         return
     if node_ids is None:
-        node_ids = [each.node_id for each in all_progress(transaction.rows).values() if each.role == NODE]
+        node_ids = [peer.node_id for peer in all_progress(transaction.rows).values() if peer.role == NODE]
     for at in range(0, max(len(revoked), 1), KEYS_A_LIST):
         number = newest_number(transaction.rows) + 1
         payload = {
             "number": number,
             "issued_at": transaction.now,
             "valid_until": transaction.now + VALID_FOR,
-            "revoked": [asdict(each) for each in revoked[at : at + KEYS_A_LIST]],
+            "revoked": [asdict(revocation) for revocation in revoked[at : at + KEYS_A_LIST]],
         }
         transaction.rows.put(RecordKind.REVOCATION_LIST, f"list {number}", payload)
         transaction.rows.put(RecordKind.REVOCATION_LIST, "newest", {"number": number, "issued_at": transaction.now})
@@ -81,19 +85,19 @@ def publish(
 
 
 def newest_number(rows: Rows) -> int:
-    """The number of the newest list that this keystore made; 0 before the first."""
+    """Return the number of the newest list that this keystore created; 0 before the first."""
     payload = rows.get(RecordKind.REVOCATION_LIST, "newest")
     return int(payload["number"]) if payload else 0
 
 
 def wants_renewal(rows: Rows, now: Instant) -> bool:
-    """Whether the newest list is past half of its time, and somebody relies on it."""
+    """Return whether the newest list has passed half of its validity and the keystore has peers."""
     payload = rows.get(RecordKind.REVOCATION_LIST, "newest")
     return payload is not None and roster(rows).count > 0 and now >= payload["issued_at"] + RENEWED_AFTER
 
 
 def issued_list(rows: Rows, number: int, issuer: str, epoch: int) -> RevocationList | None:
-    """A list that this keystore made."""
+    """Return a list that this keystore created, or None."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
     if payload is None:
         return None
@@ -102,28 +106,28 @@ def issued_list(rows: Rows, number: int, issuer: str, epoch: int) -> RevocationL
 
 
 def keys_on_list(rows: Rows, number: int) -> list[str]:
-    """The key ids that a list of this keystore's revokes; none for a list that is not there."""
+    """Return the ids of the keys that a list of this keystore revokes; none for an unknown list."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
     return [each["key_id"] for each in payload["revoked"]] if payload else []
 
 
 def known_list(rows: Rows, issuer: str) -> KnownList | None:
-    """The newest list of an issuer that was taken in."""
+    """Return the newest list of an issuer that was received, or None."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"from {issuer}")
     return KnownList(**payload) if payload else None
 
 
 def put_known_list(rows: Rows, issuer: str, known: KnownList) -> None:
-    """Remember the newest list of an issuer."""
+    """Store the newest list of an issuer."""
     rows.put(RecordKind.REVOCATION_LIST, f"from {issuer}", asdict(known))
 
 
 def revocation_of(rows: Rows, key_id: str) -> Revocation | None:
-    """What an issuer said about a key, held or not."""
+    """Return the revocation that an issuer has sent for a key, whether the key is held or not; None without one."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"revoked {key_id}")
     return Revocation(**payload) if payload else None
 
 
 def put_revocation(rows: Rows, revocation: Revocation) -> None:
-    """Remember that a key is revoked, for the time when it might still arrive."""
+    """Store the revocation of a key, which also applies if the key arrives later."""
     rows.put(RecordKind.REVOCATION_LIST, f"revoked {revocation.key_id}", asdict(revocation))

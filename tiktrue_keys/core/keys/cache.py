@@ -1,4 +1,7 @@
-"""Managed keys that were opened lately, so that a loop over blocks opens each once. Secrets only; knows no keystore."""
+"""Caches managed keys that were opened recently, so that a loop over blocks opens each key once.
+
+Come here for how long an opened secret stays in memory. The cache holds secrets only and knows no keystore.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,25 @@ _SECONDS = 300.0
 
 
 class OpenedKeyCache:
-    """An LRU of opened secrets: at most 64, at most five minutes old, dropped whenever the keystore's state changes."""
+    """An LRU cache of at most 64 opened secrets, none older than five minutes.
+
+    Every secret is wiped when the keystore's state changes.
+    """
 
     def __init__(self) -> None:
         self._state = b""
         self._secrets: OrderedDict[tuple[str, str], tuple[float, SecretBuffer]] = OrderedDict()
 
     def get(self, key_id: str, license_tag: str, state: bytes) -> SecretBuffer | None:
-        """A copy of the secret, the caller's to wipe."""
+        """Return a copy of the secret, which the caller wipes, or None when it is not cached at this `state`."""
         if state != self._state:
             self.clear()
             self._state = state
-        found = self._secrets.get((key_id, license_tag))
-        if found is None or time.monotonic() > found[0]:
+        entry = self._secrets.get((key_id, license_tag))
+        if entry is None or time.monotonic() > entry[0]:
             return None
         self._secrets.move_to_end((key_id, license_tag))
-        return SecretBuffer.copy_of(found[1].view)
+        return SecretBuffer.copy_of(entry[1].view)
 
     def put(self, key_id: str, license_tag: str, secret: SecretBuffer) -> None:
         """Keep a copy of the secret."""
@@ -39,7 +45,7 @@ class OpenedKeyCache:
             self._secrets.popitem(last=False)[1][1].wipe()
 
     def clear(self) -> None:
-        """Wipe everything."""
+        """Wipe every secret."""
         for _, secret in self._secrets.values():
             secret.wipe()
         self._secrets.clear()

@@ -1,4 +1,7 @@
-"""Makes managed keys inside a transaction."""
+"""Creates managed keys inside a transaction.
+
+Come here for the terms of a new key and their limits.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,14 @@ _MIN_LIFETIME = Seconds(60)
 
 @dataclass(frozen=True)
 class KeyTerms:
-    """What a new key is to be: periods in seconds, labels."""
+    """The terms of a new key: its periods in seconds, and its labels."""
 
     lifetime: Seconds = DEFAULT_LIFETIME
     decrypt_for: Seconds = DEFAULT_DECRYPT_FOR
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def check(self) -> None:
-        """Raise UsageError where a period or a label is out of bounds."""
+        """Raise UsageError for a period or a label that is out of bounds."""
         must_be_whole(self.lifetime, self.decrypt_for)
         if not _MIN_LIFETIME <= self.lifetime <= MAX_LIFETIME:
             raise UsageError("the lifetime is out of bounds", f"from 1m to {MAX_LIFETIME // DAY}d")
@@ -50,14 +53,17 @@ class KeyTerms:
 
 
 def must_be_whole(*periods: object) -> None:
-    """Raise UsageError unless every period is a whole number of seconds: a fraction has no place in a record."""
+    """Raise UsageError unless every period is a whole number of seconds: a record cannot hold a fraction."""
     for period in periods:
         if not isinstance(period, int) or isinstance(period, bool):
             raise UsageError(f"a period is a whole number of seconds, not {period!r}")
 
 
 def numbered_model_ids(model_id: str, count: int) -> list[ModelId]:
-    """The model itself, or MODEL-0001 to MODEL-n for a batch of n."""
+    """Return the id of the model, or MODEL-0001 to MODEL-n for a batch of n.
+
+    Raises UsageError for a malformed id, or a count that is not from 1 to 9,999.
+    """
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"the count must be from 1 to {MAX_COUNT}")
     if count == 1:
@@ -76,7 +82,10 @@ def generate_key(
     material: SecretBuffer | None = None,
     fingerprint: str = "",
 ) -> ManagedKey:
-    """Start a chain: generation 1. Refused where the model has a live chain, unless `new_chain`."""
+    """Start a chain with a key of generation 1, and return the key.
+
+    Raises RefusedError when the model has a live chain, unless `new_chain`, and when it has 64.
+    """
     heads = heads_of(transaction.rows, model_id, transaction.now)
     live = [head.key for head in heads if is_live(head.key)]
     if live and not new_chain:
@@ -104,7 +113,7 @@ def new_key(
     predecessor: ManagedKey | None = None,
     fingerprint: str = "",
 ) -> ManagedKey:
-    """The key's description; its secret comes with _store."""
+    """Return the description of a new key. It gets its secret when it is stored."""
     expires_at = Instant(now + terms.lifetime)
     return ManagedKey(
         key_id=new_key_id(model_id),
@@ -123,7 +132,7 @@ def new_key(
 def store_successor(
     transaction: Transaction, keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None
 ) -> None:
-    """Give a successor its fresh secret and store it."""
+    """Give a successor a new secret and store it."""
     _store(transaction, keys, key, opened, None)
 
 

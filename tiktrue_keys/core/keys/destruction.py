@@ -1,6 +1,7 @@
-"""Destruction of keys that nobody needs, in two recorded runs: one marks, a later one destroys.
+"""Destroys keys that are not needed any more, in two recorded runs: the first marks a key, a later one destroys it.
 
-No key that a known container needs is destroyed. What it does not handle: finding containers that nobody registered.
+Come here for the reasons why cleanup keeps a key. A key that a registered container needs is never destroyed; a
+container that was not registered is not found.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
-"""Reads a container again: the key ids that open it, or None when it cannot be read."""
+"""Reads a container again: returns the ids of the keys that open it, or None when it cannot be read."""
 
 CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-keys doctor --accept-clock"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Key ids and what needs them: containers, and acts on files that are not finished."""
+    """The ids of keys that are needed: by containers, by unfinished file operations, by containers written to a pipe.
+
+    `containers` and `unfinished` map each id to the reason.
+    """
 
     containers: dict[str, str]
     unfinished: dict[str, str]
@@ -34,15 +38,15 @@ class Needs:
 
 
 def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
-    """What still needs a key, from a full pass."""
+    """Return the keys that are still needed, from a full pass over the registry and the open intents."""
     containers: dict[str, str] = {}
     for record in every_container(rows):
-        found = wraps_in(record)
-        words = f"container {record.path or record.file_id.hex()} " + (
-            "cannot be read" if found is None else "needs it"
+        key_ids = wraps_in(record)
+        reason = f"container {record.path or record.file_id.hex()} " + (
+            "cannot be read" if key_ids is None else "needs it"
         )
-        for key_id in record.keys if found is None else found:
-            containers.setdefault(key_id, words)
+        for key_id in record.keys if key_ids is None else key_ids:
+            containers.setdefault(key_id, reason)
     unfinished = {
         key_id: f"an unfinished {act.act} of {act.path} needs it" for act in every_intent(rows) for key_id in act.needs
     }
@@ -52,7 +56,10 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
 def reason_to_keep(
     key: ManagedKey, needs: Needs, holding: Mapping[str, Holding], confirmed: Iterable[str]
 ) -> str | None:
-    """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
+    """Return why a candidate for destruction is kept, or None.
+
+    A confirmation covers a need that cannot be checked, but not a file operation that is still open.
+    """
     if key.key_id in needs.unfinished:
         return needs.unfinished[key.key_id]
     if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
@@ -65,7 +72,10 @@ def reason_to_keep(
 
 
 def piped_keys(rows: Rows) -> frozenset[str]:
-    """Keys whose only known containers went into a pipe: nobody can look whether these still exist."""
+    """Return the keys whose only known containers were written to a pipe.
+
+    Whether these still exist cannot be checked.
+    """
     records = every_container(rows)
     into_pipes = {key_id for record in records if record.piped for key_id in record.keys}
     in_files = {key_id for record in records if not record.piped for key_id in record.keys}
@@ -73,24 +83,24 @@ def piped_keys(rows: Rows) -> frozenset[str]:
 
 
 def is_doubtful_clock(rows: Rows) -> bool:
-    """Whether a long silence was noted and nobody has accepted the clock since."""
+    """Return whether a long silence was recorded and the clock has not been accepted since."""
     return rows.get(RecordKind.CLOCK_GAP, GAP) is not None
 
 
 def waits(key: ManagedKey, now: Instant) -> str | None:
-    """Why a marked key is not destroyed yet, or None when its time has come."""
+    """Return why a marked key is not destroyed yet, or None when its delay is over."""
     if key.destroy_at is not None and now < key.destroy_at:
         return f"marked, destroyed by the first cleanup after {rfc3339(key.destroy_at)}"
     return None
 
 
 def is_candidate(key: ManagedKey, now: Instant) -> bool:
-    """Whether cleanup looks at the key at all."""
+    """Return whether cleanup considers the key at all."""
     return may_be_destroyed(key, now) or key.destroy_at is not None
 
 
 def mark(transaction: Transaction, stored: StoredKey, after: Seconds) -> ManagedKey:
-    """First run: set the instant from which the key may be destroyed."""
+    """Mark a key, in the first run: set the instant from which it may be destroyed."""
     marked = replace(stored.key, destroy_at=Instant(transaction.now + after))
     put_key(transaction.rows, marked, stored.wrapped)
     transaction.record(
@@ -105,7 +115,10 @@ def mark(transaction: Transaction, stored: StoredKey, after: Seconds) -> Managed
 
 
 def destroy(transaction: Transaction, stored: StoredKey) -> ManagedKey:
-    """Second run: the wrapped secret goes, a tombstone stays. SQLite overwrites the old row (secure_delete)."""
+    """Destroy a key, in the second run: remove its wrapped secret and keep a tombstone.
+
+    SQLite overwrites the old row (secure_delete).
+    """
     destroyed = replace(stored.key, destroyed_at=transaction.now).at(transaction.now)
     put_key(transaction.rows, destroyed, b"")
     transaction.record(
@@ -119,7 +132,7 @@ def destroy(transaction: Transaction, stored: StoredKey) -> ManagedKey:
 
 
 def cancel(transaction: Transaction, key_id: str) -> ManagedKey | None:
-    """Take the mark off; None when there was none."""
+    """Unmark a key and return it; None when it was not marked."""
     stored = must_get_key(transaction.rows, key_id, transaction.now)
     if stored.key.destroy_at is None or stored.key.destroyed_at is not None:
         return None

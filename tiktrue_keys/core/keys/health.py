@@ -1,4 +1,7 @@
-"""What is right and wrong with keys, without opening one: their rows, their status, what still needs them."""
+"""Checks keys without opening them: their status, and whether a container still needs them.
+
+Come here for the errors and warnings that `validate` and `doctor` report about a key.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError, TikTru
 
 
 def check_key(key: ManagedKey, now: Instant, *, needed: bool) -> KeyCheck:
-    """The check of one key; `needed` when a registered container still opens with it."""
+    """Return the check of one key. `needed` says that a registered container still opens with it."""
     return KeyCheck(key, _error_of(key, now), is_usable(key, now) or needed, tuple(_notices_of(key, now)))
 
 
@@ -41,8 +44,8 @@ def _notices_of(key: ManagedKey, now: Instant) -> list[Notice]:
         notices.append(Notice("due", f"key {key.key_id} expires at {rfc3339(key.expires_at)}", key.key_id))
     if key.status is Status.DEPRECATED and now < key.decrypt_until:
         left = (key.decrypt_until - now) // DAY
-        words = f"key {key.key_id} is deprecated; it decrypts until {rfc3339(key.decrypt_until)} ({left} d)"
-        notices.append(Notice("deprecated", words, key.key_id))
+        message = f"key {key.key_id} is deprecated; it decrypts until {rfc3339(key.decrypt_until)} ({left} d)"
+        notices.append(Notice("deprecated", message, key.key_id))
     if key.destroy_at is not None and key.status is not Status.DESTROYED:
         notices.append(
             Notice("marked", f"key {key.key_id} is to be destroyed after {rfc3339(key.destroy_at)}", key.key_id)

@@ -1,8 +1,8 @@
-"""Which nodes still count on a key that was distributed: what cleanup waits for, or has confirmed.
+"""Determines which nodes may still need a distributed key, so that cleanup waits for them or asks for confirmation.
 
-A node holds a key that it acknowledged, until it has acknowledged what takes the key's place there: the list that
-revokes it, or a later generation. Nodes that were removed count no more. What it does not handle: what a node does
-with the key.
+Come here when cleanup keeps a key for the sake of a node. A node holds a key that it acknowledged until it acknowledges
+what replaces the key: the list that revokes it, or a later generation. Removed nodes do not count. What a node does
+with a key is not known here.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Holding:
-    """Names of nodes, sorted: to whom the key is on its way, and who holds it with nothing in its place."""
+    """Sorted names of nodes: those to which the key is on its way, and those that hold it without a replacement."""
 
     awaited: tuple[str, ...]
     holders: tuple[str, ...]
 
     def reason(self, key: ManagedKey, *, confirmed: bool) -> str | None:
-        """Why the key stays, or None. What is on its way cannot be confirmed away: destroyed, it never arrives."""
+        """Return why the key is kept, or None.
+
+        A confirmation does not cover a key on its way: once destroyed, it never arrives.
+        """
         if self.awaited and key.revoked_at is None:
-            return f"it is on its way to {_listed(self.awaited)}: fleet sync, or node remove whoever is gone"
+            return f"it is on its way to {_listed(self.awaited)}: fleet sync, or node remove a node that is gone"
         if self.holders and not confirmed:
             lacking = "its revocation" if key.revoked_at is not None else "a later generation"
             return (
@@ -42,7 +45,7 @@ class Holding:
 
 
 def holding_of(view: Snapshot, keys: Iterable[ManagedKey], now: Instant) -> dict[str, Holding]:
-    """Every one of the keys with its nodes, from one pass over all that was ever queued."""
+    """Return the nodes of each key, by key id, from one pass over every dispatch that was ever queued."""
     if roster(view.rows).count == 0:
         return {}
     chains = [(key, tuple(_later_generations(view, key, now))) for key in keys]
@@ -51,13 +54,13 @@ def holding_of(view: Snapshot, keys: Iterable[ManagedKey], now: Instant) -> dict
 
 
 class _Deliveries:
-    """Pairs of key id (one of `relevant`) and node id: acknowledged, not acknowledged yet, known there to be revoked.
+    """Pairs of key id (one of `relevant`) and node id, in three sets: held, awaited, and known there to be revoked.
 
-    Numbers of an epoch that is over say nothing any more: what a node lacked then was queued again.
+    A finished dispatch of an earlier epoch counts as received: whatever a node lacked then was queued again.
     """
 
     def __init__(self, view: Snapshot, relevant: Set[str]) -> None:
-        self._fleet = {node_id: each for node_id, each in all_progress(view.rows).items() if each.role == NODE}
+        self._fleet = {node_id: peer for node_id, peer in all_progress(view.rows).items() if peer.role == NODE}
         self._held: set[tuple[str, str]] = set()
         self._awaited: set[tuple[str, str]] = set()
         self._revoked: set[tuple[str, str]] = set()
@@ -72,7 +75,7 @@ class _Deliveries:
                     self._take(dispatch.kind, pairs, self._fleet[node_id], envelope, past=past)
 
     def holding(self, key: ManagedKey, later: Iterable[str]) -> Holding:
-        """Who of the nodes waits for the key, who holds it. What was revoked on its way may have arrived."""
+        """Return which nodes wait for the key and which hold it. A key revoked on its way may have arrived."""
         holds = self._held if key.revoked_at is None else self._held | self._awaited
         holders = [
             node_id
@@ -97,7 +100,7 @@ class _Deliveries:
 
 
 def _keys_of(view: Snapshot, dispatch: Dispatch) -> frozenset[str]:
-    """The keys that a dispatch brings, or revokes."""
+    """Return the keys that a dispatch carries or revokes."""
     if dispatch.kind == LIST:
         return frozenset(keys_on_list(view.rows, dispatch.list_number))
     return frozenset([dispatch.key_id] if dispatch.kind == KEY else [])

@@ -1,4 +1,7 @@
-"""What rules about keys return: a rotation, a failure, a kept key, a check, an opened key."""
+"""Results of the rules about keys: a rotation, a failure, a kept key, a check, an opened key.
+
+Operations pass them on in their own results; rendering is the caller's job.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tiktrue_keys.errors import TikTrueKeysError
 
 @dataclass(frozen=True)
 class Failure:
-    """One item of a batch that was left as it was, and why."""
+    """One item of a batch that was left unchanged, and the reason."""
 
     key_id: str
     error: TikTrueKeysError
@@ -28,7 +31,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Kept:
-    """A key that cleanup looked at and left, and why."""
+    """A key that cleanup considered and kept, and the reason."""
 
     key: ManagedKey
     reason: str
@@ -36,7 +39,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """What validate found of one key; `error` is None when it may be used for what its status allows."""
+    """The result of checking one key.
+
+    `error` is None when the key may be used for everything that its status allows. `expected_usable` says that its
+    status or a registered container requires it to open.
+    """
 
     key: ManagedKey
     error: TikTrueKeysError | None
@@ -45,13 +52,13 @@ class KeyCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong with the key."""
+        """Return whether the check found no error."""
         return self.error is None
 
 
 @dataclass(frozen=True)
 class OpenedKey:
-    """A managed key with its 32 secret bytes; wipe `secret`, or use the object as a context manager."""
+    """A managed key with its 32 secret bytes. Wipe `secret`, or use the object as a context manager."""
 
     key: ManagedKey
     secret: SecretBuffer

@@ -1,4 +1,7 @@
-"""Managed keys as records: stored, found by a KEY argument, walked along their chain. Decides nothing about them."""
+"""Stores managed keys as records, finds them by a KEY argument, and walks along their chains.
+
+Come here to look up a key. Other modules of this package decide what may be done with it.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ _STORED = {field.name: field.default for field in fields(ManagedKey) if field.na
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A managed key and its wrapped secret (60 bytes; empty once destroyed)."""
+    """A managed key and its wrapped secret: 60 bytes, or none once the key is destroyed."""
 
     key: ManagedKey
     wrapped: bytes
 
 
 def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
-    """Store a key; members at their default are left out, which keeps a row small."""
+    """Store a key. Members with their default value are left out, which keeps the row small."""
     payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
     payload["labels"] = dict(key.labels)
     payload[_WRAPPED] = base64.b64encode(wrapped).decode()
@@ -37,7 +40,7 @@ def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
 
 
 def add_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
-    """Store a new key and make it findable by its short id."""
+    """Store a new key and index it by its short id."""
     put_key(rows, key, wrapped)
     short = short_of(key.key_id)
     known = rows.get(RecordKind.SHORT_ID, short)
@@ -45,13 +48,13 @@ def add_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
 
 
 def get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey | None:
-    """The key of that id with its status at `now`, or None."""
+    """Return the key of that id with its status at `now`, or None."""
     payload = rows.get(RecordKind.KEY, key_id)
     return None if payload is None else _stored_key(payload, now)
 
 
 def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
-    """The key of that id; NotFoundError when there is none."""
+    """Return the key of that id. Raises NotFoundError when there is none."""
     stored = get_key(rows, key_id, now)
     if stored is None:
         raise NotFoundError(f"no key {key_id}", "tiktrue-keys list --all shows every key", key_id=key_id)
@@ -59,15 +62,19 @@ def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
 
 
 def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = None) -> Iterator[StoredKey]:
-    """Every key, in no order; reading to the end verifies every row of the keystore (`damaged` as in Rows.scan)."""
+    """Yield every key, in no order. Reading to the end verifies every row of the keystore.
+
+    With the list `damaged`, a damaged part is left out and its error appended there; without it, IntegrityError is
+    raised.
+    """
     for payload in rows.scan(RecordKind.KEY, damaged):
         yield _stored_key(payload, now)
 
 
 def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
-    """The key that a KEY argument names: a key id, a short id, or a model id (its active key).
+    """Return the key that a KEY argument names: a key id, a short id, or a model id (its active key).
 
-    Raises NotFoundError, or UsageError naming the candidates when there are several.
+    Raises NotFoundError when there is none, UsageError naming the candidates when there are several.
     """
     parsed = parse_key_argument(argument)
     if parsed.kind is KeyArgumentKind.KEY_ID:
@@ -90,36 +97,39 @@ def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
 
 
 def is_live(key: ManagedKey) -> bool:
-    """Whether a chain that ends in `key` goes on: neither revoked nor destroyed."""
+    """Return whether the chain that ends in `key` continues: the key is neither revoked nor destroyed."""
     return key.status not in (Status.REVOKED, Status.DESTROYED)
 
 
 def heads_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
-    """The newest key of each chain of a model, oldest chain first."""
+    """Return the newest key of each chain of a model, oldest chain first."""
     return [must_get_key(rows, key_id, now) for key_id in head_ids(rows, model_id)]
 
 
 def head_ids(rows: Rows, model_id: str) -> list[KeyId]:
-    """The key ids of the same, without reading the keys."""
+    """Return the ids of the newest key of each chain of a model, without reading the keys."""
     model = rows.get(RecordKind.MODEL, model_id)
     return list(model["heads"]) if model else []
 
 
 def put_heads(rows: Rows, model_id: ModelId, heads: list[KeyId]) -> None:
-    """Store which key is the newest of each chain of a model."""
+    """Store the ids of the newest key of each chain of a model."""
     rows.put(RecordKind.MODEL, model_id, {"model_id": model_id, "heads": list(heads)})
 
 
 def generations_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
-    """Every key of a model: each chain from its newest generation to its first."""
-    found = []
+    """Return every key of a model: each chain from its newest generation to its first."""
+    generations = []
     for head in heads_of(rows, model_id, now):
-        found += _back_from(rows, head, now)
-    return found
+        generations += _back_from(rows, head, now)
+    return generations
 
 
 def chain_of(rows: Rows, key: ManagedKey, now: Instant) -> list[StoredKey]:
-    """The whole chain that `key` is part of, oldest first."""
+    """Return the whole chain that contains `key`, oldest generation first.
+
+    Raises IntegrityError when it does not end.
+    """
     newest = must_get_key(rows, key.key_id, now)
     for _ in range(MAX_CHAIN):
         if newest.key.successor is None:

@@ -1,6 +1,7 @@
-"""Licenses: stretched once a process, recognised by their tag, turned into key encryption keys. Never stored.
+"""Licenses: stretched once per process, recognised by their tag, turned into key encryption keys.
 
-PBKDF2 runs before a transaction begins, never inside one: `prepare` does the slow part, `recognise` the rest.
+Come here for WrongLicenseError. A license is never stored. PBKDF2 runs before a transaction begins, never inside one:
+`prepare` does the slow part, `recognise` the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import UsageError, WrongLicenseError
 
 License = str | bytes | Callable[[], str | bytes]
-"""A license, or what asks for it: a callable is only called when a licensed key has to be opened."""
+"""A license, or a callable that asks for it. The callable is called only when a licensed key has to be opened."""
 
 MAX_LENGTH = 64 * 1024
 TAG_HEX = 8
@@ -33,7 +34,7 @@ _REMEMBERED = 16
 
 @dataclass(frozen=True)
 class PreparedLicense:
-    """A license after PBKDF2, one P for each cost of the keystore, the newest cost last."""
+    """A license after PBKDF2: one P for each cost of the keystore, the newest cost last."""
 
     stretched: tuple[SecretBuffer, ...]
 
@@ -47,15 +48,15 @@ class RecognisedLicense:
 
 
 class LicenseCache:
-    """Remembers P for the licenses of this process, so that each costs one PBKDF2."""
+    """Remembers P for the licenses of this process, so that each license is stretched once per cost."""
 
     def __init__(self) -> None:
-        self._key = os.urandom(32)  # a lookup key of this process alone: no table of plain hashes of licenses
+        self._key = os.urandom(32)  # a key of this process alone, so that it holds no plain hashes of licenses
         self._known: OrderedDict[bytes, SecretBuffer] = OrderedDict()
         self._stretching = threading.Lock()  # several threads with one license wait for one PBKDF2
 
     def prepare(self, license_key: License, costs: tuple[Cost, ...]) -> PreparedLicense:
-        """The slow step for every cost; UsageError for an empty license."""
+        """Return the license stretched for every cost. Raises UsageError when it is empty or longer than 64 KiB."""
         with SecretBuffer.copy_of(license_bytes(license_key)) as secret, self._stretching:
             return PreparedLicense(tuple(self._stretched(secret, cost) for cost in costs))
 
@@ -70,19 +71,19 @@ class LicenseCache:
         return stretched
 
     def clear(self) -> None:
-        """Forget every license. A P that another thread is using is wiped when that thread lets it go."""
+        """Forget every license. A P that another thread is using is wiped when that thread releases it."""
         with self._stretching:
             self._known.clear()
 
 
 def license_bytes(license_key: License) -> bytes:
-    """The license as bytes; UsageError when it is empty or longer than 64 KiB."""
+    """Return the license as bytes. Raises UsageError when it is empty or longer than 64 KiB."""
     value = license_key() if callable(license_key) else license_key
     if not isinstance(value, str | bytes):
         raise UsageError("a license is text or bytes")
-    try:  # surrogateescape: a license from the environment may hold bytes that are no UTF-8
+    try:  # surrogateescape: a license from the environment may not be UTF-8
         data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    except UnicodeEncodeError:  # whose text would show the license
+    except UnicodeEncodeError:  # its text would show the license
         raise UsageError("the license is not text") from None
     if not data:
         raise UsageError("the license is empty", "check the license file or variable")
@@ -92,7 +93,7 @@ def license_bytes(license_key: License) -> bytes:
 
 
 def recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense | None:
-    """The license when it is enrolled, whatever cost it was enrolled at; None otherwise."""
+    """Return the license if it is enrolled, at any of the keystore's costs; None otherwise."""
     for stretched in reversed(prepared.stretched):
         tag = derivation.license_tag(stretched.view, keys.root.view)
         if rows.get(RecordKind.LICENSE, tag.hex()) is not None:
@@ -101,7 +102,7 @@ def recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> Recognis
 
 
 def must_recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense:
-    """The enrolled license; WrongLicenseError otherwise."""
+    """Return the enrolled license. Raises WrongLicenseError when it is not enrolled."""
     recognised = recognise(prepared, rows, keys)
     if recognised is None:
         raise WrongLicenseError(
@@ -114,7 +115,10 @@ def must_recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> Rec
 def recognise_or_enroll(
     prepared: PreparedLicense, transaction: Transaction, keys: RootKeys, document: Document, *, enroll: bool
 ) -> RecognisedLicense:
-    """The license, enrolled now when it is the keystore's first one or `enroll` says so; else WrongLicenseError."""
+    """Return the license, and enroll it if it is the keystore's first one or if `enroll` is true.
+
+    Raises WrongLicenseError when it is not enrolled otherwise.
+    """
     known = recognise(prepared, transaction.rows, keys)
     if known is not None:
         return known

@@ -1,4 +1,7 @@
-"""What a key is, its state at an instant, what that state allows, and what is due. Pure: time is an argument."""
+"""The state of a key at an instant, what that state allows, and which keys are due for rotation.
+
+Come here for the rules of a key's life. The functions are pure: time is an argument.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ ALGORITHM = "AES-256-GCM-SIV"
 
 
 class Status(str, Enum):
-    """A key's state; DESIGN section 6."""
+    """The states of a key."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -34,7 +37,7 @@ class Status(str, Enum):
 
 
 class Use(Enum):
-    """What a caller wants to do with an opened key."""
+    """The use that a caller intends for an opened key."""
 
     ENCRYPT = "encrypt"
     DECRYPT = "decrypt"
@@ -44,7 +47,10 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ManagedKey:
-    """One managed key without its secret. Instants are Unix seconds; `status` is as of when the key was read."""
+    """One managed key without its secret.
+
+    Instants are Unix seconds; `status` is that of the time when the key was read.
+    """
 
     key_id: KeyId
     model_id: ModelId
@@ -69,32 +75,32 @@ class ManagedKey:
 
     @property
     def algorithm(self) -> str:
-        """The algorithm that wraps with this key."""
+        """Return the algorithm that wraps with this key."""
         return ALGORITHM
 
     @property
     def binding(self) -> str:
-        """`machine+license`, or `machine` for keys made without a license."""
+        """Return `machine+license`, or `machine` for a key that was generated without a license."""
         return "machine" if self.license_tag is None else "machine+license"
 
     @property
     def order(self) -> tuple[str, int, str]:
-        """Where the key stands in a list: by model, then generation."""
+        """Return the sort key for lists: by model, then generation."""
         return self.model_id, self.generation, self.key_id
 
     @property
     def lifetime(self) -> Seconds:
-        """From creation to the end of encryption."""
+        """Return the time from creation to the end of encryption."""
         return Seconds(self.expires_at - self.created_at)
 
     def at(self, now: Instant) -> ManagedKey:
-        """The same key with its status as of `now`."""
+        """Return the same key with its status at `now`."""
         status = status_at(self, now)
         return self if status is self.status else replace(self, status=status)
 
 
 def status_at(key: ManagedKey, now: Instant) -> Status:
-    """Precedence: destroyed, revoked, pending, has a successor, expired, active."""
+    """Return the status at `now`. Precedence: destroyed, revoked, pending, has a successor, expired, active."""
     if key.destroyed_at is not None:
         return Status.DESTROYED
     if key.revoked_at is not None:
@@ -107,7 +113,10 @@ def status_at(key: ManagedKey, now: Instant) -> Status:
 
 
 def must_allow(key: ManagedKey, use: Use, now: Instant) -> None:
-    """Return when `key` may be used so at `now`; else RevokedError, ExpiredError or RefusedError with what to do."""
+    """Raise unless the status of `key` allows `use` at `now`.
+
+    Raises RevokedError, ExpiredError or RefusedError, with a hint that says what to do.
+    """
     status = status_at(key, now)
     if status is Status.DESTROYED:
         raise RefusedError(
@@ -150,24 +159,30 @@ def _must_allow_encrypt(key: ManagedKey, status: Status) -> None:
 
 
 def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:
-    """Whether decryption with the key is allowed but wants a warning (deprecated or expired, before decrypt_until)."""
+    """Return whether decrypting with the key needs a warning: it is deprecated or expired.
+
+    The caller has checked that decryption is allowed.
+    """
     return status_at(key, now) in (Status.DEPRECATED, Status.EXPIRED)
 
 
 def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:
-    """Due for rotation: active or expired, no successor, and at most min(within, lifetime / 3) left."""
+    """Return whether the key is due for rotation.
+
+    A due key is active or expired, has no successor, and has at most min(within, lifetime / 3) left.
+    """
     if status_at(key, now) not in (Status.ACTIVE, Status.EXPIRED) or key.successor is not None:
         return False
     return key.expires_at - now <= min(within, key.lifetime // 3)
 
 
 def is_usable(key: ManagedKey, now: Instant) -> bool:
-    """Whether `validate` without arguments expects the key to open: pending, active, rotating."""
+    """Return whether `validate` without arguments expects the key to open: it is pending, active or rotating."""
     return status_at(key, now) in (Status.PENDING, Status.ACTIVE, Status.ROTATING)
 
 
 def may_be_destroyed(key: ManagedKey, now: Instant) -> bool:
-    """A candidate of cleanup: revoked, or deprecated or expired with its decryption period over."""
+    """Return whether cleanup may mark the key: revoked, or deprecated or expired with its decryption period over."""
     status = status_at(key, now)
     if status in (Status.DEPRECATED, Status.EXPIRED):
         return now >= key.decrypt_until

@@ -1,7 +1,8 @@
-"""Consults revocation lists at every use of a key that came from an issuer. In memory until the keystore changes.
+"""Consults the revocation list at every use of a key that came from an issuer.
 
-A revoked key is refused by its status. Here is the other half: a list that has ended says nothing any more, so such a
-key encrypts no longer, and opening it is warned of, or refused where the session is strict.
+Come here for the warning `stale-revocation-list`. The status of a key covers its revocation. This module covers the
+other half: an expired list proves nothing, so a key that depends on it does not encrypt, and decrypting with it gives a
+warning, or an error if the session is strict. Results stay in memory until the keystore changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _MOST = 4096
 
 
 class RevocationMemory:
-    """What the lists say about the keys that were used since the keystore last changed: end of validity, or None."""
+    """The end of validity of the lists of the keys that were used since the keystore last changed.
+
+    It is None for a key that was generated here.
+    """
 
     def __init__(self) -> None:
         self._root = b""
@@ -25,7 +29,11 @@ class RevocationMemory:
         self.strict = False
 
     def check(self, view: Snapshot, key: ManagedKey, use: Use, now: Instant) -> tuple[Notice, ...]:
-        """What to warn of; RevokedError, or ExpiredError where the list has ended and the use needs a fresh one."""
+        """Return the warnings for a use of `key`.
+
+        Raises RevokedError when a list revokes the key, ExpiredError when its list has expired and the use needs a
+        current one.
+        """
         if view.state.root != self._root or len(self._ends) > _MOST:
             self._root, self._ends = view.state.root, {}
         if key.key_id not in self._ends:
@@ -33,17 +41,20 @@ class RevocationMemory:
         end = self._ends[key.key_id]
         if end is None or now < end:
             return ()
-        words = f"the revocation list for key {key.key_id} ended at {rfc3339(end)}"
+        message = f"the revocation list for key {key.key_id} ended at {rfc3339(end)}"
         if use is Use.ENCRYPT or self.strict:
-            raise ExpiredError(words, "tiktrue-keys receive --via TRANSPORT brings a newer one", key_id=key.key_id)
-        return (Notice(STALE, f"{words}: whether it was revoked since is unknown", key.key_id),)
+            raise ExpiredError(message, "tiktrue-keys receive --via TRANSPORT brings a newer one", key_id=key.key_id)
+        return (Notice(STALE, f"{message}: whether it was revoked since is unknown", key.key_id),)
 
 
 def _end(view: Snapshot, key: ManagedKey) -> Instant | None:
-    """Until when this key's revocation list may be relied on; None for a key that was made here."""
+    """Return the end of validity of this key's revocation list; None for a key that was generated here.
+
+    Raises RevokedError when a list revokes the key.
+    """
     from tiktrue_keys.core.dispatch.peers import has_issuers
     from tiktrue_keys.core.dispatch.revocation_lists import known_list, revocation_of
-    from tiktrue_keys.core.keys.received import issuer_of  # here: a command that opens no key needs none of it
+    from tiktrue_keys.core.keys.received import issuer_of  # imported here: a command that opens no key does not need it
 
     if not has_issuers(view.rows):
         return None

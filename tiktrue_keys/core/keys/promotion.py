@@ -1,4 +1,7 @@
-"""Promotion: a successor that was published ahead comes into force once the nodes that were told have it."""
+"""Promotion: activates a successor that was published ahead once the notified nodes have it.
+
+Come here for `rotate --prepublish` and `fleet sync`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _WAITING = Owner(RecordKind.NODE, "promotions")
 
 @dataclass(frozen=True)
 class Waiting:
-    """A successor that waits for its promotion: who has it, who of those told does not, and from when on it may."""
+    """A successor that waits for promotion: who has it, who of the notified lacks it, and the earliest instant."""
 
     old: ManagedKey
     new: ManagedKey
@@ -29,29 +32,29 @@ class Waiting:
     missing: tuple[str, ...]
 
     def ready(self, now: Instant, *, anyway: bool = False) -> bool:
-        """Whether it may be promoted at `now`; `anyway` does not wait for nodes, only for its instant."""
+        """Return whether it may be promoted at `now`. With `anyway` only its instant counts, not the nodes."""
         return now >= self.promote_at and (anyway or len(self.acknowledged) >= self.needed)
 
 
 def await_promotion(transaction: Transaction, old_key_id: str) -> None:
-    """Note that the successor of this key is to be promoted."""
+    """Record that the successor of this key is to be promoted."""
     transaction.rows.put(RecordKind.DELIVERY, f"promotion {old_key_id}", {"old_key_id": old_key_id}, _WAITING)
 
 
 def waiting(rows: Rows, now: Instant) -> list[Waiting]:
-    """Every successor that waits, those that came to nothing (revoked meanwhile) left out."""
-    found = []
+    """Return every successor that waits, the first due first. One that was revoked meanwhile is left out."""
+    successors = []
     for payload in rows.owned_by(RecordKind.DELIVERY, _WAITING):
-        each = _waiting(rows, payload["old_key_id"], now)
-        if each is not None:
-            found.append(each)
-    return sorted(found, key=lambda each: (each.promote_at, each.new.key_id))
+        one = _waiting(rows, payload["old_key_id"], now)
+        if one is not None:
+            successors.append(one)
+    return sorted(successors, key=lambda one: (one.promote_at, one.new.key_id))
 
 
 def promote(
     transaction: Transaction, one: Waiting, overlap: Seconds = DEFAULT_OVERLAP
 ) -> tuple[ManagedKey, ManagedKey]:
-    """Bring the successor into force and queue word of it for the nodes that hold it; returns old and new."""
+    """Activate the successor and queue the news for the nodes that hold it. Return the old and the new key."""
     now, rows = transaction.now, transaction.rows
     stored_old, stored_new = must_get_key(rows, one.old.key_id, now), must_get_key(rows, one.new.key_id, now)
     overlap_ends = Instant(min(now + overlap, max(stored_old.key.decrypt_until, now)))
@@ -79,9 +82,9 @@ def _waiting(rows: Rows, old_key_id: str, now: Instant) -> Waiting | None:
     old, new = must_get_key(rows, old_key_id, now).key, must_get_key(rows, event["new_key_id"], now).key
     if new.status is not Status.PENDING:
         return None
-    requests = [each for each in requests_of(rows, old_key_id) if each.state != UNDELIVERABLE]
-    acknowledged = tuple(sorted(each.client for each in requests if each.state == ACKNOWLEDGED))
-    missing = tuple(sorted(each.client for each in requests if each.state != ACKNOWLEDGED))
+    requests = [request for request in requests_of(rows, old_key_id) if request.state != UNDELIVERABLE]
+    acknowledged = tuple(sorted(request.client for request in requests if request.state == ACKNOWLEDGED))
+    missing = tuple(sorted(request.client for request in requests if request.state != ACKNOWLEDGED))
     wanted = event.get("min_acks")
     needed = len(requests) if wanted is None else min(wanted, len(requests))
     return Waiting(old, new, Instant(event["promote_at"]), needed, acknowledged, missing)

@@ -1,4 +1,7 @@
-"""Keys that come from an issuer: taken in, superseded, revoked, inside the transaction of whoever received them."""
+"""Keys from an issuer: imports, supersedes, promotes and revokes them, inside the transaction of `receive`.
+
+Come here for what a node does with a key that another keystore has generated.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tiktrue_keys.errors import RefusedError, RevokedError
 
 @dataclass(frozen=True)
 class ReceivedKey:
-    """A key as its issuer describes it. `overlap_ends_at` is when its predecessor's overlap ends, 0 without one."""
+    """A key as its issuer describes it. `overlap_ends_at` is the end of its predecessor's overlap, 0 without one."""
 
     key_id: KeyId
     model_id: ModelId
@@ -49,10 +52,10 @@ def import_key(
     opened: RecognisedLicense | None,
     fingerprint: str,
 ) -> ManagedKey:
-    """Store a received key under this machine's (and this license's) key; the key that is there when it is held.
+    """Store a received key, wrapped for this machine (and this license), and return it. Return a held key unchanged.
 
-    RevokedError for a key that a list revoked, RefusedError for one older than what is held: (epoch, generation)
-    counts, since a restored issuer gives the generations anew that it has forgotten.
+    Raises RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. The pair
+    (epoch, generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
     """
     rows, now = transaction.rows, transaction.now
     held = get_key(rows, received.key_id, now)
@@ -86,7 +89,7 @@ def import_key(
 
 
 def promote_received(transaction: Transaction, key_id: str, rotated_at: Instant, overlap_ends_at: Instant) -> None:
-    """Make a pending key that came from an issuer the active one; nothing happens when it is not pending here."""
+    """Activate a pending key that came from an issuer. Does nothing when it is not pending here."""
     rows, now = transaction.rows, transaction.now
     stored = get_key(rows, key_id, now)
     if stored is None or not stored.key.pending:
@@ -102,7 +105,10 @@ def promote_received(transaction: Transaction, key_id: str, rotated_at: Instant,
 
 
 def apply_revocation(transaction: Transaction, revocation: Revocation) -> ManagedKey | None:
-    """Take a revocation in; the key when it is held and was not revoked before."""
+    """Store a revocation, and revoke the key if it is held.
+
+    Return the key; None if it is not held or was revoked before.
+    """
     rows, now = transaction.rows, transaction.now
     put_revocation(rows, revocation)
     stored = get_key(rows, revocation.key_id, now)
@@ -123,7 +129,7 @@ def apply_revocation(transaction: Transaction, revocation: Revocation) -> Manage
 
 
 def issuer_of(rows: Rows, key_id: str) -> str | None:
-    """The node id of the issuer that a key came from; None for a key that was made here."""
+    """Return the node id of the issuer that a key came from; None for a key that was generated here."""
     if not has_issuers(rows):
         return None
     payload = rows.get(RecordKind.WITNESS, _origin(key_id))
@@ -131,7 +137,7 @@ def issuer_of(rows: Rows, key_id: str) -> str | None:
 
 
 def must_be_made_here(rows: Rows, key_id: str) -> None:
-    """Raise RefusedError for a key whose successors come from elsewhere."""
+    """Raise RefusedError for a key that came from an issuer, which creates its successors."""
     issuer = issuer_of(rows, key_id)
     if issuer is not None:
         raise RefusedError(f"key {key_id} came from issuer {issuer}", "it is rotated there", key_id=key_id)
@@ -140,7 +146,10 @@ def must_be_made_here(rows: Rows, key_id: str) -> None:
 def _superseded(
     rows: Rows, heads: list[ManagedKey], received: ReceivedKey, issuer: str, epoch: int
 ) -> ManagedKey | None:
-    """The held key whose place the new one takes. Generations that never came here are left out of the chain."""
+    """Return the held key that the new one replaces, or None.
+
+    Generations that never arrived here are left out of the chain. Raises RefusedError when a newer key is held.
+    """
     named = next((head for head in heads if head.key_id == received.predecessor), None)
     if named is not None:
         return named
@@ -157,7 +166,7 @@ def _superseded(
 
 
 def _place(rows: Rows, key: ManagedKey) -> tuple[int, int]:
-    """The epoch that a received key came in, and its generation."""
+    """Return the epoch in which a received key came, and its generation."""
     origin = rows.get(RecordKind.WITNESS, _origin(key.key_id)) or {}
     return int(origin.get("epoch", 1)), key.generation
 

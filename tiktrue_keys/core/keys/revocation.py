@@ -1,4 +1,7 @@
-"""Revocation: immediate and final, of keys or of every generation of a model."""
+"""Revocation of keys, or of every generation of a model: immediate and final.
+
+Come here for what a revocation writes; `core/operations/revoke.py` also releases the disk reserve.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ MAX_REASON = 200
 
 
 def check_reason(reason: str) -> str:
-    """The reason without surrounding space; UsageError when it is empty, too long or not printable."""
+    """Return the reason without surrounding space. Raises UsageError when it is empty, too long or not printable."""
     text = reason.strip()
     if not text:
         raise UsageError("a revocation needs a reason", "--reason TEXT")
@@ -31,12 +34,15 @@ def check_reason(reason: str) -> str:
 
 
 def keys_to_revoke(rows: Rows, arguments: Sequence[str], model: str | None, now: Instant) -> list[StoredKey]:
-    """The keys that are named, or all of a model that are neither revoked nor destroyed; every one may be revoked."""
+    """Return the keys that are named, or all keys of a model that are neither revoked nor destroyed.
+
+    Raises NotFoundError when there is none, RevokedError or RefusedError when one may not be revoked.
+    """
     if model is not None:
-        found = generations_of(rows, model, now)
-        if not found:
+        generations = generations_of(rows, model, now)
+        if not generations:
             raise NotFoundError(f"no model '{model}'", "tiktrue-keys list --all shows every key")
-        targets = [stored for stored in found if stored.key.status not in (Status.REVOKED, Status.DESTROYED)]
+        targets = [stored for stored in generations if stored.key.status not in (Status.REVOKED, Status.DESTROYED)]
         if not targets:
             raise RevokedError(f"every key of model {model} is revoked or destroyed already")
         return targets
@@ -54,7 +60,7 @@ def _must_be_revocable(key: ManagedKey) -> None:
 
 
 def revoke_key(transaction: Transaction, stored: StoredKey, reason: str) -> ManagedKey:
-    """Revoke one key."""
+    """Revoke one key and return it."""
     revoked = replace(stored.key, revoked_at=transaction.now, revoke_reason=reason).at(transaction.now)
     put_key(transaction.rows, revoked, stored.wrapped)
     transaction.record(
@@ -71,7 +77,10 @@ def revoke_key(transaction: Transaction, stored: StoredKey, reason: str) -> Mana
 def succeed_revoked(
     transaction: Transaction, keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None, fingerprint: str
 ) -> Rotation | None:
-    """A successor for a revoked key that has none, without overlap, in the same transaction."""
+    """Give a revoked key a successor without overlap, in the same transaction; None when it has one already.
+
+    Raises WrongLicenseError when the license is not the key's.
+    """
     if key.successor is not None:
         return None
     if key.license_tag is not None and (opened is None or opened.tag != key.license_tag):

@@ -1,4 +1,7 @@
-"""Rotation: a successor for a key, linked to it, and an overlap in which the old one decrypts without a warning."""
+"""Rotation: gives a key a successor, and an overlap in which the old key decrypts without a warning.
+
+Come here for the rules and terms of a rotation.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,10 @@ _MAX_CLIENT_NAME = 128
 
 @dataclass(frozen=True)
 class RotationTerms:
-    """How to rotate. `lifetime` None: as long as the old key's. `fingerprint` names the binding of the new keys.
+    """How to rotate. `lifetime` None means that of the old key. `fingerprint` names the binding of the new keys.
 
-    `clients` are told, every node with `notify_all`. With `prepublish` the successor stays pending for at least so
-    long, and until `min_acks` nodes (None: all that are told) have it.
+    `clients` are notified, and every node with `notify_all`. With `prepublish` the successor stays pending for at least
+    that many seconds, and until `min_acks` nodes (None: all that are notified) have it.
     """
 
     overlap: Seconds = DEFAULT_OVERLAP
@@ -48,7 +51,7 @@ class RotationTerms:
     min_acks: int | None = None
 
     def check(self) -> None:
-        """Raise UsageError where a period or a client's name is out of bounds."""
+        """Raise UsageError for a period or a client's name that is out of bounds."""
         must_be_whole(self.overlap)
         if not 0 <= self.overlap <= MAX_LIFETIME:
             raise UsageError("the overlap is out of bounds")
@@ -71,27 +74,33 @@ class RotationTerms:
 
 
 def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
-    """The keys that `rotate --due` acts on, soonest to expire first; what is damaged does not hold up the rest."""
+    """Return the keys that `rotate --due` rotates, the first to expire first.
+
+    Damaged rows do not hold up the rest; their errors are appended to `damaged`.
+    """
     due = [stored for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
     return sorted(due, key=lambda stored: (stored.key.expires_at, stored.key.order))
 
 
 def every_rotatable_key(rows: Rows, now: Instant) -> list[StoredKey]:
-    """The keys that `rotate --all` acts on: the newest of each chain that is active or expired."""
-    found = [stored for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
-    return sorted(found, key=lambda stored: stored.key.order)
+    """Return the keys that `rotate --all` rotates: the newest key of each chain, if it is active or expired."""
+    rotatable = [stored for stored in all_keys(rows, now) if _is_rotatable(stored.key)]
+    return sorted(rotatable, key=lambda stored: stored.key.order)
 
 
 def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[StoredKey]:
-    """The keys that the arguments name, each once; raises for the first that cannot be rotated."""
-    found = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
-    for stored in found.values():
+    """Return the keys that the arguments name, each one once.
+
+    Raises RevokedError or RefusedError for the first that cannot be rotated.
+    """
+    named = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
+    for stored in named.values():
         must_be_rotatable(stored.key)
-    return list(found.values())
+    return list(named.values())
 
 
 def must_be_rotatable(key: ManagedKey) -> None:
-    """Raise where a successor of `key` makes no sense."""
+    """Raise RevokedError or RefusedError for a key that cannot have a successor."""
     if key.status is Status.REVOKED:
         raise RevokedError(
             f"key {key.key_id} is revoked",
@@ -111,22 +120,26 @@ def _is_rotatable(key: ManagedKey) -> bool:
 def split_by_license(
     planned: Iterable[StoredKey], opened: RecognisedLicense | None
 ) -> tuple[list[StoredKey], list[Failure]]:
-    """The keys that this license (or none) can give a successor, and the others with the reason."""
+    """Return the keys that this license (or none) can rotate, and the others as failures with the reason."""
     mine, others = [], []
     for stored in planned:
         key = stored.key
         if key.license_tag is None or (opened is not None and key.license_tag == opened.tag):
             mine.append(stored)
         else:
-            words = f"key {key.key_id} belongs to license {key.license_tag}"
-            others.append(Failure(key.key_id, WrongLicenseError(words, "run it with that license", key_id=key.key_id)))
+            text = f"key {key.key_id} belongs to license {key.license_tag}"
+            others.append(Failure(key.key_id, WrongLicenseError(text, "run it with that license", key_id=key.key_id)))
     return mine, others
 
 
 def rotate_key(
     transaction: Transaction, keys: RootKeys, stored: StoredKey, terms: RotationTerms, opened: RecognisedLicense | None
 ) -> Rotation:
-    """Give one key, which is stored as it is in this transaction, its successor."""
+    """Give one key its successor. `stored` is the key as this transaction reads it.
+
+    Raises RevokedError for a revoked key, and RefusedError for one that cannot be rotated, came from an issuer, or has
+    not reached all of its nodes.
+    """
     now = transaction.now
     key = stored.key.at(now)
     must_be_rotatable(key)
@@ -149,7 +162,7 @@ def rotate_key(
 def linked(
     key: ManagedKey, now: Instant, terms: RotationTerms, opened: RecognisedLicense | None
 ) -> tuple[ManagedKey, ManagedKey]:
-    """The old key as it will be, and its successor; the successor keeps the old key's periods and labels."""
+    """Return the old key as it will be, and its successor, which keeps the old key's periods and labels."""
     lifetime = terms.lifetime if terms.lifetime is not None else key.lifetime
     new_terms = KeyTerms(lifetime, Seconds(key.decrypt_until - key.expires_at), key.labels)
     using = opened if key.license_tag is not None else None
@@ -174,7 +187,7 @@ def store_rotation(
     promote_at: Instant | None = None,
     min_acks: int | None = None,
 ) -> None:
-    """Write both ends of the link and the event, and make the successor its chain's newest key."""
+    """Write both keys and the event, and make the successor the newest key of its chain."""
     event = KeyRotationEvent(
         old.key_id, new.key_id, old.model_id, transaction.now, transaction.operation_id, promote_at, min_acks
     )
@@ -188,7 +201,10 @@ def store_rotation(
 
 
 def record_clients(transaction: Transaction, rotation: Rotation, terms: RotationTerms) -> list[KeyDistributionRequest]:
-    """Put the successor into the outbox for each node to tell; a client that is no node is recorded as that."""
+    """Queue the successor for each node to notify, and record each client that is not a node as undeliverable.
+
+    Returns the requests: the nodes by name, then the other clients in their order.
+    """
     old, new = rotation.old, rotation.new or rotation.old
     nodes = nodes_among(transaction.rows, terms.clients, every=terms.notify_all)
     now, operation = transaction.now, transaction.operation_id

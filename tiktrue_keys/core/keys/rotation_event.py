@@ -1,4 +1,7 @@
-"""What one rotation was, and which clients were told of it. Stored as one record a rotation; at most 500 bytes."""
+"""The record of one rotation and of the clients that were notified of it.
+
+Each rotation is stored as one record of at most 500 bytes; the answers of the fleet are stored beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from tiktrue_keys.core.instants import Instant
 class KeyRotationEvent:
     """A rotation of `old_key_id` to `new_key_id`.
 
-    `notified` are the clients that were named, `undeliverable` those of them that are no node; `delivered` and
-    `acknowledged` grow as the fleet answers. They are rows of their own: one event has 500 bytes, whatever the fleet.
-    A successor that was published ahead is promoted from `promote_at` on, once `min_acks` nodes (None: all that were
-    notified) have it; `promote_at` is None for a rotation that was in force at once.
+    `notified` are the clients that were named, `undeliverable` those of them that are not nodes; `delivered` and
+    `acknowledged` grow as the fleet answers. The clients are stored as rows of their own, so an event has at most 500
+    bytes whatever the size of the fleet. A successor that was published ahead is promoted from `promote_at` on, once
+    `min_acks` nodes (None: all that were notified) have it; `promote_at` is None for a rotation that took effect at
+    once.
     """
 
     old_key_id: str
@@ -33,18 +37,18 @@ class KeyRotationEvent:
     undeliverable: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The stored payload, without the clients."""
+        """Return the stored payload, without the clients."""
         stored = {name: getattr(self, name) for name in (*_STORED, *_OPTIONAL)}
         return {name: value for name, value in stored.items() if name in _STORED or value is not None}
 
     @staticmethod
     def from_json(value: dict[str, Any], requests: Sequence[KeyDistributionRequest]) -> KeyRotationEvent:
-        """The event of a stored payload and the requests that came with it."""
+        """Return the event of a stored payload and of the requests that belong to it."""
         event = KeyRotationEvent(**value)
-        by_state = {state: tuple(sorted(each.client for each in requests if each.state == state)) for state in STATES}
+        by_state = {state: tuple(sorted(item.client for item in requests if item.state == state)) for state in STATES}
         return replace(
             event,
-            notified=tuple(sorted(each.client for each in requests)),
+            notified=tuple(sorted(item.client for item in requests)),
             undeliverable=by_state[UNDELIVERABLE],
             delivered=tuple(sorted(by_state[DELIVERED] + by_state[ACKNOWLEDGED])),
             acknowledged=by_state[ACKNOWLEDGED],

@@ -1,4 +1,7 @@
-"""Managed keys under their key encryption key: the license's, or the machine's for keys made without a license."""
+"""Wraps managed keys under a key encryption key: the license's, or the machine's for keys without a license.
+
+Come here for the 60 bytes that the record of a key holds.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,20 @@ _KIND = "keystore"
 
 
 def wrap_managed_key(keys: RootKeys, key: ManagedKey, secret: SecretBuffer, opened: RecognisedLicense | None) -> bytes:
-    """60 bytes: the secret under the license's key, or the machine's for a key without license."""
+    """Return the secret wrapped under the license's key, or the machine's for a key without a license: 60 bytes.
+
+    Raises UsageError without the license that the key needs, WrongLicenseError for another one.
+    """
     with _kek(keys, key, opened) as kek:
         return wrap_key(kek.view, secret.view, _context(keys, key))
 
 
 def unwrap_managed_key(keys: RootKeys, stored: StoredKey, opened: RecognisedLicense | None) -> SecretBuffer:
-    """The 32 secret bytes; WrongLicenseError when the license is another than the key's."""
+    """Return the 32 secret bytes.
+
+    Raises UsageError without the license that the key needs, WrongLicenseError for another one, IntegrityError when the
+    key does not open.
+    """
     with _kek(keys, stored.key, opened) as kek:
         try:
             return unwrap_key(kek.view, stored.wrapped, _context(keys, stored.key))

@@ -1,6 +1,5 @@
-"""The keystore: one SQLite file of sealed rows that opens on its machine only.
+"""The keystore: one SQLite file of sealed rows that opens only on its machine.
 
-Start with `store.py` (snapshots and transactions) and `schema.py` (the tables); `open.py` and `make.py` say how a
-keystore comes to be open. What a row means is not known here: that is `core/keys`, `core/containers`,
-`core/dispatch`.
+Start with `store.py` (snapshots and transactions) and `schema.py` (the tables); `open.py` opens a keystore and
+`make.py` creates one. The packages `core/keys`, `core/containers` and `core/dispatch` define what a row means.
 """

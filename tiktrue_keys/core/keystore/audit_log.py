@@ -1,7 +1,8 @@
-"""The audit log inside a keystore transaction: appends sealed records, keeps the tree's hashes, reads and verifies.
+"""The audit log inside a keystore transaction: appends sealed records, stores the tree's hashes, reads and verifies.
 
-Each sealed row is a leaf of an RFC 6962 tree whose complete subtrees are stored, so that appending, proving and looking
-back at an earlier head cost O(log n). What it does not handle: committing, filtering, export.
+Come here for reading or appending records. Each sealed row is a leaf of an RFC 6962 tree whose complete subtrees are
+stored, so that appending, proving and computing an earlier head cost O(log n). store.py commits; core/audit filters and
+exports.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def origin_of(keystore_id: bytes, epoch: int) -> str:
-    """The checkpoint's origin line: it names keystore and epoch (C2SP tlog-checkpoint)."""
+    """Return the checkpoint's origin line, which names keystore and epoch (C2SP tlog-checkpoint)."""
     return f"tiktrue-keys/{keystore_id.hex()}/{epoch}"
 
 
@@ -43,7 +44,10 @@ class AuditLog:
         self.appended = 0
 
     def append(self, *, time: Instant, actor: Actor, event: str, outcome: str, operation_id: str, **rest: Any) -> None:
-        """Seal one record at the end; `rest` are AuditRecord's key_id, model_id, before, after, detail."""
+        """Seal one record at the end.
+
+        `rest` are the members key_id, model_id, before, after and detail of AuditRecord.
+        """
         record = AuditRecord(
             time=time,
             actor=actor,
@@ -63,36 +67,42 @@ class AuditLog:
         self.appended += 1
 
     def head(self) -> bytes:
-        """The tree head over all records, 32 bytes."""
+        """Return the tree head over all records, 32 bytes."""
         return self.head_at(self.size)
 
     def head_at(self, size: int) -> bytes:
-        """The tree head over the first `size` records."""
+        """Return the tree head over the first `size` records, 32 bytes."""
         return merkle.root_hash(size, self._hash)
 
     def checkpoint(self, document: Document, sign: Callable[[bytes], bytes]) -> str:
-        """The signed note over the present head."""
+        """Return the signed note over the present head."""
         from tiktrue_keys.core.audit.checkpoint import Checkpoint, signed_note
 
         note = Checkpoint(origin_of(document.keystore_id, document.epoch), self.size, self.head())
         return signed_note(note, public_key=document.audit_key, sign=sign)
 
     def newest_time(self) -> Instant:
-        """The time of the last record; records never go back in time."""
+        """Return the time of the last record. Records never go back in time."""
         if self._newest is None or self.appended:
             return self.get(self.size - 1).time if self.size else Instant(0)
         return self._newest
 
     def get(self, number: int) -> AuditRecord:
-        """Record `number`, from 0; NotFoundError past the end, IntegrityError when it was changed."""
+        """Return record `number`, counted from 0.
+
+        Raises NotFoundError past the end, IntegrityError when it was modified.
+        """
         leaf = self.leaf(number)
-        # The seal binds the number; the hash also tells it from a record of that number before a restore.
+        # The seal binds the number; the hash also excludes a record with that number from before a restore.
         if self._hash(0, number) != merkle.leaf_hash(leaf):
             raise IntegrityError(f"audit record {number} is not the one that the tree holds")
         return self._decoded(number, leaf)
 
     def leaf(self, number: int) -> bytes:
-        """The sealed bytes of record `number`: the leaf of the tree."""
+        """Return the sealed bytes of record `number`, the leaf of the tree.
+
+        Raises NotFoundError past the end, IntegrityError when the row is missing.
+        """
         row = None
         if 0 <= number < self.size:
             row = self._connection.execute("SELECT sealed FROM audit WHERE number = ?", (number,)).fetchone()
@@ -103,9 +113,9 @@ class AuditLog:
         return bytes(row[0])
 
     def leaves(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Records `start` to `end` (exclusive) as (number, sealed bytes), read in one pass.
+        """Yield records `start` to `end` (exclusive) as (number, sealed bytes), read in one pass.
 
-        IntegrityError names the first that is gone.
+        Raises IntegrityError that names the first missing record.
         """
         rows = self._connection.execute(
             "SELECT number, sealed FROM audit WHERE number >= ? AND number < ? ORDER BY number", (start, end)
@@ -117,19 +127,23 @@ class AuditLog:
             yield number, row[1]
 
     def records(self, start: int, end: int) -> list[AuditRecord]:
-        """Records `start` to `end` (exclusive), each held against its hash; as get, in two passes for all of them."""
+        """Return records `start` to `end` (exclusive), each compared with its hash, in two passes over the tables.
+
+        Raises IntegrityError that names the first record that is missing or was modified.
+        """
         hashes = _StoredHashes(self._connection, 0, start)
-        found = []
+        verified = []
         for number, leaf in self.leaves(start, end):
             if hashes.at(number) != merkle.leaf_hash(leaf):
                 raise IntegrityError(f"audit record {number} is not the one that the tree holds")
-            found.append(self._decoded(number, leaf))
-        return found
+            verified.append(self._decoded(number, leaf))
+        return verified
 
     def verify(self) -> None:
-        """Rebuild the tree from every record and compare every hash; IntegrityError names the first bad record.
+        """Rebuild the tree from every record and compare every hash.
 
-        Holds one hash for each level of the tree, whatever the log's length.
+        Raises IntegrityError that names the first bad record. Holds one hash for each level of the tree, however long
+        the log is.
         """
         peaks: dict[int, bytes] = {}
         stored = [_StoredHashes(self._connection, level, 0) for level in range(self.size.bit_length())]
@@ -146,17 +160,20 @@ class AuditLog:
         self._must_hold_nothing_more()
 
     def inclusion_proof(self, number: int) -> list[bytes]:
-        """The hashes that show record `number` under the present head."""
+        """Return the hashes that prove record `number` under the present head. Raises NotFoundError past the end."""
         if not 0 <= number < self.size:
             raise NotFoundError(f"there is no audit record {number}", f"the log has {self.size}, from 0")
         return merkle.inclusion_proof(number, self.size, self._hash)
 
     def consistency_proof(self, old_size: int, new_size: int | None = None) -> list[bytes]:
-        """The hashes that show the head over `old_size` records under the present one, or that over `new_size`."""
+        """Return the hashes that prove that the head over `new_size` records extends the one over `old_size`.
+
+        `new_size` None means the present head.
+        """
         return merkle.consistency_proof(old_size, self.size if new_size is None else new_size, self._hash)
 
     def first_of_epoch(self, epoch: int) -> int:
-        """The number of the first record of `epoch`, or of a later one; epochs never go back."""
+        """Return the number of the first record of `epoch` or of a later one. Epochs never decrease along the log."""
         low, high = 0, self.size
         while low < high:
             middle = (low + high) // 2
@@ -210,7 +227,10 @@ class _StoredHashes:
         )
 
     def at(self, position: int) -> bytes:
-        """The hash at `position`, which follows the one that was asked for last; IntegrityError where it is gone."""
+        """Return the hash at `position`, which has to follow the last one read.
+
+        Raises IntegrityError when it is missing.
+        """
         row = self._rows.fetchone()
         if row is None or row[0] != position or not isinstance(row[1], bytes):
             raise IntegrityError(f"the audit tree lacks a hash (level {self._level}, position {position})")

@@ -1,6 +1,7 @@
-"""Copies a keystore out, and puts a copy back as a new epoch. The copy opens by the ways that the keystore does.
+"""Copies a keystore to a file, and restores such a copy as a new epoch.
 
-Copies are made by SQLite itself: whoever opens the database file beside SQLite and closes it drops SQLite's lock.
+Come here for backup, restore and recovery. A copy opens in the ways in which its keystore opens. SQLite makes the
+copies: closing a second descriptor of the database file would drop SQLite's lock.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MAX_EPOCH = 2**31
 
 @dataclass(frozen=True)
 class Restored:
-    """What was put back: its epoch, its number of audit records, where the file that it replaced lies."""
+    """The result of a restore: its epoch, its number of audit records, and the path of the file that it replaced."""
 
     epoch: int
     audit_size: int
@@ -46,7 +47,7 @@ class Restored:
 
 
 def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
-    """Copy the keystore to a file (0600, whole or not at all); RefusedError where it exists, unless `force`."""
+    """Copy the keystore to a file (0600, complete or not at all). Raises RefusedError if it exists, unless `force`."""
     if not force and os.path.lexists(destination):
         raise RefusedError(f"{destination} exists", "choose another name, or --force")
     sweep_backup(destination)
@@ -57,9 +58,11 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def opened_backup(source: Path, way_in: WayIn) -> Iterator[Keystore]:
-    """The backup as it lies there. Immutable to SQLite: it takes no lock and leaves nothing beside the file.
+    """Yield the backup, opened where it lies.
 
-    NotFoundError, IntegrityError, and as `way_in`.
+    SQLite treats it as immutable: it takes no lock and writes nothing beside it. Raises NotFoundError when there is
+    none, RefusedError when its last transaction was not finished, IntegrityError when it is not an intact keystore, and
+    the errors of `way_in`.
     """
     with _immutable(source) as connection:
         for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"):
@@ -72,7 +75,11 @@ def opened_backup(source: Path, way_in: WayIn) -> Iterator[Keystore]:
 
 
 def clear_header(source: Path) -> Document:
-    """The header of the keystore or backup at `source`, for which nobody vouches yet; NotFoundError, IntegrityError."""
+    """Return the header of the keystore or backup at `source`, which is not authenticated yet.
+
+    Raises NotFoundError when there is none, RefusedError when its last transaction was not finished, IntegrityError
+    when it is not a keystore.
+    """
     with _immutable(source) as connection:
         return parse_document(read_document(connection)[0])
 
@@ -92,7 +99,7 @@ def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
         contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)) as connection,
     ):
         if not schema.has_tables(connection):
-            raise IntegrityError(f"{shown(source)} is no backup of a keystore")
+            raise IntegrityError(f"{shown(source)} is not a backup of a keystore")
         schema.must_be_ours(connection)
         yield connection
 
@@ -110,10 +117,11 @@ def restoring(
     operation_id: OperationId,
     accept_clock: bool = False,
 ) -> Iterator[tuple[Transaction, Restored]]:
-    """Put `source` in the keystore's place as a new epoch; the block may add to the transaction that opens the epoch.
+    """Put `source` in the keystore's place as a new epoch. The block may add to the transaction that opens the epoch.
 
-    The copy is verified whole before anything is replaced, and bound to this machine where it came in by another way.
-    A keystore that was there is kept beside it as `keystore-<UTC>.replaced.db`. `event` names the act in its record.
+    The copy is verified completely before anything is replaced, and bound to this machine if it was opened in another
+    way. An existing keystore is kept beside it as `keystore-<UTC>.replaced.db`. `event` names the operation in its
+    audit record.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
@@ -135,17 +143,17 @@ def restoring(
                     yield transaction, Restored(epoch, transaction.audit.size, kept)
                 keystore.begin_marks()
                 _put_in_place(copy, current, kept)
-                keystore.write_mark_of_epoch()  # last: behind its mark a keystore does not open, before it it does
+                keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does
             finally:
                 keystore.close()
 
 
 @contextlib.contextmanager
 def _copy_of(source: Path, folder: Path) -> Iterator[Path]:
-    """A private copy of the backup in the keystore's folder; gone at the end unless it was renamed."""
+    """Yield a private copy of the backup in the keystore's folder. It is removed at the end unless it was renamed."""
     copy = folder / RESTORING
     with contextlib.suppress(FileNotFoundError):
-        copy.unlink()  # what a killed restore left; we hold the lock
+        copy.unlink()  # left by a killed restore; this process holds the lock
     database.create_file(copy)
     try:
         with _immutable(source) as original, contextlib.closing(sqlite3.connect(copy)) as target:
@@ -163,13 +171,15 @@ def _copy_pages(original: sqlite3.Connection, target: sqlite3.Connection, copy: 
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
             raise
-        # We have just made it: SQLite could not open it for writing, and went on without telling why.
+        # This process has just created the file: SQLite failed to open it for writing and did not say why.
         raise UnavailableError(f"{shown(copy)} cannot be written", "check the disk") from error
 
 
 def _next_epoch(document: Document, known: Mark | None, now: Instant) -> int:
-    """Higher than any that there was. Without a mark nobody here knows them: then the minutes since the keystore was
-    made come on top, so that two recoveries from one backup do not begin the same epoch.
+    """Return an epoch higher than every earlier one.
+
+    Without a mark this machine does not know the earlier ones. The minutes since the keystore was created are then
+    added, so that two recoveries from one backup do not begin the same epoch.
     """
     passed = 0 if known is not None else max(now - document.created_at, 0) // 60
     epoch = max(document.epoch, known.epoch if known else 0) + 1 + passed
@@ -185,7 +195,7 @@ def _record(transaction: Transaction, epoch: int, known: Mark | None, event: str
 
 
 def _is_something(path: Path) -> bool:
-    """Whether there is a file to keep: a keystore, or what is left of one."""
+    """Return whether there is a file to keep: a keystore, or the remains of one."""
     try:
         return path.lstat().st_size > 0
     except OSError:
@@ -201,7 +211,7 @@ def _kept_name(folder: Path) -> Path:
 
 
 def _put_in_place(copy: Path, current: Path, kept: Path | None) -> None:
-    """Rename durably. The old file is settled first: its hot journal must not be played into the new one."""
+    """Rename the copy durably. The old file is recovered first: its hot journal must not be applied to the new one."""
     with foreign_os_errors("the keystore", current):
         _replace(copy, current, kept)
 

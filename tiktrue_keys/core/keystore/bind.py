@@ -1,4 +1,7 @@
-"""Binds a keystore to this machine: the host secret, the slots, and the record of the facts it is sealed to."""
+"""Binds a keystore to this machine: the host secret, the slots, and the record of the facts that it is sealed to.
+
+Come here for creating, recovering and rebinding a keystore; `fingerprint` decides which facts count.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,10 @@ BINDING = "binding"
 def settle_on_machine(
     keystore: Keystore, transaction: Transaction, place: KeystorePaths, facts: MachineFacts
 ) -> Binding:
-    """Bind a keystore that came by another way to this machine: its host secret, made where there is none, new slots.
+    """Bind a keystore that was opened in another way to this machine, and return the binding.
 
-    RefusedError where the host secret would not last.
+    The keystore gets a host secret, created if there is none, and new machine slots. Raises RefusedError where the host
+    secret would not last.
     """
     secret, secret_path, marks = host_secret_for(_known_place(place, transaction.document))
     keystore.host_secret = secret
@@ -51,7 +55,7 @@ def settle_on_machine(
 
 
 def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:
-    """Without another wish the host secret that the keystore had, where it is still here."""
+    """Return `place` with the host secret that the keystore had, if it is still here and no other one was named."""
     path = Path(document.host_secret_path)
     with contextlib.suppress(TikTrueKeysError):
         if place.host_secret is None:
@@ -61,7 +65,11 @@ def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:
 
 
 def host_secret_for(place: KeystorePaths) -> tuple[SecretBuffer, Path, Path]:
-    """The host secret for a keystore that is new here, its path, and the folder of the keystore's mark."""
+    """Return the host secret for a keystore that is new here, its path, and the folder of the keystore's mark.
+
+    Raises InsecureError for a path inside the keystore's folder, UsageError for one that is not UTF-8, RefusedError
+    where the host secret would not last.
+    """
     path = (place.host_secret or host_secret.default_path()).absolute()
     host_secret.must_lie_outside(path, place.folder)
     _must_be_text(path)
@@ -69,7 +77,7 @@ def host_secret_for(place: KeystorePaths) -> tuple[SecretBuffer, Path, Path]:
 
 
 def _must_be_text(path: Path) -> None:
-    """The header names the path, and the header is JSON."""
+    """Raise UsageError for a path that is not UTF-8: the header names the path, and the header is JSON."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -77,12 +85,12 @@ def _must_be_text(path: Path) -> None:
 
 
 def store_binding(rows: Rows, binding: Binding) -> None:
-    """Remember which facts the keystore is sealed to, so that drift can be named."""
+    """Record which facts the keystore is sealed to, so that drift can be named."""
     rows.put(RecordKind.BINDING, BINDING, {"anchors": binding.to_json()})
 
 
 def read_binding(rows: Rows) -> Binding:
-    """The facts that the keystore is sealed to."""
+    """Return the facts that the keystore is sealed to. Raises IntegrityError when their record is missing."""
     payload = rows.get(RecordKind.BINDING, BINDING)
     if payload is None:
         raise IntegrityError("the keystore's binding record is gone", "restore the keystore from a backup")
@@ -90,7 +98,10 @@ def read_binding(rows: Rows) -> Binding:
 
 
 def _marks_folder(secret_path: Path) -> Path:
-    """Beside the host secret where that can be written to (a credential's mount cannot), else the default place."""
+    """Return the folder of the host secret if it can be written to, else that of the default host secret.
+
+    The mount of a credential cannot be written to.
+    """
     folder = secret_path.parent
     if os.access(folder, os.W_OK):
         return folder

@@ -1,7 +1,8 @@
-"""The SQLite file: how it is opened, locked and committed. Knows no record.
+"""The SQLite file: how it is opened and locked, and what its errors mean.
 
-Rollback journal with synchronous=EXTRA: power-cut tests on ext4 and xfs lost acknowledged commits with the default FULL
-and none with EXTRA. WAL is out: SQLite 3.7.0 to 3.51.2 can corrupt it, and Python on Debian 12 comes with 3.40.1.
+Come here for SQLite's settings; this module knows no records. The file has a rollback journal with synchronous=EXTRA:
+power-cut tests on ext4 and xfs lost acknowledged commits with the default FULL and none with EXTRA. WAL is not used:
+SQLite 3.7.0 to 3.51.2 can corrupt it, and Python on Debian 12 comes with 3.40.1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _PRAGMAS = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -65536",  # KiB, used as needed: a batch that outgrows the cache would sync its journal early
+    "PRAGMA cache_size = -65536",  # KiB, allocated as needed; a batch beyond it would sync its journal early
 )
 
 _FULL = ("disk is full", "no space")
@@ -43,9 +44,9 @@ _READ_ONLY = ("readonly", "read-only")
 
 
 def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open the file with every setting that the promises rest on; `timeout` in seconds."""
+    """Return a connection with every setting that durability and integrity depend on; `timeout` is in seconds."""
     with sqlite_errors(path):
-        # No "mode=rw" here would let SQLite create a file with the umask's rights.
+        # Without mode=rw SQLite could create a file with the umask's permissions.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
@@ -63,7 +64,10 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
 
 
 def create_file(path: Path) -> None:
-    """An empty, private database file, unless there is one; what a killed creation left is taken as it is."""
+    """Create an empty, private database file unless there is one; a file left by a killed creation is used as it is.
+
+    Raises InsecureError for an existing file that is not private, UnavailableError when none can be created.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
     except FileExistsError:
@@ -76,7 +80,10 @@ def create_file(path: Path) -> None:
 
 
 def is_keystore(folder: Path, *, timeout: float) -> bool:
-    """Whether `folder` holds a keystore; the file of a killed creation is none, even one that SQLite had begun."""
+    """Return whether `folder` holds a keystore.
+
+    The file of a killed creation does not count, even with SQLite's header.
+    """
     path = folder / FILE_NAME
     try:
         if path.lstat().st_size == 0:
@@ -88,14 +95,17 @@ def is_keystore(folder: Path, *, timeout: float) -> bool:
 
 
 def remove_empty(path: Path) -> None:
-    """Take away the file of a creation that failed; one with something in it stays."""
+    """Remove the file of a creation that failed. A file that is not empty stays."""
     with contextlib.suppress(OSError):
         if path.lstat().st_size == 0:
             path.unlink()
 
 
 def open_existing(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open the keystore file at `path` and refuse what is not ours; NotFoundError when there is none."""
+    """Return a connection to the keystore file at `path`.
+
+    Raises NotFoundError when there is none, InsecureError when it is not private, IntegrityError when it is not ours.
+    """
     try:
         must_be_private(path.parent, FOLDER_MODE)
         must_be_private(path, FILE_MODE)
@@ -114,13 +124,13 @@ def open_existing(path: Path, *, timeout: float) -> sqlite3.Connection:
 
 
 def no_keystore(folder: Path) -> NotFoundError:
-    """The error that every command gives where no keystore is."""
+    """Return the error that every command raises where there is no keystore."""
     return NotFoundError(f"no keystore in {folder}", "tiktrue-keys generate makes one; --keystore DIR names another")
 
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's exceptions into ours; ours pass through."""
+    """Translate SQLite's exceptions into ours. Our own pass unchanged."""
     try:
         yield
     except TikTrueKeysError:
@@ -132,19 +142,19 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 
 
 def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
-    """The error of ours that says what an SQLite error means for an operator."""
-    words = str(error).lower()
-    if "locked" in words or "busy" in words:
+    """Return our error for an SQLite error, worded for an operator."""
+    text = str(error).lower()
+    if "locked" in text or "busy" in text:
         holder = other_writer(path.parent)
         return BusyError(f"{path} is in use by {holder}", "wait, or give a longer --lock-timeout")
-    if any(part in words for part in _FULL):
+    if any(part in text for part in _FULL):
         return DiskFullError(f"no space left for {path}", "free some space and run it again: nothing was changed")
-    if any(part in words for part in _READ_ONLY):
+    if any(part in text for part in _READ_ONLY):
         return RefusedError(f"{path} cannot be written", "the file or its file system is read-only")
-    if "unable to open" in words:
+    if "unable to open" in text:
         return UnavailableError(f"{path} cannot be opened")
-    if "disk i/o" in words:
+    if "disk i/o" in text:
         return UnavailableError(f"input/output error on {path}", "check the disk; then tiktrue-keys doctor")
     if isinstance(error, sqlite3.DatabaseError):
-        return IntegrityError(f"{path} is damaged ({words})", "restore it from a backup")
-    return UnavailableError(f"{path}: {words}")
+        return IntegrityError(f"{path} is damaged ({text})", "restore it from a backup")
+    return UnavailableError(f"{path}: {text}")

@@ -1,6 +1,7 @@
-"""The keystore's clear header: who it is, how to open it, its public halves. Authenticated as one by a MAC under H.
+"""The keystore's clear header: its ids, its slots and its public keys, authenticated by one MAC under a key of H.
 
-Until the MAC is checked everything here is hostile: sizes are capped, members are exact, costs are bounded.
+Come here for what a keystore shows before it is opened. Until the MAC is verified the header is hostile input: sizes
+are capped, members have to match exactly, and the number of costs is bounded.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RESTORE = "restore the keystore from a backup"
 
 @dataclass(frozen=True)
 class Cost:
-    """One PBKDF2 setting: a 32-byte salt and rounds. The newest is last; licenses name theirs by its index."""
+    """One PBKDF2 setting: a 32-byte salt and the rounds. The newest is last; a license names its own by index."""
 
     salt: bytes
     rounds: int
@@ -43,7 +44,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Slot:
-    """H sealed under one way in. Type `machine`: the host secret and the named facts, in this order; `escrow`: none."""
+    """The root secret H, sealed for one way of opening.
+
+    Type `machine`: by the host secret and the named facts, in this order. Type `escrow`: by an escrow's secret, no
+    facts.
+    """
 
     type: str
     facts: tuple[str, ...]
@@ -53,7 +58,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Document:
-    """The header, parsed. Ids are 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing)."""
+    """The parsed header. Ids have 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing)."""
 
     keystore_id: bytes
     created_at: Instant
@@ -69,7 +74,7 @@ class Document:
     identity_hpke: bytes
 
     def encode(self) -> bytes:
-        """The canonical bytes that are stored and authenticated."""
+        """Return the canonical bytes that are stored and authenticated."""
         return canonical_json(
             {
                 "format": FORMAT,
@@ -88,19 +93,19 @@ class Document:
         )
 
     def with_slots(self, slots: tuple[Slot, ...]) -> Document:
-        """The same keystore with these slots in the place of those of their type; others stay."""
+        """Return the header with these slots in place of those of the same type. Slots of another type stay."""
         types = {slot.type for slot in slots}
         return replace(self, slots=(*slots, *(slot for slot in self.slots if slot.type not in types)))
 
 
 def document_mac(root: memoryview, encoded: bytes) -> bytes:
-    """HMAC-SHA256 over the encoded header under a key of H, 32 bytes."""
+    """Return HMAC-SHA256 over the encoded header under a key of H, 32 bytes."""
     with derivation.subkey(root, derivation.HEADER) as key:
         return hmac.digest(key.view, encoded, hashlib.sha256)
 
 
 def parse_document(encoded: bytes) -> Document:
-    """Parse a header that nobody vouches for yet; raises IntegrityError."""
+    """Return the header, which is not authenticated yet. Raises IntegrityError when it is malformed."""
     value = parse_canonical(encoded, limit=MAX_DOCUMENT, what=_WHAT)
     document = _guarded(value, _document_of)
     if document.encode() != encoded:
@@ -109,7 +114,7 @@ def parse_document(encoded: bytes) -> Document:
 
 
 def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
-    """The stored header and its MAC, neither believed yet."""
+    """Return the stored header and its MAC, neither verified yet. Raises IntegrityError when they are missing."""
     row = connection.execute("SELECT document, mac FROM header WHERE id = 1").fetchone()
     if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
         raise IntegrityError("the keystore's header is missing", _RESTORE)
@@ -117,7 +122,7 @@ def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
 
 
 def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
-    """The header once its MAC under H is right; IntegrityError otherwise."""
+    """Return the header after its MAC under H is verified. Raises IntegrityError when it is wrong."""
     encoded, mac = stored
     document = parse_document(encoded)
     if not hmac.compare_digest(document_mac(root, encoded), mac):
@@ -155,7 +160,7 @@ def _slot_json(slot: Slot) -> dict[str, Any]:
 def _slot_of(value: dict[str, Any]) -> Slot:
     facts = tuple(_text(fact) for fact in value["facts"])
     if len(facts) > MAX_FACTS or len(set(facts)) != len(facts):
-        raise ValueError(facts)  # each repeated fact would multiply what opening has to try
+        raise ValueError(facts)  # each repeated fact would multiply the candidates that opening tries
     return Slot(
         type=_text(value["type"]),
         facts=facts,

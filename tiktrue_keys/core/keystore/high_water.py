@@ -1,7 +1,7 @@
-"""The high-water mark: the highest audit position this machine has seen of a keystore, kept beside the host secret.
+"""The high-water mark: the highest audit position of a keystore that this machine has seen, beside the host secret.
 
-A keystore that is behind its mark was put back from an older copy. What it does not handle: somebody who puts the mark
-back too; nodes that witness the audit head catch that.
+Come here for "the keystore is older than this machine remembers": a keystore behind its mark is an older copy. An
+attacker who puts back an older mark too is not detected here, but by the nodes that witness the audit head.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WHAT = "the high-water mark"
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by (epoch, size)."""
+    """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by epoch, then size."""
 
     epoch: int
     size: int
@@ -30,7 +30,7 @@ class Mark:
 
 
 def mark_path(folder: Path, keystore_id: bytes) -> Path:
-    """Where the mark of a keystore lies in `folder`."""
+    """Return the path of a keystore's mark in `folder`."""
     return folder / f"{keystore_id.hex()}.mark"
 
 
@@ -41,7 +41,7 @@ def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) 
 
 
 def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
-    """The mark at `path`; IntegrityError when it is gone or not what write_mark wrote for this keystore."""
+    """Return the mark at `path`. Raises IntegrityError when it is missing, was modified or is another keystore's."""
     try:
         value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
     except NotFoundError:

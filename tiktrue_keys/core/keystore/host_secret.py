@@ -1,7 +1,8 @@
 """The host secret: 32 random bytes that stay on this machine when a keystore is copied.
 
-It lies outside the keystore's folder and its backups. It is made only together with a keystore, and never replaced: an
-absent or different one is the wrong machine, not a reason for a new one.
+Come here for its place and its creation. It lies outside the keystore's folder and its backups. It is created only when
+a keystore is created or recovered, and never replaced: a missing or different one means the wrong machine and is not a
+reason to create one.
 """
 
 from __future__ import annotations
@@ -21,21 +22,24 @@ _HINT_NAMED = "name a file that outlives this container: --host-secret FILE or T
 
 
 def default_path() -> Path:
-    """Root: /var/lib/tiktrue-keys-host/secret; anybody else: the platform's state folder."""
+    """Return /var/lib/tiktrue-keys-host/secret for root, else a file in the platform's state folder.
+
+    Raises RefusedError for a user without a home folder.
+    """
     if os.name == "posix" and os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys-host/secret")
     from platformdirs import user_state_path
 
     try:
         return user_state_path("tiktrue-keys-host") / "secret"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home folder
         raise RefusedError(
             "this user has no home folder for a host secret", "name its file: --host-secret FILE"
         ) from None
 
 
 def read(path: Path) -> SecretBuffer:
-    """The 32 bytes at `path`; NotFoundError, InsecureError, or IntegrityError when they are not 32."""
+    """Return the 32 bytes at `path`. Raises NotFoundError, InsecureError, or IntegrityError when they are not 32."""
     must_be_private(path, FILE_MODE)
     data = read_capped(path, LENGTH, "the host secret")
     if len(data) != LENGTH:
@@ -44,7 +48,10 @@ def read(path: Path) -> SecretBuffer:
 
 
 def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffer:
-    """The secret that a keystore names, read at `path`; else WrongMachineError with the place where it was made."""
+    """Return the host secret that a keystore names, read at `path`.
+
+    Raises WrongMachineError with the path where it was created, `stored`, when it is missing or has another id.
+    """
     looked = "" if str(path) == stored else f"; looked at {path}"
     hint = f"the keystore's host secret was made at {stored}{looked}"
     try:
@@ -58,9 +65,9 @@ def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffe
 
 
 def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
-    """For a new keystore: the secret at `path`, made exclusively where there is none.
+    """Return the secret at `path` for a new keystore; create it exclusively if there is none.
 
-    Refuses a place that would not outlive the container, unless somebody named it.
+    Raises RefusedError for a place that would not outlive the container, unless the path was `named`.
     """
     if not named:
         _must_outlive_us(path)
@@ -73,7 +80,7 @@ def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
     try:
         with SecretBuffer.random(LENGTH) as secret:
             create_bytes(path, bytes(secret.view), FILE_MODE)
-    except RefusedError:  # another process made it between the two steps: theirs is the one
+    except RefusedError:  # another process created it between the two steps: use that one
         if not path.exists():
             raise
     return read(path)
@@ -89,7 +96,7 @@ def _must_outlive_us(path: Path) -> None:
 
 
 def must_lie_outside(path: Path, keystore: Path) -> None:
-    """A host secret inside the keystore's folder would be copied along with it."""
+    """Raise InsecureError for a host secret inside the keystore's folder: it would be copied along with it."""
     if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(keystore)):
         raise InsecureError(
             f"the host secret {path} lies inside the keystore's folder", "keep it apart: a copied folder must not open"

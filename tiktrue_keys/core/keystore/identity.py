@@ -1,6 +1,7 @@
-"""The keystore's own key pairs: Ed25519 for the audit head, Ed25519 and X-Wing for its identity. Sealed under H.
+"""The keystore's own key pairs: Ed25519 for the audit head, Ed25519 and X-Wing for its identity.
 
-Public halves are in the header; private halves are records, opened when first needed.
+Come here to sign as the keystore. The public halves are in the header. The private halves are records, wrapped under
+keys of H and opened when first needed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 
 Signer = Callable[[bytes], bytes]
-"""Takes a message, gives its 64-byte Ed25519 signature (RFC 8032)."""
+"""Takes a message and returns its 64-byte Ed25519 signature (RFC 8032)."""
 
 _SEED = 32
 _LABELS = {"audit": derivation.AUDIT, "identity": derivation.IDENTITY, "identity-hpke": derivation.IDENTITY}
@@ -34,18 +35,18 @@ class PublicHalves:
 
 
 class Signers:
-    """Opens the private halves of one keystore on demand and keeps them for the process."""
+    """Opens the private halves of one keystore on demand, and keeps them."""
 
     def __init__(self, keys: RootKeys) -> None:
         self._keys = keys
         self._signers: dict[str, Signer] = {}
 
     def audit(self, rows: Rows) -> Signer:
-        """Signs checkpoints."""
+        """Return the signer of checkpoints."""
         return self._signer("audit", rows)
 
     def identity(self, rows: Rows) -> Signer:
-        """Signs containers, manifests, cards."""
+        """Return the signer of containers, manifests and cards."""
         return self._signer("identity", rows)
 
     def _signer(self, name: str, rows: Rows) -> Signer:
@@ -58,7 +59,7 @@ class Signers:
 
 
 def make_identity(keys: RootKeys) -> tuple[PublicHalves, dict[str, bytes]]:
-    """Fresh halves: the public ones, and the private seeds wrapped (60 bytes each) by record name."""
+    """Return new public halves, and the private seeds wrapped (60 bytes each) by record name."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     wrapped: dict[str, bytes] = {}
@@ -76,13 +77,16 @@ def make_identity(keys: RootKeys) -> tuple[PublicHalves, dict[str, bytes]]:
 
 
 def store_identity(rows: Rows, wrapped: dict[str, bytes]) -> None:
-    """Write the wrapped seeds."""
+    """Write the records of the wrapped seeds."""
     for name, seed in wrapped.items():
         rows.put(RecordKind.IDENTITY, name, {"wrapped": base64.b64encode(seed).decode()})
 
 
 def open_seed(keys: RootKeys, rows: Rows, name: str) -> SecretBuffer:
-    """A private seed, 32 bytes, the caller's to wipe."""
+    """Return a private seed of 32 bytes, which the caller wipes.
+
+    Raises IntegrityError when it is missing or damaged.
+    """
     payload = rows.get(RecordKind.IDENTITY, name)
     if payload is None:
         raise IntegrityError(f"the keystore's {name} key is gone", "restore the keystore from a backup")

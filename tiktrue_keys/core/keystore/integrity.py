@@ -1,7 +1,8 @@
-"""Bucket digests and the root over them: what makes an edited, moved, deleted or older row visible. Pure.
+"""Bucket digests and the root over them, which reveal an edited, moved, deleted or older row.
 
-SQLite has no checksums, and seals alone cannot show that a row is missing or old. Every row falls into one of 4,096
-buckets; a digest stands for the rows of a bucket, the root for all digests, the header and the audit head.
+Come here for how all rows together are authenticated. SQLite has no checksums, and seals alone cannot show that a row
+is missing or old. Every row falls into one of 4,096 buckets; a digest covers the rows of a bucket, and the root covers
+all digests, the header and the audit head. The functions are pure.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BUCKET_LABEL = derivation.INTEGRITY + b" bucket\x00"
 
 
 class RowSummary(NamedTuple):
-    """What a digest covers of one row: tag 16, kind, revision, owner (16 bytes or none), seal tag 16."""
+    """The part of a row that a digest covers: tag 16, kind, revision, owner (16 bytes or none), seal tag 16."""
 
     tag: bytes
     kind: int
@@ -35,18 +36,21 @@ class RowSummary(NamedTuple):
 
 
 Row = tuple[bytes, int, int, bytes | None, bytes]
-"""The same as SQLite gives it, of whatever types: a bucket of 100,000 keys has a hundred, and one of them is wanted."""
+"""The same members as SQLite returns them, of unchecked types.
+
+A plain tuple for speed: with 100,000 keys a bucket has a hundred rows, of which one is wanted.
+"""
 
 
 def bucket_of(tag: bytes) -> int:
-    """The bucket of a record: the first 12 bits of its tag."""
+    """Return the bucket of a record: the first 12 bits of its tag."""
     return int.from_bytes(tag[:2], "big") >> 4
 
 
 def bucket_digest(key: memoryview, bucket: int, rows: Iterable[Row]) -> bytes:
-    """HMAC-SHA256 over the rows of one bucket, in the order of their tags; 32 zero bytes for none.
+    """Return HMAC-SHA256 over the rows of one bucket, in the order of their tags; 32 zero bytes if there are none.
 
-    IntegrityError for a column of another type or size than we write: an edit.
+    Raises IntegrityError for a column of a type or size that this program does not write.
     """
     covered: list[bytes] = []
     try:
@@ -73,7 +77,7 @@ def state_root(
     checkpoint: str,
     digests: bytes,
 ) -> bytes:
-    """HMAC-SHA256 over everything that says what the keystore is now."""
+    """Return HMAC-SHA256 over everything that makes up the state of the keystore, 32 bytes."""
     fixed = joined(
         derivation.INTEGRITY + b" root",
         keystore_id,

@@ -1,4 +1,7 @@
-"""What a kill may leave beside a keystore, and how the next writer takes it away. The caller holds the lock."""
+"""Removes what a killed process left beside a keystore. The caller holds the writers' lock.
+
+Come here when a new kind of temporary file is added: the next writer has to find and remove it.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ from tiktrue_keys.core.keystore.reserve import FILE_NAME as RESERVE
 from tiktrue_keys.errors import TikTrueKeysError
 
 CREATING = "keystore.creating"
-"""Holds the id and the marks folder of a keystore that is being made, because its mark is written before it."""
+"""Holds the id and the marks folder of a keystore that is being created, because its mark is written first."""
 
 RESTORING = ".keystore.db.restoring"
 """The copy of a backup while it is verified and moved to a new epoch."""
 
 _LIMIT = 8 * 1024
-_OLD = 600.0  # seconds; a host secret is made in milliseconds, and several keystores may be making theirs at once
+_OLD = 600.0  # seconds; a host secret is created in milliseconds, and several keystores may be creating theirs at once
 
 
 def begin_creation(folder: Path, document: Document) -> None:
-    """Say which mark belongs to a creation that may be killed."""
+    """Record which mark belongs to a creation, in case it is killed."""
     replace_bytes(folder / CREATING, f"{document.keystore_id.hex()}\n{document.marks_path}".encode())
 
 
 def end_creation(folder: Path) -> None:
-    """The creation is done, or undone."""
+    """Remove that record: the creation is finished or undone."""
     (folder / CREATING).unlink(missing_ok=True)
 
 
 def sweep(folder: Path, secret: Path) -> None:
-    """Remove what killed writers left: temporary files, and the mark of a keystore that never came to be."""
+    """Remove what a killed creation left: temporary files, and the mark of the keystore that was not created."""
     _forget_creation(folder)
     for name in (CREATING,):
         _remove(folder, f".{name}.????????.tmp")
@@ -42,7 +45,10 @@ def sweep(folder: Path, secret: Path) -> None:
 
 
 def sweep_opened(folder: Path, document: Document) -> None:
-    """The same for a keystore that exists: its mark's temporary files are ours alone."""
+    """Remove what killed writers left beside an existing keystore.
+
+    The temporary files of its mark belong to no other keystore.
+    """
     end_creation(folder)
     marks = mark_path(Path(document.marks_path), document.keystore_id)
     _remove(marks.parent, f".{marks.name}.????????.tmp")
@@ -57,7 +63,7 @@ def sweep_opened(folder: Path, document: Document) -> None:
 
 
 def sweep_replaced(folder: Path) -> None:
-    """The second name of a keystore whose restore was killed before it replaced anything."""
+    """Remove the second name of a keystore whose restore was killed before it replaced anything."""
     for kept in folder.glob("keystore-*.replaced.db"):
         with contextlib.suppress(OSError):
             if kept.samefile(folder / FILE_NAME):
@@ -65,7 +71,7 @@ def sweep_replaced(folder: Path) -> None:
 
 
 def sweep_backup(destination: Path) -> None:
-    """The temporary file of a backup that was killed; the keystore remembers where its last one went."""
+    """Remove the temporary file of a killed backup. The keystore remembers the path of its last backup."""
     _remove(destination.parent, f".{destination.name}.????????.tmp")
 
 
@@ -86,5 +92,5 @@ def _remove(folder: Path, pattern: str, *, older_than: float = 0.0) -> None:
 
 
 def _literal(pattern: str) -> str:
-    """Only the question marks are wild."""
+    """Return the pattern with the question marks as its only wildcards."""
     return pattern.replace("[", "[[]").replace("*", "[*]")

@@ -1,7 +1,8 @@
-"""The writers' lock of a keystore: one act at a time, from its first look to its high-water mark. It names its holder.
+"""The writers' lock of a keystore, which admits one operation at a time and names its holder.
 
-Readers do not take it: SQLite gives them a snapshot. The lock file is never removed, because another process may be
-waiting on the same inode.
+Come here for "the keystore is in use by". An operation holds the lock from its first look until its high-water mark is
+written. Readers do not take it: SQLite gives them a snapshot. The lock file is never removed, because another process
+may be waiting on the same inode.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if sys.platform != "win32":
     import fcntl
 
 FILE_NAME = "keystore.lock"
-_FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest in the first second of waiting
+_FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest pause in the first second of waiting
 _SHORTEST_PAUSE = 0.001
 _HOLDER_LIMIT = 512
 
 
 @contextlib.contextmanager
 def writers_lock(folder: Path, *, timeout: float, actor: Actor) -> Iterator[None]:
-    """Hold the lock for the block; BusyError naming the holder after `timeout` seconds."""
+    """Hold the lock for the block. Raises BusyError naming the holder after `timeout` seconds."""
     descriptor = _open(folder / FILE_NAME)
     try:
         _acquire(descriptor, timeout)
@@ -61,7 +62,7 @@ def _open(path: Path) -> int:
 
 def _acquire(descriptor: int, timeout: float) -> None:
     if sys.platform == "win32":
-        return  # SQLite's own lock has to do
+        return  # SQLite's own lock has to suffice
     started = time.monotonic()
     while True:
         try:
@@ -70,15 +71,15 @@ def _acquire(descriptor: int, timeout: float) -> None:
         except BlockingIOError:
             waited = time.monotonic() - started
             if waited >= timeout:
-                words = f"the keystore is in use by {_in_words(_said_in(descriptor))}"
-                raise BusyError(words, "wait, or give a longer --lock-timeout") from None
-        # The longer one has waited the oftener it asks: with a growing pause newcomers won, and of 32 processes the
-        # unluckiest waited 13 s for what now takes 2.5 s.
+                message = f"the keystore is in use by {_in_words(_said_in(descriptor))}"
+                raise BusyError(message, "wait, or give a longer --lock-timeout") from None
+        # The longer a process has waited, the more often it tries: with a growing pause newcomers won, and the
+        # unluckiest of 32 processes waited 13 s for what now takes 2.5 s.
         time.sleep(max(_SHORTEST_PAUSE, _FIRST_PAUSE * (1 - waited)))
 
 
 def _write_holder(descriptor: int, actor: Actor) -> None:
-    # Says who holds it and nothing else depends on it: a full disk must not stop a revocation here.
+    # It only names the holder in messages, so a full disk must not stop a revocation here.
     holder = json.dumps({"pid": os.getpid(), "host": actor.host, "command": actor.command, "since": int(time.time())})
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
@@ -86,13 +87,16 @@ def _write_holder(descriptor: int, actor: Actor) -> None:
 
 
 def other_writer(folder: Path) -> str:
-    """Whoever writes at this moment, for one that SQLite keeps waiting; "another process" when nobody says who."""
+    """Return the name of the process that writes now, for a process that SQLite keeps waiting.
+
+    Returns "another process" when the lock file does not name one.
+    """
     try:
-        said = read_capped(folder / FILE_NAME, _HOLDER_LIMIT, "the lock")
+        data = read_capped(folder / FILE_NAME, _HOLDER_LIMIT, "the lock")
     except TikTrueKeysError:
-        said = b""
-    ours = f'"pid": {os.getpid()},'.encode()  # then it waits for a reader, and those leave no name
-    return _in_words(b"" if ours in said else said)
+        data = b""
+    ours = f'"pid": {os.getpid()},'.encode()  # we hold the lock and wait for a reader, which leaves no name
+    return _in_words(b"" if ours in data else data)
 
 
 def _said_in(descriptor: int) -> bytes:
@@ -102,9 +106,9 @@ def _said_in(descriptor: int) -> bytes:
         return b""
 
 
-def _in_words(said: bytes) -> str:
+def _in_words(data: bytes) -> str:
     try:
-        holder = json.loads(said)
+        holder = json.loads(data)
         pid, since = int(holder["pid"]), rfc3339(int(holder["since"]))
         host, command = str(holder["host"])[:64], str(holder["command"])[:64]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

@@ -1,4 +1,7 @@
-"""Makes a keystore on this machine: folder, host secret, slots, header and identity, in one transaction."""
+"""Creates a keystore on this machine: folder, host secret, slots, header and identity, in one transaction.
+
+Come here for the first `generate`; `open.py` opens the keystore from then on.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ from tiktrue_keys.errors import RefusedError
 
 
 class KeystoreExistsError(RefusedError):
-    """Another process made the keystore between the look and the lock."""
+    """Another process created the keystore before this one got the lock."""
 
 
 @contextlib.contextmanager
@@ -47,9 +50,10 @@ def new_keystore(
     actor: Actor,
     operation_id: OperationId,
 ) -> Iterator[tuple[Keystore, Transaction]]:
-    """Make a keystore with what the block writes, in one transaction; nothing is left of it when the block raises.
+    """Yield a new keystore and the transaction that creates it. No keystore is left if the block raises.
 
-    RefusedError when somebody else made one in the meantime, or where the host secret would not last.
+    Raises KeystoreExistsError when another process has created one meanwhile, RefusedError where the host secret would
+    not last.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):

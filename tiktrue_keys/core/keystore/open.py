@@ -1,4 +1,7 @@
-"""Opens a keystore: by this machine's facts and its host secret, or by the shares of an escrow."""
+"""Opens a keystore: by this machine's facts and its host secret, or by the shares of an escrow.
+
+Come here for WrongMachineError, or to add a way of opening a keystore.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import WrongMachineError
 
 WayIn = Callable[[Document], tuple[SecretBuffer, SecretBuffer | None]]
-"""Gives H of a header that nobody vouches for yet, and the host secret where it took part."""
+"""Returns the root secret H for a header that is not authenticated yet, and the host secret if it was used."""
 
 
 def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
-    """In by this machine's facts and host secret; WrongMachineError."""
+    """Return the way in by this machine's facts and host secret. It raises WrongMachineError."""
 
     def way_in(document: Document) -> tuple[SecretBuffer, SecretBuffer]:
         secret_path = place.host_secret or Path(document.host_secret_path)
@@ -45,17 +48,20 @@ def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
 
 
 def by_escrow(secret: SecretBuffer) -> WayIn:
-    """In by what an escrow's shares gave, on any machine; NotFoundError, RefusedError."""
+    """Return the way in by an escrow's secret, which works on any machine.
+
+    It raises NotFoundError when the keystore has no escrow, RefusedError when the secret does not open it.
+    """
     return lambda document: (open_with_escrow(document, secret.view), None)
 
 
 def open_keystore(place: KeystorePaths, facts: MachineFacts) -> Keystore:
-    """Open the keystore; NotFoundError, InsecureError, IntegrityError, WrongMachineError."""
+    """Open the keystore. Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError."""
     return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), timeout=place.timeout)
 
 
 def open_at(path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
-    """The same for the file at `path`, which a restore puts in place afterwards."""
+    """Open the keystore file at `path`; a restore opens its copy before it puts it in place."""
     connection = database.open_existing(path, timeout=timeout)
     try:
         return opened(connection, path, way_in, timeout=timeout)
@@ -65,7 +71,7 @@ def open_at(path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
 
 
 def opened(connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
-    """The keystore in a database that is open; the caller closes the connection when this raises."""
+    """Return the keystore of an open database connection. The caller closes the connection when this raises."""
     with database.sqlite_errors(path):
         stored = read_document(connection)
     document = parse_document(stored[0])

@@ -1,4 +1,7 @@
-"""Where a keystore lies: its folder, its host secret, and the default folder."""
+"""The paths of a keystore: its folder, its host secret, and the default folder.
+
+Come here for the defaults; settings and options are read by the command line.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class KeystorePaths:
-    """Where a keystore and its host secret are. `host_secret` None: where the keystore says, or the default."""
+    """The folder of a keystore, the file of its host secret, and how long to wait for its lock, in seconds.
+
+    `host_secret` None means the path that the keystore stores, or the default path for a new one.
+    """
 
     folder: Path
     host_secret: Path | None = None
@@ -17,7 +23,7 @@ class KeystorePaths:
 
 
 def default_folder() -> Path:
-    """Root: /var/lib/tiktrue-keys; anybody else: the platform's data folder."""
+    """Return /var/lib/tiktrue-keys for root, the platform's data folder for other users."""
     if os.name == "posix" and os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys")
     from platformdirs import user_data_path

@@ -1,6 +1,7 @@
-"""Who may reach the keystore: 0700 folders, 0600 files, owned by whoever runs, no symbolic link in the way.
+"""Checks who can reach the keystore: folders 0700, files 0600, owned by this user, no symbolic link on the way.
 
-Stats paths and never opens the database: a second open and close in the process would drop SQLite's lock.
+Come here for InsecureError. Paths are examined with stat; the database is never opened, because a second open and close
+in the process would drop SQLite's lock.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ FILE_MODE = 0o600
 
 
 def make_private_folder(path: Path) -> None:
-    """Create `path` and what lacks above it, 0700; an existing one must be private already."""
+    """Create `path` and its missing parents with mode 0700. An existing folder has to be private already.
+
+    Raises InsecureError when it is not, RefusedError or UnavailableError when it cannot be created.
+    """
     refuse_symlinks(path)
     try:
         for missing in reversed([part for part in (path, *path.parents) if not part.exists()]):
             missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
             missing.chmod(FOLDER_MODE)  # whatever the umask
         if not any(path.iterdir()) and path.stat().st_uid == os.geteuid():
-            path.chmod(FOLDER_MODE)  # ours and empty: an earlier mkdir made it wider
+            path.chmod(FOLDER_MODE)  # ours and empty: an earlier mkdir gave it a wider mode
     except FileExistsError:
         raise RefusedError(f"{path} is not a folder") from None
     except PermissionError:
@@ -37,28 +41,32 @@ def make_private_folder(path: Path) -> None:
 
 
 def must_be_private(path: Path, mode: int) -> None:
-    """Raise InsecureError where anybody but the owner has rights on `path`, or the owner is not whoever runs."""
+    """Raise InsecureError unless this user owns `path` and it grants nothing beyond `mode`.
+
+    `mode` is 0700 for a folder and 0600 for a regular file; anything else at the path is refused too. Raises
+    NotFoundError when it does not exist, RefusedError when this user cannot look at it.
+    """
     refuse_symlinks(path.parent)
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{path} does not exist") from None
     except PermissionError:
         raise RefusedError(f"{path} is not readable by this user", "run as its owner") from None
     except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
         raise NotFoundError(f"{str(path)[:200]!r} cannot be looked up: {error}") from None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise InsecureError(f"{path} is a symbolic link", "name the real path")
-    if not (stat.S_ISDIR(found.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(found.st_mode)):
+    if not (stat.S_ISDIR(status.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(status.st_mode)):
         raise InsecureError(f"{path} is not a {'folder' if mode == FOLDER_MODE else 'regular file'}")
     if os.name != "posix":
         return
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise InsecureError(
-            f"{path} belongs to another user (uid {found.st_uid})",
+            f"{path} belongs to another user (uid {status.st_uid})",
             f"run as that user, or chown it to uid {os.geteuid()}",
         )
-    if stat.S_IMODE(found.st_mode) & ~mode & 0o777:
+    if stat.S_IMODE(status.st_mode) & ~mode & 0o777:
         raise InsecureError(
-            f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod {mode:o} '{path}'"
+            f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod {mode:o} '{path}'"
         )

@@ -1,7 +1,8 @@
-"""Space kept back so that a revocation works on a full disk: one file beside the keystore, one beside its mark.
+"""Reserves disk space so that a revocation works on a full disk: one file beside the keystore, one beside its mark.
 
-Best effort: a reserve that cannot be made is no error, and none is made anew before there is space again. It holds
-random bytes, because file systems may store zeros without taking space.
+Come here for what `revoke` releases on a full disk. It is best effort: failing to create a reserve is not an error, and
+a later commit re-creates it once there is space. The files hold random bytes, because file systems may store zeros
+without allocating space.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from tiktrue_keys.core.durable import replace_bytes, sync_folder
 from tiktrue_keys.errors import TikTrueKeysError
 
 FILE_NAME = "keystore.reserve"
-_KEYSTORE_BYTES = 256 * 1024  # a revocation was measured to take 53,248 bytes: journal, growth, mark, lock holder
+_KEYSTORE_BYTES = 256 * 1024  # a revocation took 53,248 bytes when measured: journal, growth, mark, lock holder
 _MARK_BYTES = 16 * 1024
 
 
 def keep_reserve(folder: Path, mark: Path) -> None:
-    """Make what is missing; called after a commit."""
+    """Create the files of the reserve that are missing. Called after a commit."""
     for path, size in _places(folder, mark):
         if not path.exists():
             with contextlib.suppress(TikTrueKeysError, OSError):
@@ -27,7 +28,7 @@ def keep_reserve(folder: Path, mark: Path) -> None:
 
 
 def release_reserve(folder: Path, mark: Path) -> bool:
-    """Remove it and sync the folders, which is when the space comes back; False when there was none."""
+    """Remove the reserve and sync the folders, which frees the space. Return False when there was none."""
     released = False
     for path, _ in _places(folder, mark):
         with contextlib.suppress(OSError, TikTrueKeysError):

@@ -1,6 +1,7 @@
-"""Sealed records inside one SQLite transaction: read with their bucket verified, written with its digest brought along.
+"""Sealed records inside one SQLite transaction: reading verifies a record's bucket, writing updates its digest.
 
-What it does not handle: what the records mean, when a transaction begins and how it is committed (store.py).
+Come here for how records are stored and listed. Their callers define what they mean; store.py begins and commits the
+transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SUMMARY = f"tag, kind, revision, owner, CAST(substr(sealed, -{TAG_LENGTH}) AS B
 
 
 class RootKeys:
-    """The working keys that derive from H; wiped together."""
+    """The working keys that are derived from H. They are wiped together."""
 
     def __init__(self, root: SecretBuffer, keystore_id: bytes) -> None:
         self.root = root
@@ -42,18 +43,18 @@ class RootKeys:
             self.sealer = Sealer(metadata.view)
 
     def tag_of(self, kind: RecordKind, name: str) -> bytes:
-        """The 16-byte keyed tag of a record."""
+        """Return the 16-byte keyed tag of a record."""
         return derivation.keyed_tag(self.tag.view, kind, name)
 
     def wipe(self) -> None:
-        """Zero H and what derives from it."""
+        """Zero H and the keys that are derived from it."""
         for secret in (self.root, self.tag, self.integrity):
             secret.wipe()
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The record that another one belongs to, so that it can be listed without reading everything."""
+    """The record that another one belongs to, so that it can be listed without reading every record."""
 
     kind: RecordKind
     name: str
@@ -71,29 +72,36 @@ class Rows:
 
     @property
     def changed(self) -> bool:
-        """Whether a record was written or deleted."""
+        """Return whether a record was written or deleted."""
         return bool(self._changed)
 
     def get(self, kind: RecordKind, name: str) -> dict[str, Any] | None:
-        """The payload of a record, or None; that it is absent is as certain as that it is whole."""
+        """Return the payload of a record, or None. Its absence is verified just as its content is.
+
+        Raises IntegrityError when the bucket was modified.
+        """
         tag = self._keys.tag_of(kind, name)
         summary = self._find(tag)
         return None if summary is None else self._open(summary)
 
     def owned_by(self, kind: RecordKind, owner: Owner) -> list[dict[str, Any]]:
-        """Payloads of the records of `kind` that belong to `owner`: whole, and all of them."""
+        """Return the payloads of the records of `kind` that belong to `owner`, verified to be intact and complete.
+
+        Raises IntegrityError when they are not.
+        """
         owner_tag = self._keys.tag_of(owner.kind, owner.name)
-        found = self._connection.execute("SELECT tag FROM record WHERE owner = ?", (owner_tag,)).fetchall()
-        summaries = [self._member(row[0], owner_tag) for row in found]
-        # The index is SQLite's word only: what it left out shows in the sealed tally.
+        rows = self._connection.execute("SELECT tag FROM record WHERE owner = ?", (owner_tag,)).fetchall()
+        summaries = [self._member(row[0], owner_tag) for row in rows]
+        # SQLite's index is not authenticated: a record that it leaves out shows in the sealed tally.
         if self._tally(owner_tag) != (len(summaries), self._fold(summary.tag for summary in summaries)):
             raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
         return [self._open(summary) for summary in summaries if summary.kind == kind]
 
     def scan(self, kind: RecordKind, damaged: list[IntegrityError] | None = None) -> Iterator[dict[str, Any]]:
-        """Every record of `kind`, and every bucket verified on the way: an end without error vouches for all rows.
+        """Yield every record of `kind` and verify every bucket: an end without error proves that all rows are intact.
 
-        With a list for it, a damaged bucket is left out and noted there, for who must go on with the healthy rest.
+        With the list `damaged`, a damaged bucket is left out and its error appended there, for a caller that has to go
+        on with the intact records. Without it, it raises IntegrityError.
         """
         rows = self._connection.execute(
             "SELECT bucket, tag, kind, revision, owner, sealed FROM record ORDER BY bucket, tag"
@@ -120,7 +128,7 @@ class Rows:
             listed: list[Row] = [(row[1], row[2], row[3], row[4], row[5][-TAG_LENGTH:]) for row in rows]
         except TypeError:
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE) from None
-        known = self._buckets.get(bucket)  # its digest is behind where this transaction has written
+        known = self._buckets.get(bucket)  # its digest is out of date where this transaction has written
         if known is None:
             self._must_match(bucket, listed)
         elif listed != self._ordered(bucket):
@@ -129,7 +137,7 @@ class Rows:
         return [self._unseal(RowSummary(*summary), row[5]) for summary, row in pairs if summary[1] == kind]
 
     def put(self, kind: RecordKind, name: str, payload: dict[str, Any], owner: Owner | None = None) -> None:
-        """Write a record whole; the one of the same name is replaced and its revision goes up."""
+        """Write a whole record. It replaces the one of the same name and increments its revision."""
         tag = self._keys.tag_of(kind, name)
         bucket = bucket_of(tag)
         rows = self._bucket(bucket)
@@ -150,7 +158,7 @@ class Rows:
         )
 
     def delete(self, kind: RecordKind, name: str) -> bool:
-        """Remove a record; False when there was none."""
+        """Remove a record. Return False when there was none."""
         tag = self._keys.tag_of(kind, name)
         bucket = bucket_of(tag)
         old = self._find(tag)
@@ -164,7 +172,7 @@ class Rows:
         return True
 
     def settle_digests(self) -> set[int]:
-        """Recompute the digests of the buckets that changed; returns the pages of `bucket` to write."""
+        """Recompute the digests of the changed buckets. Return the pages of the table `bucket` to write."""
         pages = set()
         for bucket in self._changed:
             digest = bucket_digest(self._keys.integrity.view, bucket, self._ordered(bucket))
@@ -174,7 +182,7 @@ class Rows:
         return pages
 
     def _move(self, tag: bytes, old_owner: bytes | None, new_owner: bytes | None) -> None:
-        """Bring the tallies of the owners along: how many members, and the XOR of a keyed hash of each."""
+        """Update the tallies of the owners: the number of members, and the XOR of a keyed hash of each member."""
         for owner, step in ((old_owner, -1), (new_owner, 1)):
             if owner is not None:
                 count, folded = self._tally(owner)
@@ -206,8 +214,8 @@ class Rows:
     def _bucket(self, bucket: int) -> dict[bytes, Row]:
         rows = self._buckets.get(bucket)
         if rows is None:
-            found = self._connection.execute(f"SELECT {_SUMMARY} FROM record WHERE bucket = ? ORDER BY tag", (bucket,))  # noqa: S608
-            listed = found.fetchall()
+            cursor = self._connection.execute(f"SELECT {_SUMMARY} FROM record WHERE bucket = ? ORDER BY tag", (bucket,))  # noqa: S608
+            listed = cursor.fetchall()
             self._must_match(bucket, listed)
             rows = {row[0]: row for row in listed}
             self._buckets[bucket] = rows
@@ -231,10 +239,10 @@ class Rows:
         return self._unseal(summary, row[0])
 
     def _unseal(self, summary: RowSummary, sealed: bytes) -> dict[str, Any]:
-        # Authenticated: these are the bytes that put() sealed, so that there is nothing left to be strict about.
+        # The seal proves that put() wrote these bytes, so they need no further check.
         return parse_record_json(self._keys.sealer.open(sealed, self._context(summary), limit=MAX_RECORD))
 
     def _context(self, row: RowSummary) -> bytes:
-        # Every part but the last has a fixed length, so that plain concatenation is unambiguous.
+        # Every part but the last has a fixed length, so plain concatenation is unambiguous.
         place = row.tag + row.kind.to_bytes(2, "big") + row.revision.to_bytes(8, "big")
         return self._keys.record_context + place + (row.owner or b"")

@@ -1,6 +1,7 @@
-"""The tables of a keystore, its version and how an older one is brought up to date. No cryptography.
+"""The tables of a keystore, their version, and the migration of older ones.
 
-Everything an operator would call data is a sealed row of `record`; the other tables say that it is whole.
+Come here to change what is stored. Everything that an operator would call data is a sealed row of `record`; the other
+tables prove that it is complete. This module does no cryptography.
 """
 
 from __future__ import annotations
@@ -65,15 +66,15 @@ CREATE TABLE state (
 _STATEMENTS = tuple(statement.strip() for statement in _TABLES.split(";") if statement.strip())
 
 TABLES: dict[int, tuple[str, ...]] = {VERSION: _STATEMENTS}
-"""The statements of each version that a migration starts from, and of this one: a file holds exactly its own."""
+"""The statements that create the tables of each version. A file has exactly the tables of its version."""
 
 
 class LaterVersionError(IntegrityError):
-    """A keystore that a later tiktrue-keys made: as whole as it may be, this one cannot tell."""
+    """A later tiktrue-keys created the keystore. This version cannot tell whether it is intact."""
 
 
 class RecordKind(IntEnum):
-    """What a sealed row holds. Numbers are part of the format: they are bound into tags and never reused."""
+    """The kinds of sealed row. The numbers are part of the format: tags are derived from them, and none is reused."""
 
     KEY = 1
     MODEL = 2
@@ -100,14 +101,15 @@ class RecordKind(IntEnum):
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
-"""From a version to the next one, run inside the first write transaction: a kill leaves the old tables or the new.
+"""The migration from each version to the next, run inside the first write transaction.
 
-Readers do not migrate, so that a new version reads the tables of the old ones too. There was no version but 1 so far.
+A kill leaves the old tables or the new ones. Readers do not migrate, so a new version has to read the tables of the old
+ones too. Version 1 is the only one so far.
 """
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Lay out an empty keystore inside the transaction that is open."""
+    """Create the tables of an empty keystore inside the open transaction."""
     for statement in TABLES[VERSION]:
         connection.execute(statement)
     connection.executemany(
@@ -119,13 +121,13 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:
-    """False for the empty file that a killed creation leaves."""
+    """Return whether there are tables; the empty file that a killed creation leaves has none."""
     (count,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return bool(count)
 
 
 def must_be_ours(connection: sqlite3.Connection) -> None:
-    """Refuse a database of something else, or of a later version than this one knows."""
+    """Raise IntegrityError for a database that tiktrue-keys did not create, LaterVersionError for a later version."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -142,14 +144,17 @@ def must_be_ours(connection: sqlite3.Connection) -> None:
 
 
 def _has_tables_of(connection: sqlite3.Connection, statements: tuple[str, ...]) -> bool:
-    """Exactly our tables and index: a view or trigger in a hostile file would run before anything is authenticated."""
+    """Return whether these are exactly our tables and index.
+
+    A view or trigger in a hostile file would run before anything is authenticated.
+    """
     limit = len(statements) + 8
-    found = connection.execute(f"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT {limit}").fetchall()  # noqa: S608
-    return len(found) == len(statements) and {row[0] for row in found} == set(statements)
+    rows = connection.execute(f"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT {limit}").fetchall()  # noqa: S608
+    return len(rows) == len(statements) and {row[0] for row in rows} == set(statements)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to VERSION, one step after the other, inside the write transaction that is open."""
+    """Bring the tables to VERSION, one version after the other, inside the open write transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     while version < VERSION:
         MIGRATIONS[version](connection)

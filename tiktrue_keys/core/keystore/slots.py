@@ -1,7 +1,8 @@
-"""Seals the keystore's secret H to machines and to escrows, and opens it. Pure: facts and secrets are arguments.
+"""Seals the keystore's root secret H to machines and to escrows, and opens it.
 
-H is sealed once under each combination of facts that fingerprint.accepted_combinations allows, so that one changed part
-opens another slot. What it does not handle: reading the facts, or deciding when to seal again.
+Come here for the slots of a keystore. H is sealed once under each combination of facts that
+fingerprint.accepted_combinations allows, so that a changed part leaves another slot that opens. The functions are pure:
+facts and secrets are arguments, and the caller decides when to seal again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ESCROW = "escrow"
 def seal_to_machine(
     root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes
 ) -> tuple[Slot, ...]:
-    """One slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes."""
+    """Return one slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes."""
     values = {anchor.kind: anchor.value for anchor in binding.anchors}
     slots = []
     for combination in accepted_combinations(binding):
@@ -39,7 +40,7 @@ def seal_to_machine(
 
 
 def open_on_machine(document: Document, facts: MachineFacts, host_secret: memoryview) -> SecretBuffer:
-    """H, from the first slot that this machine opens; WrongMachineError when none does."""
+    """Return H from the first slot that this machine opens. Raises WrongMachineError when none does."""
     for slot in document.slots:
         if slot.type == MACHINE:
             root = _open_slot(slot, facts, host_secret, document.keystore_id)
@@ -51,14 +52,17 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
 
 
 def seal_to_escrow(root: memoryview, secret: memoryview, keystore_id: bytes) -> Slot:
-    """The slot that an escrow's 32-byte secret opens, on any machine."""
+    """Return the slot that an escrow's 32-byte secret opens on any machine."""
     salt = os.urandom(derivation.SALT_LENGTH)
     with derivation.escrow_key(secret, salt=salt, keystore_id=keystore_id) as key:
         return Slot(ESCROW, (), salt, wrap_key(key.view, root, _slot_context(keystore_id, ESCROW, ())))
 
 
 def open_with_escrow(document: Document, secret: memoryview) -> SecretBuffer:
-    """H, from the slot of the escrow; NotFoundError where there is none, RefusedError where it is another's."""
+    """Return H from the slot of the escrow.
+
+    Raises NotFoundError when there is no escrow, RefusedError when the secret is that of another one.
+    """
     must_have_escrow(document)
     for slot in escrow_slots(document):
         with derivation.escrow_key(secret, salt=slot.salt, keystore_id=document.keystore_id) as key:
@@ -73,17 +77,17 @@ def open_with_escrow(document: Document, secret: memoryview) -> SecretBuffer:
 
 
 def escrow_slots(document: Document) -> tuple[Slot, ...]:
-    """The slots that shares open: one, or none."""
+    """Return the slots that an escrow's shares open: one, or none."""
     return tuple(slot for slot in document.slots if slot.type == ESCROW)
 
 
 def has_escrow(document: Document) -> bool:
-    """Whether shares can open it."""
+    """Return whether an escrow's shares can open the keystore."""
     return bool(escrow_slots(document))
 
 
 def must_have_escrow(document: Document) -> None:
-    """NotFoundError where no shares can open it."""
+    """Raise NotFoundError when no escrow's shares can open the keystore."""
     if not has_escrow(document):
         raise NotFoundError(
             "this keystore has no escrow", "a backup from before escrow create has none: look for a newer one"

@@ -1,7 +1,7 @@
-"""An opened keystore: snapshots to read, transactions to write, each verified on the way in and sealed on the way out.
+"""An opened keystore: snapshots to read and transactions to write, each one verified when it begins.
 
-One transaction holds the change and its audit record; its high-water mark is written before anybody is told of success.
-What it does not handle: what a key is (core/operations), and licenses.
+Come here for how a keystore is verified and committed. One transaction holds the change and its audit record, and its
+high-water mark is written before success is reported. core/keys and core/operations define keys and licenses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keyst
 
 @dataclass(frozen=True)
 class _Trusted:
-    """What the last verification in this process vouches for, as long as SQLite's data_version stays the same."""
+    """The result of the last verification in this process; valid while data_version and the root stay the same."""
 
     data_version: int
     document: Document
@@ -47,7 +47,7 @@ class _Trusted:
 
 
 class Keystore:
-    """One keystore file, opened on its machine. Not thread-safe: KeyManager serialises."""
+    """One keystore file, opened on its machine. Not thread-safe: KeystoreSession admits one thread at a time."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Keystore:
         self.signers = Signers(keys)
 
     def is_replaced(self) -> bool:
-        """Whether another file lies at the path now (a restore): this connection must not be used any more."""
+        """Return whether a restore has put another file at the path. This connection must not be used any more then."""
         return _inode_of(self.path) != self._inode
 
     def close(self) -> None:
@@ -87,7 +87,10 @@ class Keystore:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Snapshot]:
-        """One snapshot for the block; blocks do not nest."""
+        """Yield one snapshot for the block.
+
+        Blocks do not nest. Raises IntegrityError when the keystore was modified.
+        """
         if self._connection.in_transaction:
             raise InternalError("a keystore's transactions do not nest")
         with database.sqlite_errors(self.path):
@@ -102,7 +105,7 @@ class Keystore:
     def write(
         self, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId, accept_clock: bool = False
     ) -> Iterator[Transaction]:
-        """One transaction for the block: committed at its end when something was recorded, undone when it raises."""
+        """Yield one transaction: committed at the end if something was recorded, undone if the block raises."""
 
         def begin() -> Transaction:
             schema.migrate(self._connection)
@@ -118,7 +121,7 @@ class Keystore:
     def create(
         self, document: Document, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId
     ) -> Iterator[Transaction]:
-        """The transaction that makes the keystore: tables, header and whatever the block adds, or nothing at all.
+        """Yield the transaction that creates the keystore: tables, header and what the block adds, or nothing at all.
 
         The caller holds the writers' lock.
         """
@@ -130,7 +133,7 @@ class Keystore:
             view = Snapshot(document, KeystoreState(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
             return Transaction(view, instant_of(clock()), actor, operation_id)
 
-        # Before the commit, so that a kill between the two never leaves a keystore without its mark.
+        # Written before the commit, so that a kill between the two never leaves a keystore without its mark.
         self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
         try:
             with self._committing(begin) as transaction:
@@ -150,7 +153,10 @@ class Keystore:
         operation_id: OperationId,
         accept_clock: bool,
     ) -> Iterator[Transaction]:
-        """The transaction that opens `epoch` in a restored copy; its mark comes later. The caller holds the lock."""
+        """Yield the transaction that opens `epoch` in a restored copy.
+
+        Its mark is written later. The caller holds the lock.
+        """
 
         def begin() -> Transaction:
             schema.migrate(self._connection)
@@ -164,7 +170,7 @@ class Keystore:
             yield transaction
 
     def begin_marks(self) -> None:
-        """Write a mark at the beginning of the epoch where there is none: without one a keystore does not open."""
+        """Write a mark at the beginning of the epoch if there is none: a keystore without one does not open."""
         with self.read() as view:
             document = view.document
         if self.mark_or_none() is None:
@@ -195,7 +201,7 @@ class Keystore:
                 keep_reserve(self.folder, _mark_path(transaction.document))
 
     def _sweep(self, document: Document, rows: Rows) -> None:
-        """Once a process: what killed writers left."""
+        """Remove what killed writers left, once per opened keystore."""
         if not self._swept:
             self._swept = True
             sweep_opened(self.folder, document)
@@ -204,14 +210,17 @@ class Keystore:
                 sweep_backup(Path(backup["path"]))
 
     def check_file(self) -> None:
-        """SQLite's own check of the whole file; IntegrityError with its first finding."""
+        """Run SQLite's own check of the whole file. Raises IntegrityError with its first finding."""
         with database.sqlite_errors(self.path):
-            (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if found != "ok":
-            raise IntegrityError(f"the keystore's file is damaged: {str(found)[:200]}", "restore it from a backup")
+            (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if finding != "ok":
+            raise IntegrityError(f"the keystore's file is damaged: {str(finding)[:200]}", "restore it from a backup")
 
     def verify_whole(self) -> None:
-        """Verify every row, every audit record and the root, whatever the high-water mark says; for a restore."""
+        """Verify every row, every audit record and the root, regardless of the high-water mark; for a restore.
+
+        Raises IntegrityError when one is not intact.
+        """
         self.check_file()
         self._ignore_mark = True
         with self.read() as view:
@@ -220,20 +229,23 @@ class Keystore:
                 pass
 
     def serialized(self) -> bytes:
-        """The whole file, for a copy; in memory, because a copy that SQLite makes leaves a journal when killed."""
+        """Return the whole file, for a copy.
+
+        It is copied in memory, because a copy that SQLite writes leaves a journal when it is killed.
+        """
         return self._connection.serialize()
 
     def release_reserve(self) -> bool:
-        """Give the space back that is kept for a revocation; False when there is none (any more)."""
+        """Free the space that is reserved for a revocation. Return False when there is none."""
         return release_reserve(self.folder, _mark_path(self.document_now()))
 
     def document_now(self) -> Document:
-        """The verified header."""
+        """Return the verified header."""
         with self.read() as view:
             return view.document
 
     def mark_or_none(self) -> Mark | None:
-        """This machine's high-water mark of the keystore, None where there is none to be believed."""
+        """Return this machine's high-water mark of the keystore, None when there is none that can be trusted."""
         document = authenticated(read_document(self._connection), self.keys.root.view)
         try:
             return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
@@ -242,10 +254,10 @@ class Keystore:
         except TikTrueKeysError:
             if self.host_secret is not None:
                 raise
-            return None  # the path is another machine's: here it may be anything
+            return None  # the path is another machine's and can be anything here
 
     def _view(self) -> Snapshot:
-        """The verified state of the transaction that is open."""
+        """Return the verified state of the open transaction."""
         row = self._connection.execute(
             "SELECT audit_size, audit_head, checkpoint, root FROM state WHERE id = 1"
         ).fetchone()
@@ -301,17 +313,17 @@ class Keystore:
     def _must_reach_mark(self, document: Document, state: KeystoreState) -> None:
         mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
-            found = f"{state.audit_size} audit records of {mark.size}"
+            position = f"{state.audit_size} audit records of {mark.size}"
             if document.epoch != mark.epoch:
-                found = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
-            raise IntegrityError(f"the keystore is older than this machine remembers: {found}", _ROLLED_BACK)
+                position = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
+            raise IntegrityError(f"the keystore is older than this machine remembers: {position}", _ROLLED_BACK)
         if document.epoch == mark.epoch:
             audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
             if audit.head_at(mark.size) != mark.head:
                 raise IntegrityError("the keystore's audit log is not the one this machine remembers", _ROLLED_BACK)
 
     def _finish(self, transaction: Transaction) -> Mark | None:
-        """Bring digests, checkpoint and root along and commit; None when there was nothing to commit."""
+        """Update digests, checkpoint and root, commit, and return the mark; None when there was nothing to commit."""
         before = self._trusted
         document_changed = before is None or transaction.document != before.document
         if not transaction.audit.appended:
@@ -348,16 +360,16 @@ class Keystore:
         return state
 
     def _commit(self, state: KeystoreState) -> None:
-        """COMMIT, and the truth about it: one that raises may be durable all the same, so look first."""
+        """Commit. A COMMIT that raises may be durable all the same, so look before passing its error on."""
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            found = None
+            row = None
             with contextlib.suppress(sqlite3.Error):
-                found = self._connection.execute("SELECT root FROM state WHERE id = 1").fetchone()
-            if found is None or found[0] != state.root:
+                row = self._connection.execute("SELECT root FROM state WHERE id = 1").fetchone()
+            if row is None or row[0] != state.root:
                 raise
 
     def _write_mark(self, document: Document, mark: Mark) -> None:
@@ -367,18 +379,18 @@ class Keystore:
         try:
             self._write_mark(document, mark)
         except TikTrueKeysError as error:
-            # The truth: there is no way back any more, and the next act brings the mark along.
-            words = f"the change was made, but not the high-water mark: {error.message}"
+            # The change cannot be undone any more; the next operation writes the mark.
+            message = f"the change was made, but not the high-water mark: {error.message}"
             kind = DiskFullError if isinstance(error, DiskFullError) else UnavailableError
-            raise kind(words, error.hint) from error
+            raise kind(message, error.hint) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _mark_path(document: Document) -> Path:

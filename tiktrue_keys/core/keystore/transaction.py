@@ -1,6 +1,6 @@
-"""What an act sees of a keystore: a verified snapshot, and a transaction in which every change has its audit record.
+"""The view that an operation has of a keystore: a verified snapshot, or a transaction that records every change.
 
-What it does not handle: beginning, verifying, committing (store.py).
+Come here for audit records and effective time. store.py begins, verifies and commits transactions.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.errors import RefusedError
 
 CLOCK_LEAP = 400 * DAY
-"""A clock further than this ahead of the newest audit record is taken for wrong, not for a long silence."""
+"""A clock further ahead of the newest audit record than this is taken for wrong, not for a long silence."""
 
 SILENCE = 30 * DAY
-"""A longer gap between two audit records may be a wrong clock: it blocks destruction until somebody accepts it."""
+"""A longer gap between two audit records may be a wrong clock.
+
+It blocks destruction until the operator accepts the clock.
+"""
 
 GAP = "gap"
 
 
 @dataclass(frozen=True)
 class KeystoreState:
-    """The one row of `state`."""
+    """The single row of the table `state`."""
 
     audit_size: int
     audit_head: bytes
@@ -47,7 +50,10 @@ class Snapshot:
 
 
 class Transaction(Snapshot):
-    """A snapshot that may be written to; `now` is effective time: the clock, never before the newest audit record."""
+    """A snapshot that may be written to.
+
+    `now` is the effective time: the clock, but never earlier than the newest audit record.
+    """
 
     def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
         super().__init__(view.document, view.state, view.rows, view.audit)
@@ -68,7 +74,10 @@ class Transaction(Snapshot):
         after: str | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """Append an audit record of this act; the first one after a long silence also notes the gap, for cleanup."""
+        """Append an audit record of this operation.
+
+        The first one after a long silence also stores the gap, for cleanup.
+        """
         if self._gap_since is not None:
             gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
             self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
@@ -87,12 +96,15 @@ class Transaction(Snapshot):
         )
 
     def replace_document(self, document: Document) -> None:
-        """Put a new header in place with this transaction (re-seal, new cost)."""
+        """Use a new header from this transaction on (re-seal, new cost)."""
         self.document = document
 
 
 def effective_time(clock: Instant, newest: Instant, *, accept_clock: bool) -> Instant:
-    """The clock, but never before the newest audit record; RefusedError when it has leapt and nobody accepts it."""
+    """Return the clock, but never earlier than the newest audit record.
+
+    Raises RefusedError when the clock has leapt ahead, unless `accept_clock`.
+    """
     if clock > newest + CLOCK_LEAP and not accept_clock:
         raise RefusedError(
             f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",

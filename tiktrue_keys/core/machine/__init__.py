@@ -1,7 +1,7 @@
-"""Reads the computer: one module for each platform, all returning `MachineFacts`.
+"""Reads the facts that identify a computer: one module per platform, each returning `MachineFacts`.
 
-Start with `linux.py`; `identifiers.py` says which texts name one machine. What a keystore is bound to is decided in
-`core/fingerprint.py`.
+Start with `linux.py`; `identifiers.py` decides which texts identify a single machine. `core/fingerprint.py` decides
+what a keystore is bound to.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["MACHINE_BORNE", "Fact", "FactKind", "MachineFacts", "read_facts"]
 
 
 def read_facts() -> MachineFacts:
-    """The facts of this machine as this user may read them; under 10 ms on Linux. Nothing overrides what is read."""
+    """Return the facts of this machine that this user may read, in under 10 ms on Linux. Nothing overrides them."""
     return _reader(sys.platform)()
 
 
 def _reader(platform: str) -> Callable[[], MachineFacts]:
-    """The platform's reader. Other Unixes get Linux's: where the files are absent, so are the facts."""
+    """Return the reader of the platform. Other Unixes use Linux's: files that are absent give no facts."""
     if platform == "darwin":
         from tiktrue_keys.core.machine import darwin
 

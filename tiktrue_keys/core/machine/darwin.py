@@ -1,6 +1,7 @@
-"""Experimental: the facts of a Mac, from the I/O registry; tested over recorded output only.
+"""Experimental: reads the facts of a Mac from the I/O registry. Tested with recorded output only.
 
-Not handled: disks (Macs keep their own soldered and show no world-wide identifier) and a machine-id (macOS has none).
+Come here for macOS. Two kinds are missing: disks (a Mac's are soldered in and show no world-wide identifier) and the
+machine-id (macOS has none).
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 
 _IOREG = "/usr/sbin/ioreg"
 _PLATFORM = (_IOREG, "-rd1", "-c", "IOPlatformExpertDevice", "-a")
-_ETHERNET = (_IOREG, "-rd2", "-c", "IOEthernetController", "-a")  # two levels: controller and its interface
+_ETHERNET = (_IOREG, "-rd2", "-c", "IOEthernetController", "-a")  # two levels: the controller and its interface
 _MAX_ENTRIES = 256
 _ADDRESS_BYTES = 6
 
 
 def read_facts(run: RunCommand = output_of) -> MachineFacts:
-    """The facts of this Mac."""
+    """Return the facts of this Mac."""
     return facts_from(run(_PLATFORM), run(_ETHERNET))
 
 
 def facts_from(platform: bytes, ethernet: bytes) -> MachineFacts:
-    """The facts in two outputs of `ioreg -a`; what is malformed is absent."""
+    """Return the facts in two outputs of `ioreg -a`. A malformed fact is left out."""
     return MachineFacts("darwin", (*_platform_facts(platform), *_nics(ethernet)))
 
 
@@ -42,8 +43,8 @@ def _platform_facts(output: bytes) -> Iterator[Fact]:
 
 
 def _nics(output: bytes) -> list[Fact]:
-    """Built in before attached, then by BSD name."""
-    found: list[tuple[tuple[bool, str], Fact]] = []
+    """Return built-in NICs before attached ones, each group sorted by BSD name."""
+    ranked: list[tuple[tuple[bool, str], Fact]] = []
     for entry in _entries(output):
         address = entry.get("IOMACAddress")
         if not isinstance(address, bytes) or len(address) != _ADDRESS_BYTES:
@@ -52,15 +53,15 @@ def _nics(output: bytes) -> list[Fact]:
         interface = next(iter(_dictionaries(entry.get("IORegistryEntryChildren"))), {})
         if value is not None:
             order = (interface.get("IOBuiltin") is not True, str(interface.get("BSD Name", "~")))
-            found.append((order, Fact(FactKind.NIC, value, "IOMACAddress")))
-    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+            ranked.append((order, Fact(FactKind.NIC, value, "IOMACAddress")))
+    return [fact for _, fact in sorted(ranked, key=lambda item: item[0])]
 
 
 def _entries(output: bytes) -> list[dict[str, Any]]:
     try:
         return _dictionaries(plistlib.loads(output, fmt=plistlib.FMT_XML))
     except (ExpatError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return []  # what plistlib raises on broken documents
+        return []  # plistlib raises any of these on broken documents
 
 
 def _dictionaries(value: object) -> list[dict[str, Any]]:

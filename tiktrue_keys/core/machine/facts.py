@@ -1,4 +1,7 @@
-"""What was read about a machine: facts of five kinds, as plain values. Reads nothing itself."""
+"""The facts about a machine as plain values, of five kinds.
+
+Every platform's reader returns MachineFacts. This module reads nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from enum import Enum
 
 
 class FactKind(str, Enum):
-    """The kinds of facts that a keystore may be bound to."""
+    """The kinds of fact that a keystore may be bound to."""
 
     SYSTEM_UUID = "system-uuid"
     BOARD_SERIAL = "board-serial"
@@ -17,12 +20,12 @@ class FactKind(str, Enum):
 
 
 MACHINE_BORNE: tuple[FactKind, ...] = (FactKind.SYSTEM_UUID, FactKind.BOARD_SERIAL, FactKind.NIC, FactKind.DISK)
-"""The kinds that stay with the hardware; the machine-id travels with a copied image and never stands in for one."""
+"""The kinds that stay with the hardware. The machine-id travels with a copied image and never replaces one of them."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One normalised value (printable ASCII, at most 256 characters) and the file or command it came from."""
+    """One normalised value (printable ASCII, at most 256 characters) and the file or command that it came from."""
 
     kind: FactKind
     value: str
@@ -31,16 +34,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """All facts of a machine. Within a kind the order of `facts` is the order of preference for an anchor."""
+    """All facts of a machine. Within a kind they are in the order of preference for an anchor.
+
+    `unreadable` holds the paths that this user may not read.
+    """
 
     platform: str
     facts: tuple[Fact, ...]
     unreadable: tuple[str, ...] = ()
 
     def values(self, kind: FactKind) -> tuple[str, ...]:
-        """The values of one kind, sorted, each once."""
+        """Return the distinct values of one kind, sorted."""
         return tuple(sorted({fact.value for fact in self.facts if fact.kind is kind}))
 
     def preferred(self, kind: FactKind) -> tuple[str, ...]:
-        """The values of one kind, each once, the steadiest first."""
+        """Return the distinct values of one kind, the most stable first."""
         return tuple(dict.fromkeys(fact.value for fact in self.facts if fact.kind is kind))

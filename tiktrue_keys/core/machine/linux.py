@@ -1,7 +1,8 @@
-"""The facts of a Linux machine, from files under /sys, /proc and /etc alone, so that mounts can show another machine.
+"""Reads the facts of a Linux machine from files under /sys, /proc and /etc, so mounts can simulate another machine.
 
-No command is run and nothing is written. Not handled: MMC cards and virtio disks, which have no world-wide
-identifier, and a NIC whose address was set or randomised (a team's port, some Wi-Fi): sysfs hides its permanent one.
+Come here to add a fact or to see why one is missing. No command is run and nothing is written. Not covered: MMC cards
+and virtio disks, which have no world-wide identifier, and a NIC whose address was set or randomised (a team's port,
+some Wi-Fi), because sysfs hides its permanent address.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from tiktrue_keys.core.machine import identifiers
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 
-_MAX_FILE = 1024  # the longest of these files, a SCSI designator, has under 300 bytes
+_MAX_FILE = 1024  # bytes; the longest of these files, a SCSI designator, has under 300
 _DMI = "/sys/class/dmi/id"
 _NETWORK = "/sys/class/net"
 _BLOCK = "/sys/class/block"
@@ -27,28 +28,28 @@ _NETWORKED_DISK = re.compile(r"/session[0-9]+/|/rport-|/nvme-fabrics/")  # iSCSI
 
 
 def read_facts() -> MachineFacts:
-    """The facts of this machine."""
+    """Return the facts of this machine."""
     return facts_under(Path("/"))
 
 
 def facts_under(root: Path) -> MachineFacts:
-    """The facts of the machine whose /sys, /proc and /etc are below `root`."""
+    """Return the facts of the machine whose /sys, /proc and /etc are below `root`."""
     files = _Files(root)
     facts = (*_firmware(files), *_nics(files), *_disks(files), *_machine_id(files))
     return MachineFacts(sys.platform, facts, tuple(files.unreadable))
 
 
 class _Files:
-    """Small files below a root; keeps the names of those that this user may not read."""
+    """Reads small files below a root, and collects the names of those that this user may not read."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root).rstrip("/")
         self.unreadable: list[str] = []
 
     def text(self, path: str) -> str | None:
-        """The content as text; None when absent, unreadable, no regular file, too long or not UTF-8."""
+        """Return the content as text; None when it is absent, unreadable, not a regular file, too long or not UTF-8."""
         try:
-            # Without O_NONBLOCK a pipe put in a file's place would hold the program up.
+            # Without O_NONBLOCK a pipe in place of a file would block the program.
             descriptor = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             self._note(path, error)
@@ -68,7 +69,7 @@ class _Files:
             return None
 
     def names(self, folder: str) -> list[str]:
-        """The names in a folder, in no order."""
+        """Return the names in a folder, in no order."""
         try:
             return os.listdir(self._root + folder)
         except OSError as error:
@@ -76,11 +77,11 @@ class _Files:
             return []
 
     def has(self, path: str) -> bool:
-        """Whether there is such an entry, be it a link to a bus device that is not below this root."""
+        """Return whether the entry exists, even if it is a link to a bus device outside of this root."""
         return os.path.lexists(self._root + path)
 
     def place(self, path: str) -> str:
-        """Where a link leads: the path of the device on its bus."""
+        """Return the target of a link: the path of the device on its bus."""
         return os.path.realpath(self._root + path).removeprefix(self._root)
 
     def _note(self, path: str, error: OSError) -> None:
@@ -95,10 +96,10 @@ def _fact(files: _Files, kind: FactKind, path: str, normalise: Callable[[str], s
 
 
 def _firmware(files: _Files) -> Iterator[Fact]:
-    """System UUID and board serial, from SMBIOS or the device tree.
+    """Yield the system UUID and the board serial, from SMBIOS or the device tree.
 
-    The product serial never stands in for the board's: on EC2, KVM and VMware it is the system UUID again, on OpenStack
-    it may be the host's and change with a live migration.
+    The product serial is never used in place of the board's: on EC2, KVM and VMware it repeats the system UUID, and on
+    OpenStack it may be the host's and change with a live migration.
     """
     uuid = _fact(files, FactKind.SYSTEM_UUID, f"{_DMI}/product_uuid", identifiers.system_uuid)
     if uuid is not None:
@@ -111,8 +112,8 @@ def _firmware(files: _Files) -> Iterator[Fact]:
 
 
 def _nics(files: _Files) -> list[Fact]:
-    """Permanent addresses of NICs on a bus: built in before USB, wired before wireless, then by place on the bus."""
-    found: list[tuple[tuple[bool, bool, str], Fact]] = []
+    """Return the permanent addresses of NICs on a bus: built-in before USB, wired before wireless, in bus order."""
+    ranked: list[tuple[tuple[bool, bool, str], Fact]] = []
     for name in files.names(_NETWORK):
         folder = f"{_NETWORK}/{name}"
         if not files.has(f"{folder}/device"):  # veth, bridge, tun, docker0, lo
@@ -122,28 +123,28 @@ def _nics(files: _Files) -> list[Fact]:
             continue
         fact = _permanent_address(files, folder)
         if fact is not None:
-            # Thunderbolt docks are PCI devices that the kernel marks removable.
+            # Thunderbolt docks are PCI devices; the kernel marks them removable.
             external = bool(_EXTERNAL.search(place)) or files.text(f"{folder}/device/removable") == "removable"
-            found.append(((external, files.has(f"{folder}/phy80211"), place), fact))
-    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+            ranked.append(((external, files.has(f"{folder}/phy80211"), place), fact))
+    return [fact for _, fact in sorted(ranked, key=lambda item: item[0])]
 
 
 def _permanent_address(files: _Files, folder: str) -> Fact | None:
-    # A bond gives all its members one address and marks it as set; each member's own is kept beside it.
+    # A bond gives all its members one address and marks it as set; sysfs keeps each member's own beside it.
     if files.has(f"{folder}/bonding_slave"):
         return _fact(files, FactKind.NIC, f"{folder}/bonding_slave/perm_hwaddr", identifiers.nic_address)
-    if files.text(f"{folder}/addr_assign_type") != "0":  # NET_ADDR_PERM; else random, stolen or set
+    if files.text(f"{folder}/addr_assign_type") != "0":  # not NET_ADDR_PERM: random, stolen or set
         return None
     return _fact(files, FactKind.NIC, f"{folder}/address", identifiers.nic_address)
 
 
 def _disks(files: _Files) -> list[Fact]:
-    """Identifiers of whole disks: local before USB before networked, then by place on the bus.
+    """Return the identifiers of whole disks: local before USB before networked, in bus order.
 
-    /sys/class/block has every whole disk: SCSI and ATA keep the identifier at the device, NVMe at the disk itself.
-    Removable media are left out: a stick is carried from machine to machine.
+    /sys/class/block lists every whole disk. SCSI and ATA keep the identifier at the device, NVMe at the disk itself.
+    Removable media are left out, because they move from machine to machine.
     """
-    found: list[tuple[tuple[bool, bool, str], Fact]] = []
+    ranked: list[tuple[tuple[bool, bool, str], Fact]] = []
     for name in files.names(_BLOCK):
         folder = f"{_BLOCK}/{name}"
         if name.startswith(_NOT_A_DISK) or files.has(f"{folder}/partition"):
@@ -153,8 +154,8 @@ def _disks(files: _Files) -> list[Fact]:
         )
         if fact is not None and files.text(f"{folder}/removable") != "1":
             place = files.place(folder)
-            found.append(((bool(_NETWORKED_DISK.search(place)), bool(_EXTERNAL.search(place)), place), fact))
-    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+            ranked.append(((bool(_NETWORKED_DISK.search(place)), bool(_EXTERNAL.search(place)), place), fact))
+    return [fact for _, fact in sorted(ranked, key=lambda item: item[0])]
 
 
 def _machine_id(files: _Files) -> Iterator[Fact]:

@@ -1,6 +1,6 @@
-"""Supporting facts: processor, memory, architecture. Reported and compared, never in a key.
+"""Reads supporting facts: processor, memory, architecture. They are reported and compared, but never part of a key.
 
-Kernels and live migration change them. Slow (over a second): only `fingerprint` and drift reports may call this.
+Kernels and live migrations change them. Reading takes over a second, so only `fingerprint` and drift reports call it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ _GIB = 2**30
 
 
 def read_supporting() -> dict[str, str]:
-    """`cpu`, `cores`, `architecture` and `memory` of this machine, as far as they can be told."""
+    """Return `cpu`, `cores`, `architecture` and `memory` of this machine, as far as they can be determined."""
     return {**_processor(), **_memory()}
 
 
@@ -17,15 +17,15 @@ def _processor() -> dict[str, str]:
     import cpuinfo
 
     try:
-        found = cpuinfo.get_cpu_info()
-    except Exception:  # noqa: BLE001  py-cpuinfo raises bare Exception on processors that it does not know
+        info = cpuinfo.get_cpu_info()
+    except Exception:  # noqa: BLE001  py-cpuinfo raises a bare Exception for an unknown processor
         return {}
-    told = {"cpu": found.get("brand_raw"), "cores": found.get("count"), "architecture": found.get("arch")}
+    told = {"cpu": info.get("brand_raw"), "cores": info.get("count"), "architecture": info.get("arch")}
     return {name: str(value) for name, value in told.items() if value}
 
 
 def _memory() -> dict[str, str]:
     import psutil
 
-    # Whole GiB, rounded up: what a kernel keeps for itself changes with every update.
+    # Whole GiB, rounded up: the amount that a kernel reserves changes with every update.
     return {"memory": f"{-(-psutil.virtual_memory().total // _GIB)} GiB"}

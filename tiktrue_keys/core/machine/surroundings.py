@@ -1,6 +1,7 @@
-"""Where this process runs and what its files are on: containers and storage that will not outlive them. Linux only.
+"""Detects containers and storage that will not outlive them. Linux only.
 
-A container without any of these marks (a Kubernetes pod under containerd) is not recognised as one; its overlay is.
+Come here when a host secret is refused because its place would vanish, or `doctor` warns of it. A container that leaves
+none of these marks (a Kubernetes pod under containerd) is not recognised; its overlay file system is.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class _Mount:
 
 
 def container_runtime(root: Path = Path("/")) -> str | None:
-    """The container runtime that this process is in ("docker", "podman", "lxc", ...), or None.
+    """Return the container runtime that this process runs in ("docker", "podman", "lxc", ...), or None.
 
-    A leftover /.dockerenv on a plain root file system (a virtual machine made from a container image) is no container.
+    A leftover /.dockerenv on a plain root file system (a virtual machine made from a container image) does not count.
     """
     for entry in _read(root / "proc/1/environ", _MAX_ENVIRONMENT).split(b"\0"):
         if entry.startswith(b"container=") and _word(entry[10:]):
@@ -43,15 +44,15 @@ def container_runtime(root: Path = Path("/")) -> str | None:
 
 
 def volatile_storage(path: Path, root: Path = Path("/")) -> str | None:
-    """The file system's name when what is written at `path` may vanish ("overlay", "tmpfs", ...), else None.
+    """Return the file system's name if files written at `path` may vanish ("overlay", "tmpfs", ...), else None.
 
-    Judged at the nearest parent of `path` that exists. `root` says whose mount table to read.
+    The nearest existing parent of `path` decides. `root` is where the mount table is read from.
     """
     place = os.path.realpath(path)
     best: _Mount | None = None
     for mount in _mounts(root):
         inside = place == mount.point or place.startswith(mount.point.rstrip("/") + "/")
-        # Of two mounts on one point the later hides the earlier.
+        # Of two mounts on one point the later one hides the earlier one.
         if inside and (best is None or len(mount.point) >= len(best.point)):
             best = mount
     return best.kind if best is not None and best.kind in _VOLATILE else None
@@ -61,13 +62,13 @@ def _foreign_root(mounts: list[_Mount]) -> bool:
     top = next((mount for mount in reversed(mounts) if mount.point == "/"), None)
     if top is None:
         return False
-    if top.kind == "btrfs":  # whose plain roots are subvolumes, too
+    if top.kind == "btrfs":  # plain btrfs roots are subvolumes, too
         return "/subvolumes/" in top.root
     return top.kind in _LAYERED or top.root != "/"
 
 
 def _mounts(root: Path) -> list[_Mount]:
-    """The mount table, proc_pid_mountinfo(5): id parent device root point options fields... - type source options."""
+    """Return the mount table, proc_pid_mountinfo(5): id parent device root point options ... - type source options."""
     text = _read(root / "proc/self/mountinfo", _MAX_MOUNTS).decode("utf-8", "surrogateescape")
     mounts: list[_Mount] = []
     for line in text.split("\n"):
@@ -79,7 +80,7 @@ def _mounts(root: Path) -> list[_Mount]:
 
 
 def _unescaped(text: str) -> str:
-    return _OCTAL.sub(lambda found: chr(int(found[1], 8)), text)
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
 
 
 def _word(data: bytes) -> str:

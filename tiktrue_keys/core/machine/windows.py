@@ -1,6 +1,6 @@
-"""Experimental: the facts of a Windows machine, by one PowerShell command; tested over recorded output only.
+"""Experimental: reads the facts of a Windows machine with one PowerShell command. Tested with recorded output only.
 
-Not handled: a Windows that is not on drive C:. It has no facts, and `generate` warns of a weak binding.
+Come here for Windows. An installation on another drive than C: has no facts; `generate` then warns of a weak binding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tiktrue_keys.core.machine import identifiers
 from tiktrue_keys.core.machine.commands import RunCommand, output_of
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 
-# An absolute path: a bare name would be looked for in the current folder first.
+# An absolute path: Windows looks for a bare name in the current folder first.
 _POWERSHELL = r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe"
 _SCRIPT = """
 $ErrorActionPreference = 'SilentlyContinue'
@@ -38,12 +38,12 @@ _ISCSI = 9
 
 
 def read_facts(run: RunCommand = output_of) -> MachineFacts:
-    """The facts of this Windows machine."""
+    """Return the facts of this Windows machine."""
     return facts_from(run(_COMMAND))
 
 
 def facts_from(output: bytes) -> MachineFacts:
-    """The facts in the command's JSON; what is malformed is absent."""
+    """Return the facts in the command's JSON output. A malformed fact is left out."""
     try:
         report = json.loads(output.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -63,8 +63,8 @@ def _firmware(report: dict[str, Any]) -> Iterator[Fact]:
 
 
 def _nics(report: dict[str, Any]) -> list[Fact]:
-    """PCI before USB, then by device id."""
-    found: list[tuple[tuple[bool, str], Fact]] = []
+    """Return NICs on PCI before those on USB, each group sorted by device id."""
+    ranked: list[tuple[tuple[bool, str], Fact]] = []
     for item in _items(report.get("nics")):
         device = str(item.get("PnPDeviceID") or "")
         address = str(item.get("PermanentAddress") or "")
@@ -73,19 +73,19 @@ def _nics(report: dict[str, Any]) -> list[Fact]:
         value = identifiers.nic_address(bytes.fromhex(address).hex(":"))
         if value is not None:
             order = (device.upper().startswith("USB\\"), device)
-            found.append((order, Fact(FactKind.NIC, value, "MSFT_NetAdapter.PermanentAddress")))
-    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+            ranked.append((order, Fact(FactKind.NIC, value, "MSFT_NetAdapter.PermanentAddress")))
+    return [fact for _, fact in sorted(ranked, key=lambda item: item[0])]
 
 
 def _disks(report: dict[str, Any]) -> list[Fact]:
-    """Local before USB and iSCSI, then by identifier."""
-    found: list[tuple[tuple[bool, str], Fact]] = []
+    """Return local disks before those on USB and iSCSI, each group sorted by identifier."""
+    ranked: list[tuple[tuple[bool, str], Fact]] = []
     for item in _items(report.get("disks")):
         value = identifiers.disk_identifier(_spelled(str(item.get("UniqueId") or "").strip()))
         if value is not None:
             order = (item.get("BusType") in (_USB, _ISCSI), value)
-            found.append((order, Fact(FactKind.DISK, value, "MSFT_PhysicalDisk.UniqueId")))
-    return [fact for _, fact in sorted(found, key=lambda item: item[0])]
+            ranked.append((order, Fact(FactKind.DISK, value, "MSFT_PhysicalDisk.UniqueId")))
+    return [fact for _, fact in sorted(ranked, key=lambda item: item[0])]
 
 
 def _machine_id(report: dict[str, Any]) -> Iterator[Fact]:
@@ -95,7 +95,10 @@ def _machine_id(report: dict[str, Any]) -> Iterator[Fact]:
 
 
 def _spelled(unique_id: str) -> str:
-    """As Linux spells it: Windows ends `eui.` with a dot and writes NAA (first digit 2, 3, 5 or 6) as bare digits."""
+    """Return an identifier as Linux spells it.
+
+    Windows ends `eui.` with a dot and writes NAA (first digit 2, 3, 5 or 6) as bare digits.
+    """
     bare = unique_id.rstrip(".")
     if _BARE_IDENTIFIER.fullmatch(bare):
         return f"naa.{bare}" if bare[0] in "2356" else f"eui.{bare}"
