@@ -341,7 +341,9 @@ class KeyManager(KeystoreReader):
                 return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
             record = registry.get_container(transaction.rows, file_id)
             if record is None:
-                raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
+                raise NotFoundError(
+                    f"no container {file_id.hex()} is registered", "containers() lists them", remedy="list-containers"
+                )
             registry.delete_container(transaction, record)
             if chosen:
                 remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])

@@ -132,7 +132,7 @@ class KeystoreReader:
             origin = origin_of(document.keystore_id, document.epoch)
             note = open_note(view.state.checkpoint, origin=origin, public_key=document.audit_key)
             if (note.size, note.root) != (view.audit.size, view.audit.head()):
-                raise IntegrityError("the audit checkpoint is not over the present head")
+                raise IntegrityError("the checkpoint of the audit log is not over its present head")
             return view.audit.size
 
     def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:

@@ -216,7 +216,7 @@ def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
     if not waiting:
         return ()
     words = f"{plural(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
-    return (Notice("needs-license", words, waiting[0]),)
+    return (Notice("needs-license", words, waiting[0], remedy="needs-license"),)
 
 
 def _record_release(transaction: Transaction, plan: Plan) -> None:
@@ -254,5 +254,5 @@ def _note_outage(session: KeystoreSession, operation: str, error: UnavailableErr
         until = {"failures": failures, "until": transaction.now + pause}
         transaction.rows.put(RecordKind.NODE, _BACKOFF, until)
         transaction.record("sent", outcome="failed", detail={"reason": error.message, "failures": failures})
-    words = f"nothing was sent: {error.message}; the outbox keeps it, fleet sync sends it"
-    return Sent(operation_id=operation, changed=False, warnings=(Notice("outage", words),), outage=error)
+    notice = Notice("outage", f"nothing was sent: {error.message}; it stays in the outbox", remedy="send-later")
+    return Sent(operation_id=operation, changed=False, warnings=(notice,), outage=error)

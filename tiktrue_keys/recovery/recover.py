@@ -80,5 +80,5 @@ def _source(manager: KeyManager, backup: Path | None) -> Path:
         return backup
     present = manager.session.place.folder / database.FILE_NAME
     if not manager.exists():  # which reads it, so that SQLite undoes what a killed writer left half done
-        raise NotFoundError(f"there is no keystore in {present.parent}", "name a backup: escrow recover FILE")
+        raise NotFoundError(f"there is no keystore in {present.parent}", "pass a backup", remedy="name-backup")
     return present

@@ -160,7 +160,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     try:
         check(value)
     except UsageError as error:
-        raise UsageError(f"'{name}' {where}: {error.message}", error.hint) from None
+        raise UsageError(f"'{name}' {where}: {error.message}", **error.advice) from None
     return value
 
 

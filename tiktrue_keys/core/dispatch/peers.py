@@ -136,7 +136,7 @@ def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
         named = rows.get(RecordKind.NODE, f"name {argument}")
         peer = get_peer(rows, named["node_id"]) if named else None
     if peer is None or (role is not None and peer.role != role):
-        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", "tiktrue-keys node list names them")
+        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", remedy="list-peers")
     return peer
 
 
@@ -153,9 +153,14 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
     """Pin a peer; RefusedError where its id or name is taken."""
     known = get_peer(rows, peer.node_id)
     if known is not None:
-        raise RefusedError(f"{peer.node_id} is pinned already, as '{known.name}'", "node remove it first")
+        raise RefusedError(
+            f"{peer.node_id} is pinned already, as '{known.name}'",
+            "unpin it first",
+            remedy="pinned-already",
+            about={"node": known.name},
+        )
     if rows.get(RecordKind.NODE, f"name {peer.name}") is not None:
-        raise RefusedError(f"the name '{peer.name}' is taken", "give another one: --name NAME")
+        raise RefusedError(f"the name '{peer.name}' is taken", "pass another name", remedy="peer-name-taken")
     counters = roster(rows)
     shards = max(counters.shards, 1)
     members = _shard(rows, shards - 1)

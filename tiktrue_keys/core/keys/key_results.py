@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -28,10 +29,12 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Kept:
-    """A key that cleanup looked at and left, and why."""
+    """A key that cleanup looked at and left, and why; `remedy` and `about` as an error has them."""
 
     key: ManagedKey
     reason: str
+    remedy: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def open_existing(path: Path, *, timeout: float) -> sqlite3.Connection:
 
 def no_keystore(folder: Path) -> NotFoundError:
     """The error that every command gives where no keystore is."""
-    return NotFoundError(f"no keystore in {folder}", "tiktrue-keys generate makes one; --keystore DIR names another")
+    return NotFoundError(f"no keystore in {folder}", "generate() makes one", remedy="no-keystore")
 
 
 @contextlib.contextmanager
@@ -128,7 +128,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise translated(error, path) from error
     except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message, and sqlite3 cannot decode it
-        raise IntegrityError(f"{path} is damaged", "restore it from a backup") from error
+        raise IntegrityError(f"{path} is damaged", **schema.RESTORE) from error
 
 
 def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
@@ -136,7 +136,7 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     words = str(error).lower()
     if "locked" in words or "busy" in words:
         holder = other_writer(path.parent)
-        return BusyError(f"{path} is in use by {holder}", "wait, or give a longer --lock-timeout")
+        return BusyError(f"{path} is in use by {holder}", "wait, or pass a longer lock_timeout", remedy="wait-longer")
     if any(part in words for part in _FULL):
         return DiskFullError(f"no space left for {path}", "free some space and run it again: nothing was changed")
     if any(part in words for part in _READ_ONLY):
@@ -144,7 +144,7 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     if "unable to open" in words:
         return UnavailableError(f"{path} cannot be opened")
     if "disk i/o" in words:
-        return UnavailableError(f"input/output error on {path}", "check the disk; then tiktrue-keys doctor")
+        return UnavailableError(f"input/output error on {path}", "check the disk", remedy="check-disk")
     if isinstance(error, sqlite3.DatabaseError):
-        return IntegrityError(f"{path} is damaged ({words})", "restore it from a backup")
+        return IntegrityError(f"{path} is damaged ({words})", **schema.RESTORE)
     return UnavailableError(f"{path}: {words}")

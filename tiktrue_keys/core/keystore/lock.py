@@ -71,7 +71,7 @@ def _acquire(descriptor: int, timeout: float) -> None:
             waited = time.monotonic() - started
             if waited >= timeout:
                 words = f"the keystore is in use by {_in_words(_said_in(descriptor))}"
-                raise BusyError(words, "wait, or give a longer --lock-timeout") from None
+                raise BusyError(words, "wait, or pass a longer lock_timeout", remedy="wait-longer") from None
         # The longer one has waited the oftener it asks: with a growing pause newcomers won, and of 32 processes the
         # unluckiest waited 13 s for what now takes 2.5 s.
         time.sleep(max(_SHORTEST_PAUSE, _FIRST_PAUSE * (1 - waited)))

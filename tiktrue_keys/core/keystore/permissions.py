@@ -29,7 +29,7 @@ def make_private_folder(path: Path) -> None:
         raise RefusedError(f"{path} is not a folder") from None
     except PermissionError:
         raise RefusedError(
-            f"{path} cannot be made by this user", "run as the owner, or name another --keystore"
+            f"{path} cannot be made by this user", "run as the owner, or choose another folder", remedy="not-our-folder"
         ) from None
     except OSError as error:
         raise UnavailableError(f"{path} cannot be made: {error.strerror}") from error

@@ -30,9 +30,20 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot, Transaction, effective_time
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import DiskFullError, IntegrityError, InternalError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import (
+    Advice,
+    DiskFullError,
+    IntegrityError,
+    InternalError,
+    TikTrueKeysError,
+    UnavailableError,
+)
 
-_ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keystore back"
+_ROLLED_BACK: Advice = {
+    "hint": "restore the newest backup as a new epoch, or put the newer keystore back",
+    "remedy": "rolled-back",
+    "about": {},
+}
 
 
 @dataclass(frozen=True)
@@ -204,7 +215,7 @@ class Keystore:
         with database.sqlite_errors(self.path):
             (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
-            raise IntegrityError(f"the keystore's file is damaged: {str(found)[:200]}", "restore it from a backup")
+            raise IntegrityError(f"the keystore's file is damaged: {str(found)[:200]}", **schema.RESTORE)
 
     def verify_whole(self) -> None:
         """Verify every row, every audit record and the root, whatever the high-water mark says; for a restore."""
@@ -262,9 +273,9 @@ class Keystore:
 
     def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> _Trusted:
         if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
-            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
         if not 0 <= row[0] < 2**53:
-            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
         state = KeystoreState(*row)
         encoded = read_document(self._connection)
         document = authenticated(encoded, self.keys.root.view)
@@ -274,10 +285,10 @@ class Keystore:
             len(digests) != schema.BUCKETS * schema.DIGEST_LENGTH
             or self._root_of(state, document, encoded[0], digests) != state.root
         ):
-            raise IntegrityError("the keystore was changed by something else", _ROLLED_BACK)
+            raise IntegrityError("the keystore was changed by something else", **_ROLLED_BACK)
         audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
         if audit.head() != state.audit_head:
-            raise IntegrityError("the keystore's audit tree was changed", _ROLLED_BACK)
+            raise IntegrityError("the keystore's audit tree was changed", **_ROLLED_BACK)
         if not self._ignore_mark:
             self._must_reach_mark(document, state)
         return _Trusted(version, document, state, digests, audit.newest_time())
@@ -300,11 +311,11 @@ class Keystore:
             found = f"{state.audit_size} audit records of {mark.size}"
             if document.epoch != mark.epoch:
                 found = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
-            raise IntegrityError(f"the keystore is older than this machine remembers: {found}", _ROLLED_BACK)
+            raise IntegrityError(f"the keystore is older than this machine remembers: {found}", **_ROLLED_BACK)
         if document.epoch == mark.epoch:
             audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
             if audit.head_at(mark.size) != mark.head:
-                raise IntegrityError("the keystore's audit log is not the one this machine remembers", _ROLLED_BACK)
+                raise IntegrityError("the keystore's audit log is not the one this machine remembers", **_ROLLED_BACK)
 
     def _finish(self, transaction: Transaction) -> Mark | None:
         """Bring digests, checkpoint and root along and commit; None when there was nothing to commit."""
@@ -366,7 +377,7 @@ class Keystore:
             # The truth: there is no way back any more, and the next act brings the mark along.
             words = f"the change was made, but not the high-water mark: {error.message}"
             kind = DiskFullError if isinstance(error, DiskFullError) else UnavailableError
-            raise kind(words, error.hint) from error
+            raise kind(words, **error.advice) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

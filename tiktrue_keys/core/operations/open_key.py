@@ -23,7 +23,7 @@ def open_key(session: KeystoreSession, argument: str, license_key: License | Non
         key = find_key(view.rows, argument, now).key
     must_allow(key, use, now)
     if key.license_tag is not None and license_key is None:
-        raise UsageError(f"key {key.key_id} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError(f"key {key.key_id} needs its license", "pass license_key", remedy="needs-license")
     prepared = session.prepare(license_key) if key.license_tag is not None else None
     with session.read() as (view, now):
         stored = find_key(view.rows, key.key_id, now)

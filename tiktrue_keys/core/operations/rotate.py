@@ -55,7 +55,7 @@ class RotateRequest:
     def check(self) -> None:
         """Raise UsageError for a request that contradicts itself."""
         if (bool(self.keys) + self.every + self.due) != 1:
-            raise UsageError("say what to rotate", "one of: KEY or MODEL arguments, --all, --due")
+            raise UsageError("a rotation takes keys, every key, or those due", "pass one", remedy="what-to-rotate")
         must_be_whole(self.within)
         self.terms.check()
 
@@ -105,7 +105,7 @@ def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> Lic
     if not licensed:
         return None
     if request.license_key is None and (request.keys or len(licensed) == len(planned)):
-        raise UsageError(f"key {licensed[0]} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError(f"key {licensed[0]} needs its license", "pass license_key", remedy="needs-license")
     return request.license_key
 
 

@@ -113,7 +113,11 @@ def _done_before(manager: KeyManager, source: str | PathLike[str], operation_id:
         return None
     place, members = again
     if not isinstance(place, Path):
-        raise RefusedError(f"operation {operation_id} was done already, to {shown(str(place))}", "choose another id")
+        raise RefusedError(
+            f"operation {operation_id} was done already, to {shown(str(place))}",
+            "choose another id",
+            remedy="operation-id-taken",
+        )
     return EncryptedFolder(**members, destination=place)
 
 
