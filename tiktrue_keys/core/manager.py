@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.audit.system_log import Recorder, SystemLog
 from tiktrue_keys.core.containers import intents, registry
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.containers.registry import ContainerRecord
@@ -63,7 +64,8 @@ class KeyManager(KeystoreReader):
 
     `storage_dir` None: /var/lib/tiktrue-keys for root, else the platform's data folder. `host_secret_file` names the
     host secret of a new keystore; an existing one remembers its own. The keystore is opened when first needed and made
-    by the first `generate`.
+    by the first `generate`. `recorder` takes what its audit log cannot hold: refusals before it is open. `session` of
+    another manager instead of all the others: both then use one opened keystore.
     """
 
     def __init__(
@@ -75,11 +77,20 @@ class KeyManager(KeystoreReader):
         clock: Callable[[], float] = time.time,
         actor: Actor | None = None,
         pbkdf2_rounds: int = derivation.PBKDF2_ROUNDS,
+        recorder: Recorder | None = None,
+        session: KeystoreSession | None = None,
     ) -> None:
-        folder = _path(storage_dir) if storage_dir is not None else default_folder()
-        secret = _path(host_secret_file) if host_secret_file is not None else None
-        place = KeystorePaths(folder, secret, lock_timeout)
-        super().__init__(KeystoreSession(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
+        if session is None:
+            folder = _path(storage_dir) if storage_dir is not None else default_folder()
+            secret = _path(host_secret_file) if host_secret_file is not None else None
+            session = KeystoreSession(
+                KeystorePaths(folder, secret, lock_timeout),
+                clock=clock,
+                recorder=recorder or SystemLog(),
+                actor=actor,
+                rounds=pbkdf2_rounds,
+            )
+        super().__init__(session)
 
     @property
     def path(self) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.containers.owner_process import this_process
@@ -18,7 +17,6 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.errors import IntegrityError
 
 
@@ -30,7 +28,7 @@ class SystemLogManager(KeyManager):
     """
 
     def __init__(self, manager: KeyManager) -> None:
-        KeystoreReader.__init__(self, manager.session)
+        super().__init__(session=manager.session)
         self._begun: dict[str, FileIntent] = {}
 
     def record_use(
@@ -73,14 +71,15 @@ class SystemLogManager(KeyManager):
             with super().noting(event, operation_id):
                 yield
         except Exception as error:
-            system_log.report(self.session.actor, error)
+            self.session.recorder.report(self.session.actor, error)
             raise
 
     def _record(self, event: str, operation_id: str, *, outcome: str = "ok", **said: Any) -> None:
         with self.session.read() as (view, now):
             epoch, number = view.document.epoch, view.audit.size
         actor = self.session.actor
-        system_log.record(AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **said))
+        entry = AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **said)
+        self.session.recorder.record(entry)
 
 
 def _of(act: FileIntent) -> dict[str, Any]:

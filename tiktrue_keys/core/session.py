@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
+from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache
@@ -52,6 +52,7 @@ class KeystoreSession:
         place: KeystorePaths,
         *,
         clock: Callable[[], float],
+        recorder: Recorder,
         actor: Actor | None = None,
         rounds: int = derivation.PBKDF2_ROUNDS,
     ) -> None:
@@ -59,6 +60,7 @@ class KeystoreSession:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
         self.place = place
         self.clock = clock
+        self.recorder = recorder
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
@@ -98,7 +100,7 @@ class KeystoreSession:
                     self._keystore = open_keystore(self.place, self.facts())
                 except TikTrueKeysError as error:
                     if not isinstance(error, NotFoundError):
-                        system_log.report(self.actor, error)
+                        self.recorder.report(self.actor, error)
                     raise
             return self._keystore
 
