@@ -301,7 +301,7 @@ class KeyManager(KeystoreReader):
     def sign(self, kind: str, canonical: bytes) -> bytes:
         """The keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
         with self._session.read() as (view, _):
-            signer = self._session.keystore.signers.identity(view.rows)
+            signer = self._session.signer(view)
         return signer(derivation.signed_message(kind, canonical))
 
     def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:

@@ -31,6 +31,19 @@ class KeystoreReader:
         """The opened keystore, for acts that live above the core (fleet, recovery); nobody else needs it."""
         return self._session
 
+    def is_read_only(self) -> bool:
+        """Whether there is a keystore and this process may not write to it."""
+        return self._session.is_read_only()
+
+    @property
+    def requires_fresh_lists(self) -> bool:
+        """Whether a key whose revocation list has ended decrypts nothing, and is not only warned of."""
+        return self._session.revocations.strict
+
+    def require_fresh_lists(self) -> None:
+        """Let a key whose revocation list has ended decrypt nothing from now on."""
+        self._session.revocations.strict = True
+
     def find(self, key_argument: str) -> ManagedKey:
         """The key of a key id, a model id (its active key) or a short id; NotFoundError, UsageError if several."""
         with self._session.read() as (view, now):

@@ -20,10 +20,12 @@ from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicen
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.make import new_keystore
 from tiktrue_keys.core.keystore.open import open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
@@ -156,6 +158,20 @@ class KeystoreSession:
             raise
         finally:
             self._depth.noting = depth
+
+    @property
+    def root_keys(self) -> RootKeys:
+        """The opened keystore's secret H and its id: what managed keys are wrapped under."""
+        return self.keystore.keys
+
+    @property
+    def root(self) -> memoryview:
+        """H itself, 32 bytes."""
+        return self.keystore.keys.root.view
+
+    def signer(self, view: Snapshot) -> Signer:
+        """Signs as this keystore: containers, manifests, cards, envelopes."""
+        return self.keystore.signers.identity(view.rows)
 
     def release_reserve(self) -> bool:
         """Give the space back that is kept for a revocation; False when there is none."""

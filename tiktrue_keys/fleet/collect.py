@@ -85,7 +85,7 @@ def _news(
     """How far the nodes are now, where that is other than before."""
     news: dict[str, PeerProgress] = {}
     with manager.session.read() as (view, _):
-        root = manager.session.keystore.keys.root.view
+        root = manager.session.root
         with derivation.subkey(root, derivation.RECEIPT) as key:
             for node_id, each in found.items():
                 try:

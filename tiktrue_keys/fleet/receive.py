@@ -57,7 +57,7 @@ def receive(
     with session.read() as (view, _):
         node_id = own_node_id(view.document)
         issuers = list(peers.peers(view.rows, ISSUER))
-        sign = session.keystore.signers.identity(view.rows)
+        sign = session.signer(view)
     if not issuers:
         raise RefusedError("no issuer is pinned here", "pin the issuer's card", remedy="pin-issuer")
     tally = Tally()
@@ -101,7 +101,7 @@ class _Queue:
         self._present: set[str] = set()
         with session.read() as (view, _):
             self._inbox = get_inbox(view.rows, issuer.node_id) or Inbox(issuer.node_id, issuer.epoch)
-            with open_seed(session.keystore.keys, view.rows, "identity-hpke") as seed:
+            with open_seed(session.root_keys, view.rows, "identity-hpke") as seed:
                 self._private = hpke.private_key(seed.view)
 
     def work(self, transport: Transport, sign: Signer) -> None:

@@ -71,7 +71,7 @@ def send_pending(
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
     with session.read() as (view, now):
-        sign = session.keystore.signers.identity(view.rows)
+        sign = session.signer(view)
         issuer = own_node_id(view.document)
         plan = make_plan(view, now, issuer, sign, only)
         pause = (view.rows.get(RecordKind.NODE, _BACKOFF) or {}).get("until", 0)
@@ -126,7 +126,7 @@ class _Sealer:
 
     def posts(self) -> Iterator[Posted]:
         """Every envelope, node by node, in the order of its numbers."""
-        with derivation.subkey(self._session.keystore.keys.root.view, derivation.RECEIPT) as receipt_key:
+        with derivation.subkey(self._session.root, derivation.RECEIPT) as receipt_key:
             for peer in self._peers():
                 public = hpke.public_key(peer.identity_hpke)
                 for job in self._plan.jobs[peer.node_id]:
@@ -189,11 +189,11 @@ def _open_secrets(
     prepared = session.prepare(license_key) if licensed and license_key is not None else None
     secrets: dict[str, SecretBuffer] = {}
     with session.read() as (view, _):
-        opened = recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
+        opened = recognise(prepared, view.rows, session.root_keys) if prepared is not None else None
         for each in stored:
             tag = each.key.license_tag
             if tag is None or (opened is not None and opened.tag == tag):
-                secret = unwrap_managed_key(session.keystore.keys, each, opened)
+                secret = unwrap_managed_key(session.root_keys, each, opened)
                 secrets[each.key.key_id] = stack.enter_context(secret)
     return secrets
 

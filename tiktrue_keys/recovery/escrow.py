@@ -89,7 +89,7 @@ def create_escrow(
                     words = "another process has just made the escrow of this operation"
                     raise RefusedError(words, "repeat the call", remedy="show-escrow")
                 former = _must_be_free(transaction.rows, replacing=replacing)
-                slot = seal_to_escrow(manager.session.keystore.keys.root.view, secret.view, keystore_id)
+                slot = seal_to_escrow(manager.session.root, secret.view, keystore_id)
                 transaction.replace_document(transaction.document.with_slots((slot,)))
                 escrow = Escrow(made[0].escrow, shares, threshold, transaction.now, None)
                 _record_creation(transaction, escrow, former)
@@ -114,7 +114,7 @@ def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id:
             words = f"these shares are of escrow {shares[0].escrow}, and this keystore has escrow {escrow.number}"
             raise RefusedError(words, "look for newer shares, or for the keystore of these")
         with open_with_escrow(transaction.document, secret.view) as found:
-            if not hmac.compare_digest(found.view, manager.session.keystore.keys.root.view):
+            if not hmac.compare_digest(found.view, manager.session.root):
                 raise IntegrityError("the escrow holds another keystore's secret", remedy="replace-escrow")
         verified = replace(escrow, verified_at=transaction.now)
         put_escrow(transaction.rows, verified)

@@ -85,8 +85,12 @@ class Settings:
 
     def get(self, name: str) -> Any:
         """The value of a setting, or None."""
-        setting = self.values.get(name)
+        setting = self.setting(name)
         return setting.value if setting else None
+
+    def setting(self, name: str) -> Setting | None:
+        """A setting with its source, or None where nothing sets it."""
+        return self.values.get(name)
 
     def add_file(self, path: Path, *, over: tuple[Path, ...] = (), allow_keystore: bool = True) -> None:
         """Read one file if it is there. Its values win over those of the files in `over`, and lose to all others."""

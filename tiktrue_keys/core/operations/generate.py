@@ -101,7 +101,7 @@ def _generate_all(
     prepared: PreparedLicense | None,
     binding: Binding,
 ) -> list[ManagedKey]:
-    keys = session.keystore.keys
+    keys = session.root_keys
     opened = None
     if prepared is not None:
         reseal_one(session, transaction)

@@ -29,11 +29,11 @@ def open_key(session: KeystoreSession, argument: str, license_key: License | Non
         stored = find_key(view.rows, key.key_id, now)
         must_allow(stored.key, use, now)
         stale = session.revocations.check(view, stored.key, use, now)
-        opened = must_recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
+        opened = must_recognise(prepared, view.rows, session.root_keys) if prepared is not None else None
         tag = opened.tag if opened else ""
         secret = session.opened.get(key.key_id, tag, view.state.root)
         if secret is None:
-            secret = unwrap_managed_key(session.keystore.keys, stored, opened)
+            secret = unwrap_managed_key(session.root_keys, stored, opened)
             session.opened.put(key.key_id, tag, secret)
     return OpenedKey(stored.key, secret, (*_notices(stored.key, use, now), *stale))
 

@@ -50,7 +50,7 @@ def rebind(
     prepared = session.prepare(license_key) if licensed else None
     with session.write(operation) as transaction:
         if prepared is not None:
-            must_recognise(prepared, transaction.rows, session.keystore.keys)
+            must_recognise(prepared, transaction.rows, session.root_keys)
         _reseal(session, transaction, after, OPERATION)
     return Rebound(operation_id=operation, changed=True, before=before, after=after, drift=report)
 

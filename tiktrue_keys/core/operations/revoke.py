@@ -107,7 +107,7 @@ def _license_for(request: RevokeRequest, targets: Sequence[ManagedKey]) -> Licen
 def _successors(
     session: KeystoreSession, transaction: Transaction, keys: Sequence[ManagedKey], prepared: PreparedLicense | None
 ) -> tuple[Rotation, ...]:
-    store_keys = session.keystore.keys
+    store_keys = session.root_keys
     opened: RecognisedLicense | None = None
     if prepared is not None:
         opened = must_recognise(prepared, transaction.rows, store_keys)

@@ -132,7 +132,7 @@ def _rotate_together(
         if others and (not batch or (request.atomic and mine)):
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
-        keys = session.keystore.keys
+        keys = session.root_keys
         rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if remember and rotations:
@@ -181,7 +181,7 @@ def _recognised(
     """The license; a batch goes on without one that nobody knows, for the keys that need none."""
     if prepared is None:
         return None
-    keys = session.keystore.keys
+    keys = session.root_keys
     opened = recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
     if opened is not None:
         reseal_one(session, transaction)
