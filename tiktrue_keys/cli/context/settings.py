@@ -170,7 +170,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
 
 def user_config_file() -> Path:
     """The user's file: in the platform's configuration folder."""
-    if os.name == "posix" and os.uname().sysname != "Darwin":
+    if os.uname().sysname != "Darwin":
         base = os.environ.get("XDG_CONFIG_HOME", "")
         folder = Path(base) if base.startswith("/") else Path(os.path.expanduser("~")) / ".config"
         return folder / "tiktrue-keys" / FILE_NAME

@@ -195,17 +195,9 @@ def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, dept
 
 def actor_of_process(command: str) -> Actor:
     """Who runs this process, as the system names them; never from the environment, which anybody can set."""
-    user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    with contextlib.suppress(ImportError, KeyError):
-        import pwd
+    import pwd
 
+    user = str(os.getuid())
+    with contextlib.suppress(KeyError):
         user = pwd.getpwuid(os.getuid()).pw_name
-    return Actor(user, _host_name(), command)
-
-
-def _host_name() -> str:
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    import platform
-
-    return platform.node()
+    return Actor(user, os.uname().nodename, command)

@@ -65,7 +65,7 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
 def create_file(path: Path) -> None:
     """An empty, private database file, unless there is one; what a killed creation left is taken as it is."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
     except FileExistsError:
         must_be_private(path, FILE_MODE)
         return

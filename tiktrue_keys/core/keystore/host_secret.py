@@ -22,7 +22,7 @@ _NAME_ONE = "pass host_secret_file: a file that outlives this container"
 
 def default_path() -> Path:
     """Root: /var/lib/tiktrue-keys-host/secret; anybody else: the platform's state folder."""
-    if os.name == "posix" and os.geteuid() == 0:
+    if os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys-host/secret")
     from platformdirs import user_state_path
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,6 @@ from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.permissions import FILE_MODE
 from tiktrue_keys.errors import BusyError, InsecureError, TikTrueKeysError, UnavailableError
-
-if sys.platform != "win32":
-    import fcntl
 
 FILE_NAME = "keystore.lock"
 _FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest in the first second of waiting
@@ -47,7 +44,7 @@ def writers_lock(folder: Path, *, timeout: float, actor: Actor) -> Iterator[None
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags, FILE_MODE)
         if os.fstat(descriptor).st_uid == os.geteuid():
@@ -60,8 +57,6 @@ def _open(path: Path) -> int:
 
 
 def _acquire(descriptor: int, timeout: float) -> None:
-    if sys.platform == "win32":
-        return  # SQLite's own lock has to do
     started = time.monotonic()
     while True:
         try:

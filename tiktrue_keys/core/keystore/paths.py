@@ -18,7 +18,7 @@ class KeystorePaths:
 
 def default_folder() -> Path:
     """Root: /var/lib/tiktrue-keys; anybody else: the platform's data folder."""
-    if os.name == "posix" and os.geteuid() == 0:
+    if os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys")
     from platformdirs import user_data_path
 

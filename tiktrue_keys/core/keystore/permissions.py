@@ -51,8 +51,6 @@ def must_be_private(path: Path, mode: int) -> None:
         raise InsecureError(f"{path} is a symbolic link", "name the real path")
     if not (stat.S_ISDIR(found.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(found.st_mode)):
         raise InsecureError(f"{path} is not a {'folder' if mode == FOLDER_MODE else 'regular file'}")
-    if os.name != "posix":
-        return
     if found.st_uid != os.geteuid():
         raise InsecureError(
             f"{path} belongs to another user (uid {found.st_uid})",

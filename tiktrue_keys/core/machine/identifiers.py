@@ -115,7 +115,7 @@ def disk_identifier(text: str) -> str | None:
 
 
 def machine_id(text: str) -> str | None:
-    """The content of /etc/machine-id or a Windows MachineGuid as 32 hex digits; "uninitialized" is None."""
+    """The content of /etc/machine-id as 32 hex digits; "uninitialized" is None."""
     value = text.strip().lower().replace("-", "")
     return None if not _MACHINE_ID.fullmatch(value) or _few_digits(value, 4) else value
 
