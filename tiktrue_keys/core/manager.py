@@ -333,7 +333,7 @@ class KeyManager(KeystoreReader):
         with self._session.write(operation) as transaction:
             intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=said, others=others)
 
-    def register(self, record: ContainerRecord, *, event: str = "register") -> None:
+    def register(self, record: ContainerRecord) -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
         if self.container(record.file_id) == record:
             return
@@ -341,7 +341,7 @@ class KeyManager(KeystoreReader):
         with self._session.write(operation) as transaction:
             registry.put_container(transaction, record)
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
-            transaction.record(event, model_id=record.model_id, detail=detail)
+            transaction.record("register", model_id=record.model_id, detail=detail)
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
         """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""

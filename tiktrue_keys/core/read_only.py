@@ -61,7 +61,7 @@ class SystemLogManager(KeyManager):
             raise IntegrityError(f"operation {operation_id} was not begun here")
         self._record(act.act, operation_id, outcome=outcome, **_of(act), detail={**_where(act), **(detail or {})})
 
-    def register(self, record: ContainerRecord, *, event: str = "register") -> None:
+    def register(self, record: ContainerRecord) -> None:
         """Nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager

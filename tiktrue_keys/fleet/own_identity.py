@@ -53,7 +53,7 @@ def init_node(
             return _named(transaction, operation, name, role or ISSUER, created=False)
 
 
-def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, bytes]:
+def own_card(manager: KeyManager) -> tuple[Card, bytes]:
     """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
     session = manager.session
     with session.read() as (view, now):
@@ -67,7 +67,6 @@ def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, b
             identity_hpke=document.identity_hpke,
             audit_key=document.audit_key,
             issued_at=now,
-            recovery_key=recovery_key,
         )
         return card, card.sign(session.signer(view))
 

@@ -7,7 +7,7 @@ attempt waits longer each time.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -60,11 +60,10 @@ def send_pending(
     transport: Transport,
     *,
     license_key: License | None = None,
-    only: Collection[str] | None = None,
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Sent:
-    """Send what nodes lack (those with the node ids `only`). `patient` keeps to the pause after an outage.
+    """Send what nodes lack. `patient` keeps to the pause after an outage.
 
     The license is read only when a licensed key is to be sent. An outage is in the result, never raised.
     """
@@ -73,7 +72,7 @@ def send_pending(
     with session.read() as (view, now):
         sign = session.signer(view)
         issuer = own_node_id(view.document)
-        plan = make_plan(view, now, issuer, sign, only)
+        plan = make_plan(view, now, issuer, sign)
         pause = (view.rows.get(RecordKind.NODE, _BACKOFF) or {}).get("until", 0)
     if not plan.count:
         return Sent(operation_id=operation, changed=False)

@@ -19,7 +19,6 @@ from tiktrue_keys.errors import IntegrityError, InternalError
 RECORD_LIMIT = 4096
 """The most bytes that an encoded record has."""
 TEXT_LIMIT = 256
-REASON_LIMIT = 512
 OUTCOMES = ("ok", "refused", "failed")
 
 _VERSION = 1
