@@ -27,7 +27,6 @@ MAX_REFUSALS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NODE_ID = re.compile(r"[a-z2-7]{32}")
 _SELF = "self"
-_NEVER = Instant(0)
 _ROSTER = "roster"
 
 
