@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
@@ -56,6 +56,22 @@ class Clock:
         return Instant(self.now)
 
 
+class Heard:
+    """Keeps what the audit log cannot hold, in the place of the system's log."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[Actor, Exception]] = []
+        self.entries: list[AuditRecord] = []
+
+    def report(self, actor: Actor, error: Exception) -> None:
+        """A refusal before the keystore was open."""
+        self.errors.append((actor, error))
+
+    def record(self, entry: AuditRecord) -> None:
+        """A record of a keystore that cannot be written to."""
+        self.entries.append(entry)
+
+
 class Desk:
     """One place for a keystore and all that belongs to it."""
 
@@ -63,6 +79,7 @@ class Desk:
         self.folder = folder / "keys"
         self.secret = folder / "host/secret"
         self.clock = Clock()
+        self.heard = Heard()
         self._open: list[KeyManager | KeystoreSession] = []
 
     @property
@@ -83,6 +100,7 @@ class Desk:
             "clock": self.clock,
             "pbkdf2_rounds": PBKDF2_MIN_ROUNDS,
             "actor": ACTOR,
+            "recorder": self.heard,
         }
         manager = KeyManager(self.folder, **(settings | options))
         self._open.append(manager)
@@ -90,8 +108,13 @@ class Desk:
 
     def session(self) -> KeystoreSession:
         """A session as the acts get it."""
-        place = KeystorePaths(self.folder, self.secret)
-        session = KeystoreSession(place, clock=self.clock, actor=ACTOR, rounds=PBKDF2_MIN_ROUNDS)
+        session = KeystoreSession(
+            KeystorePaths(self.folder, self.secret),
+            clock=self.clock,
+            recorder=self.heard,
+            actor=ACTOR,
+            rounds=PBKDF2_MIN_ROUNDS,
+        )
         self._open.append(session)
         return session
 

@@ -7,7 +7,19 @@ line's error boundary does.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, TypedDict
+
+
+class Advice(TypedDict):
+    """What an error says about mending it, as another error takes it over: `OtherError(message, **error.advice)`."""
+
+    hint: str
+    remedy: str
+    about: Mapping[str, str]
+
+
+NO_ADVICE: Advice = {"hint": "", "remedy": "", "about": {}}
 
 
 class TikTrueKeysError(Exception):
@@ -16,11 +28,26 @@ class TikTrueKeysError(Exception):
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, hint: str = "", *, key_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        key_id: str | None = None,
+        remedy: str = "",
+        about: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.key_id = key_id
+        self.remedy = remedy
+        self.about: Mapping[str, str] = dict(about or {})
+
+    @property
+    def advice(self) -> Advice:
+        """The hint and the remedy, for an error that says the same of something larger."""
+        return {"hint": self.hint, "remedy": self.remedy, "about": self.about}
 
 
 class InternalError(TikTrueKeysError):

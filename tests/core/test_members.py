@@ -11,7 +11,7 @@ import pytest
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.members import Members, encoded
-from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.errors import Advice, IntegrityError
 
 
 class Colour(str, Enum):
@@ -122,12 +122,15 @@ def test_the_kind_and_the_version_of_a_file() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"a": 1}', b'{"a":1.0}', b'{"a":1,"a":1}', b'{"a":"' + b"a" * 99])
 def test_bytes_that_are_not_canonical_json_of_an_object(data: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"^the card") as refused:
-        Members.parse(data, limit=50, what="the card", hint="ask for another")
+        Members.parse(data, limit=50, what="the card", advice={"hint": "ask for another", "remedy": "", "about": {}})
     assert refused.value.hint == "ask for another"
 
 
+ASK: Advice = {"hint": "ask", "remedy": "", "about": {}}
+
+
 def test_each_error_has_the_hint() -> None:
-    members = Members.parse(canonical_json({"a": {}, "b": [{}], "c": 1}), limit=50, what="the card", hint="ask")
+    members = Members.parse(canonical_json({"a": {}, "b": [{}], "c": 1}), limit=50, what="the card", advice=ASK)
     (listed,) = members.objects("b", 1)
     refusals: tuple[Callable[[], object], ...] = (
         members.done,
@@ -135,7 +138,7 @@ def test_each_error_has_the_hint() -> None:
         lambda: members.whole("z"),
         lambda: members.inner("a").whole("z"),
         lambda: listed.whole("z"),
-        lambda: Members({"type": "x"}, "the card", "ask").form("y"),
+        lambda: Members({"type": "x"}, "the card", ASK).form("y"),
     )
     for refuse in refusals:
         with pytest.raises(IntegrityError) as refused:

@@ -140,7 +140,6 @@ class TestFork:
         assert all(bytes(secret.view) == b"p" * 32 for secret in ours)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="memory is locked on POSIX systems only")
 def test_the_memory_is_locked_and_stays_out_of_core_dumps() -> None:
     if not memory_is_locked():
         pytest.skip("RLIMIT_MEMLOCK does not allow it here")

@@ -11,14 +11,15 @@ from typing import NoReturn
 
 import pytest
 
-from tests.keystores import LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
+from tests.keystores import ACTOR, LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
 from tiktrue_keys.core.audit.record import actor_of_process
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore.paths import default_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations import backup
+from tiktrue_keys.core.read_only import SystemLogManager
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import NotFoundError, Termination, UsageError
+from tiktrue_keys.errors import ExpiredError, NotFoundError, Termination, UsageError, WrongMachineError
 
 FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -201,7 +202,7 @@ def test_sessions_come_and_go_without_leaving_anything_open(desk: Desk) -> None:
     desk.close()
     before = descriptors()
     for _ in range(20):
-        session = KeystoreSession(desk.session().place, clock=desk.clock)
+        session = KeystoreSession(desk.session().place, clock=desk.clock, recorder=desk.heard)
         with session.read():
             pass
         session.close()
@@ -211,6 +212,39 @@ def test_sessions_come_and_go_without_leaving_anything_open(desk: Desk) -> None:
     gc.collect()
     assert descriptors() <= before + 1
     assert events(desk.manager()).count(("rotate", "refused")) == 20
+
+
+class TestWhatTheAuditLogCannotHold:
+    def test_a_keystore_that_does_not_open_is_reported(self, desk: Desk) -> None:
+        desk.secret.write_bytes(bytes(32))
+        error = error_of(lambda: desk.manager().find("llama"))
+        assert isinstance(error, WrongMachineError)
+        assert desk.heard.errors == [(ACTOR, error)]
+
+    def test_one_that_is_not_there_is_not(self, desk: Desk) -> None:
+        desk.folder = desk.folder.with_name("later")
+        assert isinstance(error_of(lambda: desk.manager().find("llama")), NotFoundError)
+        assert desk.heard.errors == []
+
+    def test_a_refusal_is_in_the_audit_log_once_it_is_open(self, desk: Desk) -> None:
+        manager = desk.manager()
+        error_of(lambda: manager.rotate(["llama"], license_key="wrong"))
+        assert events(manager)[-1] == ("rotate", "refused")
+        assert desk.heard.errors == []
+
+    def test_a_manager_that_records_elsewhere_uses_the_same_opened_keystore(self, desk: Desk) -> None:
+        with desk.manager() as manager:
+            size, other = manager.audit_size(), SystemLogManager(manager)
+            assert other.path == manager.path
+            other.record_use("decrypt", key=other.find("llama"), detail={"to": "stdout"})
+            (entry,) = desk.heard.entries
+            assert (entry.event, entry.actor, entry.key_id) == ("decrypt", ACTOR, manager.find("llama").key_id)
+            assert (entry.number, manager.audit_size()) == (size, size)
+
+    def test_what_it_refuses_is_reported_and_recorded(self, desk: Desk) -> None:
+        with desk.manager() as manager, pytest.raises(ExpiredError), SystemLogManager(manager).noting("decrypt"):
+            raise ExpiredError("too late")
+        assert [str(error) for _, error in desk.heard.errors] == ["too late"]
 
 
 class TestBeingStopped:

@@ -48,7 +48,7 @@ def rotated(shared: Fleet) -> Fleet:
 
 def test_a_holder_that_has_no_successor_keeps_it(rotated: Fleet) -> None:
     (reason,) = reasons(rotated)
-    assert "nodes 'n1', 'n2', 'n3' may need it, without word of a later generation" in reason
+    assert "nodes 'n1', 'n2', 'n3' may need it: a later generation" in reason
 
 
 def test_each_holder_counts_until_it_has_the_successor(rotated: Fleet) -> None:
@@ -93,7 +93,7 @@ def test_a_revoked_key_waits_for_word_of_the_revocation(shared: Fleet) -> None:
     key = shared.key
     shared.admin.revoke([key.key_id], reason="lost")
     (reason,) = reasons(shared)
-    assert "nodes 'n1', 'n2', 'n3' may need it, without word of its revocation" in reason
+    assert "nodes 'n1', 'n2', 'n3' may need it: its revocation" in reason
     shared.deliver(["n1", "n2"])
     (reason,) = reasons(shared)
     assert "node 'n3'" in reason

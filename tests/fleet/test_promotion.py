@@ -79,5 +79,5 @@ def test_a_revoked_successor_is_never_promoted(published: Fleet) -> None:
 
 
 def test_min_acks_without_prepublish(fleet: Fleet) -> None:
-    with pytest.raises(UsageError, match="prepublish"):
+    with pytest.raises(UsageError, match="published ahead"):
         fleet.admin.rotate(["llama"], license_key=LICENSE, min_acks=1)

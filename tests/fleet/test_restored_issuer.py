@@ -56,7 +56,7 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
     head = staff.admin.json("node", "status", code=7)["result"]["epoch"]["head"]
     for node in staff.nodes.values():
         waits = node.json("receive", code=5)
-        assert "node accept-epoch head-office --expect HEAD" in waits["error"]["hint"]
+        assert "fleet accept-epoch head-office --expect HEAD" in waits["error"]["hint"]
         assert (
             "another head"
             in node.json("node", "accept-epoch", ISSUER, "--expect", "0" * 64, code=5)["error"]["message"]

@@ -116,7 +116,7 @@ def test_past_its_end_nothing_is_encrypted_and_opening_warns(fleet: Fleet) -> No
         node.open_key("long", LICENSE, use=Use.ENCRYPT)
     with node.open_key("long", LICENSE, use=Use.DECRYPT) as opened:
         assert [notice.code for notice in opened.notices] == ["stale-revocation-list"]
-    node.session.revocations.strict = True
+    node.require_fresh_lists()
     with pytest.raises(ExpiredError, match="revocation list"):
         node.open_key("long", LICENSE, use=Use.DECRYPT)
     with fleet.admin.open_key("long", LICENSE, use=Use.ENCRYPT) as opened:

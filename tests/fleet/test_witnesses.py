@@ -77,7 +77,7 @@ def test_an_honest_restore_goes_on_by_its_new_epoch(shared: Fleet) -> None:
     shared.sync()
     came = shared.receive("n1")
     assert [each.error.code for each in came.blocked] == ["refused"]
-    assert "accept-epoch" in came.blocked[0].error.hint
+    assert came.blocked[0].error.remedy == "accept-epoch"
     assert shared.receive("n1").consumed == 0
 
     node, base = shared.nodes["n1"], fleet_status(shared.admin).base.root.hex()
@@ -130,7 +130,7 @@ def test_a_new_epoch_is_seen_behind_a_gap_of_the_old_one(shared: Fleet) -> None:
     shared.admin.restore(backup)
     distribute(shared.admin, ["llama"], every_node=True)
     shared.sync()
-    assert "accept-epoch" in shared.receive("n1").blocked[0].error.hint
+    assert shared.receive("n1").blocked[0].error.remedy == "accept-epoch"
 
 
 def test_of_several_new_epochs_the_last_is_offered(shared: Fleet) -> None:

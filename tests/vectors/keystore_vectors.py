@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.core.audit.trees import StoredTree
 from tests.vectors.known import (
     GENERATION,
     HERE,
@@ -207,7 +208,7 @@ def checkpoint_vectors() -> dict[str, bytes]:
     """checkpoint.json: the leaves of a log, its head and its note."""
     public, sign = ed25519("audit key")
     leaves = [known(f"leaf {number}", 40 + number) for number in range(6)]
-    size, head = merkle.root_of(leaves)
+    size, head = len(leaves), StoredTree(leaves).root()
     origin = origin_of(known("keystore id", 16), 1)
     value = {
         "warning": WARNING,

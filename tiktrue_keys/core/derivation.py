@@ -116,12 +116,9 @@ def license_tag(stretched: memoryview, root: memoryview) -> bytes:
         return bytes(tag.view)
 
 
-def license_kek(stretched: memoryview, root: memoryview, factor: memoryview | None = None) -> SecretBuffer:
-    """Return the key encryption key of a license. With a second factor F it is derived from len|P|len|F."""
-    if factor is None:
-        return hkdf(stretched, salt=root, info=LICENSE_KEK)
-    with SecretBuffer.copy_of(joined(bytes(stretched), bytes(factor))) as material:
-        return hkdf(material.view, salt=root, info=LICENSE_KEK)
+def license_kek(stretched: memoryview, root: memoryview) -> SecretBuffer:
+    """The key encryption key of a license."""
+    return hkdf(stretched, salt=root, info=LICENSE_KEK)
 
 
 def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.audit.system_log import Recorder, SystemLog
 from tiktrue_keys.core.containers import intents, registry
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.containers.registry import ContainerRecord
@@ -65,6 +66,8 @@ class KeyManager(KeystoreReader):
     `storage_dir` None means /var/lib/tiktrue-keys for root and the platform's data folder for other users.
     `host_secret_file` names the file of the host secret; without it an existing keystore uses the path that it stores,
     and a new one the default path. The keystore is opened when first needed and created by the first `generate`.
+    `recorder` takes what the audit log cannot hold: refusals before the keystore is open. `session` of another manager
+    replaces all the other parameters: both then use one opened keystore.
     """
 
     def __init__(
@@ -76,11 +79,20 @@ class KeyManager(KeystoreReader):
         clock: Callable[[], float] = time.time,
         actor: Actor | None = None,
         pbkdf2_rounds: int = derivation.PBKDF2_ROUNDS,
+        recorder: Recorder | None = None,
+        session: KeystoreSession | None = None,
     ) -> None:
-        folder = _path(storage_dir) if storage_dir is not None else default_folder()
-        secret = _path(host_secret_file) if host_secret_file is not None else None
-        place = KeystorePaths(folder, secret, lock_timeout)
-        super().__init__(KeystoreSession(place, clock=clock, actor=actor, rounds=pbkdf2_rounds))
+        if session is None:
+            folder = _path(storage_dir) if storage_dir is not None else default_folder()
+            secret = _path(host_secret_file) if host_secret_file is not None else None
+            session = KeystoreSession(
+                KeystorePaths(folder, secret, lock_timeout),
+                clock=clock,
+                recorder=recorder or SystemLog(),
+                actor=actor,
+                rounds=pbkdf2_rounds,
+            )
+        super().__init__(session)
 
     @property
     def path(self) -> Path:
@@ -306,7 +318,7 @@ class KeyManager(KeystoreReader):
     def sign(self, kind: str, canonical: bytes) -> bytes:
         """Return the keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
         with self._session.read() as (view, _):
-            signer = self._session.keystore.signers.identity(view.rows)
+            signer = self._session.signer(view)
         return signer(derivation.signed_message(kind, canonical))
 
     def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
@@ -339,15 +351,15 @@ class KeyManager(KeystoreReader):
         with self._session.write(operation) as transaction:
             intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=members, others=others)
 
-    def register(self, record: ContainerRecord, *, event: str = "register") -> None:
-        """Write a container's row in the registry and record it. Does nothing when the same row exists."""
+    def register(self, record: ContainerRecord) -> None:
+        """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
         if self.container(record.file_id) == record:
             return
         operation, _ = chosen_operation_id(None)
         with self._session.write(operation) as transaction:
             registry.put_container(transaction, record)
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
-            transaction.record(event, model_id=record.model_id, detail=detail)
+            transaction.record("register", model_id=record.model_id, detail=detail)
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
         """Remove a container from the registry and record it: its keys may then be destroyed.
@@ -361,7 +373,9 @@ class KeyManager(KeystoreReader):
                 return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
             record = registry.get_container(transaction.rows, file_id)
             if record is None:
-                raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
+                raise NotFoundError(
+                    f"no container {file_id.hex()} is registered", "containers() lists them", remedy="list-containers"
+                )
             registry.delete_container(transaction, record)
             if chosen:
                 remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, parse_canonical
 from tiktrue_keys.core.instants import Instant, parse_instant, rfc3339
-from tiktrue_keys.errors import IntegrityError, UsageError
+from tiktrue_keys.errors import NO_ADVICE, Advice, IntegrityError, UsageError
 
 _Choice = TypeVar("_Choice", bound=Enum)
 _MAX_DECIMAL = 20
@@ -28,23 +28,23 @@ _MAX_DECIMAL = 20
 
 
 class Members:
-    """The members of one object. `what` names it in errors, `hint` says there what to do."""
+    """The members of one object. `what` names it in errors, `advice` says how to mend it."""
 
-    __slots__ = ("_hint", "_read", "_value", "_what")
+    __slots__ = ("_advice", "_read", "_value", "_what")
 
-    def __init__(self, value: dict[str, Any], what: str, hint: str = "") -> None:
+    def __init__(self, value: dict[str, Any], what: str, advice: Advice = NO_ADVICE) -> None:
         self._value = value
         self._what = what
-        self._hint = hint
+        self._advice = advice
         self._read: set[str] = set()
 
     @classmethod
-    def parse(cls, data: bytes, *, limit: int, what: str, hint: str = "") -> Members:
+    def parse(cls, data: bytes, *, limit: int, what: str, advice: Advice = NO_ADVICE) -> Members:
         """The members of the object in `data`, which is canonical JSON of at most `limit` bytes."""
         try:
-            return cls(parse_canonical(data, limit=limit, what=what), what, hint)
+            return cls(parse_canonical(data, limit=limit, what=what), what, advice)
         except IntegrityError as error:
-            raise IntegrityError(error.message, hint) from error
+            raise IntegrityError(error.message, **advice) from error
 
     def has(self, name: str) -> bool:
         """Whether there is such a member: for objects of which there are two kinds."""
@@ -146,7 +146,7 @@ class Members:
     def form(self, expected: str) -> None:
         """Reads `type`, which must be `expected`."""
         if self.text("type", 64) != expected:
-            raise IntegrityError(f"{self._what} is of another type", self._hint)
+            raise IntegrityError(f"{self._what} is of another type", **self._advice)
 
     def version(self, expected: int) -> None:
         """Reads `version`, which must be `expected`."""
@@ -157,7 +157,7 @@ class Members:
     def done(self) -> None:
         """Raises for a member that was not read."""
         if self._value.keys() != self._read:
-            raise IntegrityError(f"{self._what} has members that do not belong there", self._hint)
+            raise IntegrityError(f"{self._what} has members that do not belong there", **self._advice)
 
     def without(self, name: str) -> dict[str, Any]:
         """Every member but this one, as they are: what a signature in that member is over."""
@@ -165,11 +165,11 @@ class Members:
 
     def malformed(self, name: str) -> IntegrityError:
         """The error of a member that breaks a rule of its format."""
-        return IntegrityError(f"{self._what} has a malformed {name}", self._hint)
+        return IntegrityError(f"{self._what} has a malformed {name}", **self._advice)
 
     def _member(self, name: str) -> Any:
         if name not in self._value:
-            raise IntegrityError(f"{self._what} has no {name}", self._hint)
+            raise IntegrityError(f"{self._what} has no {name}", **self._advice)
         self._read.add(name)
         return self._value[name]
 
@@ -182,7 +182,7 @@ class Members:
     def _inside(self, value: Any, name: str) -> Members:
         if not isinstance(value, dict):
             raise self.malformed(name)
-        return Members(value, f"{self._what}'s {name}", self._hint)
+        return Members(value, f"{self._what}'s {name}", self._advice)
 
     def _decoded(self, name: str, value: Any, length: int | None, limit: int) -> bytes:
         most = limit if length is None else length

@@ -5,17 +5,19 @@ Come here to add a warning to a result. This module does not print; the command 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One entry of `warnings` in the JSON envelope."""
+    """One entry of `warnings` in the JSON envelope; `remedy` and `about` as an error has them."""
 
     code: str
     message: str
     key_id: str | None = None
+    remedy: str = ""
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def plural(count: int, what: str) -> str:

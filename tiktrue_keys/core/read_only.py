@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.containers.owner_process import this_process
@@ -19,7 +18,6 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.errors import IntegrityError
 
 
@@ -31,7 +29,7 @@ class SystemLogManager(KeyManager):
     """
 
     def __init__(self, manager: KeyManager) -> None:
-        KeystoreReader.__init__(self, manager.session)
+        super().__init__(session=manager.session)
         self._begun: dict[str, FileIntent] = {}
 
     def record_use(
@@ -73,8 +71,8 @@ class SystemLogManager(KeyManager):
             raise IntegrityError(f"operation {operation_id} was not begun here")
         self._record(act.act, operation_id, outcome=outcome, **_of(act), detail={**_where(act), **(detail or {})})
 
-    def register(self, record: ContainerRecord, *, event: str = "register") -> None:
-        """Do nothing: the registry cannot be written to."""
+    def register(self, record: ContainerRecord) -> None:
+        """Nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
@@ -83,14 +81,15 @@ class SystemLogManager(KeyManager):
             with super().noting(event, operation_id):
                 yield
         except Exception as error:
-            system_log.report(self.session.actor, error)
+            self.session.recorder.report(self.session.actor, error)
             raise
 
     def _record(self, event: str, operation_id: str, *, outcome: str = "ok", **members: Any) -> None:
         with self.session.read() as (view, now):
             epoch, number = view.document.epoch, view.audit.size
         actor = self.session.actor
-        system_log.record(AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **members))
+        entry = AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **members)
+        self.session.recorder.record(entry)
 
 
 def _of(act: FileIntent) -> dict[str, Any]:

@@ -34,6 +34,19 @@ class KeystoreReader:
         """Return the keystore session, for operations outside the core (fleet, recovery)."""
         return self._session
 
+    def is_read_only(self) -> bool:
+        """Whether there is a keystore and this process may not write to it."""
+        return self._session.is_read_only()
+
+    @property
+    def requires_fresh_lists(self) -> bool:
+        """Whether a key whose revocation list has ended decrypts nothing, and is not only warned of."""
+        return self._session.revocations.strict
+
+    def require_fresh_lists(self) -> None:
+        """Let a key whose revocation list has ended decrypt nothing from now on."""
+        self._session.revocations.strict = True
+
     def find(self, key_argument: str) -> ManagedKey:
         """Return the key that a key id, a model id (its active key) or a short id names.
 
@@ -147,7 +160,7 @@ class KeystoreReader:
             origin = origin_of(document.keystore_id, document.epoch)
             note = open_note(view.state.checkpoint, origin=origin, public_key=document.audit_key)
             if (note.size, note.root) != (view.audit.size, view.audit.head()):
-                raise IntegrityError("the audit checkpoint is not over the present head")
+                raise IntegrityError("the checkpoint of the audit log is not over its present head")
             return view.audit.size
 
     def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:

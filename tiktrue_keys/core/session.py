@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.audit import system_log
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
+from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache
@@ -21,10 +21,12 @@ from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicen
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.make import new_keystore
 from tiktrue_keys.core.keystore.open import open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
@@ -53,6 +55,7 @@ class KeystoreSession:
         place: KeystorePaths,
         *,
         clock: Callable[[], float],
+        recorder: Recorder,
         actor: Actor | None = None,
         rounds: int = derivation.PBKDF2_ROUNDS,
     ) -> None:
@@ -60,6 +63,7 @@ class KeystoreSession:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
         self.place = place
         self.clock = clock
+        self.recorder = recorder
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
@@ -102,7 +106,7 @@ class KeystoreSession:
                     self._keystore = open_keystore(self.place, self.facts())
                 except TikTrueKeysError as error:
                     if not isinstance(error, NotFoundError):
-                        system_log.report(self.actor, error)
+                        self.recorder.report(self.actor, error)
                     raise
             return self._keystore
 
@@ -161,6 +165,20 @@ class KeystoreSession:
             raise
         finally:
             self._depth.noting = depth
+
+    @property
+    def root_keys(self) -> RootKeys:
+        """The opened keystore's secret H and its id: what managed keys are wrapped under."""
+        return self.keystore.keys
+
+    @property
+    def root(self) -> memoryview:
+        """H itself, 32 bytes."""
+        return self.keystore.keys.root.view
+
+    def signer(self, view: Snapshot) -> Signer:
+        """Signs as this keystore: containers, manifests, cards, envelopes."""
+        return self.keystore.signers.identity(view.rows)
 
     def release_reserve(self) -> bool:
         """Free the disk space that is reserved for a revocation. Return False when there is none."""

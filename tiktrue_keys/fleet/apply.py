@@ -74,7 +74,7 @@ def _import(
     received = read_key(contents.payload, parcel.address.key_id, parcel.address.generation)
     if contents.secret is None:
         raise IntegrityError("the envelope's key has no secret")
-    keys = session.keystore.keys
+    keys = session.root_keys
     opened: RecognisedLicense | None = None
     if received.licensed and prepared is not None:
         opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=False)

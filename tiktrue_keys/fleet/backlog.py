@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +77,12 @@ def epoch_base(view: Snapshot) -> Head:
     return Head(size, view.audit.head_at(size))
 
 
-def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer, only: Collection[str] | None = None) -> Plan:
-    """Everything that was queued and not sent, or sent long ago and not acknowledged; for the nodes `only`."""
+def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer) -> Plan:
+    """Everything that was queued and not sent, or sent long ago and not acknowledged."""
     plan = Plan(view.document.epoch, epoch_base(view), {}, {}, {}, {})
     queued, whole = _queued(view), False
     for node_id, progress in all_progress(view.rows).items():
-        if progress.role != NODE or (only is not None and node_id not in only):
+        if progress.role != NODE:
             continue
         again = now >= progress.sent_at + RESEND_AFTER
         previous = max(progress.acked_size, plan.base.size)

@@ -27,10 +27,9 @@ _REISSUE = ("stale", "expired", "integrity", "gap")
 
 @dataclass(frozen=True, kw_only=True)
 class Collected(OperationResult):
-    """Nodes that have come further, and acknowledgements that were not believed, by node name."""
+    """Names of the nodes that have come further; acknowledgements that do not verify are warned of."""
 
     acknowledged: tuple[str, ...] = ()
-    disbelieved: tuple[tuple[str, TikTrueKeysError], ...] = ()
 
 
 def collect_acknowledgements(
@@ -51,9 +50,7 @@ def collect_acknowledgements(
             _store(transaction, news)
     notices = tuple(Notice("bad-acknowledgement", f"node '{name}': {error.message}") for name, error in wrong)
     names = tuple(sorted(each.name for node_id, each in news.items() if each.acked > fleet[node_id].acked))
-    return Collected(
-        operation_id=operation, changed=bool(news), warnings=notices, acknowledged=names, disbelieved=tuple(wrong)
-    )
+    return Collected(operation_id=operation, changed=bool(news), warnings=notices, acknowledged=names)
 
 
 def _verified(
@@ -85,7 +82,7 @@ def _news(
     """How far the nodes are now, where that is other than before."""
     news: dict[str, PeerProgress] = {}
     with manager.session.read() as (view, _):
-        root = manager.session.keystore.keys.root.view
+        root = manager.session.root
         with derivation.subkey(root, derivation.RECEIPT) as key:
             for node_id, each in found.items():
                 try:

@@ -84,7 +84,8 @@ def must_continue(held: Head | None, vouched: Vouched) -> Head:
         raise StaleHeadError(
             f"the envelope's audit head is over {vouched.head.size} records from {vouched.previous} on,"
             f" this node holds {begin.size}",
-            "the issuer re-issues it: tiktrue-keys fleet sync there",
+            "the issuer re-issues it",
+            remedy="reissue-envelope",
         )
     try:
         verify_consistency(begin.size, vouched.head.size, begin.root, vouched.head.root, vouched.proof)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.dispatch import peers
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
 from tiktrue_keys.core.keystore.document import Document
@@ -52,23 +53,22 @@ def init_node(
             return _named(transaction, operation, name, role or ISSUER, created=False)
 
 
-def own_card(manager: KeyManager, *, recovery_key: bytes = b"") -> tuple[Card, bytes]:
+def own_card(manager: KeyManager) -> tuple[Card, bytes]:
     """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
     session = manager.session
     with session.read() as (view, now):
         named = peers.own_name(view.rows)
         document = view.document
         card = Card(
-            name=named[0] if named else _host_name(session.actor.host),
+            name=named[0] if named else _named_after(session.actor),
             keystore_id=document.keystore_id.hex(),
             epoch=document.epoch,
             identity_key=document.identity_key,
             identity_hpke=document.identity_hpke,
             audit_key=document.audit_key,
             issued_at=now,
-            recovery_key=recovery_key,
         )
-        return card, card.sign(session.keystore.signers.identity(view.rows))
+        return card, card.sign(session.signer(view))
 
 
 def own_node_id(document: Document) -> str:
@@ -97,6 +97,6 @@ def _result(
     )
 
 
-def _host_name(host: str) -> str:
-    clean = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")[:63]
+def _named_after(actor: Actor) -> str:
+    clean = re.sub(r"[^A-Za-z0-9._-]", "-", actor.host).lstrip("._-")[:63]
     return clean if clean and not peers.is_node_id(clean) else "keystore"

@@ -83,10 +83,10 @@ def unpin(
     warnings: list[Notice] = []
     if compromised and keys:
         words = (
-            f"'{peer.name}' held {plural(len(keys), 'key')}: revoke, then reencrypt-model on what they open "
-            f"({plural(len(containers), 'container')}); a rewrap is not enough"
+            f"'{peer.name}' held {plural(len(keys), 'key')}, to {plural(len(containers), 'container')}: "
+            "a rewrap is not enough, because the data key stays the same"
         )
-        warnings.append(Notice("compromised-keys", words))
+        warnings.append(Notice("compromised-keys", words, remedy="compromised-keys"))
     return UnpinResult(
         operation_id=operation,
         changed=True,

@@ -57,11 +57,9 @@ def receive(
     with session.read() as (view, _):
         node_id = own_node_id(view.document)
         issuers = list(peers.peers(view.rows, ISSUER))
-        sign = session.keystore.signers.identity(view.rows)
+        sign = session.signer(view)
     if not issuers:
-        raise RefusedError(
-            "no issuer is pinned here", "tiktrue-keys node add CARD, with the card of who sends the keys"
-        )
+        raise RefusedError("no issuer is pinned here", "pin the issuer's card", remedy="pin-issuer")
     tally = Tally()
     for issuer in issuers:
         try:
@@ -103,7 +101,7 @@ class _Queue:
         self._present: set[str] = set()
         with session.read() as (view, _):
             self._inbox = get_inbox(view.rows, issuer.node_id) or Inbox(issuer.node_id, issuer.epoch)
-            with open_seed(session.keystore.keys, view.rows, "identity-hpke") as seed:
+            with open_seed(session.root_keys, view.rows, "identity-hpke") as seed:
                 self._private = hpke.private_key(seed.view)
 
     def work(self, transport: Transport, sign: Signer) -> None:
@@ -191,8 +189,9 @@ class _Queue:
         self._inbox = replace(self._inbox, offered=(parcel.address.epoch, contents.vouched.base))
         raise RefusedError(
             f"issuer '{self._issuer.name}' has begun epoch {parcel.address.epoch}, held is {self._inbox.epoch}",
-            f"ask its administrator for the head that node status shows there, then:"
-            f" tiktrue-keys node accept-epoch {self._issuer.name} --expect HEAD",
+            "ask its administrator for the head that the epoch began with, then accept the epoch",
+            remedy="accept-epoch",
+            about={"issuer": self._issuer.name},
         )
 
     def _must_not_fork(self, line: bytes, parcel: Parcel, known: Result | None) -> None:
@@ -213,7 +212,8 @@ class _Queue:
         if now > parcel.address.valid_until:
             raise ExpiredError(
                 f"envelope {parcel.address.number} was valid until {rfc3339(parcel.address.valid_until)}",
-                "the issuer re-issues it: tiktrue-keys fleet sync there",
+                "the issuer re-issues it",
+                remedy="reissue-envelope",
             )
         contents = open_envelope(parcel, self._private)
         try:
@@ -248,11 +248,9 @@ class _Queue:
             self._tally.refusals.append(Refusal(self._issuer.name, address.number, RefusedError(applied.outcome)))
 
     def _license(self) -> PreparedLicense:
-        if self._license_key is None:
-            raise UsageError("a licensed key has come", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
         prepared = self._session.prepare(self._license_key)
         if prepared is None:
-            raise UsageError("a licensed key has come", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+            raise UsageError("a licensed key has come", "pass license_key", remedy="needs-license")
         return prepared
 
     def _refuse(self, line: bytes, number: int, error: TikTrueKeysError) -> None:

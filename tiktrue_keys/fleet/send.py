@@ -7,7 +7,7 @@ attempt waits longer each time.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -60,20 +60,19 @@ def send_pending(
     transport: Transport,
     *,
     license_key: License | None = None,
-    only: Collection[str] | None = None,
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Sent:
-    """Send what nodes lack (those with the node ids `only`). `patient` keeps to the pause after an outage.
+    """Send what nodes lack. `patient` keeps to the pause after an outage.
 
     The license is read only when a licensed key is to be sent. An outage is in the result, never raised.
     """
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
     with session.read() as (view, now):
-        sign = session.keystore.signers.identity(view.rows)
+        sign = session.signer(view)
         issuer = own_node_id(view.document)
-        plan = make_plan(view, now, issuer, sign, only)
+        plan = make_plan(view, now, issuer, sign)
         pause = (view.rows.get(RecordKind.NODE, _BACKOFF) or {}).get("until", 0)
     if not plan.count:
         return Sent(operation_id=operation, changed=False)
@@ -126,7 +125,7 @@ class _Sealer:
 
     def posts(self) -> Iterator[Posted]:
         """Every envelope, node by node, in the order of its numbers."""
-        with derivation.subkey(self._session.keystore.keys.root.view, derivation.RECEIPT) as receipt_key:
+        with derivation.subkey(self._session.root, derivation.RECEIPT) as receipt_key:
             for peer in self._peers():
                 public = hpke.public_key(peer.identity_hpke)
                 for job in self._plan.jobs[peer.node_id]:
@@ -189,11 +188,11 @@ def _open_secrets(
     prepared = session.prepare(license_key) if licensed and license_key is not None else None
     secrets: dict[str, SecretBuffer] = {}
     with session.read() as (view, _):
-        opened = recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
+        opened = recognise(prepared, view.rows, session.root_keys) if prepared is not None else None
         for each in stored:
             tag = each.key.license_tag
             if tag is None or (opened is not None and opened.tag == tag):
-                secret = unwrap_managed_key(session.keystore.keys, each, opened)
+                secret = unwrap_managed_key(session.root_keys, each, opened)
                 secrets[each.key.key_id] = stack.enter_context(secret)
     return secrets
 
@@ -216,7 +215,7 @@ def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
     if not waiting:
         return ()
     words = f"{plural(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
-    return (Notice("needs-license", words, waiting[0]),)
+    return (Notice("needs-license", words, waiting[0], remedy="needs-license"),)
 
 
 def _record_release(transaction: Transaction, plan: Plan) -> None:
@@ -254,5 +253,5 @@ def _note_outage(session: KeystoreSession, operation: str, error: UnavailableErr
         until = {"failures": failures, "until": transaction.now + pause}
         transaction.rows.put(RecordKind.NODE, _BACKOFF, until)
         transaction.record("sent", outcome="failed", detail={"reason": error.message, "failures": failures})
-    words = f"nothing was sent: {error.message}; the outbox keeps it, fleet sync sends it"
-    return Sent(operation_id=operation, changed=False, warnings=(Notice("outage", words),), outage=error)
+    notice = Notice("outage", f"nothing was sent: {error.message}; it stays in the outbox", remedy="send-later")
+    return Sent(operation_id=operation, changed=False, warnings=(notice,), outage=error)

@@ -73,7 +73,7 @@ class FleetStatus:
             names = ", ".join(each.name for each in self.laggards[:_SHOWN]) + " ..." * (len(self.laggards) > _SHOWN)
             done = len(self.nodes) - len(self.laggards)
             words = f"[{done}/{len(self.nodes)}] nodes have everything; behind: {names}"
-            return PartialError(words, "tiktrue-keys fleet sync --via TRANSPORT")
+            return PartialError(words, "sync the fleet", remedy="sync-fleet")
         return None
 
 

@@ -65,7 +65,7 @@ def distribute(
     neither pending, active nor rotating.
     """
     if bool(to) == every_node:
-        raise UsageError("say to whom", "--to NODE (repeatable), or --all")
+        raise UsageError("no recipient", "pass either to or every_node=True", remedy="no-recipient")
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("distribute", operation_id), manager.session.write(operation) as transaction:
         rows = transaction.rows
@@ -73,7 +73,7 @@ def distribute(
         if every_node:
             chosen = {node: each.name for node, each in peers.all_progress(rows).items() if each.role == NODE}
         if not chosen:
-            raise RefusedError("no node is pinned here", "tiktrue-keys node add CARD")
+            raise RefusedError("no node is pinned here", "pin a node's card", remedy="pin-node")
         found = [find_key(rows, each, transaction.now).key for each in keys] or _fleet_keys(rows, transaction.now)
         for key in found:
             _must_be_shipped(rows, key)

@@ -86,9 +86,10 @@ def create_escrow(
             made = split(secret.view, count=shares, threshold=threshold)
             with _handed_over(manager, hand_over, keystore_id, made), manager.session.write(operation) as transaction:
                 if chosen and first_result(transaction.rows, operation, CREATE):
-                    raise RefusedError("another process has just made the escrow of this operation", "escrow shows it")
+                    words = "another process has just made the escrow of this operation"
+                    raise RefusedError(words, "repeat the call", remedy="show-escrow")
                 former = _must_be_free(transaction.rows, replacing=replacing)
-                slot = seal_to_escrow(manager.session.keystore.keys.root.view, secret.view, keystore_id)
+                slot = seal_to_escrow(manager.session.root, secret.view, keystore_id)
                 transaction.replace_document(transaction.document.with_slots((slot,)))
                 escrow = Escrow(made[0].escrow, shares, threshold, transaction.now, None)
                 _record_creation(transaction, escrow, former)
@@ -113,8 +114,8 @@ def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id:
             words = f"these shares are of escrow {shares[0].escrow}, and this keystore has escrow {escrow.number}"
             raise RefusedError(words, "look for newer shares, or for the keystore of these")
         with open_with_escrow(transaction.document, secret.view) as found:
-            if not hmac.compare_digest(found.view, manager.session.keystore.keys.root.view):
-                raise IntegrityError("the escrow holds another keystore's secret", "escrow create --replace")
+            if not hmac.compare_digest(found.view, manager.session.root):
+                raise IntegrityError("the escrow holds another keystore's secret", remedy="replace-escrow")
         verified = replace(escrow, verified_at=transaction.now)
         put_escrow(transaction.rows, verified)
         detail = {"escrow": escrow.number, "shares": sorted({share.number for share in shares})}
@@ -133,7 +134,7 @@ def must_get_escrow(rows: Rows) -> Escrow:
     """The escrow's record; NotFoundError where there is none."""
     payload = rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     if payload is None:
-        raise NotFoundError("this keystore has no escrow", "tiktrue-keys escrow create makes one")
+        raise NotFoundError("this keystore has no escrow", "create_escrow() makes one", remedy="create-escrow")
     return Escrow(**payload)
 
 
@@ -148,7 +149,8 @@ def _made_by(first: list[list[str]], rows: Rows) -> Escrow:
     if first != [[str(escrow.number)]]:
         raise RefusedError(
             f"this operation made escrow {first[0][0]}, which escrow {escrow.number} has replaced since",
-            "choose another --operation-id",
+            "choose another id",
+            remedy="operation-id-taken",
         )
     return escrow
 
@@ -160,7 +162,8 @@ def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
     if not replacing:
         raise RefusedError(
             f"there is the escrow {payload['number']} already",
-            "escrow verify proves its shares; escrow create --replace makes another",
+            "verify its shares, or pass replacing=True",
+            remedy="escrow-exists",
         )
     return Escrow(**payload)
 

@@ -78,7 +78,7 @@ def _recovered(transaction: Transaction, number: int) -> tuple[Notice, ...]:
 def _source(manager: KeyManager, backup: Path | None) -> Path:
     if backup is not None:
         return backup
-    present = manager.session.place.folder / database.FILE_NAME
+    present = manager.path / database.FILE_NAME
     if not manager.exists():  # which reads it, so that SQLite undoes what a killed writer left half done
-        raise NotFoundError(f"there is no keystore in {present.parent}", "name a backup: escrow recover FILE")
+        raise NotFoundError(f"there is no keystore in {present.parent}", "pass a backup", remedy="name-backup")
     return present

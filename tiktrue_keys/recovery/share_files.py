@@ -85,4 +85,4 @@ def _named(what: str, words: Iterable[str]) -> Share:
     try:
         return parse_share(" ".join(words))
     except UsageError as error:
-        raise UsageError(f"{what}: {error.message}", error.hint) from None
+        raise UsageError(f"{what}: {error.message}", **error.advice) from None

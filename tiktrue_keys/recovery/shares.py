@@ -48,7 +48,11 @@ def split(secret: memoryview, *, count: int, threshold: int) -> tuple[Share, ...
         hint = f"at most {MAX_SHARES} shares, the threshold not above their number"
         raise UsageError(f"any {threshold} of {count} shares is impossible", hint)
     if threshold == 1 and count > 1:
-        raise UsageError("with a threshold of 1 every share is the whole secret", "--threshold 2, or --shares 1")
+        raise UsageError(
+            "with a threshold of 1 every share is the whole secret",
+            "pass threshold=2, or count=1",
+            remedy="threshold-of-one",
+        )
     made = generate_mnemonics(
         1, [(threshold, count)], bytes(secret), extendable=True, iteration_exponent=_ITERATION_EXPONENT
     )
@@ -93,7 +97,7 @@ def _share(words: str) -> Share:
     parsed = _parsed(words)
     parameters = (parsed.group_threshold, parsed.group_count, parsed.iteration_exponent, parsed.extendable)
     if parameters != (1, 1, _ITERATION_EXPONENT, True):
-        raise UsageError("this is a share of SLIP-39, but not one that escrow create makes")
+        raise UsageError("this is a share of SLIP-39, but not of an escrow of this program")
     return Share(parsed.identifier, parsed.index + 1, parsed.member_threshold, words)
 
 

@@ -4,19 +4,17 @@ import csv
 import io
 import json
 import re
-from base64 import b64encode
+from base64 import b64decode
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.core.audit.records import ACTOR, KEY_ID, NOON, record
-from tests.core.audit.trees import StoredTree
+from tests.core.audit.trees import StoredTree, literal_root
 from tiktrue_keys.core.audit import export
 from tiktrue_keys.core.audit.checkpoint import Checkpoint, open_note, signed_note
-from tiktrue_keys.core.audit.merkle import root_of
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.errors import IntegrityError
 
 REVOKED = record(
     number=42,
@@ -228,47 +226,14 @@ def note_over(leaves: list[bytes]) -> str:
 @pytest.mark.parametrize("count", [0, 1, 2, 11])
 @pytest.mark.parametrize("witness", ["", WITNESS])
 def test_an_exported_log_verifies_from_its_text_alone(count: int, witness: str) -> None:
-    note = note_over(LEAVES[:count]) + witness
-    read_note, leaves = export.read_tlog("".join(export.tlog(note, iter(LEAVES[:count]))))
-    assert (read_note, leaves) == (note, LEAVES[:count])
-    checkpoint = open_note(read_note, origin=ORIGIN, public_key=PUBLIC)
-    assert root_of(leaves) == (checkpoint.size, checkpoint.root)
+    text = "".join(export.tlog(note_over(LEAVES[:count]) + witness, iter(LEAVES[:count])))
+    body, signatures, lines = text.split("\n\n")
+    leaves = [b64decode(line) for line in lines.splitlines()]
+    assert leaves == LEAVES[:count]
+    checkpoint = open_note(f"{body}\n\n{signatures}\n", origin=ORIGIN, public_key=PUBLIC)
+    assert (len(leaves), literal_root(leaves)) == (checkpoint.size, checkpoint.root)
 
 
 def test_the_exported_log_is_these_bytes() -> None:
     note = note_over([b"a", b"b"])
     assert "".join(export.tlog(note, [b"a", b"b"])) == f"{note}\nYQ==\nYg==\n"
-
-
-TEXT = "".join(export.tlog(note_over(LEAVES[:2]), LEAVES[:2]))
-FIRST, SECOND = (b64encode(leaf).decode() + "\n" for leaf in LEAVES[:2])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        TEXT[:-1],
-        TEXT + "\n",
-        TEXT + "Yg==",
-        note_over([]),
-        TEXT.removesuffix(SECOND),
-        TEXT + SECOND,
-        TEXT.replace("\n\n" + FIRST, "\n" + FIRST),
-        TEXT.replace(FIRST, "\n" + FIRST),
-        TEXT.replace(FIRST, FIRST[:-2] + "\n"),
-        TEXT.replace(FIRST, "*" + FIRST[1:]),
-        TEXT.replace(FIRST, "é" + FIRST[1:]),
-        TEXT.replace(FIRST, "YR==\n"),
-        TEXT.replace(FIRST, "\n"),
-        TEXT.replace(FIRST, b64encode(bytes(export.LEAF_LIMIT + 1)).decode() + "\n"),
-        TEXT.replace("\n2\n", "\n02\n"),
-        TEXT.replace("\n2\n", "\n3\n"),
-        TEXT.replace("\n", "\r\n"),
-    ],
-    ids=range(18),
-)
-def test_a_log_in_another_spelling_is_refused(text: str) -> None:
-    assert text != TEXT
-    with pytest.raises(IntegrityError, match="exported log"):
-        export.read_tlog(text)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.audit.records import ACTOR, KEY_ID, NOON, record
-from tiktrue_keys.core.audit.record import REASON_LIMIT, RECORD_LIMIT, TEXT_LIMIT, Actor, AuditRecord
+from tiktrue_keys.core.audit.record import RECORD_LIMIT, TEXT_LIMIT, Actor, AuditRecord
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.errors import IntegrityError, InternalError
 
@@ -81,10 +81,10 @@ def test_letters_of_every_script_stay() -> None:
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_texts_are_cut_at_their_limits(over: int) -> None:
-    text, reason = "t" * (TEXT_LIMIT + over), "r" * (REASON_LIMIT + over)
+    text, reason = "t" * (TEXT_LIMIT + over), "r" * (2 * TEXT_LIMIT + over)
     read = AuditRecord.decode(record(actor=Actor(text, "h", "c"), detail={"path": text, "reason": reason}).encode())
     cut_text = text if not over else "t" * (TEXT_LIMIT - 1) + "…"
-    cut_reason = reason if not over else "r" * (REASON_LIMIT - 1) + "…"
+    cut_reason = reason if not over else "r" * (2 * TEXT_LIMIT - 1) + "…"
     assert read.actor.user == cut_text
     assert read.detail == {"path": cut_text, "reason": cut_reason}
 

@@ -140,7 +140,7 @@ def test_a_refusal_says_why_and_what_to_do() -> None:
     revoked = error_of(lambda: must_allow(REVOKED, Use.DECRYPT, BORN))
     assert revoked is not None
     assert "was revoked at 1970-02-04T13:46:40Z (lost)" in revoked.message
-    assert "--recover-revoked" in revoked.hint
+    assert (revoked.remedy, revoked.about) == ("recover-revoked", {"model": REVOKED.model_id})
     rotating = error_of(lambda: must_allow(ROTATING, Use.ENCRYPT, ROTATED))
     assert rotating is not None
     assert SUCCESSOR in rotating.hint

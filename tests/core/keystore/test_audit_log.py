@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 
+from tests.core.audit.trees import literal_path, literal_root
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of
 from tiktrue_keys.core.audit import merkle
 from tiktrue_keys.core.audit.checkpoint import open_note
@@ -102,9 +103,10 @@ def test_every_record_proves_itself_under_the_head(manager: KeyManager) -> None:
     note = open_note(
         manager.audit_checkpoint(), origin=origin_of(document.keystore_id, 1), public_key=document.audit_key
     )
+    leaves = list(manager.audit_leaves())
+    assert literal_root(leaves) == note.root
     for number in range(note.size):
-        leaf, proof = manager.audit_proof(number)
-        merkle.verify_inclusion(number, note.size, leaf, proof, note.root)
+        assert manager.audit_proof(number) == (leaves[number], literal_path(number, leaves))
     for number in (-1, note.size, 10**9):
         assert isinstance(error_of(lambda number=number: manager.audit_proof(number)), NotFoundError)  # type: ignore[misc]
 

@@ -99,7 +99,7 @@ def test_a_place_that_would_vanish_is_refused_unless_it_was_named(tmp_path: Path
     path = volatile / f"tiktrue-keys-test-{os.getpid()}/secret"
     error = error_of(lambda: host_secret.read_or_create(path, named=False))
     assert isinstance(error, RefusedError)
-    assert "--host-secret" in error.hint
+    assert error.remedy == "volatile-host-secret"
     assert not path.parent.exists()
 
 

@@ -24,7 +24,7 @@ def test_it_names_its_holder_to_whoever_waits_in_vain(tmp_path: Path) -> None:
         assert time.monotonic() - began >= 0.1
     assert isinstance(error, BusyError)
     assert f"process {os.getpid()} on node-7 (a test) since 20" in error.message
-    assert "--lock-timeout" in error.hint
+    assert error.remedy == "wait-longer"
 
 
 def test_a_timeout_of_nothing_tries_once(tmp_path: Path) -> None:

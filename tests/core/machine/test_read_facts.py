@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tiktrue_keys.core import machine
-from tiktrue_keys.core.machine import darwin, linux, windows
+from tiktrue_keys.core.machine import darwin, linux
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,6 @@ from tiktrue_keys.core.machine import darwin, linux, windows
     [
         ("linux", linux.read_facts),
         ("darwin", darwin.read_facts),
-        ("win32", windows.read_facts),
         ("freebsd14", linux.read_facts),
     ],
 )

@@ -143,7 +143,8 @@ def test_containers_under_it_need_more_than_a_rewrap_and_it_says_so(manager: Key
     result = manager.revoke(["llama"], reason="lost")
     assert [record.path for record in result.containers] == ["/models/both.ttm", "/models/llama.ttm"]
     (notice,) = [notice for notice in result.warnings if notice.code == "needs-reencryption"]
-    assert "reencrypt-model" in notice.message
+    assert "a rewrap is not enough" in notice.message
+    assert notice.remedy == "reencrypt-containers"
 
 
 def test_an_opened_key_is_forgotten_at_once(manager: KeyManager, desk: Desk) -> None:

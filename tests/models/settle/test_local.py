@@ -442,7 +442,7 @@ def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
 
 
 def test_an_older_folder_is_not_taken_for_the_new_one(shop: Workshop) -> None:
-    sealed = encrypt_folder(shop.manager, folder_of(shop), key=MODEL, license_key=LICENSE).destination
+    sealed = encrypt_folder(shop.manager, folder_request(folder_of(shop))).destination
     older = (shop.folder / "llama" / "a.bin").stat()
 
     def decrypt(manager: KeyManager) -> None:

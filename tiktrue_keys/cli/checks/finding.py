@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.errors import TikTrueKeysError
 
 
@@ -39,7 +40,8 @@ def warning(check: str, detail: str) -> Finding:
 
 def failed(check: str, error: TikTrueKeysError) -> Finding:
     """Something is broken or open to others."""
-    return Finding(check, CheckState.FAILED, f"{error.message}{f' ({error.hint})' if error.hint else ''}", error)
+    hint = own_hint(error)
+    return Finding(check, CheckState.FAILED, f"{error.message} ({hint})" if hint else error.message, error)
 
 
 def skipped(check: str, reason: str) -> Finding:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiktrue_keys.cli.checks.finding import CheckState, Finding, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
+from tiktrue_keys.cli.view.hints import message_of
 from tiktrue_keys.core.instants import DAY, rfc3339
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
@@ -47,14 +48,14 @@ def _contents(manager: KeyManager) -> Iterator[Finding]:
     )
     yield from _keys(found)
     for notice in found.warnings:
-        yield warning(notice.code.replace("-", " "), notice.message)
+        yield warning(notice.code.replace("-", " "), message_of(notice))
     yield _missing_containers(manager)
 
 
 def _keys(found: ValidateResult) -> Iterator[Finding]:
     unusable = [check for check in found.checks if check.error is not None and check.expected_usable]
     yield from (failed("keys", check.error) for check in unusable if check.error is not None)
-    yield from (warning("keys", notice.message) for check in found.checks for notice in check.notices)
+    yield from (warning("keys", message_of(notice)) for check in found.checks for notice in check.notices)
     if not unusable:
         yield good("keys", "all that should be usable are")
 

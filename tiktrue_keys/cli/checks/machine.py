@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +27,8 @@ def machine_checks() -> Iterator[Finding]:
 
 
 def _memory_lock() -> Finding:
-    limit = "unknown"
-    if os.name == "posix":
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-        limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
     if memory_is_locked():
         return good("memory lock", f"secrets stay out of swap (limit {limit})")
     return warning(
@@ -40,10 +37,6 @@ def _memory_lock() -> Finding:
 
 
 def _core_dumps() -> Finding:
-    if os.name != "posix":
-        return skipped("core dumps", "not known on this system")
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
     if soft == 0:
         return good("core dumps", "off for this program")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 
 from tiktrue_keys.core.audit.record import Actor
 
@@ -12,10 +11,6 @@ _NOBODY_LOGGED_IN = 2**32 - 1
 
 def current_actor(command: str) -> Actor:
     """The effective user, and who logged in where that is somebody else; the host; the command's name."""
-    if os.name != "posix":
-        import getpass
-
-        return Actor(getpass.getuser(), platform.node(), command)
     user, behind = _user_name(os.geteuid()), _login_user()
     named = f"{user} (logged in as {behind})" if behind not in (None, user) else user
     return Actor(named, os.uname().nodename, command)

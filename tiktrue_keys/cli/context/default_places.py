@@ -14,12 +14,12 @@ SYSTEM_HOST_SECRET = Path("/var/lib/tiktrue-keys-host/secret")
 
 def is_root() -> bool:
     """Whether this process runs as root."""
-    return os.name == "posix" and os.geteuid() == 0
+    return os.geteuid() == 0
 
 
 def default_keystore(environment: Mapping[str, str], *, root: bool) -> Path:
     """`root`, or a service with a state directory: /var/lib/tiktrue-keys; else the user's data folder."""
-    if os.name == "posix" and (root or environment.get("STATE_DIRECTORY")):
+    if root or environment.get("STATE_DIRECTORY"):
         return SYSTEM_KEYSTORE
     import platformdirs
 
@@ -31,4 +31,4 @@ def default_keystore(environment: Mapping[str, str], *, root: bool) -> Path:
 
 def default_host_secret(environment: Mapping[str, str]) -> str | None:
     """A service with a state directory: /var/lib/tiktrue-keys-host/secret; else None, which leaves it to the core."""
-    return str(SYSTEM_HOST_SECRET) if os.name == "posix" and environment.get("STATE_DIRECTORY") else None
+    return str(SYSTEM_HOST_SECRET) if environment.get("STATE_DIRECTORY") else None

@@ -85,8 +85,12 @@ class Settings:
 
     def get(self, name: str) -> Any:
         """The value of a setting, or None."""
-        setting = self.values.get(name)
+        setting = self.setting(name)
         return setting.value if setting else None
+
+    def setting(self, name: str) -> Setting | None:
+        """A setting with its source, or None where nothing sets it."""
+        return self.values.get(name)
 
     def add_file(self, path: Path, *, over: tuple[Path, ...] = (), allow_keystore: bool = True) -> None:
         """Read one file if it is there. Its values win over those of the files in `over`, and lose to all others."""
@@ -160,13 +164,13 @@ def _checked(name: str, value: Any, path: Path) -> Any:
     try:
         check(value)
     except UsageError as error:
-        raise UsageError(f"'{name}' {where}: {error.message}", error.hint) from None
+        raise UsageError(f"'{name}' {where}: {error.message}", **error.advice) from None
     return value
 
 
 def user_config_file() -> Path:
     """The user's file: in the platform's configuration folder."""
-    if os.name == "posix" and os.uname().sysname != "Darwin":
+    if os.uname().sysname != "Darwin":
         base = os.environ.get("XDG_CONFIG_HOME", "")
         folder = Path(base) if base.startswith("/") else Path(os.path.expanduser("~")) / ".config"
         return folder / "tiktrue-keys" / FILE_NAME

@@ -47,7 +47,7 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
         os.close(descriptor)
     if len(data) > limit:
         raise UsageError(f"{name} is longer than {limit} bytes")
-    return TrustedFile(data, read_by_others=os.name == "posix" and bool(facts.st_mode & 0o044))
+    return TrustedFile(data, read_by_others=bool(facts.st_mode & 0o044))
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:
@@ -62,7 +62,7 @@ def _read_all(descriptor: int, limit: int) -> bytes:
 
 
 def _must_be_ours(facts: os.stat_result, name: str, path: Path) -> None:
-    if os.name != "posix" or stat.S_ISFIFO(facts.st_mode):
+    if stat.S_ISFIFO(facts.st_mode):
         return
     if facts.st_mode & 0o022:
         raise InsecureError(f"{name} can be written by others", f"chmod go-w {escaped(str(path))}")

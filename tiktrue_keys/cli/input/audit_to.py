@@ -31,7 +31,7 @@ def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManag
     """
     if audit_to not in (None, SYSLOG):
         raise UsageError(f"there is no log '{audit_to}'", f"--audit-to {SYSLOG}")
-    if not context.manager.session.is_read_only():
+    if not context.manager.is_read_only():
         return context.writer
     if audit_to is None:
         raise RefusedError(

@@ -11,6 +11,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import ask_hidden, can_ask
+from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.cli.view.streams import write_err
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.recovery.share_files import LIMIT, parse_shares, read_share_file
@@ -50,7 +51,7 @@ def _asked() -> list[Share]:
         try:
             share = parse_share(ask_hidden(f"Share {len(given) + 1}{needed}").decode("ascii", "replace"))
         except UsageError as error:
-            write_err(f"{error.message}; {error.hint or 'enter it again'}\n")
+            write_err(f"{error.message}; {own_hint(error) or 'enter it again'}\n")
             continue
         if given and (share.escrow, share.threshold) != (given[0].escrow, given[0].threshold):
             write_err(f"this share is of escrow {share.escrow}, the first one of {given[0].escrow}\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.view.escape import escaped
-from tiktrue_keys.cli.view.hints import hint_of
+from tiktrue_keys.cli.view.hints import hint_of, message_of
 from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out
 from tiktrue_keys.errors import (
     InternalError,
@@ -98,7 +98,7 @@ class Reporter:
 
     def _show_warnings(self, warnings: tuple[Notice, ...]) -> None:
         if not self.quiet:
-            write_err("".join(f"warning: {escaped(each.message)}\n" for each in warnings))
+            write_err("".join(f"warning: {escaped(message_of(each))}\n" for each in warnings))
 
     def _show_error(self, error: TikTrueKeysError) -> None:
         message, hint = error.message, hint_of(error)

@@ -58,10 +58,9 @@ def catch_signals() -> None:
 
     A signal that our caller ignores (nohup, a background job) stays ignored.
     """
-    handlers = {"SIGINT": _interrupted, "SIGTERM": _terminated, "SIGHUP": _terminated}
-    for name, handler in handlers.items():
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+    handlers = {signal.SIGINT: _interrupted, signal.SIGTERM: _terminated, signal.SIGHUP: _terminated}
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 

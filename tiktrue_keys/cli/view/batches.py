@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.core.keys.key_results import Failure
 from tiktrue_keys.errors import PartialError, TikTrueKeysError
 
@@ -23,7 +24,7 @@ def partial_error(failures: Sequence[Failure], total: int) -> PartialError | Non
     if not failures:
         return None
     first = failures[0].error
-    return PartialError(f"{len(failures)} of {total} keys failed; the first: {first.message}", first.hint)
+    return PartialError(f"{len(failures)} of {total} keys failed; the first: {first.message}", own_hint(first))
 
 
 def worst(errors: Iterable[TikTrueKeysError]) -> TikTrueKeysError | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tiktrue_keys import __version__
-from tiktrue_keys.cli.view.hints import hint_of
+from tiktrue_keys.cli.view.hints import hint_of, message_of
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -38,7 +38,7 @@ def envelope(
         "keystore": keystore,
         "result": result,
         "error": None if error is None else error_json(error),
-        "warnings": [{"code": each.code, "message": each.message, "key_id": each.key_id} for each in warnings],
+        "warnings": [{"code": each.code, "message": message_of(each), "key_id": each.key_id} for each in warnings],
     }
 
 

@@ -1,20 +1,124 @@
-"""What to do next, for errors that do not say it themselves: every error line has a hint under it."""
+"""What to do next, in the words of the command line: every error line has a hint under it.
+
+An error, a warning and a kept key name their remedy; the command to type for it stands in the table here, so that
+nothing below the command line has to know a flag. What it does not handle: hints that commands give themselves.
+"""
 
 from __future__ import annotations
 
-from tiktrue_keys.errors import TikTrueKeysError
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.keys.key_results import Kept
+    from tiktrue_keys.core.notices import Notice
+    from tiktrue_keys.errors import TikTrueKeysError
+
+_LICENSE = "give the license with --license-file FILE or TIKTRUE_LICENSE_FILE"
+
+REMEDIES: Mapping[str, str] = {
+    # Keys
+    "list-keys": "run tiktrue-keys list --all to see every key",
+    "generate-key": "start a new chain: tiktrue-keys generate {model}",
+    "model-has-key": "replace it with tiktrue-keys rotate {key_id}, or add --new-chain for a second chain",
+    "material-is-for-one-key": "leave --count out",
+    "rotate-key": "run tiktrue-keys rotate {key_id}",
+    "rotate-successor": "run tiktrue-keys rotate {successor}",
+    "what-to-rotate": "give KEY or MODEL arguments, or --all, or --due",
+    "notify-all": "use --notify-all for the whole fleet",
+    "min-acks-needs-prepublish": "add --prepublish DURATION, or leave --min-acks out",
+    "what-to-revoke": "give KEY_ID arguments, or --model MODEL",
+    "give-reason": "add --reason TEXT",
+    "rewrap-containers": "move its containers to the active key: tiktrue-keys rewrap-model CONTAINER",
+    "decryption-over": "move it to the active key with tiktrue-keys rewrap-model, or add --allow-deprecated this once",
+    "recover-revoked": "to save a model, give it a new key: tiktrue-keys reencrypt-model --recover-revoked CONTAINER",
+    "reencrypt-containers": "run tiktrue-keys reencrypt-model on each",
+    "cancel-alone": "name each key with --cancel KEY_ID, and leave the KEY_ID arguments out",
+    "confirm-exported": "if no file was made with it, run tiktrue-keys cleanup --confirm {key_id}",
+    "confirm-held": "if it is not needed there, run tiktrue-keys cleanup --confirm {key_id}",
+    "confirm-clock": "check the clock, then run tiktrue-keys doctor --accept-clock",
+    # Licenses
+    "needs-license": _LICENSE,
+    "needs-license-or-none": f"{_LICENSE}, or use --no-license",
+    "license-or-none": "use either --no-license or --new-license",
+    "unknown-license": "give a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
+    # Models
+    "output-exists": "give --force, or choose another name",
+    "name-output": "give the output with -o PATH",
+    "name-output-folder": "give the output with -o FOLDER",
+    "name-recipient": "add --recipient FILE",
+    "name-program": "write it after --",
+    "unsigned-container": "sign it with tiktrue-keys sign-model, or add --allow-unsigned",
+    "expected-root": "copy it from the output of encrypt-model where the container was made",
+    "container-already": "change its key: tiktrue-keys rewrap-model; its data key: tiktrue-keys reencrypt-model",
+    "part-of-folder": "re-encrypt the whole folder: tiktrue-keys reencrypt-model {folder}",
+    "reencrypt-container": "give it a new data key: tiktrue-keys reencrypt-model CONTAINER",
+    "reencrypt-for-model": "run tiktrue-keys reencrypt-model --to {key}",
+    "finish-rewrap": "finish it: tiktrue-keys rewrap-model {path}",
+    "recipients-dropped": "encrypt the model for them again: tiktrue-keys encrypt-model --recipient FILE",
+    "recipient-ends": "run tiktrue-keys rotate {model}, then tiktrue-keys export-public {model}",
+    "export-again": "export it again where the key is: tiktrue-keys export-public KEY",
+    "exclude-one": "leave one out with --exclude",
+    "exclude-file": "leave it out with --exclude {path}",
+    "exclude-link": "put the file itself there, or leave it out with --exclude {path}",
+    "decrypt-instead": "write an ordinary file with tiktrue-keys decrypt-model",
+    "list-containers": "run tiktrue-keys models list to see every file id",
+    "scan-for-container": "find it with tiktrue-keys models scan DIR",
+    "moved-container": "find it with tiktrue-keys models scan DIR, or let it go: tiktrue-keys models forget {file_id}",
+    # Keystore and machine
+    "no-keystore": "make one with tiktrue-keys generate MODEL_ID, or name another with --keystore DIR",
+    "not-our-folder": "run as the owner, or choose another place with --keystore DIR",
+    "operation-id-taken": "choose another --operation-id",
+    "wait-longer": "wait, or give a longer --lock-timeout",
+    "check-disk": "check the disk, then run tiktrue-keys doctor",
+    "damaged-keystore": "see what is damaged with tiktrue-keys doctor; put a backup back: tiktrue-keys restore FILE",
+    "mark-gone": "put it back, or begin a new epoch from a backup: tiktrue-keys restore FILE",
+    "rolled-back": "put the newer keystore back, or the newest backup as a new epoch: tiktrue-keys restore FILE",
+    "unfinished-backup": "put both into a folder of your own, mode 0700, and name that folder with --keystore",
+    "registry-lost": "run tiktrue-keys models scan DIR; cleanup waits for tiktrue-keys doctor --accept-clock",
+    "clock-leapt": "set the clock right, or confirm it: tiktrue-keys doctor --accept-clock (restore has it too)",
+    "name-host-secret": "name its file with --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
+    "volatile-host-secret": "name a file that outlives this: --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
+    "machine-changed": "{hint}; run tiktrue-keys binding show to see what is read here",
+    "recover-with-escrow": "{hint}; or recover with the escrow's shares: tiktrue-keys escrow recover",
+    "create-escrow": "make one with tiktrue-keys escrow create",
+    "escrow-exists": "verify it with tiktrue-keys escrow verify, or add --replace to make another",
+    "replace-escrow": "make another: tiktrue-keys escrow create --replace",
+    "show-escrow": "look at it with tiktrue-keys escrow show",
+    "name-backup": "name a backup: tiktrue-keys escrow recover FILE",
+    "threshold-of-one": "use --threshold 2, or --shares 1",
+    # Fleet
+    "list-peers": "run tiktrue-keys fleet list to see the pinned nodes and issuers",
+    "pinned-already": "run tiktrue-keys fleet remove {node} first",
+    "peer-name-taken": "give another name with --name NAME",
+    "pin-node": "pin a node's card: tiktrue-keys fleet add CARD",
+    "pin-issuer": "pin the issuer's card: tiktrue-keys fleet add CARD",
+    "no-recipient": "use --to NODE (repeatable) or --all",
+    "node-behind": "run tiktrue-keys fleet sync --via TRANSPORT; a node that is gone: tiktrue-keys fleet remove {node}",
+    "sync-fleet": "run tiktrue-keys fleet receive there, then tiktrue-keys fleet sync --via TRANSPORT here",
+    "send-later": "send it later: tiktrue-keys fleet sync --via TRANSPORT",
+    "compromised-keys": "revoke the keys, then run tiktrue-keys reencrypt-model on each container",
+    "receive-list": "get a newer list: tiktrue-keys fleet receive --via TRANSPORT",
+    "receive-epoch": "look for one: tiktrue-keys fleet receive --via TRANSPORT",
+    "reissue-envelope": "on the issuer, run tiktrue-keys fleet sync --via TRANSPORT to re-issue it",
+    "accept-epoch": "ask its administrator for the head in tiktrue-keys fleet status there; then: "
+    "tiktrue-keys fleet accept-epoch {issuer} --expect HEAD",
+    "wrong-epoch-head": "do not accept it; ask its administrator for the head in tiktrue-keys fleet status there",
+}
+"""Remedy to words; `{name}` is filled in from what the error is about, quoted for a shell, {hint} from its own hint."""
 
 _BY_CODE = {
-    "usage": "--help shows how the command is used",
+    "usage": "run the command with --help to see how it is used",
     "not-found": "check the name and the folder",
     "integrity": "do not use it; put back a copy that you trust",
-    "refused": "--help says what the command asks for",
+    "refused": "run the command with --help to see what it asks for",
     "busy": "try again, or give a longer --lock-timeout",
-    "partial": "the list says which and why; run it again for those",
-    "wrong-machine": "tiktrue-keys fingerprint shows what is read of this machine",
+    "partial": "the list says which and why; run the command again for those",
+    "wrong-machine": "run tiktrue-keys binding show to see what is read of this machine",
     "wrong-license": "give the license that the key was made with",
-    "revoked": "tiktrue-keys show KEY says when and why",
-    "expired": "tiktrue-keys rotate makes a successor",
+    "revoked": "run tiktrue-keys show {key} to see when and why",
+    "expired": "run tiktrue-keys rotate {key} to make a successor",
     "unavailable": "look at the system's log, then run it again: nothing is half done",
     "interrupted": "nothing is half done: run it again",
     "terminated": "run it again",
@@ -23,5 +127,29 @@ _BY_CODE = {
 
 
 def hint_of(error: TikTrueKeysError) -> str:
-    """The error's own hint, or that of its kind; empty for a bug that says what to do already."""
-    return error.hint or _BY_CODE.get(error.code, "")
+    """What to do about an error, else about its kind; empty for a bug that says what to do already."""
+    return own_hint(error) or _BY_CODE.get(error.code, "").format(key=error.key_id or "KEY")
+
+
+def own_hint(error: TikTrueKeysError) -> str:
+    """The words of the error's remedy, or its own hint; empty where it has neither."""
+    return _words(error.remedy, error.about, error.key_id, error.hint) or error.hint
+
+
+def message_of(notice: Notice) -> str:
+    """A warning with the words of its remedy."""
+    return _joined(notice.message, _words(notice.remedy, notice.about, notice.key_id))
+
+
+def reason_of(kept: Kept) -> str:
+    """Why a key is kept, with the words of its remedy."""
+    return _joined(kept.reason, _words(kept.remedy, kept.about, kept.key.key_id))
+
+
+def _words(remedy: str, about: Mapping[str, str], key_id: str | None, hint: str = "") -> str:
+    facts = {name: shlex.quote(value) for name, value in (("key_id", key_id or ""), *about.items())}
+    return REMEDIES[remedy].format_map(facts | {"hint": hint}) if remedy else ""
+
+
+def _joined(message: str, words: str) -> str:
+    return f"{message}; {words}" if words else message

@@ -12,22 +12,17 @@ from __future__ import annotations
 
 import csv
 import io
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
+from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.errors import IntegrityError
 
 VENDOR = "TikTrue"
 PRODUCT = "tiktrue-keys"
-
-LEAF_LIMIT = 2 * RECORD_LIMIT
-"""The largest size of a leaf in bytes; a sealed record is at most 29 bytes longer than the record."""
 
 _CSV_COLUMNS = (
     "epoch",
@@ -193,34 +188,6 @@ def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
     yield "\n"
     for leaf in leaves:
         yield b64encode(leaf).decode() + "\n"
-
-
-def read_tlog(text: str) -> tuple[str, list[bytes]]:
-    """Return the note and the leaves of a log in the form `tlog`.
-
-    Raises IntegrityError when it is malformed or has another number of leaves than its note says. Neither part is
-    verified: `open_note` verifies the note and returns the root, which must equal the one that `root_of` computes from
-    the leaves.
-    """
-    body, blank, rest = text.partition("\n\n")
-    signatures, second_blank, tail = rest.partition("\n\n")
-    lines = tail.split("\n")
-    if not blank or not second_blank or lines.pop() != "":
-        raise IntegrityError("the exported log is not a note, an empty line and whole lines")
-    leaves = [_leaf(number, line) for number, line in enumerate(lines)]
-    if body.split("\n")[1:2] != [str(len(leaves))]:
-        raise IntegrityError(f"the exported log has {len(leaves)} records, its checkpoint says otherwise")
-    return f"{body}\n\n{signatures}\n", leaves
-
-
-def _leaf(number: int, line: str) -> bytes:
-    try:
-        leaf = b64decode(line, validate=True)
-    except (Base64Error, ValueError):
-        raise IntegrityError(f"record {number} of the exported log is not base64") from None
-    if not leaf or len(leaf) > LEAF_LIMIT or b64encode(leaf).decode() != line:
-        raise IntegrityError(f"record {number} of the exported log is not a record's base64")
-    return leaf
 
 
 def _flat(record: AuditRecord) -> dict[str, str]:

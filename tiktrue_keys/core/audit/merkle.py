@@ -1,4 +1,5 @@
-"""The Merkle tree of RFC 6962 / RFC 9162 section 2.1 over stored hashes: append, root, proofs, and their verification.
+"""The Merkle tree of RFC 6962 / RFC 9162 section 2.1 over stored hashes: append, root, proofs, and the verification of
+consistency.
 
 Come here for the mathematics of the audit log. The hash of every complete subtree is stored once under (level, index):
 level 0 is the leaves, and (level, index) spans the 2**level leaves from index * 2**level on. Every function reads O(log
@@ -8,7 +9,7 @@ n) of the stored hashes; the caller stores them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from tiktrue_keys.errors import IntegrityError, NotFoundError
 
@@ -46,21 +47,6 @@ def appended(size: int, leaf: bytes, read: HashReader) -> list[tuple[int, int, b
 def root_hash(size: int, read: HashReader) -> bytes:
     """Return MTH of the first `size` leaves."""
     return _range_hash(0, size, read) if size else EMPTY_ROOT
-
-
-def root_of(leaves: Iterable[bytes]) -> tuple[int, bytes]:
-    """Return the number and the MTH of `leaves` (their data); for checking an exported log.
-
-    Reads the leaves once and holds O(log n) hashes.
-    """
-    peaks: dict[int, bytes] = {}
-    count = 0
-    for leaf in leaves:
-        for level, _, digest in appended(count, leaf, lambda level, _: peaks.pop(level)):
-            peak = level, digest
-        peaks[peak[0]] = peak[1]
-        count += 1
-    return count, root_hash(count, lambda level, _: peaks[level])
 
 
 def inclusion_proof(index: int, size: int, read: HashReader) -> list[bytes]:
@@ -103,26 +89,6 @@ def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
     if start:
         proof.append(_range_hash(start, end, read))
     return proof[::-1]
-
-
-def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
-    """Raise IntegrityError unless `proof` shows `leaf` (its data) at `index` under `root` (RFC 9162, 2.1.3.2)."""
-    wrong = IntegrityError(f"the proof does not show record {index} in the tree of {size}")
-    if not 0 <= index < size or not _well_formed(proof, root):
-        raise wrong
-    place, last, digest = index, size - 1, leaf_hash(leaf)
-    for step in proof:
-        if last == 0:
-            raise wrong
-        if place & 1 or place == last:
-            digest = node_hash(step, digest)
-            while not place & 1 and place:
-                place, last = place >> 1, last >> 1
-        else:
-            digest = node_hash(digest, step)
-        place, last = place >> 1, last >> 1
-    if last or digest != root:
-        raise wrong
 
 
 def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:

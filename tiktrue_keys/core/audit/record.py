@@ -20,7 +20,6 @@ from tiktrue_keys.errors import IntegrityError, InternalError
 RECORD_LIMIT = 4096
 """The largest size of an encoded record in bytes."""
 TEXT_LIMIT = 256
-REASON_LIMIT = 512
 OUTCOMES = ("ok", "refused", "failed")
 
 _VERSION = 1
@@ -198,21 +197,10 @@ def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, dept
 
 
 def actor_of_process(command: str) -> Actor:
-    """Return the user, host and `command` of this process.
+    """Who runs this process, as the system names them; never from the environment, which anybody can set."""
+    import pwd
 
-    The system names the user and the host; the environment is not read, because the caller can set it to anything.
-    """
-    user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    with contextlib.suppress(ImportError, KeyError):
-        import pwd
-
+    user = str(os.getuid())
+    with contextlib.suppress(KeyError):
         user = pwd.getpwuid(os.getuid()).pw_name
-    return Actor(user, _host_name(), command)
-
-
-def _host_name() -> str:
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    import platform
-
-    return platform.node()
+    return Actor(user, os.uname().nodename, command)

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
@@ -27,42 +28,56 @@ _TIMEOUT = 5.0  # seconds to wait for a log that is full
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def report(actor: Actor, error: Exception) -> None:
-    """Write an error of ours to syslog (journald where that runs) as one line of the facility auth."""
-    if not isinstance(error, TikTrueKeysError):
-        return
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import syslog
+class Recorder(Protocol):
+    """Takes what the audit log of a keystore cannot hold."""
 
-        text = f"{error.code}: {error.message}"[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
-        printable = "".join(character if character.isprintable() else "?" for character in text)
-        syslog.openlog(_TAG, syslog.LOG_PID, syslog.LOG_AUTH)
-        syslog.syslog(syslog.LOG_WARNING, f"{actor.command[:64]} by {actor.user[:64]}: {printable}")
+    def report(self, actor: Actor, error: Exception) -> None:
+        """A refusal before the keystore is open. Raises nothing."""
+
+    def record(self, entry: AuditRecord) -> None:
+        """A record in place of one of the audit log; UnavailableError where it is not taken."""
 
 
-def record(entry: AuditRecord, *, sockets: Sequence[str] = SOCKETS) -> None:
-    """Write an audit record to syslog as one line: `audit` and its canonical JSON.
+class SystemLog:
+    """syslog, or journald where that runs."""
 
-    Raises UnavailableError when no log accepts it. syslog(3) does not report whether a log received the line, so this
-    function writes to the log's socket itself. It can tell that the log received the record, but not that the log keeps
-    it.
-    """
-    at = time.localtime(entry.time)
-    stamp = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
-    line = f"<{_AUTH_NOTICE}>{stamp} {_TAG}[{os.getpid()}]: audit ".encode() + entry.encode()
-    failed: OSError | None = None
-    for path in sockets:
-        try:
-            _send(path, line)
-        except OSError as error:
-            failed = failed or error
-        else:
+    def __init__(self, sockets: Sequence[str] = SOCKETS) -> None:
+        self._sockets = sockets
+
+    def report(self, actor: Actor, error: Exception) -> None:
+        """One line, facility auth, of an error of ours."""
+        if not isinstance(error, TikTrueKeysError):
             return
-    reason = (failed.strerror or str(failed)).lower() if failed else "no socket"
-    raise UnavailableError(
-        f"the system's log does not take the audit record: {sockets[0]}: {reason}",
-        "start syslog or journald, or use a keystore that can be written to",
-    )
+        with contextlib.suppress(ImportError, OSError, ValueError):
+            import syslog
+
+            words = f"{error.code}: {error.message}"[:_TEXT_LIMIT].encode("ascii", "backslashreplace").decode()
+            printable = "".join(character if character.isprintable() else "?" for character in words)
+            syslog.openlog(_TAG, syslog.LOG_PID, syslog.LOG_AUTH)
+            syslog.syslog(syslog.LOG_WARNING, f"{actor.command[:64]} by {actor.user[:64]}: {printable}")
+
+    def record(self, entry: AuditRecord) -> None:
+        """One audit record as a line, `audit` and its canonical JSON; UnavailableError where no log takes it.
+
+        syslog(3) does not return whether there was a log, so this speaks to its socket itself. That the log has the
+        record is what can be known; that it keeps it is the log's affair.
+        """
+        at = time.localtime(entry.time)
+        stamp = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+        line = f"<{_AUTH_NOTICE}>{stamp} {_TAG}[{os.getpid()}]: audit ".encode() + entry.encode()
+        failed: OSError | None = None
+        for path in self._sockets:
+            try:
+                _send(path, line)
+            except OSError as error:
+                failed = failed or error
+            else:
+                return
+        reason = (failed.strerror or str(failed)).lower() if failed else "no socket"
+        raise UnavailableError(
+            f"the system's log does not take the audit record: {self._sockets[0]}: {reason}",
+            "start syslog or journald, or use a keystore that can be written to",
+        )
 
 
 def _send(path: str, line: bytes) -> None:

@@ -237,8 +237,10 @@ def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> Non
         names = ", ".join(missing[:_SHOWN]) + " ..." * (len(missing) > _SHOWN)
         raise RefusedError(
             f"key {key_id} has not reached {len(missing)} of its nodes yet: {names}",
-            "tiktrue-keys fleet sync --via TRANSPORT, or node remove a node that is gone",
+            "sync the fleet, or unpin a node that is gone",
             key_id=key_id,
+            remedy="node-behind",
+            about={"node": missing[0]},
         )
 
 

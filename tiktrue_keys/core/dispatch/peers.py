@@ -28,7 +28,6 @@ MAX_REFUSALS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NODE_ID = re.compile(r"[a-z2-7]{32}")
 _SELF = "self"
-_NEVER = Instant(0)
 _ROSTER = "roster"
 
 
@@ -137,7 +136,7 @@ def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
         named = rows.get(RecordKind.NODE, f"name {argument}")
         peer = get_peer(rows, named["node_id"]) if named else None
     if peer is None or (role is not None and peer.role != role):
-        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", "tiktrue-keys node list names them")
+        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", remedy="list-peers")
     return peer
 
 
@@ -154,9 +153,14 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
     """Pin a peer and return it. Raises RefusedError when its id or name is taken."""
     known = get_peer(rows, peer.node_id)
     if known is not None:
-        raise RefusedError(f"{peer.node_id} is pinned already, as '{known.name}'", "node remove it first")
+        raise RefusedError(
+            f"{peer.node_id} is pinned already, as '{known.name}'",
+            "unpin it first",
+            remedy="pinned-already",
+            about={"node": known.name},
+        )
     if rows.get(RecordKind.NODE, f"name {peer.name}") is not None:
-        raise RefusedError(f"the name '{peer.name}' is taken", "give another one: --name NAME")
+        raise RefusedError(f"the name '{peer.name}' is taken", "pass another name", remedy="peer-name-taken")
     counters = roster(rows)
     shards = max(counters.shards, 1)
     members = _shard(rows, shards - 1)

@@ -91,8 +91,9 @@ def generate_key(
     if live and not new_chain:
         raise RefusedError(
             f"model {model_id} has the key {live[-1].key_id} already",
-            f"tiktrue-keys rotate {model_id}, or --new-chain for a second key",
+            "rotate it, or pass new_chain=True for a second chain",
             key_id=live[-1].key_id,
+            remedy="model-has-key",
         )
     if len(live) >= MAX_CHAINS:
         raise RefusedError(f"model {model_id} has {len(live)} chains, and no more are kept apart")

@@ -13,6 +13,7 @@ from tiktrue_keys.core.containers.intents import every_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.holders import Holding
+from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, may_be_destroyed
 from tiktrue_keys.core.keystore.rows import Rows
@@ -21,8 +22,6 @@ from tiktrue_keys.core.keystore.transaction import GAP, Transaction
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
 """Reads a container again: returns the ids of the keys that open it, or None when it cannot be read."""
-
-CLOCK_HINT = "a silence of more than 30 days: confirm the clock with tiktrue-keys doctor --accept-clock"
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,14 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
 
 def reason_to_keep(
     key: ManagedKey, needs: Needs, holding: Mapping[str, Holding], confirmed: Iterable[str]
-) -> str | None:
-    """Return why a candidate for destruction is kept, or None.
-
-    A confirmation covers a need that cannot be checked, but not a file operation that is still open.
-    """
+) -> Kept | None:
+    """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
     if key.key_id in needs.unfinished:
-        return needs.unfinished[key.key_id]
+        return Kept(key, needs.unfinished[key.key_id])
     if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
-        return needs.containers[key.key_id]
+        return Kept(key, needs.containers[key.key_id])
     if key.exported and key.key_id not in confirmed:
-        return f"its public half was exported: give --confirm {key.key_id} when no file was made with it"
+        return Kept(key, "its public half was exported", remedy="confirm-exported")
     if key.key_id in holding:
         return holding[key.key_id].reason(key, confirmed=key.key_id in confirmed)
     return None
@@ -87,10 +83,12 @@ def is_doubtful_clock(rows: Rows) -> bool:
     return rows.get(RecordKind.CLOCK_GAP, GAP) is not None
 
 
-def waits(key: ManagedKey, now: Instant) -> str | None:
-    """Return why a marked key is not destroyed yet, or None when its delay is over."""
+def waits(key: ManagedKey, now: Instant, *, doubtful: bool) -> Kept | None:
+    """Why a marked key is not destroyed yet, or None when its time has come; `doubtful` is the clock."""
     if key.destroy_at is not None and now < key.destroy_at:
-        return f"marked, destroyed by the first cleanup after {rfc3339(key.destroy_at)}"
+        return Kept(key, f"marked, destroyed by the first cleanup after {rfc3339(key.destroy_at)}")
+    if doubtful:
+        return Kept(key, "nothing was recorded for more than 30 days before this run", remedy="confirm-clock")
     return None
 
 

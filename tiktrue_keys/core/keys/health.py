@@ -26,14 +26,16 @@ def _error_of(key: ManagedKey, now: Instant) -> TikTrueKeysError | None:
     if key.status is Status.EXPIRED:
         return ExpiredError(
             f"key {key.key_id} expired at {rfc3339(key.expires_at)}",
-            f"tiktrue-keys rotate {key.model_id}",
+            "rotate it",
             key_id=key.key_id,
+            remedy="rotate-key",
         )
     if key.status is Status.DEPRECATED and now >= key.decrypt_until:
         return ExpiredError(
             f"key {key.key_id} decrypts no more since {rfc3339(key.decrypt_until)}",
             "rewrap what it opens",
             key_id=key.key_id,
+            remedy="rewrap-containers",
         )
     return None
 

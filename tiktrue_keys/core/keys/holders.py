@@ -14,6 +14,7 @@ from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch, dispatches, n
 from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress, all_progress, roster
 from tiktrue_keys.core.dispatch.revocation_lists import keys_on_list
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.transaction import Snapshot
@@ -28,19 +29,15 @@ class Holding:
     awaited: tuple[str, ...]
     holders: tuple[str, ...]
 
-    def reason(self, key: ManagedKey, *, confirmed: bool) -> str | None:
-        """Return why the key is kept, or None.
-
-        A confirmation does not cover a key on its way: once destroyed, it never arrives.
-        """
+    def reason(self, key: ManagedKey, *, confirmed: bool) -> Kept | None:
+        """Why the key stays, or None. What is on its way cannot be confirmed away: destroyed, it never arrives."""
         if self.awaited and key.revoked_at is None:
-            return f"it is on its way to {_listed(self.awaited)}: fleet sync, or node remove a node that is gone"
+            words = f"it is on its way to {_listed(self.awaited)}"
+            return Kept(key, words, remedy="node-behind", about={"node": self.awaited[0]})
         if self.holders and not confirmed:
             lacking = "its revocation" if key.revoked_at is not None else "a later generation"
-            return (
-                f"{_listed(self.holders)} may need it, without word of {lacking} from there:"
-                f" give --confirm {key.key_id} when nothing there does"
-            )
+            words = f"{_listed(self.holders)} may need it: {lacking} has not been acknowledged there"
+            return Kept(key, words, remedy="confirm-held")
         return None
 
 

@@ -5,6 +5,7 @@ Operations pass them on in their own results; rendering is the caller's job.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -35,6 +36,8 @@ class Kept:
 
     key: ManagedKey
     reason: str
+    remedy: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

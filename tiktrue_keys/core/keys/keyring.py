@@ -57,7 +57,7 @@ def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
     """Return the key of that id. Raises NotFoundError when there is none."""
     stored = get_key(rows, key_id, now)
     if stored is None:
-        raise NotFoundError(f"no key {key_id}", "tiktrue-keys list --all shows every key", key_id=key_id)
+        raise NotFoundError(f"no key {key_id}", "keys() lists every key", key_id=key_id, remedy="list-keys")
     return stored
 
 
@@ -88,7 +88,7 @@ def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
             return must_get_key(rows, _only(short["keys"], argument), now)
     heads = heads_of(rows, argument, now)
     if not heads:
-        raise NotFoundError(f"no key or model '{argument}'", "tiktrue-keys list --all shows every key")
+        raise NotFoundError(f"no key or model '{argument}'", "keys() lists every key", remedy="list-keys")
     live = [head for head in heads if is_live(head.key)]
     chosen = must_get_key(rows, _only([head.key.key_id for head in live], argument), now) if live else heads[-1]
     if chosen.key.pending and chosen.key.predecessor:

@@ -107,7 +107,8 @@ def must_recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> Rec
     if recognised is None:
         raise WrongLicenseError(
             "this keystore does not know the license",
-            "use the license it was made with; generate --new-license adds another",
+            "use the license it was made with, or generate a key with new_license=True",
+            remedy="unknown-license",
         )
     return recognised
 

@@ -129,8 +129,9 @@ def must_allow(key: ManagedKey, use: Use, now: Instant) -> None:
     elif use is Use.DECRYPT and now >= key.decrypt_until and status not in (Status.ACTIVE, Status.PENDING):
         raise ExpiredError(
             f"key {key.key_id} decrypts only until {rfc3339(key.decrypt_until)}",
-            "use --allow-deprecated once, then rewrap-model to the active key",
+            "rewrap what it opens to the active key",
             key_id=key.key_id,
+            remedy="decryption-over",
         )
 
 
@@ -140,8 +141,10 @@ def _must_allow_revoked(key: ManagedKey, use: Use) -> None:
     reason = f" ({key.revoke_reason})" if key.revoke_reason else ""
     raise RevokedError(
         f"key {key.key_id} was revoked at {rfc3339(key.revoked_at)}{reason}",
-        "to save a model: reencrypt-model --recover-revoked, to a new key",
+        "to save a model, re-encrypt it with recover_revoked=True",
         key_id=key.key_id,
+        remedy="generate-key" if use is Use.ENCRYPT else "recover-revoked",
+        about={"model": key.model_id},
     )
 
 
@@ -151,8 +154,9 @@ def _must_allow_encrypt(key: ManagedKey, status: Status) -> None:
     if status is Status.EXPIRED:
         raise ExpiredError(
             f"key {key.key_id} expired at {rfc3339(key.expires_at)}",
-            f"tiktrue-keys rotate {key.model_id}",
+            "rotate it",
             key_id=key.key_id,
+            remedy="rotate-key",
         )
     hint = f"its successor is {key.successor}" if key.successor else "wait for its promotion"
     raise RefusedError(f"key {key.key_id} is {status.value} and encrypts nothing", hint, key_id=key.key_id)

@@ -41,10 +41,12 @@ class RevocationMemory:
         end = self._ends[key.key_id]
         if end is None or now < end:
             return ()
-        message = f"the revocation list for key {key.key_id} ended at {rfc3339(end)}"
+        words = f"the revocation list for key {key.key_id} ended at {rfc3339(end)}"
         if use is Use.ENCRYPT or self.strict:
-            raise ExpiredError(message, "tiktrue-keys receive --via TRANSPORT brings a newer one", key_id=key.key_id)
-        return (Notice(STALE, f"{message}: whether it was revoked since is unknown", key.key_id),)
+            raise ExpiredError(
+                words, "receive from the issuer to get a newer one", key_id=key.key_id, remedy="receive-list"
+            )
+        return (Notice(STALE, f"{words}: whether it was revoked since is unknown", key.key_id),)
 
 
 def _end(view: Snapshot, key: ManagedKey) -> Instant | None:

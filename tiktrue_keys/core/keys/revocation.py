@@ -27,7 +27,7 @@ def check_reason(reason: str) -> str:
     """Return the reason without surrounding space. Raises UsageError when it is empty, too long or not printable."""
     text = reason.strip()
     if not text:
-        raise UsageError("a revocation needs a reason", "--reason TEXT")
+        raise UsageError("a revocation needs a reason", remedy="give-reason")
     if len(text) > MAX_REASON or not text.isprintable():
         raise UsageError(f"the reason must be at most {MAX_REASON} printable characters")
     return text
@@ -41,7 +41,7 @@ def keys_to_revoke(rows: Rows, arguments: Sequence[str], model: str | None, now:
     if model is not None:
         generations = generations_of(rows, model, now)
         if not generations:
-            raise NotFoundError(f"no model '{model}'", "tiktrue-keys list --all shows every key")
+            raise NotFoundError(f"no model '{model}'", "keys() lists every key", remedy="list-keys")
         targets = [stored for stored in generations if stored.key.status not in (Status.REVOKED, Status.DESTROYED)]
         if not targets:
             raise RevokedError(f"every key of model {model} is revoked or destroyed already")

@@ -59,7 +59,7 @@ class RotationTerms:
             KeyTerms(lifetime=self.lifetime).check()
         self._check_prepublish()
         if len(self.clients) > MAX_CLIENTS:
-            raise UsageError(f"at most {MAX_CLIENTS} clients can be named", "use --notify-all for a fleet")
+            raise UsageError(f"at most {MAX_CLIENTS} clients can be named", "pass notify_all=True", remedy="notify-all")
         for client in self.clients:
             if not (0 < len(client) <= _MAX_CLIENT_NAME and client.isprintable()):
                 raise UsageError(f"'{client[:40]}' is not a client's name")
@@ -70,7 +70,11 @@ class RotationTerms:
             if not 0 <= self.prepublish <= MAX_LIFETIME:
                 raise UsageError("the time to publish ahead is out of bounds")
         if self.min_acks is not None and (self.prepublish is None or self.min_acks < 0):
-            raise UsageError("--min-acks goes with --prepublish", "how many nodes must have the key before it is used")
+            raise UsageError(
+                "acknowledgements are only waited for when the successor is published ahead",
+                "pass prepublish, or leave min_acks out",
+                remedy="min-acks-needs-prepublish",
+            )
 
 
 def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
@@ -104,11 +108,19 @@ def must_be_rotatable(key: ManagedKey) -> None:
     if key.status is Status.REVOKED:
         raise RevokedError(
             f"key {key.key_id} is revoked",
-            f"start a new chain: tiktrue-keys generate {key.model_id}",
+            "start a new chain: generate a key for its model",
             key_id=key.key_id,
+            remedy="generate-key",
+            about={"model": key.model_id},
         )
     if key.successor is not None:
-        raise RefusedError(f"key {key.key_id} has the successor {key.successor}", "rotate that one", key_id=key.key_id)
+        raise RefusedError(
+            f"key {key.key_id} has the successor {key.successor}",
+            "rotate that one",
+            key_id=key.key_id,
+            remedy="rotate-successor",
+            about={"successor": key.successor},
+        )
     if not _is_rotatable(key):
         raise RefusedError(f"key {key.key_id} is {key.status.value} and cannot be rotated", key_id=key.key_id)
 
@@ -128,7 +140,8 @@ def split_by_license(
             mine.append(stored)
         else:
             text = f"key {key.key_id} belongs to license {key.license_tag}"
-            others.append(Failure(key.key_id, WrongLicenseError(text, "run it with that license", key_id=key.key_id)))
+            error = WrongLicenseError(text, "pass that license", key_id=key.key_id, remedy="needs-license")
+            others.append(Failure(key.key_id, error))
     return mine, others
 
 

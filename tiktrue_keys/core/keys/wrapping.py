@@ -43,7 +43,7 @@ def _kek(keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None) -> S
     if key.license_tag is None:
         return derivation.subkey(keys.root.view, derivation.MACHINE_KEK)
     if opened is None:
-        raise UsageError(f"key {key.key_id} needs its license", "give --license-file, or set TIKTRUE_LICENSE_FILE")
+        raise UsageError(f"key {key.key_id} needs its license", "pass license_key", remedy="needs-license")
     if opened.tag != key.license_tag:
         raise WrongLicenseError(
             f"key {key.key_id} belongs to license {key.license_tag}, this one is {opened.tag}", key_id=key.key_id

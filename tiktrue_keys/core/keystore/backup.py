@@ -49,7 +49,7 @@ class Restored:
 def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
     """Copy the keystore to a file (0600, complete or not at all). Raises RefusedError if it exists, unless `force`."""
     if not force and os.path.lexists(destination):
-        raise RefusedError(f"{destination} exists", "choose another name, or --force")
+        raise RefusedError(f"{destination} exists", "choose another name, or pass force=True", remedy="output-exists")
     sweep_backup(destination)
     with NewFile(destination, FILE_MODE, what="the backup") as output:
         output.write(keystore.serialized())
@@ -91,7 +91,8 @@ def _immutable(source: Path) -> Iterator[sqlite3.Connection]:
     if _is_something(source.with_name(source.name + "-journal")):
         raise RefusedError(
             f"{shown(source)} was left in the middle of a transaction, which {shown(source)}-journal can undo",
-            "put both into a folder of your own, mode 0700, and name it with --keystore instead of the file",
+            "put both into a folder of your own, mode 0700, and open that folder",
+            remedy="unfinished-backup",
         )
     uri = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
     with (

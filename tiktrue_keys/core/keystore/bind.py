@@ -19,7 +19,7 @@ from tiktrue_keys.core.keystore.document import (
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
 from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -93,7 +93,7 @@ def read_binding(rows: Rows) -> Binding:
     """Return the facts that the keystore is sealed to. Raises IntegrityError when their record is missing."""
     payload = rows.get(RecordKind.BINDING, BINDING)
     if payload is None:
-        raise IntegrityError("the keystore's binding record is gone", "restore the keystore from a backup")
+        raise IntegrityError("the keystore's binding record is gone", **RESTORE)
     return Binding.from_json(payload["anchors"])
 
 

@@ -69,7 +69,7 @@ def create_file(path: Path) -> None:
     Raises InsecureError for an existing file that is not private, UnavailableError when none can be created.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
     except FileExistsError:
         must_be_private(path, FILE_MODE)
         return
@@ -124,8 +124,8 @@ def open_existing(path: Path, *, timeout: float) -> sqlite3.Connection:
 
 
 def no_keystore(folder: Path) -> NotFoundError:
-    """Return the error that every command raises where there is no keystore."""
-    return NotFoundError(f"no keystore in {folder}", "tiktrue-keys generate makes one; --keystore DIR names another")
+    """The error that every command gives where no keystore is."""
+    return NotFoundError(f"no keystore in {folder}", "generate() makes one", remedy="no-keystore")
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise translated(error, path) from error
     except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message, and sqlite3 cannot decode it
-        raise IntegrityError(f"{path} is damaged", "restore it from a backup") from error
+        raise IntegrityError(f"{path} is damaged", **schema.RESTORE) from error
 
 
 def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
@@ -146,7 +146,7 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     text = str(error).lower()
     if "locked" in text or "busy" in text:
         holder = other_writer(path.parent)
-        return BusyError(f"{path} is in use by {holder}", "wait, or give a longer --lock-timeout")
+        return BusyError(f"{path} is in use by {holder}", "wait, or pass a longer lock_timeout", remedy="wait-longer")
     if any(part in text for part in _FULL):
         return DiskFullError(f"no space left for {path}", "free some space and run it again: nothing was changed")
     if any(part in text for part in _READ_ONLY):
@@ -154,7 +154,7 @@ def translated(error: sqlite3.Error, path: Path) -> TikTrueKeysError:
     if "unable to open" in text:
         return UnavailableError(f"{path} cannot be opened")
     if "disk i/o" in text:
-        return UnavailableError(f"input/output error on {path}", "check the disk; then tiktrue-keys doctor")
+        return UnavailableError(f"input/output error on {path}", "check the disk", remedy="check-disk")
     if isinstance(error, sqlite3.DatabaseError):
-        return IntegrityError(f"{path} is damaged ({text})", "restore it from a backup")
+        return IntegrityError(f"{path} is damaged ({text})", **schema.RESTORE)
     return UnavailableError(f"{path}: {text}")

@@ -19,7 +19,7 @@ from typing import Any
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keystore.schema import MAX_DOCUMENT
+from tiktrue_keys.core.keystore.schema import MAX_DOCUMENT, RESTORE
 from tiktrue_keys.errors import IntegrityError
 
 FORMAT = "tiktrue-keystore/1"
@@ -31,7 +31,6 @@ _MAX_PATH = 4096
 _X_WING_PUBLIC = 1216
 _SEALED_ROOT = 60  # nonce 12, H 32, tag 16
 _WHAT = "the keystore's header"
-_RESTORE = "restore the keystore from a backup"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def read_document(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
     """Return the stored header and its MAC, neither verified yet. Raises IntegrityError when they are missing."""
     row = connection.execute("SELECT document, mac FROM header WHERE id = 1").fetchone()
     if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
-        raise IntegrityError("the keystore's header is missing", _RESTORE)
+        raise IntegrityError("the keystore's header is missing", **RESTORE)
     return row[0], row[1]
 
 
@@ -126,7 +125,7 @@ def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
     encoded, mac = stored
     document = parse_document(encoded)
     if not hmac.compare_digest(document_mac(root, encoded), mac):
-        raise IntegrityError("the keystore's header was changed", _RESTORE)
+        raise IntegrityError("the keystore's header was changed", **RESTORE)
     return document
 
 

@@ -45,7 +45,9 @@ def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
     try:
         value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
     except NotFoundError:
-        raise IntegrityError(f"{_WHAT} {path} is gone", "put it back, or restore the keystore from a backup") from None
+        raise IntegrityError(
+            f"{_WHAT} {path} is gone", "put it back, or restore the keystore from a backup", remedy="mark-gone"
+        ) from None
     mac = value.pop("mac", "")
     if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), _mac(root, value).hex().encode()):
         raise IntegrityError(f"{_WHAT} {path} was changed")

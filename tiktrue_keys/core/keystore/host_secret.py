@@ -18,15 +18,12 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
 LENGTH = 32
-_HINT_NAMED = "name a file that outlives this container: --host-secret FILE or TIKTRUE_HOST_SECRET_FILE"
+_NAME_ONE = "pass host_secret_file: a file that outlives this container"
 
 
 def default_path() -> Path:
-    """Return /var/lib/tiktrue-keys-host/secret for root, else a file in the platform's state folder.
-
-    Raises RefusedError for a user without a home folder.
-    """
-    if os.name == "posix" and os.geteuid() == 0:
+    """Root: /var/lib/tiktrue-keys-host/secret; anybody else: the platform's state folder."""
+    if os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys-host/secret")
     from platformdirs import user_state_path
 
@@ -34,7 +31,7 @@ def default_path() -> Path:
         return user_state_path("tiktrue-keys-host") / "secret"
     except RuntimeError:  # the user has no home folder
         raise RefusedError(
-            "this user has no home folder for a host secret", "name its file: --host-secret FILE"
+            "this user has no home folder for a host secret", "pass host_secret_file", remedy="name-host-secret"
         ) from None
 
 
@@ -89,10 +86,18 @@ def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
 def _must_outlive_us(path: Path) -> None:
     runtime = container_runtime()
     if runtime:
-        raise RefusedError(f"this is a container ({runtime}): its host secret would vanish with it", _HINT_NAMED)
+        raise RefusedError(
+            f"this is a container ({runtime}): its host secret would vanish with it",
+            _NAME_ONE,
+            remedy="volatile-host-secret",
+        )
     storage = volatile_storage(path)
     if storage:
-        raise RefusedError(f"{path} is on {storage}: the host secret would not survive a restart", _HINT_NAMED)
+        raise RefusedError(
+            f"{path} is on {storage}: the host secret would not survive a restart",
+            _NAME_ONE,
+            remedy="volatile-host-secret",
+        )
 
 
 def must_lie_outside(path: Path, keystore: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
 from tiktrue_keys.core.sealing import unwrap_key, wrap_key
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
@@ -89,7 +89,7 @@ def open_seed(keys: RootKeys, rows: Rows, name: str) -> SecretBuffer:
     """
     payload = rows.get(RecordKind.IDENTITY, name)
     if payload is None:
-        raise IntegrityError(f"the keystore's {name} key is gone", "restore the keystore from a backup")
+        raise IntegrityError(f"the keystore's {name} key is gone", **RESTORE)
     with _wrapping_key(keys, name) as key:
         return unwrap_key(key.view, base64.b64decode(payload["wrapped"]), _context(keys, name))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +21,6 @@ from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.permissions import FILE_MODE
 from tiktrue_keys.errors import BusyError, InsecureError, TikTrueKeysError, UnavailableError
-
-if sys.platform != "win32":
-    import fcntl
 
 FILE_NAME = "keystore.lock"
 _FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest pause in the first second of waiting
@@ -48,7 +45,7 @@ def writers_lock(folder: Path, *, timeout: float, actor: Actor) -> Iterator[None
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags, FILE_MODE)
         if os.fstat(descriptor).st_uid == os.geteuid():
@@ -61,8 +58,6 @@ def _open(path: Path) -> int:
 
 
 def _acquire(descriptor: int, timeout: float) -> None:
-    if sys.platform == "win32":
-        return  # SQLite's own lock has to suffice
     started = time.monotonic()
     while True:
         try:
@@ -72,7 +67,7 @@ def _acquire(descriptor: int, timeout: float) -> None:
             waited = time.monotonic() - started
             if waited >= timeout:
                 message = f"the keystore is in use by {_in_words(_said_in(descriptor))}"
-                raise BusyError(message, "wait, or give a longer --lock-timeout") from None
+                raise BusyError(message, "wait, or pass a longer lock_timeout", remedy="wait-longer") from None
         # The longer a process has waited, the more often it tries: with a growing pause newcomers won, and the
         # unluckiest of 32 processes waited 13 s for what now takes 2.5 s.
         time.sleep(max(_SHORTEST_PAUSE, _FIRST_PAUSE * (1 - waited)))

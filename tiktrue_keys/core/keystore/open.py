@@ -40,9 +40,7 @@ def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
         except WrongMachineError as error:
             if not has_escrow(document):
                 raise
-            raise WrongMachineError(
-                error.message, f"{error.hint}; or with its escrow's shares: escrow recover"
-            ) from error
+            raise WrongMachineError(error.message, error.hint, remedy="recover-with-escrow") from error
 
     return way_in
 

@@ -23,8 +23,8 @@ class KeystorePaths:
 
 
 def default_folder() -> Path:
-    """Return /var/lib/tiktrue-keys for root, the platform's data folder for other users."""
-    if os.name == "posix" and os.geteuid() == 0:
+    """Root: /var/lib/tiktrue-keys; anybody else: the platform's data folder."""
+    if os.geteuid() == 0:
         return Path("/var/lib/tiktrue-keys")
     from platformdirs import user_data_path
 

@@ -33,7 +33,7 @@ def make_private_folder(path: Path) -> None:
         raise RefusedError(f"{path} is not a folder") from None
     except PermissionError:
         raise RefusedError(
-            f"{path} cannot be made by this user", "run as the owner, or name another --keystore"
+            f"{path} cannot be made by this user", "run as the owner, or choose another folder", remedy="not-our-folder"
         ) from None
     except OSError as error:
         raise UnavailableError(f"{path} cannot be made: {error.strerror}") from error
@@ -59,8 +59,6 @@ def must_be_private(path: Path, mode: int) -> None:
         raise InsecureError(f"{path} is a symbolic link", "name the real path")
     if not (stat.S_ISDIR(status.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(status.st_mode)):
         raise InsecureError(f"{path} is not a {'folder' if mode == FOLDER_MODE else 'regular file'}")
-    if os.name != "posix":
-        return
     if status.st_uid != os.geteuid():
         raise InsecureError(
             f"{path} belongs to another user (uid {status.st_uid})",

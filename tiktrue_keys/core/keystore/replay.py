@@ -24,7 +24,9 @@ def first_result(rows: Rows, operation_id: OperationId, act: str) -> list[list[s
     if payload is None:
         return None
     if payload["act"] != act:
-        raise RefusedError(f"operation {operation_id} was a {payload['act']}", "choose another --operation-id")
+        raise RefusedError(
+            f"operation {operation_id} was a {payload['act']}", "choose another id", remedy="operation-id-taken"
+        )
     items: list[list[str]] = []
     for part in range(payload["parts"]):
         stored = rows.get(RecordKind.OPERATION, f"{operation_id} {part}")

@@ -16,13 +16,12 @@ from typing import Any
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
+from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.integrity import Row, RowSummary, bucket_digest, bucket_of
 from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind
 from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError
-
-_RESTORE = "restore the keystore from a backup; tiktrue-keys doctor names what is damaged"
 
 _TAG = 16
 _FOLD = 16
@@ -94,7 +93,7 @@ class Rows:
         summaries = [self._member(row[0], owner_tag) for row in rows]
         # SQLite's index is not authenticated: a record that it leaves out shows in the sealed tally.
         if self._tally(owner_tag) != (len(summaries), self._fold(summary.tag for summary in summaries)):
-            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+            raise IntegrityError("the keystore's index of owners is damaged", **schema.RESTORE)
         return [self._open(summary) for summary in summaries if summary.kind == kind]
 
     def scan(self, kind: RecordKind, damaged: list[IntegrityError] | None = None) -> Iterator[dict[str, Any]]:
@@ -109,7 +108,7 @@ class Rows:
         seen = bytearray(BUCKETS)
         for bucket, group in groupby(rows, key=itemgetter(0)):
             if not isinstance(bucket, int) or not 0 <= bucket < BUCKETS:
-                raise IntegrityError("a record lies in a bucket that does not exist", _RESTORE)
+                raise IntegrityError("a record lies in a bucket that does not exist", **schema.RESTORE)
             seen[bucket] = 1
             try:
                 payloads = self._scan_bucket(bucket, list(group), kind)
@@ -127,12 +126,12 @@ class Rows:
         try:
             listed: list[Row] = [(row[1], row[2], row[3], row[4], row[5][-TAG_LENGTH:]) for row in rows]
         except TypeError:
-            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE) from None
-        known = self._buckets.get(bucket)  # its digest is out of date where this transaction has written
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", **schema.RESTORE) from None
+        known = self._buckets.get(bucket)  # its digest is behind where this transaction has written
         if known is None:
             self._must_match(bucket, listed)
         elif listed != self._ordered(bucket):
-            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", **schema.RESTORE)
         pairs = zip(listed, rows, strict=True)
         return [self._unseal(RowSummary(*summary), row[5]) for summary, row in pairs if summary[1] == kind]
 
@@ -202,10 +201,10 @@ class Rows:
 
     def _member(self, tag: Any, owner_tag: bytes) -> RowSummary:
         if not isinstance(tag, bytes) or len(tag) != _TAG:
-            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+            raise IntegrityError("the keystore's index of owners is damaged", **schema.RESTORE)
         summary = self._find(tag)
         if summary is None or summary.owner != owner_tag:
-            raise IntegrityError("the keystore's index of owners is damaged", _RESTORE)
+            raise IntegrityError("the keystore's index of owners is damaged", **schema.RESTORE)
         return summary
 
     def _ordered(self, bucket: int) -> list[Row]:
@@ -228,14 +227,14 @@ class Rows:
     def _must_match(self, bucket: int, rows: Iterable[Row]) -> None:
         expected = self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH]
         if bucket_digest(self._keys.integrity.view, bucket, rows) != expected:
-            raise IntegrityError(f"bucket {bucket} of the keystore was changed", _RESTORE)
+            raise IntegrityError(f"bucket {bucket} of the keystore was changed", **schema.RESTORE)
 
     def _open(self, summary: RowSummary) -> dict[str, Any]:
         row = self._connection.execute(
             "SELECT sealed FROM record WHERE bucket = ? AND tag = ?", (bucket_of(summary.tag), summary.tag)
         ).fetchone()
         if row is None or seal_tag(row[0]) != summary.seal_tag:
-            raise IntegrityError("a record changed while it was read", _RESTORE)
+            raise IntegrityError("a record changed while it was read", **schema.RESTORE)
         return self._unseal(summary, row[0])
 
     def _unseal(self, summary: RowSummary, sealed: bytes) -> dict[str, Any]:

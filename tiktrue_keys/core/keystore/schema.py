@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from enum import IntEnum
 
-from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.errors import Advice, IntegrityError
 
 APPLICATION_ID = 0x54544B31  # "TTK1", in the SQLite header for file(1)
 VERSION = 1
@@ -22,6 +22,9 @@ DIGEST_LENGTH = 32
 MAX_DOCUMENT = 64 * 1024
 MAX_RECORD = 16 * 1024
 MAX_AUDIT_RECORD = 4 * 1024
+
+RESTORE: Advice = {"hint": "restore the keystore from a backup", "remedy": "damaged-keystore", "about": {}}
+"""What to do about a keystore that is damaged or was changed."""
 
 _TABLES = """
 CREATE TABLE header (
@@ -131,16 +134,16 @@ def must_be_ours(connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise IntegrityError("keystore.db is not a tiktrue-keys keystore")
+        raise IntegrityError("keystore.db is not a keystore of this program")
     if version > VERSION:
         raise LaterVersionError(
-            f"the keystore has schema version {version}, this is tiktrue-keys for version {VERSION}",
+            f"the keystore has schema version {version}, and this program knows versions up to {VERSION}",
             "upgrade tiktrue-keys",
         )
     if version not in TABLES:
         raise IntegrityError(f"the keystore has the impossible schema version {version}")
     if not _has_tables_of(connection, TABLES[version]):
-        raise IntegrityError("keystore.db holds tables that tiktrue-keys did not make", "restore it from a backup")
+        raise IntegrityError("keystore.db holds tables that this program did not make", **RESTORE)
 
 
 def _has_tables_of(connection: sqlite3.Connection, statements: tuple[str, ...]) -> bool:

@@ -47,7 +47,9 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
             if root is not None:
                 return root
     raise WrongMachineError(
-        "this machine does not open the keystore: more of its hardware changed than the binding allows", _hint(facts)
+        "this machine does not open the keystore: more of its hardware changed than the binding allows",
+        _hint(facts),
+        remedy="machine-changed",
     )
 
 
@@ -90,14 +92,14 @@ def must_have_escrow(document: Document) -> None:
     """Raise NotFoundError when no escrow's shares can open the keystore."""
     if not has_escrow(document):
         raise NotFoundError(
-            "this keystore has no escrow", "a backup from before escrow create has none: look for a newer one"
+            "this keystore has no escrow", "a backup that is older than the escrow has none: use a newer one"
         )
 
 
 def _hint(facts: MachineFacts) -> str:
     if facts.unreadable:
         return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
-    return "put the changed part back; tiktrue-keys fingerprint shows what is read here"
+    return "put the changed part back"
 
 
 def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:

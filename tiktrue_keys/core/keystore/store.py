@@ -30,9 +30,20 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot, Transaction, effective_time
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import DiskFullError, IntegrityError, InternalError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import (
+    Advice,
+    DiskFullError,
+    IntegrityError,
+    InternalError,
+    TikTrueKeysError,
+    UnavailableError,
+)
 
-_ROLLED_BACK = "restore the newest backup as a new epoch, or put the newer keystore back"
+_ROLLED_BACK: Advice = {
+    "hint": "restore the newest backup as a new epoch, or put the newer keystore back",
+    "remedy": "rolled-back",
+    "about": {},
+}
 
 
 @dataclass(frozen=True)
@@ -214,7 +225,7 @@ class Keystore:
         with database.sqlite_errors(self.path):
             (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if finding != "ok":
-            raise IntegrityError(f"the keystore's file is damaged: {str(finding)[:200]}", "restore it from a backup")
+            raise IntegrityError(f"the keystore's file is damaged: {str(finding)[:200]}", **schema.RESTORE)
 
     def verify_whole(self) -> None:
         """Verify every row, every audit record and the root, regardless of the high-water mark; for a restore.
@@ -278,9 +289,9 @@ class Keystore:
 
     def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> _Trusted:
         if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
-            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
         if not 0 <= row[0] < 2**53:
-            raise IntegrityError("the keystore's state is damaged", _ROLLED_BACK)
+            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
         state = KeystoreState(*row)
         encoded = read_document(self._connection)
         document = authenticated(encoded, self.keys.root.view)
@@ -290,10 +301,10 @@ class Keystore:
             len(digests) != schema.BUCKETS * schema.DIGEST_LENGTH
             or self._root_of(state, document, encoded[0], digests) != state.root
         ):
-            raise IntegrityError("the keystore was changed by something else", _ROLLED_BACK)
+            raise IntegrityError("the keystore was changed by something else", **_ROLLED_BACK)
         audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
         if audit.head() != state.audit_head:
-            raise IntegrityError("the keystore's audit tree was changed", _ROLLED_BACK)
+            raise IntegrityError("the keystore's audit tree was changed", **_ROLLED_BACK)
         if not self._ignore_mark:
             self._must_reach_mark(document, state)
         return _Trusted(version, document, state, digests, audit.newest_time())
@@ -316,11 +327,11 @@ class Keystore:
             position = f"{state.audit_size} audit records of {mark.size}"
             if document.epoch != mark.epoch:
                 position = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
-            raise IntegrityError(f"the keystore is older than this machine remembers: {position}", _ROLLED_BACK)
+            raise IntegrityError(f"the keystore is older than this machine remembers: {position}", **_ROLLED_BACK)
         if document.epoch == mark.epoch:
             audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
             if audit.head_at(mark.size) != mark.head:
-                raise IntegrityError("the keystore's audit log is not the one this machine remembers", _ROLLED_BACK)
+                raise IntegrityError("the keystore's audit log is not the one this machine remembers", **_ROLLED_BACK)
 
     def _finish(self, transaction: Transaction) -> Mark | None:
         """Update digests, checkpoint and root, commit, and return the mark; None when there was nothing to commit."""
@@ -382,7 +393,7 @@ class Keystore:
             # The change cannot be undone any more; the next operation writes the mark.
             message = f"the change was made, but not the high-water mark: {error.message}"
             kind = DiskFullError if isinstance(error, DiskFullError) else UnavailableError
-            raise kind(message, error.hint) from error
+            raise kind(message, **error.advice) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -108,6 +108,7 @@ def effective_time(clock: Instant, newest: Instant, *, accept_clock: bool) -> In
     if clock > newest + CLOCK_LEAP and not accept_clock:
         raise RefusedError(
             f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",
-            "set the clock right, or confirm it: doctor --accept-clock (for a restore: restore --accept-clock)",
+            "set the clock right, or accept it",
+            remedy="clock-leapt",
         )
     return Instant(max(clock, newest))

@@ -1,4 +1,4 @@
-"""Reads the facts that identify a computer: one module per platform, each returning `MachineFacts`.
+"""Reads the computer: one module for each platform, all returning `MachineFacts`. macOS is experimental.
 
 Start with `linux.py`; `identifiers.py` decides which texts identify a single machine. `core/fingerprint.py` decides
 what a keystore is bound to.
@@ -25,10 +25,6 @@ def _reader(platform: str) -> Callable[[], MachineFacts]:
         from tiktrue_keys.core.machine import darwin
 
         return darwin.read_facts
-    if platform == "win32":
-        from tiktrue_keys.core.machine import windows
-
-        return windows.read_facts
     from tiktrue_keys.core.machine import linux
 
     return linux.read_facts

@@ -50,7 +50,9 @@ class _Plan:
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
     """One run of cleanup, or of its --cancel."""
     if request.cancel and request.keys:
-        raise UsageError("--cancel takes its keys itself", "leave the KEY arguments out")
+        raise UsageError(
+            "a run that unmarks keys looks at no others", "pass cancel without keys", remedy="cancel-alone"
+        )
     must_be_whole(request.after)
     if not 0 <= request.after <= MAX_LIFETIME:
         raise UsageError("the time until destruction is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
@@ -68,7 +70,12 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
         plan = _plan(view, request, wraps_in, now, doubtful=gap)
     if request.keys and plan.kept and not (plan.mark or plan.destroy):
         kept = plan.kept[0]
-        raise RefusedError(f"key {kept.key.key_id} is kept: {kept.reason}", key_id=kept.key.key_id)
+        raise RefusedError(
+            f"key {kept.key.key_id} is kept: {kept.reason}",
+            key_id=kept.key.key_id,
+            remedy=kept.remedy,
+            about=kept.about,
+        )
     if request.dry_run or not (plan.mark or plan.destroy):
         return CleanupResult(
             operation_id=operation,
@@ -143,11 +150,11 @@ def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Insta
     holding = holding_of(view, (stored.key for stored in candidates), now)
     for stored in candidates:
         key = stored.key
-        reason = destruction.reason_to_keep(key, needs, holding, request.confirm)
-        if reason is None and key.destroy_at is not None:
-            reason = destruction.waits(key, now) or (destruction.CLOCK_HINT if doubtful else None)
-        if reason is not None:
-            plan.kept.append(Kept(key, reason))
+        kept = destruction.reason_to_keep(key, needs, holding, request.confirm)
+        if kept is None and key.destroy_at is not None:
+            kept = destruction.waits(key, now, doubtful=doubtful)
+        if kept is not None:
+            plan.kept.append(kept)
         elif key.destroy_at is None:
             plan.mark.append(stored)
         else:

@@ -41,7 +41,9 @@ def export_public(
         named = find_key(view.rows, argument, now).key
         first = first_result(view.rows, operation, OPERATION) if chosen else None
     if first is not None and first[0][0] != named.key_id:
-        raise RefusedError(f"operation {operation} exported key {first[0][0]}", "choose another --operation-id")
+        raise RefusedError(
+            f"operation {operation} exported key {first[0][0]}", "choose another id", remedy="operation-id-taken"
+        )
     with (
         open_key(session, named.key_id, license_key, Use.ENCRYPT) as opened,
         subkey(opened.secret.view, MANAGED_KEY_HPKE) as seed,

@@ -101,7 +101,7 @@ def _generate_all(
     prepared: PreparedLicense | None,
     binding: Binding,
 ) -> list[ManagedKey]:
-    keys = session.keystore.keys
+    keys = session.root_keys
     opened = None
     if prepared is not None:
         reseal_one(session, transaction)
@@ -128,14 +128,18 @@ def _check(request: GenerateRequest) -> None:
     if request.material is not None and len(request.material) != KEY_BYTES:
         raise UsageError(f"the key material has {len(request.material)} bytes instead of {KEY_BYTES}")
     if request.material is not None and request.count != 1:
-        raise UsageError("one key material makes one key", "leave --count out")
+        raise UsageError("one key material makes one key", "leave count out", remedy="material-is-for-one-key")
     if request.no_license and request.new_license:
-        raise UsageError("--no-license and --new-license exclude each other")
+        raise UsageError(
+            "a key without a license does not enrol a new one",
+            "no_license and new_license exclude each other",
+            remedy="license-or-none",
+        )
 
 
 def _required(license_key: License | None) -> License:
     if license_key is None:
-        raise UsageError("a license is needed", "--license-file FILE, TIKTRUE_LICENSE_FILE, or --no-license")
+        raise UsageError("a license is needed", "pass license_key, or no_license=True", remedy="needs-license-or-none")
     return license_key
 
 

@@ -23,17 +23,17 @@ def open_key(session: KeystoreSession, argument: str, license_key: License | Non
         key = find_key(view.rows, argument, now).key
     must_allow(key, use, now)
     if key.license_tag is not None and license_key is None:
-        raise UsageError(f"key {key.key_id} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError(f"key {key.key_id} needs its license", "pass license_key", remedy="needs-license")
     prepared = session.prepare(license_key) if key.license_tag is not None else None
     with session.read() as (view, now):
         stored = find_key(view.rows, key.key_id, now)
         must_allow(stored.key, use, now)
         stale = session.revocations.check(view, stored.key, use, now)
-        opened = must_recognise(prepared, view.rows, session.keystore.keys) if prepared is not None else None
+        opened = must_recognise(prepared, view.rows, session.root_keys) if prepared is not None else None
         tag = opened.tag if opened else ""
         secret = session.opened.get(key.key_id, tag, view.state.root)
         if secret is None:
-            secret = unwrap_managed_key(session.keystore.keys, stored, opened)
+            secret = unwrap_managed_key(session.root_keys, stored, opened)
             session.opened.put(key.key_id, tag, secret)
     return OpenedKey(stored.key, secret, (*_notices(stored.key, use, now), *stale))
 

@@ -46,11 +46,11 @@ def rebind(
     if dry_run or after == before:
         return Rebound(operation_id=operation, changed=False, before=before, after=after, drift=report, dry_run=dry_run)
     if licensed and license_key is None:
-        raise UsageError("rebind needs a license of this keystore", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError("rebind needs a license of this keystore", "pass license_key", remedy="needs-license")
     prepared = session.prepare(license_key) if licensed else None
     with session.write(operation) as transaction:
         if prepared is not None:
-            must_recognise(prepared, transaction.rows, session.keystore.keys)
+            must_recognise(prepared, transaction.rows, session.root_keys)
         _reseal(session, transaction, after, OPERATION)
     return Rebound(operation_id=operation, changed=True, before=before, after=after, drift=report)
 

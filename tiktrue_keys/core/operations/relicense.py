@@ -46,7 +46,7 @@ def relicense(
         raise UsageError("the old and the new license are the same")
     if dry_run:
         with session.read() as (view, now):
-            known = must_recognise(prepared_old, view.rows, session.keystore.keys)
+            known = must_recognise(prepared_old, view.rows, session.root_keys)
             planned = tuple(stored.key for stored in all_keys(view.rows, now) if _goes_over(stored, known))
         return Relicensed(
             operation_id=operation,
@@ -57,7 +57,7 @@ def relicense(
             dry_run=True,
         )
     with session.write(operation) as transaction:
-        keys_of_root = session.keystore.keys
+        keys_of_root = session.root_keys
         first = first_result(transaction.rows, operation, OPERATION) if chosen else None
         if first is not None:
             return _repeated(transaction, transaction.now, first, operation)

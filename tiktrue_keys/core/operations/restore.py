@@ -128,11 +128,8 @@ def _remembered(session: KeystoreSession, source: Path, way_in: WayIn) -> tuple[
 
 
 def _lost(why: str) -> Notice:
-    words = (
-        f"{why}: what was revoked since the backup is usable again, and containers made since are not known: "
-        "run models scan; cleanup destroys nothing until doctor --accept-clock"
-    )
-    return Notice("revocations-lost", words)
+    words = f"{why}: what was revoked since the backup is usable again, and containers made since are not known"
+    return Notice("revocations-lost", words, remedy="registry-lost")
 
 
 @contextlib.contextmanager

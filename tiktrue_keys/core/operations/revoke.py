@@ -60,7 +60,7 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
 
 def _revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str) -> RevokeResult:
     if bool(request.keys) == (request.model is not None):
-        raise UsageError("say what to revoke", "KEY_ID arguments, or --model MODEL")
+        raise UsageError("a revocation takes keys or a model", "pass either", remedy="what-to-revoke")
     reason = check_reason(request.reason)
     operation, chosen = chosen_operation_id(operation_id)  # always chosen: a second try must see the first
     with session.read() as (view, now):
@@ -100,14 +100,14 @@ def _license_for(request: RevokeRequest, targets: Sequence[ManagedKey]) -> Licen
     if not request.rotate or all(key.license_tag is None for key in targets):
         return None
     if request.license_key is None:
-        raise UsageError("--rotate needs the license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError("the successors need the license", "pass license_key", remedy="needs-license")
     return request.license_key
 
 
 def _successors(
     session: KeystoreSession, transaction: Transaction, keys: Sequence[ManagedKey], prepared: PreparedLicense | None
 ) -> tuple[Rotation, ...]:
-    store_keys = session.keystore.keys
+    store_keys = session.root_keys
     opened: RecognisedLicense | None = None
     if prepared is not None:
         opened = must_recognise(prepared, transaction.rows, store_keys)
@@ -125,10 +125,10 @@ def _notices(containers: Sequence[ContainerRecord]) -> tuple[Notice, ...]:
     if not containers:
         return ()
     words = (
-        f"{plural(len(containers), 'container')} encrypted under these keys: run reencrypt-model on each; "
-        "rewrap-model is not enough after a compromise, because the data key stays the same"
+        f"{plural(len(containers), 'container')} encrypted under these keys: "
+        "a rewrap is not enough after a compromise, because the data key stays the same"
     )
-    return (Notice("needs-reencryption", words),)
+    return (Notice("needs-reencryption", words, remedy="reencrypt-containers"),)
 
 
 def _links(keys: Sequence[ManagedKey], successors: Sequence[Rotation]) -> list[list[str]]:

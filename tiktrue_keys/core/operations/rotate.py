@@ -55,7 +55,7 @@ class RotateRequest:
     def check(self) -> None:
         """Raise UsageError for a request that contradicts itself."""
         if (bool(self.keys) + self.every + self.due) != 1:
-            raise UsageError("say what to rotate", "one of: KEY or MODEL arguments, --all, --due")
+            raise UsageError("a rotation takes keys, every key, or those due", "pass one", remedy="what-to-rotate")
         must_be_whole(self.within)
         self.terms.check()
 
@@ -105,7 +105,7 @@ def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> Lic
     if not licensed:
         return None
     if request.license_key is None and (request.keys or len(licensed) == len(planned)):
-        raise UsageError(f"key {licensed[0]} needs its license", "--license-file FILE, or TIKTRUE_LICENSE_FILE")
+        raise UsageError(f"key {licensed[0]} needs its license", "pass license_key", remedy="needs-license")
     return request.license_key
 
 
@@ -132,7 +132,7 @@ def _rotate_together(
         if others and (not batch or (request.atomic and mine)):
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
-        keys = session.keystore.keys
+        keys = session.root_keys
         rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if remember and rotations:
@@ -181,7 +181,7 @@ def _recognised(
     """The license; a batch goes on without one that nobody knows, for the keys that need none."""
     if prepared is None:
         return None
-    keys = session.keystore.keys
+    keys = session.root_keys
     opened = recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
     if opened is not None:
         reseal_one(session, transaction)

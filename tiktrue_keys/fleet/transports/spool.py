@@ -180,7 +180,7 @@ def _outages() -> Iterator[None]:
     try:
         yield
     except (NotFoundError, RefusedError, InsecureError) as error:
-        raise UnavailableError(error.message, error.hint) from error
+        raise UnavailableError(error.message, **error.advice) from error
 
 
 def _write_round(folder: Path, posts: Iterable[Posted]) -> int:

@@ -150,7 +150,9 @@ def check_authorship(
         if header.origin is Origin.KEYSTORE:
             raise IntegrityError("the container's signature was removed", "restore the container from a copy")
         if not allow_unsigned:
-            raise RefusedError("the container is not signed", "sign it with sign-model, or give --allow-unsigned")
+            raise RefusedError(
+                "the container is not signed", "sign it, or pass allow_unsigned=True", remedy="unsigned-container"
+            )
         return Authorship.UNSIGNED
     if trailer.signature.issuer not in issuers:
         raise IntegrityError("the container is signed by another keystore", "check where it came from")

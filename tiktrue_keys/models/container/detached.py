@@ -47,7 +47,7 @@ _MAGIC = b"TTMH"
 _VERSION = 1
 _HEAD = struct.Struct(">4sHH16s")
 LENGTH = _HEAD.size + HEADER_SIZE + SIGNATURE_PLACE_LENGTH
-_RESTORE = "rewrap-model cannot mend it: restore the object, or remove it and rewrap the container again"
+_RESTORE = "a rewrap cannot mend it: restore the object, or remove it and rewrap the container again"
 
 
 @dataclass(frozen=True)

@@ -206,11 +206,15 @@ def _done_before(
     if operation_id is None or first is None:
         return None
     if not (isinstance(source, Place) and isinstance(target, Place) and exists(target)):
-        raise RefusedError(f"operation {operation_id} was done already", "choose another --operation-id")
+        raise RefusedError(
+            f"operation {operation_id} was done already", "choose another id", remedy="operation-id-taken"
+        )
     with opened_container(source) as found:
         container, header = found.container, found.container.header
     if header.file_id != first[0]:
-        raise RefusedError(f"operation {operation_id} decrypted another container", "choose another --operation-id")
+        raise RefusedError(
+            f"operation {operation_id} decrypted another container", "choose another id", remedy="operation-id-taken"
+        )
     return Decrypted(
         operation_id=operation_id,
         changed=False,

@@ -172,7 +172,9 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | N
         return None
     file_id, path = first
     if not path:
-        raise RefusedError(f"operation {operation_id} was done already, into a pipe", "choose another --operation-id")
+        raise RefusedError(
+            f"operation {operation_id} was done already, into a pipe", "choose another id", remedy="operation-id-taken"
+        )
     made = encrypted_at(manager, parse_place(path), operation_id)
     if made.file_id != file_id:
         raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")

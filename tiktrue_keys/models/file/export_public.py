@@ -46,7 +46,11 @@ def export_recipient(
     """
     place = None if destination is None else Path(destination).absolute()
     if place is not None and not force and os.path.lexists(place):
-        raise RefusedError(f"the output {shown(place)} exists already", "give --force, or choose another name")
+        raise RefusedError(
+            f"the output {shown(place)} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
+        )
     act = manager.export_public(key, license_key, operation_id=operation_id)
     recipient = _signed(manager, act)
     if place is not None:

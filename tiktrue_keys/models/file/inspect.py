@@ -15,9 +15,9 @@ from tiktrue_keys.models.storage.location import Place, Url, object_place
 
 VALID, WRONG, ABSENT = "valid", "wrong", "absent"
 
-_HEADER = "whether the header is authentic: that takes the data key (verify-model)"
-_BODY = "whether the encrypted body is what the root stands for: that reads all of it (verify-model)"
-ISSUER_NOT_VERIFIED = "whether the issuer is one to be trusted: verify-model compares it with this keystore"
+_HEADER = "whether the header is authentic: that takes the data key"
+_BODY = "whether the encrypted body is what the root stands for: that reads all of it"
+ISSUER_NOT_VERIFIED = "whether the issuer is this keystore"
 
 
 @dataclass(frozen=True)

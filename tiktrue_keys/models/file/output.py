@@ -109,7 +109,11 @@ def _reserved_object(url: Url, *, force: bool) -> RemoteOutput:
     if found is None:
         return RemoteOutput(url, force)
     if not force:
-        raise RefusedError(f"the output {shown(str(url))} exists already", "give --force, or choose another name")
+        raise RefusedError(
+            f"the output {shown(str(url))} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
+        )
     replaced = None
     with suppress(IntegrityError):  # no container, or a damaged one
         replaced = slots_at(str(url)).current.header
@@ -125,7 +129,11 @@ def reserved_output(destination: Path, *, force: bool, lock_timeout: float, mode
     new = NewFile(destination, mode, what="the output")
     before = file_identity(destination)
     if before != ABSENT and not force:
-        raise RefusedError(f"the output {shown(destination)} exists already", "give --force, or choose another name")
+        raise RefusedError(
+            f"the output {shown(destination)} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
+        )
     with ExitStack() as stack:
         replaced = None
         if before != ABSENT and _is_container(destination):

@@ -94,7 +94,8 @@ def _refuse_container(first: bytes, path: str | Path) -> None:
     if first.startswith(MAGIC):
         raise RefusedError(
             f"{shown(path)} is a model container already",
-            "rewrap-model puts it under another key, reencrypt-model makes a new data key",
+            "rewrap or re-encrypt it",
+            remedy="container-already",
         )
 
 

@@ -18,7 +18,7 @@ from tiktrue_keys.core.durable import NewFile, read_capped
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
@@ -222,7 +222,9 @@ def _refuse_of_folder(source: ContainerFile) -> None:
             ids = {entry.file_id for entry in listed.manifest.containers}
         if source.container.header.file_id in ids:
             words = f"{shown(source.path)} belongs to the encrypted folder {shown(folder)}"
-            raise RefusedError(words, f"reencrypt-model {shown(folder)} takes it as a whole")
+            raise RefusedError(
+                words, "re-encrypt the whole folder", remedy="part-of-folder", about={"folder": str(folder)}
+            )
 
 
 def _warnings(job: Reencryption) -> tuple[Notice, ...]:
@@ -232,6 +234,6 @@ def _warnings(job: Reencryption) -> tuple[Notice, ...]:
     header = job.source.container.header
     others = header.key_ids - set(held_keys(job.manager, header))
     if others:
-        words = f"{len(others)} keys of other keystores do not open the new container: encrypt-model --recipient"
-        warnings.append(Notice(DROPPED, words))
+        words = f"{plural(len(others), 'key')} of other keystores cannot open the new container"
+        warnings.append(Notice(DROPPED, words, remedy="recipients-dropped"))
     return tuple(warnings)

@@ -127,7 +127,8 @@ def rewrap_registered(
     for record in _records(manager, keys):
         if record.piped:
             words = "it went into a pipe: nobody knows where it is"
-            stale.append(not_rewrapped(manager, record, UnavailableError(words, "models scan DIR finds it")))
+            error = UnavailableError(words, "scan the folder where it is now", remedy="scan-for-container")
+            stale.append(not_rewrapped(manager, record, error))
             continue
         try:
             done.append(_rewrap_record(manager, record, license_key, lock_timeout))
@@ -172,7 +173,9 @@ def _new_header(
     if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
         raise RefusedError(
             f"the container belongs to {header.model_id}, key {target.key_id} to another model",
-            "reencrypt-model moves it to another model",
+            "re-encrypt it to move it to another model",
+            remedy="reencrypt-for-model",
+            about={"key": target.key_id},
         )
     old = {key_id for key_id, key in ours.items() if key.model_id == target.model_id}
     kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
@@ -244,7 +247,10 @@ def _rewrap_record(
     found = slots_at(record.path).current.header.file_id
     if found != record.file_id:
         raise NotFoundError(
-            f"another container lies at {shown(record.path)}", "models scan DIR finds it, models forget lets it go"
+            f"another container lies at {shown(record.path)}",
+            "scan the folder where it is now, or forget it",
+            remedy="moved-container",
+            about={"file_id": record.file_id.hex()},
         )
     return rewrap_model(manager, record.path, license_key=license_key, lock_timeout=lock_timeout)
 

@@ -57,7 +57,7 @@ def parse_root(text: str) -> bytes:
     except ValueError:
         root = b""
     if len(root) != ROOT_LENGTH or not text.isalnum():
-        raise UsageError("a root has 64 hex digits", "encrypt-model prints it where the container is made")
+        raise UsageError("a root has 64 hex digits", "copy it from where it was made", remedy="expected-root")
     return root
 
 

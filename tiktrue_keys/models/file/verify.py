@@ -96,8 +96,8 @@ def _verified(found: OpenedContainer, opened: OpenedDataKey, authorship: Authors
         warnings.append(unsigned_notice())
     checks.append(f"every one of {container.trailer.segments} segments has its leaf, its tag and its place in the root")
     if not container.slots.equal:
-        words = "the header's two copies differ: a rewrap was interrupted; rewrap-model finishes it"
-        warnings.append(Notice(INTERRUPTED, words))
+        words = "the header's two copies differ: a rewrap was interrupted"
+        warnings.append(Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": str(found.path)}))
     return Verified(
         path=found.path,
         file_id=container.header.file_id,

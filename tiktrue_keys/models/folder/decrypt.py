@@ -152,7 +152,11 @@ class _Job:
 
 def _default(root: Place) -> Path:
     if isinstance(root, Url):
-        raise UsageError("a folder from object storage needs a place of its own", "give a folder with -o")
+        raise UsageError(
+            "a folder from object storage needs a place of its own", "pass a destination", remedy="name-output-folder"
+        )
     if root.suffix != SUFFIX or not root.stem:
-        raise UsageError(f"the output's name follows from DIR{SUFFIX} only", "give the output with -o")
+        raise UsageError(
+            f"the output's name follows from DIR{SUFFIX} only", "pass a destination", remedy="name-output-folder"
+        )
     return root.with_suffix("")

@@ -96,7 +96,9 @@ def _done_before(manager: KeyManager, request: FolderRequest) -> EncryptedFolder
     place, members = again
     if not isinstance(place, Path):
         raise RefusedError(
-            f"operation {request.operation_id} was done already, to {shown(str(place))}", "choose another id"
+            f"operation {request.operation_id} was done already, to {shown(str(place))}",
+            "choose another id",
+            remedy="operation-id-taken",
         )
     return EncryptedFolder(**members, destination=place)
 

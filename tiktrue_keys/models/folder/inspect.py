@@ -79,5 +79,5 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
         files=signed.manifest.files,
         differences=found,
         verified=tuple(verified),
-        not_verified=("whether the containers are authentic (verify-model)", ISSUER_NOT_VERIFIED),
+        not_verified=("whether the containers are authentic", ISSUER_NOT_VERIFIED),
     )

@@ -59,7 +59,11 @@ def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
     if not os.path.lexists(destination):
         return
     if replaceable is None:
-        raise RefusedError(f"the output {shown(destination)} exists already", "give --force, or choose another name")
+        raise RefusedError(
+            f"the output {shown(destination)} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
+        )
     if destination.is_symlink() or not destination.is_dir():
         raise RefusedError(f"{shown(destination)} exists and is not a folder", "choose another name")
     for relative, _ in walk(destination):

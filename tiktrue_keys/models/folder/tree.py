@@ -73,7 +73,7 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
     if not files:
         raise RefusedError(f"there is nothing to encrypt in {shown(folder)}")
     if len({MANIFEST_NAME, *(file.place for file in files)}) != len(files) + 1:
-        raise RefusedError("two files of the folder would lie at the same place", "leave one out with --exclude")
+        raise RefusedError("two files of the folder would lie at the same place", remedy="exclude-one")
     return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
 
 
@@ -109,11 +109,18 @@ def _regular(folder: Path, path: Path) -> os.stat_result:
             if not target.is_relative_to(os.path.realpath(folder)):
                 raise RefusedError(
                     f"{shown(path)} is a symbolic link that leads out of the folder",
-                    "put the file itself there, or leave it out with --exclude",
+                    "put the file itself there, or exclude it",
+                    remedy="exclude-link",
+                    about={"path": path.relative_to(folder).as_posix()},
                 )
         found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
-        raise RefusedError(f"{shown(path)} is not a regular file", "leave it out with --exclude")
+        raise RefusedError(
+            f"{shown(path)} is not a regular file",
+            "exclude it",
+            remedy="exclude-file",
+            about={"path": path.relative_to(folder).as_posix()},
+        )
     return found
 
 

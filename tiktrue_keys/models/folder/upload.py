@@ -56,7 +56,11 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> UploadedFo
     if again is not None:
         place, members = again
         if not isinstance(place, Url):
-            raise RefusedError(f"operation {operation_id} was done already, to {shown(place)}", "choose another id")
+            raise RefusedError(
+                f"operation {operation_id} was done already, to {shown(place)}",
+                "choose another id",
+                remedy="operation-id-taken",
+            )
         return UploadedFolder(**members, destination=place)
     license_key = asked_once(request.license_key)
     with noted(manager, OPERATION, operation_id):

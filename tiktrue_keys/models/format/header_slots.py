@@ -112,7 +112,9 @@ def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) 
 def next_slot(slots: HeaderSlots, header: Header, data_key: memoryview) -> bytes:
     """The 32 KiB that come after the current slot; RefusedError for a header that is not the same container's."""
     if slots.current.sequence >= _MAX_SEQUENCE:
-        raise RefusedError("the container's header cannot be rewritten again", "reencrypt-model makes a new container")
+        raise RefusedError(
+            "the container's header cannot be rewritten again", "re-encrypt the container", remedy="reencrypt-container"
+        )
     _refuse_another_container(slots.current.header, header)
     return encode_slot(header, slots.current.sequence + 1, data_key)
 

@@ -108,7 +108,7 @@ class Manifest:
             raise IntegrityError(f"{_WHAT} has its files in the wrong order")
         places = [entry.place for entry in self.files]
         if len({*places, MANIFEST_NAME}) != len(places) + 1:
-            raise RefusedError("two files of the folder would lie at the same place", "leave one out with --exclude")
+            raise RefusedError("two files of the folder would lie at the same place", remedy="exclude-one")
         for entry in self.files:
             _check_entry(entry)
 

@@ -28,7 +28,7 @@ from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import KeyArgumentKind, KeyId, model_of, parse_key_argument
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import ExpiredError, IntegrityError, UsageError
+from tiktrue_keys.errors import Advice, ExpiredError, IntegrityError, UsageError
 from tiktrue_keys.models.format.header import MAX_GENERATION
 from tiktrue_keys.models.format.wraps import RECIPIENT_KEY_LENGTH
 
@@ -38,8 +38,8 @@ SIGNATURE_KIND = "recipient"
 _TYPE = "tiktrue-keys recipient"
 _VERSION = 1
 _WHAT = "the recipient file"
-_HINT = "export it again: export-public"
 _ISSUER_LENGTH, _SIGNATURE_LENGTH = 32, 64
+_EXPORT_AGAIN: Advice = {"hint": "export it again", "remedy": "export-again", "about": {}}
 _LAST_PART = 4
 """Of a key's period, the last quarter is when a new file is wanted."""
 
@@ -91,25 +91,38 @@ class Recipient:
         try:
             Ed25519PublicKey.from_public_bytes(self.issuer).verify(self.signature, message)
         except (InvalidSignature, ValueError):
-            raise IntegrityError(f"the signature of {_WHAT} is wrong", _HINT) from None
+            raise IntegrityError(f"the signature of {_WHAT} is wrong", **_EXPORT_AGAIN) from None
 
     def must_be_valid(self, now: Instant) -> tuple[Notice, ...]:
         """ExpiredError from `not_after` on; a notice in the last quarter before it."""
         until = rfc3339(self.not_after)
-        hint = f"tiktrue-keys export-public {self.model_id} gives a new one once the key was rotated"
         if now >= self.not_after:
-            raise ExpiredError(f"the recipient {self.key_id} was valid until {until}", hint, key_id=self.key_id)
+            raise ExpiredError(
+                f"the recipient {self.key_id} was valid until {until}",
+                "rotate the key and export it again",
+                key_id=self.key_id,
+                remedy="recipient-ends",
+                about={"model": self.model_id},
+            )
         if self.not_after - now <= (self.not_after - self.not_before) // _LAST_PART:
-            words = f"the recipient {self.key_id} is valid until {until} only: rotate the key and export it again"
-            return (Notice("recipient-expires", words, self.key_id),)
+            words = f"the recipient {self.key_id} is valid until {until} only"
+            return (
+                Notice(
+                    "recipient-expires",
+                    words,
+                    self.key_id,
+                    remedy="recipient-ends",
+                    about={"model": self.model_id},
+                ),
+            )
         return ()
 
 
 def parse_recipient(data: bytes) -> Recipient:
     """Read a file whose signature nobody has verified yet; IntegrityError as Recipient.decode."""
     if not data.endswith(b"\n"):
-        raise IntegrityError(f"{_WHAT} was cut off, or is none", _HINT)
-    members = Members.parse(data[:-1], limit=MAX_RECIPIENT, what=_WHAT, hint=_HINT)
+        raise IntegrityError(f"{_WHAT} was cut off, or is none", **_EXPORT_AGAIN)
+    members = Members.parse(data[:-1], limit=MAX_RECIPIENT, what=_WHAT, advice=_EXPORT_AGAIN)
     members.form(_TYPE)
     members.version(_VERSION)
     recipient = Recipient(
@@ -134,13 +147,13 @@ def read_recipient(path: str | PathLike[str]) -> Recipient:
     try:
         return Recipient.decode(data)
     except IntegrityError as error:
-        raise IntegrityError(f"{shown(path)}: {error.message}", error.hint) from error
+        raise IntegrityError(f"{shown(path)}: {error.message}", **error.advice) from error
 
 
 def same_model(recipients: Sequence[Recipient]) -> str:
     """The model that all of them are keys of; UsageError when they are of several, of none, or one comes twice."""
     if not recipients:
-        raise UsageError("a container needs a recipient", "--recipient model.pub")
+        raise UsageError("a container needs a recipient", remedy="name-recipient")
     models = {recipient.model_id for recipient in recipients}
     if len(models) > 1:
         listed = ", ".join(sorted(models))

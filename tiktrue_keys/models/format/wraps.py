@@ -50,7 +50,7 @@ def wrap_for_recipient(
         )
         wrapped = _suite().encrypt(data_key, recipient, info=context)
     except ValueError as error:
-        raise RefusedError("a recipient's public key is malformed", "export it again: export-public") from error
+        raise RefusedError("a recipient's public key is malformed", "export it again", remedy="export-again") from error
     return Wrap(WrapType.HPKE, key_id, generation, wrapped)
 
 

@@ -109,7 +109,7 @@ def open_body(
     except IntegrityError as error:
         if isinstance(sink, StreamSink):
             released = f"{error.message}; {sink.written} verified bytes before it went out already"
-            raise IntegrityError(released, error.hint) from error
+            raise IntegrityError(released, **error.advice) from error
         raise
     return tally.summary()
 

@@ -127,7 +127,7 @@ def forget(manager: KeyManager, file_id: str, *, operation_id: str | None = None
     except ValueError:
         raw = b""
     if len(raw) != FILE_ID_LENGTH:
-        raise UsageError(f"'{file_id[:40]}' is not a file id", "32 hex digits: tiktrue-keys models list")
+        raise UsageError(f"'{file_id[:40]}' is not a file id", "it has 32 hex digits", remedy="list-containers")
     operation = operation_id or new_operation_id()
     record = manager.forget(raw, operation_id=operation_id)
     return Forgotten(operation_id=operation, changed=True, record=record)

@@ -63,7 +63,7 @@ def filled_in(words: Sequence[str], paths: Sequence[str]) -> list[str]:
     UsageError otherwise, and without a program.
     """
     if not words:
-        raise UsageError("there is no program to run", "write it after --")
+        raise UsageError("there is no program to run", remedy="name-program")
     places = sum(word.count(PLACE) for word in words)
     if places == 0 or (len(paths) > 1 and places != len(paths)):
         raise UsageError(
@@ -92,7 +92,9 @@ def held_models(
     UnavailableError where the memory is not to be had or the system has no memfd.
     """
     if not hasattr(os, "memfd_create"):
-        raise UnavailableError("this system has no files in memory", "decrypt-model writes an ordinary file")
+        raise UnavailableError(
+            "this system has no files in memory", "decrypt the model into a file", remedy="decrypt-instead"
+        )
     options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
     with ExitStack() as stack, noted(manager, EVENT, operation_id):
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]

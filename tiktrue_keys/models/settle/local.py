@@ -254,5 +254,7 @@ def _notice(act: FileIntent, outcome: str) -> Notice:
     where = shown(act.path) if act.path else "a pipe"
     if outcome == OPEN:
         return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled yet")
-    hint = "; rewrap-model finishes it" if act.act == "rewrap" else ""
-    return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} did not finish{hint}")
+    words = f"an interrupted {act.act} of {where} did not finish"
+    if act.act == "rewrap" and act.path:
+        return Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": act.path})
+    return Notice(INTERRUPTED, words)

@@ -54,7 +54,11 @@ def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> None:
         else:
             return
         if time.monotonic() >= deadline:
-            raise BusyError(f"another process is working on {shown(path)}", "wait for it, or give --lock-timeout")
+            raise BusyError(
+                f"another process is working on {shown(path)}",
+                "wait, or pass a longer lock_timeout",
+                remedy="wait-longer",
+            )
         time.sleep(_POLL)
 
 

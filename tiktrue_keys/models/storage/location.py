@@ -93,7 +93,9 @@ def as_place(place: str | PathLike[str] | Url | BinaryIO) -> Place | BinaryIO:
 def default_destination(source: Place | BinaryIO) -> Place:
     """FILE.ttm beside FILE; UsageError for a stream."""
     if not isinstance(source, Place):
-        raise UsageError("standard input has no name to derive the output's from", "give the output with -o")
+        raise UsageError(
+            "standard input has no name to derive the output's from", "pass a destination", remedy="name-output"
+        )
     return source.with_name(source.name + SUFFIX)
 
 
@@ -103,9 +105,13 @@ def plaintext_destination(source: Place | BinaryIO) -> Path:
     And for an object: a plaintext goes to a storage only when somebody says so.
     """
     if isinstance(source, Url):
-        raise UsageError("a model from object storage needs a place of its own", "give the output with -o")
+        raise UsageError(
+            "a model from object storage needs a place of its own", "pass a destination", remedy="name-output"
+        )
     if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
-        raise UsageError(f"the output's name follows from FILE{SUFFIX} only", "give the output with -o")
+        raise UsageError(
+            f"the output's name follows from FILE{SUFFIX} only", "pass a destination", remedy="name-output"
+        )
     return source.with_suffix("")
 
 

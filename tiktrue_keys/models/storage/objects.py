@@ -61,7 +61,9 @@ def storage_errors(what: str, url: Url) -> Iterator[None]:
         raise NotFoundError(f"{what} {shown(str(url))} does not exist") from error
     except FileExistsError as error:
         raise RefusedError(
-            f"{what} {shown(str(url))} exists already", "give --force, or choose another name"
+            f"{what} {shown(str(url))} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
         ) from error
     except IsADirectoryError as error:
         raise RefusedError(f"{what} {shown(str(url))} is a folder", "give one object") from error

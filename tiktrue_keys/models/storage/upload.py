@@ -72,7 +72,11 @@ class Upload(InOrder):
     def commit(self) -> None:
         """Complete the object; RefusedError when something is there and it may not be replaced."""
         if not self.replace and look_up(self.url, WHAT) is not None:
-            raise RefusedError(f"{WHAT} {shown(str(self.url))} exists already", "give --force, or choose another name")
+            raise RefusedError(
+                f"{WHAT} {shown(str(self.url))} exists already",
+                "pass force=True, or choose another name",
+                remedy="output-exists",
+            )
         with self._busy:
             self.may_exist = True
             try:

@@ -45,7 +45,8 @@ def command(
     list that is past its end is warned of; with --strict the command ends in 11, and --rewrap leaves its keys alone.
     """
     context: CommandContext = ctx.obj
-    context.manager.session.revocations.strict = strict
+    if strict:
+        context.manager.require_fresh_lists()
     transport = transport_of(context, via)
     license_key = context.license()
     try:
@@ -164,7 +165,7 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         return came.outage
     if came.blocked:
         return came.blocked[0].error
-    if came.ended and context.manager.session.revocations.strict:
+    if came.ended and context.manager.requires_fresh_lists:
         name, end = came.ended[0]
         words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
         return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")

@@ -9,9 +9,11 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.batches import item_json
+from tiktrue_keys.cli.view.hints import reason_of
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
 from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.errors import RefusedError, UsageError
@@ -64,7 +66,7 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
         "marked": [(key, _when(key)) for key in cleaned.marked],
         "destroyed": [(key, "") for key in cleaned.destroyed],
         "cancelled": [(key, "") for key in cleaned.cancelled],
-        "kept": [(kept.key, kept.reason) for kept in cleaned.kept],
+        "kept": [(kept.key, reason_of(kept)) for kept in cleaned.kept],
     }
     listed = [(outcome, key, detail) for outcome, pairs in done.items() for key, detail in pairs]
     refused = [kept for kept in cleaned.kept if named]
@@ -82,8 +84,13 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
         changed=cleaned.changed,
         operation_id=cleaned.operation_id,
         warnings=cleaned.warnings,
-        error=RefusedError(f"key {refused[0].key.key_id} is kept: {refused[0].reason}") if refused else None,
+        error=_refused(refused[0]) if refused else None,
     )
+
+
+def _refused(kept: Kept) -> RefusedError:
+    about = {**kept.about, "key_id": kept.key.key_id}
+    return RefusedError(f"key {kept.key.key_id} is kept: {kept.reason}", remedy=kept.remedy, about=about)
 
 
 def _when(key: ManagedKey) -> str:

@@ -32,7 +32,7 @@ def command(ctx: typer.Context) -> Outcome:
 
 
 def _setting(context: CommandContext, name: str) -> tuple[str, str, str]:
-    setting = context.settings.values.get(name)
+    setting = context.settings.setting(name)
     if setting is not None:
         value = str(setting.value).lower() if isinstance(setting.value, bool) else str(setting.value)
         return name, value, setting.source

@@ -91,4 +91,7 @@ def _entry_kind(entry: ManifestEntry) -> str:
 
 def _checks(found: Inspection | FolderInspection) -> Tree:
     yes = Tree("verified", [Tree(words) for words in found.verified])
-    return Tree("checks", [yes, Tree("not verified", [Tree(words) for words in found.not_verified])])
+    return Tree(
+        "checks",
+        [yes, Tree("not verified (run tiktrue-keys verify-model)", [Tree(words) for words in found.not_verified])],
+    )
