@@ -129,8 +129,7 @@ class KeyManager(KeystoreReader):
 
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
-        with self._session.noting("generate", operation_id):
-            return generate(self._session, request, operation_id)
+        return generate(self._session, request, operation_id)
 
     def rotate(
         self,
@@ -167,8 +166,7 @@ class KeyManager(KeystoreReader):
             min_acks=min_acks,
         )
         request = RotateRequest(_listed(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
-        with self._session.noting("rotate", operation_id):
-            return rotate(self._session, request, operation_id)
+        return rotate(self._session, request, operation_id)
 
     def revoke(
         self,
@@ -185,8 +183,7 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.revoke import RevokeRequest, revoke
 
         request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
-        with self._session.noting("revoke", operation_id):
-            return revoke(self._session, request, operation_id)
+        return revoke(self._session, request, operation_id)
 
     def cleanup(
         self,
@@ -203,8 +200,7 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.cleanup import CleanupRequest, clean_up
 
         request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
-        with self._session.noting("cleanup", operation_id):
-            return clean_up(self._session, request, operation_id)
+        return clean_up(self._session, request, operation_id)
 
     def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> ValidateResult:
         """Check keys (all without arguments) and the binding; reads no license and records nothing."""
