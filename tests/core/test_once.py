@@ -125,8 +125,8 @@ def test_the_refusal_names_the_first_act(session: KeystoreSession) -> None:
     other = error_of(lambda: count(session, OperationRequest.of("weigh", "nightly", {"key": "a"})))
     assert same is not None
     assert other is not None
-    assert same.message == "operation nightly was a count with other arguments"
-    assert other.message == "operation nightly was a count"
+    assert same.message == "operation nightly was used for count with other arguments"
+    assert other.message == "operation nightly was used for count"
 
 
 def test_a_record_from_before_requests_were_compared_is_taken_as_it_is(session: KeystoreSession) -> None:

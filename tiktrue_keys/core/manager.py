@@ -31,19 +31,18 @@ from tiktrue_keys.core.keys.lifecycle import (
     Use,
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import GAP
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result
 from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongMachineError
+from tiktrue_keys.errors import InternalError, UsageError, WrongMachineError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
+    from tiktrue_keys.core.operations.forget import Forgotten
     from tiktrue_keys.core.operations.rebind import Rebound
     from tiktrue_keys.core.operations.relicense import Relicensed
     from tiktrue_keys.core.operations.restore import RestoredKeystore
@@ -214,8 +213,7 @@ class KeyManager(KeystoreReader):
         """Move every key of one license to another, in one transaction; the old license is then known no more."""
         from tiktrue_keys.core.operations.relicense import relicense
 
-        with self._session.noting("relicense", operation_id):
-            return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
+        return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
 
     def rebind(
         self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
@@ -223,17 +221,25 @@ class KeyManager(KeystoreReader):
         """Seal the keystore anew to this machine as it is now; needs a license where the keystore knows one."""
         from tiktrue_keys.core.operations.rebind import rebind
 
-        with self._session.noting("rebind", operation_id):
-            return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
+        return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
 
     def export_public(
-        self, key: str, license_key: License | None = None, *, operation_id: str | None = None
+        self,
+        key: str,
+        license_key: License | None = None,
+        *,
+        destination: str | PathLike[str] | None = None,
+        force: bool = False,
+        operation_id: str | None = None,
     ) -> ExportedPublic:
-        """The public half of an active key, which is marked as exported; raises as open_key for encryption."""
+        """The public half of an active key, which is marked as exported; raises as open_key for encryption.
+
+        `destination` says where the caller is going to write it: RefusedError when something is there, unless `force`.
+        """
         from tiktrue_keys.core.operations.export_public import export_public
 
-        with self._session.noting("export-public", operation_id):
-            return export_public(self._session, key, license_key, operation_id)
+        place = None if destination is None else _path(destination)
+        return export_public(self._session, key, license_key, destination=place, force=force, operation_id=operation_id)
 
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
@@ -241,8 +247,7 @@ class KeyManager(KeystoreReader):
         """Copy the keystore to a file, 0600; it opens here, with the host secret (not in it), or by its escrow."""
         from tiktrue_keys.core.operations.backup import backup
 
-        with self._session.noting("backup", operation_id):
-            return backup(self._session, _path(destination), force=force, operation_id=operation_id)
+        return backup(self._session, _path(destination), force=force, operation_id=operation_id)
 
     def restore(
         self, source: str | PathLike[str], *, accept_clock: bool = False, operation_id: str | None = None
@@ -258,10 +263,9 @@ class KeyManager(KeystoreReader):
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
         """Confirm that the clock is right after a long silence or a leap; recorded."""
-        operation, _ = chosen_operation_id(operation_id)
-        with self._session.write(operation, accept_clock=True) as transaction:
-            transaction.record("accept-clock")
-            transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
+        from tiktrue_keys.core.operations.accept_clock import accept_clock
+
+        accept_clock(self._session, operation_id)
 
     # For models: keys to work with, acts on files, the registry.
 
@@ -328,23 +332,11 @@ class KeyManager(KeystoreReader):
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
             transaction.record(event, model_id=record.model_id, detail=detail)
 
-    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
+    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> Forgotten:
         """Take a container out of the registry, recorded: its keys may then be destroyed. NotFoundError if unknown."""
-        operation, chosen = chosen_operation_id(operation_id)
-        with self._session.write(operation) as transaction:
-            first = first_result(transaction.rows, operation, "forget") if chosen else None
-            if first:
-                return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
-            record = registry.get_container(transaction.rows, file_id)
-            if record is None:
-                raise NotFoundError(f"no container {file_id.hex()} is registered", "tiktrue-keys models list")
-            registry.delete_container(transaction, record)
-            if chosen:
-                remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])
-            transaction.record(
-                "forget", model_id=record.model_id, detail={"file_id": file_id.hex(), "path": record.path}
-            )
-            return record
+        from tiktrue_keys.core.operations.forget import forget
+
+        return forget(self._session, file_id, operation_id)
 
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None

@@ -56,10 +56,10 @@ class OperationRequest:
         if payload is None:
             return None
         if payload["act"] != self.act:
-            raise self._taken(f"was a {payload['act']}")
+            raise self._taken(payload["act"])
         known = payload.get("request")
         if known and self.digest and known != self.digest:  # older records have none
-            raise self._taken(f"was a {self.act} with other arguments")
+            raise self._taken(f"{self.act} with other arguments")
         items: Items = []
         for part in range(payload["parts"]):
             stored = rows.get(RecordKind.OPERATION, f"{self.operation_id} {part}")
@@ -86,8 +86,8 @@ class OperationRequest:
         if self.first_result(transaction.rows) is None:
             self.remember(transaction, [])
 
-    def _taken(self, words: str) -> RefusedError:
-        return RefusedError(f"operation {self.operation_id} {words}", "choose another --operation-id")
+    def _taken(self, by: str) -> RefusedError:
+        return RefusedError(f"operation {self.operation_id} was used for {by}", "choose another --operation-id")
 
 
 def arguments_of(request: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
