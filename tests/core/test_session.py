@@ -16,7 +16,7 @@ from tiktrue_keys.core.audit.record import actor_of_process
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore.paths import default_folder
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.operations import backup
+from tiktrue_keys.core.once import Operation
 from tiktrue_keys.core.read_only import SystemLogManager
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import ExpiredError, NotFoundError, Termination, UsageError, WrongMachineError
@@ -264,7 +264,7 @@ class TestBeingStopped:
         def stop(*_: object) -> NoReturn:
             raise Termination
 
-        monkeypatch.setattr(backup, "remember_result", stop)
+        monkeypatch.setattr(Operation, "remember", stop)
         with pytest.raises(Termination):
             manager.backup(copy, operation_id="nightly")
         monkeypatch.undo()

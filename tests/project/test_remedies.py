@@ -89,7 +89,7 @@ def named_remedies(path: Path) -> Iterator[tuple[str, set[str]]]:
             known.add("key_id")
         for part in ast.walk(given["remedy"]) if "remedy" in given else ():
             remedy = _text(part)
-            if remedy is not None:
+            if remedy:  # "" is no advice
                 yield remedy, {"hint", *(name for name in known if name)}
 
 

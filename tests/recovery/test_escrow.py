@@ -153,6 +153,36 @@ def test_a_repeated_operation_is_no_second_one(manager: KeyManager) -> None:
     assert (again.changed, again.escrow.number, holders.shares) == (False, shares[0].escrow, [])
 
 
+@pytest.mark.parametrize(
+    "differing",
+    [{"shares": 6}, {"threshold": 2}, {"replacing": True}, {"destination": "/elsewhere"}],
+    ids=lambda differing: next(iter(differing)),
+)
+def test_another_request_may_not_take_its_id(manager: KeyManager, differing: dict[str, Any]) -> None:
+    escrow_of(manager, operation_id="once", destination="/here")
+    holders, before = Holders(), the_escrow(manager)
+    request: dict[str, Any] = {"shares": 5, "threshold": 3, "destination": "/here", **differing}
+    found = error_of(lambda: create_escrow(manager, holders, operation_id="once", **request))
+    assert isinstance(found, RefusedError)
+    assert found.message == "operation once was used for escrow-create with other arguments"
+    assert (holders.shares, the_escrow(manager)) == ([], before)
+    assert events(manager)[-1] == ("escrow-create", "refused")
+
+
+def test_a_repeated_proof_is_recorded_once(manager: KeyManager, desk: Desk) -> None:
+    shares = escrow_of(manager)
+    first = verify_escrow(manager, shares[:3], operation_id="proof")
+    size = manager.audit_size()
+    desk.clock.forward(days=1)
+    again = verify_escrow(manager, shares[:3], operation_id="proof")
+    assert (first.changed, again.changed, again.escrow, manager.audit_size()) == (True, False, first.escrow, size)
+    other = error_of(lambda: verify_escrow(manager, shares[2:], operation_id="proof"))
+    assert isinstance(other, RefusedError)
+    made = error_of(lambda: escrow_of(manager, replacing=True, operation_id="proof"))
+    assert isinstance(made, RefusedError)
+    assert the_escrow(manager) == first.escrow
+
+
 def test_an_operation_whose_escrow_was_replaced(manager: KeyManager) -> None:
     escrow_of(manager, operation_id="once")
     escrow_of(manager, replacing=True)

@@ -433,6 +433,18 @@ def test_a_repeated_operation_is_no_second_one(second: Desk, backup: Path, share
     assert second.manager().document().epoch == 2
 
 
+def test_another_backup_may_not_take_its_operation_id(
+    second: Desk, backup: Path, shares: list[Share], tmp_path: Path
+) -> None:
+    recover(second.manager(), backup, shares[:3], operation_id="once")
+    other = tmp_path / "other.db"
+    other.write_bytes(backup.read_bytes())
+    other.chmod(0o600)
+    found = error_of(lambda: recover(second.manager(), other, shares[:3], operation_id="once"))
+    assert isinstance(found, RefusedError)
+    assert second.manager().document().epoch == 2
+
+
 def test_a_clock_that_leapt(second: Desk, backup: Path, shares: list[Share]) -> None:
     second.clock.forward(days=401)
     assert isinstance(error_of(lambda: recover(second.manager(), backup, shares[:3])), RefusedError)

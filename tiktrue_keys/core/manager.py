@@ -33,19 +33,18 @@ from tiktrue_keys.core.keys.lifecycle import (
     Use,
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import GAP
+from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result
 from tiktrue_keys.core.names import parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import InternalError, NotFoundError, UsageError, WrongMachineError
+from tiktrue_keys.errors import InternalError, UsageError, WrongMachineError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
+    from tiktrue_keys.core.operations.forget import Forgotten
     from tiktrue_keys.core.operations.rebind import Rebound
     from tiktrue_keys.core.operations.relicense import Relicensed
     from tiktrue_keys.core.operations.restore import RestoredKeystore
@@ -142,8 +141,7 @@ class KeyManager(KeystoreReader):
 
         terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
-        with self._session.noting("generate", operation_id):
-            return generate(self._session, request, operation_id)
+        return generate(self._session, request, operation_id)
 
     def rotate(
         self,
@@ -181,8 +179,7 @@ class KeyManager(KeystoreReader):
             min_acks=min_acks,
         )
         request = RotateRequest(_listed(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
-        with self._session.noting("rotate", operation_id):
-            return rotate(self._session, request, operation_id)
+        return rotate(self._session, request, operation_id)
 
     def revoke(
         self,
@@ -202,8 +199,7 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.revoke import RevokeRequest, revoke
 
         request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
-        with self._session.noting("revoke", operation_id):
-            return revoke(self._session, request, operation_id)
+        return revoke(self._session, request, operation_id)
 
     def cleanup(
         self,
@@ -220,8 +216,7 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.cleanup import CleanupRequest, clean_up
 
         request = CleanupRequest(_listed(keys), Seconds(after), dry_run, _listed(cancel), _listed(confirm), wraps_in)
-        with self._session.noting("cleanup", operation_id):
-            return clean_up(self._session, request, operation_id)
+        return clean_up(self._session, request, operation_id)
 
     def validate(self, keys: Sequence[str] = (), *, deep: bool = False) -> ValidateResult:
         """Check keys (all without arguments) and the binding. Reads no license and records nothing."""
@@ -235,8 +230,7 @@ class KeyManager(KeystoreReader):
         """Move every key of one license to another in one transaction. The keystore then forgets the old license."""
         from tiktrue_keys.core.operations.relicense import relicense
 
-        with self._session.noting("relicense", operation_id):
-            return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
+        return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
 
     def rebind(
         self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
@@ -244,11 +238,16 @@ class KeyManager(KeystoreReader):
         """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one."""
         from tiktrue_keys.core.operations.rebind import rebind
 
-        with self._session.noting("rebind", operation_id):
-            return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
+        return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
 
     def export_public(
-        self, key: str, license_key: License | None = None, *, operation_id: str | None = None
+        self,
+        key: str,
+        license_key: License | None = None,
+        *,
+        destination: str | PathLike[str] | None = None,
+        force: bool = False,
+        operation_id: str | None = None,
     ) -> ExportedPublic:
         """Return the public half of an active key, and mark the key as exported.
 
@@ -257,8 +256,8 @@ class KeyManager(KeystoreReader):
         """
         from tiktrue_keys.core.operations.export_public import export_public
 
-        with self._session.noting("export-public", operation_id):
-            return export_public(self._session, key, license_key, operation_id)
+        place = None if destination is None else _path(destination)
+        return export_public(self._session, key, license_key, destination=place, force=force, operation_id=operation_id)
 
     def backup(
         self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
@@ -269,8 +268,7 @@ class KeyManager(KeystoreReader):
         """
         from tiktrue_keys.core.operations.backup import backup
 
-        with self._session.noting("backup", operation_id):
-            return backup(self._session, _path(destination), force=force, operation_id=operation_id)
+        return backup(self._session, _path(destination), force=force, operation_id=operation_id)
 
     def restore(
         self, source: str | PathLike[str], *, accept_clock: bool = False, operation_id: str | None = None
@@ -285,11 +283,10 @@ class KeyManager(KeystoreReader):
         return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 
     def accept_clock(self, *, operation_id: str | None = None) -> None:
-        """Record that the clock is right after a long silence or a leap."""
-        operation, _ = chosen_operation_id(operation_id)
-        with self._session.write(operation, accept_clock=True) as transaction:
-            transaction.record("accept-clock")
-            transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
+        """Confirm that the clock is right after a long silence or a leap; recorded."""
+        from tiktrue_keys.core.operations.accept_clock import accept_clock
+
+        accept_clock(self._session, operation_id)
 
     # For the package models: opened keys, file operations, the registry.
 
@@ -361,28 +358,14 @@ class KeyManager(KeystoreReader):
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
             transaction.record("register", model_id=record.model_id, detail=detail)
 
-    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> ContainerRecord:
+    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> Forgotten:
         """Remove a container from the registry and record it: its keys may then be destroyed.
 
         Raises NotFoundError for an unknown container.
         """
-        operation, chosen = chosen_operation_id(operation_id)
-        with self._session.write(operation) as transaction:
-            first = first_result(transaction.rows, operation, "forget") if chosen else None
-            if first:
-                return ContainerRecord(file_id, first[0][0], first[0][1], first[0][2], frozenset(), transaction.now)
-            record = registry.get_container(transaction.rows, file_id)
-            if record is None:
-                raise NotFoundError(
-                    f"no container {file_id.hex()} is registered", "containers() lists them", remedy="list-containers"
-                )
-            registry.delete_container(transaction, record)
-            if chosen:
-                remember_result(transaction, "forget", [[record.path, record.model_id, record.name]])
-            transaction.record(
-                "forget", model_id=record.model_id, detail={"file_id": file_id.hex(), "path": record.path}
-            )
-            return record
+        from tiktrue_keys.core.operations.forget import forget
+
+        return forget(self._session, file_id, operation_id)
 
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None

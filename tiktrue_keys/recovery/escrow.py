@@ -10,18 +10,21 @@ import contextlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import open_with_escrow, seal_to_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.recovery.shares import SECRET_LENGTH, Share, combine, split
 
@@ -64,38 +67,65 @@ def create_escrow(
     shares: int,
     threshold: int,
     replacing: bool = False,
+    destination: str = "",
     operation_id: str | None = None,
 ) -> EscrowResult:
     """Make an escrow of up to 16 shares, any `threshold` of which recover the keystore.
 
     Handed over first, recorded after: whoever is told of success has shares that count, and an escrow that was there
-    counts until then. UsageError for impossible numbers; RefusedError where there is an escrow, unless `replacing`: the
-    old shares then open older backups only.
+    counts until then. `destination` says where `hand_over` keeps them, for the request. UsageError for impossible
+    numbers; RefusedError where there is an escrow, unless `replacing`: the old shares then open older backups only.
     """
-    operation, chosen = chosen_operation_id(operation_id)
-    with manager.noting(CREATE, operation_id):
-        with manager.session.read() as (view, _):
+    arguments = {"shares": shares, "threshold": threshold, "replacing": replacing, "destination": destination}
+    asked = OperationRequest.of(CREATE, operation_id, arguments)
+    creation = _Creation(manager, hand_over, shares, threshold, replacing)
+    return once(manager.session, asked, creation.create, creation.repeat)
+
+
+@dataclass
+class _Creation:
+    """One escrow in the making; `handed_over` once its shares have left."""
+
+    manager: KeyManager
+    hand_over: HandOver
+    shares: int
+    threshold: int
+    replacing: bool
+    handed_over: bool = False
+
+    def create(self, operation: Operation) -> EscrowResult:
+        session = self.manager.session
+        with session.read() as (view, _):
             keystore_id = view.document.keystore_id
-            first = first_result(view.rows, operation, CREATE) if chosen else None
-            if first:
-                known = _made_by(first, view.rows)
-                return EscrowResult(operation_id=operation, changed=False, escrow=known, keystore_id=keystore_id)
-            _must_be_free(view.rows, replacing=replacing)
-        must_be_writable(manager)
+            _must_be_free(view.rows, replacing=self.replacing)
+        must_be_writable(self.manager)
         with SecretBuffer.random(SECRET_LENGTH) as secret:
-            made = split(secret.view, count=shares, threshold=threshold)
-            with _handed_over(manager, hand_over, keystore_id, made), manager.session.write(operation) as transaction:
-                if chosen and first_result(transaction.rows, operation, CREATE):
-                    words = "another process has just made the escrow of this operation"
-                    raise RefusedError(words, "repeat the call", remedy="show-escrow")
-                former = _must_be_free(transaction.rows, replacing=replacing)
-                slot = seal_to_escrow(manager.session.root, secret.view, keystore_id)
+            made = split(secret.view, count=self.shares, threshold=self.threshold)
+            with self._kept(keystore_id, made), operation.write() as transaction:
+                former = _must_be_free(transaction.rows, replacing=self.replacing)
+                slot = seal_to_escrow(session.root, secret.view, keystore_id)
                 transaction.replace_document(transaction.document.with_slots((slot,)))
-                escrow = Escrow(made[0].escrow, shares, threshold, transaction.now, None)
+                escrow = Escrow(made[0].escrow, self.shares, self.threshold, transaction.now, None)
                 _record_creation(transaction, escrow, former)
-                if chosen:
-                    remember_result(transaction, CREATE, [[str(escrow.number)]])
-    return EscrowResult(operation_id=operation, changed=True, escrow=escrow, keystore_id=keystore_id)
+                operation.remember(transaction, [[str(escrow.number)]])
+        return EscrowResult(operation_id=operation.id, changed=True, escrow=escrow, keystore_id=keystore_id)
+
+    def repeat(self, first: FirstRun) -> EscrowResult:
+        if self.handed_over:  # shares that count for nothing are out: that is not a success
+            raise RefusedError("another process has just made the escrow of this operation", "escrow shows it")
+        return _repeated(first)
+
+    @contextlib.contextmanager
+    def _kept(self, keystore_id: bytes, shares: Sequence[Share]) -> Iterator[None]:
+        """The shares are kept for the block; when it fails they are taken back, unless they may count all the same."""
+        take_back = self.hand_over(keystore_id, shares)
+        self.handed_over = True
+        try:
+            yield
+        except BaseException:
+            if not _may_count(self.manager, shares[0].escrow):
+                take_back()
+            raise
 
 
 def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id: str | None = None) -> EscrowResult:
@@ -103,25 +133,41 @@ def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id:
 
     NotFoundError without an escrow; RefusedError for another one's shares; as shares.combine.
     """
-    operation, _ = chosen_operation_id(operation_id)
-    with (
-        manager.noting(VERIFY, operation_id),
-        combine(shares) as secret,
-        manager.session.write(operation) as transaction,
-    ):
+    arguments = {"shares": [[share.escrow, share.number] for share in shares]}
+    asked = OperationRequest.of(VERIFY, operation_id, arguments)
+    return once(manager.session, asked, partial(_verify, manager.session, shares), _repeated)
+
+
+def _verify(session: KeystoreSession, shares: Sequence[Share], operation: Operation) -> EscrowResult:
+    with combine(shares) as secret, operation.write() as transaction:
         escrow = must_get_escrow(transaction.rows)
         if shares[0].escrow != escrow.number:
             words = f"these shares are of escrow {shares[0].escrow}, and this keystore has escrow {escrow.number}"
             raise RefusedError(words, "look for newer shares, or for the keystore of these")
         with open_with_escrow(transaction.document, secret.view) as found:
-            if not hmac.compare_digest(found.view, manager.session.root):
+            if not hmac.compare_digest(found.view, session.root):
                 raise IntegrityError("the escrow holds another keystore's secret", remedy="replace-escrow")
         verified = replace(escrow, verified_at=transaction.now)
         put_escrow(transaction.rows, verified)
+        operation.remember(transaction, [[str(escrow.number)]])
         detail = {"escrow": escrow.number, "shares": sorted({share.number for share in shares})}
         transaction.record(VERIFY, detail=detail)
         keystore_id = transaction.document.keystore_id
-    return EscrowResult(operation_id=operation, changed=True, escrow=verified, keystore_id=keystore_id)
+    return EscrowResult(operation_id=operation.id, changed=True, escrow=verified, keystore_id=keystore_id)
+
+
+def _repeated(first: FirstRun) -> EscrowResult:
+    """The escrow of the operation; RefusedError when another has replaced it."""
+    ((number,),) = first.items
+    with first.read() as (view, _):
+        escrow, keystore_id = must_get_escrow(view.rows), view.document.keystore_id
+    if number != str(escrow.number):
+        raise RefusedError(
+            f"operation {first.operation_id} was of escrow {number}, which escrow {escrow.number} has replaced since",
+            "choose another id",
+            remedy="operation-id-taken",
+        )
+    return EscrowResult(operation_id=first.operation_id, changed=False, escrow=escrow, keystore_id=keystore_id)
 
 
 def must_be_writable(manager: KeyManager) -> None:
@@ -143,18 +189,6 @@ def put_escrow(rows: Rows, escrow: Escrow) -> None:
     rows.put(RecordKind.ESCROW, ESCROW_RECORD, vars(escrow))
 
 
-def _made_by(first: list[list[str]], rows: Rows) -> Escrow:
-    """The escrow that an operation made; RefusedError when another has replaced it."""
-    escrow = must_get_escrow(rows)
-    if first != [[str(escrow.number)]]:
-        raise RefusedError(
-            f"this operation made escrow {first[0][0]}, which escrow {escrow.number} has replaced since",
-            "choose another id",
-            remedy="operation-id-taken",
-        )
-    return escrow
-
-
 def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
     payload = rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     if payload is None:
@@ -173,20 +207,6 @@ def _record_creation(transaction: Transaction, escrow: Escrow, former: Escrow | 
     no_backup_holds_it(transaction.rows)
     detail = {"escrow": escrow.number, "shares": escrow.shares, "threshold": escrow.threshold}
     transaction.record(CREATE, detail=detail | ({"replaces": former.number} if former else {}))
-
-
-@contextlib.contextmanager
-def _handed_over(
-    manager: KeyManager, hand_over: HandOver, keystore_id: bytes, shares: Sequence[Share]
-) -> Iterator[None]:
-    """The shares are kept for the block; when it fails they are taken back, unless they may count all the same."""
-    take_back = hand_over(keystore_id, shares)
-    try:
-        yield
-    except BaseException:
-        if not _may_count(manager, shares[0].escrow):
-            take_back()
-        raise
 
 
 def _may_count(manager: KeyManager, number: int) -> bool:

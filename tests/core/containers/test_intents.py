@@ -153,7 +153,7 @@ class TestRegistry:
 
     def test_what_is_forgotten_is_gone(self, manager: KeyManager, keys: Keys) -> None:
         manager.register(container(*keys))
-        assert manager.forget(FILE_ID).path == PATH
+        assert manager.forget(FILE_ID).record.path == PATH
         assert registered(manager) is None
         assert isinstance(error_of(lambda: manager.forget(FILE_ID)), NotFoundError)
 

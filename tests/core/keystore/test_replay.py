@@ -1,84 +1,189 @@
-"""Operation ids: an act is done once; whoever repeats it, after a timeout or beside another, gets the first result."""
+"""Operation ids: an operation is done once. A repetition gives the first result, another request is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.keystores import LICENSE, Desk, container, error_of
+from tests.keystores import LICENSE, OTHER_LICENSE, Desk, answers, container, error_of
 from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RefusedError
 
 
 @dataclass(frozen=True)
 class Act:
-    """Something to do under an id, and what of its result must come again."""
+    """An operation to do under an id, what of its result must come again, and requests that differ from it."""
 
     name: str
     do: Callable[[KeyManager, str, License], Any]
     told: Callable[[Any], list[str]]
+    differing: tuple[Callable[[KeyManager, str, License], Any], ...] = ()
 
 
 def ids(*groups: Any) -> list[str]:
     return [key.key_id for group in groups for key in group]
 
 
+def generate(manager: KeyManager, name: str, license_key: License, model: str = "new", **more: Any) -> Any:
+    return manager.generate(model, license_key=license_key, operation_id=name, **more)
+
+
+def rotate(manager: KeyManager, name: str, license_key: License, *keys: str, **more: Any) -> Any:
+    return manager.rotate(keys, license_key=license_key, operation_id=name, **more)
+
+
+def revoke(manager: KeyManager, name: str, license_key: License, *keys: str, **more: Any) -> Any:
+    return manager.revoke(keys, license_key=license_key, operation_id=name, **({"reason": "x"} | more))
+
+
+def cleanup(manager: KeyManager, name: str, _: License, *keys: str, **more: Any) -> Any:
+    return manager.cleanup(keys, operation_id=name, **({"after": 0} | more))
+
+
+def forget(manager: KeyManager, name: str, _: License, file_id: bytes = bytes(range(16))) -> Any:
+    return manager.forget(file_id, operation_id=name)
+
+
+def relicense(manager: KeyManager, name: str, license_key: License, new: str = OTHER_LICENSE) -> Any:
+    return manager.relicense(license_key, new, operation_id=name)
+
+
+def export_public(manager: KeyManager, name: str, license_key: License, key: str = "llama", **more: Any) -> Any:
+    return manager.export_public(key, license_key, operation_id=name, **more)
+
+
+def backup(manager: KeyManager, name: str, _: License, file: str = "copy.db", **more: Any) -> Any:
+    return manager.backup(manager.path.parent / file, operation_id=name, **more)
+
+
+def restore(manager: KeyManager, name: str, _: License, file: str = "earlier.db", **more: Any) -> Any:
+    return manager.restore(manager.path.parent / file, operation_id=name, **more)
+
+
+def rebind(manager: KeyManager, name: str, license_key: License) -> Any:
+    manager.session._facts = facts_with(manager, Fact(FactKind.DISK, "eui.0025385c01504b9a", "a test"))
+    return manager.rebind(license_key, operation_id=name)
+
+
+def facts_with(manager: KeyManager, *disks: Fact) -> MachineFacts:
+    """This machine's, with these disks instead of its own."""
+    facts = manager.session.facts()
+    return replace(facts, facts=(*(fact for fact in facts.facts if fact.kind is not FactKind.DISK), *disks))
+
+
+def accept_clock(manager: KeyManager, name: str, _: License) -> Any:
+    return manager.accept_clock(operation_id=name)
+
+
+def rotated(result: Any) -> list[str]:
+    return ids(*((rotation.old, rotation.new) for rotation in result.rotations))
+
+
+MONTH = 30 * 86_400
 ACTS = [
     Act(
         "generate",
-        lambda manager, name, license_key: manager.generate("new", license_key=license_key, operation_id=name),
+        generate,
         lambda result: ids(result.keys),
+        (
+            partial(generate, model="other"),
+            partial(generate, lifetime=MONTH - 1),
+            partial(generate, decrypt_for=MONTH),
+            partial(generate, labels={"team": "vision"}),
+            partial(generate, no_license=True),
+            partial(generate, new_chain=True),
+            partial(generate, new_license=True),
+            partial(generate, material=bytes(32)),
+            partial(generate, count=2),
+        ),
     ),
     Act(
-        "generate in a batch",
-        lambda manager, name, license_key: manager.generate(
-            "new", license_key=license_key, count=150, operation_id=name
-        ),
+        "generate from a key",
+        partial(generate, material=bytes(32)),
         lambda result: ids(result.keys),
+        (partial(generate, material=bytes(31) + b"x"), generate),
     ),
+    Act("generate in a batch", partial(generate, count=150), lambda result: ids(result.keys), (generate,)),
     Act(
         "rotate",
-        lambda manager, name, license_key: manager.rotate(["llama"], license_key=license_key, operation_id=name),
-        lambda result: ids(*((rotation.old, rotation.new) for rotation in result.rotations)),
+        lambda manager, name, license_key: rotate(manager, name, license_key, "llama"),
+        rotated,
+        (
+            lambda manager, name, license_key: rotate(manager, name, license_key, "lost"),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", "lost"),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", overlap=0),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", lifetime=MONTH),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", notify=["client"]),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", prepublish=0, notify=["c"]),
+            lambda manager, name, license_key: rotate(manager, name, license_key, "llama", notify_all=True),
+            partial(rotate, every=True),
+            partial(rotate, due=True),
+        ),
     ),
-    Act(
-        "rotate --all",
-        lambda manager, name, license_key: manager.rotate(every=True, license_key=license_key, operation_id=name),
-        lambda result: ids(*((rotation.old, rotation.new) for rotation in result.rotations)),
-    ),
+    Act("rotate --all", partial(rotate, every=True), rotated, (partial(rotate, due=True),)),
     Act(
         "rotate --due",
-        lambda manager, name, license_key: manager.rotate(
-            due=True, within=30 * 86_400, license_key=license_key, operation_id=name
-        ),
-        lambda result: ids(*((rotation.old, rotation.new) for rotation in result.rotations)),
+        partial(rotate, due=True, within=MONTH),
+        rotated,
+        (partial(rotate, due=True), partial(rotate, due=True, within=MONTH, atomic=True)),
     ),
     Act(
         "revoke",
-        lambda manager, name, _: manager.revoke(["llama"], reason="x", operation_id=name),
+        lambda manager, name, license_key: revoke(manager, name, license_key, "llama"),
         lambda result: ids(result.keys),
+        (
+            lambda manager, name, license_key: revoke(manager, name, license_key, "lost"),
+            lambda manager, name, license_key: revoke(manager, name, license_key, "spare"),
+            lambda manager, name, license_key: revoke(manager, name, license_key, model="llama"),
+            lambda manager, name, license_key: revoke(manager, name, license_key, "llama", reason="y"),
+            lambda manager, name, license_key: revoke(manager, name, license_key, "llama", rotate=True),
+        ),
     ),
     Act(
         "revoke --rotate",
-        lambda manager, name, license_key: manager.revoke(
-            ["llama"], reason="x", rotate=True, license_key=license_key, operation_id=name
-        ),
+        lambda manager, name, license_key: revoke(manager, name, license_key, "llama", rotate=True),
         lambda result: ids(result.keys, *((rotation.old, rotation.new) for rotation in result.successors)),
+        (lambda manager, name, license_key: revoke(manager, name, license_key, "llama"),),
     ),
     Act(
         "cleanup",
-        lambda manager, name, _: manager.cleanup(after=0, operation_id=name),
+        cleanup,
         lambda result: ids(result.marked, result.destroyed),
+        (
+            partial(cleanup, after=1),
+            lambda manager, name, license_key: cleanup(manager, name, license_key, "lost"),
+            partial(cleanup, confirm=["lost"]),
+            partial(cleanup, cancel=["lost"]),
+        ),
+    ),
+    Act("forget", forget, lambda result: [result.record.path], (partial(forget, file_id=bytes(16)),)),
+    Act("relicense", relicense, lambda result: ids(result.keys), (partial(relicense, new="a third license"),)),
+    Act(
+        "export-public",
+        export_public,
+        lambda result: [result.key.key_id, result.public.hex()],
+        (partial(export_public, key="spare"), partial(export_public, destination="/key.pub")),
     ),
     Act(
-        "forget",
-        lambda manager, name, _: manager.forget(bytes(range(16)), operation_id=name),
-        lambda result: [result.path],
+        "backup",
+        backup,
+        lambda result: [str(result.path), str(result.audit_size)],
+        (partial(backup, file="copy-2.db"), partial(backup, force=True)),
     ),
+    Act(
+        "restore",
+        restore,
+        lambda result: [str(result.restored.epoch), str(result.restored.audit_size)],
+        (partial(restore, file="later.db"), partial(restore, accept_clock=True)),
+    ),
+    Act("rebind", rebind, lambda result: [str(result.after)]),
+    Act("accept-clock", accept_clock, lambda _: ["accepted"]),
 ]
 each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
 
@@ -86,8 +191,12 @@ each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
 @pytest.fixture
 def manager(desk: Desk) -> KeyManager:
     made = desk.manager()
+    made.session._facts = facts_with(made)
     made.generate("llama", license_key=LICENSE, lifetime=20 * 86_400)
     made.generate("lost", license_key=LICENSE)
+    made.generate("spare", license_key=LICENSE)
+    made.backup(desk.folder.parent / "earlier.db")
+    made.backup(desk.folder.parent / "later.db")
     made.register(container(made.find("llama")))
     made.revoke(["lost"], reason="lost")
     desk.clock.forward(days=15)
@@ -110,20 +219,38 @@ def test_repeating_it_gives_the_first_result_and_changes_nothing(manager: KeyMan
 @each_act
 def test_another_act_may_not_take_its_id(manager: KeyManager, act: Act) -> None:
     act.do(manager, "nightly", LICENSE)
-    others = [other for other in ACTS if other.name.split()[0] != act.name.split()[0]]
-    for other in others:
-        error = error_of(lambda other=other: other.do(manager, "nightly", LICENSE))  # type: ignore[misc]
-        assert isinstance(error, RefusedError), other.name
-        assert "nightly" in error.message
+    for other in ACTS:
+        if other.name.split()[0] != act.name.split()[0]:
+            must_be_refused(manager, other.do)
+
+
+@each_act
+def test_another_request_may_not_take_its_id(manager: KeyManager, act: Act) -> None:
+    act.do(manager, "nightly", LICENSE)
+    for differing in act.differing:
+        must_be_refused(manager, differing)
+
+
+def must_be_refused(manager: KeyManager, do: Callable[[KeyManager, str, License], Any]) -> None:
+    """Refused, naming the operation id; the refusal's record is all that comes of it."""
+    before = answers(manager)
+    error = error_of(lambda: do(manager, "nightly", LICENSE))
+    assert isinstance(error, RefusedError), (do, error)
+    assert "nightly" in error.message
+    after = answers(manager)
+    changing = ("records", "verified", "checkpoint")
+    assert {name: after[name] for name in after if name not in changing} == {
+        name: before[name] for name in before if name not in changing
+    }
+    (record,) = after["records"][len(before["records"]) :]
+    assert (record.outcome, record.operation_id, record.detail["error"]) == ("refused", "nightly", "refused")
 
 
 @each_act
 def test_without_an_id_it_is_another_act_each_time(manager: KeyManager, act: Act) -> None:
-    first = list(manager.audit_records())
+    first = {record.operation_id for record in manager.audit_records()}
     act.do(manager, None, LICENSE)  # type: ignore[arg-type]
-    added = list(manager.audit_records())[len(first) :]
-    assert len({record.operation_id for record in added}) == 1
-    assert added[0].operation_id not in {record.operation_id for record in first}
+    assert len({record.operation_id for record in manager.audit_records()} - first) == 1
 
 
 @pytest.mark.parametrize("act", [act for act in ACTS if act.name in ("rotate", "rotate --all", "revoke --rotate")])

@@ -85,7 +85,6 @@ REMEDIES: Mapping[str, str] = {
     "create-escrow": "make one with tiktrue-keys escrow create",
     "escrow-exists": "verify it with tiktrue-keys escrow verify, or add --replace to make another",
     "replace-escrow": "make another: tiktrue-keys escrow create --replace",
-    "show-escrow": "look at it with tiktrue-keys escrow show",
     "name-backup": "name a backup: tiktrue-keys escrow recover FILE",
     "threshold-of-one": "use --threshold 2, or --shares 1",
     # Fleet

@@ -141,5 +141,10 @@ def retire(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) 
         transaction.rows.delete(RecordKind.LICENSE, derivation.license_tag(stretched.view, keys.root.view).hex())
 
 
+def tags_of(prepared: PreparedLicense, keys: RootKeys) -> set[str]:
+    """The tags (8 hex digits) that a license has or would have here, one for each cost; it need not be enrolled."""
+    return {derivation.license_tag(each.view, keys.root.view).hex()[:TAG_HEX] for each in prepared.stretched}
+
+
 def _license_record(tag: str, cost: int, now: Instant) -> dict[str, object]:
     return {"tag": tag, "cost": cost, "enrolled_at": now}

@@ -1,14 +1,116 @@
-"""Operation ids: an act under a chosen one is done once, and its repetition gives the first result."""
+"""Operation ids in the keystore: what was asked under one, and what it came to, so that a repetition changes nothing.
+
+Come here for the stored record; operations are run by `core.once`. A request is compared as it was given: its act and
+its arguments, before keys and nodes are resolved, without licenses, which may come another way the second time.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.errors import RefusedError
 
+Items = list[list[str]]
+"""What an operation remembers: the ids and paths that its result is made of again."""
+
 _ITEMS_A_PART = 64  # two key ids of 113 characters each: a part stays below schema.MAX_RECORD
+
+
+@dataclass(frozen=True)
+class OperationRequest:
+    """What is asked under an operation id. `digest`: SHA-256 in hex of the arguments; empty without a chosen id.
+
+    `chosen`: the caller named the operation, so that its result is remembered.
+    """
+
+    act: str
+    operation_id: OperationId
+    chosen: bool = False
+    digest: str = ""
+
+    @classmethod
+    def of(cls, act: str, operation_id: str | None, arguments: Mapping[str, Any]) -> OperationRequest:
+        """The request of `act` with these JSON-able arguments; UsageError for a malformed operation id.
+
+        An argument that is null, false or empty counts as not given, so that a later option changes no older request.
+        """
+        if operation_id is None:
+            return cls(act, new_operation_id())
+        digest = hashlib.sha256(record_json(_given(arguments))).hexdigest()
+        return cls(act, parse_operation_id(operation_id), True, digest)
+
+    def first_result(self, rows: Rows) -> Items | None:
+        """What the operation gave the first time; None when it was not done.
+
+        RefusedError when its id was used for another act, or for the same with other arguments.
+        """
+        payload = rows.get(RecordKind.OPERATION, self.operation_id) if self.chosen else None
+        if payload is None:
+            return None
+        if payload["act"] != self.act:
+            raise self._taken(payload["act"])
+        known = payload.get("request")
+        if known and self.digest and known != self.digest:  # older records have none
+            raise self._taken(f"{self.act} with other arguments")
+        items: Items = []
+        for part in range(payload["parts"]):
+            stored = rows.get(RecordKind.OPERATION, f"{self.operation_id} {part}")
+            items += stored["items"] if stored else []
+        return items
+
+    def remember(self, transaction: Transaction, items: Items) -> None:
+        """Store what the operation gave, in parts that fit a record; nothing without a chosen id."""
+        if not self.chosen:
+            return
+        parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
+        header = {"act": self.act, "at": transaction.now, "parts": len(parts)}
+        if self.digest:
+            header["request"] = self.digest
+        transaction.rows.put(RecordKind.OPERATION, self.operation_id, header)
+        for number, part in enumerate(parts):
+            transaction.rows.put(RecordKind.OPERATION, f"{self.operation_id} {number}", {"items": part})
+
+    def claim(self, transaction: Transaction) -> None:
+        """Take the id for this request, which may be repeated and then does again what there is to do.
+
+        RefusedError when another request has it.
+        """
+        if self.first_result(transaction.rows) is None:
+            self.remember(transaction, [])
+
+    def _taken(self, by: str) -> RefusedError:
+        return RefusedError(
+            f"operation {self.operation_id} was used for {by}", "choose another id", remedy="operation-id-taken"
+        )
+
+
+def arguments_of(request: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """The fields of a frozen request as JSON-able arguments; bytes as their SHA-256."""
+    return {field.name: _plain(getattr(request, field.name)) for field in fields(request) if field.name not in without}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _given(arguments_of(value))
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, Mapping):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(member) for member in value]
+    return value
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value not in (None, "", [], {}) and value is not False}
 
 
 def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
@@ -18,26 +120,11 @@ def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
     return parse_operation_id(operation_id), True
 
 
-def first_result(rows: Rows, operation_id: OperationId, act: str) -> list[list[str]] | None:
+def first_result(rows: Rows, operation_id: OperationId, act: str) -> Items | None:
     """The ids that the act of this operation id gave; None when it was not done, RefusedError for another."""
-    payload = rows.get(RecordKind.OPERATION, operation_id)
-    if payload is None:
-        return None
-    if payload["act"] != act:
-        raise RefusedError(
-            f"operation {operation_id} was a {payload['act']}", "choose another id", remedy="operation-id-taken"
-        )
-    items: list[list[str]] = []
-    for part in range(payload["parts"]):
-        stored = rows.get(RecordKind.OPERATION, f"{operation_id} {part}")
-        items += stored["items"] if stored else []
-    return items
+    return OperationRequest(act, operation_id, True).first_result(rows)
 
 
-def remember_result(transaction: Transaction, act: str, items: list[list[str]]) -> None:
+def remember_result(transaction: Transaction, act: str, items: Items) -> None:
     """Store the ids that an act with a chosen operation id gave, in parts that fit a record."""
-    parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
-    header = {"act": act, "at": transaction.now, "parts": len(parts)}
-    transaction.rows.put(RecordKind.OPERATION, transaction.operation_id, header)
-    for number, part in enumerate(parts):
-        transaction.rows.put(RecordKind.OPERATION, f"{transaction.operation_id} {number}", {"items": part})
+    OperationRequest(act, transaction.operation_id, True).remember(transaction, items)

@@ -6,17 +6,19 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tiktrue_keys.core.keystore.backup import opened_backup, write_backup
 from tiktrue_keys.core.keystore.document import Slot
 from tiktrue_keys.core.keystore.open import by_machine
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import Items, OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, Termination, TikTrueKeysError
@@ -34,33 +36,47 @@ class BackedUp(OperationResult):
 
 
 def backup(session: KeystoreSession, destination: Path, *, force: bool, operation_id: str | None) -> BackedUp:
-    """Record the intent, copy, record the outcome: the copy holds the intent, the keystore knows where copies lie."""
-    operation, chosen = chosen_operation_id(operation_id)
+    """Record the intent, copy, record the outcome: the copy holds the intent, the keystore knows where copies lie.
+
+    A copy that is not there any more is made again under the same operation id.
+    """
     destination = destination.absolute()
+    asked = OperationRequest.of(BACKUP, operation_id, {"destination": str(destination), "force": force})
+    return once(session, asked, partial(_back_up, session, destination, force), _repeated, stands=_is_there)
+
+
+def _back_up(session: KeystoreSession, destination: Path, force: bool, operation: Operation) -> BackedUp:
     if Path(os.path.realpath(destination)).is_relative_to(os.path.realpath(session.place.folder)):
         raise RefusedError("a backup inside the keystore's folder is lost with it", "choose a place on another disk")
-    with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, BACKUP) if chosen else None
-        if first is not None and os.path.lexists(first[0][0]):
-            path, records = first[0]
-            return BackedUp(operation_id=operation, changed=False, path=Path(path), audit_size=int(records))
+    with operation.write() as transaction:
         known = transaction.rows.get(RecordKind.BACKUP, BACKUP)
         done = bool(known and known["done"])
         transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
         transaction.record("intent", detail={"act": BACKUP, "path": str(destination)})
         size = transaction.audit.size
+        operation.leave_open()
     with session.exclusive() as keystore:
-        before = _made_before(session, destination, operation) if chosen else None
+        before = _made_before(session, destination, operation.id) if operation.chosen else None
         size, escrow = before or (size, escrow_slots(keystore.document_now()))
         if before is None:
             write_backup(keystore, destination, force=force)
-    with _unrecorded_copy_removed(destination, keep=force), session.write(operation) as transaction:
+    with _unrecorded_copy_removed(destination, keep=force), operation.write() as transaction:
         done = escrow == escrow_slots(transaction.document)  # else a new one was made since, which no backup holds
         transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
-        if chosen:
-            remember_result(transaction, BACKUP, [[str(destination), str(size)]])
-    return BackedUp(operation_id=operation, changed=True, path=destination, audit_size=size, holds_escrow=bool(escrow))
+        operation.remember(transaction, [[str(destination), str(size)]])
+    return BackedUp(
+        operation_id=operation.id, changed=True, path=destination, audit_size=size, holds_escrow=bool(escrow)
+    )
+
+
+def _repeated(first: FirstRun) -> BackedUp:
+    ((path, records),) = first.items
+    return BackedUp(operation_id=first.operation_id, changed=False, path=Path(path), audit_size=int(records))
+
+
+def _is_there(items: Items) -> bool:
+    return os.path.lexists(items[0][0])
 
 
 def no_backup_holds_it(rows: Rows) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
@@ -14,10 +15,10 @@ from tiktrue_keys.core.keys.holders import holding_of
 from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, must_get_key
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import SILENCE, Snapshot, Transaction
-from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
@@ -56,16 +57,15 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
     must_be_whole(request.after)
     if not 0 <= request.after <= MAX_LIFETIME:
         raise UsageError("the time until destruction is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
-    operation, chosen = chosen_operation_id(operation_id)
-    if request.cancel:
-        return _cancel(session, request, operation, chosen=chosen)
+    asked = OperationRequest.of(OPERATION, operation_id, arguments_of(request, without=("dry_run", "wraps_in")))
+    return once(session, asked, partial(_cancel if request.cancel else _clean_up, session, request), _repeated)
+
+
+def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
     with session.read() as (view, _):
-        first = first_result(view.rows, operation, OPERATION) if chosen else None
         registered = every_container(view.rows)
     wraps_in = _read_once(registered, request.wraps_in)  # reads files: in no transaction
     with session.read() as (view, now):
-        if first is not None:
-            return _repeated(view, now, first, operation)
         gap = now - view.audit.newest_time() > SILENCE
         plan = _plan(view, request, wraps_in, now, doubtful=gap)
     if request.keys and plan.kept and not (plan.mark or plan.destroy):
@@ -78,37 +78,26 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
         )
     if request.dry_run or not (plan.mark or plan.destroy):
         return CleanupResult(
-            operation_id=operation,
+            operation_id=operation.id,
             changed=False,
             marked=tuple(stored.key for stored in plan.mark),
             destroyed=tuple(stored.key for stored in plan.destroy),
             kept=tuple(plan.kept),
             dry_run=request.dry_run,
         )
-    return _clean(session, request, wraps_in, operation, gap=gap, chosen=chosen)
+    return _clean(request, wraps_in, operation, gap=gap)
 
 
-def _clean(
-    session: KeystoreSession,
-    request: CleanupRequest,
-    wraps_in: WrapsIn,
-    operation: OperationId,
-    *,
-    gap: bool,
-    chosen: bool,
-) -> CleanupResult:
-    with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(transaction, transaction.now, first, operation)
+def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation, *, gap: bool) -> CleanupResult:
+    with operation.write() as transaction:
         plan = _plan(transaction, request, wraps_in, transaction.now, doubtful=gap)
         marked = tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
         destroyed = tuple(destruction.destroy(transaction, stored) for stored in plan.destroy)
-        if chosen and (marked or destroyed):
+        if marked or destroyed:
             items = [["marked", key.key_id] for key in marked] + [["destroyed", key.key_id] for key in destroyed]
-            remember_result(transaction, OPERATION, items)
+            operation.remember(transaction, items)
     return CleanupResult(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=bool(marked or destroyed),
         marked=marked,
         destroyed=destroyed,
@@ -116,17 +105,18 @@ def _clean(
     )
 
 
-def _repeated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> CleanupResult:
-    by_kind: dict[str, list[ManagedKey]] = {"marked": [], "destroyed": [], "cancelled": []}
-    for kind, key_id in first:
-        by_kind[kind].append(must_get_key(view.rows, key_id, now).key)
+def _repeated(first: FirstRun) -> CleanupResult:
     return CleanupResult(
-        operation_id=operation,
+        operation_id=first.operation_id,
         changed=False,
-        marked=tuple(by_kind["marked"]),
-        destroyed=tuple(by_kind["destroyed"]),
-        cancelled=tuple(by_kind["cancelled"]),
+        marked=_keys_of(first, "marked"),
+        destroyed=_keys_of(first, "destroyed"),
+        cancelled=_keys_of(first, "cancelled"),
     )
+
+
+def _keys_of(first: FirstRun, outcome: str) -> tuple[ManagedKey, ...]:
+    return first.keys(key_id for kind, key_id in first.items if kind == outcome)
 
 
 def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> WrapsIn:
@@ -183,18 +173,12 @@ def _why_no_candidate(key: ManagedKey) -> str:
     return f"key {key.key_id} is {key.status.value}"
 
 
-def _cancel(
-    session: KeystoreSession, request: CleanupRequest, operation: OperationId, *, chosen: bool
-) -> CleanupResult:
-    with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(transaction, transaction.now, first, operation)
+def _cancel(_: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
+    with operation.write() as transaction:
         found = [find_key(transaction.rows, argument, transaction.now).key.key_id for argument in request.cancel]
         cancelled = _cancel_all(transaction, found)
-        if chosen:
-            remember_result(transaction, OPERATION, [["cancelled", key.key_id] for key in cancelled])
-    return CleanupResult(operation_id=operation, changed=True, cancelled=tuple(cancelled))
+        operation.remember(transaction, [["cancelled", key.key_id] for key in cancelled])
+    return CleanupResult(operation_id=operation.id, changed=True, cancelled=tuple(cancelled))
 
 
 def _cancel_all(transaction: Transaction, key_ids: Sequence[str]) -> list[ManagedKey]:

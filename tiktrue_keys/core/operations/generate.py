@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
-from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.creation import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
-from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.make import KeystoreExistsError
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
-from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
-from tiktrue_keys.core.names import ModelId, OperationId
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.names import ModelId
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import GenerateResult
 from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
@@ -45,46 +45,41 @@ def generate(session: KeystoreSession, request: GenerateRequest, operation_id: s
     """Make the keys, and the keystore with the first of them."""
     model_ids = numbered_model_ids(request.model_id, request.count)
     _check(request)
-    operation, chosen = chosen_operation_id(operation_id)
-    if session.exists() and chosen:
-        repeated = _repeated(session, operation)
-        if repeated is not None:
-            return repeated
-    license_key = None if request.no_license else license_bytes(_required(request.license_key))
-    try:
-        return _generate(
-            session, request, model_ids, license_key, operation, created=not session.exists(), chosen=chosen
-        )
-    except KeystoreExistsError:
-        return _generate(session, request, model_ids, license_key, operation, created=False, chosen=chosen)
+    asked = OperationRequest.of(OPERATION, operation_id, arguments_of(request, without=("license_key",)))
+    return once(session, asked, partial(_generate, session, request, model_ids), _repeated)
 
 
 def _generate(
+    session: KeystoreSession, request: GenerateRequest, model_ids: list[ModelId], operation: Operation
+) -> GenerateResult:
+    license_key = None if request.no_license else license_bytes(_required(request.license_key))
+    try:
+        return _generate_in(session, request, model_ids, license_key, operation, created=not session.exists())
+    except KeystoreExistsError:
+        return _generate_in(session, request, model_ids, license_key, operation, created=False)
+
+
+def _generate_in(
     session: KeystoreSession,
     request: GenerateRequest,
     model_ids: list[ModelId],
     license_key: bytes | None,
-    operation: OperationId,
+    operation: Operation,
     *,
     created: bool,
-    chosen: bool,
 ) -> GenerateResult:
     cost = session.new_cost()
     if created:  # the license is stretched before the transaction that makes the keystore, as before any other
         prepared = session.licenses.prepare(license_key, (cost,)) if license_key is not None else None
     else:
         prepared = session.prepare(license_key)
-    with session.create(operation, cost) if created else session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _first_generated(transaction, transaction.now, first, operation)
+    with operation.create(cost) if created else operation.write() as transaction:
         binding = read_binding(transaction.rows)
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
         notices = recovery_notices(transaction.rows)
-        if chosen:
-            remember_result(transaction, OPERATION, [[key.key_id] for key in keys])
+        operation.remember(transaction, [[key.key_id] for key in keys])
     return GenerateResult(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=True,
         warnings=(*binding_notices(binding), *notices),
         keys=tuple(keys),
@@ -152,15 +147,13 @@ def _material(material: bytes | None) -> Iterator[SecretBuffer | None]:
         yield secret
 
 
-def _repeated(session: KeystoreSession, operation: OperationId) -> GenerateResult | None:
-    with session.read() as (view, now):
-        first = first_result(view.rows, operation, OPERATION)
-        return None if first is None else _first_generated(view, now, first, operation)
-
-
-def _first_generated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> GenerateResult:
-    keys = tuple(must_get_key(view.rows, item[0], now).key for item in first)
-    binding = read_binding(view.rows)
+def _repeated(first: FirstRun) -> GenerateResult:
+    with first.read() as (view, _):
+        binding = read_binding(view.rows)
     return GenerateResult(
-        operation_id=operation, changed=False, keys=keys, binding=binding, warnings=binding_notices(binding)
+        operation_id=first.operation_id,
+        changed=False,
+        keys=first.keys(key_id for (key_id,) in first.items),
+        binding=binding,
+        warnings=binding_notices(binding),
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
 from tiktrue_keys.core.keystore.bind import read_binding, store_binding
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError
@@ -37,22 +39,38 @@ def rebind(
 
     Takes a license where the keystore knows one: a new binding is the licensee's decision, not any root shell's.
     """
-    operation, _ = chosen_operation_id(operation_id)
+    asked = OperationRequest.of(OPERATION, operation_id, {})
+    return once(session, asked, partial(_rebind, session, license_key, dry_run), _repeated)
+
+
+def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool, operation: Operation) -> Rebound:
     with session.read() as (view, _):
         before = read_binding(view.rows)
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
     after = choose_anchors(session.facts(), before)
     report = drift(before, session.facts())
     if dry_run or after == before:
-        return Rebound(operation_id=operation, changed=False, before=before, after=after, drift=report, dry_run=dry_run)
+        return Rebound(
+            operation_id=operation.id, changed=False, before=before, after=after, drift=report, dry_run=dry_run
+        )
     if licensed and license_key is None:
         raise UsageError("rebind needs a license of this keystore", "pass license_key", remedy="needs-license")
     prepared = session.prepare(license_key) if licensed else None
-    with session.write(operation) as transaction:
+    with operation.write() as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
         _reseal(session, transaction, after, OPERATION)
-    return Rebound(operation_id=operation, changed=True, before=before, after=after, drift=report)
+        operation.remember(transaction, [["before", *each] for each in before.to_json()])
+    return Rebound(operation_id=operation.id, changed=True, before=before, after=after, drift=report)
+
+
+def _repeated(first: FirstRun) -> Rebound:
+    """The binding before the first run, and the present one with its drift."""
+    before = Binding.from_json([anchor for _, *anchor in first.items])
+    with first.read() as (view, _):
+        after = read_binding(view.rows)
+    report = drift(after, first.session.facts())
+    return Rebound(operation_id=first.operation_id, changed=False, before=before, after=after, drift=report)
 
 
 def reseal_one(session: KeystoreSession, transaction: Transaction) -> None:

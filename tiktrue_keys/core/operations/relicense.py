@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
-from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, must_get_key, put_key
-from tiktrue_keys.core.keys.licenses import License, RecognisedLicense, must_recognise, recognise_or_enroll, retire
+from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, put_key
+from tiktrue_keys.core.keys.licenses import (
+    License,
+    PreparedLicense,
+    RecognisedLicense,
+    must_recognise,
+    recognise_or_enroll,
+    retire,
+    tags_of,
+)
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.wrapping import unwrap_managed_key, wrap_managed_key
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
-from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import InternalError, UsageError
+from tiktrue_keys.errors import InternalError, RefusedError, UsageError
 
 OPERATION = "relicense"
 
@@ -34,14 +42,13 @@ def relicense(
     session: KeystoreSession, old: License, new: License, *, dry_run: bool, operation_id: str | None
 ) -> Relicensed:
     """Rewrap every key of `old` for `new`, which is enrolled when it is unknown; `old` is then known no more."""
-    operation, chosen = chosen_operation_id(operation_id)
-    with session.read() as (view, now):
-        first = first_result(view.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(view, now, first, operation)
-    prepared_old, prepared_new = session.prepare(old), session.prepare(new)
-    if prepared_old is None or prepared_new is None:
-        raise InternalError("a license was not prepared")
+    asked = OperationRequest.of(OPERATION, operation_id, {})
+    do = partial(_relicense, session, old, new, dry_run)
+    return once(session, asked, do, partial(_repeated, old, new))
+
+
+def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bool, operation: Operation) -> Relicensed:
+    prepared_old, prepared_new = _prepared(session, old, new)
     if bytes(prepared_old.stretched[-1].view) == bytes(prepared_new.stretched[-1].view):
         raise UsageError("the old and the new license are the same")
     if dry_run:
@@ -49,38 +56,53 @@ def relicense(
             known = must_recognise(prepared_old, view.rows, session.root_keys)
             planned = tuple(stored.key for stored in all_keys(view.rows, now) if _goes_over(stored, known))
         return Relicensed(
-            operation_id=operation,
+            operation_id=operation.id,
             changed=False,
             keys=planned,
             old_license_tag=known.tag,
             new_license_tag="",
             dry_run=True,
         )
-    with session.write(operation) as transaction:
+    with operation.write() as transaction:
         keys_of_root = session.root_keys
-        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(transaction, transaction.now, first, operation)
         known = must_recognise(prepared_old, transaction.rows, keys_of_root)
         wanted = recognise_or_enroll(prepared_new, transaction, keys_of_root, transaction.document, enroll=True)
         moving = [stored for stored in all_keys(transaction.rows, transaction.now) if _goes_over(stored, known)]
         keys = tuple(_rewrap(transaction, keys_of_root, stored, known, wanted) for stored in moving)
         retire(prepared_old, transaction, keys_of_root)
-        if chosen:
-            remember_result(transaction, OPERATION, [[known.tag, wanted.tag]] + [[key.key_id] for key in keys])
+        operation.remember(transaction, [[known.tag, wanted.tag]] + [[key.key_id] for key in keys])
         detail = {"old": known.tag, "new": wanted.tag, "keys": len(keys)}
         transaction.record(OPERATION, detail=detail)
     return Relicensed(
-        operation_id=operation, changed=True, keys=keys, old_license_tag=known.tag, new_license_tag=wanted.tag
+        operation_id=operation.id, changed=True, keys=keys, old_license_tag=known.tag, new_license_tag=wanted.tag
     )
 
 
-def _repeated(view: Snapshot, now: Instant, first: list[list[str]], operation: OperationId) -> Relicensed:
-    keys = tuple(must_get_key(view.rows, item[0], now).key for item in first[1:])
-    old_tag, new_tag = first[0]
+def _repeated(old: License, new: License, first: FirstRun) -> Relicensed:
+    """The licenses are the request's own arguments, and no record holds anything of them but their tags."""
+    (old_tag, new_tag), *moved = first.items
+    root_keys = first.session.root_keys
+    given_old, given_new = (tags_of(prepared, root_keys) for prepared in _prepared(first.session, old, new))
+    if old_tag not in given_old or new_tag not in given_new:
+        raise RefusedError(
+            f"operation {first.operation_id} moved the keys of license {old_tag} to license {new_tag}",
+            "pass these two, or choose another id",
+            remedy="operation-id-taken",
+        )
     return Relicensed(
-        operation_id=operation, changed=False, keys=keys, old_license_tag=old_tag, new_license_tag=new_tag
+        operation_id=first.operation_id,
+        changed=False,
+        keys=first.keys(key_id for (key_id,) in moved),
+        old_license_tag=old_tag,
+        new_license_tag=new_tag,
     )
+
+
+def _prepared(session: KeystoreSession, *licenses: License) -> tuple[PreparedLicense, ...]:
+    prepared = [session.prepare(license_key) for license_key in licenses]
+    if None in prepared:
+        raise InternalError("a license was not prepared")
+    return tuple(each for each in prepared if each is not None)
 
 
 def _goes_over(stored: StoredKey, known: RecognisedLicense) -> bool:

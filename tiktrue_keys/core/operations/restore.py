@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,17 @@ from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import Restored, restoring
 from tiktrue_keys.core.keystore.document import Slot
 from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.keystore.transaction import GAP, Snapshot, Transaction
-from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import BusyError, NotFoundError, SecurityError, TikTrueKeysError
+from tiktrue_keys.errors import BusyError, TikTrueKeysError
 
 RESTORE = "restore"
 
@@ -53,10 +54,21 @@ def restore(
 
     Whoever calls has asked first: it replaces the keystore that is there. `also` is done in the same transaction.
     """
-    operation, chosen = chosen_operation_id(operation_id)
-    repeated = _repeated(session, operation, act) if chosen else None
-    if repeated is not None:
-        return repeated
+    arguments = {"source": str(source.absolute()), "accept_clock": accept_clock}
+    asked = OperationRequest.of(act, operation_id, arguments)
+    do = partial(_restore, session, source, way_in, act, also, accept_clock)
+    return once(session, asked, do, _repeated, must_open=False)
+
+
+def _restore(
+    session: KeystoreSession,
+    source: Path,
+    way_in: WayIn | None,
+    act: str,
+    also: Callable[[Transaction], None] | None,
+    accept_clock: bool,
+    operation: Operation,
+) -> RestoredKeystore:
     way_in = way_in or by_machine(session.place, session.facts())
     session.close()
     with restoring(
@@ -67,7 +79,7 @@ def restore(
         session.clock,
         event=act,
         actor=session.actor,
-        operation_id=operation,
+        operation_id=operation.id,
         accept_clock=accept_clock,
     ) as (transaction, restored):
         remembered, notices = _remembered(session, source, way_in)  # now that nobody else writes there
@@ -76,27 +88,20 @@ def restore(
         notices += _carry_escrow(transaction, remembered)
         if also is not None:
             also(transaction)
-        if chosen:
-            remember_result(transaction, act, [[str(restored.epoch), str(restored.audit_size)]])
+        operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
         notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {plural(sum(revived), 'key')}"))
     if restored.replaced is not None:
         words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
         notices.append(Notice("replaced-keystore", words))
     notices.append(Notice("new-epoch", f"epoch {restored.epoch} begins; nodes have to accept it"))
-    return RestoredKeystore(operation_id=operation, changed=True, restored=restored, warnings=tuple(notices))
+    return RestoredKeystore(operation_id=operation.id, changed=True, restored=restored, warnings=tuple(notices))
 
 
-def _repeated(session: KeystoreSession, operation: OperationId, act: str) -> RestoredKeystore | None:
-    """The restore of this operation id, when the keystore that is there came from it."""
-    with contextlib.suppress(NotFoundError, SecurityError):
-        if session.exists():
-            with session.read() as (view, _):
-                first = first_result(view.rows, operation, act)
-            if first is not None:
-                restored = Restored(int(first[0][0]), int(first[0][1]), None)
-                return RestoredKeystore(operation_id=operation, changed=False, restored=restored)
-    return None
+def _repeated(first: FirstRun) -> RestoredKeystore:
+    ((epoch, records),) = first.items
+    restored = Restored(int(epoch), int(records), None)
+    return RestoredKeystore(operation_id=first.operation_id, changed=False, restored=restored)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import revocation_lists
 from tiktrue_keys.core.fingerprint import fingerprint_of
-from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
@@ -21,11 +21,12 @@ from tiktrue_keys.core.keys.revocation import (
     succeed_revoked,
 )
 from tiktrue_keys.core.keystore.bind import read_binding
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.names import OperationId, new_operation_id
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import RevokeResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UnavailableError, UsageError
@@ -47,47 +48,42 @@ class RevokeRequest:
 
 def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str | None) -> RevokeResult:
     """Revoke what the request names; on a full disk with the space that is kept for it."""
-    operation = operation_id or new_operation_id()
-    try:
-        return _revoke(session, request, operation)
-    except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite
-        if not session.release_reserve():
-            raise
+    if bool(request.keys) == (request.model is not None):
+        raise UsageError("a revocation takes keys or a model", "pass either", remedy="what-to-revoke")
+    arguments = arguments_of(request, without=("license_key", "dry_run"))
+    # Always remembered: a second try must see whether the first was done.
+    asked = OperationRequest.of(OPERATION, operation_id or new_operation_id(), arguments)
+    act = partial(_revoke, session, replace(request, reason=check_reason(request.reason)))
+    with session.noting(OPERATION, asked.operation_id):
+        try:
+            return once(session, asked, act, _repeated)
+        except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite
+            if not session.release_reserve():
+                raise
+        result = once(session, asked, act, _repeated)
     words = "the space kept for revocations is used up: free some, so that it can be kept again"
-    result = _revoke(session, request, operation)
     return replace(result, changed=True, warnings=(*result.warnings, Notice("reserve-used", words)))
 
 
-def _revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str) -> RevokeResult:
-    if bool(request.keys) == (request.model is not None):
-        raise UsageError("a revocation takes keys or a model", "pass either", remedy="what-to-revoke")
-    reason = check_reason(request.reason)
-    operation, chosen = chosen_operation_id(operation_id)  # always chosen: a second try must see the first
+def _revoke(session: KeystoreSession, request: RevokeRequest, operation: Operation) -> RevokeResult:
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(view.rows, first, operation, now)
         targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
         containers = _affected(view.rows, targets)
     if request.dry_run:
         return RevokeResult(
-            operation_id=operation, changed=False, keys=tuple(targets), containers=containers, dry_run=True
+            operation_id=operation.id, changed=False, keys=tuple(targets), containers=containers, dry_run=True
         )
     prepared = session.prepare(_license_for(request, targets))
-    with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(transaction.rows, first, operation, transaction.now)
+    with operation.write() as transaction:
         stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
-        keys = [revoke_key(transaction, stored, reason) for stored in stored_keys]
+        keys = [revoke_key(transaction, stored, request.reason) for stored in stored_keys]
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
         revocation_lists.publish(transaction, [revocation_record(key) for key in keys])
         containers = _affected(transaction.rows, keys)
-        if chosen:
-            remember_result(transaction, OPERATION, _links(keys, successors))
+        operation.remember(transaction, _links(keys, successors))
         keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]
     return RevokeResult(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=True,
         warnings=_notices(containers),
         keys=tuple(keys),
@@ -136,17 +132,17 @@ def _links(keys: Sequence[ManagedKey], successors: Sequence[Rotation]) -> list[l
     return [[key.key_id, made.get(key.key_id, "")] for key in keys]
 
 
-def _repeated(rows: Rows, first: list[list[str]], operation: OperationId, now: Instant) -> RevokeResult:
-    keys = tuple(must_get_key(rows, key_id, now).key for key_id, _ in first)
-    successors = tuple(
-        Rotation(must_get_key(rows, old, now).key, must_get_key(rows, new, now).key) for old, new in first if new
-    )
-    containers = _affected(rows, keys)
+def _repeated(first: FirstRun) -> RevokeResult:
+    keys = first.keys(key_id for key_id, _ in first.items)
+    successors = first.keys(successor for _, successor in first.items if successor)
+    old = [key for key, (_, successor) in zip(keys, first.items, strict=True) if successor]
+    with first.read() as (view, _):
+        containers = _affected(view.rows, keys)
     return RevokeResult(
-        operation_id=operation,
+        operation_id=first.operation_id,
         changed=False,
         keys=keys,
-        successors=successors,
+        successors=tuple(Rotation(before, after) for before, after in zip(old, successors, strict=True)),
         containers=containers,
         warnings=_notices(containers),
     )

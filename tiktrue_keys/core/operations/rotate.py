@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch.request import UNDELIVERABLE, KeyDistributionRequest
@@ -11,7 +12,7 @@ from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.creation import must_be_whole
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
-from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key
+from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
 from tiktrue_keys.core.keys.rotation import (
@@ -24,11 +25,12 @@ from tiktrue_keys.core.keys.rotation import (
     split_by_license,
 )
 from tiktrue_keys.core.keystore.bind import read_binding
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.names import OperationId, new_operation_id
+from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.core.session import KeystoreSession
@@ -72,25 +74,26 @@ class _Plan:
 def rotate(session: KeystoreSession, request: RotateRequest, operation_id: str | None) -> RotateResult:
     """Rotate what the request names; nothing due is a result without a change, and reads no license."""
     request.check()
-    operation, chosen = chosen_operation_id(operation_id)
+    asked = OperationRequest.of(OPERATION, operation_id, arguments_of(request, without=("license_key", "dry_run")))
+    return once(session, asked, partial(_rotate, session, request), _repeated)
+
+
+def _rotate(session: KeystoreSession, request: RotateRequest, operation: Operation) -> RotateResult:
     with session.read() as (view, now):
-        first = first_result(view.rows, operation, OPERATION) if chosen else None
-        if first is not None:
-            return _repeated(view.rows, first, operation, now)
         damaged: list[IntegrityError] = []
         planned = _plan(view.rows, request, now, damaged)
         plan = _Plan(view.state.root, planned, [Failure(DAMAGED, error) for error in damaged])
     if request.dry_run:
-        return _dry_run(operation, planned)
+        return _dry_run(operation.id, planned)
     if damaged and request.atomic:
         raise damaged[0]
     if not planned:
-        return RotateResult(operation_id=operation, changed=False, failures=tuple(plan.damaged))
+        return RotateResult(operation_id=operation.id, changed=False, failures=tuple(plan.damaged))
     prepared = session.prepare(_needed_license(request, planned))
     if request.due and not request.atomic:
-        rotated = _rotate_due(session, request, operation, plan, prepared, remember=chosen)
+        rotated = _rotate_due(session, request, operation, plan, prepared)
         return replace(rotated, failures=(*rotated.failures, *plan.damaged))
-    return _rotate_together(session, request, operation, prepared, remember=chosen, plan=plan)
+    return _rotate_together(session, request, operation, prepared, plan)
 
 
 def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[IntegrityError]) -> list[StoredKey]:
@@ -112,17 +115,12 @@ def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> Lic
 def _rotate_together(
     session: KeystoreSession,
     request: RotateRequest,
-    operation: OperationId,
+    operation: Operation,
     prepared: PreparedLicense | None,
-    *,
-    remember: bool,
     plan: _Plan | None = None,
 ) -> RotateResult:
     """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
-    with session.write(operation) as transaction:
-        first = first_result(transaction.rows, operation, OPERATION) if remember else None
-        if first is not None:
-            return _repeated(transaction.rows, first, operation, transaction.now)
+    with operation.write() as transaction:
         planned = plan.keys if plan and plan.root == transaction.state.root else None
         if planned is None:  # somebody wrote since the plan was made
             planned = _plan(transaction.rows, request, transaction.now, [])
@@ -135,29 +133,29 @@ def _rotate_together(
         keys = session.root_keys
         rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
-        if remember and rotations:
-            remember_result(transaction, OPERATION, [_link(rotation) for rotation in rotations])
+        if rotations:
+            operation.remember(transaction, [_link(rotation) for rotation in rotations])
+        else:
+            operation.leave_open()
         containers = _stale(transaction.rows, rotations)
-    return _result(operation, rotations, others, containers, requests)
+    return _result(operation.id, rotations, others, containers, requests)
 
 
 def _rotate_due(
     session: KeystoreSession,
     request: RotateRequest,
-    operation: OperationId,
+    operation: Operation,
     plan: _Plan,
     prepared: PreparedLicense | None,
-    *,
-    remember: bool,
 ) -> RotateResult:
     """The healthy in one transaction; when that fails, each in its own: one bad key must not hold up the rest."""
     try:
-        return _rotate_together(session, request, operation, prepared, remember=remember, plan=plan)
+        return _rotate_together(session, request, operation, prepared, plan)
     except TikTrueKeysError as error:
         if error.key_id is None and not isinstance(error, IntegrityError):
             raise  # not one key's: the clock, the lock, the disk, a license that nobody knows
         if len(plan.keys) == 1:
-            return _result(operation, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
+            return _result(operation.id, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
     rotations: list[Rotation] = []
     failures: list[Failure] = []
     requests: list[KeyDistributionRequest] = []
@@ -165,14 +163,15 @@ def _rotate_due(
     for key_id in (stored.key.key_id for stored in plan.keys):
         single = replace(request, keys=(key_id,), due=False)
         try:
-            one = _rotate_together(session, single, new_operation_id(), prepared, remember=False)
+            of_its_own = Operation(session, OperationRequest.of(OPERATION, None, {}))
+            one = _rotate_together(session, single, of_its_own, prepared)
         except TikTrueKeysError as error:
             failures.append(Failure(key_id, error))
         else:
             rotations += one.rotations
             requests += one.distributions
             containers.update({record.file_id: record for record in one.containers})
-    return _result(operation, rotations, failures, tuple(containers.values()), requests)
+    return _result(operation.id, rotations, failures, tuple(containers.values()), requests)
 
 
 def _recognised(
@@ -238,8 +237,9 @@ def _link(rotation: Rotation) -> list[str]:
     return [rotation.old.key_id, rotation.new.key_id if rotation.new else ""]
 
 
-def _repeated(rows: Rows, links: list[list[str]], operation: OperationId, now: Instant) -> RotateResult:
-    rotations = tuple(
-        Rotation(must_get_key(rows, old, now).key, must_get_key(rows, new, now).key) for old, new in links
-    )
-    return RotateResult(operation_id=operation, changed=False, rotations=rotations, containers=_stale(rows, rotations))
+def _repeated(first: FirstRun) -> RotateResult:
+    olds, news = first.keys(old for old, _ in first.items), first.keys(new for _, new in first.items)
+    rotations = tuple(Rotation(old, new) for old, new in zip(olds, news, strict=True))
+    with first.read() as (view, _):
+        containers = _stale(view.rows, rotations)
+    return RotateResult(operation_id=first.operation_id, changed=False, rotations=rotations, containers=containers)

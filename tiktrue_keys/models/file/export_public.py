@@ -14,8 +14,6 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.export_public import ExportedPublic
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.format.recipient import SIGNATURE_KIND, Recipient
 
 _WHAT = "the output"
@@ -42,22 +40,18 @@ def export_recipient(
     """Export the public half of an active key; into a new file, 0644, when there is a destination.
 
     RefusedError when something is there (unless `force`), before the key is marked; else as KeyManager.export_public.
-    A file that cannot be written leaves the key marked all the same: cleanup then asks once more than it must.
+    A file that cannot be written leaves the key marked all the same: cleanup then asks once more than it must. A
+    repeated operation id writes the file when it is not there.
     """
     place = None if destination is None else Path(destination).absolute()
-    if place is not None and not force and os.path.lexists(place):
-        raise RefusedError(
-            f"the output {shown(place)} exists already",
-            "pass force=True, or choose another name",
-            remedy="output-exists",
-        )
-    act = manager.export_public(key, license_key, operation_id=operation_id)
+    act = manager.export_public(key, license_key, destination=place, force=force, operation_id=operation_id)
     recipient = _signed(manager, act)
-    if place is not None:
+    writes = place is not None and (act.changed or not os.path.lexists(place))
+    if place is not None and writes:
         (replace_bytes if force else create_bytes)(place, recipient.encode(), 0o644, what=_WHAT)
     return ExportedRecipient(
         operation_id=act.operation_id,
-        changed=act.changed or place is not None,
+        changed=act.changed or writes,
         key=act.key,
         recipient=recipient,
         destination=place,

@@ -11,6 +11,7 @@ from pathlib import Path
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations.forget import Forgotten
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
@@ -45,13 +46,6 @@ class Scanned(OperationResult):
     copies: tuple[tuple[str, str], ...] = ()
     foreign: tuple[str, ...] = ()
     failed: tuple[tuple[str, TikTrueKeysError], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forgotten(OperationResult):
-    """A container that the registry let go; its keys may be destroyed by cleanup from now on."""
-
-    record: ContainerRecord
 
 
 class HeaderReader:
@@ -128,9 +122,7 @@ def forget(manager: KeyManager, file_id: str, *, operation_id: str | None = None
         raw = b""
     if len(raw) != FILE_ID_LENGTH:
         raise UsageError(f"'{file_id[:40]}' is not a file id", "it has 32 hex digits", remedy="list-containers")
-    operation = operation_id or new_operation_id()
-    record = manager.forget(raw, operation_id=operation_id)
-    return Forgotten(operation_id=operation, changed=True, record=record)
+    return manager.forget(raw, operation_id=operation_id)
 
 
 @dataclass

@@ -51,8 +51,8 @@ def command(
         wraps_in=HeaderReader().wraps_in,
     )
     if not cancel:
-        plan = cleanup(dry_run=True)
-        if dry_run:
+        plan = cleanup(dry_run=True, operation_id=context.operation_id)
+        if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
             return _outcome(context, plan, named=bool(keys))
         if plan.marked or plan.destroyed:
             context.confirm(f"Mark {len(plan.marked)} keys for destruction and destroy {len(plan.destroyed)} for good?")

@@ -49,11 +49,9 @@ def command(
         raise UsageError("name the keys to revoke, or give --model MODEL", "one of the two")
     if reason is None:
         raise UsageError("a revocation needs a reason", "give --reason TEXT")
-    key_ids = _key_ids(context, keys or ())
+    named = [_by_id(context, argument) for argument in keys or ()]
     license_key = context.license() if rotate else None
-    revoke = partial(
-        context.manager.revoke, key_ids, model=model, reason=reason, rotate=rotate, license_key=license_key
-    )
+    revoke = partial(context.manager.revoke, named, model=model, reason=reason, rotate=rotate, license_key=license_key)
     plan = revoke(dry_run=True, operation_id=context.operation_id)
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(context, plan)
@@ -78,20 +76,18 @@ def _send(
     return []
 
 
-def _key_ids(context: CommandContext, arguments: Sequence[str]) -> list[str]:
-    """The keys by id. A model's name stands for whichever key is active now, so a script must not use it here."""
-    found: list[str] = []
-    for argument in arguments:
-        key = context.manager.find(argument)
-        is_model = parse_key_argument(argument).kind is not KeyArgumentKind.KEY_ID and key.model_id == argument
-        if is_model and not can_ask():
-            raise RefusedError(
-                f"'{argument}' names a model, whose active key is {key.key_id}",
-                "give that key id, or --model",
-                key_id=key.key_id,
-            )
-        found.append(key.key_id)
-    return found
+def _by_id(context: CommandContext, argument: str) -> str:
+    """The argument, or a key id for a model's name, which means whichever key is active now: not for a script."""
+    key = context.manager.find(argument)
+    if parse_key_argument(argument).kind is KeyArgumentKind.KEY_ID or key.model_id != argument:
+        return argument
+    if not can_ask():
+        raise RefusedError(
+            f"'{argument}' names a model, whose active key is {key.key_id}",
+            "give that key id, or --model",
+            key_id=key.key_id,
+        )
+    return key.key_id
 
 
 def _listed(key_ids: Sequence[str]) -> str:

@@ -52,6 +52,7 @@ def command(
         shares=shares,
         threshold=threshold,
         replacing=replace,
+        destination="-" if folder is None else str(folder),
         operation_id=context.operation_id,
     )
     return Outcome(

@@ -53,6 +53,8 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
 
 
 def _message(rebound: Rebound) -> str:
+    if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
+        return "nothing was done: this operation id was used before"
     if rebound.after == rebound.before:
         return "nothing to do: no fact has another value than the sealed one"
     facts = f"{len(rebound.after.anchors)} facts, {rebound.after.machine_borne} of them machine-borne"

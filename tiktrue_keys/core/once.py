@@ -1,0 +1,149 @@
+"""Runs an operation once: repeated under its id it gives its first result, and another request is refused.
+
+    def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str | None) -> RevokeResult:
+        asked = OperationRequest.of("revoke", operation_id, arguments_of(request, without=("license_key",)))
+        return once(session, asked, partial(_revoke, session, request), _repeated)
+
+`_revoke` gets an `Operation`, whose `write` is its only way to a transaction, and remembers there what `_repeated`
+makes the result of again. What the operation refuses or fails in is recorded. Does not handle: the stored record
+(keystore/replay.py), and files, which change outside of a transaction (containers/intents.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.keyring import must_get_key
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.replay import Items, OperationRequest
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import InternalError, NotFoundError, SecurityError
+
+R = TypeVar("R")
+
+
+class Operation:
+    """An operation under way."""
+
+    def __init__(
+        self, session: KeystoreSession, request: OperationRequest, stands: Callable[[Items], bool] | None = None
+    ) -> None:
+        self.id: OperationId = request.operation_id
+        self._session = session
+        self._request = request
+        self._stands = stands
+        self._settled = False
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the caller named the operation."""
+        return self._request.chosen
+
+    @contextlib.contextmanager
+    def write(self, *, accept_clock: bool = False) -> Iterator[Transaction]:
+        """A transaction in which the operation is done, or left when another process has done it meanwhile.
+
+        What is recorded in it has to be remembered, or left open.
+        """
+        with self._session.write(self.id, accept_clock=accept_clock) as transaction, self._once(transaction):
+            yield transaction
+
+    @contextlib.contextmanager
+    def create(self, cost: Cost) -> Iterator[Transaction]:
+        """The same in the transaction that makes the keystore."""
+        with self._session.create(self.id, cost) as transaction, self._once(transaction):
+            yield transaction
+
+    def remember(self, transaction: Transaction, items: Items) -> None:
+        """Store what a repetition makes its result of."""
+        self._settled = True
+        self._request.remember(transaction, items)
+
+    def leave_open(self) -> None:
+        """Say that this transaction does not finish the operation: a repetition does it again."""
+        self._settled = True
+
+    @contextlib.contextmanager
+    def _once(self, transaction: Transaction) -> Iterator[None]:
+        self._settled = False
+        first = _standing(self._request.first_result(transaction.rows), self._stands)
+        if first is not None:
+            raise _DoneMeanwhileError(first)
+        yield
+        if transaction.audit.appended and not self._settled:
+            raise InternalError(f"operation {self.id} is not remembered")
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What an operation came to when it was done, for the result of its repetition."""
+
+    session: KeystoreSession
+    operation_id: OperationId
+    items: Items
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[tuple[Snapshot, Instant]]:
+        """The keystore as it is now."""
+        with self.session.read() as view_and_now:
+            yield view_and_now
+
+    def keys(self, key_ids: Iterable[str]) -> tuple[ManagedKey, ...]:
+        """Keys of the first result, as they are now."""
+        with self.session.read() as (view, now):
+            return tuple(must_get_key(view.rows, key_id, now).key for key_id in key_ids)
+
+
+def once(
+    session: KeystoreSession,
+    request: OperationRequest,
+    do: Callable[[Operation], R],
+    repeat: Callable[[FirstRun], R],
+    *,
+    stands: Callable[[Items], bool] | None = None,
+    must_open: bool = True,
+) -> R:
+    """What `do` gives, or `repeat` when the operation was done before; RefusedError for an id of another request.
+
+    `stands` tells whether a first result is still there; without it an operation is done again. `must_open` False: a
+    keystore that does not open has done nothing.
+    """
+    with session.noting(request.act, request.operation_id):
+        first = _standing(_first_result(session, request, must_open=must_open), stands)
+        if first is None:
+            try:
+                return do(Operation(session, request, stands))
+            except _DoneMeanwhileError as done:
+                first = done.items
+        return repeat(FirstRun(session, request.operation_id, first))
+
+
+class _DoneMeanwhileError(Exception):
+    def __init__(self, items: Items) -> None:
+        super().__init__()
+        self.items = items
+
+
+def _first_result(session: KeystoreSession, request: OperationRequest, *, must_open: bool) -> Items | None:
+    if not request.chosen:
+        return None
+    try:
+        with session.read() as (view, _):
+            return request.first_result(view.rows)
+    except NotFoundError:  # there is no keystore yet
+        return None
+    except SecurityError:
+        if must_open:
+            raise
+        return None
+
+
+def _standing(items: Items | None, stands: Callable[[Items], bool] | None) -> Items | None:
+    return None if items is None or (stands is not None and not stands(items)) else items

@@ -1,0 +1,23 @@
+"""The operation `doctor --accept-clock`: the clock is right after a long silence or a leap, which is recorded."""
+
+from __future__ import annotations
+
+from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import GAP
+from tiktrue_keys.core.once import Operation, once
+from tiktrue_keys.core.session import KeystoreSession
+
+OPERATION = "accept-clock"
+
+
+def accept_clock(session: KeystoreSession, operation_id: str | None) -> None:
+    """Record that the clock is right; from then on cleanup destroys keys again."""
+    once(session, OperationRequest.of(OPERATION, operation_id, {}), _accept, lambda _: None)
+
+
+def _accept(operation: Operation) -> None:
+    with operation.write(accept_clock=True) as transaction:
+        transaction.record(OPERATION)
+        transaction.rows.delete(RecordKind.CLOCK_GAP, GAP)
+        operation.remember(transaction, [])
