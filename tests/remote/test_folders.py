@@ -19,7 +19,8 @@ from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
 from tiktrue_keys.models.file.rewrap import rewrap_registered
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
-from tiktrue_keys.models.folder.upload import UploadedFolder, encrypt_folder_to
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder
+from tiktrue_keys.models.folder.upload import encrypt_folder_to
 from tiktrue_keys.models.settle.local import settle_intents
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.tensors import load_tensors
@@ -51,7 +52,7 @@ def folder(shop: Workshop) -> Path:
     return root
 
 
-def uploaded(shop: Workshop, bucket: Bucket, folder: Path, **options: Any) -> UploadedFolder:
+def uploaded(shop: Workshop, bucket: Bucket, folder: Path, **options: Any) -> EncryptedFolder[Url]:
     prefix = Url("s3", f"{bucket.name}/m/")
     return encrypt_folder_to(shop.manager, folder_request(folder, destination=prefix, plain=["config.json"], **options))
 

@@ -47,7 +47,7 @@ def source(shop: Workshop) -> Path:
     return folder
 
 
-def encrypt(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder:
+def encrypt(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder[Path]:
     return encrypt_folder(shop.manager, folder_request(source, **options))
 
 

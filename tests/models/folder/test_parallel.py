@@ -22,8 +22,7 @@ from tests.waiting import PATIENCE, wait_until
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
-from tiktrue_keys.models.folder.encrypt import encrypt_folder
-from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 from tiktrue_keys.models.folder.swap import make_parents
@@ -178,9 +177,9 @@ def test_an_interrupt_leaves_nothing_of_any_of_them(shop: Workshop, source: Path
     assert not out.exists()
 
 
-def resumed(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
+def resumed(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder[Path]:
     given: dict[str, Any] = {"resume": shop.folder / "state", "plain": ["*.json"], "jobs": 4}
-    return encrypt_folder_resumably(shop.manager, folder_request(source, **(given | options)))
+    return encrypt_folder(shop.manager, folder_request(source, **(given | options)))
 
 
 def test_a_run_that_was_interrupted_goes_on(shop: Workshop, source: Path) -> None:

@@ -14,9 +14,9 @@ from tests.keystores import LICENSE, in_a_child
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tests.waiting import wait_until
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.models.folder import resume
+from tiktrue_keys.models.folder import encrypt
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
-from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
+from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.resume_state import ResumeState
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
@@ -40,10 +40,10 @@ def source(shop: Workshop) -> Path:
     return make_source(shop)
 
 
-def run(shop: Workshop, source: Path, **options: Any) -> ResumedEncryption:
+def run(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder[Path]:
     known: dict[str, Any] = {"resume": shop.folder / "state", "plain": ["*.json"]}
     known["jobs"] = 1  # so that it is certain what a kill leaves
-    return encrypt_folder_resumably(shop.manager, folder_request(source, **(known | options)))
+    return encrypt_folder(shop.manager, folder_request(source, **(known | options)))
 
 
 def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> None:
@@ -287,14 +287,14 @@ def test_progress_counts_what_was_taken_over(shop: Workshop, source: Path, monke
     killed_after(shop, source, 3)
     seen: list[tuple[int, int | None]] = []
     taken, whole = sum(FILES[name] for name in ALL[:3]), sum(FILES.values())
-    make = resume._make
+    make = encrypt._make
 
     def make_later(*given: Any) -> Any:
         """Not before the caller's thread has told what is done already."""
         wait_until(lambda: (taken, whole) in seen)
         return make(*given)
 
-    monkeypatch.setattr(resume, "_make", make_later)
+    monkeypatch.setattr(encrypt, "_make", make_later)
     run(shop, source, progress=lambda done, total: seen.append((done, total)))
     assert (taken, whole) in seen
     assert seen == sorted(seen)

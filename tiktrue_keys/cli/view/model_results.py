@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import plural
@@ -15,9 +15,6 @@ from tiktrue_keys.models.file.verify import Verified
 from tiktrue_keys.models.folder.decrypt import DecryptedFolder
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder
 from tiktrue_keys.models.folder.verify import VerifiedFolder
-
-if TYPE_CHECKING:
-    from tiktrue_keys.models.folder.upload import UploadedFolder
 
 
 def encrypted_json(made: Encrypted) -> dict[str, Any]:
@@ -47,7 +44,7 @@ def sealed_json(made: SealedForRecipients) -> dict[str, Any]:
     }
 
 
-def encrypted_folder_json(made: EncryptedFolder | UploadedFolder) -> dict[str, Any]:
+def encrypted_folder_json(made: EncryptedFolder[Any]) -> dict[str, Any]:
     """A new encrypted folder."""
     return {
         "source": str(made.source),
@@ -59,6 +56,7 @@ def encrypted_folder_json(made: EncryptedFolder | UploadedFolder) -> dict[str, A
         "files": [encrypted_json(each) for each in made.files],
         "plain": list(made.plain),
         "left_out": list(made.left_out),
+        "taken_over": list(made.taken_over),
     }
 
 

@@ -1,158 +1,216 @@
-"""Encrypts a folder, file by file, into `DIR.ttm/` with a signed manifest: there whole or not at all."""
+"""Encrypts a folder, file by file, into `DIR.ttm/` with a signed manifest: there whole or not at all.
+
+Every form of it goes one way: look at everything that could refuse it, build, give it its name, settle. A resumed form
+differs in its state (folder/state.py), one in object storage in its target (folder/target.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from tiktrue_keys.core.containers.intents import Settlement
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.models.file.encrypt import Encrypted, encrypted_at
-from tiktrue_keys.models.folder.job import FolderJob, encrypt_into, planned_folder, settlement
-from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
-from tiktrue_keys.models.folder.plain import copy_into
+from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model, encrypted_at
+from tiktrue_keys.models.folder import resume
+from tiktrue_keys.models.folder.job import FolderJob, planned_folder
+from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest
 from tiktrue_keys.models.folder.request import FolderRequest
-from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside, swap_in
-from tiktrue_keys.models.folder.tree import SourceFile
-from tiktrue_keys.models.format.header import new_file_id
-from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry, PlainEntry
-from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
+from tiktrue_keys.models.folder.resume_state import DoneFile
+from tiktrue_keys.models.folder.state import FolderState, opened_state
+from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget
+from tiktrue_keys.models.folder.tree import SourceFile, real_folder
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import file_act, noted
-from tiktrue_keys.models.storage.location import Place, parse_place
+from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.storage.location import Place, Url, parse_place
 
 OPERATION = "encrypt-folder"
+AnyPlace = TypeVar("AnyPlace", bound=Path | Url)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SealedFolder(OperationResult):
-    """A new encrypted folder; `folder_id` is 16 bytes, `length` bytes of plaintext, `left_out` by the selection."""
+class EncryptedFolder(OperationResult, Generic[AnyPlace]):
+    """A new encrypted folder; `folder_id` is 16 bytes, `length` bytes of plaintext, `left_out` by the selection.
+
+    `taken_over`: the relative paths of the files that an earlier run had finished.
+    """
 
     key: ManagedKey
     folder_id: bytes
     source: Path
+    destination: AnyPlace
     files: tuple[Encrypted, ...]
     plain: tuple[str, ...]
     left_out: tuple[str, ...]
     length: int
+    taken_over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncryptedFolder(SealedFolder):
-    """One on a disk."""
-
-    destination: Path
-
-
-def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFolder:
+def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFolder[Path]:
     """Encrypt every file of a folder into a folder on a disk.
 
     Globs are held against a file's relative path and its own name; `plain` files are copied in clear under the
     manifest's hash. RefusedError for links that lead out of the folder and when the destination exists. After any
     failure the destination is as it was.
+
+    With `resume` the finished files lie in a hidden folder beside the destination after a failure or a kill, and a run
+    with the same state file takes them over. The file goes when the folder is there. RefusedError for a state file of
+    another folder; BusyError while another process has it.
     """
-    operation_id = request.operation_id
-    done = _done_before(manager, request)
-    if done is not None:
-        return done
-    with noted(manager, OPERATION, operation_id):
-        job = planned_folder(manager, request)
-    place, folder_id = FolderPlace.beside(job.target), new_file_id()
-    files: list[Encrypted] = []
-    with file_act(manager, job.act(OPERATION, folder_id, place), operation_id) as outcome:
-        try:
-            entries = _build(job, place, folder_id, files)
-        finally:
-            gone = [made.file_id for made in files]
-            outcome.others = settlement(job.target, folder_id, job.replaced_ids) or Settlement(gone=gone)
-        outcome.detail = {"files": len(entries), "length": job.tree.total}
-        remove_aside(place)
+    if request.resume is None:
+        done = done_before(manager, request, Path)
+        if done is not None:
+            return done
+    with ExitStack() as stack:
+        with noted(manager, _operation(request), request.operation_id):
+            root = real_folder(request.source)
+            state = stack.enter_context(opened_state(request, root))
+        made = _finished_before(manager, root, state)
+        if made is None:
+            made = make_folder(manager, request, root, partial(DiskTarget.of, request, root, state))
+        state.remove()
+    return made
+
+
+def make_folder(
+    manager: KeyManager, request: FolderRequest, root: Path, target_of: Callable[[], FolderTarget[AnyPlace]]
+) -> EncryptedFolder[AnyPlace]:
+    """Plan, build, name and settle the encrypted form of the folder `root` at a target; raises as encrypt_folder."""
+    operation = _operation(request)
+    with noted(manager, operation, request.operation_id):
+        target = target_of()
+        job = planned_folder(manager, request, root, target.must_be_free)
+        target.begin(job.key.model_id)
+    run = _Run(job, target)
+    with target.made(job, operation, run.files) as outcome:
+        tasks = [Task(file.size, partial(_entry, run, file)) for file in job.tree.files]
+        manifest = job.manifest(target.folder_id, target.each(tasks, request))
+        target.finish(manager, manifest)
+        length = sum(entry.length for entry in manifest.files)
+        taken_over = {"taken_over": len(run.taken_over)} if target.state.kept else {}
+        outcome.detail = {"files": len(manifest.files), "length": length, **taken_over}
     return EncryptedFolder(
         operation_id=outcome.operation_id,
         changed=True,
         key=job.key,
-        folder_id=folder_id,
-        source=job.root,
-        destination=job.target,
-        files=placed(files, entries, job.target),
-        plain=tuple(entry.path for entry in entries if isinstance(entry, PlainEntry)),
+        folder_id=target.folder_id,
+        source=root,
+        destination=target.destination,
+        files=_placed(run.files, manifest, target.destination),
+        plain=tuple(entry.path for entry in manifest.plain),
         left_out=job.tree.left_out,
-        length=sum(entry.length for entry in entries),
+        length=length,
+        taken_over=tuple(entry.path for entry in manifest.files if entry.path in run.taken_over),
     )
 
 
-def _done_before(manager: KeyManager, request: FolderRequest) -> EncryptedFolder | None:
-    """What the act of this operation id made, read from the folder; None when it was not done."""
-    again = made_before(manager, request)
-    if again is None:
-        return None
-    place, members = again
-    if not isinstance(place, Path):
-        raise RefusedError(
-            f"operation {request.operation_id} was done already, to {shown(str(place))}",
-            "choose another id",
-            remedy="operation-id-taken",
-        )
-    return EncryptedFolder(**members, destination=place)
+def done_before(manager: KeyManager, request: FolderRequest, kind: type[AnyPlace]) -> EncryptedFolder[AnyPlace] | None:
+    """What the request's operation id made, read from the folder; None when it was not done.
 
-
-def made_before(manager: KeyManager, request: FolderRequest) -> tuple[Place, dict[str, Any]] | None:
-    """Where the folder lies that this operation id made, and a SealedFolder's members; None when it was not done."""
+    RefusedError when that was made at another `kind` of place, or another folder lies there now.
+    """
     operation_id = request.operation_id
     first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
     folder_id, path = first
     place = parse_place(path)
+    if not isinstance(place, kind):
+        raise RefusedError(f"operation {operation_id} was done already, to {shown(path)}", "choose another id")
     manifest = trusted_manifest(manager, place)
     if manifest.folder_id != folder_id:
         raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    return _read_back(manager, place, manifest, Path(request.source), operation_id)
+
+
+def _finished_before(manager: KeyManager, root: Path, state: FolderState) -> EncryptedFolder[Path] | None:
+    """The folder of a run that was killed between giving it its name and removing the state file."""
+    begun = state.folder
+    if begun is None or begun.source != str(root) or not lies_there(Path(begun.destination), begun.folder_id):
+        return None
+    destination = Path(begun.destination)
+    manifest = trusted_manifest(manager, destination)
+    made = _read_back(manager, destination, manifest, root, new_operation_id())
+    return replace(made, taken_over=tuple(entry.path for entry in manifest.files))
+
+
+def _read_back(
+    manager: KeyManager, place: AnyPlace, manifest: Manifest, source: Path, operation_id: str
+) -> EncryptedFolder[AnyPlace]:
     files = tuple(encrypted_at(manager, place / entry.place, operation_id) for entry in manifest.containers)
-    return place, {
-        "operation_id": operation_id,
-        "changed": False,
-        "key": files[0].key if files else manager.find(manifest.model_id),
-        "folder_id": folder_id,
-        "source": Path(request.source),
-        "files": files,
-        "plain": tuple(entry.path for entry in manifest.plain),
-        "left_out": (),
-        "length": sum(entry.length for entry in manifest.files),
-    }
-
-
-def placed(files: Iterable[Encrypted], entries: Iterable[ManifestEntry], folder: Path) -> tuple[Encrypted, ...]:
-    """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
-    made = {each.file_id: each for each in files}
-    return tuple(
-        replace(made[entry.file_id], destination=folder / entry.place)
-        for entry in entries
-        if isinstance(entry, ContainerEntry)
+    return EncryptedFolder(
+        operation_id=operation_id,
+        changed=False,
+        key=files[0].key if files else manager.find(manifest.model_id),
+        folder_id=manifest.folder_id,
+        source=source,
+        destination=place,
+        files=files,
+        plain=tuple(entry.path for entry in manifest.plain),
+        left_out=(),
+        length=sum(entry.length for entry in manifest.files),
     )
 
 
-def _build(job: FolderJob, place: FolderPlace, folder_id: bytes, files: list[Encrypted]) -> tuple[ManifestEntry, ...]:
-    """Fill the temporary folder, manifest last, and give it its name. `files` gets what was made, even of a failure."""
-    with built_folder(place) as root:
-        tasks = [Task(file.size, partial(_make, job, file, root, files)) for file in job.tree.files]
-        manifest = job.manifest(folder_id, side_by_side(tasks, jobs=job.request.jobs, progress=job.request.progress))
-        write_manifest(job.manager, root, manifest)
-        swap_in(place)
-    return manifest.files
+def _placed(files: Iterable[Encrypted], manifest: Manifest, folder: Place) -> tuple[Encrypted, ...]:
+    """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
+    made = {each.file_id: each for each in files}
+    return tuple(replace(made[entry.file_id], destination=folder / entry.place) for entry in manifest.containers)
 
 
-def _make(
-    job: FolderJob, file: SourceFile, root: Path, files: list[Encrypted], report: ProgressReport
-) -> ManifestEntry:
+def _operation(request: FolderRequest) -> str:
+    return OPERATION if request.resume is None else resume.OPERATION
+
+
+@dataclass
+class _Run:
+    """One run on its way through the folder; several threads add what they have finished."""
+
+    job: FolderJob
+    target: FolderTarget[Any]
+    files: list[Encrypted] = field(default_factory=list)
+    taken_over: set[str] = field(default_factory=set)
+
+
+def _entry(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
+    """Take a file over when it is finished, else make it now."""
+    if run.target.is_finished(run.job.manager, file, report):
+        return _take_over(run, file, run.target.state.done[file.relative])
+    return run.target.state.finish(file, partial(_make, run, file, report), report)
+
+
+def _make(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     if file.plain:
-        return copy_into(file, root, report)
-    made = encrypt_into(job, file, root, report)
-    files.append(made)
+        return run.target.copy(file, report)
+    made = encrypt_model(
+        run.job.manager,
+        Path(os.path.realpath(file.path)),
+        run.target.place_of(file),
+        key=run.job.key.key_id,
+        license_key=run.job.license_key,
+        name=file.path.name,
+        force=run.target.state.kept,
+        progress=report,
+    )
+    run.files.append(made)
+    return ContainerEntry(file.relative, made.length, made.file_id, made.root)
+
+
+def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> ManifestEntry:
+    run.taken_over.add(file.relative)
+    if done.file_id is None:
+        return PlainEntry(file.relative, done.length, done.content)
+    made = encrypted_at(run.job.manager, run.target.place_of(file), new_operation_id())
+    run.files.append(made)
     return ContainerEntry(file.relative, made.length, made.file_id, made.root)

@@ -16,17 +16,23 @@ import fcntl
 import os
 import stat
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.durable import read_capped, sync_file, sync_folder, write_all
 from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
+from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, UnavailableError
+from tiktrue_keys.models.folder.swap import FolderPlace
+from tiktrue_keys.models.folder.tree import SourceFile, blake3_of, stamp_of
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH
+from tiktrue_keys.models.format.manifest import ManifestEntry, PlainEntry
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH
+from tiktrue_keys.models.pipeline.progress import ProgressReport
 
 _TYPE = "tiktrue-keys resume"
 _VERSION = 1
@@ -93,6 +99,7 @@ class DoneFile:
 class ResumeState:
     """The state file, open and locked until `close`. `folder` is None in a new one; `done` by relative path."""
 
+    kept: ClassVar[bool] = True
     path: Path
     folder: ResumedFolder | None = None
     done: dict[str, DoneFile] = field(default_factory=dict)
@@ -123,10 +130,43 @@ class ResumeState:
         return state
 
     def begin(self, folder: ResumedFolder) -> None:
-        """Write the first line."""
-        self._append(folder.encode())
-        sync_folder(self.path.parent)
-        self.folder = folder
+        """Write the first line, or compare it: RefusedError when the file is of another folder or was changed."""
+        begun = self.folder
+        if begun is None:
+            self._append(folder.encode())
+            sync_folder(self.path.parent)
+            self.folder = folder
+            return
+        if (begun.source, begun.destination, begun.model_id) != (folder.source, folder.destination, folder.model_id):
+            raise RefusedError(
+                f"{shown(self.path)} is of {shown(begun.source)} into {shown(begun.destination)} for {begun.model_id}",
+                "give another state file, or remove this one",
+            )
+        if not FolderPlace.is_temporary(begun.temporary, Path(begun.destination).name):
+            raise RefusedError(f"{shown(self.path)} was changed", "remove it to begin anew")
+
+    @contextmanager
+    def built(self, place: FolderPlace) -> Iterator[Path]:
+        """The temporary folder, made if it is not there; it stays after a failure, for the next run."""
+        root = place.temporary
+        with foreign_os_errors("the output", place.destination):
+            with suppress(FileExistsError):
+                os.mkdir(root, 0o700)
+                os.chmod(root, 0o700)  # whatever the umask
+            if not stat.S_ISDIR(os.lstat(root).st_mode):
+                raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to begin anew")
+        yield root
+
+    def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
+        """Make a file and write its line, with what it was made of; UnavailableError when it changed meanwhile."""
+        before, source_hash = stamp_of(file), blake3_of(file, report)
+        entry = make()
+        if stamp_of(file) != before or entry.length != before[0]:
+            raise UnavailableError(
+                f"{shown(file.path)} changed while it was read", "encrypt the folder when nothing writes to it"
+            )
+        self.add(_done_file(entry, before[1], source_hash))
+        return entry
 
     def add(self, done: DoneFile) -> None:
         """Write a finished file's line; several threads may."""
@@ -188,6 +228,12 @@ class ResumeState:
         with foreign_os_errors(_WHAT, self.path):
             write_all(self._fd, line)
             sync_file(self._fd)
+
+
+def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneFile:
+    if isinstance(entry, PlainEntry):
+        return DoneFile(entry.path, entry.length, mtime_ns, source_hash, None, entry.sha256)
+    return DoneFile(entry.path, entry.length, mtime_ns, source_hash, entry.file_id, entry.root)
 
 
 def _malformed(path: Path) -> IntegrityError:

@@ -10,10 +10,12 @@ from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.format.header import SUFFIX
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_FILES, ManifestEntry, must_be_relative
+from tiktrue_keys.models.pipeline.progress import ProgressReport
 
 _CHUNK = 1 << 20
 _MAX_DEPTH = 64
@@ -75,6 +77,25 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
     if len({MANIFEST_NAME, *(file.place for file in files)}) != len(files) + 1:
         raise RefusedError("two files of the folder would lie at the same place", remedy="exclude-one")
     return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
+
+
+def stamp_of(file: SourceFile) -> tuple[int, int]:
+    """Size in bytes, and the time of the last change in nanoseconds, as they are now."""
+    with foreign_os_errors("the file", file.path):
+        found = os.stat(file.path)
+    return found.st_size, found.st_mtime_ns
+
+
+def blake3_of(file: SourceFile, report: ProgressReport) -> bytes:
+    """BLAKE3 of a file, 32 bytes. Reports that nothing was done: the file is still in memory when it is encrypted."""
+    from blake3 import blake3
+
+    hashed, buffer = blake3(), bytearray(_CHUNK)
+    with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
+        while count := os.readv(fd, [buffer]):
+            hashed.update(memoryview(buffer)[:count])
+            report(0, None)
+    return hashed.digest()
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -22,7 +22,7 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
-from tiktrue_keys.models.folder.encrypt import OPERATION, SealedFolder, made_before
+from tiktrue_keys.models.folder.encrypt import OPERATION, EncryptedFolder, done_before
 from tiktrue_keys.models.folder.job import forget_all
 from tiktrue_keys.models.folder.manifest_file import signed_manifest
 from tiktrue_keys.models.folder.plain import copy_through
@@ -37,14 +37,7 @@ from tiktrue_keys.models.storage.objects import objects_below, remove_object
 from tiktrue_keys.models.storage.upload import Upload
 
 
-@dataclass(frozen=True, kw_only=True)
-class UploadedFolder(SealedFolder):
-    """One in storage."""
-
-    destination: Url
-
-
-def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> UploadedFolder:
+def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedFolder[Url]:
     """Encrypt every file of a folder to below a URL; RefusedError when anything lies there.
 
     Globs as encrypt_folder. After a failure what had arrived is removed again. Of a process that was killed the
@@ -52,16 +45,9 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> UploadedFo
     """
     destination, operation_id = request.destination, request.operation_id
     assert isinstance(destination, Url), "it was asked for"
-    again = made_before(manager, request)
+    again = done_before(manager, request, Url)
     if again is not None:
-        place, members = again
-        if not isinstance(place, Url):
-            raise RefusedError(
-                f"operation {operation_id} was done already, to {shown(place)}",
-                "choose another id",
-                remedy="operation-id-taken",
-            )
-        return UploadedFolder(**members, destination=place)
+        return again
     license_key = asked_once(request.license_key)
     with noted(manager, OPERATION, operation_id):
         root = real_folder(request.source)
@@ -78,7 +64,7 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> UploadedFo
             raise
         length = sum(entry.length for entry in manifest.files)
         outcome.detail = {"files": len(manifest.files), "length": length}
-    return UploadedFolder(
+    return EncryptedFolder(
         operation_id=outcome.operation_id,
         changed=True,
         key=job.key,

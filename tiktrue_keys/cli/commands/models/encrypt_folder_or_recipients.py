@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_place, model_source
@@ -21,13 +21,9 @@ from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.plan import plan_folder
 from tiktrue_keys.models.folder.request import FolderRequest
-from tiktrue_keys.models.folder.resume import ResumedEncryption, encrypt_folder_resumably
 from tiktrue_keys.models.folder.tree import Selection
 from tiktrue_keys.models.format.recipient import read_recipient
 from tiktrue_keys.models.storage.location import Place, Url, is_url, parse_place
-
-if TYPE_CHECKING:
-    from tiktrue_keys.models.folder.upload import UploadedFolder
 
 
 @dataclass(frozen=True)
@@ -121,9 +117,9 @@ def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     return _folder_outcome(made)
 
 
-def _encryption_of(request: FolderRequest) -> Callable[[KeyManager, FolderRequest], EncryptedFolder | UploadedFolder]:
+def _encryption_of(request: FolderRequest) -> Callable[[KeyManager, FolderRequest], EncryptedFolder[Any]]:
     if not isinstance(request.destination, Url):
-        return encrypt_folder if request.resume is None else encrypt_folder_resumably
+        return encrypt_folder
     from tiktrue_keys.models.folder.upload import encrypt_folder_to
 
     if request.force or request.resume or request.jobs is not None:
@@ -150,13 +146,12 @@ def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     return Outcome(result=plan_json(found), view=[_plan_table(found)], messages=[_plan_words(found)])
 
 
-def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:
-    taken_over = made.taken_over if isinstance(made, ResumedEncryption) else ()
+def _folder_outcome(made: EncryptedFolder[Any]) -> Outcome:
     left_out = f", left out {len(made.left_out)}" if made.left_out else ""
-    earlier = f", {plural(len(taken_over), 'file')} of it earlier" if taken_over else ""
+    earlier = f", {plural(len(made.taken_over), 'file')} of it earlier" if made.taken_over else ""
     files = files_of(made.files, made.plain)
     return Outcome(
-        result=encrypted_folder_json(made) | {"taken_over": list(taken_over)},
+        result=encrypted_folder_json(made),
         view=[Line(str(made.destination))],
         messages=[f"encrypted {files} of {made.length} bytes under key {made.key.key_id}{earlier}{left_out}"],
         changed=made.changed,

@@ -1,0 +1,54 @@
+"""A new folder as each operation makes one: recorded, built under another name, given its name, settled, tidied up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside
+from tiktrue_keys.models.registry.intent import FileOutcome, file_act
+from tiktrue_keys.models.storage.location import Place
+
+
+def folder_intent(
+    operation: str, folder_id: bytes, destination: Place, temporary: Path | None = None, *, model_id: str, name: str
+) -> FileIntent:
+    """The intent to make a folder at `destination`, built at `temporary` meanwhile; `folder_id` is 16 bytes."""
+    return FileIntent(
+        operation,
+        folder_id,
+        str(destination),
+        frozenset(),
+        frozenset(),
+        model_id=model_id,
+        name=name,
+        temporary=None if temporary is None else str(temporary),
+        replaces=temporary is not None and os.path.lexists(str(destination)),
+    )
+
+
+@contextmanager
+def new_folder(
+    manager: KeyManager,
+    intent: FileIntent,
+    place: FolderPlace,
+    operation_id: str | None,
+    *,
+    settle: Callable[[], Settlement] = lambda: NO_OTHERS,
+    built: Callable[[FolderPlace], AbstractContextManager[object]] = built_folder,
+) -> Iterator[FileOutcome]:
+    """Record the intent; the block fills the temporary folder and swaps it in; record the outcome.
+
+    `settle` says, after the block or its failure, what became of containers. `built` makes the temporary folder.
+    """
+    with file_act(manager, intent, operation_id) as outcome:
+        try:
+            with built(place):
+                yield outcome
+        finally:
+            outcome.others = settle()
+        remove_aside(place)

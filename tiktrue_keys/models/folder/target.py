@@ -1,0 +1,149 @@
+"""Where a new encrypted folder is made, file by file and its manifest last: on a disk, or in object storage.
+
+The two have one interface, FolderTarget; the one in object storage is in folder/upload.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tiktrue_keys.core.containers.intents import NO_OTHERS, Settlement
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.models.file.encrypt import Encrypted
+from tiktrue_keys.models.folder.job import FolderJob, replaceable, settlement
+from tiktrue_keys.models.folder.manifest_file import write_manifest
+from tiktrue_keys.models.folder.new_folder import new_folder
+from tiktrue_keys.models.folder.plain import copy_into
+from tiktrue_keys.models.folder.request import FolderRequest
+from tiktrue_keys.models.folder.resume import is_finished, remove_strangers
+from tiktrue_keys.models.folder.resume_state import ResumedFolder
+from tiktrue_keys.models.folder.state import FolderState
+from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free, swap_in
+from tiktrue_keys.models.folder.tree import SourceFile
+from tiktrue_keys.models.format.header import SUFFIX, new_file_id
+from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.registry.intent import FileOutcome
+from tiktrue_keys.models.storage.location import Place, Url, local_path, recorded_path
+
+AnyPlace_co = TypeVar("AnyPlace_co", bound=Path | Url, covariant=True)
+
+
+class FolderTarget(Protocol[AnyPlace_co]):
+    """A place for an encrypted folder, and the folder there on its way. `folder_id` is 16 bytes."""
+
+    @property
+    def destination(self) -> AnyPlace_co:
+        """Where the folder will be."""
+
+    @property
+    def folder_id(self) -> bytes: ...
+
+    @property
+    def state(self) -> FolderState:
+        """What of it is done."""
+
+    def must_be_free(self) -> tuple[bytes, ...]:
+        """RefusedError unless a folder may be made there; the file ids of the containers that it replaces."""
+
+    def begin(self, model_id: str) -> None:
+        """Note which folder is being made; RefusedError when an earlier run was about another one."""
+
+    def made(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> AbstractContextManager[FileOutcome]:
+        """Record the folder; the block fills and finishes it. `files` has grown by then."""
+
+    def is_finished(self, manager: KeyManager, file: SourceFile, report: ProgressReport) -> bool:
+        """Whether an earlier run has finished a file."""
+
+    def place_of(self, file: SourceFile) -> Place:
+        """Where a file's container is written."""
+
+    def copy(self, file: SourceFile, report: ProgressReport) -> PlainEntry:
+        """Copy a file in clear."""
+
+    def each(self, tasks: Sequence[Task[ManifestEntry]], request: FolderRequest) -> list[ManifestEntry]:
+        """Do the work on every file."""
+
+    def finish(self, manager: KeyManager, manifest: Manifest) -> None:
+        """Write the manifest, and give the folder its name."""
+
+
+@dataclass(frozen=True)
+class DiskTarget:
+    """A folder on a disk, built under a temporary name beside its destination."""
+
+    root: Path
+    place: FolderPlace
+    folder_id: bytes
+    state: FolderState
+    force: bool
+
+    @classmethod
+    def of(cls, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
+        """For the source folder `root`; where an earlier run has begun, under its temporary name and folder id."""
+        given, begun = request.destination, state.folder
+        named = root.with_name(root.name + SUFFIX) if given is None else local_path(given, "an encrypted folder")
+        destination = Path(recorded_path(named))
+        if begun is None:
+            return cls(root, FolderPlace.beside(destination), new_file_id(), state, request.force)
+        place = FolderPlace(destination, destination.with_name(begun.temporary))
+        return cls(root, place, begun.folder_id, state, request.force)
+
+    @property
+    def destination(self) -> Path:
+        return self.place.destination
+
+    def must_be_free(self) -> tuple[bytes, ...]:
+        if self.destination.is_relative_to(self.root):
+            words = f"{shown(self.destination)} lies in the folder that is to be encrypted"
+            raise RefusedError(words, "choose another output")
+        if not self.force:
+            must_be_free(self.destination, None)
+            return ()
+        replaced = replaceable(self.destination)
+        must_be_free(self.destination, frozenset(replaced.places))
+        return replaced.file_ids
+
+    def begin(self, model_id: str) -> None:
+        source, destination, temporary = str(self.root), str(self.destination), self.place.temporary.name
+        self.state.begin(ResumedFolder(source, destination, temporary, self.folder_id, model_id))
+
+    @contextmanager
+    def made(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
+        intent = job.intent(operation, self.folder_id, self.destination, self.place.temporary)
+
+        def settle() -> Settlement:
+            settled = settlement(self.destination, self.folder_id, job.replaced)
+            if settled is not None:
+                return settled
+            return NO_OTHERS if self.state.kept else Settlement(gone=[made.file_id for made in files])
+
+        with new_folder(
+            job.manager, intent, self.place, job.request.operation_id, settle=settle, built=self.state.built
+        ) as outcome:
+            remove_strangers(job.manager, self.place.temporary, {file.place for file in job.tree.files})
+            yield outcome
+
+    def is_finished(self, manager: KeyManager, file: SourceFile, report: ProgressReport) -> bool:
+        done = self.state.done.get(file.relative)
+        return done is not None and is_finished(manager, file, done, self.place.temporary / file.place, report)
+
+    def place_of(self, file: SourceFile) -> Path:
+        return make_parents(self.place.temporary, file.place)
+
+    def copy(self, file: SourceFile, report: ProgressReport) -> PlainEntry:
+        return copy_into(file, self.place.temporary, report, again=self.state.kept)
+
+    def each(self, tasks: Sequence[Task[ManifestEntry]], request: FolderRequest) -> list[ManifestEntry]:
+        return side_by_side(tasks, jobs=request.jobs, progress=request.progress)
+
+    def finish(self, manager: KeyManager, manifest: Manifest) -> None:
+        write_manifest(manager, self.place.temporary, manifest, again=self.state.kept)
+        swap_in(self.place)
