@@ -16,7 +16,7 @@ from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
 from tiktrue_keys.core.containers.intents import FileIntent
-from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError, UsageError
 from tiktrue_keys.models.file.rewrap import rewrap_registered
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder
@@ -55,6 +55,16 @@ def folder(shop: Workshop) -> Path:
 def uploaded(shop: Workshop, bucket: Bucket, folder: Path, **options: Any) -> EncryptedFolder[Url]:
     prefix = Url("s3", f"{bucket.name}/m/")
     return encrypt_folder_to(shop.manager, folder_request(folder, destination=prefix, plain=["config.json"], **options))
+
+
+@pytest.mark.parametrize("option", [{"force": True}, {"jobs": 1}, {"resume": "state"}, {"destination": Path("m.ttm")}])
+def test_what_only_a_folder_on_a_disk_takes(
+    shop: Workshop, bucket: Bucket, folder: Path, option: dict[str, Any]
+) -> None:
+    request = folder_request(folder, **{"destination": Url("s3", f"{bucket.name}/m/"), **option})
+    with pytest.raises(UsageError):
+        encrypt_folder_to(shop.manager, request)
+    assert (bucket.names(), shop.last_events(1)) == ([], [("generate", "ok")])
 
 
 def content(folder: Path) -> dict[str, bytes]:
