@@ -7,7 +7,6 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
@@ -18,14 +17,15 @@ from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_mod
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
+from tiktrue_keys.models.folder.new_folder import folder_intent, new_folder
 from tiktrue_keys.models.folder.plain import copy_plain
-from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, must_be_free, remove_aside, swap_in
+from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import SUFFIX
 from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
 from tiktrue_keys.models.storage.output_identity import file_identity
 
@@ -64,8 +64,8 @@ def decrypt_folder(
     After any failure it is as it was.
     """
     license_key = asked_once(license_key)
-    place = parse_place(source)
-    root = place if isinstance(place, Url) else real_folder(place)
+    given = parse_place(source)
+    root = given if isinstance(given, Url) else real_folder(given)
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
     with noted(manager, OPERATION, operation_id):
         manifest = trusted_manifest(manager, root)
@@ -76,25 +76,15 @@ def decrypt_folder(
         must_be_complete(root, manifest)
         options = ReadOptions(allow_deprecated, allow_unsigned)
         open_beforehand(manager, root, manifest, license_key, options.use)
-    beside, before = FolderPlace.beside(target), file_identity(target)
-    act = FileIntent(
-        OPERATION,
-        manifest.folder_id,
-        str(target),
-        frozenset(),
-        frozenset(),
-        model_id=manifest.model_id,
-        name=manifest.name,
-        temporary=str(beside.temporary),
-        replaces=before != ABSENT,
-        before=before,
+    place = FolderPlace.beside(target)
+    job = _Job(manager, root, manifest, place, license_key, options)
+    intent = folder_intent(
+        OPERATION, manifest.folder_id, target, place.temporary, model_id=manifest.model_id, name=manifest.name
     )
-    job = _Job(manager, root, manifest, beside, license_key, options)
-    with file_act(manager, act, operation_id) as outcome:
+    intent = replace(intent, before=file_identity(target))  # a plaintext has no id of its own that settling could ask
+    with new_folder(manager, intent, place, operation_id) as outcome:
         files = job.build(jobs, progress)
-        total = sum(entry.length for entry in manifest.files)
-        outcome.detail = {"files": len(manifest.files), "length": total, "source": str(root)}
-        remove_aside(beside)
+        outcome.detail = {"files": len(manifest.files), "length": manifest.length, "source": str(root)}
     return _result(outcome.operation_id, root, target, manifest, files, changed=True)
 
 
@@ -109,7 +99,7 @@ def _result(
         destination=target,
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
-        length=sum(entry.length for entry in manifest.files),
+        length=manifest.length,
     )
 
 
@@ -126,14 +116,13 @@ class _Job:
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
         """Fill the temporary folder and give it its name; the containers' results, in the manifest's order."""
-        with built_folder(self.place) as built:
-            tasks = [Task(entry.length, partial(self._make, built, entry)) for entry in self.manifest.files]
-            made = side_by_side(tasks, jobs=jobs, progress=progress)
-            swap_in(self.place)
+        tasks = [Task(entry.length, partial(self._make, entry)) for entry in self.manifest.files]
+        made = side_by_side(tasks, jobs=jobs, progress=progress)
+        swap_in(self.place)
         return [each for each in made if each is not None]
 
-    def _make(self, built: Path, entry: ManifestEntry, report: ProgressReport) -> Decrypted | None:
-        path = make_parents(built, entry.path)
+    def _make(self, entry: ManifestEntry, report: ProgressReport) -> Decrypted | None:
+        path = make_parents(self.place.temporary, entry.path)
         if isinstance(entry, PlainEntry):
             copy_plain(self.root, entry, path, report)
             return None

@@ -22,7 +22,7 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model, encrypted_at
 from tiktrue_keys.models.folder import resume
-from tiktrue_keys.models.folder.job import FolderJob, planned_folder
+from tiktrue_keys.models.folder.job import FolderJob, done_before, planned_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume_state import DoneFile
@@ -33,7 +33,7 @@ from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, Manife
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import noted
-from tiktrue_keys.models.storage.location import Place, Url, parse_place
+from tiktrue_keys.models.storage.location import Place, Url
 
 OPERATION = "encrypt-folder"
 AnyPlace = TypeVar("AnyPlace", bound=Path | Url)
@@ -69,7 +69,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
     another folder; BusyError while another process has it.
     """
     if request.resume is None:
-        done = done_before(manager, request, Path)
+        done = made_before(manager, request, Path)
         if done is not None:
             return done
     with ExitStack() as stack:
@@ -93,13 +93,12 @@ def make_folder(
         job = planned_folder(manager, request, root, target.must_be_free)
         target.begin(job.key.model_id)
     run = _Run(job, target)
-    with target.made(job, operation, run.files) as outcome:
+    with target.recorded(job, operation, run.files) as outcome:
         tasks = [Task(file.size, partial(_entry, run, file)) for file in job.tree.files]
         manifest = job.manifest(target.folder_id, target.each(tasks, request))
-        target.finish(manager, manifest)
-        length = sum(entry.length for entry in manifest.files)
+        target.complete(manager, manifest)
         taken_over = {"taken_over": len(run.taken_over)} if target.state.kept else {}
-        outcome.detail = {"files": len(manifest.files), "length": length, **taken_over}
+        outcome.detail = {"files": len(manifest.files), "length": manifest.length, **taken_over}
     return EncryptedFolder(
         operation_id=outcome.operation_id,
         changed=True,
@@ -110,28 +109,24 @@ def make_folder(
         files=_placed(run.files, manifest, target.destination),
         plain=tuple(entry.path for entry in manifest.plain),
         left_out=job.tree.left_out,
-        length=length,
+        length=manifest.length,
         taken_over=tuple(entry.path for entry in manifest.files if entry.path in run.taken_over),
     )
 
 
-def done_before(manager: KeyManager, request: FolderRequest, kind: type[AnyPlace]) -> EncryptedFolder[AnyPlace] | None:
+def made_before(manager: KeyManager, request: FolderRequest, kind: type[AnyPlace]) -> EncryptedFolder[AnyPlace] | None:
     """What the request's operation id made, read from the folder; None when it was not done.
 
     RefusedError when that was made at another `kind` of place, or another folder lies there now.
     """
-    operation_id = request.operation_id
-    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
+    done = done_before(manager, OPERATION, request.operation_id)
+    if request.operation_id is None or done is None:
         return None
-    folder_id, path = first
-    place = parse_place(path)
+    place, manifest = done
     if not isinstance(place, kind):
-        raise RefusedError(f"operation {operation_id} was done already, to {shown(path)}", "choose another id")
-    manifest = trusted_manifest(manager, place)
-    if manifest.folder_id != folder_id:
-        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
-    return _read_back(manager, place, manifest, Path(request.source), operation_id)
+        words = f"operation {request.operation_id} was done already, to {shown(str(place))}"
+        raise RefusedError(words, "choose another id")
+    return _read_back(manager, place, manifest, Path(request.source), request.operation_id)
 
 
 def _finished_before(manager: KeyManager, root: Path, state: FolderState) -> EncryptedFolder[Path] | None:
@@ -159,7 +154,7 @@ def _read_back(
         files=files,
         plain=tuple(entry.path for entry in manifest.plain),
         left_out=(),
-        length=sum(entry.length for entry in manifest.files),
+        length=manifest.length,
     )
 
 
@@ -185,9 +180,10 @@ class _Run:
 
 def _entry(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     """Take a file over when it is finished, else make it now."""
-    if run.target.is_finished(run.job.manager, file, report):
-        return _take_over(run, file, run.target.state.done[file.relative])
-    return run.target.state.finish(file, partial(_make, run, file, report), report)
+    state, done = run.target.state, run.target.state.done.get(file.relative)
+    if done is not None and resume.is_finished(run.job.manager, file, done, run.target.place_of(file), report):
+        return _take_over(run, file, done)
+    return state.finish(file, partial(_make, run, file, report), report)
 
 
 def _make(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:

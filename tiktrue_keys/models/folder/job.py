@@ -14,16 +14,17 @@ from tiktrue_keys.core.containers.intents import FileIntent, Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
+from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest, trusted_manifest
 from tiktrue_keys.models.folder.new_folder import folder_intent
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.tree import SourceTree, entries_of, source_tree
 from tiktrue_keys.models.format.header import safe_name
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, ManifestEntry
-from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.models.storage.location import Place, parse_place
 
 _CHUNK = 1 << 20
 
@@ -66,15 +67,31 @@ class FolderJob:
         return Manifest(folder_id, self.key.model_id, self.name, entries_of(entries))
 
 
-def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes]) -> Settlement | None:
+def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: Iterable[bytes]) -> Settlement:
     """What the registry is told once a folder has its name: where its containers lie, and which ones it replaced.
 
-    None where another folder, or none, lies there.
+    Where another folder, or none, lies there, the containers `made` for it are gone. All by file id.
     """
     if not lies_there(folder, folder_id):
-        return None
+        return Settlement(gone=list(made))
     moved = followed_folder(folder, read_manifest(folder).manifest)
     return Settlement(moved, [file_id for file_id in replaced if file_id not in moved])
+
+
+def done_before(manager: KeyManager, operation: str, operation_id: str | None) -> tuple[Place, Manifest] | None:
+    """Where the folder lies that this operation id made, and its manifest; None when it was not done.
+
+    RefusedError when another folder lies there now.
+    """
+    first = manager.finished_file_act(operation_id, operation) if operation_id and manager.exists() else None
+    if first is None:
+        return None
+    folder_id, path = first
+    place = parse_place(path)
+    manifest = trusted_manifest(manager, place)
+    if manifest.folder_id != folder_id:
+        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    return place, manifest
 
 
 def planned_folder(

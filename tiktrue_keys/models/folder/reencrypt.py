@@ -10,19 +10,19 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError
+from tiktrue_keys.errors import BusyError, IntegrityError
 from tiktrue_keys.models.container.container import ContainerFile, read_container
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import container_file
@@ -31,16 +31,17 @@ from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_ACT
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
-from tiktrue_keys.models.folder.job import open_beforehand, settlement
+from tiktrue_keys.models.folder.job import done_before, open_beforehand, settlement
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
+from tiktrue_keys.models.folder.new_folder import folder_intent, new_folder
 from tiktrue_keys.models.folder.plain import copy_plain
-from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, make_parents, remove_aside, swap_in
+from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import recorded_path
 
@@ -91,13 +92,14 @@ def reencrypt_folder(
             if trusted_manifest(manager, root) != manifest:
                 raise BusyError(f"{shown(root)} was replaced by another process", "run it again")
             key = _target(manager, root, manifest, request)
-        job = _Job(manager, root, manifest, replace(request, to=key.key_id), key, locked)
+        place = FolderPlace.beside(root)
+        job = _Job(manager, root, manifest, replace(request, to=key.key_id), key, locked, place)
         return job.run(jobs, progress, operation_id)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One folder on its way to another; `locked` are its containers' descriptors by file id."""
+    """One folder on its way to another; `locked` are its containers' descriptors by file id. `files` grows."""
 
     manager: KeyManager
     root: Path
@@ -105,20 +107,28 @@ class _Job:
     request: Request
     key: ManagedKey
     locked: Mapping[bytes, int]
+    place: FolderPlace
+    files: list[Reencrypted] = field(default_factory=list)
 
     def run(self, jobs: int | None, progress: ProgressReport | None, operation_id: str | None) -> ReencryptedFolder:
-        place, folder_id = FolderPlace.beside(self.root), new_file_id()
-        files: list[Reencrypted] = []
-        length = sum(entry.length for entry in self.manifest.files)
-        with file_act(self.manager, self._act(folder_id, place), operation_id) as outcome:
-            try:
-                self._build(place, folder_id, files, jobs, progress)
-            finally:
-                gone = Settlement(gone=[made.file_id for made in files])
-                outcome.others = settlement(self.root, folder_id, self.locked) or gone
-            outcome.detail = {"files": len(self.manifest.files), "length": length}
-            remove_aside(place)
+        folder_id, files = new_file_id(), self.files
+        intent = folder_intent(
+            OPERATION,
+            folder_id,
+            self.root,
+            self.place.temporary,
+            model_id=self.key.model_id,
+            name=self.manifest.name,
+        )
+
+        def settle() -> Settlement:
+            return settlement(self.root, folder_id, self.locked, [made.file_id for made in files])
+
+        with new_folder(self.manager, intent, self.place, operation_id, settle=settle) as outcome:
+            self._build(folder_id, jobs, progress)
+            outcome.detail = {"files": len(self.manifest.files), "length": self.manifest.length}
         files.sort(key=lambda made: made.path)
+        moved = tuple(replace(made, path=self.root / made.path.relative_to(self.place.temporary)) for made in files)
         return ReencryptedFolder(
             operation_id=outcome.operation_id,
             changed=True,
@@ -126,48 +136,24 @@ class _Job:
             path=self.root,
             folder_id=folder_id,
             key=self.key,
-            files=tuple(replace(made, path=self.root / made.path.relative_to(place.temporary)) for made in files),
+            files=moved,
             plain=tuple(entry.path for entry in self.manifest.plain),
-            length=length,
+            length=self.manifest.length,
         )
 
-    def _act(self, folder_id: bytes, place: FolderPlace) -> FileIntent:
-        return FileIntent(
-            OPERATION,
-            folder_id,
-            str(self.root),
-            frozenset(),
-            frozenset(),
-            model_id=self.key.model_id,
-            name=self.manifest.name,
-            temporary=str(place.temporary),
-            replaces=True,
-        )
-
-    def _build(
-        self,
-        place: FolderPlace,
-        folder_id: bytes,
-        files: list[Reencrypted],
-        jobs: int | None,
-        progress: ProgressReport | None,
-    ) -> None:
+    def _build(self, folder_id: bytes, jobs: int | None, progress: ProgressReport | None) -> None:
         """Fill the temporary folder, manifest last, and swap it in. `files` gets what was made, even of a failure."""
-        with built_folder(place) as built:
-            tasks = [
-                Task(entry.length, partial(self._make, built, entry, files), PIPELINE + OPENED_BUFFERS)
-                for entry in self.manifest.files
-            ]
-            entries = side_by_side(tasks, jobs=jobs, progress=progress)
-            manifest = Manifest(folder_id, self.key.model_id, self.manifest.name, tuple(entries))
-            write_manifest(self.manager, built, manifest)
-            _take_modes(self.root, built)
-            swap_in(place)
+        tasks = [
+            Task(entry.length, partial(self._make, entry), PIPELINE + OPENED_BUFFERS) for entry in self.manifest.files
+        ]
+        entries = side_by_side(tasks, jobs=jobs, progress=progress)
+        manifest = Manifest(folder_id, self.key.model_id, self.manifest.name, tuple(entries))
+        write_manifest(self.manager, self.place.temporary, manifest)
+        _take_modes(self.root, self.place.temporary)
+        swap_in(self.place)
 
-    def _make(
-        self, built: Path, entry: ManifestEntry, files: list[Reencrypted], report: ProgressReport
-    ) -> ManifestEntry:
-        path = make_parents(built, entry.place)
+    def _make(self, entry: ManifestEntry, report: ProgressReport) -> ManifestEntry:
+        path = make_parents(self.place.temporary, entry.place)
         if isinstance(entry, PlainEntry):
             copy_plain(self.root, entry, path, report)
             return entry
@@ -176,7 +162,7 @@ class _Job:
                 source = self._source(entry)
                 anew = stack.enter_context(begun(self.manager, source, self.request, report))
             made = write_anew(anew, path, None, replaces=False)
-        files.append(made)
+        self.files.append(made)
         return ContainerEntry(entry.path, made.length, made.file_id, made.root)
 
     def _source(self, entry: ContainerEntry) -> ContainerFile:
@@ -190,18 +176,16 @@ class _Job:
 
 def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFolder | None:
     """What the act of this operation id made, read from the folder; None when it was not done."""
-    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
+    done = done_before(manager, OPERATION, operation_id)
+    if operation_id is None or done is None:
         return None
-    folder_id, path = first
-    manifest = trusted_manifest(manager, Path(path))
-    if manifest.folder_id != folder_id:
-        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    root, manifest = done
+    assert isinstance(root, Path), "no folder in object storage is encrypted again"
     records = [record.detail for record in manager.audit_records() if record.event == FILE_ACT]
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
     files = []
     for entry in manifest.containers:
-        with container_file(Path(path, entry.place), entry.root) as found:
+        with container_file(root / entry.place, entry.root) as found:
             container = found.container
         files.append(
             Reencrypted(
@@ -219,12 +203,12 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFo
     return ReencryptedFolder(
         operation_id=operation_id,
         changed=False,
-        path=Path(path),
-        folder_id=folder_id,
+        path=root,
+        folder_id=manifest.folder_id,
         key=files[0].key if files else manager.find(manifest.model_id),
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
-        length=sum(entry.length for entry in manifest.files),
+        length=manifest.length,
     )
 
 

@@ -6,8 +6,8 @@ of a finished file still holds (folder/resume.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -24,7 +24,7 @@ from tiktrue_keys.models.storage.location import recorded_path
 
 
 class FolderState(Protocol):
-    """Which folder is being made, and which of its files an earlier run has finished; a context manager."""
+    """Which folder is being made, and which of its files an earlier run has finished."""
 
     @property
     def kept(self) -> bool:
@@ -50,10 +50,6 @@ class FolderState(Protocol):
     def remove(self) -> None:
         """The folder has its name: nothing is left to remember."""
 
-    def __enter__(self) -> FolderState: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
 
 @dataclass
 class MemoryState:
@@ -75,21 +71,18 @@ class MemoryState:
     def remove(self) -> None:
         self.folder = None
 
-    def __enter__(self) -> MemoryState:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def opened_state(request: FolderRequest, root: Path) -> FolderState:
+@contextmanager
+def opened_state(request: FolderRequest, root: Path) -> Iterator[FolderState]:
     """The state of an encryption of the folder `root`; raises as ResumeState.open, RefusedError for a file in it."""
     if request.resume is None:
-        return MemoryState()
+        yield MemoryState()
+        return
     path = Path(recorded_path(request.resume))
     if path.is_relative_to(root):
         raise RefusedError(f"{shown(path)} lies in the folder that is to be encrypted", "choose another place")
-    return ResumeState.open(path)
+    with ResumeState.open(path) as state:
+        yield state
 
 
 def seen_state(request: FolderRequest) -> FolderState:

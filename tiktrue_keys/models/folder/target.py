@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tiktrue_keys.core.containers.intents import NO_OTHERS, Settlement
+from tiktrue_keys.core.containers.intents import Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
@@ -21,7 +21,7 @@ from tiktrue_keys.models.folder.manifest_file import write_manifest
 from tiktrue_keys.models.folder.new_folder import new_folder
 from tiktrue_keys.models.folder.plain import copy_into
 from tiktrue_keys.models.folder.request import FolderRequest
-from tiktrue_keys.models.folder.resume import is_finished, remove_strangers
+from tiktrue_keys.models.folder.resume import remove_strangers
 from tiktrue_keys.models.folder.resume_state import ResumedFolder
 from tiktrue_keys.models.folder.state import FolderState
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free, swap_in
@@ -31,7 +31,7 @@ from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEn
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FileOutcome
-from tiktrue_keys.models.storage.location import Place, Url, local_path, recorded_path
+from tiktrue_keys.models.storage.location import Url, local_path, recorded_path
 
 AnyPlace_co = TypeVar("AnyPlace_co", bound=Path | Url, covariant=True)
 
@@ -56,13 +56,12 @@ class FolderTarget(Protocol[AnyPlace_co]):
     def begin(self, model_id: str) -> None:
         """Note which folder is being made; RefusedError when an earlier run was about another one."""
 
-    def made(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> AbstractContextManager[FileOutcome]:
-        """Record the folder; the block fills and finishes it. `files` has grown by then."""
+    def recorded(
+        self, job: FolderJob, operation: str, files: Sequence[Encrypted]
+    ) -> AbstractContextManager[FileOutcome]:
+        """Record the folder; the block fills and completes it. `files` has grown by then."""
 
-    def is_finished(self, manager: KeyManager, file: SourceFile, report: ProgressReport) -> bool:
-        """Whether an earlier run has finished a file."""
-
-    def place_of(self, file: SourceFile) -> Place:
+    def place_of(self, file: SourceFile) -> AnyPlace_co:
         """Where a file's container is written."""
 
     def copy(self, file: SourceFile, report: ProgressReport) -> PlainEntry:
@@ -71,7 +70,7 @@ class FolderTarget(Protocol[AnyPlace_co]):
     def each(self, tasks: Sequence[Task[ManifestEntry]], request: FolderRequest) -> list[ManifestEntry]:
         """Do the work on every file."""
 
-    def finish(self, manager: KeyManager, manifest: Manifest) -> None:
+    def complete(self, manager: KeyManager, manifest: Manifest) -> None:
         """Write the manifest, and give the folder its name."""
 
 
@@ -116,24 +115,17 @@ class DiskTarget:
         self.state.begin(ResumedFolder(source, destination, temporary, self.folder_id, model_id))
 
     @contextmanager
-    def made(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
+    def recorded(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
         intent = job.intent(operation, self.folder_id, self.destination, self.place.temporary)
 
         def settle() -> Settlement:
-            settled = settlement(self.destination, self.folder_id, job.replaced)
-            if settled is not None:
-                return settled
-            return NO_OTHERS if self.state.kept else Settlement(gone=[made.file_id for made in files])
+            made = () if self.state.kept else [made.file_id for made in files]
+            return settlement(self.destination, self.folder_id, job.replaced, made)
 
-        with new_folder(
-            job.manager, intent, self.place, job.request.operation_id, settle=settle, built=self.state.built
-        ) as outcome:
+        operation_id, built = job.request.operation_id, self.state.built
+        with new_folder(job.manager, intent, self.place, operation_id, settle=settle, built=built) as outcome:
             remove_strangers(job.manager, self.place.temporary, {file.place for file in job.tree.files})
             yield outcome
-
-    def is_finished(self, manager: KeyManager, file: SourceFile, report: ProgressReport) -> bool:
-        done = self.state.done.get(file.relative)
-        return done is not None and is_finished(manager, file, done, self.place.temporary / file.place, report)
 
     def place_of(self, file: SourceFile) -> Path:
         return make_parents(self.place.temporary, file.place)
@@ -144,6 +136,6 @@ class DiskTarget:
     def each(self, tasks: Sequence[Task[ManifestEntry]], request: FolderRequest) -> list[ManifestEntry]:
         return side_by_side(tasks, jobs=request.jobs, progress=request.progress)
 
-    def finish(self, manager: KeyManager, manifest: Manifest) -> None:
+    def complete(self, manager: KeyManager, manifest: Manifest) -> None:
         write_manifest(manager, self.place.temporary, manifest, again=self.state.kept)
         swap_in(self.place)

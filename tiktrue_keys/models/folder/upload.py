@@ -17,7 +17,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.file.encrypt import Encrypted
-from tiktrue_keys.models.folder.encrypt import OPERATION, EncryptedFolder, done_before, make_folder
+from tiktrue_keys.models.folder.encrypt import OPERATION, EncryptedFolder, made_before, make_folder
 from tiktrue_keys.models.folder.job import FolderJob, forget_all
 from tiktrue_keys.models.folder.manifest_file import signed_manifest
 from tiktrue_keys.models.folder.plain import copy_through
@@ -45,7 +45,7 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedF
         raise UsageError(f"{shown(str(destination))} is not a URL of object storage")
     if request.force or request.resume or request.jobs is not None:
         raise UsageError("force, resume and jobs are for a folder that goes to a disk", "leave them out")
-    done = done_before(manager, request, Url)
+    done = made_before(manager, request, Url)
     if done is not None:
         return done
     with noted(manager, OPERATION, request.operation_id):
@@ -73,7 +73,7 @@ class UploadTarget:
         pass  # nothing of it could be taken up again
 
     @contextmanager
-    def made(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
+    def recorded(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
         intent = job.intent(operation, self.folder_id, self.destination, None)
         with file_act(job.manager, intent, job.request.operation_id) as outcome:
             try:
@@ -81,9 +81,6 @@ class UploadTarget:
             except BaseException:
                 self._take_back(job.manager)
                 raise
-
-    def is_finished(self, manager: KeyManager, file: SourceFile, report: ProgressReport) -> bool:
-        return False
 
     def place_of(self, file: SourceFile) -> Url:
         return self.destination / file.place
@@ -101,7 +98,7 @@ class UploadTarget:
             done += task.size
         return self.arrived
 
-    def finish(self, manager: KeyManager, manifest: Manifest) -> None:
+    def complete(self, manager: KeyManager, manifest: Manifest) -> None:
         signed = signed_manifest(manager, manifest)
         with Upload(self.destination / MANIFEST_NAME, replace=False, size=len(signed)) as upload:
             upload.preface(signed)

@@ -74,7 +74,7 @@ def verify_folder(
         path=folder,
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
-        length=sum(entry.length for entry in manifest.files),
+        length=manifest.length,
         checks=("this keystore signed the manifest", "every file of it is there, whole, and no other"),
         warnings=each_once(notice for verified in files for notice in verified.warnings),
     )

@@ -122,6 +122,11 @@ class Manifest:
         """The files in clear."""
         return tuple(entry for entry in self.files if isinstance(entry, PlainEntry))
 
+    @property
+    def length(self) -> int:
+        """Bytes of plaintext of all files."""
+        return sum(entry.length for entry in self.files)
+
     def to_json(self) -> dict[str, Any]:
         """What is signed."""
         return {
