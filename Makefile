@@ -112,7 +112,7 @@ install:
 	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
 	install -d $(lib)/systemd/system $(lib)/sysusers.d
-	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/systemd/*.timer $(lib)/systemd/system
+	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/deploy/systemd/*.timer $(lib)/systemd/system
 	install -m 644 tiktrue_keys/deploy/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
 
 clean:
