@@ -36,13 +36,13 @@ def node(tmp_path: Path) -> Program:
     program = Program(tmp_path)
     (tmp_path / "tmp").mkdir()
     program.variables["TMPDIR"] = str(tmp_path / "tmp")
-    program.ok("generate", "llama")
+    program.generate("llama")
     return program
 
 
 @pytest.fixture
 def manager(node: Program) -> Iterator[KeyManager]:
-    with KeyManager(node.keystore, host_secret_file=node.folder / "host" / "secret") as opened:
+    with node.manager() as opened:
         yield opened
 
 
