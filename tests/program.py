@@ -18,6 +18,10 @@ from tiktrue_keys.core.manager import KeyManager
 
 LICENSE = "a-license-for-tests"
 TIMEOUT_SECONDS = 60
+MEASURED = ("tests/cli/", "tests/golden/")
+"""The tests whose programs take part in the measurement of coverage. It makes a program half as slow again, and what
+the others run there is run here as well.
+"""
 
 
 @dataclass
@@ -44,9 +48,11 @@ class Program:
     def environment(self) -> dict[str, str]:
         """What the program sees. PYTHONPATH lets it be found from any working folder."""
         root = str(Path(__file__).parents[1])
-        kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
-        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-        return {**kept, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root, **self.variables}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        is_measured = os.environ.get("PYTEST_CURRENT_TEST", "").startswith(MEASURED)
+        measuring = {name: value for name, value in os.environ.items() if is_measured and name.startswith("COVERAGE_")}
+        surroundings = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root}
+        return {**measuring, **surroundings, **self.variables}
 
     def without(self, *names: str) -> Program:
         """The same program without some variables."""
