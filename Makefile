@@ -33,9 +33,9 @@ demo: $(VENV)/.runtime
 fleet-demo: $(VENV)/.complete
 	@$(BIN)/python -m tests.demo.fleet
 
-# Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at what the program
-# loads and writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
-ALONE := tests/faults tests/demo tests/core/test_manager_figures.py tests/cli/program/test_catalog.py tests/models/test_real_libraries.py
+# Two processes side by side, then one by one what measures time, occupies both cores by itself, or looks at which files are
+# written; coverage is that of the first part.
+ALONE := tests/faults tests/core/test_manager_figures.py tests/models/test_real_libraries.py
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \

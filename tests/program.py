@@ -24,6 +24,11 @@ the others run there is run here as well.
 """
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of the tests without what measures coverage: a program in it runs as it is shipped."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @dataclass
 class Program:
     """The program in one folder. `variables` are added to a nearly empty environment."""
