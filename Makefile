@@ -33,9 +33,9 @@ demo: $(VENV)/.runtime
 fleet-demo: $(VENV)/.complete
 	@$(BIN)/python -m tests.demo.fleet
 
-# Two processes side by side, then one by one what occupies both cores by itself, or looks at what the program loads and
-# writes: there it runs as it is shipped, untraced, so that coverage is that of the first part.
-ALONE := tests/faults tests/demo tests/cli/program/test_catalog.py tests/models/test_real_libraries.py
+# Two processes side by side, then one by one what occupies both cores by itself, or looks at which files are written;
+# coverage is that of the first part.
+ALONE := tests/faults tests/models/test_real_libraries.py
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \
@@ -113,7 +113,7 @@ install:
 	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
 	install -d $(lib)/systemd/system $(lib)/sysusers.d
-	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/systemd/*.timer $(lib)/systemd/system
+	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/deploy/systemd/*.timer $(lib)/systemd/system
 	install -m 644 tiktrue_keys/deploy/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
 
 clean:

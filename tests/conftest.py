@@ -1,13 +1,21 @@
-"""What holds for every test: no test sees, or touches, the keystore, license or settings of whoever runs it."""
+"""What every test may ask for: a place for a keystore, a workshop with a key, the program in a folder of its own.
+
+No test sees, or touches, the keystore, license or settings of the user who runs it.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.keystores import Desk, desk_in_memory
+from tests.models.workshop import Workshop
+from tests.program import Program
 
 OURS = ("TIKTRUE_", "_TIKTRUE_")
 STANDARD = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
@@ -35,3 +43,24 @@ def empty_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("TIKTRUE_KEYS_HOME", str(home / "keystore"))
     monkeypatch.setenv("TIKTRUE_HOST_SECRET_FILE", str(home / "host-secret"))
     return home
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A place for a keystore, in memory where there is some."""
+    with desk_in_memory() as made:
+        yield made
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    """A keystore with the key of one model, and models to encrypt with it."""
+    made = Workshop(tmp_path)
+    with made.desk:
+        yield made
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The program in a fresh folder, without a keystore."""
+    return Program(tmp_path)

@@ -12,12 +12,11 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_memory, error_of, events
+from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, events
 from tests.machines import skip_reason
 from tests.waiting import PATIENCE
 from tiktrue_keys import KeyManager, KeyRotationEvent, ManagedKey, SecurityError
@@ -33,12 +32,6 @@ from tiktrue_keys.errors import (
     WrongLicenseError,
     WrongMachineError,
 )
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with desk_in_memory() as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -23,13 +22,6 @@ from tiktrue_keys.errors import (
     WrongLicenseError,
 )
 from tiktrue_keys.models.registry.containers import wraps_in
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    made = Workshop(tmp_path)
-    with made.desk:
-        yield made
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def exporter(folder: Path) -> Program:
     """The machine with the keystore, which has exported model.pub."""
     folder.mkdir()
     admin = Program(folder)
-    admin.ok("generate", "llama")
+    admin.generate("llama")
     admin.ok("export-public", "llama", "-o", "model.pub")
     return admin
 

@@ -19,7 +19,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """A keystore, a container and a backup; for tests that put everything back."""
     program = Program(tmp_path_factory.mktemp("shop"))
     (program.folder / "model.bin").write_bytes(bytes(1_000))
-    program.ok("generate", "llama")
+    program.generate("llama")
     program.ok("encrypt-model", "model.bin", "--key", "llama")
     program.ok("node", "init", "admin")
     program.ok("backup", "earlier.db")
@@ -86,7 +86,7 @@ def test_a_reserve_goes_through_no_link_and_is_missed_by_nobody(shop: Program) -
     reserve.symlink_to(shop.folder / "nowhere")
     try:
         shop.ok("audit", "verify")
-        shop.ok("generate", "open", "--no-license")
+        shop.generate("open", no_license=True)
         assert not (shop.folder / "nowhere").exists()
     finally:
         reserve.unlink()

@@ -23,7 +23,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     program = Program(tmp_path)
-    program.ok("generate", "llama")
+    program.generate("llama")
     return program
 
 

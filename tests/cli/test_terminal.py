@@ -61,7 +61,7 @@ def test_end_of_input_at_the_license_is_130(program: Program) -> None:
     ("answer", "code", "status"), [("y\n", 0, "revoked"), ("n\n", 5, "active"), ("\n", 5, "active")]
 )
 def test_a_destructive_command_asks(program: Program, answer: str, code: int, status: str) -> None:
-    key_id = program.ok("generate", "m", "-q").strip()
+    key_id = program.generate("m").key_id
     terminal = Terminal(program, "revoke", key_id, "--reason", "test")
     terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
     terminal.type(answer)
@@ -71,7 +71,7 @@ def test_a_destructive_command_asks(program: Program, answer: str, code: int, st
 
 
 def test_without_a_terminal_nothing_is_asked(program: Program) -> None:
-    key_id = program.ok("generate", "m", "-q").strip()
+    key_id = program.generate("m").key_id
 
     done = program.run("revoke", key_id, "--reason", "test", stdin="y\n")
 
@@ -81,13 +81,13 @@ def test_without_a_terminal_nothing_is_asked(program: Program) -> None:
 
 
 def test_yes_answers(program: Program) -> None:
-    key_id = program.ok("generate", "m", "-q").strip()
+    key_id = program.generate("m").key_id
 
     assert program.run("revoke", key_id, "--reason", "test", "-y").returncode == 0
 
 
 def test_a_model_name_may_be_revoked_on_a_terminal_which_shows_the_key(program: Program) -> None:
-    key_id = program.ok("generate", "m", "-q").strip()
+    key_id = program.generate("m").key_id
     terminal = Terminal(program, "revoke", "m", "--reason", "test")
     terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
     terminal.type("y\n")
@@ -120,7 +120,7 @@ def test_a_dumb_terminal_gets_plain_text(seeded: Program) -> None:
 
 
 def test_the_chain_is_a_tree_on_a_terminal(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("rotate", "m")
     terminal = Terminal(program, "show", "m", "--no-color")
 
@@ -136,7 +136,7 @@ def test_a_pipe_gets_neither_lines_nor_colour(seeded: Program) -> None:
 
 
 def test_markup_in_a_label_is_text(program: Program) -> None:
-    program.ok("generate", "m", "--label", "note=[red]x[/red]:smile:")
+    program.generate("m", labels={"note": "[red]x[/red]:smile:"})
     terminal = Terminal(program, "list", "--no-color")
 
     assert terminal.end() == 0
@@ -152,7 +152,7 @@ def test_a_file_name_cannot_move_the_cursor(program: Program, tmp_path: Path) ->
 
 
 def test_an_encryption_shows_how_much_there_is(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     with open(program.folder / "model", "wb") as model:
         model.truncate(200 * 2**20)
     terminal = Terminal(program, "encrypt-model", "model", "--key", "m", "--no-color")
@@ -164,7 +164,7 @@ def test_an_encryption_shows_how_much_there_is(program: Program) -> None:
 
 def test_a_slow_encryption_shows_its_progress_and_speed(program: Program) -> None:
     """From a pipe that is filled over a second: a file may be done before there is a second report."""
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     os.mkfifo(program.folder / "pipe")
 
     def fill() -> None:
@@ -182,7 +182,7 @@ def test_a_slow_encryption_shows_its_progress_and_speed(program: Program) -> Non
 
 
 def test_quiet_shows_no_progress(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     (program.folder / "model").write_bytes(b"weights")
     terminal = Terminal(program, "encrypt-model", "model", "--key", "m", "-q")
 
@@ -191,7 +191,7 @@ def test_quiet_shows_no_progress(program: Program) -> None:
 
 
 def test_a_container_is_not_written_to_a_terminal(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     (program.folder / "model").write_bytes(b"weights")
     terminal = Terminal(program, "encrypt-model", "model", "-o", "-", "--key", "m")
 
@@ -200,7 +200,7 @@ def test_a_container_is_not_written_to_a_terminal(program: Program) -> None:
 
 
 def test_follow_goes_on_until_it_is_interrupted(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     terminal = Terminal(program, "audit", "--follow", "--last", "1", "--no-color")
     terminal.wait_for("generate")
     program.ok("rotate", "m")

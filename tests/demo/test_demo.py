@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import unmeasured
+
 DEMO = Path(__file__).with_name("demo.sh")
 PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -21,7 +23,7 @@ PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 def test_the_demo_runs_and_cleans_up(tmp_path: Path) -> None:
     done = subprocess.run(
         [DEMO],
-        env={**os.environ, "PATH": PROGRAMS, "TMPDIR": str(tmp_path)},
+        env={**unmeasured(), "PATH": PROGRAMS, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.etcd_server import is_installed
+from tests.program import unmeasured
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_the_demo_of_a_fleet_runs_and_cleans_up(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo.fleet"],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**unmeasured(), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -18,7 +18,9 @@ from typing import Any
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.faults.shop import LICENSE, REPOSITORY
 from tests.waiting import PATIENCE
+from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.manager import KeyManager
 
 DAY = 86_400
 _NOON = 1_795_608_000  # 2026-11-25T12:00:00Z
@@ -59,6 +61,13 @@ class Desk:
             check=False,
         )
         return done.returncode, json.loads(done.stdout), done.stderr
+
+    def manager(self, when: int) -> KeyManager:
+        """The library on the same keystore, at that instant."""
+        secret = self.base / "host/secret"
+        return KeyManager(
+            self.base / "keys", host_secret_file=secret, clock=lambda: float(when), pbkdf2_rounds=PBKDF2_MIN_ROUNDS
+        )
 
     def ok(self, when: int, *words: str) -> dict[str, Any]:
         """The envelope of a run that must succeed."""
@@ -118,8 +127,10 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 
 def _stock(desk: Desk, until: int = 200) -> None:
     """Keys of every status, made in the order of time."""
+    # The keystore is made by the library, with the fewest rounds of PBKDF2 for all that follows.
+    with desk.manager(_NOON) as manager:
+        manager.generate("expired", license_key=LICENSE)
     ages = (
-        (0, ("generate", "expired")),
         (0, ("generate", "chain")),
         (20, ("rotate", "chain")),
         (25, ("generate", "lost")),

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
-from tests.fleet.processes import ISSUER, Staff, Watcher, manager_of
+from tests.fleet.processes import ISSUER, Staff, Watcher
 from tests.program import Program
 from tests.waiting import PATIENCE
 from tiktrue_keys.core.dispatch.peers import find_peer
@@ -143,10 +143,10 @@ def _judge_times(
 
 def _judge_numbers(scene: Scene) -> None:
     """Envelopes were taken one after the other, and the newest list that a node knows never goes back."""
-    with manager_of(scene.staff.admin) as manager, manager.session.read() as (view, _):
+    with scene.staff.admin.manager() as manager, manager.session.read() as (view, _):
         newest = newest_number(view.rows)
     for name in _NAMES:
-        with manager_of(scene.staff.nodes[name]) as manager:
+        with scene.staff.nodes[name].manager() as manager:
             taken = [
                 each.detail["number"]
                 for each in manager.audit_records()

@@ -47,6 +47,8 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
             sizes[most] *= 3
         if most > least and sizes[most] / most > 1.2 * sizes[least] / least:
             raise ViolationError(f"the file grows faster than its keys: {sizes}")
+    if options.control is not None and tally.violations:
+        return  # it has nothing more to show
     _one_among_many(small, large, tally, options)
     _one_as_a_program(folder, small, large, tally, options)
     _whole(large, options.count, tally)

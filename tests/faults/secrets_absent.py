@@ -50,7 +50,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
                 raise ViolationError(f"left: {found}")
     needles["license"] = LICENSE.encode()
     for act in ACTS:
-        if act.exists and not act.bare:
+        if act.exists and not act.bare and go_on():
             tally.cases += 1
             with watched(tally, act.name):
                 _act(shop, act, needles)

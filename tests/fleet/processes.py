@@ -13,7 +13,6 @@ from typing import Any
 
 from tests.program import Program
 from tests.waiting import PATIENCE
-from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
@@ -40,7 +39,7 @@ class Staff:
             f"{name} = {json.dumps(value)}\n" for name, value in {"via": via, **credentials}.items()
         )
         self.admin = self._program("admin")
-        self.admin.ok("generate", "llama")
+        self.admin.generate("llama")
         self.admin.ok("node", "init", ISSUER)
         self._set_up(self.admin)
         self.nodes = {name: self._program(name) for name in names}
@@ -63,18 +62,13 @@ class Staff:
 
     def _join(self, name: str, node: Program) -> None:
         """Pinned both ways by the package's own acts: four programs a node would take longer than most tests."""
-        with manager_of(node) as manager, manager_of(self.admin) as admin:
+        with node.manager() as manager, self.admin.manager() as admin:
             init_node(manager, name)
             card, issuer = (parse_card(own_card(each)[1]) for each in (manager, admin))
             pin(admin, card, expect=card.node_id)
             pin(manager, issuer, expect=issuer.node_id)
             self.node_ids |= {name: card.node_id, ISSUER: issuer.node_id}
         self._set_up(node)
-
-
-def manager_of(program: Program) -> KeyManager:
-    """Looks into a program's keystore, beside the program."""
-    return KeyManager(program.keystore, host_secret_file=program.folder / "host/secret")
 
 
 class Watcher:

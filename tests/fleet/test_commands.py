@@ -21,7 +21,7 @@ class Office:
         self.folder = folder
         self.via = f"spool:{folder / 'spool'}"
         self.admin = self.program("admin")
-        self.admin.ok("generate", "llama")
+        self.admin.generate("llama")
         self.nodes = {name: self.program(name) for name in ("n1", "n2")}
 
     def program(self, name: str) -> Program:

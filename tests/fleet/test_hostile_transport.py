@@ -17,7 +17,7 @@ from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
-from tiktrue_keys.fleet.transports.interface import Posted
+from tiktrue_keys.fleet.transports.interface import Posted, Transport
 
 
 def refused(fleet: Fleet, name: str = "n1") -> list[str]:
@@ -210,21 +210,30 @@ def test_a_keystore_without_issuers_receives_nothing(fleet: Fleet) -> None:
         receive(fleet.admin, fleet.transport)
 
 
-def test_what_came_before_an_outage_is_told(delivered: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+class DeafTransport:
+    """The transport of a fleet, but for acknowledgements, to which there is no answer."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
+        raise UnavailableError("no answer")
+
+
+def test_what_came_before_an_outage_is_told(delivered: Fleet) -> None:
     """The acknowledgement fails, not what the envelopes say; the next round acknowledges and has nothing to tell."""
     delivered.deliver()
     old = delivered.key
     delivered.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
     delivered.sync()
 
-    def no_answer(*_: object) -> None:
-        raise UnavailableError("no answer")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(delivered.transport, "acknowledge", no_answer)
-        came = delivered.receive("n1")
-        with pytest.raises(UnavailableError, match="no answer"):
-            delivered.receive("n1")
+    deaf: Any = DeafTransport(delivered.transport)
+    came = receive(delivered.nodes["n1"], deaf, license_key=LICENSE)
+    with pytest.raises(UnavailableError, match="no answer"):
+        receive(delivered.nodes["n1"], deaf, license_key=LICENSE)
 
     assert came.outage is not None
     assert [key.generation for key in came.keys] == [2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.processes import Staff, Watcher, manager_of
+from tests.fleet.processes import Staff, Watcher
 from tests.program import LICENSE, Program
 from tiktrue_keys.cli.commands.fleet.receive import next_wait
 from tiktrue_keys.core.instants import DAY
@@ -94,14 +94,14 @@ def test_a_revocation_and_a_rotation_close_it_too(staff: Staff) -> None:
 def test_a_round_is_recorded_under_its_operation_id(staff: Staff, wait: tuple[str, ...]) -> None:
     staff.admin.ok("distribute", "llama", "--all")
     staff.nodes["n1"].ok("receive")
-    with manager_of(staff.admin) as manager:
+    with staff.admin.manager() as manager:
         size = manager.audit_size()
     chosen = OPERATION.replace("0", str(len(wait)))
     staff.admin.ok("distribute", "llama", "--all", "--via", f"spool:{staff.folder / 'none' / 'there'}")
     said = staff.admin.json("fleet", "sync", *wait, "--operation-id", chosen, code=7)
 
     assert said["operation_id"] == chosen
-    with manager_of(staff.admin) as manager:
+    with staff.admin.manager() as manager:
         records = list(manager.audit_records())[size:]
     ours = {each.event for each in records if each.operation_id == chosen}
     assert {"acknowledge", "distribute", "sent"} <= ours
@@ -121,7 +121,7 @@ def test_before_the_due_keys_comes_a_round(staff: Staff) -> None:
 def test_no_trouble_with_the_fleet_stops_the_due_keys(staff: Staff, tmp_path: Path) -> None:
     outage = staff.admin.json("rotate", "--due", "--via", f"spool:{tmp_path}/none/there")
     assert "outage" in {each["code"] for each in outage["warnings"]}
-    with manager_of(staff.admin) as manager:
+    with staff.admin.manager() as manager:
         distribute(manager, ["llama"], every_node=True)
     unlicensed = staff.admin.without("TIKTRUE_LICENSE_KEY")
     unlicensed.variables["PYTHONPATH"] = staff.admin.variables["PYTHONPATH"]
@@ -176,5 +176,4 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
 
 
 def _long_ago(program: Program) -> KeyManager:
-    secret = program.folder / "host/secret"
-    return KeyManager(program.keystore, host_secret_file=secret, clock=lambda: time.time() - 31 * DAY)
+    return program.manager(clock=lambda: time.time() - 31 * DAY)

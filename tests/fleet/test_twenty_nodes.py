@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.processes import manager_of
 from tests.keystores import folder_in_memory
 from tests.machines import REPOSITORY, SERVER, Machine, skip_reason
 from tests.program import LICENSE, Program
@@ -33,7 +32,7 @@ from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
 
-manager = KeyManager("keystore", host_secret_file="host/secret")
+manager = KeyManager("keystore", host_secret_file="host/secret", pbkdf2_rounds=100_000)
 init_node(manager, Path.cwd().name)
 pin(manager, parse_card(Path("../admin.card").read_bytes()), expect=sys.argv[1])
 Path("card.new").write_bytes(own_card(manager)[1])
@@ -82,7 +81,7 @@ def pin_all(admin: Program, folder: Path, lives: Sequence[Future[subprocess.Comp
     """Pin each node's card as soon as it is there."""
     waiting = {folder / f"node-{number:02d}" / "card" for number in range(NODES)}
     end = time.monotonic() + PATIENCE
-    with manager_of(admin) as manager:
+    with admin.manager() as manager:
         while waiting and time.monotonic() < end and not any(each.done() for each in lives):
             for path in {path for path in waiting if path.exists()}:
                 card = parse_card(path.read_bytes())
@@ -96,7 +95,7 @@ def test_a_rotation_and_a_revocation_reach_all_of_them() -> None:
         (folder / "admin").mkdir(mode=0o700)
         (folder / "spool").mkdir()
         admin, via = Program(folder / "admin"), f"spool:{folder / 'spool'}"
-        (first,) = [key["key_id"] for key in admin.json("generate", "llama")["result"]["keys"]]
+        first = admin.generate("llama").key_id
         issuer_id = admin.json("node", "export", "-o", str(folder / "admin.card"))["result"]["node_id"]
         lives = [pool.submit(live, number, folder, issuer_id) for number in range(NODES)]
         try:

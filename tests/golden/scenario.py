@@ -1,6 +1,7 @@
 """A scenario file: what is typed, what comes back, what is there afterwards. The first character of a line says which.
 
     # words about the scenario
+    & llama --label team=research     a key that is there already, with its keystore; for scenarios not about `generate`
     % printf abc > model.bin          a shell command that sets something up (no output is expected)
     $ generate llama                  the program is run with these words
     < a line of standard input
@@ -21,6 +22,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from tests.program import Program
@@ -30,10 +32,10 @@ from tiktrue_keys.cli.context.actor import current_actor
 
 @dataclass
 class Step:
-    """One run of the program, or of the shell for a set-up step."""
+    """One run of the program ($), or a step that sets something up: a key (&), or whatever the shell does (%)."""
 
     words: str
-    is_setup: bool
+    kind: str
     stdin: list[str] = field(default_factory=list)
 
 
@@ -45,8 +47,8 @@ def parse(text: str) -> tuple[list[str], list[Step]]:
         kind, words = line[:1], line[2:]
         if kind == "#" and not steps:
             comments.append(line)
-        elif kind in "$%" and line:
-            steps.append(Step(words, kind == "%"))
+        elif kind in _RUNS and line:
+            steps.append(Step(words, kind))
         elif kind == "<":
             steps[-1].stdin.append(words)
     return comments, steps
@@ -57,14 +59,24 @@ def play(text: str, program: Program) -> str:
     comments, steps = parse(text)
     names = Names(program)
     blocks = ["\n".join(comments)]
-    blocks += ["\n".join(_setup(step, program) if step.is_setup else _run(step, program, names)) for step in steps]
+    blocks += ["\n".join(_RUNS[step.kind](step, program, names)) for step in steps]
     # Sorted by the names that stand in for random ones, whose own order differs from run to run.
     files = sorted((names.replace(line) for line in _files(program.folder)), key=lambda line: line[5:].split("/"))
     blocks.append("\n".join(f"@ {line}" for line in files))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _setup(step: Step, program: Program) -> Iterator[str]:
+def _generated(step: Step, program: Program, names: Names) -> Iterator[str]:
+    model_id, *options = shlex.split(step.words)
+    labels = [words.partition("=") for option, words in pairwise(options) if option == "--label"]
+    key = program.generate(
+        model_id, no_license="--no-license" in options, labels={name: value for name, _, value in labels}
+    )
+    names.replace(key.key_id)
+    yield f"& {step.words}"
+
+
+def _shell(step: Step, program: Program, names: Names) -> Iterator[str]:
     subprocess.run(["sh", "-ec", step.words], cwd=program.folder, env=program.environment, check=True)
     yield f"% {step.words}"
 
@@ -135,3 +147,6 @@ class Names:
             number = sum(name.startswith(f"<{kind} ") for name in self._seen.values()) + 1
             self._seen[thing] = f"<{kind} {number}>"
         return self._seen[thing]
+
+
+_RUNS = {"$": _run, "&": _generated, "%": _shell}

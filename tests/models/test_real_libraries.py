@@ -36,13 +36,13 @@ def node(tmp_path: Path) -> Program:
     program = Program(tmp_path)
     (tmp_path / "tmp").mkdir()
     program.variables["TMPDIR"] = str(tmp_path / "tmp")
-    program.ok("generate", "llama")
+    program.generate("llama")
     return program
 
 
 @pytest.fixture
 def manager(node: Program) -> Iterator[KeyManager]:
-    with KeyManager(node.keystore, host_secret_file=node.folder / "host" / "secret") as opened:
+    with node.manager() as opened:
         yield opened
 
 
@@ -259,9 +259,7 @@ def test_no_file_is_written_anywhere_while_a_program_has_the_model(node: Program
     calls = "open,openat,openat2,creat,mknod,mknodat,rename,renameat,renameat2,link,linkat,memfd_create"
     words = node.argv("exec-model", str(container), "--", "sha256sum", "{}")
     traced = ["strace", "-f", "-qq", "-e", f"trace={calls}", "-e", "signal=none", "-o", str(log), *words]
-    # Without the measuring of coverage, which writes files of its own.
-    ours = {name: value for name, value in node.environment.items() if not name.startswith("COVERAGE_")}
-    environment = ours | {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment = node.environment | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(traced, cwd=node.folder, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == hashlib.sha256(pattern(3 << 20)).hexdigest()
     lines = [line for line in log.read_text().splitlines() if not re.search(r"= -1 E|resumed>", line)]

@@ -9,7 +9,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = "tiktrue_keys"
+from tests.project.imports import PACKAGE, names
+
 # A module may import from its own rung and those below. The facade and __main__ stand outside: nothing below cli
 # imports them.
 RUNGS = {"errors": 0, "core": 1, "models": 2, "fleet": 3, "recovery": 4, "cli": 5}
@@ -98,13 +99,8 @@ class _Module:
 
     def _names(self, node: ast.AST) -> Iterator[str]:
         """The absolute dotted names that an import statement loads: `from a import b` may load a.b."""
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = self.package[: len(self.package) - node.level + 1] if node.level else ()
-            source = ".".join([*base, *(node.module.split(".") if node.module else [])])
-            for alias in node.names:
-                yield f"{source}.{alias.name}" if self._is_module(source, alias.name) else source
+        for source, name in names(node, self.package):
+            yield f"{source}.{name}" if name and self._is_module(source, name) else source
 
     def _is_module(self, source: str, name: str) -> bool:
         if source != PACKAGE:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.ladder import violations
+from tests.project.planted import plant
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,19 +59,13 @@ ALLOWED = [
 ]
 
 
-def plant(root: Path, name: str, source: str) -> None:
-    path = root / "tiktrue_keys" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(source, encoding="utf-8")
-
-
 def test_the_package_keeps_the_ladder() -> None:
     assert violations(ROOT) == []
 
 
 @pytest.mark.parametrize(("name", "source", "reason"), BREAKS)
 def test_a_planted_break_is_found_at_its_place(tmp_path: Path, name: str, source: str, reason: str) -> None:
-    plant(tmp_path, name, source)
+    plant(tmp_path, {name: source})
 
     found = violations(tmp_path)
 
@@ -81,7 +76,7 @@ def test_a_planted_break_is_found_at_its_place(tmp_path: Path, name: str, source
 
 @pytest.mark.parametrize(("name", "source"), ALLOWED)
 def test_what_the_ladder_allows_passes(tmp_path: Path, name: str, source: str) -> None:
-    plant(tmp_path, name, source)
+    plant(tmp_path, {name: source})
 
     assert violations(tmp_path) == []
 

@@ -1,12 +1,10 @@
-"""A keystore in memory, and an escrow whose shares are kept in a list."""
+"""A keystore with a licensed and an unlicensed key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.keystores import LICENSE, Desk, desk_in_memory
+from tests.keystores import LICENSE, Desk
 from tiktrue_keys.core import session
 from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.manager import KeyManager
@@ -16,12 +14,6 @@ from tiktrue_keys.core.manager import KeyManager
 def this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever machine a test becomes (tests.faults.facts), the next one runs on this one again."""
     monkeypatch.setattr(session, "read_facts", read_facts)
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with desk_in_memory() as made:
-        yield made
 
 
 @pytest.fixture

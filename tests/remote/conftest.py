@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import pytest
 
-from tests.models.workshop import Workshop
 from tests.remote.server import Relay, Server
 
 _MISSING = "moto, flask-cors and s3fs are installed by the extra `test`"
@@ -89,10 +87,3 @@ def bucket(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for name, value in storage_environment(relay.url).items():
         monkeypatch.setenv(name, value)
     return Bucket(f"models-{token_hex(4)}", relay)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    made = Workshop(tmp_path)
-    with made.desk:
-        yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from types import TracebackType
 
+from tests.program import unmeasured
 from tests.waiting import PATIENCE
 
 _CHUNK = 1 << 16
@@ -31,9 +31,8 @@ class Server:
     def __init__(self) -> None:
         self.port = _free_port()
         words = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         nowhere = subprocess.DEVNULL
-        self._process = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, env=environment)
+        self._process = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, env=unmeasured())
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:

@@ -27,7 +27,7 @@ from tiktrue_keys.models.storage.upload import Upload
 def test_ci_encrypts_into_a_bucket_and_the_keystore_signs_there(tmp_path: Path, bucket: Bucket) -> None:
     (home := tmp_path / "home").mkdir()
     admin = Program(home, storage_environment(bucket.relay.url))
-    admin.ok("generate", "llama")
+    admin.generate("llama")
     admin.ok("export-public", "llama", "-o", "llama.pub")
     ci = admin.without("TIKTRUE_LICENSE_KEY")
     ci.variables["TIKTRUE_KEYS_HOME"] = str(tmp_path / "no keystore")

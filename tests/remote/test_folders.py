@@ -152,7 +152,7 @@ def test_a_folder_counts_as_done_with_its_manifest(shop: Workshop, bucket: Bucke
 def test_by_the_commands(tmp_path: Path, bucket: Bucket) -> None:
     (home := tmp_path / "home").mkdir()
     program = Program(home, storage_environment(bucket.relay.url))
-    program.ok("generate", "llama")
+    program.generate("llama")
     (home / "m").mkdir()
     (home / "m/weights.bin").write_bytes(pattern(1000))
     made = program.json("encrypt-model", "m", "--key", "llama", "-o", bucket.url("m"))["result"]

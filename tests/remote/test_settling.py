@@ -38,7 +38,7 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, bucket: Bucket) -> No
     home = tmp_path / "home"
     home.mkdir()
     program = Program(home, storage_environment(bucket.relay.url))
-    program.ok("generate", "llama")
+    program.generate("llama")
     words = program.argv("encrypt-model", "-", "-o", bucket.url("a.ttm"), "--key", "llama")
     running = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=program.environment)
     assert running.stdin is not None

@@ -22,7 +22,7 @@ def checks(program: Program, *words: str, code: int = 0) -> dict[str, tuple[str,
 
 
 def test_a_keystore_in_order_has_no_failed_check(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
 
     states = {state for state, _ in checks(program).values()}
 
@@ -31,21 +31,21 @@ def test_a_keystore_in_order_has_no_failed_check(program: Program) -> None:
 
 
 def test_wider_permissions_fail(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.keystore / "keystore.db").chmod(0o640)
 
     assert checks(program, code=13)["keystore permissions"][0] == "failed"
 
 
 def test_a_host_secret_that_others_can_read_fails(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.folder / "host" / "secret").chmod(0o604)
 
     assert checks(program, code=13)["keystore opens"][0] == "failed"
 
 
 def test_a_wrong_machine_leaves_the_other_checks(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.folder / "host" / "secret").unlink()
 
     found = checks(program, code=8)
@@ -56,7 +56,7 @@ def test_a_wrong_machine_leaves_the_other_checks(program: Program) -> None:
 
 
 def test_a_container_that_is_gone_is_warned_about(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.folder / "model").write_bytes(b"weights")
     program.ok("encrypt-model", "model", "--key", "m")
     (program.folder / "model.ttm").unlink()
@@ -68,7 +68,7 @@ def test_a_container_that_is_gone_is_warned_about(program: Program) -> None:
 
 
 def test_an_expired_key_that_a_container_needs_fails(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.folder / "model").write_bytes(b"weights")
     program.ok("encrypt-model", "model", "--key", "m")
     program.ok("revoke", "--model", "m", "--reason", "test", "--yes")
@@ -78,7 +78,7 @@ def test_an_expired_key_that_a_container_needs_fails(program: Program) -> None:
 
 @pytest.mark.parametrize("place", ["keystore/keystore.reserve", "host/*.reserve"])
 def test_a_reserve_that_is_gone_is_warned_about_until_the_next_act(program: Program, place: str) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     assert checks(program)["reserve"][0] == "ok"
     (reserve,) = program.folder.glob(place)
     reserve.unlink()
@@ -92,7 +92,7 @@ def test_a_reserve_that_is_gone_is_warned_about_until_the_next_act(program: Prog
 
 
 def test_what_a_killed_process_left_is_found_and_settled_by_the_next_command(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     waiting = subprocess.Popen(
         program.argv("encrypt-model", "-", "-o", "out.ttm", "--key", "m"),
         stdin=subprocess.PIPE,

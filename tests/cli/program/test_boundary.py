@@ -247,7 +247,7 @@ def _wait_until_it_reads(pid: int) -> None:
 def test_a_signal_in_the_middle_of_an_encryption_leaves_nothing_behind(
     program: Program, number: signal.Signals, code: int
 ) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     running = subprocess.Popen(
         program.argv("encrypt-model", "-", "-o", "out.ttm", "--key", "m"),
         stdin=subprocess.PIPE,
@@ -278,7 +278,7 @@ def test_a_signal_ends_a_batch_and_is_not_the_failure_of_one_item(
     program: Program, number: signal.Signals, code: int
 ) -> None:
     """The first container is another's just now: the signal comes while the command waits for it."""
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     for name in ("one", "two"):
         (program.folder / name).write_bytes(b"x" * 100)
         program.ok("encrypt-model", name, "--key", "m")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import unmeasured
 from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
 
 COMMANDS = Path(__file__).parents[3] / "tiktrue_keys" / "cli" / "commands"
@@ -58,5 +58,4 @@ def test_help_of_the_program_imports_no_command() -> None:
     )
 
     # Without the measuring of coverage, which imports sqlite3 itself.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env=unmeasured())

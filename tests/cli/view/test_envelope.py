@@ -30,9 +30,9 @@ def check(found: dict[str, Any]) -> dict[str, Any]:
 def used(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """A keystore with a rotated and a revoked key and a container; what is done to it here adds to it."""
     program = Program(tmp_path_factory.mktemp("used"))
-    program.ok("generate", "llama", "--label", "team=research")
+    program.generate("llama", labels={"team": "research"})
     program.ok("rotate", "llama")
-    program.ok("generate", "gone", "--no-license")
+    program.generate("gone", no_license=True)
     program.ok("revoke", "--model", "gone", "--reason", "old", "--yes")
     (program.folder / "model.bin").write_bytes(b"weights" * 1000)
     program.ok("encrypt-model", "model.bin", "--key", "llama")
@@ -123,7 +123,7 @@ def test_every_command_is_tried() -> None:
 
 def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:
     program = Program(tmp_path)
-    program.ok("generate", "llama")
+    program.generate("llama")
     files = program.json("escrow", "create", "-o", "shares")["result"]["files"]
     assert check(program.json("escrow", "verify", *_shares(files)))["result"]["verified_shares"] == [1, 2, 3, 4, 5]
     program.ok("backup", "copy.db")
@@ -134,7 +134,7 @@ def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:
 
 def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:
     office = Program(tmp_path)
-    office.ok("generate", "llama")
+    office.generate("llama")
     _add_a_node(office)
     assert check(office.json("distribute", "llama", "--to", "shed", "--via", "spool:spool"))["ok"]
     assert check(office.json("node", "remove", "shed", "--yes"))["ok"]
@@ -145,7 +145,7 @@ def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:
 
 def test_what_waits_and_a_new_epoch_fit_the_schema(tmp_path: Path) -> None:
     office, via = Program(tmp_path), ("--via", f"spool:{tmp_path}/spool")
-    office.ok("generate", "llama")
+    office.generate("llama")
     _add_a_node(office)
     node = Program(tmp_path / "node")
     check(office.json("backup", "earlier.db"))
@@ -211,7 +211,7 @@ def test_folders_and_other_ways_fit_the_schema(used: Program, words: list[str]) 
 
 def test_what_a_restore_and_a_relicense_say_fits_the_schema(program: Program) -> None:
     """In a place of their own, for they change what every other command finds."""
-    program.ok("generate", "llama")
+    program.generate("llama")
     program.ok("backup", "earlier.db")
     for name, words in (("old.license", LICENSE), ("new.license", "another license")):
         (program.folder / name).write_text(words)

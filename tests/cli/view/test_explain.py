@@ -92,9 +92,9 @@ def test_it_says_whose_instant_the_statuses_are_as_of(clock: int, whose: str) ->
 
 
 def test_the_program_explains_under_the_checks_and_keeps_its_exit_code(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("rotate", "m")
-    program.ok("generate", "gone")
+    program.generate("gone")
     program.ok("revoke", "--model", "gone", "--reason", "stolen", "--yes")
 
     whole = program.run("validate", "--explain", "--deep")

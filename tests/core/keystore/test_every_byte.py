@@ -16,7 +16,7 @@ from tests.keystores import FULL_RUN, LICENSE, Desk, answers, container, file_ac
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
-SAMPLE = 400
+SAMPLE = 200
 PAGE = 4096
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import DAMAGE, LENGTH, edit
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern, safetensors
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import (
     IntegrityError,
     NotFoundError,
@@ -111,22 +111,28 @@ def test_a_revocation_closes_what_is_open(shop: Workshop, by_another_process: bo
             model.read(1)
 
 
-def test_the_check_looks_again_only_when_the_keystore_changed(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    find = shop.manager.find
+class WatchedManager:
+    """A manager, as far as the check asks it, that tells how often it looked for a key."""
 
-    def noting(key_id: str) -> ManagedKey:
-        looks.append(key_id)
-        return find(key_id)
+    def __init__(self, manager: KeyManager) -> None:
+        self.path = manager.path
+        self.looks: list[str] = []
+        self._manager = manager
 
-    monkeypatch.setattr(shop.manager, "find", noting)
-    check = revocation_check(shop.manager, shop.key)
-    looks.clear()
+    def find(self, key_id: str) -> ManagedKey:
+        self.looks.append(key_id)
+        return self._manager.find(key_id)
+
+
+def test_the_check_looks_again_only_when_the_keystore_changed(shop: Workshop) -> None:
+    watched: Any = WatchedManager(shop.manager)
+    looks, years_later = watched.looks, 2**62
+    check = revocation_check(watched, shop.key)
     check()
     check()
     assert len(looks) == 2, "a file that changed just now may change again without its time showing it"
     os.utime(shop.desk.file, (1, 1))
-    monkeypatch.setattr(time, "time_ns", lambda: 2**62)
+    check = revocation_check(watched, shop.key, now=lambda: years_later)
     looks.clear()
     for _ in range(5):
         check()

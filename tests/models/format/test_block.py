@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from typing import Any
@@ -20,12 +21,12 @@ KEY_ID = KeyId("llama/7b_0123456789abcdef")
 KEY = bytes(range(32))
 
 
-def seal(data: bytes, **changes: Any) -> bytes:
+def seal(data: bytes | memoryview, **changes: Any) -> bytes:
     with SecretBuffer.copy_of(KEY) as key:
         return seal_block(data, key.view, **{"key_id": KEY_ID, "generation": 3, "block_id": "layer 1", **changes})
 
 
-def opened(envelope: bytes, key: bytes = KEY) -> bytes:
+def opened(envelope: bytes | memoryview, key: bytes = KEY) -> bytes:
     with SecretBuffer.copy_of(key) as secret:
         return open_block(envelope, secret.view)
 
@@ -88,18 +89,20 @@ def test_a_head_that_names_no_key(key_id: bytes) -> None:
         opened(envelope)
 
 
-def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits() -> None:
     assert read_block_head(seal(b"", block_id="x" * 255))[0].block_id == "x" * 255
     with pytest.raises(UsageError, match="255"):
         seal(b"", block_id="é" * 128)
     with pytest.raises(UsageError, match="surrogate"):
         seal(b"", block_id="\ud800")
-    envelope = seal(b"12345")
-    monkeypatch.setattr(block, "MAX_BLOCK", 4)
-    with pytest.raises(RefusedError, match="1 GiB"):
-        seal(b"12345")
-    with pytest.raises(IntegrityError, match="longer"):
-        opened(envelope)
+    head = seal(b"")
+    # Anonymous memory takes no room until it is written to.
+    with mmap.mmap(-1, block.MAX_BLOCK + len(head) + 1) as memory, memoryview(memory) as too_long:
+        with pytest.raises(RefusedError, match="1 GiB"):
+            seal(too_long)
+        too_long[: len(head)] = head
+        with pytest.raises(IntegrityError, match="longer"):
+            opened(too_long)
 
 
 def test_a_block_id_longer_than_any() -> None:

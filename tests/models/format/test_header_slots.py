@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.keystores import FULL_RUN
 from tests.models.containers import SMALL, header, make_sample, wrap
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError
@@ -70,9 +71,20 @@ def test_the_highest_number_is_current_wherever_it_lies(place: int) -> None:
     assert (slots.current.header, slots.current.sequence, slots.place, slots.equal) == (NEW, 8, place, False)
 
 
+def places_in_a_slot() -> list[int]:
+    """Every byte of its fields, and of the zeros between them the edges, those of each sector, and one in 61.
+
+    TESTS_IN_FULL=1 takes every byte.
+    """
+    end, hmac = 64 + len(NEW.encode()), SLOT_SIZE - 32
+    fields = {*range(end + 1), *range(hmac - 1, SLOT_SIZE)}
+    sectors = {at for sector in range(512, SLOT_SIZE, 512) for at in (sector - 1, sector)}
+    return sorted(fields | sectors | set(range(end, hmac, 1 if FULL_RUN else 61)))
+
+
 def test_a_flipped_byte_anywhere_makes_a_slot_count_as_torn() -> None:
     flipped = bytearray(NEW_SLOT + OLD_SLOT)
-    for at in range(SLOT_SIZE):
+    for at in places_in_a_slot():
         flipped[at] ^= 1 << at % 8
         assert decode(bytes(flipped)).current.sequence == 7
         flipped[at] ^= 1 << at % 8

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.errors import IntegrityError, RefusedError
-from tiktrue_keys.models.format import manifest as module
 from tiktrue_keys.models.format.manifest import (
     MANIFEST_NAME,
+    MAX_FILES,
+    MAX_MANIFEST,
     ContainerEntry,
     Manifest,
     PlainEntry,
@@ -114,14 +115,14 @@ def test_two_at_one_place() -> None:
         replace(MANIFEST, files=files)
 
 
-def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILES", 2)
-    with pytest.raises(RefusedError, match="1 to 2 files"):
-        replace(MANIFEST, files=MANIFEST.files[:3], name="more")
-    monkeypatch.undo()
-    monkeypatch.setattr(module, "MAX_MANIFEST", 100)
+def test_limits() -> None:
+    files = tuple(PlainEntry(f"{number:05d}", 0, bytes(32)) for number in range(MAX_FILES + 1))
+    assert len(replace(MANIFEST, files=files[1:]).files) == MAX_FILES
+    with pytest.raises(RefusedError, match="1 to 65536 files"):
+        replace(MANIFEST, files=files)
+    long = tuple(PlainEntry(f"{number:05d}" + "/long" * 400, 0, bytes(32)) for number in range(MAX_MANIFEST // 2000))
     with pytest.raises(RefusedError, match="too many files"):
-        signed().encode()
+        signed(replace(MANIFEST, files=long)).encode()
 
 
 @pytest.mark.parametrize(

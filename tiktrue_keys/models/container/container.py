@@ -1,7 +1,7 @@
 """A whole container as it lies in a file or arrives on a pipe: reads its parts, holds them against each other, and says
 whether they may be trusted.
 
-    file = header 64 KiB (format/slots.py) | body (format/body.py) | trailer | footer 32 bytes (both format/trailer.py)
+    file = header 64 KiB (format/header_slots.py) | body (format/body.py) | trailer, footer 32 bytes (format/trailer.py)
 
 The order of trust: `read_container` checks shape and, where leaves are listed, that the root is theirs; `authenticate`
 checks the header under the data key; `check_authorship` checks the signature. Only then do leaves vouch for the body.

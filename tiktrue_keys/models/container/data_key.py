@@ -1,6 +1,7 @@
 """From a container's header to its data key: which of its wraps this keystore can open, and the opening.
 
-Does not handle: whether the header is authentic (format/slots.py) and who made the container (container/container.py).
+Does not handle: whether the header is authentic (format/header_slots.py) and who made the container
+(container/container.py).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ at `NAME.ttmh` beside the container `NAME`. All integers are big-endian.
          4       2  version, 1
          6       2  zero
          8      16  file id of the container that it belongs to
-        24  65,536  the two slots (format/slots.py), which are identical
+        24  65,536  the two slots (format/header_slots.py), which are identical
     65,560     112  signature place (format/trailer.py); all zero while the container is unsigned there
 
 A reader takes the slots in the place of those before the body when their number is higher; then both must be authentic

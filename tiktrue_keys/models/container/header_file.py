@@ -1,6 +1,6 @@
 """The two header slots of an open container file: reads them, writes them, and rewrites them under the file's lock.
 
-Holds no layout: the bytes of a slot are defined in format/slots.py.
+Holds no layout: the bytes of a slot are defined in format/header_slots.py.
 """
 
 from __future__ import annotations

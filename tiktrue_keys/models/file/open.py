@@ -61,7 +61,9 @@ def open_model(
                 raise
 
 
-def revocation_check(manager: KeyManager, key: ManagedKey) -> Callable[[], None]:
+def revocation_check(
+    manager: KeyManager, key: ManagedKey, *, now: Callable[[], int] = time.time_ns
+) -> Callable[[], None]:
     """What raises RevokedError once the key is revoked; NotFoundError once the keystore is gone.
 
     Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change
@@ -84,6 +86,6 @@ def revocation_check(manager: KeyManager, key: ManagedKey) -> Callable[[], None]
         current = manager.find(key.key_id)
         if current.revoked_at is not None or current.destroyed_at is not None:
             raise RevokedError(f"key {key.key_id} was revoked while the model was open", key_id=key.key_id)
-        seen = stamp if stamp and time.time_ns() - max(stamp[3:]) > _SETTLED else ()
+        seen = stamp if stamp and now() - max(stamp[3:]) > _SETTLED else ()
 
     return check

@@ -1,6 +1,6 @@
 """What a container's header says: an immutable value and its canonical JSON. Pure.
 
-The file's layout is in format/slots.py.
+The file's layout is in format/header_slots.py.
 
 The JSON is canonical (core/canonical.py) with exactly these members:
 
@@ -19,7 +19,7 @@ The JSON is canonical (core/canonical.py) with exactly these members:
 
 A member more or less, another spelling or another order is refused. Whether a container is signed is not said here
 but in its trailer, so that a rewrap keeps it and a signature can be added later. Nothing here is true before the slot's
-HMAC was checked (format/slots.py).
+HMAC was checked (format/header_slots.py).
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ The current slot is the one with the highest number among those whose checksum i
 be identical. The checksum only tells a torn write from a whole one. It covers the HMAC, because of two headers that
 differ in their first sector alone it may be the last sector, with the HMAC, that did not arrive. It is the HMAC that
 vouches for the current slot, and when that fails there is no falling back to the other. To rewrite: hold the file's
-lock (storage/lock.py), put number n + 1 into the slot that is not current, sync, put the same bytes into the other,
-sync. A new container has number 1 in both.
+lock (storage/container_lock.py), put number n + 1 into the slot that is not current, sync, put the same bytes into the
+other, sync. A new container has number 1 in both.
 
 Does not handle: an attacker who puts back both slots of an earlier moment gets the wraps of that moment and still
 needs a key that opens them. A rewrap does not lock out whoever has seen the data key or kept an old copy.

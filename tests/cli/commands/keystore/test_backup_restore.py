@@ -17,7 +17,7 @@ ANOTHER_DISK = Path("/dev/shm")
 def test_a_backup_on_another_disk_is_not_warned_about(program: Program) -> None:
     if not os.access(ANOTHER_DISK, os.W_OK) or ANOTHER_DISK.stat().st_dev == program.folder.stat().st_dev:
         pytest.skip("there is no second file system to write to")
-    program.ok("generate", "m")
+    program.generate("m")
     copy = ANOTHER_DISK / f"{program.folder.parent.name}-{program.folder.name}.db"
 
     try:
@@ -30,7 +30,7 @@ def test_a_backup_on_another_disk_is_not_warned_about(program: Program) -> None:
 
 
 def test_a_backup_beside_the_keystore_is(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
 
     found = program.json("backup", "copy.db")
 
@@ -56,9 +56,9 @@ def test_a_copy_holds_neither_the_host_secret_nor_a_key(program: Program) -> Non
 def test_a_restore_shows_both_newest_records_and_asks(
     program: Program, answer: str, code: int, models: set[str]
 ) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
-    program.ok("generate", "later")
+    program.generate("later")
     terminal = Terminal(program, "restore", "copy.db")
     terminal.wait_for("[y/N] ")
     asked = terminal.said
@@ -71,9 +71,9 @@ def test_a_restore_shows_both_newest_records_and_asks(
 
 
 def test_what_was_replaced_is_kept_and_named(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
-    program.ok("generate", "later")
+    program.generate("later")
 
     found = program.json("restore", "copy.db", "--yes")["result"]
 
@@ -85,7 +85,7 @@ def test_what_was_replaced_is_kept_and_named(program: Program) -> None:
 
 
 def test_a_repeated_restore_is_no_second_one(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
     first = program.json("restore", "copy.db", "--yes", "--operation-id", "once")
 
@@ -96,10 +96,10 @@ def test_a_repeated_restore_is_no_second_one(program: Program) -> None:
 
 
 def test_a_keystore_that_does_not_open_is_replaced_too(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
     older = (program.keystore / "keystore.db").read_bytes()
-    program.ok("generate", "later")
+    program.generate("later")
     (program.keystore / "keystore.db").write_bytes(older)  # behind its high-water mark
     assert program.run("list").returncode == 4
 
@@ -113,9 +113,9 @@ def test_a_keystore_that_does_not_open_is_replaced_too(program: Program) -> None
 
 
 def test_a_dry_run_changes_nothing(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
-    program.ok("generate", "later")
+    program.generate("later")
 
     found = program.json("restore", "copy.db", "--dry-run")
 
@@ -124,7 +124,7 @@ def test_a_dry_run_changes_nothing(program: Program) -> None:
 
 
 def test_a_backup_of_another_keystore_is_warned_about(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     program.ok("backup", "copy.db")
     program.ok("generate", "n", "--keystore", "other")
 

@@ -33,7 +33,7 @@ def words_of(file: str) -> str:
 @pytest.fixture
 def files(program: Program) -> list[str]:
     """The share files of an escrow of which any two of three recover."""
-    program.ok("generate", "m")
+    program.generate("m")
     made: list[str] = program.json(*TWO_OF_THREE)["result"]["files"]
     return made
 
@@ -109,7 +109,7 @@ def test_nobody_is_asked_for_shares_of_what_is_not_there(program: Program) -> No
 
 
 def test_through_a_pipe_and_back(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     done = program.run("escrow", "create", "-o", "-", "--shares", "2", "--threshold", "2", "--json")
     assert json.loads(done.stderr)["result"]["files"] == []
     assert done.stdout.count("\n") == 6
@@ -137,7 +137,7 @@ def test_no_share_is_said_anywhere_but_in_its_file(program: Program, files: list
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_shares_are_private_under_any_umask(program: Program, umask: int) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     before = os.umask(umask)
     try:
         made = program.json("escrow", "create", "-o", "shares")["result"]["files"]
@@ -148,7 +148,7 @@ def test_shares_are_private_under_any_umask(program: Program, umask: int) -> Non
 
 
 def test_a_link_into_the_keystore_is_its_folder_too(program: Program) -> None:
-    program.ok("generate", "m")
+    program.generate("m")
     (program.folder / "link").symlink_to(program.keystore)
     for inside in ("link/shares", "keystore/shares", "link", "keystore/../keystore/a"):
         assert program.run("escrow", "create", "-o", inside).returncode == 5
@@ -158,7 +158,7 @@ def test_a_link_into_the_keystore_is_its_folder_too(program: Program) -> None:
 
 def test_standard_output_that_nobody_reads(program: Program) -> None:
     """The shares went nowhere, so there is no escrow."""
-    program.ok("generate", "m")
+    program.generate("m")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             program.argv("escrow", "create", "-o", "-"),

@@ -11,7 +11,6 @@ import pytest
 from tests.program import Program
 from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition
 from tiktrue_keys.core.instants import DAY
-from tiktrue_keys.core.manager import KeyManager
 
 _SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? (-?[0-9]+)')
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\n"])*)"')
@@ -42,8 +41,7 @@ def read(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], int]]:
 
 def generate_ago(program: Program, days: int, model: str) -> None:
     """A key that was made so many days ago, by the library with a clock of its own."""
-    secret = program.folder / "host" / "secret"
-    with KeyManager(program.keystore, host_secret_file=secret, clock=lambda: time.time() - days * DAY) as manager:
+    with program.manager(clock=lambda: time.time() - days * DAY) as manager:
         manager.generate(model, no_license=True)
 
 
@@ -54,9 +52,9 @@ def _unescaped(value: str) -> str:
 def test_every_number(program: Program) -> None:
     for days, model in ((40, "expired"), (25, "due")):
         generate_ago(program, days, model)
-    program.ok("generate", "llama")
+    program.generate("llama")
     program.ok("rotate", "llama")
-    program.ok("generate", "gone")
+    program.generate("gone")
     program.ok("revoke", "--model", "gone", "--reason", "r", "--yes")
     (program.folder / "model").write_bytes(b"weights")
     program.ok("encrypt-model", "model", "--key", "llama")
@@ -98,14 +96,14 @@ def test_the_soonest_expiry_is_that_of_the_active_keys(program: Program) -> None
 
 
 def test_without_active_keys_there_is_no_soonest_expiry(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     program.ok("revoke", "--model", "m", "--reason", "r", "--yes")
 
     assert "tiktrue_keys_next_expiry_timestamp_seconds" not in read(program.ok("metrics"))
 
 
 def test_a_file_that_everybody_can_read_whatever_the_umask(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     (program.folder / "keys.prom").write_text("what an earlier run wrote\n")
     before = os.stat(program.folder / "keys.prom").st_ino
     umask = os.umask(0o077)
@@ -123,7 +121,7 @@ def test_a_file_that_everybody_can_read_whatever_the_umask(program: Program) -> 
 
 
 def test_a_keystore_that_does_not_open_leaves_the_file_as_it_was(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     program.ok("metrics", "--textfile", "keys.prom")
     before = (program.folder / "keys.prom").read_bytes()
     (program.folder / "host" / "secret").unlink()
@@ -133,7 +131,7 @@ def test_a_keystore_that_does_not_open_leaves_the_file_as_it_was(program: Progra
 
 
 def test_it_records_nothing(program: Program) -> None:
-    program.ok("generate", "m", "--no-license")
+    program.generate("m", no_license=True)
     before = program.json("audit")["result"]["size"]
 
     program.ok("metrics")

@@ -16,8 +16,8 @@ def licenses(program: Program) -> Program:
     for name, words in (("old", LICENSE), ("new", OTHER)):
         (program.folder / name).write_text(words)
         (program.folder / name).chmod(0o600)
-    program.ok("generate", "llama")
-    program.ok("generate", "free", "--no-license")
+    program.generate("llama")
+    program.generate("free", no_license=True)
     return program
 
 

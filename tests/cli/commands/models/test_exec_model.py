@@ -21,7 +21,7 @@ WEIGHTS = bytes(range(256)) * 100
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """A program with one key and a container; for tests that only read."""
     program = Program(tmp_path_factory.mktemp("exec"))
-    program.ok("generate", "llama")
+    program.generate("llama")
     (program.folder / "model").write_bytes(WEIGHTS)
     program.ok("encrypt-model", "model", "--key", "llama")
     return program

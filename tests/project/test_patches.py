@@ -1,0 +1,83 @@
+"""A test passes what the code depends on as arguments. What it replaces instead stands here, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.project.patches import patches
+
+TESTS = Path(__file__).parents[1]
+
+# One step of an operation fails, or is overtaken by another process, exactly there; no argument reaches the step.
+STEPS = {
+    "core/test_session.py": {"backup.remember_result"},
+    "models/file/test_encrypt.py": {"NewFile.commit"},
+    "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
+    "models/file/test_rewrap.py": {"tiktrue_keys.models.container.header_file.pwrite_synced"},
+    "models/folder/test_folders.py": {"os.read", "os.rename"},
+    "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
+    "models/folder/test_resume.py": {"resume._make"},
+    "models/serving/test_execute.py": {"os.memfd_create", "shop.manager.record_use"},
+    "recovery/test_escrow.py": {"Keystore._commit", "Keystore._write_mark", "backup._unrecorded_copy_removed"},
+    "recovery/test_recover.py": {"store.read_mark"},
+}
+# A child process that was forked for it is killed at a step, or is the program with one of its parts made worse.
+CHILDREN = {
+    "faults/campaign.py": {"owner.name"},
+    "models/settle/test_local.py": {"os.name", "manager.method"},
+}
+# The machine, the platform or another's library is another one: what no test can bring about.
+MACHINE = {
+    "cli/program/test_boundary.py": {"sys.stdout"},
+    "core/machine/test_supporting.py": {"sys.modules.cpuinfo"},
+    "models/file/test_encrypt.py": {"os.posix_fallocate"},
+    "models/settle/test_local.py": {"tiktrue_keys.models.settle.local.is_running"},
+    "recovery/conftest.py": {"session.read_facts"},
+    "recovery/test_recover.py": {"host_secret.default_path"},
+}
+# Vectors come out the same each time: known bytes in the place of random ones, and no compression, whose result differs
+# between versions of zlib.
+VECTORS = {
+    "vectors/keystore_vectors.py": {"zlib.compressobj"},
+    "vectors/known.py": {"os.urandom", "zlib.compressobj"},
+}
+
+
+def known() -> dict[str, set[str]]:
+    tables = (STEPS, CHILDREN, MACHINE, VECTORS)
+    names = {name for table in tables for name in table}
+    return {name: set().union(*(table.get(name, set()) for table in tables)) for name in names}
+
+
+def test_what_tests_replace_is_known_with_its_reason() -> None:
+    assert patches(TESTS) == known()
+
+
+@pytest.mark.parametrize(
+    ("source", "replaced"),
+    [
+        ("monkeypatch.setattr(os, 'rename', fail)", "os.rename"),
+        ("monkeypatch.setattr('tiktrue_keys.core.names.x', 1)", "tiktrue_keys.core.names.x"),
+        ("broken.delattr(os, 'link')", "os.link"),
+        ("monkeypatch.setitem(sys.modules, 'rich', None)", "sys.modules.rich"),
+        ("with patch('os.urandom', known): pass", "os.urandom"),
+        ("with patch.object(os, 'urandom', known): pass", "os.urandom"),
+        ("setattr(os, name, slower)", "os.name"),
+    ],
+)
+def test_a_planted_patch_is_found(tmp_path: Path, source: str, replaced: str) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "test_a.py").write_text(source, encoding="utf-8")
+
+    assert patches(tmp_path) == {"deep/test_a.py": {replaced}}
+
+
+@pytest.mark.parametrize(
+    "source", ["monkeypatch.setenv('HOME', folder)", "monkeypatch.chdir(folder)", "dispatch('x')", "a.patch = 1"]
+)
+def test_surroundings_of_the_process_pass(tmp_path: Path, source: str) -> None:
+    (tmp_path / "test_a.py").write_text(source, encoding="utf-8")
+
+    assert patches(tmp_path) == {}
