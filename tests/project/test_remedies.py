@@ -100,11 +100,15 @@ def _text(node: ast.AST | None) -> str | None:
 NAMED = [(path, *named) for path in BELOW_CLI for named in named_remedies(path)]
 
 
+def _id(value: object) -> str:
+    return value.stem if isinstance(value, Path) else " ".join(sorted(value)) if isinstance(value, set) else str(value)
+
+
 def test_every_remedy_has_words_and_every_word_is_used() -> None:
     assert {remedy for _, remedy, _ in NAMED} == set(REMEDIES)
 
 
-@pytest.mark.parametrize(("path", "remedy", "known"), NAMED, ids=lambda value: getattr(value, "stem", str(value)))
+@pytest.mark.parametrize(("path", "remedy", "known"), NAMED, ids=_id)
 def test_a_remedy_is_given_what_its_words_are_about(path: Path, remedy: str, known: set[str]) -> None:
     wanted = {name for _, name, _, _ in string.Formatter().parse(REMEDIES[remedy]) if name}
 
