@@ -30,12 +30,14 @@ def accept_epoch(manager: KeyManager, issuer: str, *, expect: str, operation_id:
         peer = peers.find_peer(transaction.rows, issuer, ISSUER)
         inbox = get_inbox(transaction.rows, peer.node_id)
         if inbox is None or inbox.offered is None:
-            raise NotFoundError(f"issuer '{peer.name}' has offered no new epoch", "tiktrue-keys receive looks for one")
+            raise NotFoundError(
+                f"issuer '{peer.name}' has offered no new epoch", "tiktrue-keys fleet receive looks for one"
+            )
         epoch, base = inbox.offered
         if not hmac.compare_digest(expect.strip().lower().encode(), base.root.hex().encode()):
             raise RefusedError(
                 f"epoch {epoch} of issuer '{peer.name}' began with another head than the one expected",
-                "do not accept it: ask its administrator what node status shows",
+                "do not accept it: ask its administrator what fleet status shows",
             )
         put_ended_epoch(transaction.rows, inbox)
         put_inbox(transaction.rows, inbox.in_epoch(epoch, base))

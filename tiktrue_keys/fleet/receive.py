@@ -60,7 +60,7 @@ def receive(
         sign = session.keystore.signers.identity(view.rows)
     if not issuers:
         raise RefusedError(
-            "no issuer is pinned here", "tiktrue-keys node add CARD, with the card of who sends the keys"
+            "no issuer is pinned here", "tiktrue-keys fleet add CARD, with the card of the keystore that sends the keys"
         )
     tally = Tally()
     for issuer in issuers:
@@ -191,8 +191,8 @@ class _Queue:
         self._inbox = replace(self._inbox, offered=(parcel.address.epoch, contents.vouched.base))
         raise RefusedError(
             f"issuer '{self._issuer.name}' has begun epoch {parcel.address.epoch}, held is {self._inbox.epoch}",
-            f"ask its administrator for the head that node status shows there, then:"
-            f" tiktrue-keys node accept-epoch {self._issuer.name} --expect HEAD",
+            f"ask its administrator for the head that fleet status shows there, then:"
+            f" tiktrue-keys fleet accept-epoch {self._issuer.name} --expect HEAD",
         )
 
     def _must_not_fork(self, line: bytes, parcel: Parcel, known: Result | None) -> None:

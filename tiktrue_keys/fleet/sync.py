@@ -73,7 +73,7 @@ def distribute(
         if every_node:
             chosen = {node: each.name for node, each in peers.all_progress(rows).items() if each.role == NODE}
         if not chosen:
-            raise RefusedError("no node is pinned here", "tiktrue-keys node add CARD")
+            raise RefusedError("no node is pinned here", "tiktrue-keys fleet add CARD")
         found = [find_key(rows, each, transaction.now).key for each in keys] or _fleet_keys(rows, transaction.now)
         for key in found:
             _must_be_shipped(rows, key)

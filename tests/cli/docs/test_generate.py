@@ -35,7 +35,7 @@ def pages(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 def test_there_is_a_page_for_the_program_and_one_for_each_command(files: dict[str, str]) -> None:
-    wanted = {"man/tiktrue-keys.1", *(f"man/tiktrue-keys-{name}.1" for name in CATALOG)}
+    wanted = {"man/tiktrue-keys.1", *(f"man/tiktrue-keys-{name}.1" for name in [*CATALOG, "fingerprint"])}
 
     assert {name for name in files if name.startswith("man/")} == wanted
 

@@ -120,7 +120,6 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        ([], "missing command", "see tiktrue-keys --help"),
         (["--frob"], "no such option: --frob", "see tiktrue-keys --help"),
         (["genrate"], "there is no command 'genrate'", "did you mean generate or rotate?"),
         (["generate"], "missing argument 'MODEL_ID'", "see tiktrue-keys generate --help"),
@@ -128,7 +127,10 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
         (["generate", "m", "--count", "x"], "invalid value for '--count': ", "see tiktrue-keys generate --help"),
         (["list", "--status", "bogus"], "invalid value for '--status': 'bogus' is not one of pending, ", "see "),
         (["show", "a", "b"], "got unexpected extra argument(s) (b)", "see tiktrue-keys show --help"),
-        (["audit", "frob"], "got unexpected extra argument(s) (frob)", "see tiktrue-keys audit show --help"),
+        (["audit", "frob"], "there is no command 'audit frob'", "tiktrue-keys audit --help lists the commands"),
+        (["--json=no", "fleet", "statsu"], "option '--json' does not take a value", "see tiktrue-keys --help"),
+        (["fleet", "--quiet", "statsu"], "there is no command 'fleet statsu'", "did you mean status?"),
+        (["config", "--frob"], "no such option: --frob", "see tiktrue-keys config show --help"),
         (["generate", "m", "--lifetime"], "option '--lifetime' requires an argument", "see "),
     ],
 )
@@ -141,6 +143,19 @@ def test_the_parsers_complaints_have_the_same_shape(
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 2)
     assert lines[0].startswith(f"error: {message}")
     assert lines[1].startswith(f"hint: {hint}")
+
+
+def test_without_a_command_it_prints_the_help_and_exits_2(program: Program) -> None:
+    done = program.run()
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == program.ok("--help")
+
+
+def test_without_a_command_json_is_json(program: Program) -> None:
+    found = program.json(code=2)
+
+    assert (found["error"]["code"], found["error"]["message"]) == ("usage", "missing command")
 
 
 def test_the_parsers_complaints_are_json_when_json_is_asked_for(program: Program) -> None:

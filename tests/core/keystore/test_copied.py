@@ -83,7 +83,7 @@ def test_two_parts_may_not(server: Desk, others: tuple[FactKind, FactKind]) -> N
     for facts in (changed(*others), without(*others), machine({})):
         error = error_there(server, facts)
         assert isinstance(error, WrongMachineError)
-        assert "fingerprint" in error.hint
+        assert "binding show" in error.hint
 
 
 def test_another_host_secret_is_the_wrong_machine_and_the_hint_names_its_place(server: Desk) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiktrue_keys.cli.docs.manpages import PROGRAM, pages
-from tiktrue_keys.cli.docs.reference import descriptions
+from tiktrue_keys.cli.docs.reference import descriptions, old_descriptions
 from tiktrue_keys.cli.docs.shells import SCRIPTS
 from tiktrue_keys.cli.view.streams import write_err, write_out
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 def generated_files() -> dict[str, str]:
     """Every generated file's text, by its path in the repository."""
     commands = descriptions()
-    files = {f"man/{name}": text for name, text in pages(commands).items()}
+    files = {f"man/{name}": text for name, text in pages(commands, old_descriptions()).items()}
     return files | {f"completions/{name}": script(commands) for name, script in SCRIPTS.values()}
 
 

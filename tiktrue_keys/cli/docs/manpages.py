@@ -37,13 +37,20 @@ FILES: Mapping[str, str] = {
 }
 
 
-def pages(commands: Sequence[Description]) -> dict[str, str]:
-    """Each page's file name and text: the program's, and one a command (a family's children are on its page)."""
+OLD_NAMES_WITH_A_PAGE = frozenset({"fingerprint"})
+
+
+def pages(commands: Sequence[Description], old: Sequence[Description]) -> dict[str, str]:
+    """Each page's file name and text: the program's, one a command (a family's children are on its page), and those of
+    old names that keep one.
+    """
     program, *rest = commands
     made = {f"{PROGRAM}.1": _text(_program_page(program, rest))}
     for each in (each for each in rest if len(each.path) == 1):
         children = [child for child in rest if child.path[:1] == each.path and len(child.path) > 1]
         made[f"{PROGRAM}-{each.path[0]}.1"] = _text(_command_page(each, children))
+    for each in (each for each in old if each.name in OLD_NAMES_WITH_A_PAGE):
+        made[f"{PROGRAM}-{each.name}.1"] = _text(_command_page(each, ()))
     return made
 
 
@@ -94,6 +101,9 @@ def _command_page(command: Description, children: Sequence[Description]) -> Iter
             yield from _own_parameters(child)
     else:
         yield ".SH DESCRIPTION"
+        if command.new_name:
+            yield from _sentences(f"This is the old name of {PROGRAM} {command.new_name}.")
+            yield ".PP"
         yield from _paragraphs(command.help)
         own = list(_own_parameters(command))
         if own:
@@ -106,7 +116,8 @@ def _command_page(command: Description, children: Sequence[Description]) -> Iter
     yield from _sentences(f"{', '.join(names)}: see {PROGRAM}(1).")
     yield from _exit_status()
     yield ".SH SEE ALSO"
-    yield from _references([f"{PROGRAM}(1)", f"{PROGRAM}-format(5)", f"{PROGRAM}-security(7)"])
+    new = [f"{PROGRAM}-{command.new_name.partition(' ')[0]}(1)"] if command.new_name else []
+    yield from _references([f"{PROGRAM}(1)", *new, f"{PROGRAM}-format(5)", f"{PROGRAM}-security(7)"])
 
 
 def _license_section() -> Iterator[str]:

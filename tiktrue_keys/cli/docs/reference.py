@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry
 from tiktrue_keys.cli.program.options import COMMON_PANEL
 
 _KINDS = {
@@ -49,6 +49,7 @@ class Description:
     children: tuple[tuple[str, str], ...]
     default: str
     section: str
+    new_name: str
 
     @property
     def name(self) -> str:
@@ -58,9 +59,19 @@ class Description:
 
 def descriptions() -> tuple[Description, ...]:
     """The program first, then every command in the catalogue's order, families before their children."""
+    return tuple(_walk(_program(), (), CatalogEntry("", children=CATALOG), None))
+
+
+def old_descriptions() -> tuple[Description, ...]:
+    """The commands under their old names, which `descriptions` leaves out."""
+    _, *old = _walk(_program(), (), CatalogEntry("", children=OLD_NAMES), None)
+    return tuple(old)
+
+
+def _program() -> Any:
     from tiktrue_keys.cli.program.main import app
 
-    return tuple(_walk(typer.main.get_command(app), (), CatalogEntry("", children=CATALOG), None))
+    return typer.main.get_command(app)
 
 
 def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any) -> Iterator[Description]:
@@ -77,6 +88,7 @@ def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any)
         children=tuple((name, child.summary) for name, child in entry.children.items()),
         default=entry.default,
         section=entry.section,
+        new_name=entry.new_name,
     )
     for name, child in entry.children.items():
         yield from _walk(command.get_command(context, name), (*path, name), child, context)

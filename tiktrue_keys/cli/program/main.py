@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, first_guess, guarded
-from tiktrue_keys.cli.program.catalog import CATALOG
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES
 from tiktrue_keys.cli.program.hygiene import catch_signals, encode_anything, forbid_dumps, open_standard_streams
 from tiktrue_keys.cli.program.options import CommonOptions, take_common
 from tiktrue_keys.cli.program.parser import LazyGroup, typer_app
-from tiktrue_keys.cli.view.streams import abandon_stdout
+from tiktrue_keys.cli.view.streams import abandon_stdout, write_err
+from tiktrue_keys.errors import UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.cli.context.context import CommandContext
@@ -61,6 +62,7 @@ class Root(LazyGroup):
     """The root group: its `main` and `invoke` are the error boundary."""
 
     entries = CATALOG
+    old_names = OLD_NAMES
 
     def main(
         self,
@@ -100,7 +102,10 @@ class Root(LazyGroup):
 
     def invoke(self, ctx: Any) -> int:
         """Run the command inside the boundary: Typer would give Ctrl-C and closed pipes codes of its own."""
-        return guarded(ctx.obj.reporter, lambda: super(Root, self).invoke(ctx) or 0)
+        reporter = ctx.obj.reporter
+        if ctx.invoked_subcommand is None and not ctx._protected_args:
+            return guarded(reporter, lambda: _explain_usage(ctx, reporter))
+        return guarded(reporter, lambda: super(Root, self).invoke(ctx) or 0)
 
 
 app = typer_app(Root, name=PROGRAM)
@@ -112,6 +117,14 @@ def main() -> None:
     encode_anything()
     catch_signals()
     typer.main.get_command(app).main()
+
+
+def _explain_usage(ctx: Any, reporter: Reporter) -> int:
+    """Without a command: the help, on standard error, for it is no result; an envelope where --json was given."""
+    if reporter.json:
+        raise UsageError("missing command", f"see {PROGRAM} --help")
+    write_err(f"{ctx.get_help()}\n")
+    return UsageError.exit_code
 
 
 def _merged_options(ctx: Any) -> CommonOptions:

@@ -18,7 +18,8 @@ from tiktrue_keys.cli.program.options import COMMON_PANEL, common_options
 from tiktrue_keys.cli.program.values import read_plainly
 from tiktrue_keys.errors import UsageError
 
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP = ("-h", "--help")
+CONTEXT_SETTINGS = {"help_option_names": list(HELP), "max_content_width": 100}
 EXIT_CODES_NOTE = "Exit codes and files: man tiktrue-keys."
 
 
@@ -51,6 +52,7 @@ class LazyGroup(TyperGroup):
     """A group over catalogue entries."""
 
     entries: Mapping[str, CatalogEntry]
+    old_names: Mapping[str, CatalogEntry] = {}
     default = ""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -62,8 +64,8 @@ class LazyGroup(TyperGroup):
         return list(self.entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Load one command, or None when there is none of this name."""
-        entry = self.entries.get(cmd_name)
+        """Load one command, or None when there is none of this name; an old name is a name, too."""
+        entry = self.entries.get(cmd_name) or self.old_names.get(cmd_name)
         if entry is None:
             return None
         if cmd_name not in self.commands:
@@ -76,12 +78,13 @@ class LazyGroup(TyperGroup):
         if command is None and not ctx.resilient_parsing:
             near = get_close_matches(args[0], list(self.entries), n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists the commands"
-            raise UsageError(f"there is no command '{args[0]}'", hint)
+            path = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+            raise UsageError(f"there is no command '{f'{path} {args[0]}'.strip()}'", hint)
         return args[0] if command else None, command, args[1:]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, with the default command put in where a family was called bare."""
-        if self.default and not ctx.resilient_parsing and not self._names_a_command(args):
+        if self.default and not ctx.resilient_parsing and not self._first_word(args):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
@@ -97,8 +100,11 @@ class LazyGroup(TyperGroup):
             with formatter.section(section or "Commands"):
                 formatter.write_dl(rows)
 
-    def _names_a_command(self, args: Sequence[str]) -> bool:
-        """Whether the first word that is no common option is one of the commands, or help is wanted."""
+    def _first_word(self, args: Sequence[str]) -> str:
+        """The word that should name a command: the first that is no option, or -h; empty before any other option.
+
+        No default command takes arguments, so that such a word never belongs to one.
+        """
         takes_value = {name for option in self.params if not getattr(option, "is_flag", False) for name in option.opts}
         flags = {name for option in self.params for name in option.opts} - takes_value
         words = iter(args)
@@ -106,8 +112,8 @@ class LazyGroup(TyperGroup):
             if word in takes_value:
                 next(words, None)
             elif word not in flags and word.partition("=")[0] not in takes_value:
-                return word in self.entries or word in CONTEXT_SETTINGS["help_option_names"]  # type: ignore[operator]
-        return False
+                return "" if word.startswith("-") and word not in HELP else word
+        return ""
 
 
 def typer_app(cls: type[LazyGroup], *, name: str, summary: str | None = None) -> typer.Typer:

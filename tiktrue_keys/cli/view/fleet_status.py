@@ -41,7 +41,7 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
 
 
 def status_json(status: FleetStatus) -> dict[str, Any]:
-    """`result` of `node status` and `fleet sync`."""
+    """`result` of `fleet status` and `fleet sync`."""
     return {
         "node_id": status.node_id,
         "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},

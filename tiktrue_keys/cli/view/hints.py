@@ -11,7 +11,7 @@ _BY_CODE = {
     "refused": "--help says what the command asks for",
     "busy": "try again, or give a longer --lock-timeout",
     "partial": "the list says which and why; run it again for those",
-    "wrong-machine": "tiktrue-keys fingerprint shows what is read of this machine",
+    "wrong-machine": "run tiktrue-keys binding show to see what is read of this machine",
     "wrong-license": "give the license that the key was made with",
     "revoked": "tiktrue-keys show KEY says when and why",
     "expired": "tiktrue-keys rotate makes a successor",

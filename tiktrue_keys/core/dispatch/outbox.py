@@ -232,7 +232,7 @@ def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> Non
         names = ", ".join(missing[:_SHOWN]) + " ..." * (len(missing) > _SHOWN)
         raise RefusedError(
             f"key {key_id} has not reached {len(missing)} of its nodes yet: {names}",
-            "tiktrue-keys fleet sync --via TRANSPORT, or node remove a node that is gone",
+            "tiktrue-keys fleet sync --via TRANSPORT; for a node that is gone, tiktrue-keys fleet remove NODE",
             key_id=key_id,
         )
 

@@ -108,7 +108,7 @@ def is_node_id(text: str) -> bool:
 
 
 def own_name(rows: Rows) -> tuple[str, str] | None:
-    """The keystore's own name and role, None before `node init` has given it them."""
+    """The keystore's own name and role, None before `fleet init` has given it them."""
     payload = rows.get(RecordKind.NODE, _SELF)
     return (payload["name"], payload["role"]) if payload else None
 
@@ -136,7 +136,7 @@ def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
         named = rows.get(RecordKind.NODE, f"name {argument}")
         peer = get_peer(rows, named["node_id"]) if named else None
     if peer is None or (role is not None and peer.role != role):
-        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", "tiktrue-keys node list names them")
+        raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", "tiktrue-keys fleet list names them")
     return peer
 
 
@@ -153,7 +153,10 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
     """Pin a peer; RefusedError where its id or name is taken."""
     known = get_peer(rows, peer.node_id)
     if known is not None:
-        raise RefusedError(f"{peer.node_id} is pinned already, as '{known.name}'", "node remove it first")
+        raise RefusedError(
+            f"{peer.node_id} is pinned already, as '{known.name}'",
+            f"tiktrue-keys fleet remove {known.name}, then add it",
+        )
     if rows.get(RecordKind.NODE, f"name {peer.name}") is not None:
         raise RefusedError(f"the name '{peer.name}' is taken", "give another one: --name NAME")
     counters = roster(rows)

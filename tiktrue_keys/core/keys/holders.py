@@ -31,7 +31,9 @@ class Holding:
     def reason(self, key: ManagedKey, *, confirmed: bool) -> str | None:
         """Why the key stays, or None. What is on its way cannot be confirmed away: destroyed, it never arrives."""
         if self.awaited and key.revoked_at is None:
-            return f"it is on its way to {_listed(self.awaited)}: fleet sync, or node remove whoever is gone"
+            return (
+                f"it is on its way to {_listed(self.awaited)}: run fleet sync, or fleet remove for a node that is gone"
+            )
         if self.holders and not confirmed:
             lacking = "its revocation" if key.revoked_at is not None else "a later generation"
             return (

@@ -35,7 +35,9 @@ class RevocationMemory:
             return ()
         words = f"the revocation list for key {key.key_id} ended at {rfc3339(end)}"
         if use is Use.ENCRYPT or self.strict:
-            raise ExpiredError(words, "tiktrue-keys receive --via TRANSPORT brings a newer one", key_id=key.key_id)
+            raise ExpiredError(
+                words, "tiktrue-keys fleet receive --via TRANSPORT brings a newer one", key_id=key.key_id
+            )
         return (Notice(STALE, f"{words}: whether it was revoked since is unknown", key.key_id),)
 
 

@@ -93,7 +93,7 @@ def must_have_escrow(document: Document) -> None:
 def _hint(facts: MachineFacts) -> str:
     if facts.unreadable:
         return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
-    return "put the changed part back; tiktrue-keys fingerprint shows what is read here"
+    return "put the changed part back; run tiktrue-keys binding show to see what is read here"
 
 
 def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:

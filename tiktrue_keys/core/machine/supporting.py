@@ -1,6 +1,6 @@
 """Supporting facts: processor, memory, architecture. Reported and compared, never in a key.
 
-Kernels and live migration change them. Slow (over a second): only `fingerprint` and drift reports may call this.
+Kernels and live migration change them. Slow (over a second): only `binding show` and drift reports may call this.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.commands.fleet.node_status import status_view
+from tiktrue_keys.cli.commands.fleet.fleet_status import status_view
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
 from tiktrue_keys.cli.view.fleet_status import status_json

@@ -1,4 +1,4 @@
-"""`node accept-epoch`: goes on with an issuer that was restored."""
+"""`fleet accept-epoch`: goes on with an issuer that was restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command(
     ctx: typer.Context,
     issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="A name or node id.")],
     expect: Annotated[
-        str | None, typer.Option(metavar="HEAD", help="The head that node status shows at the issuer. Required.")
+        str | None, typer.Option(metavar="HEAD", help="The head that fleet status shows at the issuer. Required.")
     ] = None,
 ) -> Outcome:
     """Accept an issuer's new epoch, after its keystore was restored.
@@ -27,11 +27,11 @@ def command(
 
     context: CommandContext = ctx.obj
     if expect is None:
-        raise UsageError("say which head the epoch began with", "give --expect HEAD, as node status shows it there")
+        raise UsageError("say which head the epoch began with", "give --expect HEAD, as fleet status shows it there")
     accepted = accept_epoch(context.writer, issuer, expect=expect, operation_id=context.operation_id)
     return Outcome(
         result={"node_id": accepted.issuer.node_id, "epoch": accepted.epoch, "head": accepted.head},
-        messages=[f"epoch {accepted.epoch} of '{accepted.issuer.name}' is accepted; run receive"],
+        messages=[f"epoch {accepted.epoch} of '{accepted.issuer.name}' is accepted; run tiktrue-keys fleet receive"],
         ids=[accepted.issuer.node_id],
         changed=True,
         operation_id=accepted.operation_id,

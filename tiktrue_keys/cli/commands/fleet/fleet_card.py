@@ -1,4 +1,4 @@
-"""`node export`: this keystore's card."""
+"""`fleet card`: this keystore's card."""
 
 from __future__ import annotations
 

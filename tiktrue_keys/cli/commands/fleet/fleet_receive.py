@@ -1,4 +1,4 @@
-"""`receive`: the node's side."""
+"""`fleet receive`: the node's side."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
     if came.ended and context.manager.session.revocations.strict:
         name, end = came.ended[0]
         words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
-        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")
+        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run tiktrue-keys fleet receive again")
     if came.refusals:
         return PartialError(
             f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",

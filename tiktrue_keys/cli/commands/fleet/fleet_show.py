@@ -1,4 +1,4 @@
-"""`node show`: one peer."""
+"""`fleet show`: one peer."""
 
 from __future__ import annotations
 

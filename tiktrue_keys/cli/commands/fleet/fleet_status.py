@@ -1,4 +1,4 @@
-"""`node status`: how far the fleet is."""
+"""`fleet status`: how far the fleet is."""
 
 from __future__ import annotations
 

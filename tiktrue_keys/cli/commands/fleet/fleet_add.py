@@ -1,4 +1,4 @@
-"""`node add`: pins another keystore's card."""
+"""`fleet add`: pins another keystore's card."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(
         if not can_ask():
             raise RefusedError(
                 f"whether {read.node_id} is the right node id is for somebody to say",
-                "give --expect NODE_ID, as node init and node export show it on the other side",
+                "give --expect NODE_ID, as fleet init and fleet card show it on the other side",
             )
         confirm(f"Pin '{name or read.name}', node id {read.node_id}, as the other side reads it out?")
         expect = read.node_id

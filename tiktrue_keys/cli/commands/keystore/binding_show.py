@@ -1,4 +1,4 @@
-"""`fingerprint`: what this machine offers a keystore to be bound to."""
+"""`binding show`: what this machine offers a keystore to be bound to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`node init`: gives this keystore its name in the fleet."""
+"""`fleet init`: gives this keystore its name in the fleet."""
 
 from __future__ import annotations
 

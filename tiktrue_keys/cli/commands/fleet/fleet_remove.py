@@ -1,4 +1,4 @@
-"""`node remove`: lets a peer go."""
+"""`fleet remove`: lets a peer go."""
 
 from __future__ import annotations
 

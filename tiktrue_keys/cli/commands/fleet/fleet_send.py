@@ -1,4 +1,4 @@
-"""`distribute`: sends keys to nodes."""
+"""`fleet send`: sends keys to nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`node list`: the pinned peers."""
+"""`fleet list`: the pinned peers."""
 
 from __future__ import annotations
 
