@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).parents[3]
 def generated_files() -> dict[str, str]:
     """Every generated file's text, by its path in the repository."""
     commands = descriptions()
-    files = {f"man/{name}": text for name, text in pages(commands, old_descriptions()).items()}
+    guides = [path.name for path in (REPOSITORY / "man").glob(f"{PROGRAM}-*.[57]")]
+    files = {f"man/{name}": text for name, text in pages(commands, old_descriptions(), guides).items()}
     return files | {f"completions/{name}": script(commands) for name, script in SCRIPTS.values()}
 
 

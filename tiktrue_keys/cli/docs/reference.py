@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 
-from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry, Examples
 from tiktrue_keys.cli.program.options import COMMON_PANEL
 
 _KINDS = {
@@ -50,6 +50,8 @@ class Description:
     default: str
     section: str
     new_name: str
+    examples: Examples
+    exit_status: Mapping[int, str]
 
     @property
     def name(self) -> str:
@@ -89,6 +91,8 @@ def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any)
         default=entry.default,
         section=entry.section,
         new_name=entry.new_name,
+        examples=command.examples,
+        exit_status=command.exit_status,
     )
     for name, child in entry.children.items():
         yield from _walk(command.get_command(context, name), (*path, name), child, context)

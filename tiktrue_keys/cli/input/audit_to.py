@@ -18,8 +18,8 @@ AuditTo = Annotated[
     str | None,
     typer.Option(
         "--audit-to",
-        metavar=SYSLOG,
-        help=f"On a read-only keystore, record in the system's log what is released: {SYSLOG}.",
+        metavar="SINK",
+        help=f"Where to record the operation while the keystore is read-only: {SYSLOG}.",
     ),
 ]
 

@@ -19,7 +19,10 @@ from tiktrue_keys.core.operations.restore import RestoredKeystore
 RESTORED, RECOVERED = "restored", "recovered"
 
 AcceptClock = Annotated[
-    bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
+    bool,
+    typer.Option(
+        "--accept-clock", help="Confirm that the clock is right, for a backup that is more than 400 days old."
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
 
 
-VIA_HELP = "spool:DIR or etcd://HOST:PORT/PREFIX."
+VIA_HELP = "How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via)."
 _CREDENTIALS = ("user", "password_file", "ca", "cert", "key")
 
 

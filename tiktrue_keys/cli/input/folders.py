@@ -16,7 +16,7 @@ Jobs = Annotated[
         metavar="N",
         min=1,
         max=MAX_JOBS,
-        help=f"Of a folder, up to so many files at once, 1 to {MAX_JOBS} (as many as there are processors, at most 4).",
+        help=f"For a folder: number of files at once, 1 to {MAX_JOBS} (default: number of processors, at most 4).",
     ),
 ]
 

@@ -18,7 +18,9 @@ from tiktrue_keys.recovery.shares import Share, parse_share
 
 ShareOption = Annotated[
     list[str] | None,
-    typer.Option("--share", metavar="FILE|-", help="A share, or several; - reads standard input. Asked without it."),
+    typer.Option(
+        "--share", metavar="FILE|-", help="File with shares, or - for standard input (repeatable; default: asked for)."
+    ),
 ]
 
 

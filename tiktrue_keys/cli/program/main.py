@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, first_guess, guarded
-from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, PROGRAM_EXAMPLES
 from tiktrue_keys.cli.program.hygiene import catch_signals, encode_anything, forbid_dumps, open_standard_streams
 from tiktrue_keys.cli.program.options import CommonOptions, take_common
 from tiktrue_keys.cli.program.parser import LazyGroup, typer_app
@@ -63,6 +63,7 @@ class Root(LazyGroup):
 
     entries = CATALOG
     old_names = OLD_NAMES
+    examples = PROGRAM_EXAMPLES
 
     def main(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tiktrue_keys.cli.program.catalog import CatalogEntry
+from tiktrue_keys.cli.program.catalog import CatalogEntry, Examples
 from tiktrue_keys.cli.program.options import COMMON_PANEL, common_options
 from tiktrue_keys.cli.program.values import read_plainly
 from tiktrue_keys.errors import UsageError
@@ -26,6 +26,9 @@ EXIT_CODES_NOTE = "Exit codes and files: man tiktrue-keys."
 class Command(TyperCommand):
     """A command whose result is handed to the context in `ctx.obj`."""
 
+    examples: Examples = ()
+    exit_status: Mapping[int, str] = {}
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command and return its exit code."""
         return ctx.obj.run_command(ctx, super().invoke)
@@ -34,9 +37,18 @@ class Command(TyperCommand):
         """The parameters, which read their words without pydantic."""
         return [read_plainly(param) for param in super().get_params(ctx)]
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What the usage line shows after the command's name, as the man page does."""
+        arguments = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        return ["[OPTIONS]", *(f"{spelled(each)}" if each.required else f"[{spelled(each)}]" for each in arguments)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the command's own options and the common ones under three headings."""
         _format_parameters(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        _format_examples(self.examples, formatter)
 
 
 class ProgramCommand(Command):
@@ -54,6 +66,13 @@ class LazyGroup(TyperGroup):
     entries: Mapping[str, CatalogEntry]
     old_names: Mapping[str, CatalogEntry] = {}
     default = ""
+    exit_status: Mapping[int, str] = {}
+
+    @property
+    def examples(self) -> Examples:
+        """The first example of each of the first two commands; of a single one both."""
+        first = [self.get_command(None, name).examples for name in list(self.entries)[:2]]
+        return tuple(each[0] for each in first) if len(first) > 1 else first[0]
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, which read their words without pydantic."""
@@ -92,6 +111,11 @@ class LazyGroup(TyperGroup):
         """Write the options, then the commands."""
         _format_parameters(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write where to read on, and the examples."""
+        super().format_epilog(ctx, formatter)
+        _format_examples(self.examples, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under the headings of their sections, from the catalogue alone."""
@@ -144,8 +168,10 @@ def _command(name: str, entry: CatalogEntry) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     cls = ProgramCommand if getattr(module, "takes_program", False) else Command
     app.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     command.params.extend(_common_parameters())
+    command.examples = module.EXAMPLES
+    command.exit_status = getattr(module, "EXIT_STATUS", {})
     return command
 
 
@@ -165,6 +191,13 @@ def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
         if records:
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _format_examples(examples: Examples, formatter: Any) -> None:
+    with formatter.section("Examples"):
+        indent = " " * formatter.current_indent
+        for purpose, line in examples:
+            formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
 
 
 def spelled(param: Any) -> str:

@@ -10,18 +10,27 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.fleet.epochs import accept_epoch
 
+EXAMPLES = (
+    (
+        "Accept an epoch by the head that fleet status shows at the issuer:",
+        'tiktrue-keys fleet accept-epoch head-office --expect "$HEAD"',
+    ),
+    ("The same, printing the result as JSON:", 'tiktrue-keys fleet accept-epoch head-office --json --expect "$HEAD"'),
+)
+
 
 def command(
     ctx: typer.Context,
-    issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="A name or node id.")],
+    issuer: Annotated[str, typer.Argument(metavar="ISSUER", help="Name or node id.")],
     expect: Annotated[
-        str | None, typer.Option(metavar="HEAD", help="The head that fleet status shows at the issuer. Required.")
+        str | None,
+        typer.Option(metavar="HEX", help="Head that fleet status shows at the issuer, 64 hex digits (required)."),
     ] = None,
 ) -> Outcome:
     """Accept an issuer's new epoch, after its keystore was restored.
 
-    A restore forgets what came after the backup, so that nodes refuse what the issuer sends until somebody has asked
-    its administrator. HEAD comes from there, by another way than the envelopes.
+    A restored issuer has forgotten what came after its backup, so nodes refuse what it sends until this command was
+    run. Ask the issuer's administrator for the head over another channel than the one that carries the envelopes.
     """
     from tiktrue_keys.errors import UsageError
 

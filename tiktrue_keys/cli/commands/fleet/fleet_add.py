@@ -14,22 +14,35 @@ from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.fleet.pin import pin
 
+EXAMPLES = (
+    (
+        "Pin a node by the id that its administrator read out:",
+        "tiktrue-keys fleet add gpu-1.card --expect abcdefghijklmnopqrstuvwxyz234567",
+    ),
+    ("Pin a node under another name:", 'tiktrue-keys fleet add gpu-2.card --name rack-2 --expect "$NODE_ID"'),
+)
+EXIT_STATUS = {5: "The card has another node id, or there is no terminal and no --expect."}
+
 
 def command(
     ctx: typer.Context,
-    card: Annotated[str, typer.Argument(metavar="FILE", help="The card, or - for standard input.")],
-    expect: Annotated[
-        str | None, typer.Option(metavar="NODE_ID", help="The node id that the other side read out.")
+    card: Annotated[str, typer.Argument(metavar="FILE", help="Card to pin, or - for standard input.")],
+    expect: Annotated[str | None, typer.Option(metavar="NODE_ID", help="Node id that the other side shows.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the other side here (default: the name in the card).")
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Call it so instead.")] = None,
     role: Annotated[
-        Literal["node", "issuer"] | None, typer.Option(help="Take it for a node, or for an issuer of keys.")
+        Literal["node", "issuer"] | None,
+        typer.Option(
+            metavar="ROLE", help="Role of the other side: node or issuer (default: issuer on a node, else node)."
+        ),
     ] = None,
 ) -> Outcome:
     """Pin another keystore's card.
 
-    On a terminal it shows the node id and asks; a script gives the one that it got another way, with --expect. --yes
-    does not answer this question. An issuer pins its nodes, a node its issuer.
+    An issuer pins its nodes, a node its issuer. On a terminal it shows the node id and asks whether it is the one that
+    the other side shows. A script passes the node id, received over another channel, with --expect; --yes does not
+    answer this question.
     """
     context: CommandContext = ctx.obj
     read = read_card(context, card)

@@ -12,6 +12,11 @@ from tiktrue_keys.fleet.pin import pinned
 
 _COLUMNS = ("name", "role", "node id", "acknowledged", "seen")
 
+EXAMPLES = (
+    ("List the pinned nodes and issuers:", "tiktrue-keys fleet list"),
+    ("Print only their node ids:", "tiktrue-keys fleet list --quiet"),
+)
+
 
 def command(ctx: typer.Context) -> Outcome:
     """List the pinned nodes and issuers."""

@@ -28,21 +28,36 @@ if TYPE_CHECKING:
 _SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
 
+EXAMPLES = (
+    (
+        "Apply what has arrived, and move containers to new keys:",
+        "tiktrue-keys fleet receive --via spool:/mnt/spool --rewrap",
+    ),
+    ("Fail when a revocation list is past its end:", "tiktrue-keys fleet receive --via spool:/mnt/spool --strict"),
+)
+EXIT_STATUS = {
+    7: "Something was refused, or a container was not moved.",
+    11: "With --strict: a revocation list is past its end.",
+}
+
 
 def command(
     ctx: typer.Context,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and receive whatever comes.")] = False,
-    rewrap: Annotated[bool, typer.Option("--rewrap", help="Move registered containers to the keys that came.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and apply envelopes as they arrive.")] = False,
+    rewrap: Annotated[
+        bool, typer.Option("--rewrap", help="Move registered containers to the keys that arrived.")
+    ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Past the end of a revocation list, open nothing and fail.")
+        bool, typer.Option("--strict", help="Fail, and open no key, past the end of a revocation list.")
     ] = False,
 ) -> Outcome:
-    """Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.
+    """Apply and acknowledge what the pinned issuers sent.
 
-    Reads the license when a licensed key comes. What another issuer sent, or somebody changed or replayed, is refused
-    and recorded. --watch prints a report (an envelope with --json) for each round that brought something. A revocation
-    list that is past its end is warned of; with --strict the command ends in 11, and --rewrap leaves its keys alone.
+    That is keys, revocation lists and promotions. Reads the license when a licensed key arrives. What comes from
+    another issuer, was changed, or is a replay is refused and recorded. --watch prints a report for each round that
+    applied something, with --json one object. A revocation list that is past its end gives a warning; with --strict its
+    keys are not opened, by --rewrap either.
     """
     context: CommandContext = ctx.obj
     context.manager.session.revocations.strict = strict

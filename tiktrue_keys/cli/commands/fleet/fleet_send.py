@@ -14,20 +14,29 @@ from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.sync import Distributed, distribute
 
+EXAMPLES = (
+    (
+        "Send the active key of a model to one node:",
+        "tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool",
+    ),
+    ("Send every node what it lacks:", "tiktrue-keys fleet send --all --via spool:/mnt/spool"),
+)
+
 
 def command(
     ctx: typer.Context,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="Keys or models (all that the fleet uses).")
+        list[str] | None,
+        typer.Argument(metavar="KEY", help="Key ids or model ids to send (default: all keys that the fleet uses)."),
     ] = None,
-    to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="To this node; may be repeated.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="To every node.")] = False,
+    to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Node to send to (repeatable).")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Send to every node.")] = False,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
 ) -> Outcome:
     """Send keys to nodes, each sealed to that node's machine.
 
-    Reads the license. Without KEY, everything that the fleet was ever sent and still uses: a node that joined late has
-    caught up then. What cannot be sent now stays in the outbox, and fleet sync sends it.
+    Reads the license. Without KEY it sends all keys that the fleet was ever sent and still uses, so that a node that
+    joined late catches up. What cannot be sent now stays in the outbox, and fleet sync sends it.
     """
     context: CommandContext = ctx.obj
     with transport_if_given(context, via) as transport:

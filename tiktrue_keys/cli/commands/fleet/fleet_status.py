@@ -17,18 +17,31 @@ from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 
 _NODES = ("node", "acknowledged", "seen", "state")
 
+EXAMPLES = (
+    ("Show the fleet:", "tiktrue-keys fleet status"),
+    ("Read acknowledgements first, and show one node:", "tiktrue-keys fleet status gpu-1 --via spool:/mnt/spool"),
+)
+EXIT_STATUS = {
+    4: "A node holds a conflicting audit history of this keystore: it was put back from an old copy.",
+    7: "Some nodes lack something; they are named.",
+}
+
 
 def command(
     ctx: typer.Context,
-    node: Annotated[str | None, typer.Argument(metavar="NODE", help="Only this node.")] = None,
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="Name or node id of a node (default: all nodes).")
+    ] = None,
     via: Annotated[
-        str | None, typer.Option(metavar="TRANSPORT", help="Read acknowledgements first, from there.")
+        str | None,
+        typer.Option(
+            metavar="TRANSPORT", help="Where to read acknowledgements first: spool:DIR or etcd://HOST:PORT/PREFIX."
+        ),
     ] = None,
 ) -> Outcome:
-    """Show how far keys, lists and promotions have come.
+    """Show what each node has, and which deliveries and promotions are waiting.
 
-    Ends in 7 while nodes lack something, which are named, and in 4 when a node knows another past of this keystore:
-    then it was put back from an old copy. The epoch's head is what nodes accept after an honest restore.
+    After a restore of this keystore, nodes accept its new epoch by the head that is shown here.
     """
     context: CommandContext = ctx.obj
     warnings: list[Notice] = []

@@ -20,21 +20,29 @@ from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.fleet.sync import Synced, sync, sync_until
 
+EXAMPLES = (
+    ("Run one round, from a timer:", "tiktrue-keys fleet sync --via spool:/mnt/spool"),
+    ("Wait up to five minutes for all nodes:", "tiktrue-keys fleet sync --via spool:/mnt/spool --wait 5m"),
+)
+EXIT_STATUS = {7: "Some nodes lack something; they are named.", 12: "The transport cannot be reached."}
+
 
 def command(
     ctx: typer.Context,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     wait: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Go on until every node has everything, at most so long.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long to wait for all nodes to have everything (default: one round)."
+        ),
     ] = None,
     promote_anyway: Annotated[
-        bool, typer.Option("--promote-anyway", help="Promote successors whose day has come, whoever lacks them.")
+        bool, typer.Option("--promote-anyway", help="Activate due successors even if nodes have not acknowledged them.")
     ] = False,
 ) -> Outcome:
-    """Read acknowledgements, promote, renew revocation lists, send what is queued.
+    """Read acknowledgements, promote keys, renew revocation lists and send the queue.
 
-    Reads the license when a licensed key is to be sent. Ends in 7 while nodes lack something, in 12 when the transport
-    is out of order.
+    Reads the license when a licensed key has to be sent.
     """
     context: CommandContext = ctx.obj
     act: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))

@@ -24,25 +24,33 @@ from tiktrue_keys.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
 
+EXAMPLES = (
+    ("Revoke a key:", "tiktrue-keys revoke llama-7b_0123456789abcdef --reason 'laptop stolen' --yes"),
+    (
+        "Show what revoking every key of a model would do:",
+        "tiktrue-keys revoke --model mistral-7b --reason retired --dry-run",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="The keys to revoke.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Every key of this model instead.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why; shown with the key for ever. Required.")
-    ] = None,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="Key ids to revoke.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model of which to revoke every key.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, stored with the key (required).")] = None,
     rotate: Annotated[
-        bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")
+        bool, typer.Option("--rotate", help="Also create successors, in the same transaction; reads the license.")
     ] = False,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
+    ] = False,
 ) -> Outcome:
-    """Withdraw keys at once and for good.
+    """Revoke keys immediately and permanently.
 
-    A revoked key decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted. A rewrap is
-    not enough after a compromise: whoever had the key had the data keys. Revoking is not destroying: cleanup does
-    that.
+    A revoked key encrypts and decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted.
+    After a compromise rewrapping is not enough, because a holder of the key may have kept the data keys: re-encrypt the
+    containers. Revoking does not destroy a key; cleanup does.
     """
     context: CommandContext = ctx.obj
     if bool(keys) == (model is not None):

@@ -12,14 +12,19 @@ from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Tree
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 
+EXAMPLES = (
+    ("Show the active key of a model:", "tiktrue-keys show llama-7b"),
+    ("Show a key by its id, as JSON:", "tiktrue-keys show llama-7b_0123456789abcdef --json"),
+)
+
 
 def command(
     ctx: typer.Context,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A key id, a model id, or the first 8 digits of a key id's last part.")
+        str, typer.Argument(metavar="KEY", help="Key id, model id, or the first 8 hex digits of a key id's last part.")
     ],
 ) -> Outcome:
-    """Show one key, its chain and the containers that need it.
+    """Show a key, its rotation chain and the containers that need it.
 
     Reads no license and records nothing.
     """

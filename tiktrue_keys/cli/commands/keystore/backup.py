@@ -13,17 +13,23 @@ from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import UsageError
 
+EXAMPLES = (
+    ("Copy the keystore to another disk:", "tiktrue-keys backup /mnt/backup/keystore.db"),
+    ("Replace the copy, from cron:", "tiktrue-keys backup /mnt/backup/keystore.db --force --quiet"),
+)
+
 
 def command(
     ctx: typer.Context,
-    destination: Annotated[str, typer.Argument(metavar="FILE", help="The file to write.")],
+    destination: Annotated[str, typer.Argument(metavar="FILE", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> Outcome:
-    """Copy the keystore to a file: for restore here, or with an escrow's shares elsewhere.
+    """Copy the keystore to a file, for restore or escrow recover.
 
-    The host secret is not in the copy: keep the two apart, or a thief has both. Without that secret and this machine's
-    facts the copy opens nothing, unless it holds an escrow and its shares are there. Keep it on another disk. Reads no
-    license; other commands may run meanwhile. restore puts the copy back; on another machine escrow recover does.
+    The copy does not contain the host secret: store the two apart, so that a thief does not get both. Without the host
+    secret and this machine's facts the copy does not open, unless it holds an escrow whose shares are there. Keep it on
+    another disk. Reads no license; other commands may run at the same time. restore puts the copy back on this machine,
+    escrow recover on another one.
     """
     context: CommandContext = ctx.obj
     if destination in ("", "-"):

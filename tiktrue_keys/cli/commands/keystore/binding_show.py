@@ -14,18 +14,23 @@ from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_o
 from tiktrue_keys.core.machine import MACHINE_BORNE, FactKind, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
 
+EXAMPLES = (
+    ("Show the facts of this machine:", "tiktrue-keys binding show"),
+    ("Compare them with what the keystore is sealed to:", "tiktrue-keys binding show --diff"),
+)
+
 
 def command(
     ctx: typer.Context,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to; no supporting facts.")
+        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to, without supporting facts.")
     ] = False,
 ) -> Outcome:
     """Show the facts that keys are bound to.
 
-    Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v
-    is given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a
-    second. With --diff a fact that differs is a warning, not a failure: validate --strict fails.
+    Machine-borne facts belong to the hardware; the machine-id travels with a copied disk. Values are masked unless -v
+    is given. Supporting facts (processor, memory) are shown but never part of a key; reading them takes more than a
+    second. With --diff a fact that differs is a warning, not a failure; validate --strict fails on it.
     """
     context: CommandContext = ctx.obj
     facts = read_facts()

@@ -18,23 +18,37 @@ from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, 
 from tiktrue_keys.recovery.share_files import share_text, write_shares
 from tiktrue_keys.recovery.shares import Share
 
+EXAMPLES = (
+    ("Create five shares, any three of which recover the keystore:", "tiktrue-keys escrow create -o shares"),
+    (
+        "Replace them by seven, of which four are needed:",
+        "tiktrue-keys escrow create -o shares2 --shares 7 --threshold 4 --replace --yes",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DIR|-", help="A folder for the shares, or standard output. Required."),
+        typer.Option(
+            "--output", "-o", metavar="DIR|-", help="Folder for the shares, or - for standard output (required)."
+        ),
     ] = None,
-    shares: Annotated[int, typer.Option("--shares", metavar="N", help="How many to make, at most 16 (5).")] = 5,
-    threshold: Annotated[int, typer.Option("--threshold", metavar="K", help="How many of them recover (3).")] = 3,
-    replace: Annotated[bool, typer.Option("--replace", help="In the place of the escrow that there is.")] = False,
+    shares: Annotated[
+        int, typer.Option("--shares", metavar="N", help="Number of shares to create, at most 16 (default: 5).")
+    ] = 5,
+    threshold: Annotated[
+        int, typer.Option("--threshold", metavar="N", help="Number of shares that recover the keystore (default: 3).")
+    ] = 3,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the existing escrow.")] = False,
 ) -> Outcome:
-    """Make shares that recover the keystore on another machine, together with a backup.
+    """Create shares that recover the keystore elsewhere, with a backup.
 
-    Shares are words (SLIP-39), a file each. Give every one to another person, on paper or encrypted to them, and delete
-    it here: fewer than the threshold tell nothing, and nobody can make a lost one again. Then escrow verify with some
-    of them, and take a backup: older ones do not hold this escrow. Licensed keys need their license on top. Reads no
-    license.
+    A share is a list of words (SLIP-39) in a file of its own. Give each share to another person, on paper or encrypted
+    to them, and delete it here. Fewer shares than the threshold reveal nothing, and a lost share cannot be made again.
+    Then run escrow verify with some of them, and take a new backup: older backups do not hold this escrow. Licensed
+    keys need their license as well. Reads no license.
     """
     context: CommandContext = ctx.obj
     if not output:

@@ -21,20 +21,27 @@ from tiktrue_keys.errors import UsageError
 _MODE = 0o644  # node_exporter runs as a user of its own
 _PREFIX = "tiktrue_keys_"
 
+EXAMPLES = (
+    ("Print the metrics:", "tiktrue-keys metrics"),
+    (
+        "Write them for node_exporter, from a timer:",
+        "tiktrue-keys metrics --textfile /var/lib/node_exporter/tiktrue-keys.prom",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
     textfile: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Write this file instead, whole or not at all, readable by everybody."),
+        typer.Option(metavar="FILE", help="File to replace, readable by every user (default: standard output)."),
     ] = None,
 ) -> Outcome:
     """Print the keystore's state as Prometheus metrics.
 
-    Keys by status, keys due for rotation, the soonest expiry, containers, audit records, unfinished acts, size. For
-    node_exporter's textfile collector: --textfile /var/lib/node_exporter/textfile_collector/tiktrue-keys.prom in a
-    timer; when the keystore does not open, the exit code says why and the file stays as it was. Reads no license and
-    records nothing.
+    Keys by status, keys due for rotation, the next expiry, containers, audit records, unfinished operations, and size.
+    Reads no license and records nothing. With --textfile, for the textfile collector of node_exporter, the file is left
+    as it was when the keystore does not open, and the exit code says why.
     """
     context: CommandContext = ctx.obj
     if textfile in ("", "-"):

@@ -14,22 +14,31 @@ from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
 from tiktrue_keys.core.operations.relicense import Relicensed
 
+EXAMPLES = (
+    ("Show which keys would move:", "tiktrue-keys relicense --old-license-file old --license-file new --dry-run"),
+    ("Move them without being asked:", "tiktrue-keys relicense --old-license-file old --license-file new --yes"),
+)
+
 
 def command(
     ctx: typer.Context,
     old_license_file: Annotated[
         str,
         typer.Option(
-            "--old-license-file", metavar="PATH|-", help="The license that goes, in a file or on standard input."
+            "--old-license-file",
+            metavar="FILE|-",
+            help="File with the license to replace, or - for standard input (required).",
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show which keys would go over.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show which keys would move, and change nothing.")
+    ] = False,
 ) -> Outcome:
     """Move every key of one license to another.
 
-    Reads both: the old license from --old-license-file, the new one as every command reads the license; asks before it
-    changes anything. All keys in one transaction; afterwards the old license opens none of them and is known no more.
-    The keys themselves stay, so nothing has to be rewrapped.
+    Reads both licenses: the old one from --old-license-file, the new one where every command looks for the license.
+    Asks first. All keys move in one transaction; afterwards the old license opens none of them and is forgotten. The
+    keys themselves do not change, so no container has to be rewrapped.
     """
     context: CommandContext = ctx.obj
     old = LicenseSource(old_license_file, {}, None, context.warn)

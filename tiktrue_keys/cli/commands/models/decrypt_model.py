@@ -18,32 +18,39 @@ from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.folder.decrypt import DecryptedFolder, decrypt_folder
 
+EXAMPLES = (
+    ("Decrypt a file:", "tiktrue-keys decrypt-model llama.gguf.ttm -o plain.gguf"),
+    ("Decrypt into a pipe:", "tiktrue-keys decrypt-model llama.gguf.ttm -o - | sha256sum"),
+)
+
 
 def command(
     ctx: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="The container: a file, URL, folder, or - for standard input.")
+        str, typer.Argument(metavar="SRC", help="Container to decrypt: a file, folder or URL, or - for standard input.")
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="DST", help="The model (SRC without .ttm), a URL, or - for standard output."
+            "--output",
+            "-o",
+            metavar="DST",
+            help="Model to write: a file, folder or URL, or - for standard output (default: SRC without .ttm).",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
     audit_to: AuditTo = None,
 ) -> Outcome:
-    """Decrypt a model container.
+    """Decrypt a container or an encrypted folder.
 
-    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file
-    or folder appears whole and verified or not at all; into a pipe each verified part goes at once.
+    Reads the license, unless the key was created without one. The operation is recorded before the first byte is
+    released. An output file or folder appears complete and verified, or not at all; a pipe receives each part once that
+    part is verified.
     """
     context: CommandContext = ctx.obj
     options = ReadOptions(allow_deprecated, allow_unsigned)

@@ -13,17 +13,20 @@ from tiktrue_keys.models.file.inspect import Inspection, inspect_model
 from tiktrue_keys.models.folder.inspect import FolderInspection, inspect_folder
 from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry
 
+EXAMPLES = (
+    ("Show the header of a container:", "tiktrue-keys inspect-model llama.gguf.ttm"),
+    ("List the files of an encrypted folder:", "tiktrue-keys inspect-model llama-7b.ttm"),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[
-        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
-    ],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or URL, or encrypted folder.")],
 ) -> Outcome:
-    """Show what a container says about itself.
+    """Show what a container claims to be.
 
-    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only
-    with the key, which verify-model uses.
+    Needs no keystore and no key. Lists what was verified and what was not: a header can be trusted only after
+    verify-model, which uses the key.
     """
     if is_folder(container):
         return _folder_outcome(inspect_folder(Path(container)))

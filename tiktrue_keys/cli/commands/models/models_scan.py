@@ -15,17 +15,23 @@ from tiktrue_keys.errors import PartialError
 from tiktrue_keys.models.registry.containers import Scanned, scan
 from tiktrue_keys.models.storage.location import parse_place
 
+EXAMPLES = (
+    ("Register the containers below a folder:", "tiktrue-keys models scan /srv/models"),
+    ("Find moved containers, and print the result as JSON:", "tiktrue-keys models scan . --json"),
+)
+EXIT_STATUS = {7: "Some files could not be read; the result lists them."}
+
 
 def command(
     ctx: typer.Context,
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="The folder, or a URL; what lies below is searched too.")
+        str, typer.Argument(metavar="DIR", help="Folder or URL to search, including everything below it.")
     ],
 ) -> Outcome:
     """Find containers in a folder and register them.
 
-    Looks at files named *.ttm, registers those that this keystore has a key for, and follows moved ones. Symbolic links
-    are not followed. Reads no license.
+    Registers files named *.ttm that this keystore has a key for, and follows those that were moved. Symbolic links are
+    not followed. Reads no license.
     """
     context: CommandContext = ctx.obj
     found = scan(context.writer, parse_place(folder))

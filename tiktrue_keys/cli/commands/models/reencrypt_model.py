@@ -17,26 +17,33 @@ from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 
+EXAMPLES = (
+    ("Encrypt a container again:", "tiktrue-keys reencrypt-model llama.gguf.ttm"),
+    (
+        "Save a model whose key was revoked:",
+        "tiktrue-keys reencrypt-model llama.gguf.ttm --to llama-7b --recover-revoked",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or encrypted folder.")],
     to: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+        str | None,
+        typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
     recover_revoked: Annotated[
-        bool, typer.Option("--recover-revoked", help="Open it although its key is revoked. Recorded.")
+        bool, typer.Option("--recover-revoked", help="Open it although its key is revoked; this is recorded.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
 ) -> Outcome:
-    """Encrypt a container anew, under a new data key.
+    """Encrypt a container again, under a new data key.
 
-    Reads the license. After a compromise this, and not a rewrap, locks out whoever knows the old data key. The new
-    container takes the old one's place when it is whole; after any failure the old one is there, untouched. So does a
-    folder, all of whose containers go to one key.
+    Reads the license. After a compromise this locks out a holder of the old data key, which rewrap-model does not. The
+    new container replaces the old one once it is complete; after a failure the old one is still there, unchanged. The
+    same holds for a folder, all of whose containers move to one key.
     """
     context: CommandContext = ctx.obj
     license_key = context.license()

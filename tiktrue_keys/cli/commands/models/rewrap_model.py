@@ -19,23 +19,30 @@ from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
+EXAMPLES = (
+    ("Move one container:", "tiktrue-keys rewrap-model llama.gguf.ttm"),
+    ("Move every registered container:", "tiktrue-keys rewrap-model --all"),
+)
+EXIT_STATUS = {7: "Some containers were not moved; the result lists them."}
+
 
 def command(
     ctx: typer.Context,
     containers: Annotated[
-        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files or URLs, encrypted folders.")
+        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files or URLs, or encrypted folders.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Move every registered container.")] = False,
     to: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+        str | None,
+        typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
     jobs: Jobs = None,
 ) -> Outcome:
-    """Move a container to its model's active key; the body stays as it is.
+    """Move containers to the active key of their model, without rewriting the body.
 
-    Reads the license. Writes 64 KiB whatever the size of the model; in object storage into a small object beside it,
-    NAME.ttmh, which readers follow. After a compromise it is not enough: whoever had
-    the old key may have kept the data key.
+    Reads the license. Writes 64 KiB whatever the size of the model; for an object in object storage, a small object
+    NAME.ttmh beside it, which readers follow. After a compromise use reencrypt-model: a holder of the old key may have
+    kept the data key.
     """
     context: CommandContext = ctx.obj
     if bool(containers) == every:

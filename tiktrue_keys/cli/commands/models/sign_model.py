@@ -12,13 +12,26 @@ from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.sign import parse_root, sign_model
 
+EXAMPLES = (
+    (
+        "Sign a container that a CI job made, whose log shows ROOT:",
+        'tiktrue-keys sign-model ci.ttm --expect-root "$ROOT"',
+    ),
+    (
+        "Sign it with a key that is past its decrypt-until:",
+        'tiktrue-keys sign-model late.ttm --expect-root "$ROOT" --allow-deprecated',
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or URL.")],
     expect_root: Annotated[
         str,
-        typer.Option("--expect-root", metavar="HEX", help="The root that encrypt-model printed where it was made."),
+        typer.Option(
+            "--expect-root", metavar="HEX", help="Root that encrypt-model printed for the container (required)."
+        ),
     ],
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
@@ -26,10 +39,9 @@ def command(
 ) -> Outcome:
     """Sign a container that was encrypted with --recipient.
 
-    Reads the license, unless the key was made without one, and the whole body once; the container is not copied: one in
-    object storage gets a small object NAME.ttmh beside it. Take
-    the root from the log of the run that made the container, not from the place that the container came from: the
-    signature says that it is that one.
+    Reads the license, unless the key was created without one, and the whole body once. The container is not copied; an
+    object in object storage gets a small object NAME.ttmh beside it. Take the root from the log of the run that made
+    the container, not from where the container came from: the signature confirms that it is that container.
     """
     context: CommandContext = ctx.obj
     root = parse_root(expect_root)
