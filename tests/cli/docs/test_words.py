@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from tiktrue_keys.cli.docs.program_page import VALUES
 from tiktrue_keys.cli.docs.reference import Description, Parameter, descriptions
 from tiktrue_keys.core.instants import duration_text
 
+CLI = Path(__file__).parents[3] / "tiktrue_keys" / "cli"
 COMMANDS = {each.name: each for each in descriptions()}
 PARAMETERS = {
     f"{name} {each.names[-1] if each.names else each.metavar}": each
@@ -77,6 +81,17 @@ def test_no_generated_file_has_a_refused_word() -> None:
     assert found == {}
 
 
+def test_no_string_of_the_command_line_has_a_refused_word() -> None:
+    assert {where: words for where, text in _strings() if (words := _REFUSED.findall(text))} == {}
+
+
 def test_a_refused_word_would_be_found() -> None:
     assert _REFUSED.findall("Nobody knows; X is no key, made anew") == ["Nobody", "is no", "anew"]
     assert _REFUSED.findall("renew it; there is nothing") == []
+
+
+def _strings() -> Iterator[tuple[str, str]]:
+    for path in sorted(CLI.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.relative_to(CLI)}:{node.lineno}", " ".join(node.value.split())

@@ -105,7 +105,7 @@ def test_a_result_and_an_error_may_both_be_there(capsys: pytest.CaptureFixture[s
     outcome = Outcome(result={"n": 1}, view=[Line("one")], error=IntegrityError("bad"))
 
     assert reporter().succeeded(outcome) == 4
-    assert capsys.readouterr() == ("one\n", "error: bad\nhint: do not use it; put back a copy that you trust\n")
+    assert capsys.readouterr() == ("one\n", "error: bad\nhint: do not use it; restore a copy that you trust\n")
     assert reporter(as_json=True).succeeded(outcome) == 4
     found = json.loads(capsys.readouterr().out)
     assert (found["result"], found["error"]["code"]) == ({"n": 1}, "integrity")
@@ -127,7 +127,7 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
         (["generate", "m", "--count", "x"], "invalid value for '--count': ", "see tiktrue-keys generate --help"),
         (["list", "--status", "bogus"], "invalid value for '--status': 'bogus' is not one of pending, ", "see "),
         (["show", "a", "b"], "got unexpected extra argument(s) (b)", "see tiktrue-keys show --help"),
-        (["audit", "frob"], "there is no command 'audit frob'", "tiktrue-keys audit --help lists the commands"),
+        (["audit", "frob"], "there is no command 'audit frob'", "run tiktrue-keys audit --help to list the commands"),
         (["--json=no", "fleet", "statsu"], "option '--json' does not take a value", "see tiktrue-keys --help"),
         (["fleet", "--quiet", "statsu"], "there is no command 'fleet statsu'", "did you mean status?"),
         (["config", "--frob"], "no such option: --frob", "see tiktrue-keys config show --help"),

@@ -289,7 +289,10 @@ def test_a_result_an_error_and_warnings_stand_side_by_side() -> None:
     )
 
     check(found)
-    assert (found["exit"], found["error"]["hint"]) == (7, "the list says which and why; run it again for those")
+    assert (found["exit"], found["error"]["hint"]) == (
+        7,
+        "read the reasons in the list, then run the command again for those",
+    )
     assert found["warnings"] == [{"code": "stale-containers", "message": "words", "key_id": "m_0123456789abcdef"}]
 
 

@@ -41,7 +41,7 @@ def _memory_lock() -> Finding:
 
 def _core_dumps() -> Finding:
     if os.name != "posix":
-        return skipped("core dumps", "not known on this system")
+        return skipped("core dumps", "unknown on this system")
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
@@ -55,7 +55,7 @@ def swap_checks(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
     try:
         lines = swaps.read_text("ascii", "replace").splitlines()[1:]
     except OSError:
-        yield skipped("swap", "not known on this system")
+        yield skipped("swap", "unknown on this system")
         return
     if not lines:
         yield good("swap", "none")
@@ -84,7 +84,7 @@ def _container() -> Finding:
     runtime = container_runtime()
     if runtime is None:
         return good("container", "none")
-    return warning("container", f"{runtime}: name a host secret that outlives it")
+    return warning("container", f"{runtime}: keep the host secret where it outlives the container")
 
 
 def _versions() -> Finding:

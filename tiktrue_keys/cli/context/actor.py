@@ -1,4 +1,4 @@
-"""Who runs this, for the audit log: as the system says, never as the environment does, which anybody can set."""
+"""Who runs a command, for the audit log: taken from the system, not from the environment, which the user can set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import platform
 
 from tiktrue_keys.core.audit.record import Actor
 
-_NOBODY_LOGGED_IN = 2**32 - 1
+_NO_LOGIN = 2**32 - 1
 
 
 def current_actor(command: str) -> Actor:
-    """The effective user, and who logged in where that is somebody else; the host; the command's name."""
+    """The effective user, with the login user if it is another one; the host; the command's name."""
     if os.name != "posix":
         import getpass
 
@@ -37,4 +37,4 @@ def _login_user() -> str | None:
             uid = int(file.read(16))
     except (OSError, ValueError):
         return None
-    return None if uid == _NOBODY_LOGGED_IN else _user_name(uid)
+    return None if uid == _NO_LOGIN else _user_name(uid)

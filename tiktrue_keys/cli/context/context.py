@@ -169,5 +169,5 @@ class CommandContext:
         if given is None:
             return default_keystore(self.environment, root=is_root())
         if not given or "\0" in given:
-            raise UsageError("the keystore's folder has no name", "give --keystore DIR")
+            raise UsageError("the name of the keystore's folder is empty", "use --keystore DIR")
         return Path(os.path.abspath(given))

@@ -1,4 +1,4 @@
-"""Where the keystore and the host secret lie when nobody says so."""
+"""The default places of the keystore and the host secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def default_keystore(environment: Mapping[str, str], *, root: bool) -> Path:
     try:
         return platformdirs.user_data_path("tiktrue-keys", appauthor=False)
     except RuntimeError:  # no HOME, and the user is in no user database
-        raise UsageError("this user has no home folder to keep a keystore in", "give --keystore DIR") from None
+        raise UsageError("this user has no home folder to keep a keystore in", "use --keystore DIR") from None
 
 
 def default_host_secret(environment: Mapping[str, str]) -> str | None:

@@ -19,7 +19,7 @@ from tiktrue_keys.errors import UsageError
 
 CREDENTIAL = "tiktrue-license"
 _LIMIT = 64 * 1024
-_SOURCES = "give --license-file PATH or -, or set TIKTRUE_LICENSE_FILE or TIKTRUE_LICENSE_KEY"
+_SOURCES = "use --license-file FILE or -, or set TIKTRUE_LICENSE_FILE or TIKTRUE_LICENSE_KEY"
 
 
 @dataclass
@@ -82,10 +82,12 @@ class LicenseSource:
 
     def _from_file(self, path: str) -> bytes:
         if not path:
-            raise UsageError("the license file has no name", _SOURCES)
+            raise UsageError("the name of the license file is empty", _SOURCES)
         found = read_trusted(Path(path), limit=_LIMIT, what="license file")
         if found.read_by_others:
-            self.warn(Notice("license-readable", f"the license file {path} can be read by others: chmod 600"))
+            self.warn(
+                Notice("license-readable", f"the license file {path} can be read by others: run chmod 600 {path}")
+            )
         return _cleaned(found.data, f"the license file {path}")
 
 

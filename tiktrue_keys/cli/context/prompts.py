@@ -12,7 +12,7 @@ from tiktrue_keys.errors import OperationInterruptedError, RefusedError, UsageEr
 
 
 def can_ask() -> bool:
-    """Whether somebody can read a question and answer it: standard input and standard error are terminals."""
+    """Whether a user can read a question and answer it: standard input and standard error are terminals."""
     try:
         return sys.stdin.isatty() and sys.stderr.isatty()
     except (AttributeError, ValueError):
@@ -20,9 +20,9 @@ def can_ask() -> bool:
 
 
 def confirm(question: str) -> None:
-    """Return when the answer is yes; raises RefusedError when it is not, or when there is nobody to ask."""
+    """Return when the answer is yes; raises RefusedError when it is not, or without a terminal."""
     if not can_ask():
-        raise RefusedError(f"this needs a yes: {question}", "give --yes, or run it on a terminal")
+        raise RefusedError(f"not confirmed: {question}", "use --yes, or run the command on a terminal")
     write_err(f"{escaped(question)} [y/N] ")
     answer = sys.stdin.readline()
     if not answer:

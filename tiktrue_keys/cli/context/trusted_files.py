@@ -30,7 +30,7 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"{name} is not there") from None
+        raise NotFoundError(f"{name} does not exist") from None
     except PermissionError:
         raise RefusedError(f"{name} is not readable by this user") from None
     except (OSError, ValueError) as error:

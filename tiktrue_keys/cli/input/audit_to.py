@@ -30,13 +30,13 @@ def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManag
     RefusedError on a read-only keystore unless the system's log was asked for.
     """
     if audit_to not in (None, SYSLOG):
-        raise UsageError(f"there is no log '{audit_to}'", f"--audit-to {SYSLOG}")
+        raise UsageError(f"'{audit_to}' is not a sink", f"use --audit-to {SYSLOG}")
     if not context.manager.session.is_read_only():
         return context.writer
     if audit_to is None:
         raise RefusedError(
-            f"the keystore in {context.keystore} is read-only: what is released cannot be recorded there",
-            f"--audit-to {SYSLOG} records it in the system's log",
+            f"the keystore in {context.keystore} is read-only, so the operation cannot be recorded in it",
+            f"use --audit-to {SYSLOG} to record it in the system's log",
         )
     from tiktrue_keys.core.read_only import SystemLogManager
 

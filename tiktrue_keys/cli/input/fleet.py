@@ -1,4 +1,4 @@
-"""What the commands of the fleet share: `--via`, names as JSON and rows, a card from a file."""
+"""Input that the commands of the fleet share: `--via`, and a card from a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 
 VIA_HELP = "How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via)."
+NOT_SENT = Notice(
+    "not-sent", "the nodes were not notified yet: use --via, or run tiktrue-keys fleet sync --via TRANSPORT"
+)
 _CREDENTIALS = ("user", "password_file", "ca", "cert", "key")
 
 
 def has_transport(context: CommandContext, via: str | None) -> bool:
-    """Whether it was said how to reach the fleet."""
+    """Whether an option or a setting says how to reach the fleet."""
     return (via if via is not None else context.settings.get("fleet.via")) is not None
 
 
@@ -32,7 +36,7 @@ def transport_of(context: CommandContext, via: str | None) -> Transport:
 
     address = via if via is not None else context.settings.get("fleet.via")
     if address is None:
-        raise UsageError("say how the fleet is reached", "--via spool:DIR, or fleet.via in the configuration")
+        raise UsageError("no transport", "use --via spool:DIR, or set fleet.via")
     given = {name: context.settings.get(f"fleet.{name}") for name in _CREDENTIALS}
     return open_transport(address, {name: value for name, value in given.items() if value is not None})
 
@@ -53,7 +57,7 @@ def read_card(context: CommandContext, path: str) -> Card:
 
     if path != "-":
         if not path or "\0" in path:
-            raise UsageError("the card has no name")
+            raise UsageError("the name of the card's file is empty")
         return parse_card(read_capped(Path(path), MAX_CARD, "the card"))
     context.claim_stdin("the card")
     data = sys.stdin.buffer.read(MAX_CARD + 1)

@@ -24,4 +24,4 @@ Jobs = Annotated[
 def refuse_jobs(jobs: int | None, what: str) -> None:
     """UsageError for `--jobs` where there is only one thing to do."""
     if jobs is not None:
-        raise UsageError("--jobs is for a folder", f"{what} is none")
+        raise UsageError("--jobs needs a folder", f"omit it: {what} is not a folder")

@@ -1,4 +1,4 @@
-"""What a model's source or destination is called: a path, a URL, or `-`, standard input or output, claimed for it."""
+"""A model's source or destination: a path, a URL, or `-` for standard input or output, which is then claimed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model_source(context: CommandContext, source: str) -> Place | BinaryIO:
         return model_place(source, "source")
     context.claim_stdin("the model")
     if sys.stdin.isatty():
-        raise RefusedError("a model does not come from a terminal", "redirect standard input, or give a file")
+        raise RefusedError("a model cannot be read from a terminal", "redirect standard input, or give a file")
     return sys.stdin.buffer
 
 
@@ -36,7 +36,7 @@ def model_destination(context: CommandContext, destination: str | None) -> Place
     if destination != STREAM:
         return model_place(destination, "output")
     if sys.stdout.isatty():
-        raise RefusedError("a model does not go to a terminal", "redirect standard output, or give a file with -o")
+        raise RefusedError("a model cannot be written to a terminal", "redirect standard output, or use -o FILE")
     context.stdout_is_data = True
     return sys.stdout.buffer
 
@@ -44,7 +44,7 @@ def model_destination(context: CommandContext, destination: str | None) -> Place
 def model_place(text: str, what: str) -> Place:
     """The path or URL; UsageError for none, and for a URL that may not be given."""
     if not text or "\0" in text:
-        raise UsageError(f"the {what} has no name")
+        raise UsageError(f"the name of the {what} is empty")
     return object_place(text)
 
 

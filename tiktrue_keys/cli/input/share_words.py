@@ -25,10 +25,10 @@ ShareOption = Annotated[
 
 
 def read_shares(context: CommandContext, sources: Sequence[str] | None) -> list[Share]:
-    """The shares of `--share` options; without one they are asked for, UsageError where nobody can be asked."""
+    """The shares of `--share` options; without one they are asked for, UsageError without a terminal."""
     if not sources:
         if not can_ask():
-            raise UsageError("no share was given", "--share FILE for each of them, or --share -")
+            raise UsageError("no share was given", "use --share FILE for each share, or --share -")
         return _asked()
     shares = []
     for source in sources:

@@ -171,7 +171,7 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
     except MemoryError as error:
         return reporter.failed(_caused(UnavailableError("out of memory"), error))
     except Exception as error:  # noqa: BLE001  the last resort: a bug must not end in a traceback either
-        hint = "" if reporter.verbose else "repeat it with -v and report what it prints"
+        hint = "" if reporter.verbose else "run it again with -v and report what it prints"
         return reporter.failed(_caused(InternalError(f"internal error: {_place(error)}", hint), error))
 
 

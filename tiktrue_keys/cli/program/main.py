@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _explain_usage(ctx: Any, reporter: Reporter) -> int:
-    """Without a command: the help, on standard error, for it is no result; an envelope where --json was given."""
+    """Without a command: the help, on standard error because it is not a result; with --json, an envelope."""
     if reporter.json:
         raise UsageError("missing command", f"see {PROGRAM} --help")
     write_err(f"{ctx.get_help()}\n")

@@ -96,7 +96,9 @@ class LazyGroup(TyperGroup):
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
             near = get_close_matches(args[0], list(self.entries), n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists the commands"
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"run {ctx.command_path} --help to list the commands"
+            )
             path = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
             raise UsageError(f"there is no command '{f'{path} {args[0]}'.strip()}'", hint)
         return args[0] if command else None, command, args[1:]
@@ -125,7 +127,7 @@ class LazyGroup(TyperGroup):
                 formatter.write_dl(rows)
 
     def _first_word(self, args: Sequence[str]) -> str:
-        """The word that should name a command: the first that is no option, or -h; empty before any other option.
+        """The word that should name a command: the first that is not an option, or -h; empty before any other option.
 
         No default command takes arguments, so that such a word never belongs to one.
         """

@@ -48,5 +48,5 @@ def error_json(error: TikTrueKeysError) -> dict[str, Any]:
 
 
 def encoded(value: Mapping[str, Any]) -> str:
-    """One line. ASCII only: file names that are no Unicode and terminal controls stay escaped."""
+    """One line. ASCII only: file names that are not Unicode and terminal controls stay escaped."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")) + "\n"

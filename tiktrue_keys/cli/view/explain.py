@@ -64,7 +64,7 @@ def explanation_table(explained: list[Explanation]) -> Table:
 
 def time_fields(now: Instant, clock: Instant) -> Fields:
     """The instant that every status is as of, and whose it is."""
-    whose = "the newest audit record's, for the clock is behind it" if clock < now else "the clock's"
+    whose = "the newest audit record's, because the clock is behind it" if clock < now else "the clock's"
     return Fields([("status as of", f"{rfc3339(now)}, {whose}")])
 
 
@@ -80,7 +80,7 @@ def _decision(key: ManagedKey) -> tuple[str, Instant | None, str]:
         return _after_rotation(key)
     if key.status is Status.EXPIRED:
         return "expires_at", key.expires_at, f"expired at {rfc3339(key.expires_at)} without a successor"
-    return "expires_at", key.expires_at, f"no successor, and it expires at {rfc3339(key.expires_at)}"
+    return "expires_at", key.expires_at, f"no successor; expires at {rfc3339(key.expires_at)}"
 
 
 def _after_rotation(key: ManagedKey) -> tuple[str, Instant | None, str]:

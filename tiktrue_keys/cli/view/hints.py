@@ -1,24 +1,24 @@
-"""What to do next, for errors that do not say it themselves: every error line has a hint under it."""
+"""Hints for errors that have none of their own, so that every error line is followed by one."""
 
 from __future__ import annotations
 
 from tiktrue_keys.errors import TikTrueKeysError
 
 _BY_CODE = {
-    "usage": "--help shows how the command is used",
+    "usage": "run the command with --help",
     "not-found": "check the name and the folder",
-    "integrity": "do not use it; put back a copy that you trust",
-    "refused": "--help says what the command asks for",
-    "busy": "try again, or give a longer --lock-timeout",
-    "partial": "the list says which and why; run it again for those",
+    "integrity": "do not use it; restore a copy that you trust",
+    "refused": "run the command with --help",
+    "busy": "try again, or use a longer --lock-timeout",
+    "partial": "read the reasons in the list, then run the command again for those",
     "wrong-machine": "run tiktrue-keys binding show to see what is read of this machine",
-    "wrong-license": "give the license that the key was made with",
-    "revoked": "tiktrue-keys show KEY says when and why",
-    "expired": "tiktrue-keys rotate makes a successor",
-    "unavailable": "look at the system's log, then run it again: nothing is half done",
-    "interrupted": "nothing is half done: run it again",
-    "terminated": "run it again",
-    "insecure": "see FILES in man tiktrue-keys for the modes that are asked for",
+    "wrong-license": "use the license that the key was created with",
+    "revoked": "run tiktrue-keys show KEY to see when and why",
+    "expired": "run tiktrue-keys rotate to create a successor",
+    "unavailable": "read the system's log, then run the command again; nothing is half done",
+    "interrupted": "run the command again; nothing is half done",
+    "terminated": "run the command again",
+    "insecure": "see FILES in tiktrue-keys(1) for the required modes",
 }
 
 

@@ -11,17 +11,17 @@ from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.streams import is_terminal
 
 Report = Callable[[int, int | None], None]
-"""Takes the bytes done so far and the bytes there are in all (None: nobody knows)."""
+"""Takes the bytes done so far and the bytes there are in all (None: unknown)."""
 
 
 def wants_progress(context: CommandContext) -> bool:
-    """Whether somebody watches."""
+    """Whether progress can be seen."""
     return is_terminal(sys.stderr) and not context.options.quiet and not context.options.json
 
 
 @contextmanager
 def progress_bar(context: CommandContext, label: str) -> Iterator[Report | None]:
-    """Yield what to report to, or None when nobody watches."""
+    """Yield what to report to, or None when it cannot be seen."""
     if not wants_progress(context):
         yield None
         return

@@ -1,7 +1,6 @@
 """Draws blocks: Rich tables and trees on a terminal; elsewhere plain aligned text without colour that scripts can cut.
 
-Every string is escaped first, so nothing that somebody chose as a label or a file name moves the cursor or counts as
-markup.
+Every string is escaped first, so that a label or a file name cannot move the cursor or count as markup.
 """
 
 from __future__ import annotations

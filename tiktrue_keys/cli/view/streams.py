@@ -23,7 +23,7 @@ def write_out(text: str) -> None:
 
 
 def write_err(text: str) -> None:
-    """Write standard error; a failure is nobody's news."""
+    """Write standard error; errors while writing to it are ignored."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()

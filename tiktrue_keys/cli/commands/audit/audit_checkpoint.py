@@ -28,5 +28,5 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"checkpoint": note, "verifier_key": verifier, "size": int(note.split("\n")[1])},
         view=[Raw(note)],
-        messages=[f"verifier key: {verifier}"],
+        messages=[f"Verifier key: {verifier}"],
     )

@@ -16,6 +16,7 @@ from tiktrue_keys.cli.view.streams import write_out
 from tiktrue_keys.core.audit.export import RECORD_WRITERS, tlog
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.durable import NewFile, write_all
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import UsageError
 
 EXAMPLES = (
@@ -48,13 +49,13 @@ def command(
         key=None, model=None, event=None, outcome=None, actor=None, since=since, until=until, last=None
     ).filter
     if form == "tlog" and wanted != Filter():
-        raise UsageError("tlog is the whole log", "leave --since and --until out")
+        raise UsageError("tlog takes no filter", "omit --since and --until")
     context.stdout_is_data = output is None
     lines = _lines(context, form, wanted)
     count = _to_stdout(lines) if output is None else _to_file(lines, Path(output))
     return Outcome(
         result={"format": form, "output": output, "lines": count},
-        messages=[] if output is None else [f"wrote {count} lines to {output}"],
+        messages=[] if output is None else [f"Wrote {plural(count, 'line')} to {output}"],
         shows_data=output is None,
     )
 

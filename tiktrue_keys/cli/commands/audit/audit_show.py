@@ -77,7 +77,7 @@ def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[AuditReco
 
 
 def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Outcome]:
-    """What is recorded from now on, until somebody interrupts."""
+    """New records as they are written, until the command is interrupted."""
     wanted = replace(wanted, last=None)
     while True:
         time.sleep(_EVERY_SECONDS)
@@ -93,7 +93,7 @@ def _outcome(found: list[AuditRecord], size: int, *, heading: bool = True) -> Ou
     return Outcome(
         result={"records": [record_json(record) for record in found], "size": size},
         view=[Table(_COLUMNS, [_row(record) for record in found], heading)] if found else [],
-        messages=[] if found else ["no records"],
+        messages=[] if found else ["No records."],
         ids=[str(record.number) for record in found],
     )
 

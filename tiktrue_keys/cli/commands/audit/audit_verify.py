@@ -41,7 +41,7 @@ def command(
     size = context.manager.audit_verify()
     if older is not None:
         _must_continue(context, older, size)
-    continues = f", which continue the {older.size} of {against}" if older is not None else ""
+    continues = f", extending the {older.size} of {against}" if older is not None else ""
     return Outcome(
         result={"size": size, "against": None if older is None else {"file": against, "size": older.size}},
         view=[Line(f"ok: {size} records{continues}")],
@@ -62,7 +62,8 @@ def _read_checkpoint(context: CommandContext, path: Path) -> Checkpoint:
 def _must_continue(context: CommandContext, older: Checkpoint, size: int) -> None:
     if older.size > size:
         raise IntegrityError(
-            f"the log has {size} records, the checkpoint was made over {older.size}", "an older keystore was put back"
+            f"the log has {size} records, but the checkpoint covers {older.size}",
+            "an older copy of the keystore was put back: run tiktrue-keys restore with a newer backup",
         )
     document = context.manager.document()
     here = open_note(

@@ -1,4 +1,4 @@
-"""`fleet accept-epoch`: goes on with an issuer that was restored."""
+"""`fleet accept-epoch`: accepts the new epoch of an issuer whose keystore was restored."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def command(
 
     context: CommandContext = ctx.obj
     if expect is None:
-        raise UsageError("say which head the epoch began with", "give --expect HEAD, as fleet status shows it there")
+        raise UsageError("no head to compare with", "add --expect HEX, the head that fleet status shows at the issuer")
     accepted = accept_epoch(context.writer, issuer, expect=expect, operation_id=context.operation_id)
     return Outcome(
         result={"node_id": accepted.issuer.node_id, "epoch": accepted.epoch, "head": accepted.head},
-        messages=[f"epoch {accepted.epoch} of '{accepted.issuer.name}' is accepted; run tiktrue-keys fleet receive"],
+        messages=[f"Accepted epoch {accepted.epoch} of '{accepted.issuer.name}'; next, run tiktrue-keys fleet receive"],
         ids=[accepted.issuer.node_id],
         changed=True,
         operation_id=accepted.operation_id,

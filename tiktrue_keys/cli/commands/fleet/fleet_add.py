@@ -49,17 +49,17 @@ def command(
     if expect is None:
         if not can_ask():
             raise RefusedError(
-                f"whether {read.node_id} is the right node id is for somebody to say",
-                "give --expect NODE_ID, as fleet init and fleet card show it on the other side",
+                f"node id {read.node_id} was not compared with the one of the other machine",
+                "compare it with the one that fleet card shows there, then pass --expect NODE_ID",
             )
-        confirm(f"Pin '{name or read.name}', node id {read.node_id}, as the other side reads it out?")
+        confirm(f"Does the other machine show node id {read.node_id}, and is it to be pinned as '{name or read.name}'?")
         expect = read.node_id
     pinned = pin(context.writer, read, expect=expect, name=name, role=role, operation_id=context.operation_id)
     peer = pinned.peer
     return Outcome(
         result={"node_id": peer.node_id, "name": peer.name, "nodes": [peer_json(peer)]},
         view=[Line(peer.node_id)],
-        messages=[f"pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}"],
+        messages=[f"Pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}."],
         ids=[peer.node_id],
         changed=True,
         operation_id=pinned.operation_id,

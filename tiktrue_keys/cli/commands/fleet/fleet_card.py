@@ -35,7 +35,7 @@ def command(
     context: CommandContext = ctx.obj
     card, line = own_card(context.manager)
     result = {"node_id": card.node_id, "name": card.name, "card": line.decode().rstrip("\n"), "path": output}
-    messages = [f"node id: {card.node_id}"]
+    messages = [f"Node id: {card.node_id}"]
     if output in (None, "-"):
         return Outcome(result=result, view=[Raw(line.decode())], messages=messages)
     path = Path(output or "")

@@ -27,7 +27,7 @@ def command(
     """
     context: CommandContext = ctx.obj
     made = init_node(context.manager, name, operation_id=context.operation_id)
-    messages = [f"made the keystore {context.keystore}"] if made.created_keystore else []
+    messages = [f"Created keystore {context.keystore}"] if made.created_keystore else []
     return Outcome(
         result={
             "node_id": made.node_id,
@@ -36,7 +36,7 @@ def command(
             "created_keystore": made.created_keystore,
         },
         view=[Line(made.node_id)],
-        messages=[*messages, f"'{made.name}' is {'a node' if made.role == 'node' else 'an issuer'}"],
+        messages=[*messages, f"'{made.name}' is {'a node' if made.role == 'node' else 'an issuer'}."],
         ids=[made.node_id],
         changed=made.changed,
         operation_id=made.operation_id,

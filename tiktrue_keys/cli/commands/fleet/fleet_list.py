@@ -35,6 +35,6 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"nodes": [peer_json(peer, progress) for peer, progress in found]},
         view=[Table(_COLUMNS, rows)] if rows else [],
-        messages=[] if rows else ["no nodes"],
+        messages=[] if rows else ["No nodes or issuers."],
         ids=[peer.node_id for peer, _ in found],
     )

@@ -111,7 +111,7 @@ def _watch(context: CommandContext, transport: Transport, license_key: Callable[
 def next_wait(wait: float, *, quiet: bool) -> float:
     """How long to wait next: longer after a quiet time, shortly after news and trouble.
 
-    For a watch that etcd gives while it looks for a leader can be deaf, which nothing but another look brings out.
+    A watch that etcd accepts while it elects a leader may never report anything, and only another read shows that.
     """
     return min(wait * 2, _LONGEST_WAIT) if quiet else _SHORTEST_WAIT
 
@@ -164,7 +164,7 @@ def _outcome(context: CommandContext, came: Received, moved: RewrapBatch | None)
     return Outcome(
         result=result,
         view=[Table(("key", "status", "outcome"), rows)] if rows else [],
-        messages=[f"received {plural(came.consumed, 'envelope')}"],
+        messages=[f"Received {plural(came.consumed, 'envelope')}."],
         ids=[key.key_id for key in came.keys],
         changed=came.changed or (moved is not None and moved.changed),
         operation_id=came.operation_id,
@@ -181,15 +181,15 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         return came.blocked[0].error
     if came.ended and context.manager.session.revocations.strict:
         name, end = came.ended[0]
-        words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
-        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run tiktrue-keys fleet receive again")
+        words = f"the revocation list of issuer '{name}' expired at {rfc3339(end)}"
+        return ExpiredError(words, "run tiktrue-keys fleet sync at the issuer, then tiktrue-keys fleet receive here")
     if came.refusals:
         return PartialError(
             f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
-            "tiktrue-keys audit show --event receive",
+            "run tiktrue-keys audit show --event receive",
         )
     if moved is not None and moved.failed:
-        return PartialError(f"left {plural(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
+        return PartialError(f"{plural(len(moved.failed), 'container')} not rewrapped", moved.failed[0].error.message)
     return None
 
 

@@ -1,4 +1,4 @@
-"""`fleet remove`: lets a peer go."""
+"""`fleet remove`: unpins a peer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(
     removed = unpin(context.writer, peer.node_id, compromised=compromised, operation_id=context.operation_id)
     view: list[Block] = []
     if removed.keys:
-        view.append(Table(("key that it was sent",), [(key_id,) for key_id in removed.keys]))
+        view.append(Table(("key sent",), [(key_id,) for key_id in removed.keys]))
     if removed.containers:
         view.append(container_table(removed.containers))
     return Outcome(
@@ -48,7 +48,7 @@ def command(
             "containers": [container_json(record) for record in removed.containers],
         },
         view=view,
-        messages=[f"removed '{removed.peer.name}'"],
+        messages=[f"Removed '{removed.peer.name}'."],
         ids=list(removed.keys),
         changed=True,
         operation_id=removed.operation_id,

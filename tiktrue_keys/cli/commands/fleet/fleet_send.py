@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.notices import Notice, plural
@@ -47,13 +47,13 @@ def command(
         sent = send_pending(manager, transport, license_key=license_key) if transport else None
     warnings: list[Notice] = [*queued.warnings, *(sent.warnings if sent else ())]
     if sent is None:
-        warnings.append(Notice("not-sent", "nothing was sent yet: give --via, or run fleet sync --via TRANSPORT"))
+        warnings.append(NOT_SENT)
     envelopes = sent.envelopes if sent else 0
     rows = [(key.key_id, key.status.value, str(len(queued.nodes))) for key in queued.keys]
     return Outcome(
         result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},
         view=[Table(("key", "status", "nodes"), rows)] if rows else [],
-        messages=[f"{_queued(queued)}, sent {plural(envelopes, 'envelope')}"],
+        messages=[f"{_queued(queued)}; sent {plural(envelopes, 'envelope')}."],
         ids=[key.key_id for key in queued.keys],
         changed=queued.changed,
         operation_id=queued.operation_id,
@@ -62,4 +62,4 @@ def command(
 
 
 def _queued(queued: Distributed) -> str:
-    return f"queued {plural(len(queued.keys), 'key')} for {plural(len(queued.nodes), 'node')}"
+    return f"Queued {plural(len(queued.keys), 'key')} for {plural(len(queued.nodes), 'node')}"

@@ -11,7 +11,8 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import transport_of
 from tiktrue_keys.cli.view.fleet_status import status_json
 from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 
@@ -53,26 +54,21 @@ def command(
     status = fleet_status(context.manager, node)
     return Outcome(
         result=status_json(status),
-        view=status_view(status),
-        messages=[] if status.nodes else ["no nodes"],
+        view=status_view(status, context.manager.now()),
+        messages=[] if status.nodes else ["No nodes."],
         ids=[each.node_id for each in status.laggards],
         warnings=warnings,
         error=status.error(),
     )
 
 
-def status_view(status: FleetStatus) -> list[Block]:
-    """The deliveries that are on their way, the promotions that wait, the nodes."""
+def status_view(status: FleetStatus, now: Instant) -> list[Block]:
+    """The deliveries that nodes have not acknowledged, the promotions that wait, the nodes."""
     view: list[Block] = [
         Line(f"[{each.acknowledged}/{each.total}] {each.label}; missing: {', '.join(name for name, _ in each.missing)}")
         for each in status.on_its_way
     ]
-    view += [
-        Line(
-            f"[{len(each.acknowledged)}/{each.needed}] {each.new.key_id} is promoted from {rfc3339(each.promote_at)} on"
-        )
-        for each in status.waiting
-    ]
+    view += [Line(f"[{len(each.acknowledged)}/{each.needed}] {_waits(each, now)}") for each in status.waiting]
     rows = [
         (
             each.name,
@@ -87,3 +83,14 @@ def status_view(status: FleetStatus) -> list[Block]:
     if status.epoch > 1:
         view.append(Line(f"epoch {status.epoch} began with head {status.base.root.hex()}"))
     return view
+
+
+def _waits(waiting: Waiting, now: Instant) -> str:
+    """A successor that was published ahead: what it waits for, and what activates it now."""
+    key_id, day = waiting.new.key_id, rfc3339(waiting.promote_at)
+    if not waiting.missing:
+        return f"{key_id} is due at {day}"
+    names = ", ".join(waiting.missing)
+    if now < waiting.promote_at:
+        return f"{key_id} is waiting for {names} (due at {day})"
+    return f"{key_id} is waiting for {names} (due since {day}); fleet sync --promote-anyway activates it now"

@@ -63,7 +63,7 @@ def command(
             "keys": keys_json(context.manager, done.promoted),
             "renewed": done.renewed,
         },
-        view=status_view(done.status),
+        view=status_view(done.status, context.manager.now()),
         messages=_messages(done),
         ids=[each.node_id for each in done.status.laggards],
         changed=done.changed,
@@ -74,6 +74,6 @@ def command(
 
 
 def _messages(done: Synced) -> list[str]:
-    said = [f"sent {plural(done.envelopes, 'envelope')}, {plural(len(done.collected), 'node')} came further"]
-    said += [f"promoted {key.key_id}" for key in done.promoted]
-    return [*said, "renewed the revocation list"] if done.renewed else said
+    sent, caught_up = plural(done.envelopes, "envelope"), plural(len(done.collected), "node")
+    messages = [f"Sent {sent}; {caught_up} caught up.", *(f"Promoted {key.key_id}" for key in done.promoted)]
+    return [*messages, "Renewed the revocation list."] if done.renewed else messages

@@ -1,4 +1,4 @@
-"""`cleanup`: marks keys that nothing needs, and destroys those marked long enough ago."""
+"""`cleanup`: marks keys that nothing needs, and destroys those that were marked before."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.errors import RefusedError, UsageError
 
@@ -68,9 +69,12 @@ def command(
         if dry_run:
             return _outcome(context, plan, named=bool(keys))
         if plan.marked or plan.destroyed:
-            context.confirm(f"Mark {len(plan.marked)} keys for destruction and destroy {len(plan.destroyed)} for good?")
+            context.confirm(
+                f"Mark {plural(len(plan.marked), 'key')} for destruction, and destroy"
+                f" {plural(len(plan.destroyed), 'key')} permanently?"
+            )
     elif dry_run:
-        raise UsageError("--dry-run does not go with --cancel")
+        raise UsageError("--dry-run and --cancel exclude each other", "omit one of the two")
     return _outcome(context, cleanup(operation_id=context.operation_id), named=bool(keys))
 
 
@@ -89,10 +93,10 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
             "keys": keys_json(context.manager, [key for _, key, _ in listed]),
             "items": [item_json(key.key_id, outcome) | {"reason": detail or None} for outcome, key, detail in listed],
         },
-        view=[Table(("key", "outcome", "why"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
+        view=[Table(("key", "outcome", "reason"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
         if listed
         else [],
-        messages=[] if listed else ["nothing to clean up"],
+        messages=[] if listed else ["Nothing to clean up."],
         ids=[key.key_id for outcome, key, _ in listed if outcome != "kept"],
         changed=cleaned.changed,
         operation_id=cleaned.operation_id,
@@ -102,5 +106,5 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
 
 
 def _when(key: ManagedKey) -> str:
-    """From when on a marked key is destroyed; nothing in a dry run."""
+    """When a marked key may be destroyed; empty in a dry run."""
     return f"destroyed after {rfc3339(key.destroy_at)}" if key.destroy_at is not None else ""

@@ -14,6 +14,7 @@ from tiktrue_keys.cli.view.keys import key_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import GenerateResult
 
 EXAMPLES = (
@@ -98,10 +99,10 @@ def command(
 
 
 def _messages(made: GenerateResult, keystore: Path) -> list[str]:
-    messages = [f"made the keystore {keystore}"] if made.created_keystore else [f"keystore {keystore}"]
+    messages = [f"Created keystore {keystore}" if made.created_keystore else f"Keystore {keystore}"]
     if not made.changed:
-        return [*messages, "nothing was done: this operation id was used before"]
+        return [*messages, "Nothing was done: this operation id was used before."]
     first = made.keys[0]
-    many = f"{len(made.keys)} keys" if len(made.keys) > 1 else "1 key"
+    many = plural(len(made.keys), "key")
     until = f"encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}"
-    return [*messages, f"made {many}, bound to {first.binding.replace('+', ' and ')}; {until}"]
+    return [*messages, f"Created {many}, bound to {first.binding.replace('+', ' and ')}; {until}"]

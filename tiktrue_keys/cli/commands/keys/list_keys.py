@@ -14,6 +14,7 @@ from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.instants import duration_text
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
+from tiktrue_keys.core.notices import plural
 
 SortBy = Literal["model", "status", "created", "expires", "generation"]
 _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
@@ -112,5 +113,5 @@ class _Filter:
 
 def _messages(shown: Sequence[ManagedKey], found: Sequence[ManagedKey]) -> list[str]:
     if not found:
-        return ["no keys"]
-    return [f"{len(shown)} of {len(found)} keys"] if len(shown) < len(found) else []
+        return ["No keys."]
+    return [f"Showing {len(shown)} of {plural(len(found), 'key')}."] if len(shown) < len(found) else []

@@ -1,4 +1,4 @@
-"""`revoke`: withdraws keys."""
+"""`revoke`: revokes keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from tiktrue_keys.cli.commands.keys.rotate import rotation_json
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import can_ask
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import container_json, container_table, keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
@@ -54,9 +54,9 @@ def command(
     """
     context: CommandContext = ctx.obj
     if bool(keys) == (model is not None):
-        raise UsageError("name the keys to revoke, or give --model MODEL", "one of the two")
+        raise UsageError("give either key ids or --model", "name key ids, or add --model MODEL")
     if reason is None:
-        raise UsageError("a revocation needs a reason", "give --reason TEXT")
+        raise UsageError("a revocation needs a reason", "add --reason TEXT")
     key_ids = _key_ids(context, keys or ())
     license_key = context.license() if rotate else None
     revoke = partial(
@@ -65,7 +65,7 @@ def command(
     plan = revoke(dry_run=True, operation_id=context.operation_id)
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(context, plan)
-    context.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
+    context.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} permanently?")
     context.settle()
     with transport_if_given(context, via) as transport:
         revoked = revoke(operation_id=context.operation_id)
@@ -82,7 +82,7 @@ def _send(
     if transport is not None:
         return send_pending(context.manager, transport, license_key=license_key).warnings
     if any(each.sent < each.issued for each in fleet_status(context.manager).nodes):
-        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+        return [NOT_SENT]
     return []
 
 
@@ -94,8 +94,8 @@ def _key_ids(context: CommandContext, arguments: Sequence[str]) -> list[str]:
         is_model = parse_key_argument(argument).kind is not KeyArgumentKind.KEY_ID and key.model_id == argument
         if is_model and not can_ask():
             raise RefusedError(
-                f"'{argument}' names a model, whose active key is {key.key_id}",
-                "give that key id, or --model",
+                f"'{argument}' is a model id, not a key id",
+                f"give {key.key_id}, its active key, or --model {argument}",
                 key_id=key.key_id,
             )
         found.append(key.key_id)

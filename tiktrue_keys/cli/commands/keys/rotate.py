@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json, partial_error
 from tiktrue_keys.cli.view.keys import container_json, keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
@@ -85,9 +85,9 @@ def command(
     """
     context: CommandContext = ctx.obj
     if bool(keys) + every + due != 1:
-        raise UsageError("name the keys to rotate, or give --all or --due", "one of the three")
+        raise UsageError("give exactly one of KEY, --all and --due", "name keys, or add --all or --due")
     if (within is not None or atomic) and not due:
-        raise UsageError("--within and --atomic go with --due")
+        raise UsageError("--within and --atomic need --due", "add --due")
     chosen_lifetime = lifetime if lifetime is not None else context.settings.get("rotate.lifetime")
     license_key = context.license()
     manager = context.manager if dry_run else context.writer
@@ -154,7 +154,7 @@ def _sync_first(
     try:
         done = sync(context.writer, transport, license_key=license_key, overlap=overlap, patient=True)
     except TikTrueKeysError as error:
-        return [Notice("not-synced", f"no round with the fleet before the rotation: {error.message}", error.key_id)]
+        return [Notice("not-synced", f"no exchange with the fleet before the rotation: {error.message}", error.key_id)]
     if done.outage is None or any(each.code == "outage" for each in done.warnings):
         return done.warnings
     return [*done.warnings, Notice("outage", done.outage.message)]
@@ -167,7 +167,7 @@ def _send(
     if rotated.dry_run or not any(each.state == QUEUED for each in rotated.distributions):
         return []
     if transport is None:
-        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+        return [NOT_SENT]
     from tiktrue_keys.fleet.send import send_pending
 
     return send_pending(context.manager, transport, license_key=license_key).warnings
@@ -175,7 +175,7 @@ def _send(
 
 def _messages(rewraps: RewrapBatch | None) -> list[str]:
     moved = sum(each.changed for each in rewraps.done) if rewraps else 0
-    return [f"rewrapped {plural(moved, 'container')}"] if moved else []
+    return [f"Rewrapped {plural(moved, 'container')}."] if moved else []
 
 
 def _left_behind(rotated: RotateResult) -> list[Notice]:

@@ -69,5 +69,5 @@ def _chain_tree(chain: tuple[ManagedKey, ...], found: ManagedKey) -> Tree:
 
 
 def _since(key: ManagedKey) -> str:
-    """The instant of the last thing that happened to the key by somebody's hand."""
+    """The instant of the last operation on the key."""
     return rfc3339(key.destroyed_at or key.revoked_at or key.rotated_at or key.created_at) or ""

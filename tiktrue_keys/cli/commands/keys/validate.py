@@ -1,4 +1,4 @@
-"""`validate`: are the keys whole, usable, and do they open on this machine?"""
+"""`validate`: whether keys are intact and usable, and open on this machine."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def command(
             **explained,
         },
         view=view,
-        messages=[] if found.checks else ["no keys; the keystore is whole and opens on this machine"],
+        messages=[] if found.checks else ["No keys; the keystore is intact and opens on this machine."],
         ids=[check.key.key_id for check in found.checks if check.ok],
         warnings=[*found.warnings, *(notice for check in found.checks for notice in check.notices)],
         error=_verdict(found, named=bool(keys), strict=strict),
@@ -88,7 +88,9 @@ def command(
 def _verdict(found: ValidateResult, *, named: bool, strict: bool) -> TikTrueKeysError | None:
     errors = [check.error for check in found.checks if check.error is not None and (named or check.expected_usable)]
     if strict and found.drift.drifted:
-        errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "tiktrue-keys rebind"))
+        errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "run tiktrue-keys rebind"))
     if strict and found.binding.weak:
-        errors.append(RefusedError("the binding is weak: it has no fact of the machine itself"))
+        errors.append(
+            RefusedError("the binding is weak: it has no fact of the hardware", "run tiktrue-keys binding show")
+        )
     return worst(errors)

@@ -10,7 +10,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import UsageError
 
 EXAMPLES = (
@@ -33,11 +33,11 @@ def command(
     """
     context: CommandContext = ctx.obj
     if destination in ("", "-"):
-        raise UsageError("a backup is written to a file of its own", "give the name of a file")
+        raise UsageError("a backup cannot be written to standard output", "give the name of a file")
     made = context.writer.backup(Path(destination), force=force, operation_id=context.operation_id)
     secret = context.host_secret or context.manager.document().host_secret_path
     same_disk = _same_disk(made.path, context.keystore)
-    words = f"the keystore with its {made.audit_size} audit records"
+    copied = f"Copied the keystore with its {plural(made.audit_size, 'audit record')}."
     return Outcome(
         result={
             "path": str(made.path),
@@ -48,9 +48,9 @@ def command(
         },
         view=[Line(str(made.path))],
         messages=[
-            f"copied {words}" if made.changed else "nothing was done: this operation id was used before",
-            f"it opens on this machine, with the host secret {secret}, which is not in it: keep the two apart",
-            *(["with the shares of its escrow it opens on another machine, too: escrow recover"] * made.holds_escrow),
+            copied if made.changed else "Nothing was done: this operation id was used before.",
+            f"It opens on this machine with the host secret {secret}, which is not in it: store the two apart.",
+            *(["With the shares of its escrow it also opens elsewhere: escrow recover."] * made.holds_escrow),
         ],
         changed=made.changed,
         operation_id=made.operation_id,
@@ -63,4 +63,4 @@ def _same_disk(copy: Path, keystore: Path) -> bool:
 
 
 def _same_disk_notice(path: Path) -> Notice:
-    return Notice("same-disk", f"{path} is on the same file system as the keystore: one dead disk takes both")
+    return Notice("same-disk", f"{path} is on the same file system as the keystore: a failed disk destroys both")

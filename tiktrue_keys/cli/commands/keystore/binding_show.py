@@ -51,7 +51,7 @@ def command(
     view: list[Block] = [
         Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
         Line(""),
-        Table(("fact", "value", "part", "source"), rows),
+        Table(("fact", "value", "role", "source"), rows),
         Line(""),
         Fields(sorted(supporting.items())),
     ]
@@ -70,7 +70,7 @@ def _diff(context: CommandContext, facts: MachineFacts, binding: Binding) -> Out
         result=_result(facts, binding, {}, plain)
         | {"sealed": binding_json(found.before), "drift": drift_json(found.drift)},
         view=[drift_table(("sealed", "present"), found.before, present, found.drift, plain=plain)],
-        messages=[counts or "every fact is the sealed one", *_messages(facts, binding)],
+        messages=[f"{counts or 'No fact differs'}.", *_messages(facts, binding)],
         ids=found.drift.names(),
         warnings=drift_notices(drifted),
     )
@@ -103,7 +103,7 @@ def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], p
 
 
 def _messages(facts: MachineFacts, binding: Binding) -> list[str]:
-    messages = [f"not readable by this user: {path}" for path in facts.unreadable]
+    messages = [f"Not readable by this user: {path}" for path in facts.unreadable]
     if binding.weak:
-        messages.append("this machine shows no fact of its own: a copied disk image would open the keystore")
+        messages.append("This machine shows no fact of its hardware: a copied disk image would open the keystore.")
     return messages

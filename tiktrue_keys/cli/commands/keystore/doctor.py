@@ -69,7 +69,7 @@ def _json(finding: Finding) -> dict[str, object]:
 
 def _accept_clock(context: CommandContext) -> Outcome:
     now = rfc3339(int(time.time()))
-    context.confirm(f"The clock says {now}. Is that right?")
+    context.confirm(f"The clock shows {now}. Is that correct?")
     context.manager.accept_clock(operation_id=context.operation_id)
     return Outcome(
         result={"accepted": now}, view=[Line(f"accepted: {now}")], changed=True, operation_id=context.operation_id

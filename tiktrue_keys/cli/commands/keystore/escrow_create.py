@@ -52,10 +52,12 @@ def command(
     """
     context: CommandContext = ctx.obj
     if not output:
-        raise UsageError("say where the shares go", "-o DIR for a file each, or -o - for standard output")
+        raise UsageError("no destination for the shares", "use -o DIR for a file each, or -o - for standard output")
     folder = None if output == "-" else Path(output).absolute()
     if folder is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(context.keystore)):
-        raise RefusedError("shares inside the keystore's folder are lost and stolen with it", "choose another folder")
+        raise RefusedError(
+            "shares in the keystore's folder are lost and stolen with it", "choose another folder with -o"
+        )
     context.stdout_is_data = folder is None
     if replace:
         _confirm(context)
@@ -87,7 +89,7 @@ def _confirm(context: CommandContext) -> None:
         escrow = the_escrow(context.manager)
     except NotFoundError:
         return
-    context.confirm(f"Replace escrow {escrow.number}? Its {escrow.shares} shares will open backups from before only.")
+    context.confirm(f"Replace escrow {escrow.number}, whose {escrow.shares} shares then open only earlier backups?")
 
 
 def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
@@ -104,9 +106,9 @@ def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
 
 def _messages(made: EscrowResult) -> list[str]:
     if not made.changed:
-        return ["nothing was done: this operation id was used before; shares are shown once only"]
+        return ["Nothing was done: this operation id was used before, and shares are shown only once."]
     escrow = made.escrow
     return [
-        f"made escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore",
-        "next: give each share to another person, prove them with escrow verify, and take a backup",
+        f"Created escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore.",
+        "Next, give each share to another person, verify them with escrow verify, and take a backup.",
     ]

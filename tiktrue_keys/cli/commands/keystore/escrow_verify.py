@@ -24,7 +24,7 @@ def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
     warns that the keystore cannot be recovered.
     """
     context: CommandContext = ctx.obj
-    the_escrow(context.manager)  # before anybody fetches a share
+    the_escrow(context.manager)  # before a share is asked for
     must_be_writable(context.manager)
     shares = read_shares(context, share)
     verified = verify_escrow(context.writer, shares, operation_id=context.operation_id)
@@ -36,7 +36,7 @@ def command(ctx: typer.Context, share: ShareOption = None) -> Outcome:
             "verified_shares": numbers,
         },
         view=[Fields(escrow_rows(verified.escrow))],
-        messages=[f"shares {', '.join(map(str, numbers))} open this keystore"],
+        messages=[f"Shares {', '.join(map(str, numbers))} open this keystore."],
         ids=[],
         changed=verified.changed,
         operation_id=verified.operation_id,

@@ -45,7 +45,7 @@ def command(
     """
     context: CommandContext = ctx.obj
     if textfile in ("", "-"):
-        raise UsageError("--textfile needs the name of a file", "leave it out for standard output")
+        raise UsageError("--textfile needs the name of a file", "omit it for standard output")
     measured = _measured(context)
     text = exposition(measured)
     if textfile is not None:
@@ -53,7 +53,7 @@ def command(
     return Outcome(
         result={"textfile": textfile, "metrics": [metric_json(metric) for metric in measured]},
         view=[Raw(text) if textfile is None else Line(textfile)],
-        messages=[] if textfile is None else [f"wrote {len(measured)} metrics"],
+        messages=[] if textfile is None else [f"Wrote {len(measured)} metrics."],
     )
 
 
@@ -70,13 +70,13 @@ def _measured(context: CommandContext) -> list[Metric]:
         _one("keys_due", "Keys that rotate --due would rotate.", sum(is_due(key, now, within) for key in keys)),
         _one(
             "next_expiry_timestamp_seconds",
-            "When the first of the active keys stops encrypting; absent without active keys.",
+            "When the first active key stops encrypting; absent if no key is active.",
             min((key.expires_at for key in keys if key.status is Status.ACTIVE), default=None),
         ),
         _one("containers", "Registered model containers.", len(manager.containers())),
         _one("audit_records", "Records in the audit log.", manager.audit_size()),
         _one("last_audit_record_timestamp_seconds", "When the newest audit record was made.", newest),
-        _one("open_intents", "Acts on files that were begun and not finished.", len(manager.open_intents())),
+        _one("open_intents", "Operations on files that were begun and not finished.", len(manager.open_intents())),
         _one("keystore_bytes", "Size of the keystore's file.", os.stat(context.keystore / FILE_NAME).st_size),
     ]
 

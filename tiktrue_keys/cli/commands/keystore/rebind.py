@@ -10,6 +10,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rebind import Rebound
 
 EXAMPLES = (
@@ -61,6 +62,6 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
 
 def _message(rebound: Rebound) -> str:
     if rebound.after == rebound.before:
-        return "nothing to do: no fact has another value than the sealed one"
-    facts = f"{len(rebound.after.anchors)} facts, {rebound.after.machine_borne} of them machine-borne"
-    return f"would seal to {facts}; nothing was changed" if rebound.dry_run else f"sealed to {facts}"
+        return "Nothing to do: no fact has changed."
+    facts = f"{plural(len(rebound.after.anchors), 'fact')}, {rebound.after.machine_borne} of them machine-borne"
+    return f"Would seal to {facts}; nothing was changed." if rebound.dry_run else f"Sealed to {facts}."

@@ -1,4 +1,4 @@
-"""`relicense`: the keys of one license go over to another."""
+"""`relicense`: moves the keys of one license to another."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tiktrue_keys.cli.context.license import LicenseSource
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.relicense import Relicensed
 
 EXAMPLES = (
@@ -56,7 +57,7 @@ def command(
 
 
 def _counted(plan: Relicensed) -> str:
-    return "1 key" if len(plan.keys) == 1 else f"{len(plan.keys)} keys"
+    return plural(len(plan.keys), "key")
 
 
 def _outcome(context: CommandContext, done: Relicensed) -> Outcome:
@@ -83,7 +84,7 @@ def _outcome(context: CommandContext, done: Relicensed) -> Outcome:
 
 def _message(done: Relicensed) -> str:
     if done.dry_run:
-        return f"{_counted(done)} of license {done.old_license_tag} would go over; nothing was changed"
+        return f"{_counted(done)} of license {done.old_license_tag} would move; nothing was changed."
     if not done.changed:
-        return "nothing was done: this operation id was used before"
-    return f"{_counted(done)} went over from license {done.old_license_tag} to license {done.new_license_tag}"
+        return "Nothing was done: this operation id was used before."
+    return f"Moved {_counted(done)} from license {done.old_license_tag} to license {done.new_license_tag}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_place, model_source
-from tiktrue_keys.cli.view.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.view.model_results import done_to_files, encrypted_folder_json, plan_json, sealed_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.instants import instant_of
@@ -52,7 +52,7 @@ class Encryption:
     def destination(self) -> Place | None:
         """The output of what does not go to standard output."""
         if self.output in ("", "-"):
-            raise UsageError("this does not go to standard output", "give a name with -o, or leave it out")
+            raise UsageError("this cannot be written to standard output", "use -o DST, or omit -o")
         return None if self.output is None else model_place(self.output, "output")
 
     @property
@@ -66,11 +66,11 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
     """One model for the public halves in `files`; uses no keystore."""
     context.needs_keystore = False
     if asked.of_folders or is_folder(asked.source):
-        raise UsageError("a folder's list of files must be signed, so it takes --key", "encrypt file by file")
+        raise UsageError("a folder needs --key, because its list of files is signed", "encrypt each file by itself")
     recipients = [read_recipient(file) for file in files]
     model = model_source(context, asked.source)
     destination = model_destination(context, asked.output)
-    with progress_bar(context, f"encrypting {asked.source}") as report:
+    with progress_bar(context, f"Encrypting {asked.source}") as report:
         made = encrypt_for_recipients(
             model,
             destination,
@@ -85,7 +85,7 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
     return Outcome(
         result=sealed_json(made),
         view=[] if context.stdout_is_data else [Line(str(made.destination))],
-        messages=[f"encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
+        messages=[f"Encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -98,7 +98,7 @@ def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     _refuse_name(asked)
     encrypt = _to_storage(asked) if asked.output is not None and is_url(asked.output) else _to_disk(asked)
     license_key = context.license()
-    with progress_bar(context, f"encrypting {asked.source}") as report:
+    with progress_bar(context, f"Encrypting {asked.source}") as report:
         made = encrypt(
             context.writer,
             Path(asked.source),
@@ -124,7 +124,7 @@ def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFo
     from tiktrue_keys.models.folder.upload import encrypt_folder_to
 
     if asked.force or asked.resume or asked.jobs is not None:
-        raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
+        raise UsageError("--force, --resume and --jobs need a local destination", "omit them")
     destination = parse_place((asked.output or "").rstrip("/") + "/")
     assert isinstance(destination, Url), "it was asked for"
     return partial(encrypt_folder_to, destination=destination)
@@ -133,7 +133,7 @@ def _to_storage(asked: Encryption) -> Callable[..., EncryptedFolder | UploadedFo
 def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """What the same words would do without --dry-run."""
     if asked.source == "-":
-        raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
+        raise UsageError("--dry-run cannot look at standard input", "omit --dry-run")
     license_key = context.license()
     if is_folder(asked.source):
         _refuse_name(asked)
@@ -163,18 +163,18 @@ def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
 
 def _refuse_name(asked: Encryption) -> None:
     if asked.name is not None:
-        raise UsageError("--name is for a file", "a folder's files keep their names")
+        raise UsageError("--name needs a file; the files of a folder keep their names", "omit --name")
 
 
 def _folder_outcome(made: EncryptedFolder | UploadedFolder) -> Outcome:
     taken_over = made.taken_over if isinstance(made, ResumedEncryption) else ()
-    left_out = f", left out {len(made.left_out)}" if made.left_out else ""
-    earlier = f", {plural(len(taken_over), 'file')} of it earlier" if taken_over else ""
-    files = files_of(made.files, made.plain)
+    left_out = f"; left out {plural(len(made.left_out), 'file')}" if made.left_out else ""
+    earlier = f", {plural(len(taken_over), 'file')} in an earlier run" if taken_over else ""
+    done = done_to_files("Encrypted", made.files, made.plain, made.length)
     return Outcome(
         result=encrypted_folder_json(made) | {"taken_over": list(taken_over)},
         view=[Line(str(made.destination))],
-        messages=[f"encrypted {files} of {made.length} bytes under key {made.key.key_id}{earlier}{left_out}"],
+        messages=[f"{done} under key {made.key.key_id}{earlier}{left_out}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -187,4 +187,4 @@ def _plan_table(found: EncryptionPlan) -> Table:
 
 
 def _plan_words(found: EncryptionPlan) -> str:
-    return f"would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"
+    return f"Would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"

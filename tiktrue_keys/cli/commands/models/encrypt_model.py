@@ -94,13 +94,15 @@ def command(
     context: CommandContext = ctx.obj
     asked = Encryption(source, output, name, include or [], exclude or [], plain or [], resume, force, jobs)
     if (key is None) == (not recipient):
-        raise UsageError("give exactly one of --key and --recipient")
+        raise UsageError("give exactly one of --key and --recipient", "use --key where the keystore is")
     if key is None:
         if dry_run:
-            raise UsageError("--dry-run goes with --key")
+            raise UsageError("--dry-run needs --key", "omit --dry-run")
         return for_recipients(context, asked, recipient or [])
     if asked.of_folders and not is_folder(source):
-        raise UsageError("--include, --exclude, --plain, --resume and --jobs are for a folder", f"{source} is none")
+        raise UsageError(
+            "--include, --exclude, --plain, --resume and --jobs need a folder", f"omit them: {source} is not a folder"
+        )
     if dry_run:
         return plan(context, asked, key)
     if is_folder(source):
@@ -108,7 +110,7 @@ def command(
     model = model_source(context, source)
     destination = model_destination(context, output)
     license_key = context.license()
-    with progress_bar(context, f"encrypting {source}") as report:
+    with progress_bar(context, f"Encrypting {source}") as report:
         made = encrypt_model(
             context.writer,
             model,
@@ -128,7 +130,7 @@ def _file_outcome(made: Encrypted, *, to_stdout: bool) -> Outcome:
     return Outcome(
         result=encrypted_json(made),
         view=[] if to_stdout else [Line(str(made.destination))],
-        messages=[f"encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
+        messages=[f"Encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,

@@ -56,7 +56,7 @@ def command(
     manager = recording_manager(context, audit_to)
     license_key = context.license()
     with ExitStack() as stack:
-        with progress_bar(context, f"decrypting {files[0]}") as report:
+        with progress_bar(context, f"Decrypting {files[0]}") as report:
             held = held_models(
                 manager,
                 files,
@@ -77,12 +77,12 @@ def command(
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     if SEPARATOR not in words:
-        raise UsageError("there is no program to run", "tiktrue-keys exec-model FILE -- CMD {}")
+        raise UsageError("there is no program to run", "run tiktrue-keys exec-model FILE -- CMD {}")
     at = words.index(SEPARATOR)
     if at == 0:
-        raise UsageError("there is no container to decrypt", "tiktrue-keys exec-model FILE -- CMD {}")
+        raise UsageError("there is no container to decrypt", "run tiktrue-keys exec-model FILE -- CMD {}")
     if any(not file or "\0" in file for file in words[:at]):
-        raise UsageError("a container has no name")
+        raise UsageError("the name of a container is empty")
     return words[:at], words[at + 1 :]
 
 

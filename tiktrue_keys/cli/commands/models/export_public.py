@@ -1,4 +1,4 @@
-"""`export-public`: the public half of a key as a signed file, for whoever encrypts without keystore and license."""
+"""`export-public`: the public half of a key as a signed file, for encryption without keystore and license."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def command(
     """
     context: CommandContext = ctx.obj
     if output == "":
-        raise UsageError("the output has no name")
+        raise UsageError("the name of the output is empty")
     if output == "-":
         output = None
     context.stdout_is_data = output is None
@@ -55,7 +55,7 @@ def command(
     return Outcome(
         result=_result(exported),
         view=_view(exported),
-        messages=[f"exported {recipient.key_id}, valid until {rfc3339(recipient.not_after)}"],
+        messages=[f"Exported {recipient.key_id}, valid until {rfc3339(recipient.not_after)}"],
         changed=exported.changed,
         operation_id=exported.operation_id,
         warnings=exported.warnings,

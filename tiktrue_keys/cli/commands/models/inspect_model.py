@@ -1,4 +1,4 @@
-"""`inspect-model`: a container's own words, without a key."""
+"""`inspect-model`: what a container claims to be, without a key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
         ("model", found.model_id),
         ("name", found.name),
         ("kind", found.kind),
-        ("plaintext", f"{found.length} bytes{', made into a pipe' * found.piped}"),
+        ("plaintext", f"{found.length} bytes{', written to a pipe' * found.piped}"),
         ("size", f"{found.size} bytes"),
         ("segments", f"{found.segments} of {found.segment_size} bytes"),
         ("origin", found.origin),
@@ -54,7 +54,7 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
         ("signature", found.signature),
         (
             "header",
-            f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}",
+            f"sequence {found.sequence}, {'both copies are equal' if found.slots_equal else 'the two copies differ'}",
         ),
     ]
 
@@ -89,7 +89,7 @@ def _folder_outcome(found: FolderInspection) -> Outcome:
 
 
 def _entry_kind(entry: ManifestEntry) -> str:
-    return "container" if isinstance(entry, ContainerEntry) else "in clear"
+    return "container" if isinstance(entry, ContainerEntry) else "unencrypted"
 
 
 def _checks(found: Inspection | FolderInspection) -> Tree:

@@ -38,7 +38,7 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"containers": [_json(each) for each in found]},
         view=[Table(("file id", "state", "path", "name", "keys"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=[each.record.file_id.hex() for each in found],
     )
 

@@ -11,6 +11,7 @@ from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import PartialError
 from tiktrue_keys.models.registry.containers import Scanned, scan
 from tiktrue_keys.models.storage.location import parse_place
@@ -45,12 +46,12 @@ def command(
     return Outcome(
         result=_result(found),
         view=[Table(("path", "outcome", "detail"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=[record.file_id.hex() for record in changed],
         changed=found.changed,
         operation_id=found.operation_id,
         warnings=found.warnings,
-        error=PartialError(f"{len(found.failed)} files could not be read", found.failed[0][1].message)
+        error=PartialError(f"{plural(len(found.failed), 'file')} could not be read", found.failed[0][1].message)
         if found.failed
         else None,
     )

@@ -11,7 +11,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_folder
-from tiktrue_keys.cli.view.model_results import files_of
+from tiktrue_keys.cli.view.model_results import done_to_files
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
@@ -52,7 +52,7 @@ def command(
         reencrypt = partial(reencrypt_folder, jobs=jobs)
     else:
         refuse_jobs(jobs, container)
-    with progress_bar(context, f"encrypting {container}") as report:
+    with progress_bar(context, f"Encrypting {container}") as report:
         made = reencrypt(
             context.writer,
             model_folder(container, "the container"),
@@ -71,7 +71,7 @@ def _file_outcome(made: Reencrypted) -> Outcome:
     return Outcome(
         result=_file_json(made),
         view=[Line(str(made.path))],
-        messages=[f"encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
+        messages=[f"Encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -90,7 +90,7 @@ def _folder_outcome(made: ReencryptedFolder) -> Outcome:
             "plain": list(made.plain),
         },
         view=[Line(str(made.path))],
-        messages=[f"encrypted {files_of(made.files, made.plain)} of {made.length} bytes under key {made.key.key_id}"],
+        messages=[f"{done_to_files('Encrypted', made.files, made.plain, made.length)} under key {made.key.key_id}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,

@@ -46,16 +46,16 @@ def command(
     """
     context: CommandContext = ctx.obj
     if bool(containers) == every:
-        raise UsageError("name the containers to rewrap, or give --all", "one of the two")
+        raise UsageError("give either containers or --all", "name containers, or add --all")
     if every and to is not None:
-        raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
+        raise UsageError("--to needs named containers", "omit it: --all moves each container along its own chain")
     license_key = context.license()
     if every:
         refuse_jobs(jobs, "--all")
         batch = rewrap_registered(context.writer, license_key=license_key, lock_timeout=context.lock_timeout)
         return _outcome(batch_json(batch), operation_id=batch.operation_id, warnings=batch.warnings)
     if len(containers or ()) > 1 and context.operation_id is not None:
-        raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
+        raise UsageError("an operation id names one operation", "give one container, or omit --operation-id")
     if not any(is_folder(path) for path in containers or ()):
         refuse_jobs(jobs, (containers or [""])[0])
     return _rewrap_each(context, containers or [], to, license_key, jobs)
@@ -146,7 +146,7 @@ def _outcome(members: list[dict[str, Any]], *, operation_id: str | None, warning
     return Outcome(
         result={"containers": members},
         view=[Table(("container", "keys", "outcome", "why"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=changed,
         changed=bool(changed),
         operation_id=operation_id,

@@ -1,4 +1,4 @@
-"""`sign-model`: this keystore vouches for a container that was sealed for it elsewhere."""
+"""`sign-model`: signs a container that was encrypted for this keystore elsewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(
     context: CommandContext = ctx.obj
     root = parse_root(expect_root)
     license_key = context.license()
-    with progress_bar(context, f"reading {container}") as report:
+    with progress_bar(context, f"Reading {container}") as report:
         signed = sign_model(
             context.writer,
             model_place(container, "container"),
@@ -57,7 +57,7 @@ def command(
             lock_timeout=context.lock_timeout,
             operation_id=context.operation_id,
         )
-    words = "signed" if signed.changed else "signed already:"
+    words = "Signed" if signed.changed else "Already signed:"
     return Outcome(
         result={
             "path": str(signed.path),
@@ -69,7 +69,7 @@ def command(
             "signed": True,
         },
         view=[Line(str(signed.path))],
-        messages=[f"{words} {signed.length} bytes, root {signed.root.hex()}"],
+        messages=[f"{words} {signed.length} bytes; root {signed.root.hex()}"],
         changed=signed.changed,
         operation_id=signed.operation_id,
         warnings=signed.warnings,

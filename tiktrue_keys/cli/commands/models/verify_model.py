@@ -44,7 +44,7 @@ def command(
         verify = partial(verify_folder, jobs=jobs)
     else:
         refuse_jobs(jobs, container)
-    with progress_bar(context, f"verifying {container}") as report:
+    with progress_bar(context, f"Verifying {container}") as report:
         found = verify(
             context.manager,
             model_place(container, "container"),
@@ -65,5 +65,5 @@ def command(
 def _described(found: Verified | VerifiedFolder) -> tuple[str, dict[str, Any]]:
     if isinstance(found, VerifiedFolder):
         files = files_of(found.files, found.plain)
-        return f"{found.path}, {files} of {found.length} bytes", verified_folder_json(found)
+        return f"{found.path}, {files}, {found.length} bytes", verified_folder_json(found)
     return f"{found.path}, {found.length} bytes, root {found.root.hex()}", verified_json(found)
