@@ -73,6 +73,7 @@ dev: $(VENV)/.complete
 generate: $(VENV)/.runtime
 	$(BIN)/python -m tiktrue_keys.cli.docs.generate .
 	$(BIN)/python -m tests.project.map
+	$(BIN)/python -m tests.project.interface
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,7 +1,7 @@
 """Made-up machines: runs an unmodified program where /sys and /etc/machine-id show other hardware.
 
     server = Machine(system_uuid="...", nics=["b0:7b:25:9c:11:40"], machine_id="...")
-    done = server.run(["tiktrue-keys", "fingerprint"], user="nobody", cwd=tmp_path)
+    done = server.run(["tiktrue-keys", "binding", "show"], user="nobody", cwd=tmp_path)
 
 Each run has a mount and a network namespace of its own: its mounts are gone afterwards, the files it wrote stay.
 Only root can make one; `skip_reason()` says why not. The firmware's files are for root alone, as on real machines.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tiktrue_keys.core.dispatch.request import KeyDistributionRequest
+    from tiktrue_keys.core.dispatch.distribution_request import KeyDistributionRequest
     from tiktrue_keys.core.keys.lifecycle import ManagedKey
     from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
     from tiktrue_keys.core.manager import KeyManager
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "KeyDistributionRequest": "tiktrue_keys.core.dispatch.request",
+    "KeyDistributionRequest": "tiktrue_keys.core.dispatch.distribution_request",
     "KeyManager": "tiktrue_keys.core.manager",
     "KeyRotationEvent": "tiktrue_keys.core.keys.rotation_event",
     "ManagedKey": "tiktrue_keys.core.keys.lifecycle",

@@ -21,7 +21,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Program:
     (program.folder / "model.bin").write_bytes(bytes(1_000))
     program.generate("llama")
     program.ok("encrypt-model", "model.bin", "--key", "llama")
-    program.ok("node", "init", "admin")
+    program.ok("fleet", "init", "admin")
     program.ok("backup", "earlier.db")
     return program
 
@@ -57,7 +57,7 @@ OUTPUTS = {
     "decrypt-model": ["decrypt-model", "model.bin.ttm", "-o", "link"],
     "backup": ["backup", "link"],
     "export-public": ["export-public", "llama", "-o", "link"],
-    "node export": ["node", "export", "-o", "link"],
+    "fleet card": ["fleet", "card", "-o", "link"],
     "audit export": ["audit", "export", "--format", "jsonl", "-o", "link"],
     "metrics": ["metrics", "--textfile", "link"],
 }

@@ -26,8 +26,8 @@ decrypt-model plain.ttm -o plain.again
 decrypt-model model.ttm -o model.again
 export-public llama -o llama.pub
 encrypt-model plain.bin --recipient llama.pub -o ci.ttm
-node init admin
-node export -o card
+fleet init admin
+fleet card -o card
 metrics --textfile metrics.prom
 audit export --format tlog -o tlog
 backup copy.db

@@ -63,7 +63,7 @@ def test_end_of_input_at_the_license_is_130(program: Program) -> None:
 def test_a_destructive_command_asks(program: Program, answer: str, code: int, status: str) -> None:
     key_id = program.generate("m").key_id
     terminal = Terminal(program, "revoke", key_id, "--reason", "test")
-    terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
+    terminal.wait_for(f"Revoke key {key_id} permanently? [y/N] ")
     terminal.type(answer)
 
     assert terminal.end() == code
@@ -76,7 +76,7 @@ def test_without_a_terminal_nothing_is_asked(program: Program) -> None:
     done = program.run("revoke", key_id, "--reason", "test", stdin="y\n")
 
     assert done.returncode == 5
-    assert "hint: give --yes, or run it on a terminal" in done.stderr
+    assert "hint: use --yes, or run the command on a terminal" in done.stderr
     assert program.json("show", key_id)["result"]["keys"][0]["status"] == "active"
 
 
@@ -89,7 +89,7 @@ def test_yes_answers(program: Program) -> None:
 def test_a_model_name_may_be_revoked_on_a_terminal_which_shows_the_key(program: Program) -> None:
     key_id = program.generate("m").key_id
     terminal = Terminal(program, "revoke", "m", "--reason", "test")
-    terminal.wait_for(f"Revoke key {key_id} for good? [y/N] ")
+    terminal.wait_for(f"Revoke key {key_id} permanently? [y/N] ")
     terminal.type("y\n")
 
     assert terminal.end() == 0
@@ -196,7 +196,7 @@ def test_a_container_is_not_written_to_a_terminal(program: Program) -> None:
     terminal = Terminal(program, "encrypt-model", "model", "-o", "-", "--key", "m")
 
     assert terminal.end() == 5
-    assert "error: a model does not go to a terminal" in terminal.said
+    assert "error: a model cannot be written to a terminal" in terminal.said
 
 
 def test_follow_goes_on_until_it_is_interrupted(program: Program) -> None:

@@ -75,11 +75,11 @@ class Computer:
         return said
 
     def watch(self, stack: ExitStack) -> Path:
-        """Leave `receive --watch` running; the file that it writes to."""
+        """Leave `fleet receive --watch` running; the file that it writes to."""
         log = self.folder / "watch.log"
-        told(f"{self.name}$ tiktrue-keys receive --watch >watch.log &")
+        told(f"{self.name}$ tiktrue-keys fleet receive --watch >watch.log &")
         with open(log, "w", encoding="utf-8") as file:
-            process = self.start("tiktrue-keys receive --watch", output=file)
+            process = self.start("tiktrue-keys fleet receive --watch", output=file)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         return log
@@ -128,16 +128,16 @@ def meet(admin: Computer, nodes: list[Computer], cluster: Cluster) -> None:
     """Names, cards, pins, settings."""
     say("A key at the issuer, whose card the nodes pin; people compare node ids, by another way than the cards take")
     admin.run("tiktrue-keys generate llama")
-    admin.run("tiktrue-keys node init head-office")
-    issuer_id = admin.run("tiktrue-keys node export -o ../head-office.card").split()[0]
+    admin.run("tiktrue-keys fleet init head-office")
+    issuer_id = admin.run("tiktrue-keys fleet card -o ../head-office.card").split()[0]
     for node in nodes:
         say(f"{node.name}: its halves are made in place and sealed to the machine; only the card leaves it")
-        node.run(f"tiktrue-keys node init {node.name}")
-        node_id = node.run(f"tiktrue-keys node export -o ../{node.name}.card").split()[0]
-        node.run(f"tiktrue-keys node add ../head-office.card --expect {issuer_id}")
-        admin.run(f"tiktrue-keys node add ../{node.name}.card --expect {node_id}")
+        node.run(f"tiktrue-keys fleet init {node.name}")
+        node_id = node.run(f"tiktrue-keys fleet card -o ../{node.name}.card").split()[0]
+        node.run(f"tiktrue-keys fleet add ../head-office.card --expect {issuer_id}")
+        admin.run(f"tiktrue-keys fleet add ../{node.name}.card --expect {node_id}")
     say("A node id that is not the card's is refused")
-    admin.run(f"tiktrue-keys node add ../node-1.card --expect {issuer_id}", code=5)
+    admin.run(f"tiktrue-keys fleet add ../node-1.card --expect {issuer_id}", code=5)
     say("How the transport is reached stands in everybody's settings")
     settings = "".join(
         f'{name} = "{value}"\n' for name, value in {"via": cluster.address, **cluster.credentials}.items()
@@ -152,10 +152,10 @@ def meet(admin: Computer, nodes: list[Computer], cluster: Cluster) -> None:
 def ship(admin: Computer, nodes: list[Computer]) -> None:
     """The first key, by hand."""
     say("The first key goes to everybody, sealed to each machine")
-    admin.run("tiktrue-keys distribute llama --all")
-    admin.run("tiktrue-keys node status", code=7)
+    admin.run("tiktrue-keys fleet send llama --all")
+    admin.run("tiktrue-keys fleet status", code=7)
     for node in nodes:
-        node.run("tiktrue-keys receive")
+        node.run("tiktrue-keys fleet receive")
     admin.run("tiktrue-keys fleet sync")
     say("From now on the nodes watch")
 
@@ -193,7 +193,7 @@ def revoke(admin: Computer, nodes: list[Computer], cluster: Cluster, old: str) -
     say(f"Member {leader} comes back; nothing is lacking")
     cluster.start(leader)
     cluster.wait_until_ready(members=3)
-    admin.run("tiktrue-keys node status")
+    admin.run("tiktrue-keys fleet status")
     admin.run("tiktrue-keys audit verify")
 
 

@@ -46,7 +46,7 @@ class Scene:
         self.cluster = cluster
         self.staff = Staff(folder, cluster.address, cluster.credentials, _NAMES)
         self.keys = self.staff.key_ids("generate", "batch", "--count", str(count))
-        self.staff.admin.run("distribute", *self.keys, "--all")
+        self.staff.admin.run("fleet", "send", *self.keys, "--all")
         self.watchers = {name: stack.enter_context(Watcher(node)) for name, node in self.staff.nodes.items()}
         self.staff.admin.ok("fleet", "sync", "--wait", "2m")
         self.transport = stack.enter_context(closing(open_transport(cluster.address, cluster.credentials)))

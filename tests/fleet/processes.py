@@ -40,7 +40,7 @@ class Staff:
         )
         self.admin = self._program("admin")
         self.admin.generate("llama")
-        self.admin.ok("node", "init", ISSUER)
+        self.admin.ok("fleet", "init", ISSUER)
         self._set_up(self.admin)
         self.nodes = {name: self._program(name) for name in names}
         for name, node in self.nodes.items():
@@ -72,13 +72,13 @@ class Staff:
 
 
 class Watcher:
-    """A node's `receive --watch`, and when (time.monotonic) it told of which key in which state."""
+    """A node's `fleet receive --watch`, and when (time.monotonic) it told of which key in which state."""
 
     def __init__(self, node: Program, *before: str) -> None:
         self.told: dict[tuple[str, str], float] = {}
         self.reports: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [*before, *node.argv("receive", "--watch", "--json")],
+            [*before, *node.argv("fleet", "receive", "--watch", "--json")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

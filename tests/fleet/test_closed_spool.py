@@ -41,7 +41,7 @@ def closed(staff: Staff, program: Program, *words: str, code: int) -> dict[str, 
 
 
 def test_the_issuer_keeps_what_it_cannot_send(staff: Staff) -> None:
-    warned = closed(staff, staff.admin, "distribute", "llama", "--all", code=0)
+    warned = closed(staff, staff.admin, "fleet", "send", "llama", "--all", code=0)
     assert [each["code"] for each in warned["warnings"]] == ["outage"]
     refused = closed(staff, staff.admin, "fleet", "sync", code=12)
     assert "read-only" in refused["error"]["message"]
@@ -49,11 +49,11 @@ def test_the_issuer_keeps_what_it_cannot_send(staff: Staff) -> None:
 
 
 def test_a_node_takes_in_what_it_cannot_acknowledge(staff: Staff) -> None:
-    staff.admin.ok("distribute", "llama", "--all")
-    outage = closed(staff, staff.nodes["n1"], "receive", code=12)
+    staff.admin.ok("fleet", "send", "llama", "--all")
+    outage = closed(staff, staff.nodes["n1"], "fleet", "receive", code=12)
     assert outage["error"]["hint"]
     assert [each["model_id"] for each in outage["result"]["keys"]] == ["llama"]
     assert staff.nodes["n1"].json("show", "llama")["ok"]
     assert staff.admin.json("fleet", "sync", code=7)["result"]["acknowledged"] == []
-    assert staff.nodes["n1"].json("receive")["changed"] is False
+    assert staff.nodes["n1"].json("fleet", "receive")["changed"] is False
     assert staff.admin.json("fleet", "sync")["result"]["acknowledged"] == ["n1"]

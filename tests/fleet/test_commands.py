@@ -31,17 +31,17 @@ class Office:
 
     def card(self, program: Program, name: str) -> tuple[str, str]:
         """Node id and card file."""
-        node_id = program.json("node", "init", name)["result"]["node_id"]
+        node_id = program.json("fleet", "init", name)["result"]["node_id"]
         path = str(self.folder / f"{name}.card")
-        assert program.json("node", "export", "-o", path)["result"]["node_id"] == node_id
+        assert program.json("fleet", "card", "-o", path)["result"]["node_id"] == node_id
         return node_id, path
 
     def join(self) -> None:
         admin_id, admin_card = self.card(self.admin, "head-office")
         for name, node in self.nodes.items():
             node_id, card = self.card(node, name)
-            self.admin.json("node", "add", card, "--expect", node_id)
-            node.json("node", "add", admin_card, "--expect", admin_id)
+            self.admin.json("fleet", "add", card, "--expect", node_id)
+            node.json("fleet", "add", admin_card, "--expect", admin_id)
 
 
 @pytest.fixture(scope="module")
@@ -55,68 +55,68 @@ def test_pinning_needs_the_node_id(office: Office, tmp_path: Path) -> None:
     place = tmp_path / "stranger"
     place.mkdir(mode=0o700)
     stranger = Program(place)
-    stranger.ok("node", "init", "stranger")
+    stranger.ok("fleet", "init", "stranger")
     card = str(tmp_path / "stranger.card")
-    stranger.ok("node", "export", "-o", card)
+    stranger.ok("fleet", "card", "-o", card)
 
-    asked = office.admin.json("node", "add", card, "--yes", code=5)
+    asked = office.admin.json("fleet", "add", card, "--yes", code=5)
     assert "--expect" in asked["error"]["hint"]
-    wrong = office.admin.json("node", "add", card, "--expect", "a" * 32, code=5)
+    wrong = office.admin.json("fleet", "add", card, "--expect", "a" * 32, code=5)
     assert "do not pin" in wrong["error"]["hint"]
     Path(card).write_bytes(Path(card).read_bytes().replace(b"stranger", b"strangex"))
-    assert office.admin.json("node", "add", card, "--expect", "a" * 32, code=4)["error"]["code"] == "integrity"
-    assert office.admin.json("node", "add", str(tmp_path / "none"), "--expect", "a", code=3)
+    assert office.admin.json("fleet", "add", card, "--expect", "a" * 32, code=4)["error"]["code"] == "integrity"
+    assert office.admin.json("fleet", "add", str(tmp_path / "none"), "--expect", "a", code=3)
 
 
 def test_names_and_roles(office: Office) -> None:
-    listed = office.admin.json("node")["result"]["nodes"]
+    listed = office.admin.json("fleet", "list")["result"]["nodes"]
     assert [(each["name"], each["role"]) for each in listed] == [("n1", "node"), ("n2", "node")]
-    assert [each["role"] for each in office.nodes["n1"].json("node", "list")["result"]["nodes"]] == ["issuer"]
-    assert office.admin.json("node", "init", "head-office")["changed"] is False
-    assert office.admin.json("node", "init", "other", code=5)
-    assert office.admin.json("node", "show", "nobody", code=3)
-    assert office.admin.json("node", "init", "x/y", code=2)
+    assert [each["role"] for each in office.nodes["n1"].json("fleet", "list")["result"]["nodes"]] == ["issuer"]
+    assert office.admin.json("fleet", "init", "head-office")["changed"] is False
+    assert office.admin.json("fleet", "init", "other", code=5)
+    assert office.admin.json("fleet", "show", "nobody", code=3)
+    assert office.admin.json("fleet", "init", "x/y", code=2)
 
 
 def test_from_rotation_to_acknowledgement(office: Office) -> None:
     rotated = office.admin.json("rotate", "llama", "--notify-all", "--via", office.via)
     new = rotated["result"]["rotations"][0]["new"]
-    status = office.admin.json("node", "status", code=7)
+    status = office.admin.json("fleet", "status", code=7)
     assert "[0/2]" in status["error"]["message"]
     for node in office.nodes.values():
-        came = node.json("receive", "--via", office.via)
+        came = node.json("fleet", "receive", "--via", office.via)
         assert [key["key_id"] for key in came["result"]["keys"]] == [new]
     done = office.admin.json("fleet", "sync", "--via", office.via)
     assert done["result"]["acknowledged"] == ["n1", "n2"]
-    assert office.admin.json("node", "status")["ok"] is True
+    assert office.admin.json("fleet", "status")["ok"] is True
     assert office.nodes["n1"].json("show", new)["result"]["keys"][0]["status"] == "active"
 
 
 def test_distribute_and_revoke(office: Office) -> None:
     key_id = office.admin.json("generate", "qwen")["result"]["keys"][0]["key_id"]
-    assert office.admin.json("distribute", "qwen", "--to", "n1", "--via", office.via)["result"]["envelopes"] == 1
-    assert office.nodes["n1"].json("receive", "--via", office.via)["changed"] is True
+    assert office.admin.json("fleet", "send", "qwen", "--to", "n1", "--via", office.via)["result"]["envelopes"] == 1
+    assert office.nodes["n1"].json("fleet", "receive", "--via", office.via)["changed"] is True
     office.admin.json("revoke", key_id, "--reason", "lost", "--yes", "--via", office.via)
-    office.nodes["n1"].json("receive", "--via", office.via)
+    office.nodes["n1"].json("fleet", "receive", "--via", office.via)
     assert office.nodes["n1"].json("validate", key_id, code=10)
-    office.nodes["n2"].json("receive", "--via", office.via)
+    office.nodes["n2"].json("fleet", "receive", "--via", office.via)
     office.admin.json("fleet", "sync", "--via", office.via)
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("distribute", "llama"), 2),
-        (("distribute", "llama", "--to", "n1", "--all"), 2),
-        (("distribute", "llama", "--to", "nobody"), 3),
-        (("distribute", "nothing", "--to", "n1"), 3),
-        (("receive",), 2),
-        (("receive", "--via", "pigeon:home"), 2),
-        (("receive", "--via", "spool:"), 2),
+        (("fleet", "send", "llama"), 2),
+        (("fleet", "send", "llama", "--to", "n1", "--all"), 2),
+        (("fleet", "send", "llama", "--to", "nobody"), 3),
+        (("fleet", "send", "nothing", "--to", "n1"), 3),
+        (("fleet", "receive"), 2),
+        (("fleet", "receive", "--via", "pigeon:home"), 2),
+        (("fleet", "receive", "--via", "spool:"), 2),
         (("fleet", "sync", "--via", "nothing"), 2),
-        (("node", "remove", "n1"), 5),
-        (("node", "accept-epoch", "n1", "--expect", "00"), 3),
-        (("node", "accept-epoch", "n1"), 2),
+        (("fleet", "remove", "n1"), 5),
+        (("fleet", "accept-epoch", "n1", "--expect", "00"), 3),
+        (("fleet", "accept-epoch", "n1"), 2),
         (("rotate", "llama", "--min-acks", "1"), 2),
     ],
 )
@@ -133,14 +133,14 @@ def test_an_outage_is_a_warning_of_the_rotation(office: Office, tmp_path: Path) 
     assert office.admin.json("fleet", "sync", "--via", f"spool:{blocked}/spool", code=12)
     office.admin.json("fleet", "sync", "--via", office.via, code=7)
     for node in office.nodes.values():
-        assert node.json("receive", "--via", office.via)["changed"]
+        assert node.json("fleet", "receive", "--via", office.via)["changed"]
     office.admin.json("fleet", "sync", "--via", office.via)
 
 
 def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
     node = office.nodes["n2"]
     with subprocess.Popen(
-        node.argv("receive", "--watch", "--via", office.via, "--json"),
+        node.argv("fleet", "receive", "--watch", "--via", office.via, "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=node.environment,
@@ -154,7 +154,7 @@ def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
             watching.send_signal(signal.SIGTERM)
         assert watching.wait(timeout=PATIENCE) == 143
     assert [key["key_id"] for key in line["result"]["keys"]] == [new[0]["new"]]
-    office.nodes["n1"].json("receive", "--via", office.via)
+    office.nodes["n1"].json("fleet", "receive", "--via", office.via)
     assert office.admin.json("fleet", "sync", "--wait", "2m", "--via", office.via)["ok"]
 
 
@@ -162,15 +162,15 @@ def test_the_settings_file_names_the_transport(office: Office) -> None:
     (office.admin.keystore / "tiktrue-keys.toml").write_text(f'[fleet]\nvia = "{office.via}"\n')
     os.chmod(office.admin.keystore / "tiktrue-keys.toml", 0o600)
     assert office.admin.json("fleet")["ok"]
-    assert office.admin.json("node", "remove", "n2", "--compromised", "--yes")["result"]["key_ids"]
+    assert office.admin.json("fleet", "remove", "n2", "--compromised", "--yes")["result"]["key_ids"]
 
 
 def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"weights" * 100)
     container = str(tmp_path / "model.bin.ttm")
     node = office.nodes["n1"]
-    office.admin.ok("distribute", "llama", "--to", "n1", "--via", office.via)
-    node.ok("receive", "--via", office.via)
+    office.admin.ok("fleet", "send", "llama", "--to", "n1", "--via", office.via)
+    node.ok("fleet", "receive", "--via", office.via)
     office.admin.ok("encrypt-model", str(tmp_path / "model.bin"), "--key", "llama")
     node.ok("decrypt-model", container, "-o", str(tmp_path / "before.bin"))
     office.admin.run("fleet", "sync", "--via", office.via)
@@ -180,7 +180,7 @@ def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: 
     (successor,) = [each["new"] for each in rotated["result"]["rotations"]]
     assert node.json("inspect-model", container)["result"]["wraps"][0]["key_id"] != successor
 
-    came = node.json("receive", "--rewrap", "--via", office.via)
+    came = node.json("fleet", "receive", "--rewrap", "--via", office.via)
     assert [each["outcome"] for each in came["result"]["containers"]] == ["rewrapped"]
     assert [each["key_id"] for each in node.json("inspect-model", container)["result"]["wraps"]] == [successor]
     node.ok("decrypt-model", container, "-o", str(tmp_path / "after.bin"))

@@ -95,7 +95,7 @@ def test_a_node_that_was_cut_off_catches_up(wire: Wire, cluster: Cluster, tmp_pa
     staff = Staff(tmp_path, cluster.address, {}, ("far", "near"))
     far = staff.nodes["far"]
     first, second = staff.key_ids("generate", "batch", "--count", "2")
-    staff.admin.ok("distribute", first, second, "--all")
+    staff.admin.ok("fleet", "send", first, second, "--all")
     with Watcher(far, *wire.within) as watcher, Watcher(staff.nodes["near"]) as neighbour:
         assert watcher.wait_for(second, "active", watcher.soon())
         assert neighbour.wait_for(second, "active", watcher.soon())
@@ -109,9 +109,9 @@ def test_a_node_that_was_cut_off_catches_up(wire: Wire, cluster: Cluster, tmp_pa
     wire.cut()
     staff.admin.ok("revoke", second, "--reason", "lost", "--yes")
     (new,) = staff.key_ids("rotate", "llama", "--notify", "far")
-    assert _received(wire, far.argv("receive"), far.environment) == 12
+    assert _received(wire, far.argv("fleet", "receive"), far.environment) == 12
     wire.mend()
-    assert _received(wire, far.argv("receive"), far.environment) == 0
+    assert _received(wire, far.argv("fleet", "receive"), far.environment) == 0
     assert far.json("show", second)["result"]["keys"][-1]["status"] == "revoked"
     assert far.json("show", new)["result"]["keys"][-1]["status"] == "active"
 

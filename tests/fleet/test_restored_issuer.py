@@ -16,7 +16,7 @@ NODES = ("n1", "n2")
 def staff(tmp_path: Path) -> Staff:
     """Everybody has the first key; a backup and a copy of both of the issuer's folders are of that time."""
     made = Staff(tmp_path, f"spool:{tmp_path / 'spool'}", {}, NODES)
-    made.admin.ok("distribute", "llama", "--all")
+    made.admin.ok("fleet", "send", "llama", "--all")
     deliver(made)
     made.admin.ok("backup", str(tmp_path / "backup.db"))
     for folder in ("keystore", "host"):
@@ -26,7 +26,7 @@ def staff(tmp_path: Path) -> Staff:
 
 def deliver(staff: Staff) -> None:
     for node in staff.nodes.values():
-        node.ok("receive")
+        node.ok("fleet", "receive")
     staff.admin.ok("fleet", "sync")
 
 
@@ -43,34 +43,34 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
     put_back(staff)
     staff.admin.ok("rotate", "llama", "--notify-all")
     for node in staff.nodes.values():
-        refused = node.json("receive", code=4)
+        refused = node.json("fleet", "receive", code=4)
         assert "put back from an old copy" in refused["error"]["hint"]
         assert node.json("show", "llama")["result"]["keys"][-1]["key_id"] == second
     named = staff.admin.json("fleet", "sync", code=4)
     assert "2 nodes know another past of this keystore" in named["error"]["message"]
     assert {each["name"] for each in named["result"]["nodes"] if each["conflict"]} == set(NODES)
-    assert staff.admin.json("node", "status", code=4)["error"]["hint"]
+    assert staff.admin.json("fleet", "status", code=4)["error"]["hint"]
 
     staff.admin.ok("restore", str(staff.folder / "backup.db"), "--yes")
     (third,) = staff.key_ids("rotate", "llama", "--notify-all")
-    head = staff.admin.json("node", "status", code=7)["result"]["epoch"]["head"]
+    head = staff.admin.json("fleet", "status", code=7)["result"]["epoch"]["head"]
     for node in staff.nodes.values():
-        waits = node.json("receive", code=5)
+        waits = node.json("fleet", "receive", code=5)
         assert "fleet accept-epoch head-office --expect HEAD" in waits["error"]["hint"]
         assert (
             "another head"
-            in node.json("node", "accept-epoch", ISSUER, "--expect", "0" * 64, code=5)["error"]["message"]
+            in node.json("fleet", "accept-epoch", ISSUER, "--expect", "0" * 64, code=5)["error"]["message"]
         )
-        assert node.json("node", "accept-epoch", ISSUER, "--expect", head)["result"] == {
+        assert node.json("fleet", "accept-epoch", ISSUER, "--expect", head)["result"] == {
             "node_id": staff.node_ids[ISSUER],
             "epoch": 2,
             "head": head,
         }
-        leftover = node.json("receive", code=7)
+        leftover = node.json("fleet", "receive", code=7)
         assert [each["error"]["message"] for each in leftover["result"]["items"]] == [
             "the envelope is of the past epoch 1"
         ]
-        node.ok("receive")
+        node.ok("fleet", "receive")
         assert node.json("show", third)["result"]["keys"][-1]["status"] == "active"
     assert staff.admin.json("fleet", "sync")["ok"]
-    assert staff.nodes["n1"].json("node", "accept-epoch", ISSUER, "--expect", head, code=3)
+    assert staff.nodes["n1"].json("fleet", "accept-epoch", ISSUER, "--expect", head, code=3)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet.processes import Staff, Watcher
 from tests.program import LICENSE, Program
-from tiktrue_keys.cli.commands.fleet.receive import next_wait
+from tiktrue_keys.cli.commands.fleet.fleet_receive import next_wait
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
@@ -66,12 +66,12 @@ def closings(staff: Staff) -> int:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("distribute", "llama", "--all"), 0),
+        (("fleet", "send", "llama", "--all"), 0),
         (("rotate", "nothing", "--notify-all"), 3),
         (("rotate", "--due"), 0),
         (("fleet", "sync"), 7),
         (("fleet", "sync", "--wait", "0s"), 7),
-        (("node", "status", "--via"), 7),
+        (("fleet", "status", "--via"), 7),
     ],
 )
 def test_a_command_closes_its_transport_once(staff: Staff, words: tuple[str, ...], code: int) -> None:
@@ -86,18 +86,18 @@ def test_a_revocation_and_a_rotation_close_it_too(staff: Staff) -> None:
     before = closings(staff)
     staff.admin.json("revoke", key_id, "--reason", "lost", "--yes")
     staff.admin.json("rotate", "llama", "--notify-all", code=0)
-    staff.nodes["n1"].json("receive")
+    staff.nodes["n1"].json("fleet", "receive")
     assert closings(staff) == before + 3
 
 
 @pytest.mark.parametrize("wait", [(), ("--wait", "1s")])
 def test_a_round_is_recorded_under_its_operation_id(staff: Staff, wait: tuple[str, ...]) -> None:
-    staff.admin.ok("distribute", "llama", "--all")
-    staff.nodes["n1"].ok("receive")
+    staff.admin.ok("fleet", "send", "llama", "--all")
+    staff.nodes["n1"].ok("fleet", "receive")
     with staff.admin.manager() as manager:
         size = manager.audit_size()
     chosen = OPERATION.replace("0", str(len(wait)))
-    staff.admin.ok("distribute", "llama", "--all", "--via", f"spool:{staff.folder / 'none' / 'there'}")
+    staff.admin.ok("fleet", "send", "llama", "--all", "--via", f"spool:{staff.folder / 'none' / 'there'}")
     said = staff.admin.json("fleet", "sync", *wait, "--operation-id", chosen, code=7)
 
     assert said["operation_id"] == chosen
@@ -108,10 +108,10 @@ def test_a_round_is_recorded_under_its_operation_id(staff: Staff, wait: tuple[st
 
 
 def test_before_the_due_keys_comes_a_round(staff: Staff) -> None:
-    staff.nodes["n1"].ok("receive")
+    staff.nodes["n1"].ok("fleet", "receive")
     staff.admin.ok("fleet", "sync")
     new = staff.admin.json("rotate", "llama", "--notify-all", "--prepublish", "0s")["result"]["rotations"][0]["new"]
-    staff.nodes["n1"].ok("receive")
+    staff.nodes["n1"].ok("fleet", "receive")
     assert staff.admin.json("show", new)["result"]["keys"][-1]["status"] == "pending"
     due = staff.admin.json("rotate", "--due")
     assert (due["result"]["rotations"], due["warnings"]) == ([], [])
@@ -166,13 +166,13 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
         receive(there, spool, license_key=LICENSE.encode())
     via = ("--via", f"spool:{spool.folder}")
 
-    warned = node.json("receive", *via)
+    warned = node.json("fleet", "receive", *via)
     assert [each["code"] for each in warned["warnings"]] == ["stale-revocation-list"]
-    refused = node.json("receive", "--strict", *via, code=11)
+    refused = node.json("fleet", "receive", "--strict", *via, code=11)
     assert "revocation list of issuer 'head-office' ended" in refused["error"]["message"]
     assert "fleet sync" in refused["error"]["hint"]
     admin.json("fleet", "sync", *via, code=7)
-    assert node.json("receive", "--strict", *via)["warnings"] == []
+    assert node.json("fleet", "receive", "--strict", *via)["warnings"] == []
 
 
 def _long_ago(program: Program) -> KeyManager:

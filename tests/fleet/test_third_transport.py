@@ -38,7 +38,7 @@ def staff(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Staff:
 
 
 def test_a_key_travels_by_it(staff: Staff) -> None:
-    assert staff.admin.json("distribute", "llama", "--all")["result"]["envelopes"] == 2
+    assert staff.admin.json("fleet", "send", "llama", "--all")["result"]["envelopes"] == 2
     with Watcher(staff.nodes["n1"]) as watcher:
         assert staff.admin.json("fleet", "sync", "--wait", "2m")["ok"]
         (new,) = staff.key_ids("rotate", "llama", "--notify-all")

@@ -39,12 +39,12 @@ Path("card.new").write_bytes(own_card(manager)[1])
 manager.close()
 Path("card.new").rename("card")
 """
-"""What node init, node add and node export do, in one process: sixty of them take longer than all the rest."""
+"""What fleet init, fleet add and fleet card do, in one process: sixty of them take longer than all the rest."""
 
 LIVE = """
 set -e
 "$1" -c "$2" "$3"
-"$1" -m tiktrue_keys receive --watch --via "spool:$4" & watch=$!
+"$1" -m tiktrue_keys fleet receive --watch --via "spool:$4" & watch=$!
 until [ -e ../stop ]; do sleep 0.2; done
 kill $watch
 wait $watch || echo ended in $?
@@ -96,11 +96,11 @@ def test_a_rotation_and_a_revocation_reach_all_of_them() -> None:
         (folder / "spool").mkdir()
         admin, via = Program(folder / "admin"), f"spool:{folder / 'spool'}"
         first = admin.generate("llama").key_id
-        issuer_id = admin.json("node", "export", "-o", str(folder / "admin.card"))["result"]["node_id"]
+        issuer_id = admin.json("fleet", "card", "-o", str(folder / "admin.card"))["result"]["node_id"]
         lives = [pool.submit(live, number, folder, issuer_id) for number in range(NODES)]
         try:
             pin_all(admin, folder, lives)
-            admin.ok("distribute", "llama", "--all", "--via", via)
+            admin.ok("fleet", "send", "llama", "--all", "--via", via)
             admin.ok("fleet", "sync", "--wait", "2m", "--via", via)
             rotated = admin.json("rotate", "llama", "--notify-all", "--via", via)
             admin.ok("revoke", first, "--reason", "lost", "--yes", "--via", via)

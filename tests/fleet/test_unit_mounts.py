@@ -109,8 +109,8 @@ def machine_with(place: Path) -> Machine:
 
 def test_facts_as_root_as_the_user_and_under_the_units_mounts(place: Path) -> None:
     machine = machine_with(place)
-    root, user = (run(machine, place, "fingerprint", user=each)["result"] for each in ("root", "nobody"))
-    boxed = run(machine, place, "fingerprint", unit=SERVICES[1])["result"]
+    root, user = (run(machine, place, "binding", "show", user=each)["result"] for each in ("root", "nobody"))
+    boxed = run(machine, place, "binding", "show", unit=SERVICES[1])["result"]
 
     kinds = {each["kind"] for each in root["facts"]}
     assert kinds == {"system-uuid", "board-serial", "nic", "disk", "machine-id"}

@@ -12,7 +12,7 @@ from tests.project.imports import PACKAGE, imports, modules
 RUNGS: Mapping[str, tuple[str, ...]] = {
     "core": (
         "canonical forks instants names notices secret system_errors",
-        "derivation durable sealing",
+        "derivation durable members sealing",
         "machine",
         "fingerprint",
         "audit",
@@ -21,6 +21,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "dispatch",
         "keys",
         "session",
+        "once",
         "operations",
         "reader",
         "manager",

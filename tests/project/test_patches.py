@@ -12,13 +12,13 @@ TESTS = Path(__file__).parents[1]
 
 # One step of an operation fails, or is overtaken by another process, exactly there; no argument reaches the step.
 STEPS = {
-    "core/test_session.py": {"backup.remember_result"},
+    "core/test_session.py": {"Operation.remember"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
     "models/file/test_rewrap.py": {"tiktrue_keys.models.container.header_file.pwrite_synced"},
     "models/folder/test_folders.py": {"os.read", "os.rename"},
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
-    "models/folder/test_resume.py": {"resume._make"},
+    "models/folder/test_resume.py": {"encrypt._make"},
     "models/serving/test_execute.py": {"os.memfd_create", "shop.manager.record_use"},
     "recovery/test_escrow.py": {"Keystore._commit", "Keystore._write_mark", "backup._unrecorded_copy_removed"},
     "recovery/test_recover.py": {"store.read_mark"},
@@ -27,6 +27,7 @@ STEPS = {
 CHILDREN = {
     "faults/campaign.py": {"owner.name"},
     "models/settle/test_local.py": {"os.name", "manager.method"},
+    "remote/test_settling.py": {"kill_in.method"},
 }
 # The machine, the platform or another's library is another one: what no test can bring about.
 MACHINE = {

@@ -95,7 +95,7 @@ def _fill(admin: Site, node: Site) -> dict[str, Any]:
     admin.json("generate", "open", "--no-license")
     admin.json("generate", "batch", "--count", "40")
     admin.json("generate", "mistral", "--lifetime", "2d", "--operation-id", "0123456789abcdef01234567")
-    admin.json("node", "init", "admin")
+    admin.json("fleet", "init", "admin")
     _pin(admin, node)
     admin.json("rotate", "mistral", "--notify", "node-7")
     admin.json("rotate", "llama")
@@ -111,10 +111,10 @@ def _fill(admin: Site, node: Site) -> dict[str, Any]:
 
 
 def _pin(admin: Site, node: Site) -> None:
-    node.json("node", "init", "node-7")
-    card = node.json("node", "export", "-o", "/var/lib/card")
+    node.json("fleet", "init", "node-7")
+    card = node.json("fleet", "card", "-o", "/var/lib/card")
     (admin.library / "card").write_bytes((node.library / "card").read_bytes())
-    admin.json("node", "add", "/var/lib/card", "--expect", card["node_id"])
+    admin.json("fleet", "add", "/var/lib/card", "--expect", card["node_id"])
 
 
 def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch import outbox, peers
+from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, REFUSED
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
 from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress
-from tiktrue_keys.core.dispatch.request import ACKNOWLEDGED, REFUSED
 from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.transaction import Snapshot

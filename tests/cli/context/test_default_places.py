@@ -40,7 +40,7 @@ def test_a_user_without_a_home_is_told_to_name_one() -> None:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout == "give --keystore DIR\n"
+    assert done.stdout == "use --keystore DIR\n"
 
 
 def test_only_a_service_has_a_host_secret_of_its_own() -> None:

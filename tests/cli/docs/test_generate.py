@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tiktrue_keys.cli.docs import generate
-from tiktrue_keys.cli.docs.manpages import ENVIRONMENT, FILES
+from tiktrue_keys.cli.docs.program_page import ENVIRONMENT, FILES, VALUES
 from tiktrue_keys.cli.program.catalog import CATALOG
 from tiktrue_keys.errors import ERRORS
 
@@ -35,7 +36,7 @@ def pages(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 def test_there_is_a_page_for_the_program_and_one_for_each_command(files: dict[str, str]) -> None:
-    wanted = {"man/tiktrue-keys.1", *(f"man/tiktrue-keys-{name}.1" for name in CATALOG)}
+    wanted = {"man/tiktrue-keys.1", *(f"man/tiktrue-keys-{name}.1" for name in [*CATALOG, "fingerprint"])}
 
     assert {name for name in files if name.startswith("man/")} == wanted
 
@@ -45,7 +46,7 @@ def test_the_program_page_tells_of_every_exit_code_variable_and_file(files: dict
 
     for error in ERRORS:
         assert f"\\fB{error.exit_code}\\fR \\fI{error.code}".replace("-", "\\-") in page
-    for name in ENVIRONMENT:
+    for name in [*ENVIRONMENT, *VALUES]:
         assert f"\\fB{name}\\fR" in page
     assert page.count("\n.TP\n\\fI") == len(FILES)
 
@@ -54,8 +55,24 @@ def test_every_command_page_has_its_options_and_the_exit_codes(files: dict[str, 
     page = files["man/tiktrue-keys-rotate.1"]
 
     assert "\\fB\\-\\-overlap\\fR \\fIDURATION\\fR" in page
-    assert ".SH EXIT STATUS" in page
+    assert ".SH EXIT STATUS\n.TP\n\\fB7\\fR\nWith" in page
     assert "\\fBtiktrue\\-keys audit show\\fR" in files["man/tiktrue-keys-audit.1"]
+
+
+def test_the_list_of_exit_codes_is_on_the_programs_page_alone(files: dict[str, str]) -> None:
+    listed = [name for name, text in files.items() if "\\fIwrong\\-license\\fR" in text]
+
+    assert listed == ["man/tiktrue-keys.1"]
+
+
+def test_every_page_ends_with_examples_and_names_the_pages_written_by_hand(files: dict[str, str]) -> None:
+    guides = {path.name for path in (generate.REPOSITORY / "man").glob("tiktrue-keys-*.[57]")}
+    assert len(guides) >= 4
+    for name, text in files.items():
+        if name.startswith("man/"):
+            assert re.findall(r"^\.SH (.*)", text, re.MULTILINE)[-2:] == ["EXAMPLES", "SEE ALSO"], name
+            see_also = text.rpartition(".SH SEE ALSO")[2].replace("\\-", "-")
+            assert {".".join(page) for page in re.findall(r"(tiktrue-keys-\S+) \(([57])\)", see_also)} == guides
 
 
 @MANDOC

@@ -106,7 +106,7 @@ def test_a_result_and_an_error_may_both_be_there(capsys: pytest.CaptureFixture[s
     outcome = Outcome(result={"n": 1}, view=[Line("one")], error=IntegrityError("bad"))
 
     assert reporter().succeeded(outcome) == 4
-    assert capsys.readouterr() == ("one\n", "error: bad\nhint: do not use it; put back a copy that you trust\n")
+    assert capsys.readouterr() == ("one\n", "error: bad\nhint: do not use it; restore a copy that you trust\n")
     assert reporter(as_json=True).succeeded(outcome) == 4
     found = json.loads(capsys.readouterr().out)
     assert (found["result"], found["error"]["code"]) == ({"n": 1}, "integrity")
@@ -121,7 +121,6 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        ([], "missing command", "see tiktrue-keys --help"),
         (["--frob"], "no such option: --frob", "see tiktrue-keys --help"),
         (["genrate"], "there is no command 'genrate'", "did you mean generate or rotate?"),
         (["generate"], "missing argument 'MODEL_ID'", "see tiktrue-keys generate --help"),
@@ -129,7 +128,10 @@ def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.C
         (["generate", "m", "--count", "x"], "invalid value for '--count': ", "see tiktrue-keys generate --help"),
         (["list", "--status", "bogus"], "invalid value for '--status': 'bogus' is not one of pending, ", "see "),
         (["show", "a", "b"], "got unexpected extra argument(s) (b)", "see tiktrue-keys show --help"),
-        (["audit", "frob"], "got unexpected extra argument(s) (frob)", "see tiktrue-keys audit show --help"),
+        (["audit", "frob"], "there is no command 'audit frob'", "run tiktrue-keys audit --help to list the commands"),
+        (["--json=no", "fleet", "statsu"], "option '--json' does not take a value", "see tiktrue-keys --help"),
+        (["fleet", "--quiet", "statsu"], "there is no command 'fleet statsu'", "did you mean status?"),
+        (["config", "--frob"], "no such option: --frob", "see tiktrue-keys config show --help"),
         (["generate", "m", "--lifetime"], "option '--lifetime' requires an argument", "see "),
     ],
 )
@@ -142,6 +144,19 @@ def test_the_parsers_complaints_have_the_same_shape(
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 2)
     assert lines[0].startswith(f"error: {message}")
     assert lines[1].startswith(f"hint: {hint}")
+
+
+def test_without_a_command_it_prints_the_help_and_exits_2(program: Program) -> None:
+    done = program.run()
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == program.ok("--help")
+
+
+def test_without_a_command_json_is_json(program: Program) -> None:
+    found = program.json(code=2)
+
+    assert (found["error"]["code"], found["error"]["message"]) == ("usage", "missing command")
 
 
 def test_the_parsers_complaints_are_json_when_json_is_asked_for(program: Program) -> None:

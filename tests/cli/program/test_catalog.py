@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
 COMMANDS = Path(__file__).parents[3] / "tiktrue_keys" / "cli" / "commands"
 
 
-def leaves(entries: dict[str, CatalogEntry] | None = None, path: str = "") -> dict[str, CatalogEntry]:
+def leaves(entries: Mapping[str, CatalogEntry] | None = None, path: str = "") -> dict[str, CatalogEntry]:
     found: dict[str, CatalogEntry] = {}
     for name, entry in (CATALOG if entries is None else entries).items():
         where = f"{path} {name}".strip()
-        found |= leaves(dict(entry.children), where) if entry.children else {where: entry}
+        found |= leaves(entry.children, where) if entry.children else {where: entry}
     return found
 
 

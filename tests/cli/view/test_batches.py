@@ -60,7 +60,7 @@ def test_an_item_carries_its_error() -> None:
     assert item_json("k", "failed", RefusedError("no"))["error"] == {
         "code": "refused",
         "message": "no",
-        "hint": "run the command with --help to see what it asks for",
+        "hint": "run the command with --help",
         "key_id": None,
     }
     assert item_json("k", "ok")["error"] is None

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from tests.cli.program.test_catalog import leaves
 from tests.program import LICENSE, Program
+from tiktrue_keys.cli.program.catalog import OLD_NAMES
 from tiktrue_keys.cli.view.envelope import encoded, envelope
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import ERRORS, NotFoundError, PartialError
@@ -56,14 +57,14 @@ def _add_a_node(program: Program) -> None:
     """A second keystore below the first one's folder, and each of the two pins the other."""
     (program.folder / "node").mkdir()
     node = Program(program.folder / "node")
-    program.ok("node", "init", "office")
-    node.ok("node", "init", "shed")
-    ours = program.json("node", "export", "-o", "office.card")["result"]["node_id"]
-    theirs = node.json("node", "export", "-o", "shed.card")["result"]["node_id"]
-    check(program.json("node", "add", "node/shed.card", "--expect", theirs))
-    node.ok("node", "add", "../office.card", "--expect", ours)
+    program.ok("fleet", "init", "office")
+    node.ok("fleet", "init", "shed")
+    ours = program.json("fleet", "card", "-o", "office.card")["result"]["node_id"]
+    theirs = node.json("fleet", "card", "-o", "shed.card")["result"]["node_id"]
+    check(program.json("fleet", "add", "node/shed.card", "--expect", theirs))
+    node.ok("fleet", "add", "../office.card", "--expect", ours)
     check(program.json("fleet", "sync", "--via", f"spool:{program.folder}/spool", code=7))  # no answer yet
-    check(node.json("receive", "--via", f"spool:{program.folder}/spool"))
+    check(node.json("fleet", "receive", "--via", f"spool:{program.folder}/spool"))
     program.ok("fleet", "sync", "--via", f"spool:{program.folder}/spool")
 
 
@@ -95,14 +96,14 @@ COMMANDS: dict[str, list[str]] = {
     "audit prove": ["audit", "prove", "0"],
     "audit export": ["audit", "export", "--output", "log.jsonl"],
     "metrics": ["metrics"],
-    "node init": ["node", "init", "office"],
-    "node export": ["node", "export", "-o", "again.card"],
-    "node list": ["node", "list"],
-    "node show": ["node", "show", "shed"],
-    "node status": ["node", "status"],
+    "fleet init": ["fleet", "init", "office"],
+    "fleet card": ["fleet", "card", "-o", "again.card"],
+    "fleet list": ["fleet", "list"],
+    "fleet show": ["fleet", "show", "shed"],
+    "fleet status": ["fleet", "status"],
     "fleet sync": ["fleet", "sync", "--via", "spool:spool"],
     "doctor": ["doctor"],
-    "fingerprint": ["fingerprint"],
+    "binding show": ["binding"],
     "rebind": ["rebind"],
     "relicense": [*RELICENSE, "--dry-run"],
     "backup": ["backup", "backup.db"],
@@ -116,7 +117,7 @@ COMMANDS: dict[str, list[str]] = {
 
 def test_every_command_is_tried() -> None:
     # exec-model's own words end in another program's; the others are tried where a second keystore is at hand.
-    elsewhere = {"exec-model", "distribute", "receive", "node add", "node remove", "node accept-epoch"}
+    elsewhere = {"exec-model", "fleet send", "fleet receive", "fleet add", "fleet remove", "fleet accept-epoch"}
     elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
     assert set(COMMANDS) | elsewhere == set(leaves())
 
@@ -136,10 +137,10 @@ def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:
     office = Program(tmp_path)
     office.generate("llama")
     _add_a_node(office)
-    assert check(office.json("distribute", "llama", "--to", "shed", "--via", "spool:spool"))["ok"]
-    assert check(office.json("node", "remove", "shed", "--yes"))["ok"]
+    assert check(office.json("fleet", "send", "llama", "--to", "shed", "--via", "spool:spool"))["ok"]
+    assert check(office.json("fleet", "remove", "shed", "--yes"))["ok"]
     node = Program(tmp_path / "node")
-    done = node.run("node", "accept-epoch", "office", "--expect", "00", "--json")
+    done = node.run("fleet", "accept-epoch", "office", "--expect", "00", "--json")
     assert check(json.loads(done.stdout))["exit"] == 3
 
 
@@ -150,16 +151,16 @@ def test_what_waits_and_a_new_epoch_fit_the_schema(tmp_path: Path) -> None:
     node = Program(tmp_path / "node")
     check(office.json("backup", "earlier.db"))
     check(office.json("rotate", "llama", "--notify", "shed", "--prepublish", "1h", *via))
-    waiting = check(office.json("node", "status", code=7))["result"]
+    waiting = check(office.json("fleet", "status", code=7))["result"]
     assert (len(waiting["deliveries"]), len(waiting["pending"])) == (1, 1)
-    assert check(node.json("receive", *via))["result"]["received"] == 1
+    assert check(node.json("fleet", "receive", *via))["result"]["received"] == 1
 
     (office.keystore / "keystore.db").unlink()
     check(office.json("restore", "earlier.db", "--yes"))
-    check(office.json("distribute", "llama", "--to", "shed", *via))
-    assert check(node.json("receive", *via, code=5))["result"]["items"][0]["outcome"] == "blocked"
-    head = check(office.json("node", "status", *via, code=7))["result"]["epoch"]["head"]
-    accepted = check(node.json("node", "accept-epoch", "office", "--expect", head))
+    check(office.json("fleet", "send", "llama", "--to", "shed", *via))
+    assert check(node.json("fleet", "receive", *via, code=5))["result"]["items"][0]["outcome"] == "blocked"
+    head = check(office.json("fleet", "status", *via, code=7))["result"]["epoch"]["head"]
+    accepted = check(node.json("fleet", "accept-epoch", "office", "--expect", head))
     assert accepted["result"]["epoch"] == 2
 
 
@@ -195,7 +196,7 @@ def test_a_success_fits_the_schema(used: Program, name: str) -> None:
         ["rewrap-model", "--all"],
         ["doctor", "--accept-clock", "--yes"],
         ["validate", "--explain", "--deep"],
-        ["fingerprint", "--diff"],
+        ["binding", "show", "--diff"],
         ["rebind", "--dry-run"],
         ["metrics", "--textfile", "keys.prom"],
     ],
@@ -223,13 +224,10 @@ def test_what_a_restore_and_a_relicense_say_fits_the_schema(program: Program) ->
 
 
 def test_the_schema_knows_the_result_of_every_command() -> None:
-    known = {
-        rule["if"]["properties"]["command"]["const"]
-        for rule in SCHEMA["allOf"]
-        if "command" in rule["if"]["properties"]
-    }
+    rules = [rule["if"]["properties"].get("command", {}) for rule in SCHEMA["allOf"]]
+    known = [name for rule in rules for name in rule.get("enum", [rule["const"]] if "const" in rule else [])]
 
-    assert known == set(leaves())
+    assert sorted(known) == sorted([*leaves(), *leaves(OLD_NAMES)])
 
 
 def test_the_schema_is_itself_valid() -> None:
@@ -293,7 +291,7 @@ def test_a_result_an_error_and_warnings_stand_side_by_side() -> None:
     check(found)
     assert (found["exit"], found["error"]["hint"]) == (
         7,
-        "the list says which and why; run the command again for those",
+        "read the reasons in the list, then run the command again for those",
     )
     assert found["warnings"] == [{"code": "stale-containers", "message": "words", "key_id": "m_0123456789abcdef"}]
 

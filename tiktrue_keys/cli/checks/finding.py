@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Finding:
 
 
 def good(check: str, detail: str) -> Finding:
-    """Nothing wrong."""
+    """Return a finding: nothing wrong."""
     return Finding(check, CheckState.OK, detail)
 
 
 def warning(check: str, detail: str) -> Finding:
-    """Something to know or to mend; nothing is broken."""
+    """Return a finding: something to know or to mend; nothing is broken."""
     return Finding(check, CheckState.WARNING, detail)
 
 
 def failed(check: str, error: TikTrueKeysError) -> Finding:
-    """Something is broken or open to others."""
+    """Return a finding: something is broken or open to others."""
     hint = own_hint(error)
     return Finding(check, CheckState.FAILED, f"{error.message} ({hint})" if hint else error.message, error)
 
 
 def skipped(check: str, reason: str) -> Finding:
-    """The check could not be made."""
+    """Return a finding: the check could not run."""
     return Finding(check, CheckState.SKIPPED, reason)

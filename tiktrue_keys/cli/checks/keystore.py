@@ -1,6 +1,4 @@
-"""Checks of what is in the keystore: every row, SQLite's own check, the audit log, keys, binding, clock, open
-intents.
-"""
+"""Checks of the keystore's contents: rows, SQLite's own check, audit log, keys, binding, clock, open intents."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from tiktrue_keys.cli.view.hints import message_of
 from tiktrue_keys.core.instants import DAY, rfc3339
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -20,14 +19,14 @@ _SILENCE = 30 * DAY
 
 
 def keystore_checks(manager: KeyManager, clock: int, host_secret: str | None) -> Iterator[Finding]:
-    """Everything about the keystore's contents; when it does not open, one failed finding says why."""
+    """Return the findings about the contents; when the keystore does not open, one failed finding says why."""
     try:
         document = manager.document()
     except TikTrueKeysError as error:
         yield failed("keystore opens", error)
-        yield skipped("keystore contents", "it does not open here")
+        yield skipped("keystore contents", "the keystore does not open here")
         return
-    yield good("keystore opens", f"epoch {document.epoch}, made {rfc3339(document.created_at)}")
+    yield good("keystore opens", f"epoch {document.epoch}, created {rfc3339(document.created_at)}")
     yield from host_secret_checks(Path(host_secret or document.host_secret_path), manager.path)
     yield reserve_check(manager.path, mark_path(Path(document.marks_path), document.keystore_id))
     yield from _contents(manager)
@@ -57,7 +56,7 @@ def _keys(found: ValidateResult) -> Iterator[Finding]:
     yield from (failed("keys", check.error) for check in unusable if check.error is not None)
     yield from (warning("keys", message_of(notice)) for check in found.checks for notice in check.notices)
     if not unusable:
-        yield good("keys", "all that should be usable are")
+        yield good("keys", "every key that should be usable is usable")
 
 
 def _missing_containers(manager: KeyManager) -> Finding:
@@ -65,25 +64,35 @@ def _missing_containers(manager: KeyManager) -> Finding:
         record.path for record in manager.containers() if record.path.startswith("/") and not Path(record.path).exists()
     ]
     if not gone:
-        return good("containers", "every registered file is where it was")
-    words = f"{len(gone)} registered files are not where they were, the first {gone[0]}"
-    return warning("containers", f"{words}: models scan finds moved ones, models forget lets gone ones go")
+        return good("containers", "every registered file is present")
+    words = f"{plural(len(gone), 'registered file')} missing, first {gone[0]}"
+    return warning("containers", f"{words}: run models scan if it was moved, models forget if it is gone")
 
 
 def _clock(manager: KeyManager, clock: int) -> Finding:
     newest = next((record.time for record in manager.audit_records(backwards=True)), None)
     if newest is None:
-        return skipped("clock", "no audit record to compare it with")
+        return skipped("clock", "no audit record to compare the clock with")
     if clock < newest:
-        return warning("clock", f"it is behind the newest audit record ({rfc3339(newest)}); that instant counts")
+        return warning(
+            "clock", f"the system clock is {_span(newest - clock)} behind the newest record; using that record's time"
+        )
     if clock - newest > _SILENCE:
         return warning(
-            "clock", f"nothing was recorded since {rfc3339(newest)}: cleanup waits for doctor --accept-clock"
+            "clock", f"no record since {rfc3339(newest)}: cleanup waits until doctor --accept-clock confirms the clock"
         )
-    return good("clock", f"not before the newest audit record ({rfc3339(newest)})")
+    return good("clock", f"not behind the newest audit record ({rfc3339(newest)})")
+
+
+def _span(seconds: int) -> str:
+    """A time in its largest whole unit: `24 d`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def worst_state(findings: list[Finding]) -> CheckState:
-    """The state that speaks for all findings."""
+    """Return the worst state among findings."""
     states = {finding.state for finding in findings}
     return next((state for state in (CheckState.FAILED, CheckState.WARNING) if state in states), CheckState.OK)

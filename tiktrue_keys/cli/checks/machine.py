@@ -1,4 +1,4 @@
-"""Checks of the machine and the process: memory locking, core dumps, swap, container, versions. Linux, mostly."""
+"""Checks of the machine and the process: memory locking, core dumps, swap, container, versions. Mostly Linux."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SYS = Path("/sys")
 
 
 def machine_checks() -> Iterator[Finding]:
-    """Every check that needs no keystore."""
+    """Return every check that needs no keystore."""
     yield _memory_lock()
     yield _core_dumps()
     yield from swap_checks(_PROC / "swaps", _SYS)
@@ -44,11 +44,11 @@ def _core_dumps() -> Finding:
 
 
 def swap_checks(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
-    """Each swap area of `swaps` (proc_swaps): encrypted, in memory, or not known to be either."""
+    """Return a finding for each swap area of `swaps` (proc_swaps): encrypted, in memory, or unknown."""
     try:
         lines = swaps.read_text("ascii", "replace").splitlines()[1:]
     except OSError:
-        yield skipped("swap", "not known on this system")
+        yield skipped("swap", "unknown on this system")
         return
     if not lines:
         yield good("swap", "none")
@@ -65,7 +65,7 @@ def _stays_in_memory(device: str) -> bool:
 
 
 def is_encrypted(device: str, sys_folder: Path) -> bool:
-    """Whether a block device is dm-crypt: its device-mapper id starts with CRYPT-."""
+    """Return whether a block device is dm-crypt: its device-mapper id starts with CRYPT-."""
     name = os.path.basename(os.path.realpath(device))
     try:
         return (sys_folder / "block" / name / "dm/uuid").read_text("ascii", "replace").startswith("CRYPT-")
@@ -77,7 +77,7 @@ def _container() -> Finding:
     runtime = container_runtime()
     if runtime is None:
         return good("container", "none")
-    return warning("container", f"{runtime}: name a host secret that outlives it")
+    return warning("container", f"{runtime}: keep the host secret where it outlives the container")
 
 
 def _versions() -> Finding:

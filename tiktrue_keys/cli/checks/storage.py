@@ -1,4 +1,4 @@
-"""Checks of files and folders: permissions, the host secret's place, free space, what a killed process left behind."""
+"""Checks of files and folders: permissions, the host secret's path, free space, leftovers of killed processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def keystore_folder_checks(folder: Path) -> Iterator[Finding]:
-    """The keystore's folder and file: owner, modes, room on the disk."""
+    """Return the checks of the keystore's folder and file: owner, modes, free space."""
 
     def check() -> None:
         must_be_private(folder, FOLDER_MODE)
@@ -33,7 +33,7 @@ def keystore_folder_checks(folder: Path) -> Iterator[Finding]:
 
 
 def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
-    """The host secret: owner, mode, apart from the keystore, on storage that lasts."""
+    """Return the checks of the host secret: owner, mode, apart from the keystore, on lasting storage."""
 
     def check() -> None:
         must_be_private(path.parent, FOLDER_MODE)
@@ -45,25 +45,27 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
     if storage:
         yield warning("host secret's storage", f"{path} is on {storage}: it would not survive a restart")
     else:
-        yield good("host secret's storage", "lasting")
+        yield good("host secret's storage", "persistent")
 
 
 def reserve_check(folder: Path, mark: Path) -> Finding:
-    """The space kept back so that a revocation works on a full disk: beside the keystore and beside its mark."""
+    """Return the check of the space reserved for a revocation on a full disk, beside keystore and mark."""
     gone = [path for path in (folder / reserve.FILE_NAME, mark.with_suffix(".reserve")) if not path.exists()]
     if not gone:
-        return good("reserve", "space for a revocation is kept back")
+        return good("reserve", "space for a revocation is reserved")
     words = " and ".join(escaped(str(path)) for path in gone)
-    return warning("reserve", f"no space is kept back for a revocation on a full disk: {words}; the next act makes it")
+    return warning(
+        "reserve", f"no space is reserved for a revocation on a full disk: {words}; the next operation reserves it"
+    )
 
 
 def leftover_checks(folders: Iterable[Path]) -> Iterator[Finding]:
-    """Temporary files that a killed process left beside containers or in the keystore's folder."""
+    """Return the temporary files that killed processes left beside containers or in the keystore's folder."""
     found = sorted({path for folder in set(folders) for path in _temporary_files(folder)})
     if not found:
         yield good("leftovers", "no temporary files")
     for path in found:
-        yield warning("leftovers", f"{escaped(str(path))}: remove it when no tiktrue-keys is writing there")
+        yield warning("leftovers", f"{escaped(str(path))}: remove it while no tiktrue-keys process writes there")
 
 
 def _temporary_files(folder: Path) -> Iterator[Path]:

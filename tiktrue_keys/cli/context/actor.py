@@ -1,4 +1,7 @@
-"""Who runs this, for the audit log: as the system says, never as the environment does, which anybody can set."""
+"""Who runs the program, for the audit log.
+
+The operating system names the user. The environment is not read, because the caller can set it to anything.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import os
 
 from tiktrue_keys.core.audit.record import Actor
 
-_NOBODY_LOGGED_IN = 2**32 - 1
+_NO_LOGIN = 2**32 - 1
 
 
 def current_actor(command: str) -> Actor:
-    """The effective user, and who logged in where that is somebody else; the host; the command's name."""
+    """Return the effective user (with the user who logged in, where that is another one), the host and the command."""
     user, behind = _user_name(os.geteuid()), _login_user()
     named = f"{user} (logged in as {behind})" if behind not in (None, user) else user
     return Actor(named, os.uname().nodename, command)
@@ -26,10 +29,10 @@ def _user_name(uid: int) -> str:
 
 
 def _login_user() -> str | None:
-    """The user of the login session, which sudo and su leave alone (Linux audit)."""
+    """Return the user of the login session, which sudo and su do not change (Linux audit)."""
     try:
         with open("/proc/self/loginuid", encoding="ascii") as file:
             uid = int(file.read(16))
     except (OSError, ValueError):
         return None
-    return None if uid == _NOBODY_LOGGED_IN else _user_name(uid)
+    return None if uid == _NO_LOGIN else _user_name(uid)

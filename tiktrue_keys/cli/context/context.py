@@ -1,4 +1,4 @@
-"""One command's surroundings: settings, keystore, license, confirmation. Everything is found when first asked for."""
+"""What one command runs in: settings, keystore, license, confirmation. Each is looked up when first needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CommandContext:
 
     @cached_property
     def settings(self) -> Settings:
-        """Flags, environment and configuration files, merged."""
+        """The settings of flags, environment and configuration files, merged."""
         flags = {
             name: getattr(self.options, name) for name in ("keystore", "host_secret", "license_file", "lock_timeout")
         }
@@ -51,12 +51,12 @@ class CommandContext:
 
     @cached_property
     def keystore(self) -> Path:
-        """The keystore's folder, absolute."""
+        """The absolute path of the keystore's folder."""
         return self._keystore_of(self.settings)
 
     @property
     def known_keystore(self) -> str | None:
-        """The keystore's folder for reports, or None when the command does not use it or it could not be determined."""
+        """The keystore's folder for reports; None when the command does not use it or it is unknown."""
         try:
             return str(self.keystore) if self.needs_keystore else None
         except TikTrueKeysError:
@@ -64,12 +64,12 @@ class CommandContext:
 
     @property
     def uses_keystore(self) -> bool:
-        """Whether the command has opened (or tried to open) the keystore."""
+        """Whether the command has opened the keystore or tried to."""
         return self._opened
 
     @cached_property
     def host_secret(self) -> str | None:
-        """The host secret's file as the caller wants it, or None for the core's own place."""
+        """The host secret's path that the caller chose, or None for the default."""
         given = self.settings.get("host_secret")
         if given is not None:
             return str(given)
@@ -77,7 +77,7 @@ class CommandContext:
 
     @cached_property
     def manager(self) -> KeyManager:
-        """The key manager on this keystore. Making it opens nothing yet."""
+        """The key manager of this keystore. Creating it does not open the keystore."""
         from tiktrue_keys.cli.context.actor import current_actor
         from tiktrue_keys.core.manager import KeyManager
 
@@ -87,12 +87,12 @@ class CommandContext:
 
     @cached_property
     def writer(self) -> KeyManager:
-        """The key manager for a command that writes: first, what a process that died has left open is settled."""
+        """The key manager for a command that writes; operations of dead processes are settled first."""
         self.settle()
         return self.manager
 
     def settle(self) -> None:
-        """Settle the file acts of processes that died; one read when there are none."""
+        """Settle the file operations that dead processes left open; a single read when there are none."""
         if self.manager.exists() and self.manager.open_intents():
             from tiktrue_keys.models.settle.local import settle_intents
 
@@ -100,7 +100,7 @@ class CommandContext:
 
     @cached_property
     def lock_timeout(self) -> float:
-        """Seconds to wait for another process."""
+        """How long to wait for another process, in seconds."""
         given = self.settings.get("lock_timeout")
         timeout = DEFAULT_LOCK_TIMEOUT if given is None else parse_duration(given)
         if timeout > MAX_LOCK_TIMEOUT:
@@ -109,7 +109,7 @@ class CommandContext:
 
     @property
     def operation_id(self) -> str | None:
-        """The operation id that the caller chose, checked."""
+        """The operation id that the caller chose, validated; None without one."""
         from tiktrue_keys.core.names import parse_operation_id
 
         given = self.options.operation_id
@@ -117,11 +117,11 @@ class CommandContext:
 
     @property
     def color(self) -> bool:
-        """Whether colour is wanted; NO_COLOR is Rich's to read."""
+        """Whether colour is wanted; Rich reads NO_COLOR itself."""
         return not self.options.no_color and self.settings.get("color") is not False
 
     def license(self, *, twice: bool = False) -> Callable[[], bytes]:
-        """The license as the core takes it: called only when a licensed key must be made or opened."""
+        """Return the license as a function, which core calls only when a licensed key must be created or opened."""
         source = self._license_source(twice=twice)
         if source.reads_stdin():
             self.claim_stdin("the license")
@@ -129,11 +129,11 @@ class CommandContext:
 
     @property
     def license_origin(self) -> str | None:
-        """Where the license would be read from; it is not read."""
+        """Where the license would be read from, without reading it."""
         return self._license_source(twice=False).origin()
 
     def claim_stdin(self, purpose: str) -> None:
-        """Say that standard input is read for `purpose`; raises UsageError for a second reader."""
+        """Reserve standard input for `purpose`. Raises UsageError for a second reader."""
         if self._stdin_reader:
             raise UsageError(
                 f"standard input cannot be both {self._stdin_reader} and {purpose}", "give one of them as a file"
@@ -141,7 +141,7 @@ class CommandContext:
         self._stdin_reader = purpose
 
     def confirm(self, question: str) -> None:
-        """Return when --yes was given or the answer is yes; else RefusedError."""
+        """Return when --yes was given or the user answers yes. Raises RefusedError otherwise."""
         if not self.options.yes:
             confirm(question)
 
@@ -150,7 +150,7 @@ class CommandContext:
         self.warnings.append(notice)
 
     def duration(self, option: str | None, setting: str, default: Seconds) -> Seconds:
-        """A duration from its option, else from the configuration, else the default."""
+        """Return a duration from its option, else from the configuration, else the default."""
         given = option if option is not None else self.settings.get(setting)
         return default if given is None else parse_duration(given)
 
@@ -169,5 +169,5 @@ class CommandContext:
         if given is None:
             return default_keystore(self.environment, root=is_root())
         if not given or "\0" in given:
-            raise UsageError("the keystore's folder has no name", "give --keystore DIR")
+            raise UsageError("the name of the keystore's folder is empty", "use --keystore DIR")
         return Path(os.path.abspath(given))

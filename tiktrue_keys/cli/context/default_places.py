@@ -1,4 +1,4 @@
-"""Where the keystore and the host secret lie when nobody says so."""
+"""The default paths of the keystore and of the host secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_root() -> bool:
 
 
 def default_keystore(environment: Mapping[str, str], *, root: bool) -> Path:
-    """`root`, or a service with a state directory: /var/lib/tiktrue-keys; else the user's data folder."""
+    """Return /var/lib/tiktrue-keys for root and for a service with a state directory, else the user's data folder."""
     if root or environment.get("STATE_DIRECTORY"):
         return SYSTEM_KEYSTORE
     import platformdirs
@@ -26,9 +26,9 @@ def default_keystore(environment: Mapping[str, str], *, root: bool) -> Path:
     try:
         return platformdirs.user_data_path("tiktrue-keys", appauthor=False)
     except RuntimeError:  # no HOME, and the user is in no user database
-        raise UsageError("this user has no home folder to keep a keystore in", "give --keystore DIR") from None
+        raise UsageError("this user has no home folder to keep a keystore in", "use --keystore DIR") from None
 
 
 def default_host_secret(environment: Mapping[str, str]) -> str | None:
-    """A service with a state directory: /var/lib/tiktrue-keys-host/secret; else None, which leaves it to the core."""
+    """Return /var/lib/tiktrue-keys-host/secret for a service with a state directory, else None for core's default."""
     return str(SYSTEM_HOST_SECRET) if environment.get("STATE_DIRECTORY") else None

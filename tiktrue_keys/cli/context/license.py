@@ -1,7 +1,6 @@
-"""Finds the license: option, environment, systemd credential, configuration, hidden prompt. Never on the command line
-itself.
+"""Finds the license: option, environment, systemd credential, configuration, hidden prompt. It is never an argument.
 
-It is read once, when a licensed key has to be made or opened, and handed to the core as bytes.
+It is read once, when a licensed key has to be created or opened, and passed to core as bytes.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from tiktrue_keys.errors import UsageError
 
 CREDENTIAL = "tiktrue-license"
 _LIMIT = 64 * 1024
-_SOURCES = "give --license-file PATH or -, or set TIKTRUE_LICENSE_FILE or TIKTRUE_LICENSE_KEY"
+_SOURCES = "use --license-file FILE or -, or set TIKTRUE_LICENSE_FILE or TIKTRUE_LICENSE_KEY"
 
 
 @dataclass
 class LicenseSource:
-    """The license of this call; `read` asks for it at most once."""
+    """The license of this run; `read` asks for it at most once."""
 
     option: str | None
     environment: Mapping[str, str]
@@ -34,11 +33,11 @@ class LicenseSource:
     _license: bytes | None = None
 
     def reads_stdin(self) -> bool:
-        """Whether the license comes on standard input."""
+        """Return whether the license comes on standard input."""
         return self._file() == "-"
 
     def origin(self) -> str | None:
-        """Where the license would come from, in words; None when only a prompt is left, or nothing."""
+        """Return where the license would come from, in words; None when only the prompt remains, or nothing."""
         if self.option is not None:
             return "--license-file"
         for variable in ("TIKTRUE_LICENSE_FILE", "TIKTRUE_LICENSE_KEY"):
@@ -49,13 +48,13 @@ class LicenseSource:
         return None if self.configured is None else f"license_file {self.configured}"
 
     def read(self) -> bytes:
-        """The license; raises UsageError when it is empty or there is none."""
+        """Return the license. Raises UsageError when it is empty or missing."""
         if self._license is None:
             self._license = self._find()
         return self._license
 
     def _file(self) -> str | None:
-        """The file to read, `-` for standard input, or None when another source is next."""
+        """Return the file to read, `-` for standard input, or None when the next source applies."""
         if self.option is not None:
             return self.option
         return self.environment.get("TIKTRUE_LICENSE_FILE")
@@ -82,15 +81,17 @@ class LicenseSource:
 
     def _from_file(self, path: str) -> bytes:
         if not path:
-            raise UsageError("the license file has no name", _SOURCES)
+            raise UsageError("the name of the license file is empty", _SOURCES)
         found = read_trusted(Path(path), limit=_LIMIT, what="license file")
         if found.read_by_others:
-            self.warn(Notice("license-readable", f"the license file {path} can be read by others: chmod 600"))
+            self.warn(
+                Notice("license-readable", f"the license file {path} can be read by others: run chmod 600 {path}")
+            )
         return _cleaned(found.data, f"the license file {path}")
 
 
 def credential(environment: Mapping[str, str], name: str) -> str | None:
-    """The path of a systemd credential, when the service was given it."""
+    """Return the path of a systemd credential, or None when the service did not get it."""
     folder = environment.get("CREDENTIALS_DIRECTORY")
     path = os.path.join(folder, name) if folder else ""
     return path if path and os.path.exists(path) else None

@@ -1,5 +1,6 @@
-"""Questions on a terminal. Without one nothing is asked: the caller gets `refused` or `usage` with the option to
-give.
+"""Questions on a terminal.
+
+Without a terminal nothing is asked: the caller raises `refused` or `usage` with the option to use.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tiktrue_keys.errors import OperationInterruptedError, RefusedError, UsageEr
 
 
 def can_ask() -> bool:
-    """Whether somebody can read a question and answer it: standard input and standard error are terminals."""
+    """Return whether standard input and standard error are terminals."""
     try:
         return sys.stdin.isatty() and sys.stderr.isatty()
     except (AttributeError, ValueError):
@@ -20,9 +21,9 @@ def can_ask() -> bool:
 
 
 def confirm(question: str) -> None:
-    """Return when the answer is yes; raises RefusedError when it is not, or when there is nobody to ask."""
+    """Return when the answer is yes. Raises RefusedError otherwise, and without a terminal."""
     if not can_ask():
-        raise RefusedError(f"this needs a yes: {question}", "give --yes, or run it on a terminal")
+        raise RefusedError(f"not confirmed: {question}", "use --yes, or run the command on a terminal")
     write_err(f"{escaped(question)} [y/N] ")
     answer = sys.stdin.readline()
     if not answer:
@@ -32,7 +33,7 @@ def confirm(question: str) -> None:
 
 
 def ask_hidden(question: str, *, twice: bool = False) -> bytes:
-    """Read a line without echo, twice when it is to be set; raises UsageError when the two differ."""
+    """Return a line read without echo, read twice when it sets a value. Raises UsageError when the two differ."""
     import getpass
 
     try:

@@ -1,7 +1,7 @@
-"""`tiktrue-keys.toml`: which settings there are, where the files lie, and which source wins.
+"""`tiktrue-keys.toml`: the settings that exist, where the files are, and which source wins.
 
-A flag wins over the environment, the environment over the files: the keystore folder's, then the user's, then /etc's.
-Unknown keys are refused, so that a misspelt setting is never silently without effect.
+A flag wins over the environment and the environment over the files. Among the files the keystore folder's wins over the
+user's, and the user's over the one in /etc. An unknown setting is refused, so that a misspelt one is noticed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _ENVIRONMENT = {"keystore": "TIKTRUE_KEYS_HOME", "host_secret": "TIKTRUE_HOST_SE
 
 @dataclass(frozen=True)
 class Setting:
-    """A value and where it came from (`--keystore`, `TIKTRUE_KEYS_HOME`, a file's path)."""
+    """A value and its source (`--keystore`, `TIKTRUE_KEYS_HOME`, the path of a file)."""
 
     value: Any
     source: str
@@ -78,22 +78,22 @@ class Setting:
 
 @dataclass
 class Settings:
-    """The settings in force. `add_file` may be called again, for the keystore's own file, once that folder is known."""
+    """The settings in force. `add_file` adds the keystore's own file once its folder is known."""
 
     values: dict[str, Setting] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
     def get(self, name: str) -> Any:
-        """The value of a setting, or None."""
+        """Return the value of a setting, or None."""
         setting = self.setting(name)
         return setting.value if setting else None
 
     def setting(self, name: str) -> Setting | None:
-        """A setting with its source, or None where nothing sets it."""
+        """Return a setting with its source, or None when it is not set."""
         return self.values.get(name)
 
     def add_file(self, path: Path, *, over: tuple[Path, ...] = (), allow_keystore: bool = True) -> None:
-        """Read one file if it is there. Its values win over those of the files in `over`, and lose to all others."""
+        """Read one file if it exists. Its values win over those of the files in `over` and lose to all others."""
         if not os.path.exists(path):  # False also where the folder is closed to us: then the keystore says so itself
             return
         self.files.append(path)
@@ -111,7 +111,7 @@ class Settings:
 def load_settings(
     flags: Mapping[str, Any], environment: Mapping[str, str], *, user_file: Path, system_file: Path
 ) -> Settings:
-    """Merge flags, environment and the two files that do not depend on the keystore's place."""
+    """Merge flags, environment and the two files whose paths do not depend on the keystore."""
     settings = Settings()
     for name, value in flags.items():
         if value is not None:
@@ -127,7 +127,7 @@ def load_settings(
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings of one file, flattened and checked; raises UsageError, InsecureError."""
+    """Return the settings of one file, flattened and checked. Raises UsageError, InsecureError."""
     import tomllib
 
     data = read_trusted(path, limit=_LIMIT, what="configuration").data
@@ -169,7 +169,7 @@ def _checked(name: str, value: Any, path: Path) -> Any:
 
 
 def user_config_file() -> Path:
-    """The user's file: in the platform's configuration folder."""
+    """Return the user's file, in the configuration folder of the platform."""
     if os.uname().sysname != "Darwin":
         base = os.environ.get("XDG_CONFIG_HOME", "")
         folder = Path(base) if base.startswith("/") else Path(os.path.expanduser("~")) / ".config"

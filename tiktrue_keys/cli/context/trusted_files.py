@@ -1,4 +1,4 @@
-"""Reads small files that steer us (license, configuration), after asking who else could have written them."""
+"""Reads small files that control the program (license, configuration), after checking who could have written them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, Unav
 
 @dataclass(frozen=True)
 class TrustedFile:
-    """The bytes of a file that only its reader's user or root can write."""
+    """The bytes of a file that only its reader and root can write."""
 
     data: bytes
     read_by_others: bool
 
 
 def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
-    """Read at most `limit` bytes of a regular file or pipe. Symbolic links are followed: secrets stores mount through
-    them.
+    """Return at most `limit` bytes of a regular file or pipe, following symbolic links, which secret stores use.
 
-    Raises InsecureError when another user could write it, NotFoundError, RefusedError (not ours to read), UsageError
-    (too long, not a file), UnavailableError (I/O).
+    Raises InsecureError when another user could write it, NotFoundError, RefusedError when it cannot be read,
+    UsageError when it is too long or not a file, UnavailableError on an I/O error.
     """
     name = f"the {what} {escaped(str(path))}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"{name} is not there") from None
+        raise NotFoundError(f"{name} does not exist") from None
     except PermissionError:
         raise RefusedError(f"{name} is not readable by this user") from None
     except (OSError, ValueError) as error:
@@ -51,7 +50,7 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:
-    """Everything up to the end, at most `limit` bytes; a pipe gives it in pieces."""
+    """Read up to the end, at most `limit` bytes; a pipe delivers it in pieces."""
     data = b""
     while len(data) < limit:
         piece = os.read(descriptor, limit - len(data))

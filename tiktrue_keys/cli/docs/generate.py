@@ -1,6 +1,6 @@
-"""`python -m tiktrue_keys.cli.docs.generate [--check] [ROOT]`: the man pages and completions, written from the parser.
+"""`python -m tiktrue_keys.cli.docs.generate [--check] [ROOT]`: writes the man pages and completions from the parser.
 
-`--check` writes nothing, lists the stale files and ends in 1 when there are any.
+`--check` writes nothing, lists the stale files, and exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiktrue_keys.cli.docs.manpages import PROGRAM, pages
-from tiktrue_keys.cli.docs.reference import descriptions
+from tiktrue_keys.cli.docs.reference import descriptions, old_descriptions
 from tiktrue_keys.cli.docs.shells import SCRIPTS
 from tiktrue_keys.cli.view.streams import write_err, write_out
 
@@ -18,21 +18,22 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def generated_files() -> dict[str, str]:
-    """Every generated file's text, by its path in the repository."""
+    """Return the text of every generated file by its path in the repository."""
     commands = descriptions()
-    files = {f"man/{name}": text for name, text in pages(commands).items()}
+    guides = [path.name for path in (REPOSITORY / "man").glob(f"{PROGRAM}-*.[57]")]
+    files = {f"man/{name}": text for name, text in pages(commands, old_descriptions(), guides).items()}
     return files | {f"completions/{name}": script(commands) for name, script in SCRIPTS.values()}
 
 
 def stale_files(root: Path, wanted: dict[str, str]) -> list[str]:
-    """Files that are missing or differ from what would be written, and pages of commands that are gone."""
+    """Return the files that are missing or differ, and the pages of removed commands."""
     differing = [name for name, text in wanted.items() if not _reads(root / name, text)]
     gone = [f"man/{path.name}" for path in (root / "man").glob(f"{PROGRAM}*.1") if f"man/{path.name}" not in wanted]
     return sorted(differing + gone)
 
 
 def write_files(root: Path, wanted: dict[str, str], names: Sequence[str]) -> None:
-    """Bring the named files up to date: written, or removed where nothing generates them any more."""
+    """Write the named files, or remove those that nothing generates."""
     for name in names:
         path = root / name
         if name in wanted:
@@ -43,7 +44,7 @@ def write_files(root: Path, wanted: dict[str, str], names: Sequence[str]) -> Non
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files below ROOT (this repository), or check them; returns the exit code."""
+    """Write the files below ROOT (default: this repository), or check them; return the exit code."""
     check = "--check" in arguments
     roots = [word for word in arguments if word != "--check"]
     if len(roots) > 1 or any(word.startswith("-") for word in roots):

@@ -1,4 +1,4 @@
-"""The man pages of section 1, in man(7) macros, generated from the parser, the error classes and the settings."""
+"""The man pages of section 1 in man(7) macros, generated from the parser, the error classes and the settings."""
 
 from __future__ import annotations
 
@@ -7,47 +7,34 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tiktrue_keys import __version__
 from tiktrue_keys.cli.context.settings import FILE_NAME, KNOWN
+from tiktrue_keys.cli.docs.program_page import CONFIGURATION, ENVIRONMENT, FILES, LICENSE, OUTPUT, STORAGE, VALUES
 from tiktrue_keys.cli.docs.reference import Description, Parameter
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE
 from tiktrue_keys.errors import ERRORS
 
 PROGRAM = "tiktrue-keys"
-DATE = "2026-11-24"
+DATE = "2026-11-30"
 """Of the last change to the pages' words; a date that came from the clock would make every build differ."""
 
-ENVIRONMENT: Mapping[str, str] = {
-    "TIKTRUE_KEYS_HOME": "The keystore's folder, unless --keystore is given.",
-    "TIKTRUE_HOST_SECRET_FILE": "The host secret's file, unless --host-secret is given.",
-    "TIKTRUE_LICENSE_FILE": "The license's file (- for standard input), unless --license-file is given.",
-    "TIKTRUE_LICENSE_KEY": "The license itself, unless a file is named. Processes of the same user can read it.",
-    "CREDENTIALS_DIRECTORY": "Set by systemd: the credentials tiktrue-license and tiktrue-host-secret lie in it.",
-    "STATE_DIRECTORY": "Set by systemd: the service's keystore is /var/lib/tiktrue-keys even when it is not root.",
-    "XDG_CONFIG_HOME": "Where the user's configuration lies (~/.config).",
-    "XDG_DATA_HOME": "Where a user's keystore lies (~/.local/share).",
-    "NO_COLOR": "When not empty: no colour.",
-}
-FILES: Mapping[str, str] = {
-    "/var/lib/tiktrue-keys/keystore.db": "The keystore of root and of services: 0600 in a 0700 folder.",
-    "~/.local/share/tiktrue-keys/keystore.db": "The keystore of any other user.",
-    "/var/lib/tiktrue-keys-host/secret": "The host secret of root and services: never back it up with the keystore.",
-    "~/.local/state/tiktrue-keys-host/secret": "The host secret of any other user.",
-    f"/etc/tiktrue-keys/{FILE_NAME}": "Settings for everybody.",
-    f"~/.config/tiktrue-keys/{FILE_NAME}": "The user's settings; they win over those in /etc.",
-    f"KEYSTORE/{FILE_NAME}": "The keystore's settings; they win over both.",
-}
+OLD_NAMES_WITH_A_PAGE = frozenset({"fingerprint"})
 
 
-def pages(commands: Sequence[Description]) -> dict[str, str]:
-    """Each page's file name and text: the program's, and one a command (a family's children are on its page)."""
+def pages(commands: Sequence[Description], old: Sequence[Description], guides: Sequence[str] = ()) -> dict[str, str]:
+    """Each page's file name and text: the program's, one a command (a family's children are on its page), and those of
+    old names that keep one. `guides` are the names of the pages written by hand, such as tiktrue-keys-format.5.
+    """
     program, *rest = commands
-    made = {f"{PROGRAM}.1": _text(_program_page(program, rest))}
+    see_also = [_reference(name) for name in sorted(guides, key=lambda name: (name.rpartition(".")[2], name))]
+    made = {f"{PROGRAM}.1": _text(_program_page(program, rest, see_also))}
     for each in (each for each in rest if len(each.path) == 1):
         children = [child for child in rest if child.path[:1] == each.path and len(child.path) > 1]
-        made[f"{PROGRAM}-{each.path[0]}.1"] = _text(_command_page(each, children))
+        made[f"{PROGRAM}-{each.path[0]}.1"] = _text(_command_page(each, children or [each], see_also))
+    for each in (each for each in old if each.name in OLD_NAMES_WITH_A_PAGE):
+        made[f"{PROGRAM}-{each.name}.1"] = _text(_command_page(each, [each], see_also))
     return made
 
 
-def _program_page(program: Description, rest: Sequence[Description]) -> Iterator[str]:
+def _program_page(program: Description, rest: Sequence[Description], see_also: Sequence[str]) -> Iterator[str]:
     yield from _title(PROGRAM, "keys for large language models, bound to the machine and to a license")
     yield from _synopsis([(PROGRAM, "[OPTIONS] COMMAND [ARGS]...")])
     yield ".SH DESCRIPTION"
@@ -60,105 +47,95 @@ def _program_page(program: Description, rest: Sequence[Description]) -> Iterator
     yield ".SH OPTIONS"
     yield "Every command takes these, before or after its name. No option takes several values: repeat it."
     yield from _parameters(program.options)
-    yield from _license_section()
-    yield from _output_section()
-    yield from _storage_section()
-    yield from _exit_status()
-    yield ".SH CONFIGURATION"
-    yield from _sentences(f"{FILE_NAME} may set: {', '.join(KNOWN)}. A dot stands for a table.")
-    yield from _sentences(
-        "Durations are written 30s, 12h, 90d, 2w or in ISO 8601 (P30D). Unknown settings are refused."
-    )
-    yield from _sentences("A flag wins over the environment, the environment over files.")
+    yield from _table_section("VALUES", VALUES)
+    yield from _text_section("LICENSE", LICENSE)
+    yield from _text_section("OUTPUT", OUTPUT)
+    yield from _text_section("OBJECT STORAGE", *STORAGE)
+    yield ".SH EXIT STATUS"
+    yield from _exit_codes()
+    yield from _text_section("CONFIGURATION", f"{FILE_NAME} may set: {', '.join(KNOWN)}. {CONFIGURATION}")
     yield from _table_section("ENVIRONMENT", ENVIRONMENT)
     yield from _table_section("FILES", FILES)
+    yield from _examples([program])
     yield ".SH SEE ALSO"
-    names = [f"{PROGRAM}-{each.path[0]}(1)" for each in rest if len(each.path) == 1]
-    yield from _references([*names, f"{PROGRAM}-format(5)", f"{PROGRAM}-security(7)"])
+    yield from _references([*(f"{PROGRAM}-{each.path[0]}(1)" for each in rest if len(each.path) == 1), *see_also])
 
 
-def _command_page(command: Description, children: Sequence[Description]) -> Iterator[str]:
+def _command_page(command: Description, described: Sequence[Description], see_also: Sequence[str]) -> Iterator[str]:
+    """The page of a command, `described` alone, or of a family, whose commands are `described`."""
+    family = described[0] is not command
     yield from _title(f"{PROGRAM}-{command.path[0]}", _sentence(command.summary))
-    described = children or [command]
     yield from _synopsis([(f"{PROGRAM} {each.name}", _usage(each)) for each in described])
-    if children:
-        yield ".SH DESCRIPTION"
-        yield from _paragraphs(command.help)
-        if command.default:
-            yield ".PP"
-            yield f"Without a further word it is \\fB{_roff(f'{command.name} {command.default}')}\\fR."
-        yield ".SH COMMANDS"
-        for child in children:
-            yield f".SS {_roff(child.name)}"
-            yield from _paragraphs(child.help)
-            yield from _own_parameters(child)
-    else:
-        yield ".SH DESCRIPTION"
-        yield from _paragraphs(command.help)
-        own = list(_own_parameters(command))
-        if own:
-            yield ".SH OPTIONS"
-            yield from own
+    yield ".SH DESCRIPTION"
+    if command.new_name:
+        yield from _sentences(f"This is the old name of {PROGRAM} {command.new_name}.")
+        yield ".PP"
+    yield from _paragraphs(command.help)
+    yield from _family_commands(command, described) if family else _options_section(command)
     yield ".SH COMMON OPTIONS"
     names = sorted(
         name for option in described[0].options if option.common for name in option.names if name.startswith("--")
     )
     yield from _sentences(f"{', '.join(names)}: see {PROGRAM}(1).")
-    yield from _exit_status()
+    yield from _exit_status(described, family=family)
+    yield from _examples(described)
     yield ".SH SEE ALSO"
-    yield from _references([f"{PROGRAM}(1)", f"{PROGRAM}-format(5)", f"{PROGRAM}-security(7)"])
+    new = [f"{PROGRAM}-{command.new_name.partition(' ')[0]}(1)"] if command.new_name else []
+    yield from _references([f"{PROGRAM}(1)", *new, *see_also])
 
 
-def _license_section() -> Iterator[str]:
-    yield ".SH LICENSE"
-    yield from _sentences(
-        "Only commands that make or open licensed keys read the license; their page says so. It is looked for in this"
-        " order: --license-file, TIKTRUE_LICENSE_FILE, TIKTRUE_LICENSE_KEY, systemd's credential tiktrue-license, the"
-        " setting license_file, a hidden prompt on a terminal. One newline at its end is dropped. No option takes the"
-        " license itself: everybody can read a command line. A license file that others can write is refused;"
-        " one that others can read is warned about."
-    )
-
-
-def _output_section() -> Iterator[str]:
-    yield ".SH OUTPUT"
-    yield from _sentences(
-        "Results go to standard output, messages and progress to standard error. On a terminal there are tables, trees"
-        " and progress bars; elsewhere plain aligned text. With --json standard output carries one object:"
-        " schema, version, command, ok, exit, changed, operation_id, keystore, result,"
-        " error (code, message, hint, key_id),"
-        " warnings (code, message, key_id). Where standard output carries data it goes to standard error."
-        " It may grow; nothing in it changes its meaning."
-    )
-
-
-def _storage_section() -> Iterator[str]:
-    yield ".SH OBJECT STORAGE"
-    yield from _sentences(
-        "A model or container file may be the URL of an object, such as s3://BUCKET/NAME.ttm, wherever fsspec has a"
-        " package for it: pip install 'tiktrue-keys[remote]' s3fs. encrypt-model, decrypt-model, inspect-model,"
-        " verify-model, rewrap-model, sign-model, exec-model and models scan take one; reencrypt-model does not."
-        " encrypt-model puts a folder below a URL, decrypt-model takes it from a URL that ends with a slash."
-        " Credentials and address come from the storage's own environment or configuration, for S3"
-        " AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and so on, and so does how long it is waited for. A URL with a password"
-        " or a query is refused. A storage that cannot be reached is exit code 12."
-    )
+def _family_commands(family: Description, children: Sequence[Description]) -> Iterator[str]:
     yield ".PP"
-    yield from _sentences(
-        "Models are streamed in parts of 5 MiB or more and never lie on a local disk; an object appears whole or not"
-        " at all. rewrap-model and sign-model write a small object NAME.ttmh beside the container, which readers"
-        " follow: whoever copies or removes a container does so with both. On S3 the reader needs the right to list the"
-        " bucket too, or a missing NAME.ttmh looks like a forbidden one. Give the bucket a lifecycle rule that ends"
-        " incomplete uploads."
-    )
+    yield f"Without a further word it is \\fB{_roff(f'{family.name} {family.default}')}\\fR."
+    yield ".SH COMMANDS"
+    for child in children:
+        yield f".SS {_roff(child.name)}"
+        yield from _paragraphs(child.help)
+        yield from _own_parameters(child)
 
 
-def _exit_status() -> Iterator[str]:
-    yield ".SH EXIT STATUS"
+def _options_section(command: Description) -> Iterator[str]:
+    own = list(_own_parameters(command))
+    if own:
+        yield ".SH OPTIONS"
+        yield from own
+
+
+def _exit_codes() -> Iterator[str]:
     yield from _item("\\fB0\\fR", "Done, or nothing to do.")
     for error in ERRORS:
         yield from _item(f"\\fB{error.exit_code}\\fR \\fI{_roff(error.code)}\\fR", (error.__doc__ or "").strip())
-    yield from _item(f"\\fB{BROKEN_PIPE}\\fR", "Standard output was closed; silently.")
+    yield from _item(f"\\fB{BROKEN_PIPE}\\fR", "Standard output was closed; nothing is printed.")
+
+
+def _exit_status(described: Sequence[Description], *, family: bool) -> Iterator[str]:
+    """The codes that mean something particular here; the program's page has all of them."""
+    yield ".SH EXIT STATUS"
+    for each in described:
+        for code, meaning in each.exit_status.items():
+            yield from _item(f"\\fB{code}\\fR{f' ({_roff(each.name)})' if family else ''}", meaning)
+    if any(each.exit_status for each in described):
+        yield ".PP"
+    yield from _sentences(f"All exit codes are listed in {PROGRAM}(1).")
+
+
+def _examples(described: Sequence[Description]) -> Iterator[str]:
+    yield ".SH EXAMPLES"
+    for number, (purpose, line) in enumerate(example for each in described for example in each.examples):
+        if number:
+            yield ".PP"
+        yield _roff(purpose)
+        yield ".PP"
+        yield ".RS 4"
+        yield ".EX"
+        yield _roff(line)
+        yield ".EE"
+        yield ".RE"
+
+
+def _text_section(title: str, *paragraphs: str) -> Iterator[str]:
+    yield f".SH {title}"
+    yield from _paragraphs("\n\n".join(paragraphs))
 
 
 def _table_section(title: str, rows: Mapping[str, str]) -> Iterator[str]:
@@ -219,6 +196,12 @@ def _sentences(text: str) -> Iterator[str]:
     """One sentence a line, as roff wants it."""
     for sentence in re.split(r"(?<=[.:?]) (?=[A-Z`0-9-])", " ".join(text.split())):
         yield _roff(sentence)
+
+
+def _reference(page: str) -> str:
+    """tiktrue-keys-format.5 as tiktrue-keys-format(5)."""
+    name, _, section = page.rpartition(".")
+    return f"{name}({section})"
 
 
 def _references(names: Sequence[str]) -> Iterator[str]:

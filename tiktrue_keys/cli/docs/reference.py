@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 
-from tiktrue_keys.cli.program.catalog import CATALOG, CatalogEntry
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry, Examples
 from tiktrue_keys.cli.program.options import COMMON_PANEL
 
 _KINDS = {
@@ -25,7 +25,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """An option or argument. `kind` says what its value is: file, folder, key, choice, text; empty for a flag."""
+    """An option or argument. `kind` is the type of its value: file, folder, key, choice, text; empty for a flag."""
 
     names: tuple[str, ...]
     metavar: str
@@ -49,6 +49,9 @@ class Description:
     children: tuple[tuple[str, str], ...]
     default: str
     section: str
+    new_name: str
+    examples: Examples
+    exit_status: Mapping[int, str]
 
     @property
     def name(self) -> str:
@@ -57,10 +60,20 @@ class Description:
 
 
 def descriptions() -> tuple[Description, ...]:
-    """The program first, then every command in the catalogue's order, families before their children."""
+    """Return the program first, then every command in the order of the catalog, families before their children."""
+    return tuple(_walk(_program(), (), CatalogEntry("", children=CATALOG), None))
+
+
+def old_descriptions() -> tuple[Description, ...]:
+    """The commands under their old names, which `descriptions` leaves out."""
+    _, *old = _walk(_program(), (), CatalogEntry("", children=OLD_NAMES), None)
+    return tuple(old)
+
+
+def _program() -> Any:
     from tiktrue_keys.cli.program.main import app
 
-    return tuple(_walk(typer.main.get_command(app), (), CatalogEntry("", children=CATALOG), None))
+    return typer.main.get_command(app)
 
 
 def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any) -> Iterator[Description]:
@@ -77,6 +90,9 @@ def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any)
         children=tuple((name, child.summary) for name, child in entry.children.items()),
         default=entry.default,
         section=entry.section,
+        new_name=entry.new_name,
+        examples=command.examples,
+        exit_status=command.exit_status,
     )
     for name, child in entry.children.items():
         yield from _walk(command.get_command(context, name), (*path, name), child, context)

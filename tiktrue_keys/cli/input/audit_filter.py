@@ -1,4 +1,4 @@
-"""The filter options of the audit commands as the core's filter."""
+"""The filter options of the audit commands, as core's filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiktrue_keys.errors import UsageError
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """The filter, and whether it asks for nothing but the newest `last`."""
+    """The filter, and whether it only limits the number of newest records."""
 
     filter: Filter
     last: int | None
@@ -31,7 +31,7 @@ def audit_filter(
     until: str | None,
     last: int | None,
 ) -> AuditFilter:
-    """Read the options; UsageError for a malformed instant or an unknown outcome."""
+    """Return the filter. Raises UsageError for a malformed instant or an unknown outcome."""
     for each in outcome or ():
         if each not in OUTCOMES:
             raise UsageError(f"'{each}' is not an outcome", f"one of {', '.join(OUTCOMES)}")

@@ -1,4 +1,4 @@
-"""`--audit-to`: where the commands that release plaintext record it when the keystore cannot be written to."""
+"""`--audit-to`: where commands that release plaintext record it when the keystore is read-only."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ AuditTo = Annotated[
     str | None,
     typer.Option(
         "--audit-to",
-        metavar=SYSLOG,
-        help=f"On a read-only keystore, record in the system's log what is released: {SYSLOG}.",
+        metavar="SINK",
+        help=f"Where to record the operation while the keystore is read-only: {SYSLOG}.",
     ),
 ]
 
 
 def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManager:
-    """The key manager that records what is about to be released: in the keystore wherever that can be written to.
+    """Return the key manager that records what is about to be released, in the keystore wherever it is writable.
 
-    RefusedError on a read-only keystore unless the system's log was asked for.
+    Raises RefusedError on a read-only keystore unless --audit-to names the system's log.
     """
     if audit_to not in (None, SYSLOG):
-        raise UsageError(f"there is no log '{audit_to}'", f"--audit-to {SYSLOG}")
+        raise UsageError(f"'{audit_to}' is not a sink", f"use --audit-to {SYSLOG}")
     if not context.manager.is_read_only():
         return context.writer
     if audit_to is None:
         raise RefusedError(
-            f"the keystore in {context.keystore} is read-only: what is released cannot be recorded there",
-            f"--audit-to {SYSLOG} records it in the system's log",
+            f"the keystore in {context.keystore} is read-only, so the operation cannot be recorded in it",
+            f"use --audit-to {SYSLOG} to record it in the system's log",
         )
     from tiktrue_keys.core.read_only import SystemLogManager
 

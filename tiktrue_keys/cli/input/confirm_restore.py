@@ -16,29 +16,32 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.preview_restore import Position, RestorePreview
 from tiktrue_keys.core.operations.restore import RestoredKeystore
 
-RESTORED, RECOVERED = "restored", "recovered"
+RESTORED, RECOVERED = "Restored", "Recovered"
 
 AcceptClock = Annotated[
-    bool, typer.Option("--accept-clock", help="Confirm that the clock is right, for a backup over 400 days old.")
+    bool,
+    typer.Option(
+        "--accept-clock", help="Confirm that the clock is right, for a backup that is more than 400 days old."
+    ),
 ]
 
 
 def question(context: CommandContext, source: str, preview: RestorePreview) -> str:
-    """Whether to put the backup in the keystore's place."""
+    """Return the question whether to replace the keystore with the backup."""
     if _in_place(context, source):
         return f"Recover the keystore in {context.keystore} ({_words(preview.backup)}) and bind it to this machine?"
     backup = f"the backup {source} ({_words(preview.backup)})"
     if preview.present is None and preview.present_error is None:
-        return f"Put {backup} in {context.keystore}, where there is no keystore?{_elsewhere(preview)}"
+        return f"{_elsewhere(preview)}Put {backup} in {context.keystore}, where there is no keystore?"
     return f"Replace the keystore in {context.keystore} ({_present_words(preview)}) with {backup}?"
 
 
 def _elsewhere(preview: RestorePreview) -> str:
-    """What a rehearsal in a scratch folder would cost."""
+    """Return the warning of a restore into a second folder on the same machine."""
     if preview.known is None:
         return ""
     known = f"epoch {preview.known.epoch}, {preview.known.size} records"
-    return f" This machine remembers it ({known}): if it lies in another folder, that one will not open any more."
+    return f"This machine knows this keystore ({known}); a copy in another folder will stop opening. "
 
 
 def _in_place(context: CommandContext, source: str) -> bool:
@@ -49,7 +52,7 @@ def _present_words(preview: RestorePreview) -> str:
     if preview.present is not None:
         another = "" if preview.same_keystore else "another keystore: "
         return another + _words(preview.present)
-    return "none" if preview.present_error is None else f"it does not open: {preview.present_error.message}"
+    return "none" if preview.present_error is None else f"does not open: {preview.present_error.message}"
 
 
 def _words(position: Position) -> str:
@@ -61,7 +64,7 @@ def _words(position: Position) -> str:
 def outcome(
     context: CommandContext, source: str, preview: RestorePreview, done: RestoredKeystore | None, *, verb: str
 ) -> Outcome:
-    """What was put back, in words with `verb` (restored, recovered); `done` None: what would be."""
+    """Return what was restored, described with `verb` (restored, recovered); with `done` None, what would be."""
     restored = None if done is None else done.restored
     replaced = restored.replaced if restored else None
     rows = [("present", _present_words(preview)), ("backup", _words(preview.backup))]
@@ -90,9 +93,9 @@ def outcome(
 
 def _messages(context: CommandContext, done: RestoredKeystore | None, verb: str) -> list[str]:
     if done is None:
-        return ["nothing was changed; the backup is whole and opens" + (" on this machine" if verb == RESTORED else "")]
+        return [f"Nothing was changed; the backup is intact and opens{' on this machine' * (verb == RESTORED)}."]
     if not done.changed:
-        return ["nothing was done: this operation id was used before"]
+        return ["Nothing was done: this operation id was used before."]
     words = f"{verb} {context.keystore}"
     if verb == RECOVERED:
         words += f", bound to this machine and the host secret {context.manager.document().host_secret_path}"
@@ -102,7 +105,7 @@ def _messages(context: CommandContext, done: RestoredKeystore | None, verb: str)
 def _other_keystore(preview: RestorePreview) -> list[Notice]:
     if preview.same_keystore is not False:
         return []
-    return [Notice("other-keystore", "the backup is of another keystore than the one that is there")]
+    return [Notice("other-keystore", "the backup is of a different keystore than the present one")]
 
 
 def _json(position: Position) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the commands that take folders share: `--jobs`."""
+"""`--jobs`, the option of commands that take folders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Jobs = Annotated[
         metavar="N",
         min=1,
         max=MAX_JOBS,
-        help=f"Of a folder, up to so many files at once, 1 to {MAX_JOBS} (as many as there are processors, at most 4).",
+        help=f"For a folder: number of files at once, 1 to {MAX_JOBS} (default: number of processors, at most 4).",
     ),
 ]
 
 
 def refuse_jobs(jobs: int | None, what: str) -> None:
-    """UsageError for `--jobs` where there is only one thing to do."""
+    """Raise UsageError for `--jobs` where there is a single file."""
     if jobs is not None:
-        raise UsageError("--jobs is for a folder", f"{what} is none")
+        raise UsageError("--jobs needs a folder", f"omit it: {what} is not a folder")

@@ -15,7 +15,7 @@ _LIMIT = 1024
 
 
 def read_key_material(context: CommandContext, source: str) -> bytes:
-    """32 bytes from a file or, for `-`, standard input: as they are, or as 64 hex digits with an optional newline."""
+    """Return 32 bytes from a file or, for `-`, standard input: raw, or as 64 hex digits with an optional newline."""
     if source == "-":
         context.claim_stdin("the key")
         data = sys.stdin.buffer.read(_LIMIT + 1)
@@ -23,7 +23,10 @@ def read_key_material(context: CommandContext, source: str) -> bytes:
         found = read_trusted(Path(source), limit=_LIMIT, what="key file")
         if found.read_by_others:
             context.warn(
-                Notice("key-file-readable", f"the key file {source} can be read by others: chmod 600, or delete it")
+                Notice(
+                    "key-file-readable",
+                    f"the key file {source} can be read by others: run chmod 600 {source}, or delete it",
+                )
             )
         data = found.data
     if len(data) == KEY_BYTES:
@@ -34,4 +37,4 @@ def read_key_material(context: CommandContext, source: str) -> bytes:
             return bytes.fromhex(digits.decode("ascii"))
         except ValueError:
             pass
-    raise UsageError("a key is 32 bytes or 64 hex digits", "this one is neither")
+    raise UsageError("this is not a key", "give 32 bytes or 64 hex digits")

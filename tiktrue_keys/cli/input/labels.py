@@ -1,4 +1,4 @@
-"""`--label K=V`, repeated: what the options say as a mapping."""
+"""`--label K=V`, repeatable, as a mapping."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tiktrue_keys.errors import UsageError
 
 
 def parse_labels(given: Iterable[str]) -> dict[str, str]:
-    """The labels by name; UsageError for a malformed or repeated one."""
+    """Return the labels by name. Raises UsageError for a malformed or repeated one."""
     labels: dict[str, str] = {}
     for each in given:
         name, equals, value = each.partition("=")

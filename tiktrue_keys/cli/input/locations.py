@@ -1,4 +1,4 @@
-"""What a model's source or destination is called: a path, a URL, or `-`, standard input or output, claimed for it."""
+"""The source or destination of a model: a path, a URL, or `-` for standard input or output."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ STREAM = "-"
 
 
 def is_folder(source: str) -> bool:
-    """Whether `source` names a folder of this machine."""
+    """Return whether `source` is a folder of this machine."""
     return source != STREAM and "\0" not in source and not is_url(source) and os.path.isdir(source)
 
 
 def model_source(context: CommandContext, source: str) -> Place | BinaryIO:
-    """The path or URL, or standard input for `-`; RefusedError when that is a terminal."""
+    """Return the path or URL, or standard input for `-`. Raises RefusedError when that is a terminal."""
     if source != STREAM:
         return model_place(source, "source")
     context.claim_stdin("the model")
     if sys.stdin.isatty():
-        raise RefusedError("a model does not come from a terminal", "redirect standard input, or give a file")
+        raise RefusedError("a model cannot be read from a terminal", "redirect standard input, or give a file")
     return sys.stdin.buffer
 
 
 def model_destination(context: CommandContext, destination: str | None) -> Place | BinaryIO | None:
-    """The path or URL, standard output for `-`, None for none; RefusedError when standard output is a terminal."""
+    """Return the path or URL, standard output for `-`, or None. Raises RefusedError when that is a terminal."""
     if destination is None:
         return None
     if destination != STREAM:
         return model_place(destination, "output")
     if sys.stdout.isatty():
-        raise RefusedError("a model does not go to a terminal", "redirect standard output, or give a file with -o")
+        raise RefusedError("a model cannot be written to a terminal", "redirect standard output, or use -o FILE")
     context.stdout_is_data = True
     return sys.stdout.buffer
 
 
 def model_place(text: str, what: str) -> Place:
-    """The path or URL; UsageError for none, and for a URL that may not be given."""
+    """Return the path or URL. Raises UsageError for an empty one and for a URL that is not allowed."""
     if not text or "\0" in text:
-        raise UsageError(f"the {what} has no name")
+        raise UsageError(f"the name of the {what} is empty")
     return object_place(text)
 
 
 def is_remote_folder(text: str) -> bool:
-    """Whether `text` is a URL that ends like a folder's."""
+    """Return whether `text` is a URL that ends with a slash."""
     return is_url(text) and text.endswith("/")
 
 
 def model_folder(text: str, what: str) -> Path:
-    """The path of a folder; UsageError for a URL."""
+    """Return the path of a folder. Raises UsageError for a URL."""
     return local_path(text, what)

@@ -1,4 +1,4 @@
-"""Takes an escrow's shares from files, from standard input, or word by word from people at a terminal."""
+"""Reads the shares of an escrow from files, from standard input, or word by word at a terminal."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from tiktrue_keys.recovery.shares import Share, parse_share
 
 ShareOption = Annotated[
     list[str] | None,
-    typer.Option("--share", metavar="FILE|-", help="A share, or several; - reads standard input. Asked without it."),
+    typer.Option(
+        "--share", metavar="FILE|-", help="File with shares, or - for standard input (repeatable; default: asked for)."
+    ),
 ]
 
 
 def read_shares(context: CommandContext, sources: Sequence[str] | None) -> list[Share]:
-    """The shares of `--share` options; without one they are asked for, UsageError where nobody can be asked."""
+    """Return the shares of `--share` options, or ask for them. Raises UsageError where there is no terminal."""
     if not sources:
         if not can_ask():
-            raise UsageError("no share was given", "--share FILE for each of them, or --share -")
+            raise UsageError("no share was given", "use --share FILE for each share, or --share -")
         return _asked()
     shares = []
     for source in sources:
@@ -44,7 +46,7 @@ def _from_stdin(context: CommandContext) -> list[Share]:
 
 
 def _asked() -> list[Share]:
-    """One share after the other until there are enough; a misspelt one is asked for again."""
+    """Ask for one share after the other until there are enough; ask again for a misspelt one."""
     given: list[Share] = []
     while not given or len(given) < given[0].threshold:
         needed = f" of {given[0].threshold}" if given else ""

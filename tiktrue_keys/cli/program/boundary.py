@@ -1,7 +1,7 @@
-"""The error boundary: every exception becomes one error line, one hint and an exit code, or the JSON envelope.
+"""Turns every exception into one error line, one hint and an exit code, or into the JSON envelope.
 
-Nothing below it calls sys.exit. A bug is reported by its class and place; its message, which could quote anything, is
-not shown.
+Come here to change how errors are reported. Nothing below calls sys.exit. A bug is reported by the class of its
+exception and the place in our code; its message is not shown, because it could quote a secret.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 class Reporter:
-    """Reports how a command ended, as the caller wants to read it."""
+    """Reports how a command ended, as text or as JSON."""
 
     def __init__(self, *, json: bool, quiet: bool, verbose: bool) -> None:
         self.json = json
@@ -80,7 +80,9 @@ class Reporter:
         return self._code(error)
 
     def _code(self, error: TikTrueKeysError) -> int:
-        """An error's exit code; of a command that ends with another program's status, the one kept for our own."""
+        """Return an error's exit code, or the code reserved for our own failures in a command that returns another
+        program's status.
+        """
         if isinstance(error, OperationInterruptedError | TerminatedError):
             return error.exit_code
         return OWN_FAILURE.get(self.command, error.exit_code)
@@ -136,7 +138,7 @@ class Reporter:
 
 
 def guarded(reporter: Reporter, work: Callable[[], int]) -> int:
-    """Run `work`; whatever it raises is reported, and the exit code returned."""
+    """Run `work` and return the exit code; report whatever it raises."""
     try:
         return _exit_code(reporter, work)
     except BrokenPipeError:
@@ -171,7 +173,7 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
     except MemoryError as error:
         return reporter.failed(_caused(UnavailableError("out of memory"), error))
     except Exception as error:  # noqa: BLE001  the last resort: a bug must not end in a traceback either
-        hint = "" if reporter.verbose else "repeat it with -v and report what it prints"
+        hint = "" if reporter.verbose else "run it again with -v and report what it prints"
         return reporter.failed(_caused(InternalError(f"internal error: {_place(error)}", hint), error))
 
 
@@ -182,7 +184,7 @@ def _last_words(reporter: Reporter, error: TikTrueKeysError) -> int:
 
 
 def usage_error(error: typer.TyperException) -> UsageError:
-    """The parser's complaint in our words: one line, lower case, no full stop; where to read more as the hint."""
+    """Return a parser error as ours: one line, lower case, no full stop, with the help to read as the hint."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r" \(Possible options: (.*)\)$", "", message)
     near = get_close_matches(getattr(error, "option_name", ""), getattr(error, "possibilities", None) or (), n=1)
@@ -193,7 +195,7 @@ def usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _command_of(ctx: Any) -> str:
-    """The command whose words could not be parsed; empty for the root's."""
+    """Return the command whose arguments could not be parsed, or an empty string for the program itself."""
     return "" if ctx is None else str(ctx.command_path.removeprefix(ctx.find_root().command_path).strip())
 
 
@@ -208,7 +210,7 @@ def _caused(ours: TikTrueKeysError, cause: BaseException) -> TikTrueKeysError:
 
 
 def _place(error: BaseException) -> str:
-    """The class of an exception and the last line of ours that it went through."""
+    """Return the class of an exception and the last line of our code that it passed through."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or list(frames)
     where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
@@ -216,7 +218,7 @@ def _place(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """Files, lines and exception classes, cause first; no messages and no values."""
+    """Return files, lines and exception classes, the cause first, without messages and values."""
     parts: list[str] = []
     each: BaseException | None = error
     while each is not None:
@@ -227,6 +229,6 @@ def _trace(error: BaseException) -> str:
 
 
 def first_guess(arguments: list[str]) -> Reporter:
-    """A reporter for what fails before the options are parsed: whether --json or -v is there is read off the words."""
+    """Return a reporter for failures before the options are parsed; it looks for --json and -v in the arguments."""
     words = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return Reporter(json="--json" in words, quiet=False, verbose="-v" in words or "--verbose" in words)

@@ -1,6 +1,4 @@
-"""What the process does before anything else: no core dumps, no debugger of the same user, open standard streams,
-signals.
-"""
+"""Prepares the process before anything else runs: core dumps, debuggers, standard streams, signals."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_dumps() -> None:
-    """No core dump of this process, and (Linux) no ptrace or /proc/PID/mem by other processes of the same user."""
+    """Disable core dumps of this process and, on Linux, ptrace and /proc/PID/mem for processes of the same user."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -30,8 +28,9 @@ def forbid_dumps() -> None:
 
 
 def open_standard_streams() -> None:
-    """Give a closed descriptor 0, 1 or 2 to /dev/null: else the keystore's file would get that number, and our
-    output.
+    """Open /dev/null for each of the descriptors 0, 1 and 2 that is closed.
+
+    Otherwise the keystore's file would get that number and receive our output.
     """
     for descriptor in range(3):
         try:
@@ -47,16 +46,16 @@ def open_standard_streams() -> None:
 
 
 def encode_anything() -> None:
-    """Let no locale turn a name that it cannot spell into a failure of the whole command."""
+    """Keep a file name that the locale cannot encode from failing the whole command."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def catch_signals() -> None:
-    """Ctrl-C, SIGTERM and SIGHUP raise once in the main thread, so that temporary files go; a second one is ignored.
+    """Make SIGINT, SIGTERM and SIGHUP raise once in the main thread, so that temporary files are removed.
 
-    A signal that our caller ignores (nohup, a background job) stays ignored.
+    A second one is ignored. A signal that the parent process ignores (nohup, a background job) stays ignored.
     """
     handlers = {signal.SIGINT: _interrupted, signal.SIGTERM: _terminated, signal.SIGHUP: _terminated}
     for number, handler in handlers.items():

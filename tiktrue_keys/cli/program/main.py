@@ -1,4 +1,4 @@
-"""The program: process hygiene, the root group with the error boundary, and the run of one command."""
+"""The program: the root group with its error boundary, and the run of one command from arguments to exit code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, first_guess, guarded
-from tiktrue_keys.cli.program.catalog import CATALOG
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, PROGRAM_EXAMPLES
 from tiktrue_keys.cli.program.hygiene import catch_signals, encode_anything, forbid_dumps, open_standard_streams
 from tiktrue_keys.cli.program.options import CommonOptions, take_common
 from tiktrue_keys.cli.program.parser import LazyGroup, typer_app
-from tiktrue_keys.cli.view.streams import abandon_stdout
+from tiktrue_keys.cli.view.streams import abandon_stdout, write_err
+from tiktrue_keys.errors import UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.cli.context.context import CommandContext
@@ -26,7 +27,7 @@ _NO_VARIABLE = "_TIKTRUE_KEYS_NO_COMPLETION_BY_TYPER"
 
 
 class ProgramRun:
-    """One run of the program; `ctx.obj` of every command until its CommandContext takes that place."""
+    """One run of the program. It is `ctx.obj` until the command gets its CommandContext."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
@@ -58,9 +59,11 @@ class ProgramRun:
 
 
 class Root(LazyGroup):
-    """The root group: its `main` and `invoke` are the error boundary."""
+    """The root group, whose `main` and `invoke` are the error boundary."""
 
     entries = CATALOG
+    old_names = OLD_NAMES
+    examples = PROGRAM_EXAMPLES
 
     def main(
         self,
@@ -71,7 +74,7 @@ class Root(LazyGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run `args`; exits with the exit code, or returns it when not `standalone_mode`."""
+        """Run `args` and exit with the exit code, or return it when not `standalone_mode`."""
         words = list(sys.argv[1:] if args is None else args)
         asked_for = os.environ.get(COMPLETION_VARIABLE, "")
         if asked_for.startswith("source_"):  # how Typer's programs are asked for their completion script
@@ -91,7 +94,7 @@ class Root(LazyGroup):
         return code
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse; a reader who closed the pipe on --help is told by the exit code alone."""
+        """Parse the arguments. When the reader of --help closed the pipe, only the exit code tells."""
         try:
             return super().make_context(info_name, args, parent, **extra)
         except BrokenPipeError:
@@ -99,23 +102,34 @@ class Root(LazyGroup):
             raise typer.Exit(BROKEN_PIPE) from None
 
     def invoke(self, ctx: Any) -> int:
-        """Run the command inside the boundary: Typer would give Ctrl-C and closed pipes codes of its own."""
-        return guarded(ctx.obj.reporter, lambda: super(Root, self).invoke(ctx) or 0)
+        """Run the command inside the boundary; Typer would use exit codes of its own for Ctrl-C and closed pipes."""
+        reporter = ctx.obj.reporter
+        if ctx.invoked_subcommand is None and not ctx._protected_args:
+            return guarded(reporter, lambda: _explain_usage(ctx, reporter))
+        return guarded(reporter, lambda: super(Root, self).invoke(ctx) or 0)
 
 
 app = typer_app(Root, name=PROGRAM)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the program; the entry point of the console script."""
     open_standard_streams()
     encode_anything()
     catch_signals()
     typer.main.get_command(app).main()
 
 
+def _explain_usage(ctx: Any, reporter: Reporter) -> int:
+    """Without a command: the help, on standard error because it is not a result; with --json, an envelope."""
+    if reporter.json:
+        raise UsageError("missing command", f"see {PROGRAM} --help")
+    write_err(f"{ctx.get_help()}\n")
+    return UsageError.exit_code
+
+
 def _merged_options(ctx: Any) -> CommonOptions:
-    """The common options: those after the command over those before it."""
+    """Return the common options; those after the command win over those before it."""
     options = take_common(ctx.params)
     outer = ctx.parent
     while outer is not None:

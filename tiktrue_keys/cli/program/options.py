@@ -56,18 +56,28 @@ def _print_version(value: bool) -> None:
 def common_options(
     keystore: Annotated[
         str | None,
-        typer.Option("--keystore", metavar="DIR", help="The keystore's folder.", rich_help_panel=COMMON_PANEL),
+        typer.Option(
+            "--keystore",
+            metavar="DIR",
+            help="Folder of the keystore (default: see FILES in tiktrue-keys(1)).",
+            rich_help_panel=COMMON_PANEL,
+        ),
     ] = None,
     host_secret: Annotated[
         str | None,
-        typer.Option("--host-secret", metavar="FILE", help="The host secret's file.", rich_help_panel=COMMON_PANEL),
+        typer.Option(
+            "--host-secret",
+            metavar="FILE",
+            help="File of the host secret (default: see FILES in tiktrue-keys(1)).",
+            rich_help_panel=COMMON_PANEL,
+        ),
     ] = None,
     license_file: Annotated[
         str | None,
         typer.Option(
             "--license-file",
-            metavar="PATH|-",
-            help="Read the license from a file or standard input.",
+            metavar="FILE|-",
+            help="File with the license, or - for standard input.",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None,
@@ -76,7 +86,7 @@ def common_options(
         typer.Option(
             "--lock-timeout",
             metavar="DURATION",
-            help="Wait so long for another process (10s).",
+            help="How long to wait for the keystore lock (default: 10s).",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None,
@@ -85,22 +95,25 @@ def common_options(
         typer.Option(
             "--operation-id",
             metavar="ID",
-            help="Name this act; a repeat is no second act.",
+            help="Idempotency key: repeating the command with it returns the first result.",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Answer every question with yes.", rich_help_panel=COMMON_PANEL)
+        bool, typer.Option("--yes", "-y", help="Answer yes to every question.", rich_help_panel=COMMON_PANEL)
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=COMMON_PANEL)] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object.", rich_help_panel=COMMON_PANEL)
+    ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and ids only.", rich_help_panel=COMMON_PANEL)
+        bool, typer.Option("--quiet", "-q", help="Print only ids and errors.", rich_help_panel=COMMON_PANEL)
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print more; a traceback for bugs.", rich_help_panel=COMMON_PANEL)
+        bool,
+        typer.Option("--verbose", "-v", help="Print more, and a traceback for a bug.", rich_help_panel=COMMON_PANEL),
     ] = False,
     no_color: Annotated[
-        bool, typer.Option("--no-color", help="No colour (as NO_COLOR).", rich_help_panel=COMMON_PANEL)
+        bool, typer.Option("--no-color", help="Print without colour, as with NO_COLOR.", rich_help_panel=COMMON_PANEL)
     ] = False,
     version: Annotated[
         bool,
@@ -109,12 +122,12 @@ def common_options(
             "-V",
             is_eager=True,
             callback=_print_version,
-            help="Show the version and exit.",
+            help="Print the version and exit.",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = False,
 ) -> None:
-    """Keys for large language models, bound to this machine and to a license.
+    """Manage keys for large language models, bound to this machine and to a license.
 
-    Makes, rotates, revokes and destroys the keys, and encrypts model weights with them.
+    tiktrue-keys creates, rotates, revokes and destroys keys, and encrypts model weights with them.
     """

@@ -1,6 +1,6 @@
-"""The parser: Typer groups that load a command's module when it is called, and add the common options to it.
+"""The parser: Typer groups that load a command's module when it is called and add the common options to it.
 
-It does not know what a command does, and it turns no error into an exit code: boundary.py does.
+It does not know what a command does. Errors become exit codes in boundary.py.
 """
 
 from __future__ import annotations
@@ -13,57 +13,78 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tiktrue_keys.cli.program.catalog import CatalogEntry
+from tiktrue_keys.cli.program.catalog import CatalogEntry, Examples
 from tiktrue_keys.cli.program.options import COMMON_PANEL, common_options
 from tiktrue_keys.cli.program.values import read_plainly
 from tiktrue_keys.errors import UsageError
 
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP = ("-h", "--help")
+CONTEXT_SETTINGS = {"help_option_names": list(HELP), "max_content_width": 100}
 EXIT_CODES_NOTE = "Exit codes and files: man tiktrue-keys."
 
 
 class Command(TyperCommand):
-    """A command whose result is handed to the context in `ctx.obj`."""
+    """A command whose result goes to the context in `ctx.obj`."""
+
+    examples: Examples = ()
+    exit_status: Mapping[int, str] = {}
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and return its exit code."""
         return ctx.obj.run_command(ctx, super().invoke)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, which read their words without pydantic."""
+        """Return the parameters, which parse their values without pydantic."""
         return [read_plainly(param) for param in super().get_params(ctx)]
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What the usage line shows after the command's name, as the man page does."""
+        arguments = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+        return ["[OPTIONS]", *(f"{spelled(each)}" if each.required else f"[{spelled(each)}]" for each in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, the command's own options and the common ones under three headings."""
         _format_parameters(self, ctx, formatter)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        _format_examples(self.examples, formatter)
+
 
 class ProgramCommand(Command):
-    """A command whose words end with another program and its words, after `--`, which stays among them."""
+    """A command whose arguments end with `--` and another program with its arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse; the parser swallows the first `--`, so it gets another one."""
+        """Parse the arguments; the parser removes the first `--`, so another one is added."""
         at = args.index("--") if "--" in args else len(args)
         return super().parse_args(ctx, [*args[:at], *["--"] * (at < len(args)), *args[at:]])
 
 
 class LazyGroup(TyperGroup):
-    """A group over catalogue entries."""
+    """A group of catalog entries, which loads a command when it is needed."""
 
     entries: Mapping[str, CatalogEntry]
+    old_names: Mapping[str, CatalogEntry] = {}
     default = ""
+    exit_status: Mapping[int, str] = {}
+
+    @property
+    def examples(self) -> Examples:
+        """The first example of each of the first two commands; of a single one both."""
+        first = [self.get_command(None, name).examples for name in list(self.entries)[:2]]
+        return tuple(each[0] for each in first) if len(first) > 1 else first[0]
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, which read their words without pydantic."""
+        """Return the parameters, which parse their values without pydantic."""
         return [read_plainly(param) for param in super().get_params(ctx)]
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names in the catalogue's order."""
+        """Return the names in the order of the catalog."""
         return list(self.entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Load one command, or None when there is none of this name."""
-        entry = self.entries.get(cmd_name)
+        """Load one command; return None for an unknown name."""
+        entry = self.entries.get(cmd_name) or self.old_names.get(cmd_name)
         if entry is None:
             return None
         if cmd_name not in self.commands:
@@ -71,17 +92,20 @@ class LazyGroup(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command that `args` begin with; raises UsageError with the nearest names."""
+        """Return the command that `args` begin with. Raises UsageError with the nearest names for an unknown one."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
             near = get_close_matches(args[0], list(self.entries), n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists the commands"
-            raise UsageError(f"there is no command '{args[0]}'", hint)
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"run {ctx.command_path} --help to list the commands"
+            )
+            path = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+            raise UsageError(f"there is no command '{f'{path} {args[0]}'.strip()}'", hint)
         return args[0] if command else None, command, args[1:]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, with the default command put in where a family was called bare."""
-        if self.default and not ctx.resilient_parsing and not self._names_a_command(args):
+        """Parse the arguments, adding the default command where a family was called without one."""
+        if self.default and not ctx.resilient_parsing and not self._first_word(args):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
@@ -90,6 +114,11 @@ class LazyGroup(TyperGroup):
         _format_parameters(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write where to read on, and the examples."""
+        super().format_epilog(ctx, formatter)
+        _format_examples(self.examples, formatter)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands under the headings of their sections, from the catalogue alone."""
         for section in dict.fromkeys(entry.section for entry in self.entries.values()):
@@ -97,8 +126,11 @@ class LazyGroup(TyperGroup):
             with formatter.section(section or "Commands"):
                 formatter.write_dl(rows)
 
-    def _names_a_command(self, args: Sequence[str]) -> bool:
-        """Whether the first word that is no common option is one of the commands, or help is wanted."""
+    def _first_word(self, args: Sequence[str]) -> str:
+        """The word that should name a command: the first that is not an option, or -h; empty before any other option.
+
+        No default command takes arguments, so that such a word never belongs to one.
+        """
         takes_value = {name for option in self.params if not getattr(option, "is_flag", False) for name in option.opts}
         flags = {name for option in self.params for name in option.opts} - takes_value
         words = iter(args)
@@ -106,12 +138,12 @@ class LazyGroup(TyperGroup):
             if word in takes_value:
                 next(words, None)
             elif word not in flags and word.partition("=")[0] not in takes_value:
-                return word in self.entries or word in CONTEXT_SETTINGS["help_option_names"]  # type: ignore[operator]
-        return False
+                return "" if word.startswith("-") and word not in HELP else word
+        return ""
 
 
 def typer_app(cls: type[LazyGroup], *, name: str, summary: str | None = None) -> typer.Typer:
-    """A Typer app whose group is of class `cls` and takes the common options."""
+    """Return a Typer app whose group has class `cls` and takes the common options."""
     return typer.Typer(
         name=name,
         cls=cls,
@@ -138,8 +170,10 @@ def _command(name: str, entry: CatalogEntry) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     cls = ProgramCommand if getattr(module, "takes_program", False) else Command
     app.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     command.params.extend(_common_parameters())
+    command.examples = module.EXAMPLES
+    command.exit_status = getattr(module, "EXIT_STATUS", {})
     return command
 
 
@@ -161,8 +195,15 @@ def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
                 formatter.write_dl(records)
 
 
+def _format_examples(examples: Examples, formatter: Any) -> None:
+    with formatter.section("Examples"):
+        indent = " " * formatter.current_indent
+        for purpose, line in examples:
+            formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
+
+
 def spelled(param: Any) -> str:
-    """A parameter as help shows it: `-n, --dry-run`, `--label K=V`, `KEY...`."""
+    """Return a parameter as the help shows it: `-n, --dry-run`, `--label K=V`, `KEY...`."""
     if param.param_type_name == "argument":
         return f"{param.metavar or param.name.upper()}{'...' if param.nargs == -1 else ''}"
     names = ", ".join(sorted((*param.opts, *param.secondary_opts), key=lambda name: name.startswith("--")))

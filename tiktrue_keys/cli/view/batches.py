@@ -1,4 +1,4 @@
-"""Batch outcomes: `result.items`, and the error that a batch with failures ends in."""
+"""Outcomes of batches: `result.items`, and the error of a batch with failures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5)
 
 
 def item_json(key_id: str, outcome: str, error: TikTrueKeysError | None = None) -> dict[str, Any]:
-    """A member of `result.items`."""
+    """Return a member of `result.items`."""
     return {"key_id": key_id, "outcome": outcome, "error": None if error is None else error_json(error)}
 
 
 def partial_error(failures: Sequence[Failure], total: int) -> PartialError | None:
-    """The error of a batch with failures; None without."""
+    """Return the error of a batch with failures, or None."""
     if not failures:
         return None
     first = failures[0].error
@@ -28,7 +28,7 @@ def partial_error(failures: Sequence[Failure], total: int) -> PartialError | Non
 
 
 def worst(errors: Iterable[TikTrueKeysError]) -> TikTrueKeysError | None:
-    """The error whose exit code comes first in WORST_FIRST; None for none."""
+    """Return the error whose exit code comes first in WORST_FIRST, or None."""
     listed = list(errors)
     rank = {code: place for place, code in enumerate(WORST_FIRST)}
     return min(listed, key=lambda error: rank.get(error.exit_code, len(rank)), default=None)

@@ -1,6 +1,4 @@
-"""A keystore's binding and a machine's drift from it, as JSON members and as fields. Values are masked unless asked
-for.
-"""
+"""The binding of a keystore and the drift of a machine, as JSON members and as fields. Values are masked by default."""
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ _SHOWN_END = 4
 
 
 def masked(value: str) -> str:
-    """The last four characters: enough to tell two parts apart, not enough to copy a machine's facts from a log."""
+    """Return the last four characters: enough to tell two parts apart, too few to copy a machine's facts from a log."""
     return "…" + value[-_SHOWN_END:] if len(value) > 2 * _SHOWN_END else "…"
 
 
 def binding_json(binding: Binding) -> dict[str, Any]:
-    """`result.binding`: what the keystore is bound to, without the values."""
+    """Return `result.binding`: the kinds of fact that the keystore is bound to, without values."""
     return {
         "fingerprint": fingerprint_of(binding),
         "facts": [anchor.kind.value for anchor in binding.anchors],
@@ -28,7 +26,7 @@ def binding_json(binding: Binding) -> dict[str, Any]:
 
 
 def drift_json(drift: DriftReport) -> dict[str, Any]:
-    """`result.drift`: the facts by what became of them."""
+    """Return `result.drift`: the facts by their state."""
     return {
         "drifted": drift.drifted,
         "unchanged": [kind.value for kind in drift.unchanged],
@@ -39,7 +37,7 @@ def drift_json(drift: DriftReport) -> dict[str, Any]:
 
 
 def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
-    """What the keystore is bound to and how each fact stands now."""
+    """Return the facts that the keystore is bound to and the state of each."""
     state = dict.fromkeys(drift.unchanged, "unchanged") | dict.fromkeys(drift.changed, "changed")
     state |= dict.fromkeys(drift.missing, "missing, or not readable by this user")
     facts = [

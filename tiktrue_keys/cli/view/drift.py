@@ -1,4 +1,4 @@
-"""How the machine differs from what the keystore is sealed to: a row a fact, and the warnings that go with it."""
+"""The differences between a machine and the facts that the keystore is sealed to: a table, and warnings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiktrue_keys.core.notices import Notice
 
 
 def drift_table(columns: tuple[str, str], sealed: Binding, now: Binding, drift: DriftReport, *, plain: bool) -> Table:
-    """A row a fact: its value on either side under `columns`, masked unless `plain`, and what became of it."""
+    """Return one row per fact: its values under `columns`, masked unless `plain`, and its state."""
     states = _states(drift)
     rows = [
         (kind.value, _shown(sealed.value_of(kind), plain), _shown(now.value_of(kind), plain), states[kind])
@@ -22,9 +22,9 @@ def drift_table(columns: tuple[str, str], sealed: Binding, now: Binding, drift: 
 
 
 def drift_notices(kinds: Iterable[FactKind]) -> list[Notice]:
-    """A warning for each fact that is not the sealed one."""
+    """Return a warning for each fact that differs from the sealed one."""
     return [
-        Notice("drift", f"the {kind.value} is not the one that the keystore was sealed to")
+        Notice("drift", f"the {kind.value} differs from the one that the keystore is sealed to")
         for kind in sorted(kinds, key=lambda kind: kind.value)
     ]
 

@@ -1,4 +1,4 @@
-"""The JSON envelope `tiktrue-keys/1`: one object for every command, success or not. It may only grow."""
+"""The JSON envelope `tiktrue-keys/1`: one object for every command, success or failure. It may only grow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def envelope(
     exit_code: int | None = None,
     warnings: Iterable[Notice] = (),
 ) -> dict[str, Any]:
-    """The envelope as a dict; `result` and `error` may both be there. `exit_code` None: the error's."""
+    """Return the envelope. It may hold both `result` and `error`; with `exit_code` None the error's code is used."""
     code = exit_code if exit_code is not None else 0 if error is None else error.exit_code
     return {
         "schema": SCHEMA,
@@ -43,10 +43,10 @@ def envelope(
 
 
 def error_json(error: TikTrueKeysError) -> dict[str, Any]:
-    """An error as the envelope and the items of a batch carry it."""
+    """Return an error as the envelope and the items of a batch hold it."""
     return {"code": error.code, "message": error.message, "hint": hint_of(error) or None, "key_id": error.key_id}
 
 
 def encoded(value: Mapping[str, Any]) -> str:
-    """One line. ASCII only: file names that are no Unicode and terminal controls stay escaped."""
+    """Return one line of ASCII; bytes that are not Unicode and terminal controls stay escaped."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")) + "\n"

@@ -1,10 +1,10 @@
-"""Text that others chose (labels, reasons, file names) made safe for a terminal and for a line-based reader."""
+"""Makes text that others chose (labels, reasons, file names) safe for a terminal and for a line-based reader."""
 
 from __future__ import annotations
 
 
 def escaped(text: str) -> str:
-    """`text` with everything that is not printable written as a backslash escape.
+    """Return `text` with a backslash escape for everything that is not printable.
 
     Covers C0 and C1 controls, line and paragraph separators, bidirectional overrides and undecodable bytes of file
     names.

@@ -1,4 +1,4 @@
-"""An escrow as JSON and for people."""
+"""An escrow as JSON members and as rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tiktrue_keys.recovery.escrow import Escrow
 
 
 def escrow_json(escrow: Escrow) -> dict[str, Any]:
-    """The escrow's members in an envelope."""
+    """Return the escrow's members in an envelope."""
     return {
         "escrow": escrow.number,
         "shares": escrow.shares,
@@ -20,7 +20,7 @@ def escrow_json(escrow: Escrow) -> dict[str, Any]:
 
 
 def escrow_rows(escrow: Escrow) -> list[tuple[str, str]]:
-    """The same as names and values."""
+    """Return the escrow as names and values."""
     return [
         ("escrow", str(escrow.number)),
         ("shares", f"any {escrow.threshold} of {escrow.shares}"),

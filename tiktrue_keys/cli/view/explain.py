@@ -1,4 +1,4 @@
-"""Why a key has the status it has, and what it may still do: read off its stored instants and the rules of the core."""
+"""Explains the status of a key and what it still allows, from its stored instants and the rules of core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """One key: the member that decided, its instant, the reason in words, what is allowed, what comes by itself."""
+    """One key: the member that decided, its instant, the reason, what is allowed, and the next change."""
 
     key: ManagedKey
     decided_by: str
@@ -32,7 +32,7 @@ class Explanation:
 
 
 def explain(key: ManagedKey, now: Instant) -> Explanation:
-    """Explain the status that `key` has at `now`."""
+    """Return the explanation of the status that `key` has at `now`."""
     key = key.at(now)
     decided_by, decided_at, because = _decision(key)
     next_status, next_at = _next(key, now)
@@ -40,7 +40,7 @@ def explain(key: ManagedKey, now: Instant) -> Explanation:
 
 
 def explanation_json(explained: Explanation) -> dict[str, Any]:
-    """A member of `result.explanations`."""
+    """Return a member of `result.explanations`."""
     return {
         "key_id": explained.key.key_id,
         "status": explained.key.status.value,
@@ -54,7 +54,7 @@ def explanation_json(explained: Explanation) -> dict[str, Any]:
 
 
 def explanation_table(explained: list[Explanation]) -> Table:
-    """A row a key."""
+    """Return a table with one row per key."""
     rows = [
         (each.key.key_id, each.key.status.value, each.because, _may_words(each), _next_words(each))
         for each in explained
@@ -63,8 +63,8 @@ def explanation_table(explained: list[Explanation]) -> Table:
 
 
 def time_fields(now: Instant, clock: Instant) -> Fields:
-    """The instant that every status is as of, and whose it is."""
-    whose = "the newest audit record's, for the clock is behind it" if clock < now else "the clock's"
+    """Return the instant for which statuses are shown, and its source."""
+    whose = "the newest audit record's, because the clock is behind it" if clock < now else "the clock's"
     return Fields([("status as of", f"{rfc3339(now)}, {whose}")])
 
 
@@ -80,7 +80,7 @@ def _decision(key: ManagedKey) -> tuple[str, Instant | None, str]:
         return _after_rotation(key)
     if key.status is Status.EXPIRED:
         return "expires_at", key.expires_at, f"expired at {rfc3339(key.expires_at)} without a successor"
-    return "expires_at", key.expires_at, f"no successor, and it expires at {rfc3339(key.expires_at)}"
+    return "expires_at", key.expires_at, f"no successor; expires at {rfc3339(key.expires_at)}"
 
 
 def _after_rotation(key: ManagedKey) -> tuple[str, Instant | None, str]:
@@ -104,7 +104,9 @@ def _allows(key: ManagedKey, use: Use, now: Instant) -> bool:
 
 
 def _next(key: ManagedKey, now: Instant) -> tuple[str | None, Instant | None]:
-    """What time alone does next. Destruction takes a run of cleanup, so that its instant is only the earliest."""
+    """Return the next change that time alone brings. Destruction also needs a run of cleanup, so its instant is the
+    earliest.
+    """
     if key.status is Status.ACTIVE:
         return "expired", key.expires_at
     if key.status is Status.ROTATING:

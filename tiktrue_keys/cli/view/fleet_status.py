@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def peer_json(peer: Peer, progress: PeerProgress | None = None) -> dict[str, Any]:
-    """A member of `result.nodes`."""
+    """Return a member of `result.nodes`."""
     described: dict[str, Any] = {
         "node_id": peer.node_id,
         "name": peer.name,
@@ -24,7 +24,7 @@ def peer_json(peer: Peer, progress: PeerProgress | None = None) -> dict[str, Any
 
 
 def progress_json(progress: PeerProgress) -> dict[str, Any]:
-    """How far a node is; `pending` is how many envelopes it lacks."""
+    """Return how far a node is; `pending` is the number of envelopes that it lacks."""
     return {
         "node_id": progress.node_id,
         "name": progress.name,
@@ -41,7 +41,7 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
 
 
 def status_json(status: FleetStatus) -> dict[str, Any]:
-    """`result` of `node status` and `fleet sync`."""
+    """Return `result` of `fleet status` and `fleet sync`."""
     return {
         "node_id": status.node_id,
         "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},

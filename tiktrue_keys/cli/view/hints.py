@@ -108,20 +108,20 @@ REMEDIES: Mapping[str, str] = {
 """Remedy to words; `{name}` is filled in from what the error is about, quoted for a shell, {hint} from its own hint."""
 
 _BY_CODE = {
-    "usage": "run the command with --help to see how it is used",
+    "usage": "run the command with --help",
     "not-found": "check the name and the folder",
-    "integrity": "do not use it; put back a copy that you trust",
-    "refused": "run the command with --help to see what it asks for",
-    "busy": "try again, or give a longer --lock-timeout",
-    "partial": "the list says which and why; run the command again for those",
+    "integrity": "do not use it; restore a copy that you trust",
+    "refused": "run the command with --help",
+    "busy": "try again, or use a longer --lock-timeout",
+    "partial": "read the reasons in the list, then run the command again for those",
     "wrong-machine": "run tiktrue-keys binding show to see what is read of this machine",
-    "wrong-license": "give the license that the key was made with",
+    "wrong-license": "use the license that the key was created with",
     "revoked": "run tiktrue-keys show {key} to see when and why",
-    "expired": "run tiktrue-keys rotate {key} to make a successor",
-    "unavailable": "look at the system's log, then run it again: nothing is half done",
-    "interrupted": "nothing is half done: run it again",
-    "terminated": "run it again",
-    "insecure": "see FILES in man tiktrue-keys for the modes that are asked for",
+    "expired": "run tiktrue-keys rotate {key} to create a successor",
+    "unavailable": "read the system's log, then run the command again; nothing is half done",
+    "interrupted": "run the command again; nothing is half done",
+    "terminated": "run the command again",
+    "insecure": "see FILES in tiktrue-keys(1) for the required modes",
 }
 
 

@@ -1,4 +1,4 @@
-"""Keys, containers, drift and errors as JSON members and as table cells; the same words everywhere."""
+"""Keys and containers as JSON members and as table cells, the same in every command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY_COLUMNS = ("key", "status", "generation", "binding", "expires", "decrypts un
 
 
 def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
-    """A member of `result.keys`."""
+    """Return a member of `result.keys`."""
     return {
         "key_id": key.key_id,
         "model_id": key.model_id,
@@ -46,7 +46,7 @@ def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
 
 
 def key_row(key: ManagedKey, containers: int) -> tuple[str, ...]:
-    """A row under KEY_COLUMNS."""
+    """Return a row under KEY_COLUMNS."""
     return (
         key.key_id,
         key.status.value,
@@ -60,20 +60,20 @@ def key_row(key: ManagedKey, containers: int) -> tuple[str, ...]:
 
 
 def count_containers(manager: KeyManager, keys: Sequence[ManagedKey]) -> Mapping[str, int]:
-    """How many registered containers each of the keys opens; a few keys are asked for one by one."""
+    """Return how many registered containers each key opens; for a few keys by one query each."""
     if len(keys) <= _FEW:
         return {key.key_id: len(manager.containers(key.key_id)) for key in keys}
     return Counter(key_id for record in manager.containers() for key_id in record.keys)
 
 
 def keys_json(manager: KeyManager, keys: Sequence[ManagedKey]) -> list[dict[str, Any]]:
-    """`result.keys`."""
+    """Return `result.keys`."""
     counts = count_containers(manager, keys)
     return [key_json(key, counts.get(key.key_id, 0)) for key in keys]
 
 
 def container_json(record: ContainerRecord) -> dict[str, Any]:
-    """A member of `result.containers`."""
+    """Return a member of `result.containers`."""
     return {
         "file_id": record.file_id.hex(),
         "path": record.path or None,
@@ -86,7 +86,7 @@ def container_json(record: ContainerRecord) -> dict[str, Any]:
 
 
 def container_table(records: Iterable[ContainerRecord]) -> Table:
-    """Containers as a table."""
+    """Return containers as a table."""
     rows = [
         (
             record.file_id.hex(),

@@ -1,4 +1,4 @@
-"""Results of acts on models, files and folders alike, as JSON members and as lines."""
+"""Results of operations on models, files and folders alike, as JSON members and as lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encrypted_json(made: Encrypted) -> dict[str, Any]:
 
 
 def sealed_json(made: SealedForRecipients) -> dict[str, Any]:
-    """A new container that nobody has signed, for the recipients' keys."""
+    """A new unsigned container, for the recipients' keys."""
     first = made.recipients[0]
     return {
         "source": str(made.source) if made.source else None,
@@ -118,8 +118,14 @@ def verified_folder_json(found: VerifiedFolder) -> dict[str, Any]:
 
 
 def files_of(files: Sequence[object], plain: Sequence[str]) -> str:
-    """`3 files`, or `3 files and 1 in clear`."""
-    return plural(len(files), "file") + (f" and {len(plain)} in clear" if plain else "")
+    """`3 files`, or `3 files and 1 unencrypted file`."""
+    return plural(len(files), "file") + (f" and {plural(len(plain), 'unencrypted file')}" if plain else "")
+
+
+def done_to_files(verb: str, files: Sequence[object], plain: Sequence[str], length: int) -> str:
+    """`Encrypted 3 files, copied 1 file unencrypted; 8920 bytes`, with `verb` Encrypted or Decrypted."""
+    copied = f", copied {plural(len(plain), 'file')} unencrypted" if plain else ""
+    return f"{verb} {plural(len(files), 'file')}{copied}; {length} bytes"
 
 
 def _file_json(act: Encrypted | Decrypted) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a command shows, as values: lines, fields, tables, trees. render.py draws them for a terminal or for a pipe."""
+"""The output of a command as values: lines, fields, tables, trees.
+
+render.py draws them, for a terminal or for a pipe.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Raw:
-    """Text that goes out byte for byte: a script, a signed note."""
+    """Text that is written byte for byte: a script, a signed note."""
 
     text: str
 
@@ -53,9 +56,10 @@ Block = Line | Fields | Table | Tree | Raw
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: `result` for JSON, `view` for standard output, `messages` for people on standard error.
+    """The outcome of a command: `result` for JSON, `view` for standard output, `messages` for standard error.
 
-    `ids`, where given, replace the view under --quiet. `error` makes the exit code while the result is still shown.
+    `ids`, where given, replace the view under --quiet. With `error`, the exit code is the error's, and
+    the result is still shown.
     """
 
     result: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Progress bars on standard error: bytes of a total, rate, time left. Only on a terminal, never with -q or --json."""
+"""Progress bars on standard error: bytes, rate, time left. Only on a terminal, never with -q or --json."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.streams import is_terminal
 
 Report = Callable[[int, int | None], None]
-"""Takes the bytes done so far and the bytes there are in all (None: nobody knows)."""
+"""Takes the bytes done so far and the bytes there are in all (None: unknown)."""
 
 
 def wants_progress(context: CommandContext) -> bool:
-    """Whether somebody watches."""
+    """Return whether a progress bar can be drawn and is wanted."""
     return is_terminal(sys.stderr) and not context.options.quiet and not context.options.json
 
 
 @contextmanager
 def progress_bar(context: CommandContext, label: str) -> Iterator[Report | None]:
-    """Yield what to report to, or None when nobody watches."""
+    """Yield the function that reports progress, or None when none is wanted."""
     if not wants_progress(context):
         yield None
         return

@@ -1,4 +1,4 @@
-"""Measurements as Prometheus' text exposition format 0.0.4 has them, and as JSON members."""
+"""Measurements in the Prometheus text exposition format 0.0.4, and as JSON members."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sample:
-    """One value and the labels that tell it from the others of its metric."""
+    """One value, with the labels that distinguish it within its metric."""
 
     value: int
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -17,7 +17,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Metric:
-    """A gauge: its name, what it is, its samples."""
+    """A gauge: its name, its description and its samples."""
 
     name: str
     help: str
@@ -25,14 +25,12 @@ class Metric:
 
 
 def exposition(metrics: Iterable[Metric]) -> str:
-    """The text that Prometheus scrapes, or node_exporter's textfile collector reads; a metric without samples is left
-    out.
-    """
+    """Return the text for Prometheus or for node_exporter's textfile collector; without samples a metric is omitted."""
     return "".join(_lines(metric) for metric in metrics if metric.samples)
 
 
 def metric_json(metric: Metric) -> dict[str, Any]:
-    """A member of `result.metrics`."""
+    """Return a member of `result.metrics`."""
     samples = [{"labels": dict(sample.labels), "value": sample.value} for sample in metric.samples]
     return {"name": metric.name, "type": "gauge", "help": metric.help, "samples": samples}
 
@@ -54,6 +52,6 @@ def _quoted(value: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The format is UTF-8: a byte of a file name that is none becomes U+FFFD."""
+    """Return the text as UTF-8; an undecodable byte of a file name becomes U+FFFD."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,7 +1,6 @@
-"""Draws blocks: Rich tables and trees on a terminal; elsewhere plain aligned text without colour that scripts can cut.
+"""Draws blocks: Rich tables and trees on a terminal, plain aligned text elsewhere.
 
-Every string is escaped first, so nothing that somebody chose as a label or a file name moves the cursor or counts as
-markup.
+Every string is escaped first, so a label or file name cannot move the cursor or count as markup.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def render(blocks: Sequence[Block], *, color: bool) -> None:
 
 
 def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
-    """The lines of a block as a pipe gets them."""
+    """Return the lines of a block for a pipe."""
     if isinstance(block, Line):
         return [escaped(block.text)]
     if isinstance(block, Fields):
@@ -49,7 +48,7 @@ def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, heading: bool = True) -> str:
-    """Aligned columns, two spaces apart, headings in capitals; the last column is not padded."""
+    """Return aligned columns, two spaces apart, with headings in capitals; the last column is not padded."""
     lines = [tuple(column.upper() for column in columns), *rows] if heading else rows
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     widths[-1] = 0

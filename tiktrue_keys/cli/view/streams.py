@@ -1,4 +1,4 @@
-"""Writing to standard output and standard error, and what happens when the other end is gone or full."""
+"""Writes to standard output and standard error, also when the reader is gone or the disk is full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiktrue_keys.errors import UnavailableError
 
 
 def write_out(text: str) -> None:
-    """Write and flush standard output; raises BrokenPipeError, or UnavailableError for any other failure."""
+    """Write and flush standard output. Raises BrokenPipeError, or UnavailableError for any other failure."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -23,14 +23,14 @@ def write_out(text: str) -> None:
 
 
 def write_err(text: str) -> None:
-    """Write standard error; a failure is nobody's news."""
+    """Write standard error; errors are ignored."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def abandon_stdout() -> None:
-    """Point standard output at nowhere, so that the interpreter's last flush fails silently."""
+    """Redirect standard output to /dev/null, so that the interpreter's last flush does not fail."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -38,7 +38,7 @@ def abandon_stdout() -> None:
 
 
 def is_terminal(stream: object) -> bool:
-    """Whether `stream` is a terminal that can be drawn on."""
+    """Return whether `stream` is a terminal that can be drawn on."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"  # type: ignore[attr-defined]
     except (AttributeError, ValueError):

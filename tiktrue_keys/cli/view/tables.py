@@ -24,12 +24,12 @@ _STYLES = {
 
 
 def console(color: bool) -> Console:
-    """Standard output as Rich sees it; markup, emoji codes and highlighting are off."""
+    """Return standard output as a Rich console; markup, emoji codes and highlighting are off."""
     return Console(no_color=not color or None, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def cell_text(text: str) -> Text:
-    """A cell; states have a colour, which never says more than the word does."""
+    """Return a cell; states have a colour, which only repeats the word."""
     return Text(text, style=_STYLES.get(text, ""), overflow="fold")
 
 

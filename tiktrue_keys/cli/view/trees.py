@@ -1,4 +1,4 @@
-"""Trees on a terminal: a key's rotation chain, a container's wraps."""
+"""Trees on a terminal: the rotation chain of a key, the wraps of a container."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def _grow(drawn: RichTree, tree: Tree) -> None:
 
 
 def _label(text: str) -> Text:
-    """Words apart, so that a state among them gets its colour."""
+    """Return the label in separate words, so that a state among them gets its colour."""
     return Text(" ").join(cell_text(word) for word in escaped(text).split(" "))

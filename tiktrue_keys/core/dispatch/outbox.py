@@ -11,6 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.dispatch.distribution_request import (
+    ACKNOWLEDGED,
+    DELIVERED,
+    QUEUED,
+    REFUSED,
+    UNDELIVERABLE,
+    KeyDistributionRequest,
+)
 from tiktrue_keys.core.dispatch.peers import (
     NODE,
     PeerProgress,
@@ -19,14 +27,6 @@ from tiktrue_keys.core.dispatch.peers import (
     put_progress,
     put_roster,
     roster,
-)
-from tiktrue_keys.core.dispatch.request import (
-    ACKNOWLEDGED,
-    DELIVERED,
-    QUEUED,
-    REFUSED,
-    UNDELIVERABLE,
-    KeyDistributionRequest,
 )
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows

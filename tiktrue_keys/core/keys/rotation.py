@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tiktrue_keys.core.dispatch.distribution_request import QUEUED, KeyDistributionRequest
 from tiktrue_keys.core.dispatch.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
-from tiktrue_keys.core.dispatch.request import QUEUED, KeyDistributionRequest
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.keys.key_results import Failure, Rotation

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tiktrue_keys.core.dispatch.request import ACKNOWLEDGED, DELIVERED, STATES, UNDELIVERABLE, KeyDistributionRequest
+from tiktrue_keys.core.dispatch.distribution_request import (
+    ACKNOWLEDGED,
+    DELIVERED,
+    STATES,
+    UNDELIVERABLE,
+    KeyDistributionRequest,
+)
 from tiktrue_keys.core.instants import Instant
 
 

@@ -1,6 +1,6 @@
 """Reads supporting facts: processor, memory, architecture. They are reported and compared, but never part of a key.
 
-Kernels and live migrations change them. Reading takes over a second, so only `fingerprint` and drift reports call it.
+Kernels and live migrations change them. Reading takes over a second, so only `binding show` and drift reports call it.
 """
 
 from __future__ import annotations

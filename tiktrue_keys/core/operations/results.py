@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
-from tiktrue_keys.core.dispatch.request import KeyDistributionRequest
+from tiktrue_keys.core.dispatch.distribution_request import KeyDistributionRequest
 from tiktrue_keys.core.fingerprint import Binding, DriftReport
 from tiktrue_keys.core.keys.key_results import Failure, Kept, KeyCheck, Rotation
 from tiktrue_keys.core.keys.lifecycle import ManagedKey

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
-from tiktrue_keys.core.dispatch.request import UNDELIVERABLE, KeyDistributionRequest
+from tiktrue_keys.core.dispatch.distribution_request import UNDELIVERABLE, KeyDistributionRequest
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.creation import must_be_whole

@@ -56,7 +56,7 @@ def _verify_rows(rows: Rows, now: Instant) -> None:
 
 def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:
     return tuple(
-        Notice("drift", f"the {name} is not the one that the keystore was sealed to") for name in report.names()
+        Notice("drift", f"the {name} differs from the one that the keystore is sealed to") for name in report.names()
     )
 
 

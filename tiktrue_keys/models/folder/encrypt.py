@@ -21,10 +21,10 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model, encrypted_at
-from tiktrue_keys.models.folder import resume
 from tiktrue_keys.models.folder.job import FolderJob, done_before, planned_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest
 from tiktrue_keys.models.folder.request import FolderRequest
+from tiktrue_keys.models.folder.resume import RESUMABLE, is_finished
 from tiktrue_keys.models.folder.resume_state import DoneFile
 from tiktrue_keys.models.folder.state import FolderState, opened_state
 from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget
@@ -165,7 +165,7 @@ def _placed(files: Iterable[Encrypted], manifest: Manifest, folder: Place) -> tu
 
 
 def _operation(request: FolderRequest) -> str:
-    return OPERATION if request.resume is None else resume.OPERATION
+    return OPERATION if request.resume is None else RESUMABLE
 
 
 @dataclass
@@ -181,7 +181,7 @@ class _Run:
 def _entry(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     """Take a file over when it is finished, else make it now."""
     state, done = run.target.state, run.target.state.done.get(file.relative)
-    if done is not None and resume.is_finished(run.job.manager, file, done, run.target.place_of(file), report):
+    if done is not None and is_finished(run.job.manager, file, done, run.target.place_of(file), report):
         return _take_over(run, file, done)
     return state.finish(file, partial(_make, run, file, report), report)
 

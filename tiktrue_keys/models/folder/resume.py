@@ -29,7 +29,7 @@ from tiktrue_keys.models.folder.tree import SourceFile, blake3_of, stamp_of, wal
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 
-OPERATION = "encrypt-folder-resumable"
+RESUMABLE = "encrypt-folder-resumable"
 _USABLE = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
 
 

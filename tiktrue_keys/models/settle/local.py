@@ -27,9 +27,10 @@ from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, TikTru
 from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.folder import decrypt, encrypt, reencrypt, resume
+from tiktrue_keys.models.folder import decrypt, encrypt, reencrypt
 from tiktrue_keys.models.folder.job import followed_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
+from tiktrue_keys.models.folder.resume import RESUMABLE
 from tiktrue_keys.models.folder.swap import FolderPlace
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.settle.remote import is_remote, remote_ending
@@ -160,7 +161,7 @@ def _folder(manager: KeyManager, act: FileIntent) -> _Ending:
             os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
             sync_folder(place.destination.parent)
     built, replaced = place.temporary.is_dir(), place.aside.is_dir()
-    if act.act != resume.OPERATION:
+    if act.act != RESUMABLE:
         shutil.rmtree(place.temporary, ignore_errors=True)
     shutil.rmtree(place.aside, ignore_errors=True)
     if act.act == decrypt.OPERATION:
@@ -169,7 +170,7 @@ def _folder(manager: KeyManager, act: FileIntent) -> _Ending:
         moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
         return _Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
     # What an encryption has finished waits in the temporary folder for the run that takes it over.
-    gone = () if act.act == resume.OPERATION else _registered_below(manager, place.temporary)
+    gone = () if act.act == RESUMABLE else _registered_below(manager, place.temporary)
     return _Ending(FAILED, None, others=Settlement(gone=gone))
 
 
@@ -193,7 +194,7 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileIntent], _Ending]] = {
     encrypt.OPERATION: _folder,
     decrypt.OPERATION: _folder,
     reencrypt.OPERATION: _folder,
-    resume.OPERATION: _folder,
+    RESUMABLE: _folder,
 }
 
 

@@ -93,7 +93,7 @@ def test_the_holders_come_to_the_terminal_one_by_one(program: Program, files: li
         terminal.type(f"{words}\n")
 
     assert terminal.end() == 0
-    assert "shares 1, 3 open this keystore" in terminal.said
+    assert "Shares 1, 3 open this keystore" in terminal.said
     assert "was entered before" in said[2]
     assert "misspelt" in said[3]
     assert "this share is of escrow" in said[4]

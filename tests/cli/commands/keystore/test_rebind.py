@@ -1,4 +1,4 @@
-"""`rebind` and `fingerprint --diff` on machines whose parts are replaced: the unmodified program, real namespaces."""
+"""`rebind` and `binding show --diff` on machines whose parts are replaced: the unmodified program, real namespaces."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def codes(found: dict[str, Any]) -> set[str]:
 
 def test_a_new_board_is_drift_until_rebind(run: Run) -> None:
     run(SERVER, "generate", "m")
-    before = run(NEW_BOARD, "fingerprint", "--diff")
+    before = run(NEW_BOARD, "binding", "show", "--diff")
     planned = run(NEW_BOARD, "rebind", "--dry-run", license_key=None)
-    still = run(NEW_BOARD, "fingerprint", "--diff")
+    still = run(NEW_BOARD, "binding", "show", "--diff")
     done = run(NEW_BOARD, "rebind")
-    after = run(NEW_BOARD, "fingerprint", "--diff")
+    after = run(NEW_BOARD, "binding", "show", "--diff")
 
     assert before["result"]["drift"]["changed"] == still["result"]["drift"]["changed"] == ["board-serial"]
     assert "drift" in codes(before)
@@ -78,7 +78,7 @@ def test_a_part_that_is_gone_stays_in_the_binding_and_is_warned_about(run: Run) 
     run(SERVER, "generate", "m")
     without_disk = replace(SERVER, disks=())
 
-    diff = run(without_disk, "fingerprint", "--diff")
+    diff = run(without_disk, "binding", "show", "--diff")
     done = run(without_disk, "rebind")
 
     assert diff["result"]["drift"]["missing"] == ["disk"]
@@ -90,7 +90,7 @@ def test_a_part_that_is_gone_stays_in_the_binding_and_is_warned_about(run: Run) 
 def test_a_part_that_was_added_is_no_drift_and_is_sealed_to(run: Run) -> None:
     run(replace(SERVER, disks=()), "generate", "m")
 
-    diff = run(SERVER, "fingerprint", "--diff")
+    diff = run(SERVER, "binding", "show", "--diff")
     done = run(SERVER, "rebind")
 
     assert (diff["result"]["drift"]["drifted"], diff["result"]["drift"]["added"]) == (False, ["disk"])
@@ -104,7 +104,7 @@ def test_a_licensed_keystore_wants_its_license(run: Run, license_key: str | None
 
     run(NEW_BOARD, "rebind", code=code, license_key=license_key)
 
-    assert run(NEW_BOARD, "fingerprint", "--diff")["result"]["drift"]["drifted"] is True
+    assert run(NEW_BOARD, "binding", "show", "--diff")["result"]["drift"]["drifted"] is True
 
 
 @pytest.mark.parametrize("license_key", [None, "some license that the environment happens to hold"])
@@ -116,7 +116,16 @@ def test_a_keystore_without_licensed_keys_wants_none(run: Run, license_key: str 
 
 def test_values_are_masked_unless_asked_for(run: Run, tmp_path: Path) -> None:
     run(SERVER, "generate", "m")
-    words = [sys.executable, "-m", "tiktrue_keys", "fingerprint", "--diff", "--keystore", str(tmp_path / "keystore")]
+    words = [
+        sys.executable,
+        "-m",
+        "tiktrue_keys",
+        "binding",
+        "show",
+        "--diff",
+        "--keystore",
+        str(tmp_path / "keystore"),
+    ]
     environment = {"PYTHONPATH": str(REPOSITORY)}
 
     masked = NEW_BOARD.run(words, env=environment, cwd=tmp_path)
@@ -127,4 +136,4 @@ def test_values_are_masked_unless_asked_for(run: Run, tmp_path: Path) -> None:
     assert str(NEW_BOARD.board_serial) not in masked.stdout
     (row,) = [line.split() for line in plain.stdout.splitlines() if "changed" in line.split()]
     assert row == ["board-serial", SERVER.board_serial, NEW_BOARD.board_serial, "changed"]
-    assert "warning: the board-serial is not the one that the keystore was sealed to" in masked.stderr
+    assert "warning: the board-serial differs from the one that the keystore is sealed to" in masked.stderr

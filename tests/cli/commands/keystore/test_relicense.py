@@ -82,7 +82,7 @@ def test_a_license_file_that_others_can_read_is_warned_about(licenses: Program) 
     found = licenses.json("relicense", "--old-license-file", "old", "--license-file", "new", "--yes")
 
     assert [each["message"] for each in found["warnings"] if each["code"] == "license-readable"] == [
-        "the license file old can be read by others: chmod 600"
+        "the license file old can be read by others: run chmod 600 old"
     ]
 
 

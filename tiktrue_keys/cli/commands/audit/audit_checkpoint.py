@@ -9,12 +9,17 @@ from tiktrue_keys.cli.view.outcome import Outcome, Raw
 from tiktrue_keys.core.audit.checkpoint import verifier_key
 from tiktrue_keys.core.keystore.audit_log import origin_of
 
+EXAMPLES = (
+    ("Keep the signed head elsewhere:", "tiktrue-keys audit checkpoint > /mnt/witness/checkpoint"),
+    ("Print it as JSON, with the verifier key:", "tiktrue-keys audit checkpoint --json"),
+)
+
 
 def command(ctx: typer.Context) -> Outcome:
     """Print the log's signed head.
 
-    Keep it elsewhere: `audit verify --against FILE` then proves that no record up to it was changed or taken away. It
-    is a C2SP tlog-checkpoint, which Go's sumdb/note opens with the verifier key that is shown.
+    Keep it on another machine: audit verify --against FILE then proves that no record up to it was changed or removed.
+    It is a C2SP tlog-checkpoint, which Go's sumdb/note opens with the verifier key that is shown.
     """
     context: CommandContext = ctx.obj
     note = context.manager.audit_checkpoint()
@@ -23,5 +28,5 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"checkpoint": note, "verifier_key": verifier, "size": int(note.split("\n")[1])},
         view=[Raw(note)],
-        messages=[f"verifier key: {verifier}"],
+        messages=[f"Verifier key: {verifier}"],
     )

@@ -16,7 +16,13 @@ from tiktrue_keys.cli.view.streams import write_out
 from tiktrue_keys.core.audit.export import RECORD_WRITERS, tlog
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.durable import NewFile, write_all
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import UsageError
+
+EXAMPLES = (
+    ("Write the log as CEF for a SIEM:", "tiktrue-keys audit export --format cef -o audit.cef"),
+    ("Print a month as CSV:", "tiktrue-keys audit export --format csv --since 2026-11-01 --until 2026-12-01"),
+)
 
 
 def command(
@@ -24,32 +30,32 @@ def command(
     form: Annotated[
         Literal["jsonl", "csv", "cef", "ocsf", "tlog"],
         typer.Option(
-            "--format", metavar="FORMAT", help="jsonl (the default), csv, cef, ocsf, or tlog: the log itself."
+            "--format", metavar="FORMAT", help="Output format: jsonl, csv, cef, ocsf or tlog (default: jsonl)."
         ),
     ] = "jsonl",
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a new file instead.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="File to create (default: standard output).")
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="Earliest date or time.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Date or time to stop before.")] = None,
 ) -> Outcome:
     """Write the log in another program's format.
 
-    One line a record, oldest first, on standard output. tlog is the signed head and every sealed record: it can be
-    verified anywhere and read only here; it takes no filter.
+    One record for each line, oldest first. tlog is the signed head and every sealed record: any verifier can check it,
+    but only this keystore can read it. It takes no filter.
     """
     context: CommandContext = ctx.obj
     wanted = audit_filter(
         key=None, model=None, event=None, outcome=None, actor=None, since=since, until=until, last=None
     ).filter
     if form == "tlog" and wanted != Filter():
-        raise UsageError("tlog is the whole log", "leave --since and --until out")
+        raise UsageError("tlog takes no filter", "omit --since and --until")
     context.stdout_is_data = output is None
     lines = _lines(context, form, wanted)
     count = _to_stdout(lines) if output is None else _to_file(lines, Path(output))
     return Outcome(
         result={"format": form, "output": output, "lines": count},
-        messages=[] if output is None else [f"wrote {count} lines to {output}"],
+        messages=[] if output is None else [f"Wrote {plural(count, 'line')} to {output}"],
         shows_data=output is None,
     )
 

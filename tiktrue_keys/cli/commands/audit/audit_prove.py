@@ -10,16 +10,21 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Outcome, Raw
 
+EXAMPLES = (
+    ("Prove that the first record is in the log:", "tiktrue-keys audit prove 0"),
+    ("Keep a proof together with its checkpoint:", "tiktrue-keys audit prove 1 --json > proof.json"),
+)
+
 
 def command(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The record's number, from 0.")],
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="Number of the record, counted from 0.")],
 ) -> Outcome:
-    """Prove that a record is in the log.
+    """Print a proof that a record is in the log.
 
-    Prints the proof as text: the record's number, the tree's size, the record's bytes (sealed) and the RFC 6962
-    inclusion path in base64, one hash a line. Together with the checkpoint of that size it convinces whoever has the
-    verifier key.
+    The proof is text: the record's number, the size of the tree, the sealed bytes of the record, and the RFC 6962
+    inclusion path in base64, one hash for each line. Together with the checkpoint of that size it convinces anyone who
+    has the verifier key.
     """
     context: CommandContext = ctx.obj
     size = context.manager.audit_size()

@@ -21,22 +21,45 @@ from tiktrue_keys.core.instants import rfc3339
 _EVERY_SECONDS = 1.0
 _COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
 
+EXAMPLES = (
+    ("Show the newest 20 records:", "tiktrue-keys audit show --last 20"),
+    (
+        "Show refused decryptions since a day:",
+        "tiktrue-keys audit show --event decrypt --outcome refused --since 2026-11-01",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    key: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Of this key; may be repeated.")] = None,
-    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Of this model; may be repeated.")] = None,
-    event: Annotated[list[str] | None, typer.Option(metavar="EVENT", help="Of this event; may be repeated.")] = None,
-    outcome: Annotated[list[str] | None, typer.Option(metavar="OUTCOME", help="ok, refused or failed.")] = None,
-    actor: Annotated[list[str] | None, typer.Option(metavar="USER", help="By this user, or user@host.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="From this date or instant on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Before this date or instant.")] = None,
-    last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the newest N of these.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on showing what is recorded.")] = False,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="KEY_ID", help="Key id that the record names (repeatable).")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="Model id that the record names (repeatable).")
+    ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(metavar="EVENT", help="Event name, such as rotate (repeatable).")
+    ] = None,
+    outcome: Annotated[
+        list[str] | None, typer.Option(metavar="OUTCOME", help="Outcome: ok, refused or failed (repeatable).")
+    ] = None,
+    actor: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help="User, or user@host, who ran the command (repeatable).")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="Earliest date or time.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Date or time to stop before.")] = None,
+    last: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of records, the newest of those that match.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep running and show new records as they are written.")
+    ] = False,
 ) -> Outcome | Iterator[Outcome]:
     """Show audit records.
 
-    Oldest first. Dates are UTC. Showing records nothing. With --follow and --json there is one object a line.
+    Oldest first; times are UTC. Showing records is not recorded itself. With --follow and --json there is one object
+    for each line.
     """
     context: CommandContext = ctx.obj
     wanted = audit_filter(
@@ -54,7 +77,7 @@ def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[AuditReco
 
 
 def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Outcome]:
-    """What is recorded from now on, until somebody interrupts."""
+    """New records as they are written, until the command is interrupted."""
     wanted = replace(wanted, last=None)
     while True:
         time.sleep(_EVERY_SECONDS)
@@ -70,7 +93,7 @@ def _outcome(found: list[AuditRecord], size: int, *, heading: bool = True) -> Ou
     return Outcome(
         result={"records": [record_json(record) for record in found], "size": size},
         view=[Table(_COLUMNS, [_row(record) for record in found], heading)] if found else [],
-        messages=[] if found else ["no records"],
+        messages=[] if found else ["No records."],
         ids=[str(record.number) for record in found],
     )
 

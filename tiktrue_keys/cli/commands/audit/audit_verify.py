@@ -15,24 +15,33 @@ from tiktrue_keys.core.audit.merkle import verify_consistency
 from tiktrue_keys.core.keystore.audit_log import origin_of
 from tiktrue_keys.errors import IntegrityError
 
+EXAMPLES = (
+    ("Verify the log:", "tiktrue-keys audit verify"),
+    (
+        "Verify that it extends a checkpoint kept elsewhere:",
+        "tiktrue-keys audit verify --against /mnt/witness/checkpoint",
+    ),
+)
+EXIT_STATUS = {4: "A record, the head or the checkpoint does not match the log."}
+
 
 def command(
     ctx: typer.Context,
     against: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A checkpoint kept elsewhere, which the log must continue.")
+        str | None, typer.Option(metavar="FILE", help="Checkpoint kept elsewhere, which the log must extend.")
     ] = None,
 ) -> Outcome:
-    """Check the whole log against its signed head.
+    """Verify the whole log against its signed head.
 
-    Opens every record, rebuilds the tree and verifies the head's signature. The first record that is not what was
-    written is named. With --against it also proves that nothing was changed since that checkpoint.
+    Opens every record, rebuilds the Merkle tree and verifies the signature of the head. Names the first record that is
+    not as it was written. With --against it also proves that the log extends that checkpoint.
     """
     context: CommandContext = ctx.obj
     older = _read_checkpoint(context, Path(against)) if against is not None else None
     size = context.manager.audit_verify()
     if older is not None:
         _must_continue(context, older, size)
-    continues = f", which continue the {older.size} of {against}" if older is not None else ""
+    continues = f", extending the {older.size} of {against}" if older is not None else ""
     return Outcome(
         result={"size": size, "against": None if older is None else {"file": against, "size": older.size}},
         view=[Line(f"ok: {size} records{continues}")],
@@ -53,7 +62,8 @@ def _read_checkpoint(context: CommandContext, path: Path) -> Checkpoint:
 def _must_continue(context: CommandContext, older: Checkpoint, size: int) -> None:
     if older.size > size:
         raise IntegrityError(
-            f"the log has {size} records, the checkpoint was made over {older.size}", "an older keystore was put back"
+            f"the log has {size} records, but the checkpoint covers {older.size}",
+            "an older copy of the keystore was put back: run tiktrue-keys restore with a newer backup",
         )
     document = context.manager.document()
     here = open_note(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.commands.fleet.node_status import status_view
+from tiktrue_keys.cli.commands.fleet.fleet_status import status_view
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
 from tiktrue_keys.cli.view.fleet_status import status_json
@@ -20,21 +20,29 @@ from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.fleet.sync import Synced, sync, sync_until
 
+EXAMPLES = (
+    ("Run one round, from a timer:", "tiktrue-keys fleet sync --via spool:/mnt/spool"),
+    ("Wait up to five minutes for all nodes:", "tiktrue-keys fleet sync --via spool:/mnt/spool --wait 5m"),
+)
+EXIT_STATUS = {7: "Some nodes lack something; they are named.", 12: "The transport cannot be reached."}
+
 
 def command(
     ctx: typer.Context,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     wait: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Go on until every node has everything, at most so long.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long to wait for all nodes to have everything (default: one round)."
+        ),
     ] = None,
     promote_anyway: Annotated[
-        bool, typer.Option("--promote-anyway", help="Promote successors whose day has come, whoever lacks them.")
+        bool, typer.Option("--promote-anyway", help="Activate due successors even if nodes have not acknowledged them.")
     ] = False,
 ) -> Outcome:
-    """Read acknowledgements, promote, renew revocation lists, send what is queued.
+    """Read acknowledgements, promote keys, renew revocation lists and send the queue.
 
-    Reads the license when a licensed key is to be sent. Ends in 7 while nodes lack something, in 12 when the transport
-    is out of order.
+    Reads the license when a licensed key has to be sent.
     """
     context: CommandContext = ctx.obj
     act: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
@@ -55,7 +63,7 @@ def command(
             "keys": keys_json(context.manager, done.promoted),
             "renewed": done.renewed,
         },
-        view=status_view(done.status),
+        view=status_view(done.status, context.manager.now()),
         messages=_messages(done),
         ids=[each.node_id for each in done.status.laggards],
         changed=done.changed,
@@ -66,6 +74,6 @@ def command(
 
 
 def _messages(done: Synced) -> list[str]:
-    said = [f"sent {plural(done.envelopes, 'envelope')}, {plural(len(done.collected), 'node')} came further"]
-    said += [f"promoted {key.key_id}" for key in done.promoted]
-    return [*said, "renewed the revocation list"] if done.renewed else said
+    sent, caught_up = plural(done.envelopes, "envelope"), plural(len(done.collected), "node")
+    messages = [f"Sent {sent}; {caught_up} caught up.", *(f"Promoted {key.key_id}" for key in done.promoted)]
+    return [*messages, "Renewed the revocation list."] if done.renewed else messages

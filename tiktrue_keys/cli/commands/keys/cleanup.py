@@ -1,4 +1,4 @@
-"""`cleanup`: marks keys that nothing needs, and destroys those marked long enough ago."""
+"""`cleanup`: marks keys that nothing needs, and destroys those that were marked before."""
 
 from __future__ import annotations
 
@@ -12,30 +12,46 @@ from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.hints import reason_of
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.errors import RefusedError, UsageError
+
+EXAMPLES = (
+    ("Show which keys would be marked or destroyed:", "tiktrue-keys cleanup --dry-run"),
+    ("Mark keys that a run after 60 days may destroy:", "tiktrue-keys cleanup --after 60d --yes"),
+)
+EXIT_STATUS = {5: "A named key is kept."}
 
 
 def command(
     ctx: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="Look at these keys only.")] = None,
-    after: Annotated[str | None, typer.Option(metavar="DURATION", help="From mark to destruction (30d).")] = None,
-    cancel: Annotated[
-        list[str] | None, typer.Option(metavar="KEY_ID", help="Take the mark off; may be repeated.")
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY_ID", help="Key ids to consider (default: all keys).")
     ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help=f"Delay between marking and destroying (default: {duration_text(DEFAULT_DESTROY_AFTER)}).",
+        ),
+    ] = None,
+    cancel: Annotated[list[str] | None, typer.Option(metavar="KEY_ID", help="Unmark KEY_ID (repeatable).")] = None,
     confirm: Annotated[
-        list[str] | None, typer.Option(metavar="KEY_ID", help="Destroy although uses may be unknown; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="KEY_ID", help="Destroy KEY_ID although it may have unknown uses (repeatable)."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
+    ] = False,
 ) -> Outcome:
-    """Mark and destroy keys that nothing needs any more.
+    """Mark keys that nothing needs, and destroy those marked before.
 
-    Candidates are deprecated keys past decrypt-until, expired and revoked ones. The first run marks them, a run after
-    the delay destroys them for good. A key that a registered container needs is kept, and listed with the reason; so is
-    one that a node holds and has not heard the end of.
+    Candidates are deprecated keys past their decrypt-until, expired keys and revoked keys. One run marks them; a run
+    after the delay destroys them permanently. A key is kept, and listed with the reason, while a registered container
+    needs it, or while a node holds it and has not acknowledged its successor or its revocation.
     """
     from tiktrue_keys.models.registry.containers import HeaderReader
 
@@ -55,9 +71,12 @@ def command(
         if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
             return _outcome(context, plan, named=bool(keys))
         if plan.marked or plan.destroyed:
-            context.confirm(f"Mark {len(plan.marked)} keys for destruction and destroy {len(plan.destroyed)} for good?")
+            context.confirm(
+                f"Mark {plural(len(plan.marked), 'key')} for destruction, and destroy"
+                f" {plural(len(plan.destroyed), 'key')} permanently?"
+            )
     elif dry_run:
-        raise UsageError("--dry-run does not go with --cancel")
+        raise UsageError("--dry-run and --cancel exclude each other", "omit one of the two")
     return _outcome(context, cleanup(operation_id=context.operation_id), named=bool(keys))
 
 
@@ -76,10 +95,10 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
             "keys": keys_json(context.manager, [key for _, key, _ in listed]),
             "items": [item_json(key.key_id, outcome) | {"reason": detail or None} for outcome, key, detail in listed],
         },
-        view=[Table(("key", "outcome", "why"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
+        view=[Table(("key", "outcome", "reason"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
         if listed
         else [],
-        messages=[] if listed else ["nothing to clean up"],
+        messages=[] if listed else ["Nothing to clean up."],
         ids=[key.key_id for outcome, key, _ in listed if outcome != "kept"],
         changed=cleaned.changed,
         operation_id=cleaned.operation_id,
@@ -94,5 +113,5 @@ def _refused(kept: Kept) -> RefusedError:
 
 
 def _when(key: ManagedKey) -> str:
-    """From when on a marked key is destroyed; nothing in a dry run."""
+    """When a marked key may be destroyed; empty in a dry run."""
     return f"destroyed after {rfc3339(key.destroy_at)}" if key.destroy_at is not None else ""

@@ -12,35 +12,64 @@ from tiktrue_keys.cli.input.key_material import read_key_material
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import key_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import GenerateResult
+
+EXAMPLES = (
+    ("Create a key for llama-7b:", "tiktrue-keys generate llama-7b"),
+    (
+        "Create a key that encrypts for 90 days and has a label:",
+        "tiktrue-keys generate mistral-7b --lifetime 90d --label team=research",
+    ),
+)
 
 
 def command(
     ctx: typer.Context,
-    model_id: Annotated[str, typer.Argument(metavar="MODEL_ID", help="The model that the key is for.")],
-    lifetime: Annotated[str | None, typer.Option(metavar="DURATION", help="Encrypts for so long (30d).")] = None,
-    decrypt_for: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Decrypts for so long after that (90d).")
+    model_id: Annotated[str, typer.Argument(metavar="MODEL_ID", help="Model that the key is for.")],
+    lifetime: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help=f"Encryption period (default: {duration_text(DEFAULT_LIFETIME)})."),
     ] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; may be repeated.")] = None,
-    no_license: Annotated[bool, typer.Option("--no-license", help="Bind it to the machine alone.")] = False,
+    decrypt_for: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help=f"Decryption period after that (default: {duration_text(DEFAULT_DECRYPT_FOR)})."
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Label to store with the key (repeatable).")
+    ] = None,
+    no_license: Annotated[
+        bool, typer.Option("--no-license", help="Bind the key to this machine only, without a license.")
+    ] = False,
     new_license: Annotated[
-        bool, typer.Option("--new-license", help="Enrol a license that the keystore does not know.")
+        bool, typer.Option("--new-license", help="Enrol a license that the keystore does not know yet.")
     ] = False,
     count: Annotated[
-        int, typer.Option(metavar="N", help="Make N keys: MODEL_ID-0001 and so on.", show_default=False)
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of keys to create; above 1 for MODEL_ID-0001 and so on (default: 1).",
+            show_default=False,
+        ),
     ] = 1,
     from_file: Annotated[
-        str | None, typer.Option(metavar="PATH|-", help="Use these 32 bytes (or 64 hex digits) as the key.")
+        str | None,
+        typer.Option(
+            metavar="FILE|-", help="File with the key to import: 32 bytes or 64 hex digits; - for standard input."
+        ),
     ] = None,
-    new_chain: Annotated[bool, typer.Option("--new-chain", help="A second key beside the model's active one.")] = False,
+    new_chain: Annotated[
+        bool, typer.Option("--new-chain", help="Start a second chain of keys beside the model's active one.")
+    ] = False,
 ) -> Outcome:
-    """Make a key that opens only on this machine.
+    """Create a key that opens only on this machine.
 
-    It opens with this machine's facts and host secret, and with the license, which this command reads. The first key
-    makes the keystore. Prints the key id.
+    The key opens with this machine's hardware facts, its host secret, and the license, which this command reads. The
+    first key also creates the keystore. Prints the key id.
     """
     context: CommandContext = ctx.obj
     license_key = None if no_license else context.license(twice=new_license or not context.manager.exists())
@@ -70,10 +99,10 @@ def command(
 
 
 def _messages(made: GenerateResult, keystore: Path) -> list[str]:
-    messages = [f"made the keystore {keystore}"] if made.created_keystore else [f"keystore {keystore}"]
+    messages = [f"Created keystore {keystore}" if made.created_keystore else f"Keystore {keystore}"]
     if not made.changed:
-        return [*messages, "nothing was done: this operation id was used before"]
+        return [*messages, "Nothing was done: this operation id was used before."]
     first = made.keys[0]
-    many = f"{len(made.keys)} keys" if len(made.keys) > 1 else "1 key"
+    many = plural(len(made.keys), "key")
     until = f"encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}"
-    return [*messages, f"made {many}, bound to {first.binding.replace('+', ' and ')}; {until}"]
+    return [*messages, f"Created {many}, bound to {first.binding.replace('+', ' and ')}; {until}"]

@@ -11,8 +11,10 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import KEY_COLUMNS, count_containers, key_json, key_row
 from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.core.instants import duration_text
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
+from tiktrue_keys.core.notices import plural
 
 SortBy = Literal["model", "status", "created", "expires", "generation"]
 _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
@@ -23,27 +25,43 @@ _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
     "generation": lambda key: (key.generation, key.key_id),
 }
 
+EXAMPLES = (
+    ("List the keys of a model:", "tiktrue-keys list llama-7b"),
+    ("List the keys that expire within two weeks:", "tiktrue-keys list --due --within 14d"),
+)
+
 
 def command(
     ctx: typer.Context,
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Only keys of these models.")] = None,
-    status: Annotated[
-        list[Status] | None, typer.Option(metavar="STATUS", help="Only keys in this state; may be repeated.")
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="Models whose keys to list (default: all models).")
     ] = None,
-    due: Annotated[bool, typer.Option("--due", help="Only keys that rotate --due would rotate.")] = False,
-    within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
+    status: Annotated[
+        list[Status] | None,
+        typer.Option(
+            metavar="STATUS",
+            help=f"State of the keys to list: {', '.join(status.value for status in Status)} (repeatable).",
+        ),
+    ] = None,
+    due: Annotated[bool, typer.Option("--due", help="List only keys that rotate --due would rotate.")] = False,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help=f"With --due: how soon the keys expire (default: {duration_text(DEFAULT_WITHIN)})."
+        ),
+    ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Only keys with this label; may be repeated.")
+        list[str] | None, typer.Option(metavar="K=V", help="Label of the keys to list (repeatable: all of them).")
     ] = None,
     sort: Annotated[
-        SortBy, typer.Option(metavar="ORDER", help="By model (the default), status, created, expires or generation.")
+        SortBy, typer.Option(metavar="ORDER", help=f"Sort order: {', '.join(_SORT)} (default: model).")
     ] = "model",
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N keys.", min=1)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Destroyed keys too.")] = False,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of keys to list.", min=1)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List destroyed keys too.")] = False,
 ) -> Outcome:
     """List keys and their states.
 
-    Destroyed keys are left out unless asked for. Reads no license and records nothing.
+    Destroyed keys are listed only with --all. Reads no license and records nothing.
     """
     context: CommandContext = ctx.obj
     wanted = _Filter(
@@ -95,5 +113,5 @@ class _Filter:
 
 def _messages(shown: Sequence[ManagedKey], found: Sequence[ManagedKey]) -> list[str]:
     if not found:
-        return ["no keys"]
-    return [f"{len(shown)} of {len(found)} keys"] if len(shown) < len(found) else []
+        return ["No keys."]
+    return [f"Showing {len(shown)} of {plural(len(found), 'key')}."] if len(shown) < len(found) else []

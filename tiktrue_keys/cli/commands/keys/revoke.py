@@ -1,4 +1,4 @@
-"""`revoke`: withdraws keys."""
+"""`revoke`: revokes keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from tiktrue_keys.cli.commands.keys.rotate import rotation_json
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import can_ask
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import container_json, container_table, keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
@@ -24,38 +24,46 @@ from tiktrue_keys.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
 
+EXAMPLES = (
+    ("Revoke a key:", "tiktrue-keys revoke llama-7b_0123456789abcdef --reason 'laptop stolen' --yes"),
+    (
+        "Show what revoking every key of a model would do:",
+        "tiktrue-keys revoke --model mistral-7b --reason retired --dry-run",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="The keys to revoke.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Every key of this model instead.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why; shown with the key for ever. Required.")
-    ] = None,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY_ID", help="Key ids to revoke.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model of which to revoke every key.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, stored with the key (required).")] = None,
     rotate: Annotated[
-        bool, typer.Option("--rotate", help="Make successors in the same act; reads the license.")
+        bool, typer.Option("--rotate", help="Also create successors, in the same transaction; reads the license.")
     ] = False,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
+    ] = False,
 ) -> Outcome:
-    """Withdraw keys at once and for good.
+    """Revoke keys immediately and permanently.
 
-    A revoked key decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted. A rewrap is
-    not enough after a compromise: whoever had the key had the data keys. Revoking is not destroying: cleanup does
-    that.
+    A revoked key encrypts and decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted.
+    After a compromise rewrapping is not enough, because a holder of the key may have kept the data keys: re-encrypt the
+    containers. Revoking does not destroy a key; cleanup does.
     """
     context: CommandContext = ctx.obj
     if bool(keys) == (model is not None):
-        raise UsageError("name the keys to revoke, or give --model MODEL", "one of the two")
+        raise UsageError("give either key ids or --model", "name key ids, or add --model MODEL")
     if reason is None:
-        raise UsageError("a revocation needs a reason", "give --reason TEXT")
+        raise UsageError("a revocation needs a reason", "add --reason TEXT")
     named = [_by_id(context, argument) for argument in keys or ()]
     license_key = context.license() if rotate else None
     revoke = partial(context.manager.revoke, named, model=model, reason=reason, rotate=rotate, license_key=license_key)
     plan = revoke(dry_run=True, operation_id=context.operation_id)
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(context, plan)
-    context.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} for good?")
+    context.confirm(f"Revoke {_listed([key.key_id for key in plan.keys])} permanently?")
     context.settle()
     with transport_if_given(context, via) as transport:
         revoked = revoke(operation_id=context.operation_id)
@@ -72,7 +80,7 @@ def _send(
     if transport is not None:
         return send_pending(context.manager, transport, license_key=license_key).warnings
     if any(each.sent < each.issued for each in fleet_status(context.manager).nodes):
-        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+        return [NOT_SENT]
     return []
 
 
@@ -83,8 +91,8 @@ def _by_id(context: CommandContext, argument: str) -> str:
         return argument
     if not can_ask():
         raise RefusedError(
-            f"'{argument}' names a model, whose active key is {key.key_id}",
-            "give that key id, or --model",
+            f"'{argument}' is a model id, not a key id",
+            f"give {key.key_id}, its active key, or --model {argument}",
             key_id=key.key_id,
         )
     return key.key_id

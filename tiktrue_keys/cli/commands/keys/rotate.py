@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json, partial_error
 from tiktrue_keys.cli.view.keys import container_json, keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
-from tiktrue_keys.core.dispatch.request import QUEUED
-from tiktrue_keys.core.instants import Seconds, parse_duration, rfc3339
+from tiktrue_keys.core.dispatch.distribution_request import QUEUED
+from tiktrue_keys.core.instants import Seconds, duration_text, parse_duration, rfc3339
 from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
 from tiktrue_keys.core.notices import Notice, plural
@@ -25,43 +25,69 @@ if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
     from tiktrue_keys.models.file.rewrap import RewrapBatch
 
+EXAMPLES = (
+    ("Rotate the key of a model:", "tiktrue-keys rotate llama-7b"),
+    ("Rotate the keys that expire soon, from cron:", "tiktrue-keys rotate --due --quiet"),
+)
+EXIT_STATUS = {7: "With --due: some keys were not rotated; the result lists them."}
+
 
 def command(
     ctx: typer.Context,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Key ids or models.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every active or expired key.")] = False,
-    due: Annotated[bool, typer.Option("--due", help="The keys that expire soon; for cron and timers.")] = False,
-    within: Annotated[str | None, typer.Option(metavar="DURATION", help="With --due: expiring within (7d).")] = None,
-    atomic: Annotated[bool, typer.Option("--atomic", help="With --due: all or none.")] = False,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Key ids or model ids to rotate.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Rotate every active or expired key.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Rotate the keys that expire soon; for cron and timers.")] = False,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help=f"With --due: how soon the keys expire (default: {duration_text(DEFAULT_WITHIN)})."
+        ),
+    ] = None,
+    atomic: Annotated[bool, typer.Option("--atomic", help="With --due: rotate all due keys or none.")] = False,
     overlap: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="The old key decrypts unwarned for (7d).")
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long the old key keeps decrypting without a warning"
+            f" (default: {duration_text(DEFAULT_OVERLAP)}).",
+        ),
     ] = None,
     lifetime: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="The successor's lifetime (as the old key's).")
+        str | None,
+        typer.Option(metavar="DURATION", help="Encryption period of the successor (default: that of the old key)."),
     ] = None,
-    notify: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Tell this client; may be repeated.")] = None,
-    notify_all: Annotated[bool, typer.Option("--notify-all", help="Tell every node.")] = False,
+    notify: Annotated[
+        list[str] | None, typer.Option(metavar="NODE", help="Node to send the successor to (repeatable).")
+    ] = None,
+    notify_all: Annotated[bool, typer.Option("--notify-all", help="Send the successor to every node.")] = False,
     prepublish: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Send it ahead; it comes into force so much later.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Distribute the successor now and activate it after DURATION."),
     ] = None,
     min_acks: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="With --prepublish: N nodes are enough (all that are told).")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="With --prepublish: acknowledgements that activate the successor (default: all)."
+        ),
     ] = None,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
-    no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers to the old key.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+    no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers under the old key.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
+    ] = False,
 ) -> Outcome:
-    """Make a successor for keys and rewrap their models.
+    """Create successors for keys and rewrap their containers.
 
-    Reads the license. Named keys and --all are one transaction. --due rotates what has at most 7 days (or a third of
-    its lifetime) left and keeps going over failures; when nothing is due it does nothing, says nothing and reads no
-    license. The old key decrypts on through the overlap, then with a warning until its decrypt-until.
+    Reads the license. Named keys, or all keys, are rotated in one transaction. --due rotates keys that have at most 7
+    days, or a third of their lifetime, left, and continues past failures; when no key is due it prints nothing and
+    reads no license. The old key keeps decrypting during the overlap, and after that with a warning until its
+    decrypt-until.
     """
     context: CommandContext = ctx.obj
     if bool(keys) + every + due != 1:
-        raise UsageError("name the keys to rotate, or give --all or --due", "one of the three")
+        raise UsageError("give exactly one of KEY, --all and --due", "name keys, or add --all or --due")
     if (within is not None or atomic) and not due:
-        raise UsageError("--within and --atomic go with --due")
+        raise UsageError("--within and --atomic need --due", "add --due")
     chosen_lifetime = lifetime if lifetime is not None else context.settings.get("rotate.lifetime")
     license_key = context.license()
     manager = context.manager if dry_run else context.writer
@@ -128,7 +154,7 @@ def _sync_first(
     try:
         done = sync(context.writer, transport, license_key=license_key, overlap=overlap, patient=True)
     except TikTrueKeysError as error:
-        return [Notice("not-synced", f"no round with the fleet before the rotation: {error.message}", error.key_id)]
+        return [Notice("not-synced", f"no exchange with the fleet before the rotation: {error.message}", error.key_id)]
     if done.outage is None or any(each.code == "outage" for each in done.warnings):
         return done.warnings
     return [*done.warnings, Notice("outage", done.outage.message)]
@@ -141,7 +167,7 @@ def _send(
     if rotated.dry_run or not any(each.state == QUEUED for each in rotated.distributions):
         return []
     if transport is None:
-        return [Notice("not-sent", "the nodes were not told yet: give --via, or run fleet sync --via TRANSPORT")]
+        return [NOT_SENT]
     from tiktrue_keys.fleet.send import send_pending
 
     return send_pending(context.manager, transport, license_key=license_key).warnings
@@ -149,7 +175,7 @@ def _send(
 
 def _messages(rewraps: RewrapBatch | None) -> list[str]:
     moved = sum(each.changed for each in rewraps.done) if rewraps else 0
-    return [f"rewrapped {plural(moved, 'container')}"] if moved else []
+    return [f"Rewrapped {plural(moved, 'container')}."] if moved else []
 
 
 def _left_behind(rotated: RotateResult) -> list[Notice]:

@@ -12,14 +12,19 @@ from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Tree
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 
+EXAMPLES = (
+    ("Show the active key of a model:", "tiktrue-keys show llama-7b"),
+    ("Show a key by its id, as JSON:", "tiktrue-keys show llama-7b_0123456789abcdef --json"),
+)
+
 
 def command(
     ctx: typer.Context,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A key id, a model id, or the first 8 digits of a key id's last part.")
+        str, typer.Argument(metavar="KEY", help="Key id, model id, or the first 8 hex digits of a key id's last part.")
     ],
 ) -> Outcome:
-    """Show one key, its chain and the containers that need it.
+    """Show a key, its rotation chain and the containers that need it.
 
     Reads no license and records nothing.
     """
@@ -64,5 +69,5 @@ def _chain_tree(chain: tuple[ManagedKey, ...], found: ManagedKey) -> Tree:
 
 
 def _since(key: ManagedKey) -> str:
-    """The instant of the last thing that happened to the key by somebody's hand."""
+    """The instant of the last operation on the key."""
     return rfc3339(key.destroyed_at or key.revoked_at or key.rotated_at or key.created_at) or ""

@@ -1,4 +1,4 @@
-"""`validate`: are the keys whole, usable, and do they open on this machine?"""
+"""`validate`: whether keys are intact and usable, and open on this machine."""
 
 from __future__ import annotations
 
@@ -19,24 +19,34 @@ from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
+EXAMPLES = (
+    ("Check the keystore, the binding and all keys:", "tiktrue-keys validate"),
+    ("Explain the status of a key:", "tiktrue-keys validate llama-7b --explain"),
+)
+EXIT_STATUS = {
+    5: "With --strict: the machine drifted, or the binding is weak.",
+    10: "A named key is revoked.",
+    11: "A named key has expired.",
+}
+
 
 def command(
     ctx: typer.Context,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="Check these keys and end in their code.")
+        list[str] | None, typer.Argument(metavar="KEY", help="Key ids or model ids to check (default: all keys).")
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Say why each key has its status and what it may do; show the binding's facts."),
+        typer.Option("--explain", help="Explain each key's status and allowed uses, and show the binding's facts."),
     ] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Verify every row and audit record too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also verify every row and audit record.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on drift and on a weak binding.")] = False,
 ) -> Outcome:
-    """Check that keys are whole and open on this machine.
+    """Check that keys are intact and open on this machine.
 
-    Reads no license and changes nothing. Without KEY the exit code tells of the keystore, the binding and the keys that
-    should be usable; the rest is listed. A named key gives its own code. Of several errors the worst speaks: 4 13 8 9
-    10 11 12 5.
+    Reads no license and changes nothing. Without KEY the exit code covers the keystore, the binding, and the keys that
+    should be usable; the other keys are only listed. With KEY it covers the named keys. Of several errors the worst
+    gives the exit code, in the order 4, 13, 8, 9, 10, 11, 12, 5.
     """
     context: CommandContext = ctx.obj
     found = context.manager.validate(keys or (), deep=deep)
@@ -68,7 +78,7 @@ def command(
             **explained,
         },
         view=view,
-        messages=[] if found.checks else ["no keys; the keystore is whole and opens on this machine"],
+        messages=[] if found.checks else ["No keys; the keystore is intact and opens on this machine."],
         ids=[check.key.key_id for check in found.checks if check.ok],
         warnings=[*found.warnings, *(notice for check in found.checks for notice in check.notices)],
         error=_verdict(found, named=bool(keys), strict=strict),
@@ -78,7 +88,9 @@ def command(
 def _verdict(found: ValidateResult, *, named: bool, strict: bool) -> TikTrueKeysError | None:
     errors = [check.error for check in found.checks if check.error is not None and (named or check.expected_usable)]
     if strict and found.drift.drifted:
-        errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "tiktrue-keys rebind"))
+        errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "run tiktrue-keys rebind"))
     if strict and found.binding.weak:
-        errors.append(RefusedError("the binding is weak: it has no fact of the machine itself"))
+        errors.append(
+            RefusedError("the binding is weak: it has no fact of the hardware", "run tiktrue-keys binding show")
+        )
     return worst(errors)

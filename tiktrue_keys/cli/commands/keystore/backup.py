@@ -10,28 +10,34 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import UsageError
+
+EXAMPLES = (
+    ("Copy the keystore to another disk:", "tiktrue-keys backup /mnt/backup/keystore.db"),
+    ("Replace the copy, from cron:", "tiktrue-keys backup /mnt/backup/keystore.db --force --quiet"),
+)
 
 
 def command(
     ctx: typer.Context,
-    destination: Annotated[str, typer.Argument(metavar="FILE", help="The file to write.")],
+    destination: Annotated[str, typer.Argument(metavar="FILE", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> Outcome:
-    """Copy the keystore to a file: for restore here, or with an escrow's shares elsewhere.
+    """Copy the keystore to a file, for restore or escrow recover.
 
-    The host secret is not in the copy: keep the two apart, or a thief has both. Without that secret and this machine's
-    facts the copy opens nothing, unless it holds an escrow and its shares are there. Keep it on another disk. Reads no
-    license; other commands may run meanwhile. restore puts the copy back; on another machine escrow recover does.
+    The copy does not contain the host secret: store the two apart, so that a thief does not get both. Without the host
+    secret and this machine's facts the copy does not open, unless it holds an escrow whose shares are there. Keep it on
+    another disk. Reads no license; other commands may run at the same time. restore puts the copy back on this machine,
+    escrow recover on another one.
     """
     context: CommandContext = ctx.obj
     if destination in ("", "-"):
-        raise UsageError("a backup is written to a file of its own", "give the name of a file")
+        raise UsageError("a backup cannot be written to standard output", "give the name of a file")
     made = context.writer.backup(Path(destination), force=force, operation_id=context.operation_id)
     secret = context.host_secret or context.manager.document().host_secret_path
     same_disk = _same_disk(made.path, context.keystore)
-    words = f"the keystore with its {made.audit_size} audit records"
+    copied = f"Copied the keystore with its {plural(made.audit_size, 'audit record')}."
     return Outcome(
         result={
             "path": str(made.path),
@@ -42,9 +48,9 @@ def command(
         },
         view=[Line(str(made.path))],
         messages=[
-            f"copied {words}" if made.changed else "nothing was done: this operation id was used before",
-            f"it opens on this machine, with the host secret {secret}, which is not in it: keep the two apart",
-            *(["with the shares of its escrow it opens on another machine, too: escrow recover"] * made.holds_escrow),
+            copied if made.changed else "Nothing was done: this operation id was used before.",
+            f"It opens on this machine with the host secret {secret}, which is not in it: store the two apart.",
+            *(["With the shares of its escrow it also opens elsewhere: escrow recover."] * made.holds_escrow),
         ],
         changed=made.changed,
         operation_id=made.operation_id,
@@ -57,4 +63,4 @@ def _same_disk(copy: Path, keystore: Path) -> bool:
 
 
 def _same_disk_notice(path: Path) -> Notice:
-    return Notice("same-disk", f"{path} is on the same file system as the keystore: one dead disk takes both")
+    return Notice("same-disk", f"{path} is on the same file system as the keystore: a failed disk destroys both")

@@ -8,15 +8,26 @@ import typer
 
 from tiktrue_keys.cli.view.outcome import Outcome, Raw
 
+EXAMPLES = (
+    (
+        "Install the script for every user of bash:",
+        "tiktrue-keys completion bash > /etc/bash_completion.d/tiktrue-keys",
+    ),
+    (
+        "Install the script for this user of fish:",
+        "tiktrue-keys completion fish > ~/.config/fish/completions/tiktrue-keys.fish",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="Shell: bash, zsh or fish.")],
 ) -> Outcome:
     """Print the completion script of a shell.
 
-    bash: save it as ~/.local/share/bash-completion/completions/tiktrue-keys. zsh: as _tiktrue-keys in a folder of
-    $fpath. fish: as ~/.config/fish/completions/tiktrue-keys.fish.
+    Save it where the shell looks for it. bash: ~/.local/share/bash-completion/completions/tiktrue-keys. zsh:
+    _tiktrue-keys in a folder of $fpath. fish: ~/.config/fish/completions/tiktrue-keys.fish.
     """
     from tiktrue_keys.cli.docs.shells import script_for
 

@@ -9,12 +9,18 @@ from tiktrue_keys.cli.context.settings import KNOWN
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.core.instants import duration_text
 
+EXAMPLES = (
+    ("Show the settings in force:", "tiktrue-keys config show"),
+    ("Show those of another keystore, as JSON:", "tiktrue-keys config show --keystore /srv/keys --json"),
+)
+
 
 def command(ctx: typer.Context) -> Outcome:
     """Show each setting and where it comes from.
 
-    A flag wins over the environment, the environment over tiktrue-keys.toml in the keystore's folder, in the user's
-    configuration folder, in /etc/tiktrue-keys. The license itself is never shown, only where it would be read from.
+    An option wins over the environment, the environment over the files. Of these, tiktrue-keys.toml in the keystore's
+    folder wins over the one in the user's configuration folder, which wins over the one in /etc/tiktrue-keys. The
+    license itself is never shown, only where it would be read from.
     """
     context: CommandContext = ctx.obj
     rows = [_setting(context, name) for name in KNOWN]

@@ -18,21 +18,27 @@ from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
 
+EXAMPLES = (
+    ("Run every check:", "tiktrue-keys doctor"),
+    ("Confirm the clock after a long time without a record:", "tiktrue-keys doctor --accept-clock --yes"),
+)
+
 
 def command(
     ctx: typer.Context,
     accept_clock: Annotated[
         bool,
         typer.Option(
-            "--accept-clock", help="Confirm, after a long silence or a leap, that the clock is right. Recorded."
+            "--accept-clock", help="Confirm that the clock is right after a long silence or a jump; this is recorded."
         ),
     ] = False,
 ) -> Outcome:
     """Run every read-only check.
 
-    Permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host
-    secret's place, free space, the reserve, leftovers. Changes nothing and reads no license. Warnings leave the exit
-    code at 0; a failed check gives its own, and of several the worst: 4 13 8 9 10 11 12 5.
+    Checks permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host
+    secret's location, free space, the reserve, and leftover files. Changes nothing and reads no license. A warning
+    leaves the exit code at 0; a failed check sets it, and of several the worst, in the order 4, 13, 8, 9, 10, 11, 12,
+    5.
     """
     context: CommandContext = ctx.obj
     if accept_clock:
@@ -63,7 +69,7 @@ def _json(finding: Finding) -> dict[str, object]:
 
 def _accept_clock(context: CommandContext) -> Outcome:
     now = rfc3339(int(time.time()))
-    context.confirm(f"The clock says {now}. Is that right?")
+    context.confirm(f"The clock shows {now}. Is that correct?")
     context.manager.accept_clock(operation_id=context.operation_id)
     return Outcome(
         result={"accepted": now}, view=[Line(f"accepted: {now}")], changed=True, operation_id=context.operation_id

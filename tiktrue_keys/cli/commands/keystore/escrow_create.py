@@ -18,30 +18,46 @@ from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, 
 from tiktrue_keys.recovery.share_files import share_text, write_shares
 from tiktrue_keys.recovery.shares import Share
 
+EXAMPLES = (
+    ("Create five shares, any three of which recover the keystore:", "tiktrue-keys escrow create -o shares"),
+    (
+        "Replace them by seven, of which four are needed:",
+        "tiktrue-keys escrow create -o shares2 --shares 7 --threshold 4 --replace --yes",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DIR|-", help="A folder for the shares, or standard output. Required."),
+        typer.Option(
+            "--output", "-o", metavar="DIR|-", help="Folder for the shares, or - for standard output (required)."
+        ),
     ] = None,
-    shares: Annotated[int, typer.Option("--shares", metavar="N", help="How many to make, at most 16 (5).")] = 5,
-    threshold: Annotated[int, typer.Option("--threshold", metavar="K", help="How many of them recover (3).")] = 3,
-    replace: Annotated[bool, typer.Option("--replace", help="In the place of the escrow that there is.")] = False,
+    shares: Annotated[
+        int, typer.Option("--shares", metavar="N", help="Number of shares to create, at most 16 (default: 5).")
+    ] = 5,
+    threshold: Annotated[
+        int, typer.Option("--threshold", metavar="N", help="Number of shares that recover the keystore (default: 3).")
+    ] = 3,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the existing escrow.")] = False,
 ) -> Outcome:
-    """Make shares that recover the keystore on another machine, together with a backup.
+    """Create shares that recover the keystore elsewhere, with a backup.
 
-    Shares are words (SLIP-39), a file each. Give every one to another person, on paper or encrypted to them, and delete
-    it here: fewer than the threshold tell nothing, and nobody can make a lost one again. Then escrow verify with some
-    of them, and take a backup: older ones do not hold this escrow. Licensed keys need their license on top. Reads no
-    license.
+    A share is a list of words (SLIP-39) in a file of its own. Give each share to another person, on paper or encrypted
+    to them, and delete it here. Fewer shares than the threshold reveal nothing, and a lost share cannot be made again.
+    Then run escrow verify with some of them, and take a new backup: older backups do not hold this escrow. Licensed
+    keys need their license as well. Reads no license.
     """
     context: CommandContext = ctx.obj
     if not output:
-        raise UsageError("say where the shares go", "-o DIR for a file each, or -o - for standard output")
+        raise UsageError("no destination for the shares", "use -o DIR for a file each, or -o - for standard output")
     folder = None if output == "-" else Path(output).absolute()
     if folder is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(context.keystore)):
-        raise RefusedError("shares inside the keystore's folder are lost and stolen with it", "choose another folder")
+        raise RefusedError(
+            "shares in the keystore's folder are lost and stolen with it", "choose another folder with -o"
+        )
     context.stdout_is_data = folder is None
     if replace:
         _confirm(context)
@@ -74,7 +90,7 @@ def _confirm(context: CommandContext) -> None:
         escrow = the_escrow(context.manager)
     except NotFoundError:
         return
-    context.confirm(f"Replace escrow {escrow.number}? Its {escrow.shares} shares will open backups from before only.")
+    context.confirm(f"Replace escrow {escrow.number}, whose {escrow.shares} shares then open only earlier backups?")
 
 
 def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
@@ -91,9 +107,9 @@ def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
 
 def _messages(made: EscrowResult) -> list[str]:
     if not made.changed:
-        return ["nothing was done: this operation id was used before; shares are shown once only"]
+        return ["Nothing was done: this operation id was used before, and shares are shown only once."]
     escrow = made.escrow
     return [
-        f"made escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore",
-        "next: give each share to another person, prove them with escrow verify, and take a backup",
+        f"Created escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore.",
+        "Next, give each share to another person, verify them with escrow verify, and take a backup.",
     ]

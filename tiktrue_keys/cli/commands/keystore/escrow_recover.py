@@ -14,24 +14,32 @@ from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.recovery.recover import must_be_recoverable, preview_recovery, recover
 
+EXAMPLES = (
+    ("Show what a recovery would do:", "cat shares/*.txt | tiktrue-keys escrow recover old.db --share - --dry-run"),
+    (
+        "Recover a keystore from a backup on a new machine:",
+        "cat shares/*.txt | tiktrue-keys escrow recover old.db --share - --yes",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="The backup; the keystore that is there without it.")
+        str | None, typer.Argument(metavar="FILE", help="Backup to recover from (default: the present keystore).")
     ] = None,
     share: ShareOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Verify backup and shares, show what would be replaced.")
+        bool, typer.Option("--dry-run", "-n", help="Verify the backup and the shares, and show what would be replaced.")
     ] = False,
     accept_clock: AcceptClock = False,
 ) -> Outcome:
     """Recover a keystore with an escrow's shares, and bind it to this machine.
 
-    From a backup on a new machine; or, without FILE, where the keystore lies on a machine of which more changed than
-    the binding allows. Verifies it whole, asks, makes this machine's host secret where there is none, and opens a new
-    epoch, which nodes have to accept. A keystore that was there is kept beside the new one; keys that it knows to be
-    revoked stay so. Licensed keys need their license as before. Reads no license.
+    Recovers from a backup on a new machine or, without FILE, the present keystore on a machine that changed more than
+    the binding allows. Verifies it completely, asks, creates this machine's host secret if there is none, and opens a
+    new epoch, which nodes have to accept. A keystore that was there is kept beside the new one; keys that it knows to
+    be revoked stay revoked. Licensed keys need their license as before. Reads no license.
     """
     context: CommandContext = ctx.obj
     backup = None if source is None else Path(source)

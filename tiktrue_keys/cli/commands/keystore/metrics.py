@@ -21,24 +21,31 @@ from tiktrue_keys.errors import UsageError
 _MODE = 0o644  # node_exporter runs as a user of its own
 _PREFIX = "tiktrue_keys_"
 
+EXAMPLES = (
+    ("Print the metrics:", "tiktrue-keys metrics"),
+    (
+        "Write them for node_exporter, from a timer:",
+        "tiktrue-keys metrics --textfile /var/lib/node_exporter/tiktrue-keys.prom",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
     textfile: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Write this file instead, whole or not at all, readable by everybody."),
+        typer.Option(metavar="FILE", help="File to replace, readable by every user (default: standard output)."),
     ] = None,
 ) -> Outcome:
     """Print the keystore's state as Prometheus metrics.
 
-    Keys by status, keys due for rotation, the soonest expiry, containers, audit records, unfinished acts, size. For
-    node_exporter's textfile collector: --textfile /var/lib/node_exporter/textfile_collector/tiktrue-keys.prom in a
-    timer; when the keystore does not open, the exit code says why and the file stays as it was. Reads no license and
-    records nothing.
+    Keys by status, keys due for rotation, the next expiry, containers, audit records, unfinished operations, and size.
+    Reads no license and records nothing. With --textfile, for the textfile collector of node_exporter, the file is left
+    as it was when the keystore does not open, and the exit code says why.
     """
     context: CommandContext = ctx.obj
     if textfile in ("", "-"):
-        raise UsageError("--textfile needs the name of a file", "leave it out for standard output")
+        raise UsageError("--textfile needs the name of a file", "omit it for standard output")
     measured = _measured(context)
     text = exposition(measured)
     if textfile is not None:
@@ -46,7 +53,7 @@ def command(
     return Outcome(
         result={"textfile": textfile, "metrics": [metric_json(metric) for metric in measured]},
         view=[Raw(text) if textfile is None else Line(textfile)],
-        messages=[] if textfile is None else [f"wrote {len(measured)} metrics"],
+        messages=[] if textfile is None else [f"Wrote {len(measured)} metrics."],
     )
 
 
@@ -63,13 +70,13 @@ def _measured(context: CommandContext) -> list[Metric]:
         _one("keys_due", "Keys that rotate --due would rotate.", sum(is_due(key, now, within) for key in keys)),
         _one(
             "next_expiry_timestamp_seconds",
-            "When the first of the active keys stops encrypting; absent without active keys.",
+            "When the first active key stops encrypting; absent if no key is active.",
             min((key.expires_at for key in keys if key.status is Status.ACTIVE), default=None),
         ),
         _one("containers", "Registered model containers.", len(manager.containers())),
         _one("audit_records", "Records in the audit log.", manager.audit_size()),
         _one("last_audit_record_timestamp_seconds", "When the newest audit record was made.", newest),
-        _one("open_intents", "Acts on files that were begun and not finished.", len(manager.open_intents())),
+        _one("open_intents", "Operations on files that were begun and not finished.", len(manager.open_intents())),
         _one("keystore_bytes", "Size of the keystore's file.", os.stat(context.keystore / FILE_NAME).st_size),
     ]
 

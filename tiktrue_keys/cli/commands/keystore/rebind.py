@@ -10,18 +10,26 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rebind import Rebound
+
+EXAMPLES = (
+    ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
+    ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
+)
 
 
 def command(
     ctx: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be sealed; no license.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would be sealed, and change nothing; reads no license.")
+    ] = False,
 ) -> Outcome:
-    """Seal the keystore to the machine as it is now.
+    """Seal the keystore to this machine as it is now.
 
-    After a part was replaced, while the others still open the keystore: all changed facts at once, and facts that came
-    in addition. A fact that is missing stays in the binding, for this user may merely not be able to read it. Reads a
-    license, where the keystore knows one. Keys and containers stay as they are.
+    Run it after a part was replaced, while the other facts still open the keystore. It seals to all changed facts, and
+    to facts that were added. A missing fact stays in the binding, because this user may only lack permission to read
+    it. Reads a license if the keystore has licensed keys. Keys and containers do not change.
     """
     context: CommandContext = ctx.obj
     if dry_run:
@@ -56,6 +64,6 @@ def _message(rebound: Rebound) -> str:
     if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
         return "nothing was done: this operation id was used before"
     if rebound.after == rebound.before:
-        return "nothing to do: no fact has another value than the sealed one"
-    facts = f"{len(rebound.after.anchors)} facts, {rebound.after.machine_borne} of them machine-borne"
-    return f"would seal to {facts}; nothing was changed" if rebound.dry_run else f"sealed to {facts}"
+        return "Nothing to do: no fact has changed."
+    facts = f"{plural(len(rebound.after.anchors), 'fact')}, {rebound.after.machine_borne} of them machine-borne"
+    return f"Would seal to {facts}; nothing was changed." if rebound.dry_run else f"Sealed to {facts}."

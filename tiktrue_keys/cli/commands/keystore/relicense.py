@@ -1,4 +1,4 @@
-"""`relicense`: the keys of one license go over to another."""
+"""`relicense`: moves the keys of one license to another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from tiktrue_keys.cli.context.license import LicenseSource
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.relicense import Relicensed
+
+EXAMPLES = (
+    ("Show which keys would move:", "tiktrue-keys relicense --old-license-file old --license-file new --dry-run"),
+    ("Move them without being asked:", "tiktrue-keys relicense --old-license-file old --license-file new --yes"),
+)
 
 
 def command(
@@ -20,16 +26,20 @@ def command(
     old_license_file: Annotated[
         str,
         typer.Option(
-            "--old-license-file", metavar="PATH|-", help="The license that goes, in a file or on standard input."
+            "--old-license-file",
+            metavar="FILE|-",
+            help="File with the license to replace, or - for standard input (required).",
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show which keys would go over.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show which keys would move, and change nothing.")
+    ] = False,
 ) -> Outcome:
     """Move every key of one license to another.
 
-    Reads both: the old license from --old-license-file, the new one as every command reads the license; asks before it
-    changes anything. All keys in one transaction; afterwards the old license opens none of them and is known no more.
-    The keys themselves stay, so nothing has to be rewrapped.
+    Reads both licenses: the old one from --old-license-file, the new one where every command looks for the license.
+    Asks first. All keys move in one transaction; afterwards the old license opens none of them and is forgotten. The
+    keys themselves do not change, so no container has to be rewrapped.
     """
     context: CommandContext = ctx.obj
     old = LicenseSource(old_license_file, {}, None, context.warn)
@@ -47,7 +57,7 @@ def command(
 
 
 def _counted(plan: Relicensed) -> str:
-    return "1 key" if len(plan.keys) == 1 else f"{len(plan.keys)} keys"
+    return plural(len(plan.keys), "key")
 
 
 def _outcome(context: CommandContext, done: Relicensed) -> Outcome:
@@ -74,7 +84,7 @@ def _outcome(context: CommandContext, done: Relicensed) -> Outcome:
 
 def _message(done: Relicensed) -> str:
     if done.dry_run:
-        return f"{_counted(done)} of license {done.old_license_tag} would go over; nothing was changed"
+        return f"{_counted(done)} of license {done.old_license_tag} would move; nothing was changed."
     if not done.changed:
-        return "nothing was done: this operation id was used before"
-    return f"{_counted(done)} went over from license {done.old_license_tag} to license {done.new_license_tag}"
+        return "Nothing was done: this operation id was used before."
+    return f"Moved {_counted(done)} from license {done.old_license_tag} to license {done.new_license_tag}"

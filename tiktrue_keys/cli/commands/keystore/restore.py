@@ -12,21 +12,26 @@ from tiktrue_keys.cli.input.confirm_restore import RESTORED, AcceptClock, outcom
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.core.operations.preview_restore import preview_restore
 
+EXAMPLES = (
+    ("Show what a restore would replace:", "tiktrue-keys restore /mnt/backup/keystore.db --dry-run"),
+    ("Restore without being asked:", "tiktrue-keys restore /mnt/backup/keystore.db --yes"),
+)
+
 
 def command(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="Backup to restore.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Verify the backup and show what would be replaced.")
     ] = False,
     accept_clock: AcceptClock = False,
 ) -> Outcome:
-    """Put a backup back in the keystore's place, as a new epoch.
+    """Replace the keystore by a backup, as a new epoch.
 
-    Verifies the backup whole, shows its newest record beside that of the keystore which is there, and asks. The
-    replaced keystore is kept beside the new one; keys that it knows to be revoked or destroyed stay so, and what it
-    has registered stays known; whatever else happened since the backup is lost. The backup opens only on its own
-    machine, with its host secret. Nodes have to accept the new epoch. Reads no license.
+    Verifies the whole backup, shows its newest record beside that of the present keystore, and asks. The replaced
+    keystore is kept beside the new one. Keys that it knows to be revoked or destroyed stay so, and its registered
+    containers stay registered; anything else since the backup is lost. The backup opens only on its own machine, with
+    its host secret. Nodes have to accept the new epoch. Reads no license.
     """
     context: CommandContext = ctx.obj
     preview = preview_restore(context.manager.session, Path(source))

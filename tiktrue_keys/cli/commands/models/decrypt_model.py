@@ -10,7 +10,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, is_remote_folder, model_destination, model_folder, model_source
-from tiktrue_keys.cli.view.model_results import decrypted_folder_json, decrypted_json, files_of
+from tiktrue_keys.cli.view.model_results import decrypted_folder_json, decrypted_json, done_to_files
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.manager import KeyManager
@@ -18,32 +18,39 @@ from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.folder.decrypt import DecryptedFolder, decrypt_folder
 
+EXAMPLES = (
+    ("Decrypt a file:", "tiktrue-keys decrypt-model llama.gguf.ttm -o plain.gguf"),
+    ("Decrypt into a pipe:", "tiktrue-keys decrypt-model llama.gguf.ttm -o - | sha256sum"),
+)
+
 
 def command(
     ctx: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="The container: a file, URL, folder, or - for standard input.")
+        str, typer.Argument(metavar="SRC", help="Container to decrypt: a file, folder or URL, or - for standard input.")
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="DST", help="The model (SRC without .ttm), a URL, or - for standard output."
+            "--output",
+            "-o",
+            metavar="DST",
+            help="Model to write: a file, folder or URL, or - for standard output (default: SRC without .ttm).",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
     audit_to: AuditTo = None,
 ) -> Outcome:
-    """Decrypt a model container.
+    """Decrypt a container or an encrypted folder.
 
-    Reads the license, unless the key was made without one. Recorded before the first byte is released. An output file
-    or folder appears whole and verified or not at all; into a pipe each verified part goes at once.
+    Reads the license, unless the key was created without one. The operation is recorded before the first byte is
+    released. An output file or folder appears complete and verified, or not at all; a pipe receives each part once that
+    part is verified.
     """
     context: CommandContext = ctx.obj
     options = ReadOptions(allow_deprecated, allow_unsigned)
@@ -54,7 +61,7 @@ def command(
     container = model_source(context, source)
     destination = model_destination(context, output)
     license_key = context.license()
-    with progress_bar(context, f"decrypting {source}") as report:
+    with progress_bar(context, f"Decrypting {source}") as report:
         opened = decrypt_model(
             manager,
             container,
@@ -81,11 +88,11 @@ def _decrypt_folder(
     jobs: int | None,
 ) -> Outcome:
     if output == "-":
-        raise UsageError("a folder does not go to standard output", "give a folder with -o, or leave it out")
+        raise UsageError("a folder cannot be written to standard output", "use -o DIR, or omit -o")
     if is_remote_folder(source):
         refuse_jobs(jobs, source)
         jobs = 1
-    with progress_bar(context, f"decrypting {source}") as report:
+    with progress_bar(context, f"Decrypting {source}") as report:
         opened = decrypt_folder(
             manager,
             source,
@@ -105,7 +112,7 @@ def _file_outcome(opened: Decrypted, *, to_stdout: bool) -> Outcome:
     return Outcome(
         result=decrypted_json(opened),
         view=[] if to_stdout else [Line(str(opened.destination))],
-        messages=[f"decrypted {opened.length} bytes with key {opened.key.key_id}"],
+        messages=[f"Decrypted {opened.length} bytes with key {opened.key.key_id}"],
         changed=opened.changed,
         operation_id=opened.operation_id,
         warnings=opened.warnings,
@@ -117,7 +124,7 @@ def _folder_outcome(opened: DecryptedFolder) -> Outcome:
     return Outcome(
         result=decrypted_folder_json(opened),
         view=[Line(str(opened.destination))],
-        messages=[f"decrypted {files_of(opened.files, opened.plain)} of {opened.length} bytes"],
+        messages=[f"{done_to_files('Decrypted', opened.files, opened.plain, opened.length)}."],
         changed=opened.changed,
         operation_id=opened.operation_id,
         warnings=opened.warnings,

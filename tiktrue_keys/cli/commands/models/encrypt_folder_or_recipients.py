@@ -9,7 +9,7 @@ from typing import Any
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_place, model_source
-from tiktrue_keys.cli.view.model_results import encrypted_folder_json, files_of, plan_json, sealed_json
+from tiktrue_keys.cli.view.model_results import done_to_files, encrypted_folder_json, plan_json, sealed_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.instants import instant_of
@@ -49,7 +49,7 @@ class Encryption:
     def destination(self) -> Place | None:
         """The output of what does not go to standard output."""
         if self.output in ("", "-"):
-            raise UsageError("this does not go to standard output", "give a name with -o, or leave it out")
+            raise UsageError("this cannot be written to standard output", "use -o DST, or omit -o")
         return None if self.output is None else model_place(self.output, "output")
 
     @property
@@ -81,11 +81,11 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
     """One model for the public halves in `files`; uses no keystore."""
     context.needs_keystore = False
     if asked.of_folders or is_folder(asked.source):
-        raise UsageError("a folder's list of files must be signed, so it takes --key", "encrypt file by file")
+        raise UsageError("a folder needs --key, because its list of files is signed", "encrypt each file by itself")
     recipients = [read_recipient(file) for file in files]
     model = model_source(context, asked.source)
     destination = model_destination(context, asked.output)
-    with progress_bar(context, f"encrypting {asked.source}") as report:
+    with progress_bar(context, f"Encrypting {asked.source}") as report:
         made = encrypt_for_recipients(
             model,
             destination,
@@ -100,7 +100,7 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
     return Outcome(
         result=sealed_json(made),
         view=[] if context.stdout_is_data else [Line(str(made.destination))],
-        messages=[f"encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
+        messages=[f"Encrypted {made.length} bytes for {named}; root {made.root.hex()}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -112,7 +112,7 @@ def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """A folder under a key, from the beginning or from where an earlier run was stopped."""
     request = asked.folder_request(context, key)
     encrypt = _encryption_of(request)
-    with progress_bar(context, f"encrypting {asked.source}") as report:
+    with progress_bar(context, f"Encrypting {asked.source}") as report:
         made = encrypt(context.writer, replace(request, progress=report))
     return _folder_outcome(made)
 
@@ -123,14 +123,14 @@ def _encryption_of(request: FolderRequest) -> Callable[[KeyManager, FolderReques
     from tiktrue_keys.models.folder.upload import encrypt_folder_to
 
     if request.force or request.resume or request.jobs is not None:
-        raise UsageError("--force, --resume and --jobs are for a folder that goes to a local disk", "leave them out")
+        raise UsageError("--force, --resume and --jobs need a local destination", "omit them")
     return encrypt_folder_to
 
 
 def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """What the same words would do without --dry-run."""
     if asked.source == "-":
-        raise UsageError("standard input cannot be looked at beforehand", "leave --dry-run out")
+        raise UsageError("--dry-run cannot look at standard input", "omit --dry-run")
     if is_folder(asked.source):
         found = plan_folder(context.manager, asked.folder_request(context, key))
     else:
@@ -147,13 +147,13 @@ def plan(context: CommandContext, asked: Encryption, key: str) -> Outcome:
 
 
 def _folder_outcome(made: EncryptedFolder[Any]) -> Outcome:
-    left_out = f", left out {len(made.left_out)}" if made.left_out else ""
-    earlier = f", {plural(len(made.taken_over), 'file')} of it earlier" if made.taken_over else ""
-    files = files_of(made.files, made.plain)
+    left_out = f"; left out {plural(len(made.left_out), 'file')}" if made.left_out else ""
+    earlier = f", {plural(len(made.taken_over), 'file')} in an earlier run" if made.taken_over else ""
+    done = done_to_files("Encrypted", made.files, made.plain, made.length)
     return Outcome(
         result=encrypted_folder_json(made),
         view=[Line(str(made.destination))],
-        messages=[f"encrypted {files} of {made.length} bytes under key {made.key.key_id}{earlier}{left_out}"],
+        messages=[f"{done} under key {made.key.key_id}{earlier}{left_out}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -166,4 +166,4 @@ def _plan_table(found: EncryptionPlan) -> Table:
 
 
 def _plan_words(found: EncryptionPlan) -> str:
-    return f"would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"
+    return f"Would read {found.length} bytes and write {found.size} to {found.destination} under key {found.key.key_id}"

@@ -19,30 +19,35 @@ takes_program = True
 SEPARATOR = "--"
 LICENSE_VARIABLES = frozenset({"TIKTRUE_LICENSE_KEY", "TIKTRUE_LICENSE_FILE"})
 
+EXAMPLES = (
+    ("Run a server on an encrypted model:", "tiktrue-keys exec-model llama.gguf.ttm -- llama-server --model {}"),
+    ("Pass two models to a program:", "tiktrue-keys exec-model big.ttm draft.ttm -- llama-server -m {} -md {}"),
+)
+EXIT_STATUS = {125: "tiktrue-keys itself failed. Any other code is the program's."}
+
 
 def command(
     ctx: typer.Context,
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE... -- CMD", help="The containers; then the program, with {} for the path of each."
+            metavar="FILE... -- CMD",
+            help="Containers, then the program and its arguments, with {} for the path of each model.",
         ),
     ],
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     audit_to: AuditTo = None,
 ) -> Outcome:
-    """Run a program on decrypted models, which it reads from memory.
+    """Run a program on decrypted models that exist only in memory.
 
-    Reads the license, unless the key was made without one. Each model is decrypted and verified whole into a file that
-    has no name (Linux: memfd), recorded before; the program opens it by the path in the place of {}. It takes as much
-    memory as the models are long, and goes when the program ends. TIKTRUE_LICENSE_KEY and TIKTRUE_LICENSE_FILE are
-    taken out of the program's environment. The exit code is the program's, 128 and the number of the signal that ended
-    it, or 125 when tiktrue-keys itself fails.
+    Reads the license, unless the key was created without one. Each model is decrypted and verified completely into an
+    unnamed file in memory (memfd on Linux); this is recorded first. The program opens it by the path that replaces {}
+    in its arguments. The memory is in use until the program ends. TIKTRUE_LICENSE_KEY and TIKTRUE_LICENSE_FILE are
+    removed from the program's environment. The exit code is the program's own, or 128 plus the number of the signal
+    that ended it.
     """
     context: CommandContext = ctx.obj
     files, program = _split(words)
@@ -51,7 +56,7 @@ def command(
     manager = recording_manager(context, audit_to)
     license_key = context.license()
     with ExitStack() as stack:
-        with progress_bar(context, f"decrypting {files[0]}") as report:
+        with progress_bar(context, f"Decrypting {files[0]}") as report:
             held = held_models(
                 manager,
                 files,
@@ -72,12 +77,12 @@ def command(
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     if SEPARATOR not in words:
-        raise UsageError("there is no program to run", "tiktrue-keys exec-model FILE -- CMD {}")
+        raise UsageError("there is no program to run", "run tiktrue-keys exec-model FILE -- CMD {}")
     at = words.index(SEPARATOR)
     if at == 0:
-        raise UsageError("there is no container to decrypt", "tiktrue-keys exec-model FILE -- CMD {}")
+        raise UsageError("there is no container to decrypt", "run tiktrue-keys exec-model FILE -- CMD {}")
     if any(not file or "\0" in file for file in words[:at]):
-        raise UsageError("a container has no name")
+        raise UsageError("the name of a container is empty")
     return words[:at], words[at + 1 :]
 
 

@@ -1,4 +1,4 @@
-"""`export-public`: the public half of a key as a signed file, for whoever encrypts without keystore and license."""
+"""`export-public`: the public half of a key as a signed file, for encryption without keystore and license."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.file.export_public import ExportedRecipient, export_recipient
 
+EXAMPLES = (
+    ("Export the public half of a model's active key:", "tiktrue-keys export-public llama-7b -o model.pub"),
+    ("Replace the file after a rotation:", "tiktrue-keys export-public llama-7b -o model.pub --force"),
+)
+
 
 def command(
     ctx: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The key: a model id for its active key, or a key id.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Key to export: a key id, or a model id for its active key.")
+    ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write; standard output without it."),
+        typer.Option("--output", "-o", metavar="FILE", help="File to write (default: standard output)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
 ) -> Outcome:
     """Write the public half of a key, to which others can encrypt.
 
-    Reads the license, unless the key was made without one. For encrypt-model --recipient on machines that have neither;
-    what they make opens here alone. The file is no secret, and valid until the key expires: export again after each
-    rotation. cleanup does not destroy the key from now on without --confirm.
+    Reads the license, unless the key was created without one. Others pass the file to encrypt-model --recipient on
+    machines that have no keystore and no license; only this keystore opens what they make. The file is public. It is
+    valid until the key expires: export it again after each rotation. From now on cleanup destroys the key only with
+    --confirm.
     """
     context: CommandContext = ctx.obj
     if output == "":
-        raise UsageError("the output has no name")
+        raise UsageError("the name of the output is empty")
     if output == "-":
         output = None
     context.stdout_is_data = output is None
@@ -47,7 +55,7 @@ def command(
     return Outcome(
         result=_result(exported),
         view=_view(exported),
-        messages=[f"exported {recipient.key_id}, valid until {rfc3339(recipient.not_after)}"],
+        messages=[f"Exported {recipient.key_id}, valid until {rfc3339(recipient.not_after)}"],
         changed=exported.changed,
         operation_id=exported.operation_id,
         warnings=exported.warnings,

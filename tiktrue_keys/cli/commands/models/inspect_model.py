@@ -1,4 +1,4 @@
-"""`inspect-model`: a container's own words, without a key."""
+"""`inspect-model`: what a container claims to be, without a key."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from tiktrue_keys.models.file.inspect import Inspection, inspect_model
 from tiktrue_keys.models.folder.inspect import FolderInspection, inspect_folder
 from tiktrue_keys.models.format.manifest import ContainerEntry, ManifestEntry
 
+EXAMPLES = (
+    ("Show the header of a container:", "tiktrue-keys inspect-model llama.gguf.ttm"),
+    ("List the files of an encrypted folder:", "tiktrue-keys inspect-model llama-7b.ttm"),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[
-        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
-    ],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or URL, or encrypted folder.")],
 ) -> Outcome:
-    """Show what a container says about itself.
+    """Show what a container claims to be.
 
-    Needs no keystore and no key. It also says what was verified of it and what was not: a header can be trusted only
-    with the key, which verify-model uses.
+    Needs no keystore and no key. Lists what was verified and what was not: a header can be trusted only after
+    verify-model, which uses the key.
     """
     if is_folder(container):
         return _folder_outcome(inspect_folder(Path(container)))
@@ -42,7 +45,7 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
         ("model", found.model_id),
         ("name", found.name),
         ("kind", found.kind),
-        ("plaintext", f"{found.length} bytes{', made into a pipe' * found.piped}"),
+        ("plaintext", f"{found.length} bytes{', written to a pipe' * found.piped}"),
         ("size", f"{found.size} bytes"),
         ("segments", f"{found.segments} of {found.segment_size} bytes"),
         ("origin", found.origin),
@@ -51,7 +54,7 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
         ("signature", found.signature),
         (
             "header",
-            f"sequence {found.sequence}, {'both copies equal' if found.slots_equal else 'its two copies differ'}",
+            f"sequence {found.sequence}, {'both copies are equal' if found.slots_equal else 'the two copies differ'}",
         ),
     ]
 
@@ -86,7 +89,7 @@ def _folder_outcome(found: FolderInspection) -> Outcome:
 
 
 def _entry_kind(entry: ManifestEntry) -> str:
-    return "container" if isinstance(entry, ContainerEntry) else "in clear"
+    return "container" if isinstance(entry, ContainerEntry) else "unencrypted"
 
 
 def _checks(found: Inspection | FolderInspection) -> Tree:

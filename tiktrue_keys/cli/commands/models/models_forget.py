@@ -11,15 +11,23 @@ from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.models.registry.containers import forget
 
+EXAMPLES = (
+    ("Forget a container that was deleted:", "tiktrue-keys models forget 0123456789abcdef0123456789abcdef --yes"),
+    (
+        "The same, printing the result as JSON:",
+        "tiktrue-keys models forget 89abcdef0123456789abcdef01234567 --yes --json",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    file_id: Annotated[str, typer.Argument(metavar="FILE_ID", help="The container's file id, 32 hex digits.")],
+    file_id: Annotated[str, typer.Argument(metavar="FILE_ID", help="File id of the container, 32 hex digits.")],
 ) -> Outcome:
-    """Take a container out of the registry.
+    """Remove a container from the registry.
 
-    For one that is gone for good: its keys may then be destroyed by cleanup. The file itself is not touched. Asks on a
-    terminal, else needs --yes.
+    For a container that is gone for good: cleanup may then destroy its keys. The file itself is not touched. Asks for
+    confirmation on a terminal; elsewhere it needs --yes.
     """
     context: CommandContext = ctx.obj
     context.confirm(f"Forget container {file_id}, so that cleanup may destroy its keys?")

@@ -11,12 +11,17 @@ from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.models.registry.containers import Registered, list_containers
 
+EXAMPLES = (
+    ("List the registered containers:", "tiktrue-keys models list"),
+    ("Print only their file ids:", "tiktrue-keys models list --quiet"),
+)
+
 
 def command(ctx: typer.Context) -> Outcome:
     """List the registered containers.
 
-    Every container that a command makes or opens is registered. The state says what lies at its path now: present,
-    missing, replaced, unreadable; piped for one that went into a pipe.
+    Every container that a command writes or opens is registered. The state says what is at its path now: present,
+    missing, replaced or unreadable; piped for a container that was written to a pipe.
     """
     context: CommandContext = ctx.obj
     found = list_containers(context.manager)
@@ -33,7 +38,7 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"containers": [_json(each) for each in found]},
         view=[Table(("file id", "state", "path", "name", "keys"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=[each.record.file_id.hex() for each in found],
     )
 

@@ -11,21 +11,28 @@ from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import PartialError
 from tiktrue_keys.models.registry.containers import Scanned, scan
 from tiktrue_keys.models.storage.location import parse_place
+
+EXAMPLES = (
+    ("Register the containers below a folder:", "tiktrue-keys models scan /srv/models"),
+    ("Find moved containers, and print the result as JSON:", "tiktrue-keys models scan . --json"),
+)
+EXIT_STATUS = {7: "Some files could not be read; the result lists them."}
 
 
 def command(
     ctx: typer.Context,
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="The folder, or a URL; what lies below is searched too.")
+        str, typer.Argument(metavar="DIR", help="Folder or URL to search, including everything below it.")
     ],
 ) -> Outcome:
     """Find containers in a folder and register them.
 
-    Looks at files named *.ttm, registers those that this keystore has a key for, and follows moved ones. Symbolic links
-    are not followed. Reads no license.
+    Registers files named *.ttm that this keystore has a key for, and follows those that were moved. Symbolic links are
+    not followed. Reads no license.
     """
     context: CommandContext = ctx.obj
     found = scan(context.writer, parse_place(folder))
@@ -39,12 +46,12 @@ def command(
     return Outcome(
         result=_result(found),
         view=[Table(("path", "outcome", "detail"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=[record.file_id.hex() for record in changed],
         changed=found.changed,
         operation_id=found.operation_id,
         warnings=found.warnings,
-        error=PartialError(f"{len(found.failed)} files could not be read", found.failed[0][1].message)
+        error=PartialError(f"{plural(len(found.failed), 'file')} could not be read", found.failed[0][1].message)
         if found.failed
         else None,
     )

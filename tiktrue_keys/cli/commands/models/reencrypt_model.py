@@ -11,32 +11,39 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_folder
-from tiktrue_keys.cli.view.model_results import files_of
+from tiktrue_keys.cli.view.model_results import done_to_files
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 
+EXAMPLES = (
+    ("Encrypt a container again:", "tiktrue-keys reencrypt-model llama.gguf.ttm"),
+    (
+        "Save a model whose key was revoked:",
+        "tiktrue-keys reencrypt-model llama.gguf.ttm --to llama-7b --recover-revoked",
+    ),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="The container file, or the encrypted folder.")],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or encrypted folder.")],
     to: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+        str | None,
+        typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
     recover_revoked: Annotated[
-        bool, typer.Option("--recover-revoked", help="Open it although its key is revoked. Recorded.")
+        bool, typer.Option("--recover-revoked", help="Open it although its key is revoked; this is recorded.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
 ) -> Outcome:
-    """Encrypt a container anew, under a new data key.
+    """Encrypt a container again, under a new data key.
 
-    Reads the license. After a compromise this, and not a rewrap, locks out whoever knows the old data key. The new
-    container takes the old one's place when it is whole; after any failure the old one is there, untouched. So does a
-    folder, all of whose containers go to one key.
+    Reads the license. After a compromise this locks out a holder of the old data key, which rewrap-model does not. The
+    new container replaces the old one once it is complete; after a failure the old one is still there, unchanged. The
+    same holds for a folder, all of whose containers move to one key.
     """
     context: CommandContext = ctx.obj
     license_key = context.license()
@@ -45,7 +52,7 @@ def command(
         reencrypt = partial(reencrypt_folder, jobs=jobs)
     else:
         refuse_jobs(jobs, container)
-    with progress_bar(context, f"encrypting {container}") as report:
+    with progress_bar(context, f"Encrypting {container}") as report:
         made = reencrypt(
             context.writer,
             model_folder(container, "the container"),
@@ -64,7 +71,7 @@ def _file_outcome(made: Reencrypted) -> Outcome:
     return Outcome(
         result=_file_json(made),
         view=[Line(str(made.path))],
-        messages=[f"encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
+        messages=[f"Encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -83,7 +90,7 @@ def _folder_outcome(made: ReencryptedFolder) -> Outcome:
             "plain": list(made.plain),
         },
         view=[Line(str(made.path))],
-        messages=[f"encrypted {files_of(made.files, made.plain)} of {made.length} bytes under key {made.key.key_id}"],
+        messages=[f"{done_to_files('Encrypted', made.files, made.plain, made.length)} under key {made.key.key_id}"],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,

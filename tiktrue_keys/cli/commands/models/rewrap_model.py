@@ -19,36 +19,43 @@ from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
+EXAMPLES = (
+    ("Move one container:", "tiktrue-keys rewrap-model llama.gguf.ttm"),
+    ("Move every registered container:", "tiktrue-keys rewrap-model --all"),
+)
+EXIT_STATUS = {7: "Some containers were not moved; the result lists them."}
+
 
 def command(
     ctx: typer.Context,
     containers: Annotated[
-        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files or URLs, encrypted folders.")
+        list[str] | None, typer.Argument(metavar="CONTAINER", help="Container files or URLs, or encrypted folders.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every registered container instead.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Move every registered container.")] = False,
     to: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The key to move to (the active one of its chain).")
+        str | None,
+        typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
     jobs: Jobs = None,
 ) -> Outcome:
-    """Move a container to its model's active key; the body stays as it is.
+    """Move containers to the active key of their model, without rewriting the body.
 
-    Reads the license. Writes 64 KiB whatever the size of the model; in object storage into a small object beside it,
-    NAME.ttmh, which readers follow. After a compromise it is not enough: whoever had
-    the old key may have kept the data key.
+    Reads the license. Writes 64 KiB whatever the size of the model; for an object in object storage, a small object
+    NAME.ttmh beside it, which readers follow. After a compromise use reencrypt-model: a holder of the old key may have
+    kept the data key.
     """
     context: CommandContext = ctx.obj
     if bool(containers) == every:
-        raise UsageError("name the containers to rewrap, or give --all", "one of the two")
+        raise UsageError("give either containers or --all", "name containers, or add --all")
     if every and to is not None:
-        raise UsageError("--to goes with named containers", "--all moves each container to its own model's active key")
+        raise UsageError("--to needs named containers", "omit it: --all moves each container along its own chain")
     license_key = context.license()
     if every:
         refuse_jobs(jobs, "--all")
         batch = rewrap_registered(context.writer, license_key=license_key, lock_timeout=context.lock_timeout)
         return _outcome(batch_json(batch), operation_id=batch.operation_id, warnings=batch.warnings)
     if len(containers or ()) > 1 and context.operation_id is not None:
-        raise UsageError("an operation id names one act", "give one container, or leave --operation-id out")
+        raise UsageError("an operation id names one operation", "give one container, or omit --operation-id")
     if not any(is_folder(path) for path in containers or ()):
         refuse_jobs(jobs, (containers or [""])[0])
     return _rewrap_each(context, containers or [], to, license_key, jobs)
@@ -139,7 +146,7 @@ def _outcome(members: list[dict[str, Any]], *, operation_id: str | None, warning
     return Outcome(
         result={"containers": members},
         view=[Table(("container", "keys", "outcome", "why"), rows)] if rows else [],
-        messages=[] if rows else ["no containers"],
+        messages=[] if rows else ["No containers."],
         ids=changed,
         changed=bool(changed),
         operation_id=operation_id,

@@ -17,24 +17,25 @@ from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.models.file.verify import Verified, verify_model
 from tiktrue_keys.models.folder.verify import VerifiedFolder, verify_folder
 
+EXAMPLES = (
+    ("Verify a container:", "tiktrue-keys verify-model llama.gguf.ttm"),
+    ("Verify an encrypted folder, two files at once:", "tiktrue-keys verify-model llama-7b.ttm --jobs 2"),
+)
+
 
 def command(
     ctx: typer.Context,
-    container: Annotated[
-        str, typer.Argument(metavar="CONTAINER", help="The container: a file or URL, or an encrypted folder.")
-    ],
+    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or URL, or encrypted folder.")],
     allow_deprecated: Annotated[
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
-    allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Accept a container that nobody has signed.")
-    ] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
 ) -> Outcome:
-    """Check a container's bytes and signature.
+    """Verify a container's contents and signature.
 
-    Reads the license, unless the key was made without one. Checks everything that decrypt-model would, and releases
-    nothing; the first thing that is wrong ends it.
+    Reads the license, unless the key was created without one. Makes every check that decrypt-model makes, and releases
+    no plaintext. Stops at the first error.
     """
     context: CommandContext = ctx.obj
     license_key = context.license()
@@ -43,7 +44,7 @@ def command(
         verify = partial(verify_folder, jobs=jobs)
     else:
         refuse_jobs(jobs, container)
-    with progress_bar(context, f"verifying {container}") as report:
+    with progress_bar(context, f"Verifying {container}") as report:
         found = verify(
             context.manager,
             model_place(container, "container"),
@@ -64,5 +65,5 @@ def command(
 def _described(found: Verified | VerifiedFolder) -> tuple[str, dict[str, Any]]:
     if isinstance(found, VerifiedFolder):
         files = files_of(found.files, found.plain)
-        return f"{found.path}, {files} of {found.length} bytes", verified_folder_json(found)
+        return f"{found.path}, {files}, {found.length} bytes", verified_folder_json(found)
     return f"{found.path}, {found.length} bytes, root {found.root.hex()}", verified_json(found)

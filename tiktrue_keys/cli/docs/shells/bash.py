@@ -53,7 +53,7 @@ complete -F _tiktrue_keys tiktrue-keys
 
 
 def bash_script(commands: Sequence[Description]) -> str:
-    """The whole script."""
+    """Return the whole script."""
     return "\n".join([_HEAD, *_words(commands), "", *_values(commands)]) + "\n" + _BODY
 
 

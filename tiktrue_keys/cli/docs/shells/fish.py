@@ -49,7 +49,7 @@ _ACTIONS = {
 
 
 def fish_script(commands: Sequence[Description]) -> str:
-    """The whole script."""
+    """Return the whole script."""
     return "\n".join(_lines(commands)) + "\n"
 
 

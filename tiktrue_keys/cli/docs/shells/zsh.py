@@ -29,7 +29,7 @@ _ACTIONS = {"file": "_files", "folder": "_files -/", "key": "_tiktrue_keys_ids",
 
 
 def zsh_script(commands: Sequence[Description]) -> str:
-    """The whole script: one function a command, each an `_arguments` call."""
+    """Return the whole script: one function per command, each an `_arguments` call."""
     return _HEAD + "".join("\n" + "\n".join(_function(each)) + "\n" for each in commands) + _TAIL
 
 

@@ -1,4 +1,4 @@
-"""`fingerprint`: what this machine offers a keystore to be bound to."""
+"""`binding show`: what this machine offers a keystore to be bound to."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_o
 from tiktrue_keys.core.machine import MACHINE_BORNE, FactKind, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
 
+EXAMPLES = (
+    ("Show the facts of this machine:", "tiktrue-keys binding show"),
+    ("Compare them with what the keystore is sealed to:", "tiktrue-keys binding show --diff"),
+)
+
 
 def command(
     ctx: typer.Context,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to; no supporting facts.")
+        bool, typer.Option("--diff", help="Compare with what the keystore is sealed to, without supporting facts.")
     ] = False,
 ) -> Outcome:
     """Show the facts that keys are bound to.
 
-    Machine-borne facts stay with the hardware; the machine-id travels with a copied disk. Values are masked unless -v
-    is given. Supporting facts (processor, memory) are shown and never part of a key; reading them takes over a
-    second. With --diff a fact that differs is a warning, not a failure: validate --strict fails.
+    Machine-borne facts belong to the hardware; the machine-id travels with a copied disk. Values are masked unless -v
+    is given. Supporting facts (processor, memory) are shown but never part of a key; reading them takes more than a
+    second. With --diff a fact that differs is a warning, not a failure; validate --strict fails on it.
     """
     context: CommandContext = ctx.obj
     facts = read_facts()
@@ -46,7 +51,7 @@ def command(
     view: list[Block] = [
         Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
         Line(""),
-        Table(("fact", "value", "part", "source"), rows),
+        Table(("fact", "value", "role", "source"), rows),
         Line(""),
         Fields(sorted(supporting.items())),
     ]
@@ -65,7 +70,7 @@ def _diff(context: CommandContext, facts: MachineFacts, binding: Binding) -> Out
         result=_result(facts, binding, {}, plain)
         | {"sealed": binding_json(found.before), "drift": drift_json(found.drift)},
         view=[drift_table(("sealed", "present"), found.before, present, found.drift, plain=plain)],
-        messages=[counts or "every fact is the sealed one", *_messages(facts, binding)],
+        messages=[f"{counts or 'No fact differs'}.", *_messages(facts, binding)],
         ids=found.drift.names(),
         warnings=drift_notices(drifted),
     )
@@ -98,7 +103,7 @@ def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], p
 
 
 def _messages(facts: MachineFacts, binding: Binding) -> list[str]:
-    messages = [f"not readable by this user: {path}" for path in facts.unreadable]
+    messages = [f"Not readable by this user: {path}" for path in facts.unreadable]
     if binding.weak:
-        messages.append("this machine shows no fact of its own: a copied disk image would open the keystore")
+        messages.append("This machine shows no fact of its hardware: a copied disk image would open the keystore.")
     return messages

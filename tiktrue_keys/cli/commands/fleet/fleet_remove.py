@@ -1,4 +1,4 @@
-"""`node remove`: lets a peer go."""
+"""`fleet remove`: unpins a peer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.fleet.pin import held_by, unpin
 
+EXAMPLES = (
+    ("Stop sending to a node:", "tiktrue-keys fleet remove gpu-2 --yes"),
+    ("Remove a node that an attacker controls:", "tiktrue-keys fleet remove gpu-1 --compromised --yes"),
+)
+
 
 def command(
     ctx: typer.Context,
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A name or node id.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name or node id.")],
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="Its keys are no secret any more; says what to do.")
+        bool, typer.Option("--compromised", help="Treat the node's keys as known to an attacker, and show what to do.")
     ] = False,
 ) -> Outcome:
-    """Let a node go: nothing is sent to it any more.
+    """Unpin a node; nothing more is sent to it.
 
-    What it was sent it still has. With --compromised the keys that it held are to be revoked, and the containers that
-    they open to be encrypted anew; both are listed.
+    The node keeps what it was sent. The keys and the containers that it can open are listed; with --compromised, as
+    those to revoke and to re-encrypt.
     """
     context: CommandContext = ctx.obj
     peer, keys, _ = held_by(context.manager, node)
@@ -32,7 +37,7 @@ def command(
     removed = unpin(context.writer, peer.node_id, compromised=compromised, operation_id=context.operation_id)
     view: list[Block] = []
     if removed.keys:
-        view.append(Table(("key that it was sent",), [(key_id,) for key_id in removed.keys]))
+        view.append(Table(("key sent",), [(key_id,) for key_id in removed.keys]))
     if removed.containers:
         view.append(container_table(removed.containers))
     return Outcome(
@@ -43,7 +48,7 @@ def command(
             "containers": [container_json(record) for record in removed.containers],
         },
         view=view,
-        messages=[f"removed '{removed.peer.name}'"],
+        messages=[f"Removed '{removed.peer.name}'."],
         ids=list(removed.keys),
         changed=True,
         operation_id=removed.operation_id,

@@ -1,4 +1,4 @@
-"""`distribute`: sends keys to nodes."""
+"""`fleet send`: sends keys to nodes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,36 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_if_given
+from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.keys import keys_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.sync import Distributed, distribute
 
+EXAMPLES = (
+    (
+        "Send the active key of a model to one node:",
+        "tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool",
+    ),
+    ("Send every node what it lacks:", "tiktrue-keys fleet send --all --via spool:/mnt/spool"),
+)
+
 
 def command(
     ctx: typer.Context,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="Keys or models (all that the fleet uses).")
+        list[str] | None,
+        typer.Argument(metavar="KEY", help="Key ids or model ids to send (default: all keys that the fleet uses)."),
     ] = None,
-    to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="To this node; may be repeated.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="To every node.")] = False,
+    to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Node to send to (repeatable).")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Send to every node.")] = False,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
 ) -> Outcome:
     """Send keys to nodes, each sealed to that node's machine.
 
-    Reads the license. Without KEY, everything that the fleet was ever sent and still uses: a node that joined late has
-    caught up then. What cannot be sent now stays in the outbox, and fleet sync sends it.
+    Reads the license. Without KEY it sends all keys that the fleet was ever sent and still uses, so that a node that
+    joined late catches up. What cannot be sent now stays in the outbox, and fleet sync sends it.
     """
     context: CommandContext = ctx.obj
     with transport_if_given(context, via) as transport:
@@ -38,13 +47,13 @@ def command(
         sent = send_pending(manager, transport, license_key=license_key) if transport else None
     warnings: list[Notice] = [*queued.warnings, *(sent.warnings if sent else ())]
     if sent is None:
-        warnings.append(Notice("not-sent", "nothing was sent yet: give --via, or run fleet sync --via TRANSPORT"))
+        warnings.append(NOT_SENT)
     envelopes = sent.envelopes if sent else 0
     rows = [(key.key_id, key.status.value, str(len(queued.nodes))) for key in queued.keys]
     return Outcome(
         result={"keys": keys_json(manager, queued.keys), "nodes": list(queued.nodes), "envelopes": envelopes},
         view=[Table(("key", "status", "nodes"), rows)] if rows else [],
-        messages=[f"{_queued(queued)}, sent {plural(envelopes, 'envelope')}"],
+        messages=[f"{_queued(queued)}; sent {plural(envelopes, 'envelope')}."],
         ids=[key.key_id for key in queued.keys],
         changed=queued.changed,
         operation_id=queued.operation_id,
@@ -53,4 +62,4 @@ def command(
 
 
 def _queued(queued: Distributed) -> str:
-    return f"queued {plural(len(queued.keys), 'key')} for {plural(len(queued.nodes), 'node')}"
+    return f"Queued {plural(len(queued.keys), 'key')} for {plural(len(queued.nodes), 'node')}"

@@ -1,4 +1,4 @@
-"""`node list`: the pinned peers."""
+"""`fleet list`: the pinned peers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.fleet.pin import pinned
 
 _COLUMNS = ("name", "role", "node id", "acknowledged", "seen")
+
+EXAMPLES = (
+    ("List the pinned nodes and issuers:", "tiktrue-keys fleet list"),
+    ("Print only their node ids:", "tiktrue-keys fleet list --quiet"),
+)
 
 
 def command(ctx: typer.Context) -> Outcome:
@@ -30,6 +35,6 @@ def command(ctx: typer.Context) -> Outcome:
     return Outcome(
         result={"nodes": [peer_json(peer, progress) for peer, progress in found]},
         view=[Table(_COLUMNS, rows)] if rows else [],
-        messages=[] if rows else ["no nodes"],
+        messages=[] if rows else ["No nodes or issuers."],
         ids=[peer.node_id for peer, _ in found],
     )

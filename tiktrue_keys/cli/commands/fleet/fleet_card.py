@@ -1,4 +1,4 @@
-"""`node export`: this keystore's card."""
+"""`fleet card`: this keystore's card."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from tiktrue_keys.fleet.own_identity import own_card
 
 _MODE = 0o644
 
+EXAMPLES = (
+    ("Write the card to a file:", "tiktrue-keys fleet card -o head-office.card"),
+    ("Print the card and the node id:", "tiktrue-keys fleet card"),
+)
+
 
 def command(
     ctx: typer.Context,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (standard output).")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="File to write (default: standard output).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> Outcome:
     """Write this keystore's card, for the other side to pin.
 
-    A card is public. Whoever pins it compares the node id, which this command shows: read it out over another way than
-    the one that the card takes.
+    A card is public. The other side compares the node id, which this command shows, before it pins the card: tell it
+    over another channel than the one that carries the card.
     """
     context: CommandContext = ctx.obj
     card, line = own_card(context.manager)
     result = {"node_id": card.node_id, "name": card.name, "card": line.decode().rstrip("\n"), "path": output}
-    messages = [f"node id: {card.node_id}"]
+    messages = [f"Node id: {card.node_id}"]
     if output in (None, "-"):
         return Outcome(result=result, view=[Raw(line.decode())], messages=messages)
     path = Path(output or "")

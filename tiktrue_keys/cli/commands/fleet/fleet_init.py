@@ -1,4 +1,4 @@
-"""`node init`: gives this keystore its name in the fleet."""
+"""`fleet init`: gives this keystore its name in the fleet."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.fleet.own_identity import init_node
 
+EXAMPLES = (
+    ("Name the keystore that issues keys:", "tiktrue-keys fleet init head-office"),
+    ("Create the keystore of a node, on the node:", "tiktrue-keys fleet init gpu-1"),
+)
+
 
 def command(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the others call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name by which other machines know this keystore.")],
 ) -> Outcome:
     """Give this keystore its name in the fleet.
 
-    Makes the keystore when there is none: then it is a node, and the cards that it pins are its issuers'. A keystore
-    that had keys before issues them, and the cards that it pins are its nodes'. Prints the node id.
+    If there is no keystore, it creates one, which is a node: the cards that it pins are those of its issuers. A
+    keystore that already has keys is an issuer: the cards that it pins are those of its nodes. Prints the node id.
     """
     context: CommandContext = ctx.obj
     made = init_node(context.manager, name, operation_id=context.operation_id)
-    messages = [f"made the keystore {context.keystore}"] if made.created_keystore else []
+    messages = [f"Created keystore {context.keystore}"] if made.created_keystore else []
     return Outcome(
         result={
             "node_id": made.node_id,
@@ -31,7 +36,7 @@ def command(
             "created_keystore": made.created_keystore,
         },
         view=[Line(made.node_id)],
-        messages=[*messages, f"'{made.name}' is {'a node' if made.role == 'node' else 'an issuer'}"],
+        messages=[*messages, f"'{made.name}' is {'a node' if made.role == 'node' else 'an issuer'}."],
         ids=[made.node_id],
         changed=made.changed,
         operation_id=made.operation_id,

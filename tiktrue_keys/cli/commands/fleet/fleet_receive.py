@@ -1,4 +1,4 @@
-"""`receive`: the node's side."""
+"""`fleet receive`: the node's side."""
 
 from __future__ import annotations
 
@@ -28,21 +28,36 @@ if TYPE_CHECKING:
 _SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
 
+EXAMPLES = (
+    (
+        "Apply what has arrived, and move containers to new keys:",
+        "tiktrue-keys fleet receive --via spool:/mnt/spool --rewrap",
+    ),
+    ("Fail when a revocation list is past its end:", "tiktrue-keys fleet receive --via spool:/mnt/spool --strict"),
+)
+EXIT_STATUS = {
+    7: "Something was refused, or a container was not moved.",
+    11: "With --strict: a revocation list is past its end.",
+}
+
 
 def command(
     ctx: typer.Context,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and receive whatever comes.")] = False,
-    rewrap: Annotated[bool, typer.Option("--rewrap", help="Move registered containers to the keys that came.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and apply envelopes as they arrive.")] = False,
+    rewrap: Annotated[
+        bool, typer.Option("--rewrap", help="Move registered containers to the keys that arrived.")
+    ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Past the end of a revocation list, open nothing and fail.")
+        bool, typer.Option("--strict", help="Fail, and open no key, past the end of a revocation list.")
     ] = False,
 ) -> Outcome:
-    """Take in the keys, revocation lists and promotions that the pinned issuers sent, and acknowledge them.
+    """Apply and acknowledge what the pinned issuers sent.
 
-    Reads the license when a licensed key comes. What another issuer sent, or somebody changed or replayed, is refused
-    and recorded. --watch prints a report (an envelope with --json) for each round that brought something. A revocation
-    list that is past its end is warned of; with --strict the command ends in 11, and --rewrap leaves its keys alone.
+    That is keys, revocation lists and promotions. Reads the license when a licensed key arrives. What comes from
+    another issuer, was changed, or is a replay is refused and recorded. --watch prints a report for each round that
+    applied something, with --json one object. A revocation list that is past its end gives a warning; with --strict its
+    keys are not opened, by --rewrap either.
     """
     context: CommandContext = ctx.obj
     if strict:
@@ -97,7 +112,7 @@ def _watch(context: CommandContext, transport: Transport, license_key: Callable[
 def next_wait(wait: float, *, quiet: bool) -> float:
     """How long to wait next: longer after a quiet time, shortly after news and trouble.
 
-    For a watch that etcd gives while it looks for a leader can be deaf, which nothing but another look brings out.
+    A watch that etcd accepts while it elects a leader may never report anything, and only another read shows that.
     """
     return min(wait * 2, _LONGEST_WAIT) if quiet else _SHORTEST_WAIT
 
@@ -150,7 +165,7 @@ def _outcome(context: CommandContext, came: Received, moved: RewrapBatch | None)
     return Outcome(
         result=result,
         view=[Table(("key", "status", "outcome"), rows)] if rows else [],
-        messages=[f"received {plural(came.consumed, 'envelope')}"],
+        messages=[f"Received {plural(came.consumed, 'envelope')}."],
         ids=[key.key_id for key in came.keys],
         changed=came.changed or (moved is not None and moved.changed),
         operation_id=came.operation_id,
@@ -167,15 +182,15 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         return came.blocked[0].error
     if came.ended and context.manager.requires_fresh_lists:
         name, end = came.ended[0]
-        words = f"the revocation list of issuer '{name}' ended at {rfc3339(end)}"
-        return ExpiredError(words, "tiktrue-keys fleet sync there renews it; then run receive again")
+        words = f"the revocation list of issuer '{name}' expired at {rfc3339(end)}"
+        return ExpiredError(words, "run tiktrue-keys fleet sync at the issuer, then tiktrue-keys fleet receive here")
     if came.refusals:
         return PartialError(
             f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
-            "tiktrue-keys audit show --event receive",
+            "run tiktrue-keys audit show --event receive",
         )
     if moved is not None and moved.failed:
-        return PartialError(f"left {plural(len(moved.failed), 'container')} as before", moved.failed[0].error.message)
+        return PartialError(f"{plural(len(moved.failed), 'container')} not rewrapped", moved.failed[0].error.message)
     return None
 
 

@@ -1,4 +1,4 @@
-"""`node show`: one peer."""
+"""`fleet show`: one peer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from tiktrue_keys.cli.view.outcome import Fields, Outcome
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.fleet.pin import describe
 
+EXAMPLES = (
+    ("Show a node:", "tiktrue-keys fleet show gpu-1"),
+    ("Print it as JSON:", "tiktrue-keys fleet show gpu-1 --json"),
+)
+
 
 def command(
     ctx: typer.Context,
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A name or node id.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name or node id.")],
 ) -> Outcome:
-    """Show one pinned node or issuer, and the keys that were sent to it."""
+    """Show a pinned node or issuer, and the keys that were sent to it."""
     context: CommandContext = ctx.obj
     peer, progress, keys = describe(context.manager, node)
     rows = [

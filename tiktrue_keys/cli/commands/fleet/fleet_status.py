@@ -1,0 +1,96 @@
+"""`fleet status`: how far the fleet is."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.fleet import transport_of
+from tiktrue_keys.cli.view.fleet_status import status_json
+from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
+from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.fleet.status import FleetStatus, fleet_status
+
+_NODES = ("node", "acknowledged", "seen", "state")
+
+EXAMPLES = (
+    ("Show the fleet:", "tiktrue-keys fleet status"),
+    ("Read acknowledgements first, and show one node:", "tiktrue-keys fleet status gpu-1 --via spool:/mnt/spool"),
+)
+EXIT_STATUS = {
+    4: "A node holds a conflicting audit history of this keystore: it was put back from an old copy.",
+    7: "Some nodes lack something; they are named.",
+}
+
+
+def command(
+    ctx: typer.Context,
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="Name or node id of a node (default: all nodes).")
+    ] = None,
+    via: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRANSPORT", help="Where to read acknowledgements first: spool:DIR or etcd://HOST:PORT/PREFIX."
+        ),
+    ] = None,
+) -> Outcome:
+    """Show what each node has, and which deliveries and promotions are waiting.
+
+    After a restore of this keystore, nodes accept its new epoch by the head that is shown here.
+    """
+    context: CommandContext = ctx.obj
+    warnings: list[Notice] = []
+    if via is not None:
+        from tiktrue_keys.fleet.collect import collect_acknowledgements
+
+        with closing(transport_of(context, via)) as transport:
+            warnings += collect_acknowledgements(context.writer, transport).warnings
+    status = fleet_status(context.manager, node)
+    return Outcome(
+        result=status_json(status),
+        view=status_view(status, context.manager.now()),
+        messages=[] if status.nodes else ["No nodes."],
+        ids=[each.node_id for each in status.laggards],
+        warnings=warnings,
+        error=status.error(),
+    )
+
+
+def status_view(status: FleetStatus, now: Instant) -> list[Block]:
+    """The deliveries that nodes have not acknowledged, the promotions that wait, the nodes."""
+    view: list[Block] = [
+        Line(f"[{each.acknowledged}/{each.total}] {each.label}; missing: {', '.join(name for name, _ in each.missing)}")
+        for each in status.on_its_way
+    ]
+    view += [Line(f"[{len(each.acknowledged)}/{each.needed}] {_waits(each, now)}") for each in status.waiting]
+    rows = [
+        (
+            each.name,
+            f"{each.acked}/{each.issued}",
+            (rfc3339(each.seen_at) or "") if each.seen_at else "",
+            each.conflict or each.blocked or ("behind" if each.acked < each.issued else "ok"),
+        )
+        for each in status.nodes
+    ]
+    if rows:
+        view.append(Table(_NODES, rows))
+    if status.epoch > 1:
+        view.append(Line(f"epoch {status.epoch} began with head {status.base.root.hex()}"))
+    return view
+
+
+def _waits(waiting: Waiting, now: Instant) -> str:
+    """A successor that was published ahead: what it waits for, and what activates it now."""
+    key_id, day = waiting.new.key_id, rfc3339(waiting.promote_at)
+    if not waiting.missing:
+        return f"{key_id} is due at {day}"
+    names = ", ".join(waiting.missing)
+    if now < waiting.promote_at:
+        return f"{key_id} is waiting for {names} (due at {day})"
+    return f"{key_id} is waiting for {names} (due since {day}); fleet sync --promote-anyway activates it now"
