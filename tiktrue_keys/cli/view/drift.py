@@ -24,7 +24,7 @@ def drift_table(columns: tuple[str, str], sealed: Binding, now: Binding, drift: 
 def drift_notices(kinds: Iterable[FactKind]) -> list[Notice]:
     """A warning for each fact that is not the sealed one."""
     return [
-        Notice("drift", f"the {kind.value} is not the one that the keystore was sealed to")
+        Notice("drift", f"the {kind.value} differs from the one that the keystore was sealed to")
         for kind in sorted(kinds, key=lambda kind: kind.value)
     ]
 

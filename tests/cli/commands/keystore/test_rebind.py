@@ -127,4 +127,4 @@ def test_values_are_masked_unless_asked_for(run: Run, tmp_path: Path) -> None:
     assert str(NEW_BOARD.board_serial) not in masked.stdout
     (row,) = [line.split() for line in plain.stdout.splitlines() if "changed" in line.split()]
     assert row == ["board-serial", SERVER.board_serial, NEW_BOARD.board_serial, "changed"]
-    assert "warning: the board-serial is not the one that the keystore was sealed to" in masked.stderr
+    assert "warning: the board-serial differs from the one that the keystore was sealed to" in masked.stderr
