@@ -47,7 +47,7 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
         assert "put back from an old copy" in refused["error"]["hint"]
         assert node.json("show", "llama")["result"]["keys"][-1]["key_id"] == second
     named = staff.admin.json("fleet", "sync", code=4)
-    assert "2 nodes know another past of this keystore" in named["error"]["message"]
+    assert "2 nodes hold a conflicting audit history" in named["error"]["message"]
     assert {each["name"] for each in named["result"]["nodes"] if each["conflict"]} == set(NODES)
     assert staff.admin.json("fleet", "status", code=4)["error"]["hint"]
 
@@ -68,7 +68,7 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
         }
         leftover = node.json("fleet", "receive", code=7)
         assert [each["error"]["message"] for each in leftover["result"]["items"]] == [
-            "the envelope is of the past epoch 1"
+            "the envelope is from past epoch 1"
         ]
         node.ok("fleet", "receive")
         assert node.json("show", third)["result"]["keys"][-1]["status"] == "active"

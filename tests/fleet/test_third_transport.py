@@ -54,5 +54,5 @@ def test_its_outage_is_one(staff: Staff, tmp_path: Path) -> None:
 
 def test_without_the_package_it_is_unknown(staff: Staff) -> None:
     said = Program(staff.admin.folder).json("fleet", "sync", code=2)
-    assert said["error"]["message"] == "there is no transport 'sqlite'"
+    assert said["error"]["message"] == "transport 'sqlite' is not installed"
     assert "tiktrue_keys.transports" in said["error"]["hint"]

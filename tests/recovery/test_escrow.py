@@ -65,15 +65,15 @@ def test_its_shares_open_the_file_by_the_format_page_alone(manager: KeyManager, 
 def test_what_is_warned_of_until_it_is_verified_and_backed_up(manager: KeyManager, desk: Desk) -> None:
     backups = desk.folder.parent
     manager.backup(backups / "before.db")
-    assert said(manager).startswith("no escrow was verified:")
+    assert said(manager).endswith(": no escrow was verified")
     shares = escrow_of(manager)
-    assert said(manager).startswith("no escrow was verified and no backup was taken since the escrow was made:")
+    assert said(manager).endswith(": no escrow was verified and no backup was taken since the escrow was created")
     verify_escrow(manager, shares[:3])
-    assert said(manager).startswith("no backup was taken since the escrow was made:")
+    assert said(manager).endswith(": no backup was taken since the escrow was created")
     manager.backup(backups / "after.db")
     assert said(manager) == ""
     escrow_of(manager, replacing=True)
-    assert said(manager).startswith("no escrow was verified and no backup")
+    assert said(manager).endswith(": no escrow was verified and no backup was taken since the escrow was created")
 
 
 def test_verified_shares_are_recorded(manager: KeyManager, desk: Desk) -> None:
@@ -240,7 +240,7 @@ class TestABackupThatDoesNotHoldIt:
         done = manager.backup(desk.folder.parent / "copy.db")
         verify_escrow(manager, made[:3])
         assert not done.holds_escrow
-        assert said(manager).startswith("no backup was taken since the escrow was made")
+        assert said(manager).endswith(": no backup was taken since the escrow was created")
 
     def test_the_escrow_is_made_before_the_copy_of_a_killed_backup_is_recorded(
         self, manager: KeyManager, desk: Desk
@@ -249,7 +249,7 @@ class TestABackupThatDoesNotHoldIt:
         shares = escrow_of(manager)
         verify_escrow(manager, shares[:3])
         desk.manager().backup(copy, operation_id="nightly")
-        assert said(manager).startswith("no backup was taken since the escrow was made")
+        assert said(manager).endswith(": no backup was taken since the escrow was created")
 
     def test_a_backup_after_it(self, manager: KeyManager, desk: Desk) -> None:
         escrow_of(manager)

@@ -1,12 +1,12 @@
-"""Runs an operation once: repeated under its id it gives its first result, and another request is refused.
+"""Runs an operation once: a repetition under its id returns the first result, and another request under it is refused.
 
     def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str | None) -> RevokeResult:
         asked = OperationRequest.of("revoke", operation_id, arguments_of(request, without=("license_key",)))
         return once(session, asked, partial(_revoke, session, request), _repeated)
 
-`_revoke` gets an `Operation`, whose `write` is its only way to a transaction, and remembers there what `_repeated`
-makes the result of again. What the operation refuses or fails in is recorded. Does not handle: the stored record
-(keystore/replay.py), and files, which change outside of a transaction (containers/intents.py).
+`_revoke` gets an `Operation`. Its `write` is the only way to a transaction, in which `_revoke` remembers the items from
+which `_repeated` builds the result again. Refusals and failures are recorded in the audit log. keystore/replay.py
+stores the record; containers/intents.py covers files, which change outside of a transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class Operation:
-    """An operation under way."""
+    """An operation that is running."""
 
     def __init__(
         self, session: KeystoreSession, request: OperationRequest, stands: Callable[[Items], bool] | None = None
@@ -43,31 +43,32 @@ class Operation:
 
     @property
     def chosen(self) -> bool:
-        """Whether the caller named the operation."""
+        """Return whether the caller chose the operation id."""
         return self._request.chosen
 
     @contextlib.contextmanager
     def write(self, *, accept_clock: bool = False) -> Iterator[Transaction]:
-        """A transaction in which the operation is done, or left when another process has done it meanwhile.
+        """Yield a transaction for the operation.
 
-        What is recorded in it has to be remembered, or left open.
+        If another process has done it meanwhile, the block does not run and `once` returns the first result. A
+        transaction that adds audit records must call `remember` or `leave_open`.
         """
         with self._session.write(self.id, accept_clock=accept_clock) as transaction, self._once(transaction):
             yield transaction
 
     @contextlib.contextmanager
     def create(self, cost: Cost) -> Iterator[Transaction]:
-        """The same in the transaction that makes the keystore."""
+        """Yield the transaction that creates the keystore, under the same rules."""
         with self._session.create(self.id, cost) as transaction, self._once(transaction):
             yield transaction
 
     def remember(self, transaction: Transaction, items: Items) -> None:
-        """Store what a repetition makes its result of."""
+        """Store the items from which a repetition builds its result."""
         self._settled = True
         self._request.remember(transaction, items)
 
     def leave_open(self) -> None:
-        """Say that this transaction does not finish the operation: a repetition does it again."""
+        """Declare that this transaction does not finish the operation: a repetition runs it again."""
         self._settled = True
 
     @contextlib.contextmanager
@@ -78,12 +79,12 @@ class Operation:
             raise _DoneMeanwhileError(first)
         yield
         if transaction.audit.appended and not self._settled:
-            raise InternalError(f"operation {self.id} is not remembered")
+            raise InternalError(f"operation {self.id} was not remembered")
 
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What an operation came to when it was done, for the result of its repetition."""
+    """The remembered first run of an operation, from which a repetition builds its result."""
 
     session: KeystoreSession
     operation_id: OperationId
@@ -91,12 +92,12 @@ class FirstRun:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[tuple[Snapshot, Instant]]:
-        """The keystore as it is now."""
+        """Yield a snapshot of the keystore as it is now, and the current instant."""
         with self.session.read() as view_and_now:
             yield view_and_now
 
     def keys(self, key_ids: Iterable[str]) -> tuple[ManagedKey, ...]:
-        """Keys of the first result, as they are now."""
+        """Return keys of the first result, as they are now."""
         with self.session.read() as (view, now):
             return tuple(must_get_key(view.rows, key_id, now).key for key_id in key_ids)
 
@@ -110,10 +111,11 @@ def once(
     stands: Callable[[Items], bool] | None = None,
     must_open: bool = True,
 ) -> R:
-    """What `do` gives, or `repeat` when the operation was done before; RefusedError for an id of another request.
+    """Return the result of `do`, or that of `repeat` when the operation was done before.
 
-    `stands` tells whether a first result is still there; without it an operation is done again. `must_open` False: a
-    keystore that does not open has done nothing.
+    `stands` tells whether a first result still exists; if it does not, the operation runs again. With `must_open`
+    False, a keystore that does not open counts as one without a first result. Raises RefusedError for the id of another
+    request.
     """
     with session.noting(request.act, request.operation_id):
         first = _standing(_first_result(session, request, must_open=must_open), stands)

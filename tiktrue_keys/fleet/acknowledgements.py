@@ -1,7 +1,8 @@
-"""Acknowledgements: how far a node has come, what it made of each envelope, and the issuer's head that it holds.
+"""Acknowledgements: how far a node has come, the outcome of each envelope, and the issuer's audit head that it holds.
 
-Signed. One says everything up to its number, so that the newest replaces all before it. It signs the hash of each
-envelope that it speaks of and repeats that one's receipt, which only whoever opened the envelope knows.
+Come here for the format. An acknowledgement is signed and covers everything up to its number, so that the newest one
+replaces all earlier ones. It names the hash of each envelope that it covers and repeats the receipt in that envelope,
+which only a node that has opened the envelope knows.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ REASON_LENGTH = 100
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one envelope: `ok`, or the reason for which the node did not do what it says.
+    """The outcome of one envelope: `ok`, or the reason why the node did not apply it.
 
-    `head` is the audit head (32 bytes) that the envelope vouched for: the node's own note, which it does not send.
+    `head` is the audit head (32 bytes) that the envelope vouched for. The node keeps it and does not send it.
     """
 
     number: int
@@ -38,7 +39,7 @@ class Result:
     head: bytes = b""
 
     def to_json(self) -> dict[str, Any]:
-        """The members of one result."""
+        """Return the members of one result."""
         return {
             "number": self.number,
             "outcome": self.outcome[:REASON_LENGTH],
@@ -49,7 +50,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """Every envelope up to `number` was consumed. `blocked` says why the next one was not; empty when none is there."""
+    """States that every envelope up to `number` was consumed.
+
+    `blocked` says why the next envelope was not consumed; it is empty when there is none.
+    """
 
     node: str
     issuer: str
@@ -61,7 +65,7 @@ class Acknowledgement:
     blocked: str = ""
 
     def sign(self, signer: Signer) -> bytes:
-        """The acknowledgement as one line without a newline."""
+        """Return the acknowledgement as one line without a newline."""
         members = {
             "type": FORM,
             "from": self.node,
@@ -77,7 +81,10 @@ class Acknowledgement:
 
 
 def parse_acknowledgement(line: bytes, identity_key: bytes) -> Acknowledgement:
-    """An acknowledgement that the node of this identity signed; IntegrityError otherwise."""
+    """Return an acknowledgement that the node with this identity key signed.
+
+    Raises IntegrityError for any other line.
+    """
     what = "the acknowledgement"
     members, verify = parse_signed(line, limit=MAX_ACKNOWLEDGEMENT, what=what, form=FORM)
     audit = members.inner("audit")
@@ -98,7 +105,7 @@ def parse_acknowledgement(line: bytes, identity_key: bytes) -> Acknowledgement:
     verify(identity_key, SIGNATURE_KIND)
     numbers = [each.number for each in results]
     if numbers != sorted(set(numbers)) or (numbers and numbers[-1] > acknowledgement.number):
-        raise IntegrityError(f"{what} counts its envelopes wrongly")
+        raise IntegrityError(f"{what} has inconsistent envelope numbers")
     return acknowledgement
 
 

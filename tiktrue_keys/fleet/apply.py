@@ -1,4 +1,7 @@
-"""Does what one opened envelope says, inside the transaction that consumes it."""
+"""Applies one opened envelope inside the transaction that consumes it.
+
+Come here for what a node does with a key, a revocation list or a promotion.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ OLDER = "older"
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of it: `outcome` is `ok` or the reason for leaving it; the keys that came or changed."""
+    """The result of one envelope: `outcome` is `ok` or the reason why it was not applied; `keys` are new or changed."""
 
     outcome: str
     keys: tuple[ManagedKey, ...] = ()
@@ -33,7 +36,7 @@ class Applied:
 
 
 def needs_license(parcel: Parcel, contents: Contents) -> bool:
-    """Whether a license has to be there before the transaction begins."""
+    """Return whether a license is needed before the transaction begins."""
     address = parcel.address
     return address.kind == KEY and read_key(contents.payload, address.key_id, address.generation).licensed
 
@@ -46,7 +49,10 @@ def apply(
     contents: Contents,
     prepared: PreparedLicense | None,
 ) -> Applied:
-    """Import, revoke or promote. IntegrityError for contents that are malformed although they are signed."""
+    """Import a key, apply a revocation list or promote a key. Returns the outcome.
+
+    Raises IntegrityError for contents that are malformed although they are signed.
+    """
     if parcel.address.kind == KEY:
         return _import(session, transaction, issuer, parcel, contents, prepared)
     if parcel.address.kind == LIST:
@@ -58,7 +64,7 @@ def apply(
 
 
 def reason(code: str, message: str) -> str:
-    """An outcome or a blockage as an acknowledgement carries it: `code: message`, ASCII, cut."""
+    """Return `code: message` as an acknowledgement carries it: ASCII, cut to REASON_LENGTH."""
     return f"{code}: {message}".encode("ascii", "backslashreplace").decode("ascii")[:REASON_LENGTH]
 
 

@@ -1,4 +1,7 @@
-"""What every node still lacks, read from the outbox on one snapshot: envelope by envelope, in order."""
+"""Lists the envelopes that each node still lacks, in order, from the outbox on one snapshot.
+
+Come here for which envelopes a round sends, and which it sends again.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,12 @@ from tiktrue_keys.fleet.envelopes import Head, Vouched
 from tiktrue_keys.fleet.payloads import key_payload, list_payload, promotion_payload
 
 RESEND_AFTER = Seconds(30 * DAY)
-"""What was sent so long ago and not acknowledged is sealed again: an envelope is valid for 90 days."""
+"""An unacknowledged envelope is sealed again after this time; an envelope is valid for 90 days."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One envelope to make. `previous` is the size of the audit head that the node holds before it."""
+    """One envelope to seal. `previous` is the size of the audit head that the node holds before it."""
 
     number: int
     dispatch: Dispatch
@@ -41,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Item:
-    """What a dispatch says now: a key that was revoked since it was queued has become nothing (`void`)."""
+    """The current contents of a dispatch. A key that was revoked after it was queued has become `void`."""
 
     kind: str
     payload: dict[str, Any]
@@ -49,7 +52,7 @@ class Item:
 
 @dataclass
 class Plan:
-    """The jobs by node id, what they say by dispatch number, and the heads and proofs that they vouch for."""
+    """The jobs by node id, their contents by dispatch number, and the heads and proofs that they vouch for."""
 
     epoch: int
     base: Head
@@ -59,18 +62,21 @@ class Plan:
     proofs: dict[tuple[int, int], tuple[bytes, ...]]
 
     def vouched(self, job: Job) -> Vouched:
-        """The head of a job's envelope with its proof."""
+        """Return the head that a job's envelope vouches for, with its proof."""
         size = job.dispatch.audit_size
         return Vouched(self.heads[size], job.previous, self.proofs[job.previous, size], self.base)
 
     @property
     def count(self) -> int:
-        """How many envelopes."""
+        """Return the number of envelopes."""
         return sum(len(jobs) for jobs in self.jobs.values())
 
 
 def epoch_base(view: Snapshot) -> Head:
-    """The head with which the keystore's epoch began: the empty tree, or that over the restore's own record."""
+    """Return the head with which the keystore's epoch began.
+
+    It is the empty tree in epoch 1, else the tree up to and including the record of the restore.
+    """
     if view.document.epoch == 1:
         return Head(0, EMPTY_ROOT)
     size = view.audit.first_of_epoch(view.document.epoch) + 1
@@ -78,7 +84,7 @@ def epoch_base(view: Snapshot) -> Head:
 
 
 def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer) -> Plan:
-    """Everything that was queued and not sent, or sent long ago and not acknowledged."""
+    """Return a plan of everything that was queued and not sent, or sent long ago and not acknowledged."""
     plan = Plan(view.document.epoch, epoch_base(view), {}, {}, {}, {})
     queued, whole = _queued(view), False
     for node_id, progress in all_progress(view.rows).items():
@@ -98,9 +104,9 @@ def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer) -> Plan:
 
 
 def _queued(view: Snapshot, *, whole: bool = False) -> dict[str, dict[int, Dispatch]]:
-    """Node id to envelope number to dispatch, of every dispatch that is not done; of all of this epoch when `whole`.
+    """Map node id and envelope number to each open dispatch, or to every dispatch of this epoch when `whole`.
 
-    What is done may be lacked again by a node that was let go and pinned anew: it has to be told the very same.
+    A node that was removed and pinned again may lack a completed dispatch; it must get the same contents again.
     """
     found: dict[str, dict[int, Dispatch]] = {}
     first = epoch_base(view).size if whole else 0
@@ -112,7 +118,7 @@ def _queued(view: Snapshot, *, whole: bool = False) -> dict[str, dict[int, Dispa
 
 
 def _void(size: int, now: Instant) -> Dispatch:
-    """Stands in for a number that no dispatch explains, so that the numbers after it do not wait for ever."""
+    """Return a stand-in for a number without a dispatch, so that the numbers after it do not wait for ever."""
     return Dispatch(0, VOID, size, now, "")
 
 

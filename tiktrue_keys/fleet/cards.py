@@ -1,5 +1,7 @@
-"""Cards: a keystore's public halves with its name, signed by itself. A card proves nothing but that it is whole:
-whoever pins one compares the node id, which comes from the halves, with what the other side reads out.
+"""Cards: the public keys of a keystore with its name, signed by the keystore itself.
+
+Come here for the format and the node id. A card proves only that it is complete and unaltered. The node id is derived
+from the public keys; an administrator who pins a card compares it with the node id shown on the other machine.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _ED25519_PUBLIC = 32
 
 @dataclass(frozen=True)
 class Card:
-    """What one keystore says about itself. Keys are raw; `recovery_key` is empty or 32 bytes of Ed25519."""
+    """The description of one keystore by itself. Keys are raw; `recovery_key` is empty or 32 bytes of Ed25519."""
 
     name: str
     keystore_id: str
@@ -39,11 +41,11 @@ class Card:
 
     @property
     def node_id(self) -> str:
-        """The id that people compare."""
+        """Return the node id, which administrators compare."""
         return node_id_of(self.identity_key, self.identity_hpke)
 
     def to_json(self) -> dict[str, Any]:
-        """The members that are signed."""
+        """Return the members that are signed."""
         return {
             "type": FORM,
             "name": self.name,
@@ -57,18 +59,21 @@ class Card:
         }
 
     def sign(self, signer: Signer) -> bytes:
-        """The card as one line with its newline."""
+        """Return the card as one line with its newline."""
         return signed_line(self.to_json(), SIGNATURE_KIND, signer) + b"\n"
 
 
 def node_id_of(identity_key: bytes, identity_hpke: bytes) -> str:
-    """Base32 (lower case) of SHA-256 over the label, a zero byte and both halves, cut to 32 characters: 160 bits."""
+    """Return the node id, 32 characters of lower-case base32.
+
+    They are the first 160 bits of SHA-256 over the label, a zero byte and both public keys.
+    """
     digest = hashlib.sha256(NODE_ID + b"\x00" + identity_key + identity_hpke).digest()
     return base64.b32encode(digest).decode("ascii").lower()[:NODE_ID_LENGTH]
 
 
 def parse_card(data: bytes) -> Card:
-    """A card whose signature is its own; IntegrityError otherwise."""
+    """Return a card that its own identity key signed. Raises IntegrityError for any other data."""
     members, verify = parse_signed(data.removesuffix(b"\n"), limit=MAX_CARD, what="the card", form=FORM)
     recovery = members.text("recovery_key", 64)
     card = Card(
@@ -85,7 +90,7 @@ def parse_card(data: bytes) -> Card:
     try:
         parse_name(card.name)
     except UsageError as error:
-        raise IntegrityError(f"the card names its keystore badly: {error.message}") from None
+        raise IntegrityError(f"the card's name is not valid: {error.message}") from None
     verify(card.identity_key, SIGNATURE_KIND)
     _must_be_a_key(card.identity_hpke)
     return card

@@ -1,4 +1,7 @@
-"""The issuer's side of acknowledgements: verified, compared with the keystore's own log, kept in the roster."""
+"""Collects acknowledgements: verifies them, compares them with the keystore's own audit log, and updates the roster.
+
+Come here for what an issuer believes about its nodes, and how it detects a conflicting audit history.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ from tiktrue_keys.fleet.transports.interface import Transport
 _NAMES_A_RECORD = 32
 _SEEN_EVERY = 3_600
 _REISSUE = ("stale", "expired", "integrity", "gap")
-"""Blockages that a new copy of the envelope may take away."""
+"""The reasons for a blocked queue that a new copy of the envelope may remove."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collected(OperationResult):
-    """Names of the nodes that have come further; acknowledgements that do not verify are warned of."""
+    """The names of the nodes that have advanced. A warning names each acknowledgement that does not verify."""
 
     acknowledged: tuple[str, ...] = ()
 
@@ -35,7 +38,7 @@ class Collected(OperationResult):
 def collect_acknowledgements(
     manager: KeyManager, transport: Transport, *, operation_id: str | None = None
 ) -> Collected:
-    """Read every node's acknowledgement and bring the roster along, in one transaction where anything is new."""
+    """Read the acknowledgement of every node and update the roster, in one transaction if anything is new."""
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
     with session.read() as (view, _):
@@ -66,7 +69,7 @@ def _verified(
         try:
             each = parse_acknowledgement(line, peer.identity_key)
             if (each.node, each.issuer) != (node_id, issuer):
-                raise IntegrityError("the acknowledgement is about somebody else")
+                raise IntegrityError("the acknowledgement names another node or issuer")
             found[node_id] = each
         except IntegrityError as error:
             wrong.append((peer.name, error))
@@ -79,7 +82,7 @@ def _news(
     fleet: dict[str, PeerProgress],
     wrong: list[tuple[str, TikTrueKeysError]],
 ) -> dict[str, PeerProgress]:
-    """How far the nodes are now, where that is other than before."""
+    """Return the progress of the nodes whose progress has changed."""
     news: dict[str, PeerProgress] = {}
     with manager.session.read() as (view, _):
         root = manager.session.root
@@ -100,24 +103,24 @@ def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknow
     if conflict:
         return replace(before, conflict=conflict)
     if ack.epoch < view.document.epoch:
-        return replace(before, conflict="")  # it has not accepted this epoch yet, and says so by what blocks it
+        return replace(before, conflict="")  # the node has not accepted this epoch yet, and reports that in `blocked`
     if ack.number < before.acked:
-        return before  # an older acknowledgement: the transport was slow, or somebody put it back
+        return before  # an older acknowledgement: delayed by the transport, or replayed
     for each in ack.results:
         if each.receipt != receipt_of(key, before.node_id, ack.epoch, each.number):
             raise IntegrityError(f"the acknowledgement of envelope {each.number} has the wrong receipt")
     if ack.number > before.acked and ack.number not in {each.number for each in ack.results}:
-        raise IntegrityError("the acknowledgement does not speak of its newest envelope")
+        raise IntegrityError("the acknowledgement lacks the result of its newest envelope")
     refusals = dict(before.refusals)
     refusals |= {each.number: each.outcome for each in ack.results if each.outcome != OK}
-    # Once for each acknowledgement: a node that is slow is not sent the same at every round.
+    # Once for each acknowledgement, so that a slow node does not get the same envelopes in every round.
     again = ack.blocked.partition(":")[0] in _REISSUE and ack.at > before.reissued
     return replace(
         before,
         acked=ack.number,
         acked_size=ack.head.size if ack.number else before.acked_size,
         sent=ack.number if again else max(before.sent, ack.number),
-        # A node that has nothing new to say is not written down each time it says so.
+        # A repeated acknowledgement updates the row at most once an hour.
         seen_at=ack.at if ack.at > before.seen_at + _SEEN_EVERY or ack.number > before.acked else before.seen_at,
         conflict="",
         blocked=ack.blocked,
@@ -127,7 +130,7 @@ def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknow
 
 
 def _conflict(view: Snapshot, before: PeerProgress, ack: Acknowledgement) -> str:
-    """What the acknowledgement knows of this keystore that this keystore does not; empty when they agree."""
+    """Return how the acknowledgement contradicts this keystore's audit log, or an empty text when they agree."""
     if ack.epoch > view.document.epoch:
         return f"it follows epoch {ack.epoch}, this keystore is in epoch {view.document.epoch}"
     if ack.epoch < view.document.epoch or ack.number == 0:
@@ -135,7 +138,7 @@ def _conflict(view: Snapshot, before: PeerProgress, ack: Acknowledgement) -> str
     if ack.head.size > view.audit.size:
         return f"it holds an audit head over {ack.head.size} records, this keystore has {view.audit.size}"
     if view.audit.head_at(ack.head.size) != ack.head.root:
-        return f"it holds another audit head over {ack.head.size} records than this keystore"
+        return f"its audit head over {ack.head.size} records differs from this keystore's"
     if ack.number > before.issued:
         return f"it has consumed envelope {ack.number}, this keystore has issued {before.issued}"
     return ""
@@ -158,7 +161,7 @@ def _store(transaction: Transaction, news: dict[str, PeerProgress]) -> None:
 
 
 def _details(news: dict[str, PeerProgress]) -> Iterator[dict[str, object]]:
-    """Every node that came further with its number, some to a record."""
+    """Yield the name and number of every node that has advanced, 32 to a record."""
     told = [f"{each.name} {each.acked}" for each in news.values()]
     for at in range(0, len(told), _NAMES_A_RECORD):
         yield {"nodes": told[at : at + _NAMES_A_RECORD]}

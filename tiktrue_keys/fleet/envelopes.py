@@ -1,7 +1,8 @@
-"""Envelopes: one thing for one node, sealed to its identity, signed by the issuer's, numbered. Bytes in, bytes out.
+"""Envelopes: one numbered item for one node, sealed to the node's identity and signed by the issuer's.
 
-What is in clear is routing; every clear member is in HPKE's `info`, so that an envelope whose sealed part was moved
-does not open even for whom it names. It does not know which number is next, nor whether a head is the right one.
+Come here for the format. These functions take and return bytes. The clear members are for routing; all of them are in
+HPKE's `info`, so that a sealed part that was moved to another envelope does not open, not even for the node that it
+names. Which number is next, and whether a head is the right one, is decided in `receive.py` and `inbox.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _KEY_ID_LENGTH = 128
 
 @dataclass(frozen=True)
 class Address:
-    """The clear members. Node ids have 32 characters; `key_id` is empty for what is about no key."""
+    """The clear members. Node ids have 32 characters; `key_id` is empty when the envelope does not concern a key."""
 
     issuer: str
     node: str
@@ -50,7 +51,7 @@ class Address:
     valid_until: Instant
 
     def to_json(self) -> dict[str, Any]:
-        """The members as they stand in the envelope."""
+        """Return the members as they stand in the envelope."""
         return {
             "type": FORM,
             "from": self.issuer,
@@ -65,7 +66,7 @@ class Address:
         }
 
     def info(self) -> bytes:
-        """HPKE's info: length-prefixed, numbers in 8 bytes big-endian."""
+        """Return HPKE's info: every part length-prefixed, numbers in 8 bytes big-endian."""
         texts = (self.issuer, self.node, self.kind, self.key_id)
         numbers = (self.epoch, self.number, self.generation, self.issued_at, self.valid_until)
         return joined(ENVELOPE, *(text.encode() for text in texts), *(each.to_bytes(8, "big") for each in numbers))
@@ -73,19 +74,19 @@ class Address:
 
 @dataclass(frozen=True)
 class Head:
-    """An audit head: how many records, and the tree's root over them (32 bytes)."""
+    """An audit head: the number of records, and the root of the tree over them (32 bytes)."""
 
     size: int
     root: bytes
 
     def to_json(self) -> dict[str, Any]:
-        """Size and root in hex."""
+        """Return the size, and the root in hex."""
         return {"size": self.size, "head": self.root.hex()}
 
 
 @dataclass(frozen=True)
 class Vouched:
-    """The issuer's audit head, the size of the head before it, and the proof that nothing between them was rewritten.
+    """The issuer's audit head, the size of the previous head, and the proof that the log only grew between them.
 
     `base` is the head with which the epoch began.
     """
@@ -98,7 +99,7 @@ class Vouched:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is sealed: the head, the receipt that only the opener learns (16 bytes), the payload, the secret if any."""
+    """The sealed part: the head, a receipt (16 bytes) only the recipient learns, the payload, and any secret."""
 
     vouched: Vouched
     receipt: bytes
@@ -116,7 +117,7 @@ class Parcel:
 
 
 def seal_envelope(address: Address, contents: Contents, public: MLKEM768X25519PublicKey, sign: Signer) -> bytes:
-    """The envelope as one line without a newline."""
+    """Return the envelope as one line without a newline."""
     body = record_json(_body_json(contents))
     secret = contents.secret
     length = len(secret) if secret is not None else 0
@@ -130,7 +131,7 @@ def seal_envelope(address: Address, contents: Contents, public: MLKEM768X25519Pu
 
 
 def parse_envelope(line: bytes, issuer_key: bytes) -> Parcel:
-    """A parcel that `issuer_key` (Ed25519, 32 bytes) signed; IntegrityError otherwise."""
+    """Return an envelope that `issuer_key` (Ed25519, 32 bytes) signed. Raises IntegrityError for any other line."""
     members, verify = parse_signed(line, limit=MAX_ENVELOPE, what="the envelope", form=FORM)
     address = _address(members)
     sealed = members.octets("sealed", limit=MAX_BODY + hpke.ENC_LENGTH + hpke.TAG_LENGTH)
@@ -140,13 +141,16 @@ def parse_envelope(line: bytes, issuer_key: bytes) -> Parcel:
 
 
 def peek(line: bytes) -> Address:
-    """The clear members of an envelope that nobody has verified: to sort by, and to say what was refused."""
+    """Return the clear members of an unverified envelope. They serve only to sort envelopes and to report a refusal."""
     members, _ = parse_signed(line, limit=MAX_ENVELOPE, what="the envelope", form=FORM)
     return _address(members)
 
 
 def open_envelope(parcel: Parcel, private: MLKEM768X25519PrivateKey) -> Contents:
-    """What is in a parcel; IntegrityError when it was sealed to another node, or is not what this program seals."""
+    """Return the contents of an envelope.
+
+    Raises IntegrityError when it was sealed to another node, or when its contents are malformed.
+    """
     plaintext = hpke.unseal(parcel.sealed, private, parcel.address.info())
     length = plaintext[0] if plaintext else -1
     if length not in (0, SECRET_LENGTH) or len(plaintext) < 1 + length:
@@ -197,5 +201,5 @@ def _address(members: Members) -> Address:
         valid_until=Instant(members.whole("valid_until")),
     )
     if address.kind not in KINDS:
-        raise IntegrityError("the envelope holds something unknown")
+        raise IntegrityError("the envelope's kind is unknown")
     return address

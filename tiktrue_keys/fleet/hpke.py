@@ -1,6 +1,6 @@
 """HPKE (RFC 9180, base mode) to a keystore's identity: X-Wing 0x647a, HKDF-SHA256 0x0001, AES-256-GCM 0x0002.
 
-Sealed bytes are enc, 1120 bytes, then the ciphertext with its 16-byte tag; no associated data: `info` binds.
+Sealed bytes are enc (1120 bytes), then the ciphertext with its 16-byte tag. There is no associated data: `info` binds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _X_WING_PUBLIC = 1216
 
 
 def public_key(raw: bytes) -> MLKEM768X25519PublicKey:
-    """The X-Wing public key of 1216 bytes: ML-KEM-768 encapsulation key 1184, X25519 32; IntegrityError otherwise."""
+    """Return the X-Wing public key of 1216 bytes: ML-KEM-768 encapsulation key (1184), then X25519 (32).
+
+    Raises IntegrityError for any other length and for a malformed key.
+    """
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PublicKey
@@ -37,12 +40,12 @@ def public_key(raw: bytes) -> MLKEM768X25519PublicKey:
 
 
 def private_key(seed: memoryview) -> MLKEM768X25519PrivateKey:
-    """The private key of a 32-byte seed."""
+    """Return the private key of a 32-byte seed."""
     return x_wing_pair(seed)[0]
 
 
 def seal(plaintext: memoryview, public: MLKEM768X25519PublicKey, info: bytes) -> bytes:
-    """Seal to a public key; IntegrityError when the key is one that gives no shared secret."""
+    """Seal the plaintext to a public key. Raises IntegrityError when the key yields no shared secret."""
     try:
         return suite().encrypt(plaintext, public, info=info)
     except ValueError as error:
@@ -50,7 +53,7 @@ def seal(plaintext: memoryview, public: MLKEM768X25519PublicKey, info: bytes) ->
 
 
 def unseal(sealed: bytes, private: MLKEM768X25519PrivateKey, info: bytes) -> bytes:
-    """Open; IntegrityError when bytes, key or info differ."""
+    """Return the plaintext. Raises IntegrityError when the bytes, the key or `info` differ."""
     from cryptography.exceptions import InvalidTag
 
     if len(sealed) < ENC_LENGTH + TAG_LENGTH:
@@ -62,7 +65,7 @@ def unseal(sealed: bytes, private: MLKEM768X25519PrivateKey, info: bytes) -> byt
 
 
 def suite() -> Suite:
-    """The one suite of this format."""
+    """Return the only suite of this format."""
     from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
     return Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)

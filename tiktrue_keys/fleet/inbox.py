@@ -1,5 +1,7 @@
-"""What a node remembers of an issuer: how far it has come, the audit head that it holds, what it made of the last
-envelopes. One row an issuer, and one more for each epoch that is over."""
+"""A node's memory of an issuer: how far the node has come, the audit head that it holds, and the last results.
+
+Come here for how a node detects a fork. There is one row for each issuer, and one more for each past epoch.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ _NEVER = Instant(0)
 class Inbox:
     """How far this node is with one issuer. `head` is None until the first envelope brings one.
 
-    `number` is the last envelope that was consumed, `results` what became of the last ones. `seen` are short hashes of
-    refused bytes, so that each is recorded once. `blocked` says why the next envelope was not consumed. `offered` is
-    the epoch that begins next, with the head it begins with, once an envelope named it.
+    `number` is the last envelope that was consumed; `results` are those of the last envelopes. `seen` holds short
+    hashes of refused lines, so that each is recorded once. `blocked` says why the next envelope was not consumed.
+    `offered` is the next epoch and the head with which it begins, once an envelope has named them.
     """
 
     issuer: str
@@ -40,51 +42,55 @@ class Inbox:
     heard_at: Instant = _NEVER
 
     def result_of(self, number: int) -> Result | None:
-        """What became of an envelope, while it is remembered."""
+        """Return the result of an envelope, or None when it is not remembered."""
         return next((each for each in self.results if each.number == number), None)
 
     def consumed(self, result: Result, head: Head, now: Instant) -> Inbox:
-        """The inbox after one more envelope."""
+        """Return the inbox after one more envelope."""
         results = (*self.results, result)[-MAX_RESULTS:]
         return replace(self, number=result.number, head=head, results=results, blocked="", heard_at=now)
 
     def with_seen(self, digest: bytes, present: Set[str]) -> Inbox:
-        """The same, with refused bytes noted; itself when it is full of what lies in the transport still (`present`).
+        """Return the inbox with a refused line noted.
 
-        So whoever fills a transport with rubbish does not fill the audit log.
+        When it is full of lines that are still in the transport (`present`), it is returned unchanged. An attacker who
+        fills a transport with garbage therefore cannot fill the audit log.
         """
         kept = self.seen if len(self.seen) < MAX_SEEN else tuple(each for each in self.seen if each in present)
         return replace(self, seen=(*kept, seen_as(digest))) if len(kept) < MAX_SEEN else self
 
     def has_seen(self, digest: bytes) -> bool:
-        """Whether these bytes were refused, and recorded, before."""
+        """Return whether this line was refused and recorded before."""
         return seen_as(digest) in self.seen
 
     def in_epoch(self, epoch: int, base: Head) -> Inbox:
-        """The inbox at the beginning of an epoch that somebody accepted."""
+        """Return the inbox at the beginning of an accepted epoch."""
         return replace(self, epoch=epoch, number=0, head=base, results=(), blocked="", offered=None)
 
 
 def seen_as(digest: bytes) -> str:
-    """The short hash of a line, from its SHA-256."""
+    """Return the short hash of a line, from its SHA-256."""
     return digest.hex()[:16]
 
 
 class StaleHeadError(RefusedError):
-    """An envelope's audit head is behind what this node holds, or proven from another place: it has to be re-issued."""
+    """The envelope's audit head is behind the one this node holds, or its proof begins elsewhere.
+
+    It must be re-issued.
+    """
 
 
 def must_continue(held: Head | None, vouched: Vouched) -> Head:
-    """The head that a node holds after this envelope.
+    """Return the head that a node holds after this envelope.
 
-    StaleHeadError when its proof begins elsewhere or its head is behind; IntegrityError for a fork.
+    Raises StaleHeadError when its head is behind or its proof begins elsewhere, IntegrityError for a fork.
     """
     begin = vouched.base if held is None else held
     if vouched.head.size < begin.size or vouched.previous != begin.size:
         raise StaleHeadError(
-            f"the envelope's audit head is over {vouched.head.size} records from {vouched.previous} on,"
+            f"the envelope's audit head covers {vouched.head.size} records and its proof starts at {vouched.previous},"
             f" this node holds {begin.size}",
-            "the issuer re-issues it",
+            "wait until the issuer re-issues it",
             remedy="reissue-envelope",
         )
     try:
@@ -92,24 +98,24 @@ def must_continue(held: Head | None, vouched: Vouched) -> Head:
     except IntegrityError as error:
         raise IntegrityError(
             f"the issuer's audit log was forked: {error.message}",
-            "its keystore was put back from an old copy, or there are two of it; an honest restore begins a new epoch",
+            "its keystore was copied back without a restore, or is in use twice; a proper restore begins a new epoch",
         ) from None
     return vouched.head
 
 
 def get_inbox(rows: Rows, issuer: str) -> Inbox | None:
-    """What is remembered of an issuer."""
+    """Return the inbox of an issuer, or None."""
     payload = rows.get(RecordKind.WITNESS, f"issuer {issuer}")
     return _inbox(payload) if payload else None
 
 
 def put_inbox(rows: Rows, inbox: Inbox) -> None:
-    """Remember it."""
+    """Store the inbox."""
     rows.put(RecordKind.WITNESS, f"issuer {inbox.issuer}", _json(inbox))
 
 
 def put_ended_epoch(rows: Rows, inbox: Inbox) -> None:
-    """Keep the highest head of an epoch that is over: whoever comes back with it is a fork."""
+    """Store the last head of an epoch that has ended. An issuer that returns to that epoch is a fork."""
     head = inbox.head.to_json() if inbox.head else None
     rows.put(RecordKind.WITNESS, f"epoch {inbox.issuer} {inbox.epoch}", {"epoch": inbox.epoch, "audit": head})
 

@@ -1,4 +1,7 @@
-"""This keystore in the fleet: its name, its role, its node id and its card."""
+"""The identity of this keystore in the fleet: its name, its role, its node id and its card.
+
+Come here for `node init` and `node export`.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ class InitResult(OperationResult):
 def init_node(
     manager: KeyManager, name: str, *, role: str | None = None, operation_id: str | None = None
 ) -> InitResult:
-    """Name this keystore, making it when there is none.
+    """Name this keystore, and create it if there is none.
 
-    Its role says what the cards are that it pins: a keystore that is made here takes them for issuers, one that had
-    keys before for nodes. RefusedError when it has another name already.
+    The role decides what the pinned cards are. By default a keystore that is created here pins issuers, and one that
+    existed before pins nodes. Raises RefusedError when the keystore already has another name or role.
     """
     peers.parse_name(name)
     operation, _ = chosen_operation_id(operation_id)
@@ -47,14 +50,16 @@ def init_node(
         with session.write(operation) as transaction:
             known = peers.own_name(transaction.rows)
             if known is not None and known != (name, role or known[1]):
-                raise RefusedError(f"this keystore's name is '{known[0]}' ({known[1]}) already", "a name is given once")
+                raise RefusedError(
+                    f"this keystore is already named '{known[0]}' ({known[1]})", "a keystore cannot be renamed"
+                )
             if known is not None:
                 return _result(transaction.document, operation, name, known[1], changed=False)
             return _named(transaction, operation, name, role or ISSUER, created=False)
 
 
 def own_card(manager: KeyManager) -> tuple[Card, bytes]:
-    """This keystore's card, and the signed line of it. Without a name of its own it has its host's."""
+    """Return this keystore's card and its signed line. A keystore that was not named uses the host's name."""
     session = manager.session
     with session.read() as (view, now):
         named = peers.own_name(view.rows)
@@ -72,13 +77,13 @@ def own_card(manager: KeyManager) -> tuple[Card, bytes]:
 
 
 def own_node_id(document: Document) -> str:
-    """The node id of a keystore, from its header."""
+    """Return the node id of a keystore, from its header."""
     return node_id_of(document.identity_key, document.identity_hpke)
 
 
 def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> InitResult:
     if role not in peers.ROLES:
-        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
+        raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
     peers.put_own_name(transaction.rows, name, role)
     transaction.record("node-init", detail={"name": name, "role": role})
     return _result(transaction.document, operation, name, role, changed=True, created=created)

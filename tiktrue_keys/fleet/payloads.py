@@ -1,4 +1,7 @@
-"""What envelopes carry, as JSON members: a key's description, a signed revocation list, a promotion. Pure."""
+"""The payloads of envelopes as JSON members: a key's description, a signed revocation list, a promotion.
+
+Come here for their formats. These functions read and write nothing else.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ _MAX_LIST = 40 * 1024
 
 @dataclass(frozen=True)
 class Promotion:
-    """Word that a pending key is in force; its predecessor was rotated then, and overlaps until."""
+    """States that a pending key is active; when its predecessor was rotated, and until when the two overlap."""
 
     rotated_at: Instant
     overlap_ends_at: Instant
 
 
 def key_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, Any]:
-    """A key without its secret."""
+    """Return the description of a key, without its secret."""
     return {
         "created_at": key.created_at,
         "expires_at": key.expires_at,
@@ -46,7 +49,7 @@ def key_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, An
 
 
 def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedKey:
-    """The key of an envelope about `key_id`; IntegrityError when it is malformed."""
+    """Return the key that an envelope about `key_id` describes. Raises IntegrityError when it is malformed."""
     members = Members(payload, "the envelope's key")
     predecessor = members.text("predecessor", _KEY_ID_LENGTH)
     received = ReceivedKey(
@@ -67,14 +70,14 @@ def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedK
 
 
 def promotion_payload(predecessor: ManagedKey | None) -> dict[str, Any]:
-    """When the predecessor was rotated, and until when it overlaps."""
+    """Return when the predecessor was rotated, and until when it overlaps; 0 for an instant that is not known."""
     rotated = predecessor.rotated_at if predecessor else None
     ends = predecessor.overlap_ends_at if predecessor else None
     return {"rotated_at": rotated or 0, "overlap_ends_at": ends or 0}
 
 
 def read_promotion(payload: dict[str, Any]) -> Promotion:
-    """The same, read."""
+    """Return the promotion that an envelope states. Raises IntegrityError when it is malformed."""
     members = Members(payload, "the envelope's promotion")
     promotion = Promotion(Instant(members.whole("rotated_at")), Instant(members.whole("overlap_ends_at")))
     members.done()
@@ -82,12 +85,12 @@ def read_promotion(payload: dict[str, Any]) -> Promotion:
 
 
 def list_payload(revocations: RevocationList, sign: Signer) -> dict[str, Any]:
-    """A signed list, which says what it says without its envelope too."""
+    """Return a signed revocation list. Its signature also holds without the envelope."""
     return {"list": signed_line(revocations.to_json(), SIGNATURE_KIND, sign).decode("utf-8")}
 
 
 def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> RevocationList:
-    """A list that this issuer signed; IntegrityError otherwise."""
+    """Return a revocation list that this issuer signed. Raises IntegrityError for any other."""
     what = "the revocation list"
     payload_members = Members(payload, "the envelope's revocation list")
     line = payload_members.any_text("list", _MAX_LIST)
@@ -104,7 +107,7 @@ def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> Revoca
     members.done()
     verify(issuer_key, SIGNATURE_KIND)
     if found.issuer != issuer:
-        raise IntegrityError(f"{what} is another issuer's")
+        raise IntegrityError(f"{what} is from another issuer")
     return found
 
 

@@ -1,4 +1,7 @@
-"""The acts on identities: name this keystore, give out its card, pin another's, let one go."""
+"""Pins the cards of other keystores, and removes and lists the pinned peers.
+
+Come here for `node add`, `node remove`, `node list` and `node show`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class PinResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class UnpinResult(OperationResult):
-    """A peer that was let go; `keys` were sent to it, `containers` open with them."""
+    """A peer that was removed. `keys` were sent to it; `containers` open with those keys."""
 
     peer: Peer
     keys: tuple[str, ...]
@@ -44,17 +47,20 @@ def pin(
     role: str | None = None,
     operation_id: str | None = None,
 ) -> PinResult:
-    """Pin a card whose node id is `expect`, which came another way than the card did; RefusedError for another id."""
+    """Pin a card whose node id is `expect`, which the caller got over another channel than the card.
+
+    Raises RefusedError when the node ids differ.
+    """
     if expect.strip().lower() != card.node_id:
         raise RefusedError(
-            f"the card's node id is {card.node_id}, expected was {expect[:64]!a}",
-            "do not pin it: ask whoever made the card for the node id",
+            f"the card's node id is {card.node_id}, not the expected {expect[:64]!a}",
+            "do not pin it; ask the card's administrator for the node id",
         )
     peers.parse_name(name or card.name)
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("node-add", operation_id), manager.session.write(operation) as transaction:
         if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
-            raise RefusedError("this is the card of this keystore itself", "export it here, add it on the other side")
+            raise RefusedError("the card is this keystore's own", "add it on the other machine")
         outbox.restart_epoch(transaction)
         known = peers.own_name(transaction.rows)
         chosen = role or (ISSUER if known is not None and known[1] == NODE else NODE)
@@ -71,7 +77,10 @@ def pin(
 def unpin(
     manager: KeyManager, argument: str, *, compromised: bool = False, operation_id: str | None = None
 ) -> UnpinResult:
-    """Let a peer go. What it was sent it still has: `compromised` says that its keys need revoking."""
+    """Remove a peer.
+
+    It keeps the keys that it was sent; with `compromised` the result warns that they must be revoked.
+    """
     operation, _ = chosen_operation_id(operation_id)
     with manager.noting("node-remove", operation_id), manager.session.write(operation) as transaction:
         peer = peers.find_peer(transaction.rows, argument)
@@ -83,7 +92,7 @@ def unpin(
     warnings: list[Notice] = []
     if compromised and keys:
         words = (
-            f"'{peer.name}' held {plural(len(keys), 'key')}, to {plural(len(containers), 'container')}: "
+            f"'{peer.name}' held {plural(len(keys), 'key')} for {plural(len(containers), 'container')}: "
             "a rewrap is not enough, because the data key stays the same"
         )
         warnings.append(Notice("compromised-keys", words, remedy="compromised-keys"))
@@ -98,21 +107,21 @@ def unpin(
 
 
 def pinned(manager: KeyManager) -> list[tuple[Peer, PeerProgress]]:
-    """Every pinned peer with how far it is."""
+    """Return every pinned peer with its progress."""
     with manager.session.read() as (view, _):
         progress = peers.all_progress(view.rows)
         return [(peer, progress[peer.node_id]) for peer in peers.peers(view.rows)]
 
 
 def describe(manager: KeyManager, argument: str) -> tuple[Peer, PeerProgress, list[str]]:
-    """One peer, how far it is, and the keys that were sent to it."""
+    """Return one peer, its progress, and the keys that were sent to it."""
     with manager.session.read() as (view, _):
         peer = peers.find_peer(view.rows, argument)
         return peer, peers.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
 
 
 def held_by(manager: KeyManager, argument: str) -> tuple[Peer, list[str], list[ContainerRecord]]:
-    """What `remove` would name, without removing."""
+    """Return the peer, the keys and the containers that `unpin` would name, and change nothing."""
     with manager.session.read() as (view, _):
         peer = peers.find_peer(view.rows, argument)
         return (peer, *_held(view.rows, peer))
@@ -130,7 +139,7 @@ def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
 
 def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> Peer:
     if role not in peers.ROLES:
-        raise UsageError(f"'{role[:40]}' is no role", "node or issuer")
+        raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
     return Peer(
         node_id=card.node_id,
         name=name or card.name,

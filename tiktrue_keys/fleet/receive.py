@@ -1,7 +1,8 @@
-"""The node's side: collects what its issuers posted, applies it in order, records what it refuses, and acknowledges.
+"""Receives on a node: collects the envelopes of its issuers, applies them in order, and acknowledges them.
 
-Each envelope is one transaction: what it says, how far the node is, the audit record. A kill between two finds the one
-done and the other not begun; a gap is waited for, and its place kept.
+Come here for why a node refuses an envelope or stops at one. Each envelope is one transaction: its effect, the node's
+progress, the audit record. A process that is killed between two envelopes has finished the one and not begun the other.
+When an envelope is missing, the queue waits for it.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ def receive(
 ) -> Received:
     """Apply everything that the pinned issuers posted for this keystore, and acknowledge it.
 
-    The license is read when the first licensed key comes. What blocks an issuer's queue is in `blocked`. A transport
-    that fails is raised when nothing came, else told in `outage`: what came by then is done, and the next call
-    acknowledges it.
+    The license is read when the first licensed key arrives. `blocked` names what stops an issuer's queue. Raises
+    RefusedError when no issuer is pinned, and UnavailableError when the transport failed before anything was consumed.
+    A later failure is in `outage`: the envelopes consumed until then stay consumed, and the next call acknowledges
+    them.
     """
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
@@ -105,12 +107,12 @@ class _Queue:
                 self._private = hpke.private_key(seed.view)
 
     def work(self, transport: Transport, sign: Signer) -> None:
-        """Collect, consume, acknowledge."""
+        """Collect, consume and acknowledge the envelopes."""
         before = self._inbox
         lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, before.number))
         self._present = {seen_as(hashlib.sha256(line).digest()) for line in lines}
         blocking: TikTrueKeysError | None = None
-        stuck = 0  # the epoch whose queue has to wait; behind it, a restored issuer may have begun another
+        stuck = 0  # the epoch whose queue has to wait; a restored issuer may have begun a later one
         for epoch, line in self._sorted(lines):
             if epoch <= stuck:
                 continue
@@ -133,7 +135,10 @@ class _Queue:
             transport.acknowledge(self._issuer.node_id, self._node_id, acknowledgement.sign(sign))
 
     def _sorted(self, lines: list[bytes]) -> list[tuple[int, bytes]]:
-        """The lines that are envelopes, each once, in their own order, with their epochs; the others are refused."""
+        """Return the lines that are envelopes, each one once and in order, with their epochs.
+
+        Refuse the other lines.
+        """
         placed: list[tuple[int, int, bytes]] = []
         for line in dict.fromkeys(lines):
             try:
@@ -145,9 +150,9 @@ class _Queue:
         return [(epoch, line) for epoch, _, line in sorted(placed, key=lambda each: each[:2])]
 
     def _consider(self, line: bytes, *, waiting: bool) -> bool:
-        """Consume one line, skip it or refuse it; False when the queue has to wait. Raises what blocks the queue.
+        """Consume, skip or refuse one line. Return False when the queue has to wait; raise what blocks the queue.
 
-        `waiting` says whether a gap is news: not behind an envelope that is there and blocks.
+        `waiting` says whether to report a gap: not behind an envelope that is present and blocks.
         """
         digest = hashlib.sha256(line).digest()
         address = peek(line)
@@ -155,14 +160,14 @@ class _Queue:
         if (known is not None and known.digest == digest) or self._inbox.has_seen(digest):
             return True
         if known is None and address.epoch == self._inbox.epoch and address.number <= self._inbox.number:
-            return True  # consumed so long ago that its answer is forgotten; of a fork the heads since then tell
+            return True  # consumed before the remembered results; the heads since then would reveal a fork
         try:
             parcel = self._verified(line)
         except IntegrityError as error:
             self._refuse(line, address.number, error)
             return True
         if address.epoch < self._inbox.epoch:
-            self._refuse(line, address.number, RefusedError(f"the envelope is of the past epoch {address.epoch}"))
+            self._refuse(line, address.number, RefusedError(f"the envelope is from past epoch {address.epoch}"))
             return True
         if address.epoch > self._inbox.epoch:
             self._offer_epoch(parcel)
@@ -178,32 +183,39 @@ class _Queue:
     def _verified(self, line: bytes) -> Parcel:
         parcel = parse_envelope(line, self._issuer.identity_key)
         if parcel.address.issuer != self._issuer.node_id:
-            raise IntegrityError("the envelope is another issuer's")
+            raise IntegrityError("the envelope is from another issuer")
         if parcel.address.node != self._node_id:
             raise IntegrityError(f"the envelope is for node {parcel.address.node}")
         return parcel
 
     def _offer_epoch(self, parcel: Parcel) -> None:
-        """A new epoch is for people to accept: what it begins with is remembered until they do."""
+        """Remember the head with which a new epoch begins, and raise RefusedError.
+
+        An administrator must accept the epoch.
+        """
         contents = open_envelope(parcel, self._private)
         self._inbox = replace(self._inbox, offered=(parcel.address.epoch, contents.vouched.base))
         raise RefusedError(
-            f"issuer '{self._issuer.name}' has begun epoch {parcel.address.epoch}, held is {self._inbox.epoch}",
+            f"issuer '{self._issuer.name}' has begun epoch {parcel.address.epoch};"
+            f" this node follows epoch {self._inbox.epoch}",
             "ask its administrator for the head that the epoch began with, then accept the epoch",
             remedy="accept-epoch",
             about={"issuer": self._issuer.name},
         )
 
     def _must_not_fork(self, line: bytes, parcel: Parcel, known: Result | None) -> None:
-        """A number that was consumed comes again with other bytes: sealed again, replayed, or another history."""
+        """Refuse other bytes for a number that was consumed: the envelope was sealed again or replayed.
+
+        Raises IntegrityError when they come from another history.
+        """
         number = parcel.address.number
         contents = open_envelope(parcel, self._private)
-        # Receipt and head are the same when the issuer seals it again, whatever became of the first copy.
+        # Receipt and head stay the same when the issuer seals the envelope again.
         said = (contents.receipt, contents.vouched.head.root)
         if known is not None and said != (known.receipt, known.head):
             raise IntegrityError(
-                f"envelope {number} of issuer '{self._issuer.name}' says something else than the one that was consumed",
-                "its keystore was put back from an old copy, or there are two of it",
+                f"envelope {number} of issuer '{self._issuer.name}' differs from the one that was consumed",
+                "its keystore was copied back without a restore, or is in use twice",
             )
         self._refuse(line, number, RefusedError(f"envelope {number} was consumed before"))
 
@@ -212,7 +224,7 @@ class _Queue:
         if now > parcel.address.valid_until:
             raise ExpiredError(
                 f"envelope {parcel.address.number} was valid until {rfc3339(parcel.address.valid_until)}",
-                "the issuer re-issues it",
+                "wait until the issuer re-issues it",
                 remedy="reissue-envelope",
             )
         contents = open_envelope(parcel, self._private)
@@ -250,11 +262,11 @@ class _Queue:
     def _license(self) -> PreparedLicense:
         prepared = self._session.prepare(self._license_key)
         if prepared is None:
-            raise UsageError("a licensed key has come", "pass license_key", remedy="needs-license")
+            raise UsageError("a received key needs its license", "pass license_key", remedy="needs-license")
         return prepared
 
     def _refuse(self, line: bytes, number: int, error: TikTrueKeysError) -> None:
-        """Record bytes that are not consumed, once."""
+        """Record a line that is not consumed, once."""
         digest = hashlib.sha256(line).digest()
         if self._inbox.has_seen(digest):
             return
@@ -269,16 +281,16 @@ class _Queue:
         self._inbox = inbox
 
     def _block(self, error: TikTrueKeysError) -> None:
-        """Remember and record what the queue waits for; the same again is not recorded again."""
+        """Remember and record what blocks the queue. The same reason is not recorded twice."""
         number = self._inbox.number + 1
         self._tally.blocked.append(Refusal(self._issuer.name, number, error))
         self._put_blocked("stale" if isinstance(error, StaleHeadError) else error.code, error.message)
 
     def _tell_of_a_gap(self) -> None:
-        """The next envelope is not there, one behind it is: the issuer sends it again once it hears of that."""
+        """Report that the next envelope is missing while a later one is present. The issuer then sends it again."""
         number = self._inbox.number + 1
         self._tally.waits_for.append((self._issuer.name, number))
-        self._put_blocked("gap", f"envelope {number} has not come yet")
+        self._put_blocked("gap", f"envelope {number} has not arrived yet")
 
     def _put_blocked(self, code: str, message: str) -> None:
         inbox = replace(self._inbox, blocked=reason(code, message))

@@ -1,4 +1,4 @@
-"""What a node's round of receiving gives: frozen, complete, printable by somebody else."""
+"""The results of `receive`. They are immutable; rendering is the caller's job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
 
 @dataclass(frozen=True)
 class Refusal:
-    """A line that was not consumed, or an envelope that was and whose word was not followed."""
+    """A line that was not consumed, or a consumed envelope that was not applied."""
 
     issuer: str
     number: int
@@ -23,10 +23,10 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Received(OperationResult):
-    """What came: envelopes consumed, keys that came or changed, keys superseded, what was refused, what blocks.
+    """The result of a round: envelopes consumed, keys that are new or changed, keys superseded, refusals and blockages.
 
-    `ended` are issuers whose revocation list says nothing any more, with the end of its time. `outage` is why not
-    everything was collected or acknowledged.
+    `ended` names issuers whose revocation list has expired, with its expiry. `outage` says why not everything was
+    collected or acknowledged.
     """
 
     consumed: int = 0
@@ -41,7 +41,7 @@ class Received(OperationResult):
 
 @dataclass
 class Tally:
-    """The same while it grows."""
+    """The counts and lists of a round in progress."""
 
     consumed: int = 0
     keys: list[ManagedKey] = field(default_factory=list)
@@ -54,16 +54,16 @@ class Tally:
 
 
 def notices(tally: Tally) -> tuple[Notice, ...]:
-    """What to warn of."""
+    """Return the warnings of a round."""
     words = [
         (f"{each.issuer}: {_named(each.number)} was refused: {each.error.message}", "refused-envelope")
         for each in tally.refusals
     ]
-    words += [(f"{name}: envelope {number} has not come yet", "gap") for name, number in tally.waits_for]
-    words += [(f"{name}: its revocation list ended at {rfc3339(end)}", STALE) for name, end in tally.ended]
+    words += [(f"{name}: envelope {number} has not arrived yet", "gap") for name, number in tally.waits_for]
+    words += [(f"{name}: its revocation list expired at {rfc3339(end)}", STALE) for name, end in tally.ended]
     return tuple(Notice(code, text) for text, code in words)
 
 
 def _named(number: int) -> str:
-    """An envelope by its number; what is none has no number."""
+    """Return the name of an envelope; a line that is not an envelope has number 0."""
     return f"envelope {number}" if number else "a line"

@@ -1,7 +1,7 @@
-"""Sends what the outbox holds: recorded first, then sealed node by node as the transport writes, then marked as sent.
+"""Sends the outbox: records it first, seals it node by node as the transport writes, then marks it as sent.
 
-A transport that is out of order is an outage, not an error of the act that queued: what was queued stays, and the next
-attempt waits longer each time.
+Come here for delivery and its retries. A failed transport does not fail the operation that queued the envelopes: they
+stay queued, and the pause before the next attempt doubles from 30 s up to an hour.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ _BACKOFF = "backoff"
 
 @dataclass(frozen=True, kw_only=True)
 class Sent(OperationResult):
-    """How many envelopes went out, to how many nodes; `outage` is why none did, `waiting` are keys unlicensed."""
+    """The number of envelopes sent, and of their nodes.
+
+    `outage` says why none was sent. `waiting` are the keys that were not sent for want of their license.
+    """
 
     envelopes: int = 0
     nodes: int = 0
@@ -63,9 +66,9 @@ def send_pending(
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Sent:
-    """Send what nodes lack. `patient` keeps to the pause after an outage.
+    """Send the envelopes that nodes lack. With `patient`, wait for the pause after an outage to end.
 
-    The license is read only when a licensed key is to be sent. An outage is in the result, never raised.
+    The license is read only when a licensed key is to be sent. An outage is in the result and is not raised.
     """
     operation, _ = chosen_operation_id(operation_id)
     session = manager.session
@@ -77,7 +80,7 @@ def send_pending(
     if not plan.count:
         return Sent(operation_id=operation, changed=False)
     if patient and now < pause:
-        words = f"the transport was out of order; the next attempt is in {pause - now} s"
+        words = f"the transport failed before; the next attempt is in {pause - now} s"
         return Sent(operation_id=operation, changed=False, warnings=(Notice("outage", words),))
     with ExitStack() as stack:
         secrets = _open_secrets(session, plan, license_key, stack)
@@ -104,7 +107,10 @@ def send_pending(
 
 
 class _Sealer:
-    """Makes the envelopes of a plan one after the other; `sent` grows with them: highest number by node id."""
+    """Seals the envelopes of a plan one after the other.
+
+    `sent` maps each node id that is done to its highest number.
+    """
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class _Sealer:
         self.sent: dict[str, int] = {}
 
     def posts(self) -> Iterator[Posted]:
-        """Every envelope, node by node, in the order of its numbers."""
+        """Yield every envelope, node by node, in the order of its numbers."""
         with derivation.subkey(self._session.root, derivation.RECEIPT) as receipt_key:
             for peer in self._peers():
                 public = hpke.public_key(peer.identity_hpke)
@@ -142,7 +148,7 @@ class _Sealer:
                 self.sent[peer.node_id] = self._plan.jobs[peer.node_id][-1].number
 
     def _peers(self) -> Iterator[Peer]:
-        """The nodes of the plan, some thousands at a time: a bucket is verified once a snapshot, whoever lies in it."""
+        """Yield the nodes of the plan, read 4096 at a time: a bucket of rows is verified once for each snapshot."""
         wanted = list(self._plan.jobs)
         for at in range(0, len(wanted), _PEERS_AT_ONCE):
             with self._session.read() as (view, _):
@@ -165,7 +171,10 @@ class _Sealer:
 
 
 def receipt_of(key: memoryview, node_id: str, epoch: int, number: int) -> bytes:
-    """The 16 bytes that an acknowledgement of this envelope must repeat; made again when it comes, never stored."""
+    """Return the 16 bytes that the acknowledgement of this envelope must repeat.
+
+    They are never stored, but derived again.
+    """
     message = joined(node_id.encode(), epoch.to_bytes(8, "big"), number.to_bytes(8, "big"))
     return hmac.digest(key, message, "sha256")[:_RECEIPT_LENGTH]
 
@@ -173,7 +182,7 @@ def receipt_of(key: memoryview, node_id: str, epoch: int, number: int) -> bytes:
 def _open_secrets(
     session: KeystoreSession, plan: Plan, license_key: License | None, stack: ExitStack
 ) -> dict[str, SecretBuffer]:
-    """The secrets of the keys in the plan, as far as this license (or none) opens them."""
+    """Return the secrets of the keys in the plan that this license (or none) opens."""
     wanted = {
         job.dispatch.key_id
         for jobs in plan.jobs.values()
@@ -198,7 +207,7 @@ def _open_secrets(
 
 
 def _drop_unopened(plan: Plan, secrets: Mapping[str, SecretBuffer]) -> tuple[str, ...]:
-    """Cut each node's jobs before the first whose key did not open, so that no gap is sent; returns those keys."""
+    """Cut each node's jobs before the first whose key was not opened, so that no gap is sent. Return those keys."""
     waiting: set[str] = set()
     for node_id, jobs in list(plan.jobs.items()):
         for place, job in enumerate(jobs):
@@ -214,12 +223,12 @@ def _drop_unopened(plan: Plan, secrets: Mapping[str, SecretBuffer]) -> tuple[str
 def _unopened(waiting: tuple[str, ...]) -> tuple[Notice, ...]:
     if not waiting:
         return ()
-    words = f"{plural(len(waiting), 'key')} not sent, because the license was not given; the first is {waiting[0]}"
+    words = f"{plural(len(waiting), 'key')} not sent: the license was not given; the first is {waiting[0]}"
     return (Notice("needs-license", words, waiting[0], remedy="needs-license"),)
 
 
 def _record_release(transaction: Transaction, plan: Plan) -> None:
-    """Before any key leaves: which key goes to how many nodes; where this fails nothing is sent."""
+    """Record before any key leaves which key goes to which nodes. Nothing is sent when this fails."""
     names = {node_id: each.name for node_id, each in peers.all_progress(transaction.rows).items()}
     recipients: dict[str, list[str]] = {}
     for node_id, jobs in plan.jobs.items():
@@ -253,5 +262,5 @@ def _note_outage(session: KeystoreSession, operation: str, error: UnavailableErr
         until = {"failures": failures, "until": transaction.now + pause}
         transaction.rows.put(RecordKind.NODE, _BACKOFF, until)
         transaction.record("sent", outcome="failed", detail={"reason": error.message, "failures": failures})
-    notice = Notice("outage", f"nothing was sent: {error.message}; it stays in the outbox", remedy="send-later")
+    notice = Notice("outage", f"nothing was sent: {error.message}; the envelopes stay queued", remedy="send-later")
     return Sent(operation_id=operation, changed=False, warnings=(notice,), outage=error)

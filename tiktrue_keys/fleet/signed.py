@@ -1,7 +1,7 @@
 """Signed lines: one canonical JSON object with its Ed25519 signature.
 
-What is signed is derivation.signed_message(kind, the canonical object without its `signature`). Pure. Does not handle:
-what the members are (core/members.py reads them strictly).
+The signed bytes are derivation.signed_message(kind, the canonical object without its `signature`). These functions do
+no I/O; core/members.py reads the members strictly.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ _MEMBER = "signature"
 
 
 def signed_line(members: dict[str, Any], kind: str, sign: Signer) -> bytes:
-    """The object with its signature as one line, without a newline."""
+    """Return the object with its signature as one line, without a newline."""
     signature = sign(signed_message(kind, canonical_json(members)))
-    return record_json(members | {_MEMBER: encoded(signature)})  # the same spelling; what could be wrong was looked for
+    return record_json(members | {_MEMBER: encoded(signature)})  # same encoding; canonical_json did the checks
 
 
 def parse_signed(
     data: bytes, *, limit: int, what: str, form: str | None
 ) -> tuple[Members, Callable[[bytes, str], None]]:
-    """The members of a line whose `type` is `form`, and what verifies its signature: verify(public_key, kind).
+    """Return the members of a line whose `type` is `form`, and a function verify(public_key, kind) for its signature.
 
-    `form` None: a line without a type. Nothing in it may be believed before that was called. IntegrityError throughout.
+    With `form` None the line has no type. The members are not authenticated until `verify` was called. Parsing and
+    `verify` raise IntegrityError.
     """
     members = Members.parse(data, limit=limit, what=what)
     signature = members.octets(_MEMBER, SIGNATURE_LENGTH)
@@ -51,4 +52,4 @@ def _must_be_signed(public_key: bytes, signature: bytes, kind: str, members: dic
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_message(kind, canonical_json(members)))
     except (InvalidSignature, ValueError):
-        raise IntegrityError(f"{what} is not signed by whom it names") from None
+        raise IntegrityError(f"{what} has an invalid signature") from None

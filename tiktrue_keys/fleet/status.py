@@ -1,4 +1,7 @@
-"""How far the fleet is: `[n/m]` for each key on its way, the laggards by name, nodes that know another past."""
+"""Reports how far the fleet is: `[n/m]` for each open dispatch, the nodes that are behind, and conflicting histories.
+
+Come here for `fleet status` and its exit code.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class OnItsWay:
-    """One dispatch that somebody lacks, or that somebody refused: the counts, and names with their state."""
+    """One dispatch that some nodes have not acknowledged: the counts, and the names of those nodes with their state."""
 
     dispatch: Dispatch
     acknowledged: int
@@ -31,7 +34,7 @@ class OnItsWay:
 
     @property
     def label(self) -> str:
-        """What is on its way."""
+        """Return the name of the dispatch."""
         if self.dispatch.kind == KEY:
             return self.dispatch.key_id
         if self.dispatch.kind == LIST:
@@ -41,7 +44,10 @@ class OnItsWay:
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """The fleet as this keystore knows it. `base` is the head that its epoch began with, which nodes accept."""
+    """The fleet as this keystore knows it.
+
+    `base` is the head with which its epoch began; nodes accept the epoch by it.
+    """
 
     node_id: str
     epoch: int
@@ -53,32 +59,33 @@ class FleetStatus:
 
     @property
     def laggards(self) -> tuple[PeerProgress, ...]:
-        """Nodes that lack something."""
+        """Return the nodes that have not acknowledged everything."""
         return tuple(each for each in self.nodes if each.acked < each.issued)
 
     @property
     def conflicts(self) -> tuple[PeerProgress, ...]:
-        """Nodes that know a past of this keystore that it does not know itself."""
+        """Return the nodes that hold an audit history that contradicts this keystore's."""
         return tuple(each for each in self.nodes if each.conflict)
 
     def error(self) -> TikTrueKeysError | None:
-        """IntegrityError for a conflict, PartialError while nodes are behind, None when everybody has everything."""
+        """Return IntegrityError for a conflict, PartialError while nodes are behind, None when all are up to date."""
         if self.conflicts:
             first = self.conflicts[0]
+            nodes = "1 node holds" if len(self.conflicts) == 1 else f"{len(self.conflicts)} nodes hold"
             return IntegrityError(
-                f"{len(self.conflicts)} nodes know another past of this keystore; '{first.name}': {first.conflict}",
-                "it was put back from an old copy: put the newest one back, or restore it as a new epoch",
+                f"{nodes} a conflicting audit history; '{first.name}': {first.conflict}",
+                "it was copied back from an old state: copy the newest state back, or restore it as a new epoch",
             )
         if self.laggards:
             names = ", ".join(each.name for each in self.laggards[:_SHOWN]) + " ..." * (len(self.laggards) > _SHOWN)
             done = len(self.nodes) - len(self.laggards)
-            words = f"[{done}/{len(self.nodes)}] nodes have everything; behind: {names}"
+            words = f"[{done}/{len(self.nodes)}] nodes are up to date; behind: {names}"
             return PartialError(words, "sync the fleet", remedy="sync-fleet")
         return None
 
 
 def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatus:
-    """The status of the fleet, or of one node."""
+    """Return the status of the fleet, or of one node."""
     with manager.session.read() as (view, now):
         fleet = {key: each for key, each in peers.all_progress(view.rows).items() if each.role == NODE}
         if argument is not None:

@@ -1,4 +1,7 @@
-"""`fleet sync`: acknowledgements in, promotions, renewed lists, the outbox out; and `distribute`, which fills it."""
+"""`fleet sync` and `distribute`: a round of an issuer, and the operation that queues keys for nodes.
+
+A round reads acknowledgements, promotes successors, renews revocation lists and sends the outbox.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Distributed(OperationResult):
-    """Keys that were queued, by how many nodes each."""
+    """The keys that were queued, and the names of their nodes."""
 
     keys: tuple[ManagedKey, ...]
     nodes: tuple[str, ...]
@@ -41,7 +44,7 @@ class Distributed(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class Synced(OperationResult):
-    """What one sync did; `status` is how the fleet stands after it."""
+    """The result of one sync. `status` is the state of the fleet after it."""
 
     collected: tuple[str, ...] = ()
     envelopes: int = 0
@@ -59,10 +62,10 @@ def distribute(
     every_node: bool = False,
     operation_id: str | None = None,
 ) -> Distributed:
-    """Queue keys (KEY arguments; without any, all that the fleet was ever sent and still uses) for nodes.
+    """Queue keys (KEY arguments) for nodes; without any, all that the fleet was ever sent and that are still in use.
 
-    Every KEY and NODE is resolved before anything is queued. RefusedError for a key that came from elsewhere or that is
-    neither pending, active nor rotating.
+    Every KEY and NODE is resolved before anything is queued. Raises UsageError without a recipient, and RefusedError
+    when no node is pinned and for a key that came from an issuer or is neither pending, active nor rotating.
     """
     if bool(to) == every_node:
         raise UsageError("no recipient", "pass either to or every_node=True", remedy="no-recipient")
@@ -96,9 +99,9 @@ def sync(
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Synced:
-    """One round: read acknowledgements, promote what is ready, renew lists at half their time, send what is queued.
+    """Run one round: read acknowledgements, promote ready successors, renew lists at half their validity, and send.
 
-    All that it records has its operation id. Repeated under the same one it does what there is to do then.
+    Everything that it records has its operation id. Repeated under the same id, it does what is due then.
     """
     operation, _ = chosen_operation_id(operation_id)
     outage: UnavailableError | None = None
@@ -135,7 +138,7 @@ def sync_until(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Synced:
-    """Sync again and again, with growing pauses, until every node has everything or the time is over."""
+    """Sync repeatedly, with growing pauses, until every node is up to date or `seconds` have passed."""
     operation, _ = chosen_operation_id(operation_id)
     end, pause = clock() + seconds, _FIRST_PAUSE
     rounds: list[Synced] = []
@@ -180,7 +183,7 @@ def _unique(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 def _house_keeping(
     manager: KeyManager, operation: OperationId, *, anyway: bool, overlap: Seconds
 ) -> tuple[tuple[ManagedKey, ...], bool]:
-    """Promotions and renewals, each in a transaction of its own, when there is something to do."""
+    """Promote successors and renew the revocation list, each in a transaction of its own, when that is due."""
     session = manager.session
     with session.read() as (view, now):
         ready = [each for each in promotion.waiting(view.rows, now) if each.ready(now, anyway=anyway)]
@@ -206,7 +209,7 @@ def _tidy(manager: KeyManager, transport: Transport) -> None:
 
 
 def _fleet_keys(rows: Rows, now: Instant) -> list[ManagedKey]:
-    """Every key that was ever sent to a node and that is still in use, oldest generation first."""
+    """Return every key that was ever sent to a node and is still in use, by model and generation."""
     found: dict[str, ManagedKey] = {}
     for dispatch, _ in outbox.all_dispatches_of_keys(rows):
         stored = get_key(rows, dispatch.key_id, now)
@@ -219,7 +222,7 @@ def _must_be_shipped(rows: Rows, key: ManagedKey) -> None:
     must_be_made_here(rows, key.key_id)
     if key.status not in _SHIPPED:
         raise RefusedError(
-            f"key {key.key_id} is {key.status.value} and is not sent any more",
-            "a node that lacks an old model's key gets the model rewrapped",
+            f"key {key.key_id} is {key.status.value} and cannot be sent",
+            "rewrap the model to a current key for nodes that lack the old one",
             key_id=key.key_id,
         )

@@ -1,4 +1,4 @@
-"""When the machine is gone: an escrow, whose shares recover a keystore on another machine.
+"""Recovers a keystore whose machine is lost: an escrow, whose shares open the keystore on another machine.
 
-Start with `escrow.py`. Backups and their restore are `core/operations/backup.py` and `restore.py`.
+Start with `escrow.py`. Backup and restore are in `core/operations/backup.py` and `restore.py`.
 """

@@ -1,7 +1,7 @@
-"""An escrow: H sealed to a random secret that only shares hold, and the proof that the shares are good.
+"""Escrow: the root secret H sealed to a random secret that exists only as shares, and the check that the shares work.
 
-The secret is in no file and no record: once the shares are handed over, nobody can make one of them again. What it does
-not handle: recovering (recover.py), and where shares are kept (share_files.py).
+Come here for `escrow create`, `verify` and `show`. The secret is not stored: once the shares are handed over, none of
+them can be created again. recover.py recovers a keystore; share_files.py writes and reads share files.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CREATE = "escrow-create"
 VERIFY = "escrow-verify"
 
 HandOver = Callable[[bytes, Sequence[Share]], Callable[[], None]]
-"""Gets the keystore's id and the shares, and has to keep them before it returns; gives what takes them back."""
+"""Gets the keystore's id and the shares, and stores them before it returns; returns a function that removes them."""
 
 
 @dataclass(frozen=True)
 class Escrow:
-    """What a keystore knows of its escrow. `number` (0 to 32767) is in every share."""
+    """The keystore's record of its escrow. `number` (0 to 32767) is in every share."""
 
     number: int
     shares: int
@@ -48,14 +48,14 @@ class Escrow:
 
 @dataclass(frozen=True, kw_only=True)
 class EscrowResult(OperationResult):
-    """The escrow after an act. `keystore_id`: 16 bytes."""
+    """The escrow after an operation. `keystore_id` has 16 bytes."""
 
     escrow: Escrow
     keystore_id: bytes
 
 
 def the_escrow(manager: KeyManager) -> Escrow:
-    """The keystore's escrow; NotFoundError when it has none."""
+    """Return the keystore's escrow. Raises NotFoundError when it has none."""
     with manager.session.read() as (view, _):
         return must_get_escrow(view.rows)
 
@@ -70,11 +70,12 @@ def create_escrow(
     destination: str = "",
     operation_id: str | None = None,
 ) -> EscrowResult:
-    """Make an escrow of up to 16 shares, any `threshold` of which recover the keystore.
+    """Create an escrow of up to 16 shares, any `threshold` of which recover the keystore.
 
-    Handed over first, recorded after: whoever is told of success has shares that count, and an escrow that was there
-    counts until then. `destination` says where `hand_over` keeps them, for the request. UsageError for impossible
-    numbers; RefusedError where there is an escrow, unless `replacing`: the old shares then open older backups only.
+    The shares are handed over first and recorded afterwards: a reported success means that the shares are valid. An
+    existing escrow stays valid until then. `destination` says where `hand_over` stores the shares, for the comparison
+    of repeated requests. Raises UsageError for impossible numbers, and RefusedError when there is an escrow, unless
+    `replacing`: its shares then open older backups only.
     """
     arguments = {"shares": shares, "threshold": threshold, "replacing": replacing, "destination": destination}
     asked = OperationRequest.of(CREATE, operation_id, arguments)
@@ -84,7 +85,7 @@ def create_escrow(
 
 @dataclass
 class _Creation:
-    """One escrow in the making; `handed_over` once its shares have left."""
+    """One escrow being created. `handed_over` is True once its shares have left."""
 
     manager: KeyManager
     hand_over: HandOver
@@ -111,13 +112,13 @@ class _Creation:
         return EscrowResult(operation_id=operation.id, changed=True, escrow=escrow, keystore_id=keystore_id)
 
     def repeat(self, first: FirstRun) -> EscrowResult:
-        if self.handed_over:  # shares that count for nothing are out: that is not a success
-            raise RefusedError("another process has just made the escrow of this operation", "escrow shows it")
+        if self.handed_over:  # the shares that this process handed over are worthless: report an error
+            raise RefusedError("another process has just created the escrow of this operation", "show the escrow")
         return _repeated(first)
 
     @contextlib.contextmanager
     def _kept(self, keystore_id: bytes, shares: Sequence[Share]) -> Iterator[None]:
-        """The shares are kept for the block; when it fails they are taken back, unless they may count all the same."""
+        """Hand the shares over for the block. When it fails, they are removed unless their escrow may be recorded."""
         take_back = self.hand_over(keystore_id, shares)
         self.handed_over = True
         try:
@@ -129,9 +130,10 @@ class _Creation:
 
 
 def verify_escrow(manager: KeyManager, shares: Sequence[Share], *, operation_id: str | None = None) -> EscrowResult:
-    """Show that these shares open the keystore, and record it; every share given takes part.
+    """Check that these shares open the keystore, and record it. Every given share takes part.
 
-    NotFoundError without an escrow; RefusedError for another one's shares; as shares.combine.
+    Raises NotFoundError without an escrow, RefusedError for shares of another escrow, UsageError for too few, repeated
+    or mixed shares, and IntegrityError for shares that do not belong together.
     """
     arguments = {"shares": [[share.escrow, share.number] for share in shares]}
     asked = OperationRequest.of(VERIFY, operation_id, arguments)
@@ -142,8 +144,8 @@ def _verify(session: KeystoreSession, shares: Sequence[Share], operation: Operat
     with combine(shares) as secret, operation.write() as transaction:
         escrow = must_get_escrow(transaction.rows)
         if shares[0].escrow != escrow.number:
-            words = f"these shares are of escrow {shares[0].escrow}, and this keystore has escrow {escrow.number}"
-            raise RefusedError(words, "look for newer shares, or for the keystore of these")
+            words = f"the shares are of escrow {shares[0].escrow}, but this keystore has escrow {escrow.number}"
+            raise RefusedError(words, "use the shares of that escrow, or the keystore of these shares")
         with open_with_escrow(transaction.document, secret.view) as found:
             if not hmac.compare_digest(found.view, session.root):
                 raise IntegrityError("the escrow holds another keystore's secret", remedy="replace-escrow")
@@ -163,7 +165,7 @@ def _repeated(first: FirstRun) -> EscrowResult:
         escrow, keystore_id = must_get_escrow(view.rows), view.document.keystore_id
     if number != str(escrow.number):
         raise RefusedError(
-            f"operation {first.operation_id} was of escrow {number}, which escrow {escrow.number} has replaced since",
+            f"operation {first.operation_id} was for escrow {number}, which escrow {escrow.number} has since replaced",
             "choose another id",
             remedy="operation-id-taken",
         )
@@ -171,21 +173,21 @@ def _repeated(first: FirstRun) -> EscrowResult:
 
 
 def must_be_writable(manager: KeyManager) -> None:
-    """Raise what a write would raise, before anybody has fetched a share or got one."""
+    """Raise the error that a write would raise, before shares are fetched or handed over."""
     with manager.session.exclusive():
         pass
 
 
 def must_get_escrow(rows: Rows) -> Escrow:
-    """The escrow's record; NotFoundError where there is none."""
+    """Return the record of the escrow. Raises NotFoundError when there is none."""
     payload = rows.get(RecordKind.ESCROW, ESCROW_RECORD)
     if payload is None:
-        raise NotFoundError("this keystore has no escrow", "create_escrow() makes one", remedy="create-escrow")
+        raise NotFoundError("this keystore has no escrow", "create one with create_escrow()", remedy="create-escrow")
     return Escrow(**payload)
 
 
 def put_escrow(rows: Rows, escrow: Escrow) -> None:
-    """Store the escrow's record."""
+    """Store the record of the escrow."""
     rows.put(RecordKind.ESCROW, ESCROW_RECORD, vars(escrow))
 
 
@@ -195,7 +197,7 @@ def _must_be_free(rows: Rows, *, replacing: bool) -> Escrow | None:
         return None
     if not replacing:
         raise RefusedError(
-            f"there is the escrow {payload['number']} already",
+            f"the keystore already has escrow {payload['number']}",
             "verify its shares, or pass replacing=True",
             remedy="escrow-exists",
         )
@@ -210,7 +212,7 @@ def _record_creation(transaction: Transaction, escrow: Escrow, former: Escrow | 
 
 
 def _may_count(manager: KeyManager, number: int) -> bool:
-    """Whether an escrow of that number is recorded: a commit that raises may be durable."""
+    """Return whether an escrow of that number may be recorded: a commit that raises may still be durable."""
     try:
         with manager.session.read() as (view, _):
             payload = view.rows.get(RecordKind.ESCROW, ESCROW_RECORD)

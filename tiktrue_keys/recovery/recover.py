@@ -1,6 +1,7 @@
-"""Recovers a keystore with an escrow's shares: from a backup on a new machine, or where it lies after too much changed.
+"""Recovers a keystore with the shares of an escrow: a backup on a new machine, or a keystore whose machine has changed.
 
-The licensed keys still need their license. What it does not handle: asking anybody, and reading shares.
+Come here for `escrow recover`. Licensed keys still need their license. Prompts and the reading of shares are the
+caller's job.
 """
 
 from __future__ import annotations
@@ -28,13 +29,20 @@ RECOVER = "escrow-recover"
 
 
 def must_be_recoverable(manager: KeyManager, backup: Path | None) -> None:
-    """Raise before anybody has to fetch a share: NotFoundError without keystore, backup or escrow, IntegrityError."""
+    """Check for an escrow before shares are fetched.
+
+    Raises NotFoundError without a keystore, backup or escrow, RefusedError when the backup's last transaction was not
+    finished, and IntegrityError when it is not a keystore.
+    """
     with another_backup_is_needed():
         must_have_escrow(clear_header(_source(manager, backup)))
 
 
 def preview_recovery(manager: KeyManager, backup: Path | None, shares: Sequence[Share]) -> RestorePreview:
-    """Verify the backup whole with the shares, and look at what would be replaced; writes nothing."""
+    """Verify the backup completely with the shares, and return it with the keystore that it would replace.
+
+    Nothing is written.
+    """
     with combine(shares) as secret:
         return preview_restore(manager.session, _source(manager, backup), by_escrow(secret))
 
@@ -47,11 +55,11 @@ def recover(
     accept_clock: bool = False,
     operation_id: str | None = None,
 ) -> RestoredKeystore:
-    """Put a backup (None: the keystore that is there, as it is) in place as a new epoch, bound to this machine.
+    """Put a backup (None: the keystore in place, as it is) in place as a new epoch, bound to this machine.
 
-    The host secret of this machine is made where there is none. Whoever calls has asked first. UsageError and
-    IntegrityError as shares.combine, NotFoundError without an escrow in the backup, RefusedError for shares of another
-    one, or a clock more than 400 days ahead unless `accept_clock`.
+    A missing host secret of this machine is created. The caller has asked for confirmation. Raises UsageError and
+    IntegrityError for shares that do not combine, NotFoundError without an escrow in the backup, and RefusedError for
+    shares of another escrow or a clock more than 400 days ahead unless `accept_clock`.
     """
     notices: list[Notice] = []
     with combine(shares) as secret:
@@ -68,7 +76,7 @@ def recover(
 
 
 def _recovered(transaction: Transaction, number: int) -> tuple[Notice, ...]:
-    """Note that the shares have just shown that they are good, unless a newer escrow was carried over."""
+    """Record that the shares are verified, unless a newer escrow was carried over. Return the standing notices."""
     escrow = must_get_escrow(transaction.rows)
     if escrow.number == number:
         put_escrow(transaction.rows, replace(escrow, verified_at=transaction.now))
@@ -79,6 +87,6 @@ def _source(manager: KeyManager, backup: Path | None) -> Path:
     if backup is not None:
         return backup
     present = manager.path / database.FILE_NAME
-    if not manager.exists():  # which reads it, so that SQLite undoes what a killed writer left half done
+    if not manager.exists():  # this reads it, so that SQLite rolls back a killed writer's transaction
         raise NotFoundError(f"there is no keystore in {present.parent}", "pass a backup", remedy="name-backup")
     return present

@@ -1,10 +1,10 @@
-"""Shares as text: one file for each holder, or a line each on a stream. Reads both, and words that somebody typed.
+"""Shares as text: a file for each holder, or several shares in a row. Writes and reads both.
 
     # tiktrue-keys escrow 16084: share 2 of 5, any 3 recover
     # keystore 0f3a...
     word word word ...
 
-What it does not handle: whether the words are a share (shares.py).
+Come here for the format and its limits. shares.py checks whether the words are a share.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tiktrue_keys.errors import UsageError
 from tiktrue_keys.recovery.shares import MAX_SHARES, WORDS, Share, parse_share
 
 LIMIT = 64 * 1024
-"""The most bytes of text that are read for shares: sixteen take 5 KiB."""
+"""The most bytes that are read for shares; sixteen shares take 5 KiB."""
 
 
 def share_text(share: Share, count: int, keystore_id: bytes) -> str:
-    """One share as its holder gets it."""
+    """Return one share as its holder gets it."""
     return (
         f"# tiktrue-keys escrow {share.escrow}: share {share.number} of {count}, any {share.threshold} recover\n"
         f"# keystore {keystore_id.hex()}\n"
@@ -33,26 +33,27 @@ def share_text(share: Share, count: int, keystore_id: bytes) -> str:
 
 
 def write_shares(folder: Path, shares: Sequence[Share], keystore_id: bytes) -> tuple[list[Path], Callable[[], None]]:
-    """Write a file for each share, 0600, all of them or none; gives the paths, and what removes them.
+    """Write a file (mode 0600) for each share, all of them or none.
 
-    RefusedError where one exists; as durable.create_bytes.
+    Returns the paths, and a function that removes the files. Raises RefusedError for a file that exists or cannot be
+    written.
     """
     written: list[Path] = []
     made_folder = not folder.exists()
 
     def take_back() -> None:
         for path in written:
-            with contextlib.suppress(OSError):  # what brought us here must be told, not this
+            with contextlib.suppress(OSError):  # the caller's error matters, not this one
                 path.unlink()
         if made_folder:
-            with contextlib.suppress(OSError):  # somebody else's file is in it by now, or it was never made
+            with contextlib.suppress(OSError):  # another process has put a file into it, or it was not created
                 folder.rmdir()
 
     try:
         if made_folder:
             with foreign_os_errors("the shares' folder", folder):
                 folder.mkdir(mode=FOLDER_MODE)
-                folder.chmod(FOLDER_MODE)  # whatever the umask
+                folder.chmod(FOLDER_MODE)  # regardless of the umask
                 sync_folder(folder.parent)
         for share in shares:
             path = folder / f"escrow-{share.escrow}-share-{share.number}-of-{len(shares)}.txt"
@@ -65,16 +66,16 @@ def write_shares(folder: Path, shares: Sequence[Share], keystore_id: bytes) -> t
 
 
 def read_share_file(path: Path) -> list[Share]:
-    """The shares in a file: one, or several; as durable.read_capped, UsageError for what is no share."""
+    """Return the shares in a file, one or several. Raises UsageError when the text is not a share."""
     return parse_shares(read_capped(path, LIMIT, "the share"), str(path))
 
 
 def parse_shares(data: bytes, what: str) -> list[Share]:
-    """The shares in a text: words in any line, comments after `#`; UsageError naming `what`."""
+    """Return the shares in a text: words on any line, comments after `#`. Raises UsageError, which names `what`."""
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UsageError(f"{what} holds no share: it is no text in UTF-8") from None
+        raise UsageError(f"{what} is not a share: it is not text in UTF-8") from None
     words = [word for line in lines for word in line.partition("#")[0].split()]
     if not words or len(words) % WORDS or len(words) > WORDS * MAX_SHARES:
         raise UsageError(f"{what} holds {len(words)} words; a share has {WORDS}")

@@ -1,7 +1,8 @@
-"""Splits an escrow's secret into shares of words and puts it together again: SLIP-39, one group, no passphrase. Pure.
+"""Splits an escrow's secret into shares of words and combines them: SLIP-39, one group, no passphrase.
 
-The arithmetic is the package shamir-mnemonic's, the standard's reference. Only shares as we make them are taken: others
-could ask for more work than is due. What it does not handle: files, and whose secret it is.
+Come here for the words of a share. The package shamir-mnemonic, the reference implementation of the standard, does the
+arithmetic. Only shares with our parameters are accepted, because others could demand excessive work. These functions do
+no I/O.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 SECRET_LENGTH = 32
 MAX_SHARES = 16
 WORDS = 33
-"""Of a share of 32 bytes, and of no other length."""
-_ITERATION_EXPONENT = 0  # stretches a passphrase, and there is none
+"""The number of words of a share of 32 bytes; no other length has it."""
+_ITERATION_EXPONENT = 0  # stretches a passphrase; there is none
 
 
 @dataclass(frozen=True, repr=False)
 class Share:
-    """One share: which escrow's (0 to 32767), which one (from 1), how many are needed, its words."""
+    """One share: the number of its escrow (0 to 32767), its own number (from 1), the threshold, and its words."""
 
     escrow: int
     number: int
@@ -37,10 +38,10 @@ class Share:
 
 
 def split(secret: memoryview, *, count: int, threshold: int) -> tuple[Share, ...]:
-    """`count` shares of 32 secret bytes, any `threshold` of which give them back; UsageError for impossible numbers.
+    """Return `count` shares of a 32-byte secret, any `threshold` of which restore it.
 
-    2 to 16 shares and a threshold of at least 2, or one share (SLIP-39: more members than one with a threshold of 1
-    would be copies of the secret).
+    Takes 2 to 16 shares with a threshold of at least 2, or one share. SLIP-39 allows a threshold of 1 only for a single
+    member, because more would be copies of the secret. Raises UsageError for other numbers.
     """
     from shamir_mnemonic import generate_mnemonics
 
@@ -60,7 +61,7 @@ def split(secret: memoryview, *, count: int, threshold: int) -> tuple[Share, ...
 
 
 def parse_share(text: str) -> Share:
-    """A share of its words, however spaced; UsageError for a misspelt one, or one that we did not make."""
+    """Return the share of these words, with any spacing. Raises UsageError for a misspelt or foreign share."""
     words = text.lower().split()
     if len(words) != WORDS:
         raise UsageError(f"a share has {WORDS} words, this one {len(words)}")
@@ -68,19 +69,20 @@ def parse_share(text: str) -> Share:
 
 
 def combine(shares: Sequence[Share]) -> SecretBuffer:
-    """The 32 bytes of `threshold` or more shares, each of which is tried.
+    """Return the 32 bytes of `threshold` or more shares. Every share is checked.
 
-    UsageError when they are too few, repeated or of several escrows; IntegrityError when one belongs to other numbers.
+    Raises UsageError when they are too few, repeated or of several escrows, and IntegrityError when one does not belong
+    to the others.
     """
     if not shares:
         raise UsageError("no share was given")
     threshold = shares[0].threshold
     if len({(share.escrow, share.threshold) for share in shares}) > 1:
         escrows = ", ".join(f"share {share.number} of {share.escrow}" for share in shares)
-        raise UsageError("these shares are of several escrows", escrows)
+        raise UsageError("the shares are of several escrows", escrows)
     distinct = {share.number: share for share in shares}
     if len({share.words for share in shares}) > len(distinct):
-        raise IntegrityError("two of these shares have the same number and other words")
+        raise IntegrityError("two shares have the same number but different words")
     if len(distinct) < threshold:
         raise UsageError(f"{threshold} shares are needed, not {len(distinct)}", "each share counts once")
     ordered = list(distinct.values())
@@ -97,7 +99,7 @@ def _share(words: str) -> Share:
     parsed = _parsed(words)
     parameters = (parsed.group_threshold, parsed.group_count, parsed.iteration_exponent, parsed.extendable)
     if parameters != (1, 1, _ITERATION_EXPONENT, True):
-        raise UsageError("this is a share of SLIP-39, but not of an escrow of this program")
+        raise UsageError("the share is a SLIP-39 share, but not one of this program")
     return Share(parsed.identifier, parsed.index + 1, parsed.member_threshold, words)
 
 
@@ -109,7 +111,8 @@ def _parsed(words: str) -> Slip39Share:
         return Slip39Share.from_mnemonic(words)
     except (MnemonicError, ValueError):  # its message quotes the words
         raise UsageError(
-            "a share is misspelt: its checksum is wrong", "compare it word for word; the first four letters tell"
+            "a share is misspelt: its checksum is wrong",
+            "compare it word for word; the first four letters identify a word",
         ) from None
 
 
@@ -119,4 +122,4 @@ def _combined(shares: Sequence[Share]) -> SecretBuffer:
     try:
         return SecretBuffer.copy_of(combine_mnemonics(share.words for share in shares))
     except MnemonicError:
-        raise IntegrityError("these shares do not belong together") from None
+        raise IntegrityError("the shares do not belong together") from None

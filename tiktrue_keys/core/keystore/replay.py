@@ -1,7 +1,8 @@
-"""Operation ids in the keystore: what was asked under one, and what it came to, so that a repetition changes nothing.
+"""Operation ids in the keystore: the request under each id and its result, so that a repetition changes nothing.
 
-Come here for the stored record; operations are run by `core.once`. A request is compared as it was given: its act and
-its arguments, before keys and nodes are resolved, without licenses, which may come another way the second time.
+Come here for the stored record; `core.once` runs operations. A request is compared as it was given: its operation and
+arguments, before keys and nodes are resolved. Licenses are left out, because a repetition may supply them in another
+way.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operati
 from tiktrue_keys.errors import RefusedError
 
 Items = list[list[str]]
-"""What an operation remembers: the ids and paths that its result is made of again."""
+"""The ids and paths from which the result of an operation is built again."""
 
 _ITEMS_A_PART = 64  # two key ids of 113 characters each: a part stays below schema.MAX_RECORD
 
 
 @dataclass(frozen=True)
 class OperationRequest:
-    """What is asked under an operation id. `digest`: SHA-256 in hex of the arguments; empty without a chosen id.
+    """A request under an operation id. `chosen`: the caller chose the id, so that the result is remembered.
 
-    `chosen`: the caller named the operation, so that its result is remembered.
+    `digest` is SHA-256 in hex of the arguments, and empty without a chosen id.
     """
 
     act: str
@@ -38,9 +39,10 @@ class OperationRequest:
 
     @classmethod
     def of(cls, act: str, operation_id: str | None, arguments: Mapping[str, Any]) -> OperationRequest:
-        """The request of `act` with these JSON-able arguments; UsageError for a malformed operation id.
+        """Return the request of operation `act` with these JSON-able arguments.
 
-        An argument that is null, false or empty counts as not given, so that a later option changes no older request.
+        An argument that is null, false or empty counts as not given, so that a new option does not change older
+        requests. Raises UsageError for a malformed operation id.
         """
         if operation_id is None:
             return cls(act, new_operation_id())
@@ -48,9 +50,9 @@ class OperationRequest:
         return cls(act, parse_operation_id(operation_id), True, digest)
 
     def first_result(self, rows: Rows) -> Items | None:
-        """What the operation gave the first time; None when it was not done.
+        """Return the items of the first run; None when the operation was not done.
 
-        RefusedError when its id was used for another act, or for the same with other arguments.
+        Raises RefusedError when the id was used for another operation, or with other arguments.
         """
         payload = rows.get(RecordKind.OPERATION, self.operation_id) if self.chosen else None
         if payload is None:
@@ -67,7 +69,7 @@ class OperationRequest:
         return items
 
     def remember(self, transaction: Transaction, items: Items) -> None:
-        """Store what the operation gave, in parts that fit a record; nothing without a chosen id."""
+        """Store the items in parts that fit a record. Does nothing without a chosen id."""
         if not self.chosen:
             return
         parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
@@ -79,9 +81,9 @@ class OperationRequest:
             transaction.rows.put(RecordKind.OPERATION, f"{self.operation_id} {number}", {"items": part})
 
     def claim(self, transaction: Transaction) -> None:
-        """Take the id for this request, which may be repeated and then does again what there is to do.
+        """Reserve the id for this request. A repetition runs the operation again and does what is due then.
 
-        RefusedError when another request has it.
+        Raises RefusedError when another request has the id.
         """
         if self.first_result(transaction.rows) is None:
             self.remember(transaction, [])
@@ -93,7 +95,7 @@ class OperationRequest:
 
 
 def arguments_of(request: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """The fields of a frozen request as JSON-able arguments; bytes as their SHA-256."""
+    """Return the fields of a frozen request as JSON-able arguments, with bytes as their SHA-256."""
     return {field.name: _plain(getattr(request, field.name)) for field in fields(request) if field.name not in without}
 
 
@@ -114,17 +116,23 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
-    """The operation id to act under, and whether the caller chose it (then a repetition returns the first result)."""
+    """Return the operation id to use, and whether the caller chose it.
+
+    A repetition under a chosen id returns the first result. Raises UsageError for a malformed id.
+    """
     if operation_id is None:
         return new_operation_id(), False
     return parse_operation_id(operation_id), True
 
 
 def first_result(rows: Rows, operation_id: OperationId, act: str) -> Items | None:
-    """The ids that the act of this operation id gave; None when it was not done, RefusedError for another."""
+    """Return the items that the operation with this id remembered; None when it was not done.
+
+    Raises RefusedError when the id was used for another operation.
+    """
     return OperationRequest(act, operation_id, True).first_result(rows)
 
 
 def remember_result(transaction: Transaction, act: str, items: Items) -> None:
-    """Store the ids that an act with a chosen operation id gave, in parts that fit a record."""
+    """Store the items of an operation with a chosen id, in parts that fit a record."""
     OperationRequest(act, transaction.operation_id, True).remember(transaction, items)

@@ -1,4 +1,7 @@
-"""The operation `doctor --accept-clock`: the clock is right after a long silence or a leap, which is recorded."""
+"""The operation `doctor --accept-clock`: records that the clock is right after a long silence or a leap.
+
+Come here for how cleanup resumes destroying keys.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ OPERATION = "accept-clock"
 
 
 def accept_clock(session: KeystoreSession, operation_id: str | None) -> None:
-    """Record that the clock is right; from then on cleanup destroys keys again."""
+    """Record that the clock is right. From then on cleanup destroys keys again."""
     once(session, OperationRequest.of(OPERATION, operation_id, {}), _accept, lambda _: None)
 
 

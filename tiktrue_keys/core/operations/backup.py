@@ -1,4 +1,7 @@
-"""The act `backup`: a copy of the keystore, recorded before and after."""
+"""The operation `backup`: copies the keystore to a file, and records it before and after.
+
+Come here for the note that says whether a current backup exists.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ BACKUP = "backup"
 
 @dataclass(frozen=True, kw_only=True)
 class BackedUp(OperationResult):
-    """Where the copy is, how many audit records it holds, whether an escrow's shares open it (False: not known)."""
+    """The path of the copy and its number of audit records.
+
+    `holds_escrow` says whether an escrow's shares open the copy; False when that is not known.
+    """
 
     path: Path
     audit_size: int
@@ -36,9 +42,11 @@ class BackedUp(OperationResult):
 
 
 def backup(session: KeystoreSession, destination: Path, *, force: bool, operation_id: str | None) -> BackedUp:
-    """Record the intent, copy, record the outcome: the copy holds the intent, the keystore knows where copies lie.
+    """Record the intent, copy the keystore, record the outcome.
 
-    A copy that is not there any more is made again under the same operation id.
+    The copy therefore holds the intent, and the keystore the paths of its copies. Under the same operation id, a copy
+    that no longer exists is created again. Raises RefusedError for a destination inside the keystore's folder, and for
+    one that exists, unless `force`.
     """
     destination = destination.absolute()
     asked = OperationRequest.of(BACKUP, operation_id, {"destination": str(destination), "force": force})
@@ -61,7 +69,9 @@ def _back_up(session: KeystoreSession, destination: Path, force: bool, operation
         if before is None:
             write_backup(keystore, destination, force=force)
     with _unrecorded_copy_removed(destination, keep=force), operation.write() as transaction:
-        done = escrow == escrow_slots(transaction.document)  # else a new one was made since, which no backup holds
+        done = escrow == escrow_slots(
+            transaction.document
+        )  # else an escrow was created since, and the copy does not hold it
         transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
         operation.remember(transaction, [[str(destination), str(size)]])
@@ -80,7 +90,7 @@ def _is_there(items: Items) -> bool:
 
 
 def no_backup_holds_it(rows: Rows) -> None:
-    """Another escrow than any backup's counts from now on: that is said until there is a backup which holds it."""
+    """Note that the escrow has changed and no backup holds the new one. A backup that holds it clears the note."""
     note = rows.get(RecordKind.BACKUP, BACKUP)
     if note is not None:
         rows.put(RecordKind.BACKUP, BACKUP, {**note, "done": False})
@@ -98,9 +108,9 @@ def _note(transaction: Transaction, destination: Path, *, done: bool) -> dict[st
 def _made_before(
     session: KeystoreSession, destination: Path, operation: OperationId
 ) -> tuple[int, tuple[Slot, ...]] | None:
-    """Records and escrow of the whole copy of this operation, which was killed before it recorded it; None without one.
+    """Return the records and escrow of this operation's copy, if it was killed before it recorded the copy; else None.
 
-    The copy holds the note that was written before it, sealed: no other file does.
+    Only that copy holds the sealed note that was written before it.
     """
     way_in = by_machine(session.place, session.facts())
     with contextlib.suppress(TikTrueKeysError), opened_backup(destination, way_in) as copy:
@@ -114,7 +124,7 @@ def _made_before(
 
 @contextlib.contextmanager
 def _unrecorded_copy_removed(destination: Path, *, keep: bool) -> Iterator[None]:
-    """A copy that cannot be recorded is taken away, so that a retry is not refused; not where one was replaced."""
+    """Remove a copy that cannot be recorded, so that a retry is not refused. Keep one that has replaced a file."""
     try:
         yield
     except (TikTrueKeysError, Termination):

@@ -1,4 +1,7 @@
-"""The act `cleanup`: looks at every candidate, marks it, destroys it in a later run, or says why it stays."""
+"""The operation `cleanup`: marks candidates, destroys marked keys in a later run, and says why a key is kept.
+
+Come here for how a run is planned; the reasons are in core/keys/destruction.py.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,11 @@ OPERATION = "cleanup"
 
 @dataclass(frozen=True)
 class CleanupRequest:
-    """`keys`: only these (KEY arguments); a named key that stays is an error. `confirm`: key ids that may go although
-    files made with them, or nodes that hold them, cannot be looked at."""
+    """The arguments of a cleanup. `keys` limits it to these (KEY arguments); it is an error when all of them are kept.
+
+    `confirm` holds ids of keys that may be destroyed although their containers or the nodes that hold them cannot be
+    checked.
+    """
 
     keys: tuple[str, ...] = ()
     after: Seconds = DEFAULT_DESTROY_AFTER
@@ -41,7 +47,7 @@ class CleanupRequest:
 
 @dataclass
 class _Plan:
-    """Key ids by what happens to them; filled while the candidates are looked at."""
+    """The candidates by what happens to them."""
 
     mark: list[StoredKey] = field(default_factory=list)
     destroy: list[StoredKey] = field(default_factory=list)
@@ -49,10 +55,13 @@ class _Plan:
 
 
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
-    """One run of cleanup, or of its --cancel."""
+    """Run one cleanup, or unmark the keys in `cancel`. Return what was done.
+
+    Raises UsageError for contradictory arguments, and RefusedError for a named key that is kept or is not a candidate.
+    """
     if request.cancel and request.keys:
         raise UsageError(
-            "a run that unmarks keys looks at no others", "pass cancel without keys", remedy="cancel-alone"
+            "a run that unmarks keys does not process others", "pass cancel without keys", remedy="cancel-alone"
         )
     must_be_whole(request.after)
     if not 0 <= request.after <= MAX_LIFETIME:
@@ -64,7 +73,7 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
 def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
     with session.read() as (view, _):
         registered = every_container(view.rows)
-    wraps_in = _read_once(registered, request.wraps_in)  # reads files: in no transaction
+    wraps_in = _read_once(registered, request.wraps_in)  # reads files, so outside of a transaction
     with session.read() as (view, now):
         gap = now - view.audit.newest_time() > SILENCE
         plan = _plan(view, request, wraps_in, now, doubtful=gap)
@@ -120,7 +129,7 @@ def _keys_of(first: FirstRun, outcome: str) -> tuple[ManagedKey, ...]:
 
 
 def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> WrapsIn:
-    """Read every container now; one that is registered or rewrapped later needs all the keys that its row names."""
+    """Read every container now. One that is registered or rewrapped later needs all keys that its row names."""
     if wraps_in is None:
         return lambda record: record.keys
     readings = {record.file_id: (record.keys, wraps_in(record)) for record in registered}

@@ -1,7 +1,7 @@
-"""The act `export-public`: gives out the public half of a key, to which anybody may then encrypt.
+"""The operation `export-public`: exports the public half of a key, to which anyone may then encrypt.
 
-The key is marked: cleanup cannot see what is made with an exported half, so it destroys such a key only when told to.
-Does not handle: the file that the half goes out in (models/format/recipient.py).
+The key is marked as exported: cleanup cannot see containers that were encrypted to an exported half, and destroys such
+a key only when told to. models/format/recipient.py is the format of the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPERATION = "export-public"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedPublic(OperationResult):
-    """The key as it is now, and the 1216 public bytes of its X-Wing half."""
+    """The key as it is now, and the 1216 bytes of its public X-Wing key."""
 
     key: ManagedKey
     public: bytes
@@ -43,10 +43,11 @@ def export_public(
     force: bool,
     operation_id: str | None,
 ) -> ExportedPublic:
-    """Mark the active key that `argument` names and give out its public half; recorded before it returns.
+    """Mark the active key that `argument` names as exported, record that, and return its public half.
 
-    `destination` is where the caller is going to write it: RefusedError when something is there, unless `force`. Raises
-    as open_key for encryption: a key that encrypts nothing any more is not given out.
+    `destination` is the file that the caller will write. Raises RefusedError when it exists, unless `force`;
+    RevokedError, ExpiredError or RefusedError for a key that does not encrypt any more; UsageError or WrongLicenseError
+    without its license.
     """
     path = None if destination is None else str(destination.absolute())
     asked = OperationRequest.of(OPERATION, operation_id, {"key": argument, "destination": path, "force": force})

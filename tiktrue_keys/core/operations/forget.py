@@ -1,4 +1,7 @@
-"""The operation `models forget`: a container leaves the registry, so that its keys may be destroyed."""
+"""The operation `models forget`: removes a container from the registry, so that its keys may be destroyed.
+
+Come here when a container was deleted outside of this program.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ OPERATION = "forget"
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten(OperationResult):
-    """A container that the registry let go; its keys may be destroyed by cleanup from now on."""
+    """A container that was removed from the registry. From now on cleanup may destroy its keys."""
 
     record: ContainerRecord
 
 
 def forget(session: KeystoreSession, file_id: bytes, operation_id: str | None) -> Forgotten:
-    """Delete the registry's row of a container, recorded. NotFoundError if it is unknown."""
+    """Delete the registry's row of a container, and record it. Raises NotFoundError if it is not registered."""
     asked = OperationRequest.of(OPERATION, operation_id, {"file_id": file_id.hex()})
     return once(session, asked, partial(_forget, file_id), partial(_repeated, file_id))
 
@@ -33,7 +36,7 @@ def _forget(file_id: bytes, operation: Operation) -> Forgotten:
         record = get_container(transaction.rows, file_id)
         if record is None:
             raise NotFoundError(
-                f"no container {file_id.hex()} is registered", "containers() lists them", remedy="list-containers"
+                f"container {file_id.hex()} is not registered", "list them with containers()", remedy="list-containers"
             )
         delete_container(transaction, record)
         operation.remember(transaction, [[record.path, record.model_id, record.name]])

@@ -1,4 +1,7 @@
-"""The act `generate`: license, keystore if there is none, keys, in one transaction."""
+"""The operation `generate`: creates keys in one transaction, with the keystore if there is none.
+
+Come here for the order of license, keystore and keys; the terms of a key are in core/keys/creation.py.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ OPERATION = "generate"
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What to make. `material` are 32 bytes of the caller's instead of random ones."""
+    """The keys to generate. `material` holds the caller's 32 bytes, used instead of random ones."""
 
     model_id: str
     license_key: License | None
@@ -42,7 +45,11 @@ class GenerateRequest:
 
 
 def generate(session: KeystoreSession, request: GenerateRequest, operation_id: str | None) -> GenerateResult:
-    """Make the keys, and the keystore with the first of them."""
+    """Create the keys, and the keystore if there is none.
+
+    Raises UsageError for contradictory or malformed arguments, RefusedError when the model has a live chain unless
+    `new_chain`, and WrongLicenseError for an unknown license unless `new_license`.
+    """
     model_ids = numbered_model_ids(request.model_id, request.count)
     _check(request)
     asked = OperationRequest.of(OPERATION, operation_id, arguments_of(request, without=("license_key",)))
@@ -69,7 +76,7 @@ def _generate_in(
     created: bool,
 ) -> GenerateResult:
     cost = session.new_cost()
-    if created:  # the license is stretched before the transaction that makes the keystore, as before any other
+    if created:  # stretch the license before the transaction that creates the keystore, as before any other
         prepared = session.licenses.prepare(license_key, (cost,)) if license_key is not None else None
     else:
         prepared = session.prepare(license_key)
@@ -123,10 +130,12 @@ def _check(request: GenerateRequest) -> None:
     if request.material is not None and len(request.material) != KEY_BYTES:
         raise UsageError(f"the key material has {len(request.material)} bytes instead of {KEY_BYTES}")
     if request.material is not None and request.count != 1:
-        raise UsageError("one key material makes one key", "leave count out", remedy="material-is-for-one-key")
+        raise UsageError(
+            f"the key material is for one key, not {request.count}", "leave count out", remedy="material-is-for-one-key"
+        )
     if request.no_license and request.new_license:
         raise UsageError(
-            "a key without a license does not enrol a new one",
+            "a key without a license cannot enrol a new license",
             "no_license and new_license exclude each other",
             remedy="license-or-none",
         )

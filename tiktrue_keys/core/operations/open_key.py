@@ -1,4 +1,7 @@
-"""Opens managed keys for whoever encrypts or decrypts: status first, then the license, then the secret."""
+"""Opens managed keys for encryption and decryption: checks the status, then the license, then unwraps the secret.
+
+Come here for the warnings of a deprecated or expired key.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from tiktrue_keys.errors import UsageError
 
 
 def open_key(session: KeystoreSession, argument: str, license_key: License | None, use: Use) -> OpenedKey:
-    """The key that `argument` names, opened for `use`.
+    """Return the key that `argument` names, opened for `use`.
 
-    Raises by status (RevokedError, ExpiredError, RefusedError) before it looks at the license; then UsageError without
-    a license where one is needed, WrongLicenseError for another one.
+    The status is checked before the license: raises RevokedError, ExpiredError or RefusedError by status, then
+    UsageError when a needed license is missing, and WrongLicenseError for another license.
     """
     with session.read() as (view, now):
         key = find_key(view.rows, argument, now).key

@@ -1,4 +1,7 @@
-"""What a restore would replace and what it would put back, before anybody says yes: reads both, writes nothing."""
+"""Previews a restore: reads the backup and the keystore that it would replace, and writes nothing.
+
+Come here for what the user sees before confirming.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 
 @dataclass(frozen=True)
 class Position:
-    """How far a keystore has come: which one it is (16 bytes), its epoch, its records, the newest of them."""
+    """How far a keystore has come: its id (16 bytes), its epoch, its number of audit records, and the newest record."""
 
     keystore_id: bytes
     epoch: int
@@ -31,8 +34,8 @@ class Position:
 class RestorePreview:
     """The backup, and the keystore that it would replace.
 
-    `present` is None where there is no keystore, or one that does not open; `present_error` says why not.
-    `known`: how far this machine remembers the backup's keystore to have come.
+    `present` is None when there is no keystore or it does not open; `present_error` says why not. `known` is this
+    machine's high-water mark of the backup's keystore.
     """
 
     backup: Position
@@ -42,14 +45,15 @@ class RestorePreview:
 
     @property
     def same_keystore(self) -> bool | None:
-        """Whether the backup is of the keystore that is there; None when that cannot be told."""
+        """Return whether the backup is of the present keystore; None when that is not known."""
         return None if self.present is None else self.present.keystore_id == self.backup.keystore_id
 
 
 def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None = None) -> RestorePreview:
-    """Verify the backup whole (by default in by this machine) and look at what is in its place.
+    """Verify the backup completely, opened by this machine unless `way_in` is given, and read the present keystore.
 
-    NotFoundError, IntegrityError, and as the way in for the backup; what is wrong with the other is in the result.
+    Errors of the present keystore are in the result. Raises NotFoundError or IntegrityError for the backup, and the
+    errors of `way_in`.
     """
     with (
         another_backup_is_needed(),
@@ -68,7 +72,7 @@ def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None
 
 @contextlib.contextmanager
 def another_backup_is_needed() -> Iterator[None]:
-    """Around the reading of a backup: what is wrong with a keystore has the hint to restore one."""
+    """Run a block that reads a backup, and give its IntegrityError the hint to choose another backup."""
     try:
         yield
     except LaterVersionError:

@@ -1,4 +1,7 @@
-"""Seals the keystore anew to the machine as it is now: all facts at once for `rebind`, one by itself after drift."""
+"""Reseals the keystore to the machine as it is now: to all facts for `rebind`, to one changed fact after drift.
+
+Come here after a hardware change.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,10 @@ class Rebound(OperationResult):
 def rebind(
     session: KeystoreSession, license_key: License | None, *, dry_run: bool, operation_id: str | None
 ) -> Rebound:
-    """Seal to every fact that can be read now; a fact that cannot be read stays in the binding.
+    """Seal to every fact that can be read now. A fact that cannot be read stays in the binding.
 
-    Takes a license where the keystore knows one: a new binding is the licensee's decision, not any root shell's.
+    A keystore with licenses needs one of them: the licensee decides on a new binding, not every process with root
+    rights. Raises UsageError without the license, WrongLicenseError for an unknown one.
     """
     asked = OperationRequest.of(OPERATION, operation_id, {})
     return once(session, asked, partial(_rebind, session, license_key, dry_run), _repeated)
@@ -65,7 +69,7 @@ def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool
 
 
 def _repeated(first: FirstRun) -> Rebound:
-    """The binding before the first run, and the present one with its drift."""
+    """Return the binding before the first run, and the present binding with its drift."""
     before = Binding.from_json([anchor for _, *anchor in first.items])
     with first.read() as (view, _):
         after = read_binding(view.rows)
@@ -74,9 +78,9 @@ def _repeated(first: FirstRun) -> Rebound:
 
 
 def reseal_one(session: KeystoreSession, transaction: Transaction) -> None:
-    """After drift, in a transaction that has seen the license: seal to one fact's new value, at most once in 24 hours.
+    """Seal to the new value of one changed fact, at most once in 24 hours, in a transaction that has seen the license.
 
-    Adds and drops no fact. A second changed part waits a day, so that a series of swaps is seen as one.
+    Adds and removes no fact. A second changed part waits a day, so that a series of swaps shows as drift.
     """
     before = read_binding(transaction.rows)
     if not drift(before, session.facts()).changed:

@@ -1,4 +1,7 @@
-"""The act `relicense`: every key of one license goes over to another, in one transaction. The keys themselves stay."""
+"""The operation `relicense`: moves every key of one license to another in one transaction. The keys stay the same.
+
+Come here when a customer's license is replaced.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ OPERATION = "relicense"
 
 @dataclass(frozen=True, kw_only=True)
 class Relicensed(OperationResult):
-    """The keys that went over, and the tags (8 hex digits) of both licenses."""
+    """The keys that were moved, and the tags (8 hex digits) of both licenses."""
 
     keys: tuple[ManagedKey, ...]
     old_license_tag: str
@@ -41,7 +44,10 @@ class Relicensed(OperationResult):
 def relicense(
     session: KeystoreSession, old: License, new: License, *, dry_run: bool, operation_id: str | None
 ) -> Relicensed:
-    """Rewrap every key of `old` for `new`, which is enrolled when it is unknown; `old` is then known no more."""
+    """Rewrap every key of `old` for `new`, which is enrolled when it is unknown. `old` is removed.
+
+    Raises UsageError when both are the same, WrongLicenseError when `old` is unknown.
+    """
     asked = OperationRequest.of(OPERATION, operation_id, {})
     do = partial(_relicense, session, old, new, dry_run)
     return once(session, asked, do, partial(_repeated, old, new))
@@ -79,7 +85,7 @@ def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bo
 
 
 def _repeated(old: License, new: License, first: FirstRun) -> Relicensed:
-    """The licenses are the request's own arguments, and no record holds anything of them but their tags."""
+    """Return the first result, if both licenses are those of the first run. The record holds only their tags."""
     (old_tag, new_tag), *moved = first.items
     root_keys = first.session.root_keys
     given_old, given_new = (tags_of(prepared, root_keys) for prepared in _prepared(first.session, old, new))

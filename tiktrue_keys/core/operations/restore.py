@@ -1,4 +1,7 @@
-"""The acts `restore` and `escrow recover`: a backup in the keystore's place, and what must not be forgotten with it."""
+"""The operations `restore` and `escrow recover`: put a backup in the keystore's place.
+
+Come here for what is carried over from the replaced keystore: revocations, destructions, containers and the escrow.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ RESTORE = "restore"
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredKeystore(OperationResult):
-    """What was put back."""
+    """The keystore that was restored."""
 
     restored: Restored
 
@@ -50,9 +53,10 @@ def restore(
     accept_clock: bool = False,
     operation_id: str | None,
 ) -> RestoredKeystore:
-    """Put a backup back as a new epoch, by default in by this machine; with another way in it is bound to this one.
+    """Put a backup in the keystore's place as a new epoch.
 
-    Whoever calls has asked first: it replaces the keystore that is there. `also` is done in the same transaction.
+    It is opened by this machine unless `way_in` is given; then it is bound to this machine. The caller has asked for
+    confirmation: the present keystore is replaced. `also` runs in the same transaction.
     """
     arguments = {"source": str(source.absolute()), "accept_clock": accept_clock}
     asked = OperationRequest.of(act, operation_id, arguments)
@@ -82,7 +86,9 @@ def _restore(
         operation_id=operation.id,
         accept_clock=accept_clock,
     ) as (transaction, restored):
-        remembered, notices = _remembered(session, source, way_in)  # now that nobody else writes there
+        remembered, notices = _remembered(
+            session, source, way_in
+        )  # under the lock, so that no other process writes there
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
         notices += _carry_escrow(transaction, remembered)
@@ -90,11 +96,13 @@ def _restore(
             also(transaction)
         operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])
     if any(revived):
-        notices.append(Notice("carried-over", f"still revoked or destroyed, as before: {plural(sum(revived), 'key')}"))
+        notices.append(
+            Notice("carried-over", f"kept revoked or destroyed, as before the restore: {plural(sum(revived), 'key')}")
+        )
     if restored.replaced is not None:
-        words = f"the keystore that was there is kept as {restored.replaced}: delete it when you are sure"
+        words = f"the replaced keystore is kept as {restored.replaced}: delete it when you no longer need it"
         notices.append(Notice("replaced-keystore", words))
-    notices.append(Notice("new-epoch", f"epoch {restored.epoch} begins; nodes have to accept it"))
+    notices.append(Notice("new-epoch", f"epoch {restored.epoch} has begun; nodes must accept it"))
     return RestoredKeystore(operation_id=operation.id, changed=True, restored=restored, warnings=tuple(notices))
 
 
@@ -106,7 +114,7 @@ def _repeated(first: FirstRun) -> RestoredKeystore:
 
 @dataclass(frozen=True)
 class _Remembered:
-    """What the replaced keystore knows and a restore must not forget. `whole` is False when it does not open."""
+    """The facts of the replaced keystore that a restore carries over. `whole` is False when it does not open."""
 
     keystore_id: bytes = b""
     withdrawn: tuple[ManagedKey, ...] = ()
@@ -133,13 +141,16 @@ def _remembered(session: KeystoreSession, source: Path, way_in: WayIn) -> tuple[
 
 
 def _lost(why: str) -> Notice:
-    words = f"{why}: what was revoked since the backup is usable again, and containers made since are not known"
+    words = f"{why}: keys revoked since the backup are usable again, and containers created since are not registered"
     return Notice("revocations-lost", words, remedy="registry-lost")
 
 
 @contextlib.contextmanager
 def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> Iterator[Snapshot]:
-    """The keystore that is about to be replaced: by this machine, else by the backup's way in, which needs no mark."""
+    """Yield a snapshot of the keystore to be replaced.
+
+    It is opened by this machine, or else by `way_in`, which needs no mark.
+    """
     timeout = session.place.timeout
     with contextlib.ExitStack() as stack:
         try:
@@ -177,7 +188,7 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 
 def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
-    """Containers and open acts of after the backup still need their keys."""
+    """Carry over containers and open file operations that are newer than the backup: they still need their keys."""
     for record in remembered.containers:
         known = get_container(transaction.rows, record.file_id)
         put_container(transaction, replace(record, keys=record.keys | (known.keys if known else frozenset())))
@@ -189,19 +200,19 @@ def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
 
 
 def _carry_escrow(transaction: Transaction, remembered: _Remembered) -> list[Notice]:
-    """An escrow that another has replaced stays replaced: H is the same, so that the newer slot still fits."""
+    """Keep the newer escrow. H is the same, so that its slot still fits. Return the notice of it."""
     same = remembered.keystore_id == transaction.document.keystore_id
     if not same or remembered.escrow_record is None or remembered.escrow == escrow_slots(transaction.document):
         return []
     transaction.replace_document(transaction.document.with_slots(remembered.escrow))
     transaction.rows.put(RecordKind.ESCROW, ESCROW_RECORD, remembered.escrow_record)
     no_backup_holds_it(transaction.rows)
-    words = "the escrow is the one that was made after this backup: its shares open the keystore, older ones do not"
+    words = "the escrow created after this backup was kept: its shares open the keystore, older ones do not"
     return [Notice("carried-escrow", words)]
 
 
 def _withdraw(transaction: Transaction, known: ManagedKey) -> bool:
-    """Make a restored key what it was; False when it is that, or is not in the backup."""
+    """Revoke or destroy a restored key again. Return False when it already is, or is not in the backup."""
     stored = get_key(transaction.rows, known.key_id, transaction.now)
     if stored is None or (stored.key.revoked_at, stored.key.destroyed_at) == (known.revoked_at, known.destroyed_at):
         return False

@@ -1,4 +1,7 @@
-"""What acts return: frozen, complete, printable by somebody else."""
+"""Immutable results of operations; rendering is the caller's job.
+
+Come here for the fields that every result has.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from tiktrue_keys.core.notices import Notice
 
 @dataclass(frozen=True, kw_only=True)
 class OperationResult:
-    """Of every act. `changed` is False for a dry run, for nothing to do, and for a repeated operation id."""
+    """The result of any operation.
+
+    `changed` is False for a dry run, for nothing to do, and for a repeated operation id.
+    """
 
     operation_id: str
     changed: bool
@@ -23,7 +29,7 @@ class OperationResult:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateResult(OperationResult):
-    """New keys, and whether the keystore was made with them."""
+    """The new keys, and whether the keystore was created with them."""
 
     keys: tuple[ManagedKey, ...]
     created_keystore: bool = False
@@ -32,7 +38,7 @@ class GenerateResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class RotateResult(OperationResult):
-    """Rotations done (or planned), keys left out with the reason, and containers that still name an old key."""
+    """The rotations done or planned, the keys left out with the reason, and the containers that still name old keys."""
 
     rotations: tuple[Rotation, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -43,7 +49,7 @@ class RotateResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class RevokeResult(OperationResult):
-    """Revoked keys, their successors where asked for, and the containers that need reencrypt-model."""
+    """The revoked keys, the successors that were requested, and the containers that must be re-encrypted."""
 
     keys: tuple[ManagedKey, ...] = ()
     successors: tuple[Rotation, ...] = ()
@@ -53,7 +59,7 @@ class RevokeResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupResult(OperationResult):
-    """What cleanup marked for destruction, destroyed, took the mark off, and left alone."""
+    """The keys that cleanup marked, destroyed, unmarked and kept."""
 
     marked: tuple[ManagedKey, ...] = ()
     destroyed: tuple[ManagedKey, ...] = ()
@@ -64,7 +70,7 @@ class CleanupResult(OperationResult):
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """Checks of keys, of the binding, and with `deep` of every row and audit record."""
+    """The checks of keys and of the binding; with `deep` also of every row and audit record."""
 
     checks: tuple[KeyCheck, ...]
     binding: Binding

@@ -1,4 +1,7 @@
-"""The act `revoke`: keys or a whole model, with successors where asked for, in one transaction."""
+"""The operation `revoke`: revokes keys or a whole model in one transaction, with successors on request.
+
+Come here for how a revocation succeeds on a full disk.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ OPERATION = "revoke"
 
 @dataclass(frozen=True)
 class RevokeRequest:
-    """Either `keys` (KEY arguments) or `model` (all its generations)."""
+    """The arguments of a revocation: either `keys` (KEY arguments) or `model` (all its generations)."""
 
     reason: str
     keys: tuple[str, ...] = ()
@@ -47,11 +50,15 @@ class RevokeRequest:
 
 
 def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str | None) -> RevokeResult:
-    """Revoke what the request names; on a full disk with the space that is kept for it."""
+    """Revoke the keys that the request names. On a full disk, use the space that is reserved for this.
+
+    Raises UsageError for contradictory arguments, NotFoundError for an unknown key or model, and WrongLicenseError for
+    successors with another license.
+    """
     if bool(request.keys) == (request.model is not None):
         raise UsageError("a revocation takes keys or a model", "pass either", remedy="what-to-revoke")
     arguments = arguments_of(request, without=("license_key", "dry_run"))
-    # Always remembered: a second try must see whether the first was done.
+    # Always remembered: a second attempt must see whether the first was committed.
     asked = OperationRequest.of(OPERATION, operation_id or new_operation_id(), arguments)
     act = partial(_revoke, session, replace(request, reason=check_reason(request.reason)))
     with session.noting(OPERATION, asked.operation_id):
@@ -61,7 +68,7 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
             if not session.release_reserve():
                 raise
         result = once(session, asked, act, _repeated)
-    words = "the space kept for revocations is used up: free some, so that it can be kept again"
+    words = "the space reserved for revocations is used up: free some, so that it can be reserved again"
     return replace(result, changed=True, warnings=(*result.warnings, Notice("reserve-used", words)))
 
 

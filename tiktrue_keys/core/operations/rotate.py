@@ -1,4 +1,7 @@
-"""The act `rotate`: plan on a snapshot, license only when the plan needs it, then one transaction or one a key."""
+"""The operation `rotate`: plans on a snapshot, reads the license only when needed, then rotates in one transaction.
+
+Come here for how a batch treats keys that fail; the rules of a rotation are in core/keys/rotation.py.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
 
 OPERATION = "rotate"
 DAMAGED = ""
-"""Stands for the key id of a failure that is a damaged part of the keystore: which keys lie there cannot be told."""
+"""The key id of a failure that is a damaged part of the keystore: which keys it holds is not known."""
 
 
 @dataclass(frozen=True)
 class RotateRequest:
-    """Exactly one of `keys` (KEY arguments), `every` and `due`."""
+    """The arguments of a rotation: exactly one of `keys` (KEY arguments), `every` and `due`."""
 
     keys: tuple[str, ...] = ()
     every: bool = False
@@ -55,7 +58,7 @@ class RotateRequest:
     dry_run: bool = False
 
     def check(self) -> None:
-        """Raise UsageError for a request that contradicts itself."""
+        """Raise UsageError for contradictory or malformed arguments."""
         if (bool(self.keys) + self.every + self.due) != 1:
             raise UsageError("a rotation takes keys, every key, or those due", "pass one", remedy="what-to-rotate")
         must_be_whole(self.within)
@@ -64,7 +67,7 @@ class RotateRequest:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be rotated, and the keystore's root when that was true."""
+    """The keys to rotate, and the root of the keystore when the plan was made."""
 
     root: bytes
     keys: list[StoredKey]
@@ -72,7 +75,11 @@ class _Plan:
 
 
 def rotate(session: KeystoreSession, request: RotateRequest, operation_id: str | None) -> RotateResult:
-    """Rotate what the request names; nothing due is a result without a change, and reads no license."""
+    """Rotate the keys that the request names. When none is due, nothing is changed and no license is read.
+
+    Raises UsageError for contradictory arguments or a missing license, WrongLicenseError for another license, and
+    RevokedError or RefusedError for a named key that cannot be rotated.
+    """
     request.check()
     asked = OperationRequest.of(OPERATION, operation_id, arguments_of(request, without=("license_key", "dry_run")))
     return once(session, asked, partial(_rotate, session, request), _repeated)
@@ -103,7 +110,7 @@ def _plan(rows: Rows, request: RotateRequest, now: Instant, damaged: list[Integr
 
 
 def _needed_license(request: RotateRequest, planned: Sequence[StoredKey]) -> License | None:
-    """The license, read only when a planned key has one; without it a batch still rotates the keys that have none."""
+    """Return the license if a planned key has one. Without it, a batch still rotates the keys that have none."""
     licensed = [stored.key.key_id for stored in planned if stored.key.license_tag is not None]
     if not licensed:
         return None
@@ -119,10 +126,13 @@ def _rotate_together(
     prepared: PreparedLicense | None,
     plan: _Plan | None = None,
 ) -> RotateResult:
-    """All in one transaction. Named keys must all be the license's; of --all the others are listed."""
+    """Rotate all keys in one transaction.
+
+    Named keys must all belong to the license; in a batch the others are listed as failures.
+    """
     with operation.write() as transaction:
         planned = plan.keys if plan and plan.root == transaction.state.root else None
-        if planned is None:  # somebody wrote since the plan was made
+        if planned is None:  # another process has written since the plan was made
             planned = _plan(transaction.rows, request, transaction.now, [])
         batch = request.every or request.due
         opened = _recognised(session, transaction, prepared, batch=batch)
@@ -148,12 +158,15 @@ def _rotate_due(
     plan: _Plan,
     prepared: PreparedLicense | None,
 ) -> RotateResult:
-    """The healthy in one transaction; when that fails, each in its own: one bad key must not hold up the rest."""
+    """Rotate the healthy keys in one transaction. When that fails, rotate each key in its own.
+
+    One bad key must not hold up the rest.
+    """
     try:
         return _rotate_together(session, request, operation, prepared, plan)
     except TikTrueKeysError as error:
         if error.key_id is None and not isinstance(error, IntegrityError):
-            raise  # not one key's: the clock, the lock, the disk, a license that nobody knows
+            raise  # not about one key: the clock, the lock, the disk, an unknown license
         if len(plan.keys) == 1:
             return _result(operation.id, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
     rotations: list[Rotation] = []
@@ -177,7 +190,7 @@ def _rotate_due(
 def _recognised(
     session: KeystoreSession, transaction: Transaction, prepared: PreparedLicense | None, *, batch: bool
 ) -> RecognisedLicense | None:
-    """The license; a batch goes on without one that nobody knows, for the keys that need none."""
+    """Return the recognised license. A batch continues without an unknown license, for the keys that need none."""
     if prepared is None:
         return None
     keys = session.root_keys
@@ -214,7 +227,7 @@ def _result(
 ) -> RotateResult:
     clients = sorted({request.client for request in requests if request.state == UNDELIVERABLE})
     notices = tuple(
-        Notice("undeliverable", f"'{client}' is no node of this keystore: the rotation is recorded, nothing was sent")
+        Notice("undeliverable", f"'{client}' is not a pinned node; the rotation is recorded, nothing was sent")
         for client in clients
     )
     return RotateResult(

@@ -1,4 +1,7 @@
-"""The act `validate`: binding, rows and status of keys; `deep` adds rows, audit records, SQLite's own check."""
+"""The operation `validate`: checks the binding, the rows and the status of keys.
+
+Come here for what `deep` adds: every row, every audit record, and SQLite's own check.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ from tiktrue_keys.core.session import KeystoreSession
 
 
 def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) -> ValidateResult:
-    """Check the keys that are named, or all. Raises only for what makes every answer worthless: integrity, machine."""
+    """Check the named keys, or all. Problems of single keys are in the result.
+
+    Raises only errors that make every answer worthless: IntegrityError, WrongMachineError, NotFoundError for a key that
+    does not exist.
+    """
     with session.read() as (view, now):
         checks = _named(view.rows, arguments, now) if arguments else _all(view.rows, now)
         binding = read_binding(view.rows)
@@ -62,6 +69,6 @@ def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:
 
 def _intent_notices(rows: Rows) -> tuple[Notice, ...]:
     return tuple(
-        Notice("open-intent", f"an {act.act} of {act.path or act.file_id.hex()} was begun and not finished")
+        Notice("open-intent", f"an {act.act} of {act.path or act.file_id.hex()} was begun but not finished")
         for act in open_intents(rows)
     )

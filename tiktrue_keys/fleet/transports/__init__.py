@@ -1,7 +1,7 @@
-"""How envelopes travel: one module for each transport, found by the scheme of `--via`.
+"""Transports of envelopes: one module for each, chosen by the scheme of `--via`.
 
-Start with `interface.py`. Transports are found through the entry-point group `tiktrue_keys.transports`. A transport
-carries sealed lines and is trusted with nothing but their delivery.
+Start with `interface.py`. Other packages add transports through the entry-point group `tiktrue_keys.transports`. A
+transport carries sealed lines; it is trusted with their delivery only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ GROUP = "tiktrue_keys.transports"
 
 
 def open_transport(address: str, credentials: Mapping[str, str] | None = None) -> Transport:
-    """The transport of an address such as `spool:DIR` or `etcd://host:port/prefix`; UsageError for an unknown one.
+    """Return the transport of an address such as `spool:DIR` or `etcd://host:port/prefix`.
 
-    `credentials` are what no address should hold: user, password, ca, cert, key (paths), as the transport documents.
+    `credentials` keeps secrets out of the address: user, password_file, ca, cert, key, as the transport documents.
+    Raises UsageError for an unknown transport.
     """
     scheme, colon, rest = address.partition(":")
     if not colon or not rest:
-        raise UsageError(f"'{address[:80]}' is no transport", "spool:DIR, or etcd://HOST:PORT/PREFIX")
+        raise UsageError(f"'{address[:80]}' is not a transport", "use spool:DIR or etcd://HOST:PORT/PREFIX")
     given = dict(credentials or {})
     if scheme == "spool":
         from tiktrue_keys.fleet.transports.spool import open_spool
@@ -39,6 +40,8 @@ def _from_another_package(scheme: str, rest: str, credentials: dict[str, str]) -
 
     found = [each for each in entry_points(group=GROUP) if each.name == scheme]
     if not found:
-        raise UsageError(f"there is no transport '{scheme[:40]}'", f"an installed package adds one as {GROUP}")
+        raise UsageError(
+            f"transport '{scheme[:40]}' is not installed", f"install a package with the entry point {GROUP}"
+        )
     made: Transport = found[0].load()(rest, credentials)
     return made

@@ -2,10 +2,10 @@
 
     <prefix>/<issuer>/to/<node id>/<epoch, 10 digits>.<number, 10 digits>    one envelope
     <prefix>/<issuer>/acknowledgements/<node id>                             one acknowledgement
-    <prefix>/<issuer>/round                                                  how many rounds were published
+    <prefix>/<issuer>/round                                                  the number of published rounds
 
-A round is one transaction that compares and raises `round`; more than 127 envelopes take several. Values are sealed: a
-reader learns node ids, key ids and times, no key. Does not handle: which member is asked, and how (etcd_members.py).
+A round is one transaction that compares and increments `round`; more than 127 envelopes take several. Values are
+sealed: a reader learns node ids, key ids and times, but no key. etcd_members.py chooses the member that is asked.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, parse_members
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
-_OPERATIONS = 127  # etcd's --max-txn-ops is 128 unless told otherwise; one is for the round
-_BYTES = 1 << 20  # its --max-request-bytes is 1.5 MiB
+_OPERATIONS = 127  # etcd's --max-txn-ops (default: 128), less one for the round
+_BYTES = 1 << 20  # below its --max-request-bytes (default: 1.5 MiB)
 _PAGE = 100
 _TRIES = 20
 _PAUSE = 0.5
@@ -28,7 +28,10 @@ _EVENTS, _CANCELED, _PIECE = b'"events"', b'"canceled"', 4096
 
 
 def open_etcd(rest: str, credentials: Mapping[str, str]) -> Etcd:
-    """The transport of `//host:port[,…]/prefix`; UsageError when it is malformed or etcd3gw is not installed."""
+    """Return the transport of `//host:port[,…]/prefix`.
+
+    Raises UsageError when it is malformed or etcd3gw is not installed.
+    """
     hosts, _, prefix = rest.removeprefix("//").partition("/")
     addresses = parse_members(hosts)
     if not rest.startswith("//") or not prefix.strip("/"):
@@ -59,11 +62,11 @@ class Etcd:
             self._publish_round(issuer, puts)
 
     def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
-        """The lines past `after`, and the last one before: it shows whether the issuer says the same as it did."""
+        """Return the lines past `after`, and the one at `after`: it shows whether the issuer still sends the same."""
         box = self._box(issuer, node_id)
         found: list[bytes] = []
         for number, (page, revision) in enumerate(self._pages(box + _place(after[0], after[1]), _end_of(box))):
-            self._revision = revision if number == 0 else self._revision  # what comes after the first page wakes us up
+            self._revision = revision if number == 0 else self._revision  # a change after the first page ends `wait`
             found += [line for _, line in page if 0 < len(line) <= MAX_LINE]
             if (number + 1) * _PAGE >= MAX_LINES:
                 break
@@ -75,7 +78,7 @@ class Etcd:
         self._members.post("/kv/put", {"key": _encoded(key), "value": _encoded(line)})
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """All of them, a page at a time."""
+        """Yield the acknowledgements of these nodes, read a page at a time."""
         wanted = set(node_ids)
         folder = f"{self._prefix}/{issuer}/acknowledgements/"
         for page, _ in self._pages(folder, _end_of(folder)):
@@ -85,7 +88,7 @@ class Etcd:
                     yield node_id, line
 
     def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
-        """Delete what each node has consumed, but for its last envelope."""
+        """Delete the envelopes that each node has consumed, except its last one."""
         deletes = [
             {"request_delete_range": {"key": _encoded(box), "range_end": _encoded(box + _place(epoch, number))}}
             for box, (epoch, number) in ((self._box(issuer, node_id), place) for node_id, place in consumed.items())
@@ -94,7 +97,10 @@ class Etcd:
             self._members.post("/kv/txn", {"success": deletes[at : at + _OPERATIONS]})
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
-        """Watch from the revision of the last `collect`; whatever ends the watch, the next `collect` reads all."""
+        """Watch from the revision of the last `collect`.
+
+        However the watch ends, the next `collect` reads everything.
+        """
         from etcd3gw.exceptions import Etcd3Exception
 
         end = time.monotonic() + seconds
@@ -108,10 +114,11 @@ class Etcd:
         time.sleep(max(min(_PAUSE, end - time.monotonic()), 0))
 
     def _saw_an_event(self, box: str, seconds: float) -> bool:
-        """Whether something changed in a box; False where etcd ended the watch, OSError when nothing came in time.
+        """Return whether a box changed; False when etcd ended the watch. Raises OSError when no event came in time.
 
-        Not etcd3gw's watch (2.7): its thread swallows the end of the connection, so that a member that is killed looks
-        like one that is silent. A member that is cut off from the others ends it too, since a leader is demanded.
+        This replaces etcd3gw's watch (2.7), whose thread swallows the end of the connection: there a killed member
+        looks like a silent one. The watch requires a leader, so that it also ends at a member that is cut off from the
+        others.
         """
         watch: dict[str, Any] = {
             "key": _encoded(box),
@@ -121,7 +128,7 @@ class Etcd:
         with self._members.stream("/watch", {"create_request": watch}, seconds=seconds) as said:
             tail = b""
             for piece in said.iter_content(_PIECE):
-                tail = tail[-len(_CANCELED) :] + piece  # values are base64, in which no quote can stand
+                tail = tail[-len(_CANCELED) :] + piece  # values are base64, which contains no quote
                 if _EVENTS in tail or _CANCELED in tail:
                     return _EVENTS in tail
         return False
@@ -131,7 +138,7 @@ class Etcd:
         self._members.close()
 
     def _publish_round(self, issuer: str, puts: list[dict[str, Any]]) -> None:
-        """One transaction, on condition that nobody published since `round` was read; else it is read again."""
+        """Commit one transaction if `round` is unchanged since it was read; otherwise read it again and retry."""
         key = f"{self._prefix}/{issuer}/round"
         for _ in range(_TRIES):
             found, _ = self._range(key, key + "\0", 1)
@@ -145,10 +152,12 @@ class Etcd:
             done = self._members.post("/kv/txn", {"compare": [unchanged], "success": [*puts, raised]})
             if done.get("succeeded"):
                 return
-        raise UnavailableError("etcd's round is changed again and again", "who else publishes under this prefix?")
+        raise UnavailableError(
+            "etcd's round counter keeps changing", "check which other process publishes under this prefix"
+        )
 
     def _pages(self, start: str, end: str) -> Iterator[tuple[list[tuple[bytes, bytes]], int]]:
-        """All keys and values in order, some at a time, each time with the revision that they are of."""
+        """Yield all keys and values in order, a page at a time, with the revision of each page."""
         first = start.encode()
         while True:
             page, revision = self._range(first, end, _PAGE)
@@ -158,7 +167,7 @@ class Etcd:
             first = page[-1][0] + b"\0"
 
     def _range(self, start: str | bytes, end: str, limit: int) -> tuple[list[tuple[bytes, bytes]], int]:
-        """Keys and values in order, at most `limit`, and the revision that they are of."""
+        """Return at most `limit` keys and values in order, and their revision."""
         wanted = {"key": _encoded(start), "range_end": _encoded(end), "limit": limit}
         said = self._members.post("/kv/range", wanted, timeout=READ_TIMEOUT)
         kvs = said.get("kvs", [])[:limit]
@@ -174,7 +183,7 @@ def _place(epoch: int, number: int) -> str:
 
 
 def _end_of(folder: str) -> str:
-    """The first key past all that begin with `folder`, which ends in a slash."""
+    """Return the first key past all that begin with `folder`, which ends in a slash."""
     return folder[:-1] + "0"
 
 

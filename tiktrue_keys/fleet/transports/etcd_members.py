@@ -1,7 +1,7 @@
-"""The members of an etcd cluster, asked one after the other: addresses, credentials, connections, timeouts, caps.
+"""The members of an etcd cluster, asked in turn: addresses, credentials, connections, timeouts and limits.
 
-With `ca` (and `cert`, `key`) it speaks TLS; `user` with `password_file` authenticates. Every request tries each member
-once; one that forgot our token is asked twice. Does not handle: what is asked, what an answer means (etcd.py).
+`ca` (with `cert` and `key`) enables TLS; `user` with `password_file` authenticates. A request tries each member once,
+and twice if the member no longer knows our token. etcd.py decides on the requests and reads the answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 import contextlib
 import json
 
-# A member that has lost its quorum answers after 7 s or never; a revocation has 5 s to reach everyone once it is back.
+# A member without quorum answers after 7 s or never. Once it is back, a revocation must reach each node within 5 s.
 READ_TIMEOUT, WRITE_TIMEOUT = 2.0, 3.0
 _LONGEST_ANSWER = 16 << 20  # a page of the longest lines is 9 MiB in base64
 _CHUNK = 1 << 16
@@ -32,16 +32,18 @@ _KNOWN = {"user", "password_file", "ca", "cert", "key"}
 
 
 def parse_members(hosts: str) -> list[tuple[str, int]]:
-    """Host and port of each in `host:port[,host:port…]`; UsageError when it is malformed."""
+    """Return host and port of each member in `host:port[,host:port…]`. Raises UsageError when the text is malformed."""
     if "@" in hosts:
-        raise UsageError("an address of etcd names no user", "fleet.user and fleet.password_file in the configuration")
+        raise UsageError(
+            "an etcd address cannot contain a user", "set fleet.user and fleet.password_file in the configuration"
+        )
     return [_member(each) for each in hosts.split(",")]
 
 
 class EtcdMembers:
-    """Connections to the members, made when they are needed. The one that answered last is asked first.
+    """Connections to the members, opened when they are needed. The member that answered last is asked first.
 
-    UsageError for credentials of which something is missing, or when etcd3gw is not installed.
+    Raises UsageError for incomplete credentials, or when etcd3gw is not installed.
     """
 
     def __init__(self, addresses: list[tuple[str, int]], credentials: Mapping[str, str]) -> None:
@@ -56,7 +58,7 @@ class EtcdMembers:
         self._first = 0
 
     def post(self, path: str, payload: dict[str, Any], *, timeout: float = WRITE_TIMEOUT) -> Any:
-        """Ask the members one after the other; UnavailableError when none answers."""
+        """Ask the members in turn and return the first answer. Raises UnavailableError when none answers."""
         from etcd3gw.exceptions import Etcd3Exception
 
         last = "no member"
@@ -73,10 +75,10 @@ class EtcdMembers:
         raise UnavailableError(f"etcd does not answer: {last[:200]}", hint_for(last))
 
     def stream(self, path: str, payload: dict[str, Any], *, seconds: float) -> Response:
-        """An answer of the first member that goes on, for the caller to read and close; no cap is on it.
+        """Return a streamed answer of the first member, which the caller reads and closes. Its size is not limited.
 
-        Etcd3Exception, OSError or ValueError when it does not come, OSError too when it is silent for `seconds`. It
-        ends when the member is cut off from the others, since a leader is demanded.
+        Raises Etcd3Exception, OSError or ValueError when there is no answer; reading it raises OSError after `seconds`
+        of silence. A leader is required, so that the answer ends when the member is cut off from the others.
         """
         client = self._client(self._first)
         return client.session.post(
@@ -88,7 +90,7 @@ class EtcdMembers:
         )
 
     def turn_to_the_next(self) -> None:
-        """Whoever was asked first is not any more, and its connection is closed."""
+        """Close the connection to the first member, and ask the next one first from now on."""
         self._forget(self._first)
         self._first = (self._first + 1) % len(self._addresses)
 
@@ -98,7 +100,10 @@ class EtcdMembers:
             self._forget(place)
 
     def _asked(self, place: int, path: str, payload: dict[str, Any], timeout: float) -> Any:
-        """What one member says. A token lives for minutes, and not over a member's restart: then it is asked again."""
+        """Return the answer of one member.
+
+        Its token expires in minutes, and at a restart: then authenticate and ask again.
+        """
         from etcd3gw.exceptions import Etcd3Exception
 
         kept = place in self._clients
@@ -120,7 +125,7 @@ class EtcdMembers:
         return self._clients[place]
 
     def _connected(self, host: str, port: int) -> Etcd3Client:
-        """A new client of a member, with a token where there is a user."""
+        """Return a new client of a member, with a token if there is a user."""
         from etcd3gw.client import Etcd3Client
 
         given = self._credentials
@@ -135,7 +140,7 @@ class EtcdMembers:
             api_path="/v3/",
         )
         client.session.hooks["response"].append(_read_capped)
-        client.session.trust_env = False  # no proxy of somebody's environment stands between us and the cluster
+        client.session.trust_env = False  # ignore proxies in the environment
         if "user" in given:
             said = client.post(
                 client.get_url("/auth/authenticate"),
@@ -151,7 +156,7 @@ class EtcdMembers:
 
 
 def _read_capped(response: Response, **sent: Any) -> None:
-    """Read an answer before requests does, which takes whatever comes; a watch's is read by whoever asked for it."""
+    """Read an answer before requests does, which has no limit. The caller reads a streamed answer itself."""
     if sent.get("stream"):
         return
     read = bytearray()
@@ -164,7 +169,10 @@ def _read_capped(response: Response, **sent: Any) -> None:
 
 
 def _must_go_together(given: set[str]) -> None:
-    """Nothing half: a certificate without its key, or without the authority that makes the connection one of TLS."""
+    """Raise UsageError for incomplete or unknown credentials.
+
+    A user needs a password file; a certificate needs its key and `ca`, which makes the connection TLS.
+    """
     pairs = (("user", "password_file"), ("cert", "key"))
     whole = all((one in given) == (other in given) for one, other in pairs) and ("cert" not in given or "ca" in given)
     if given - _KNOWN or not whole:
@@ -174,11 +182,11 @@ def _must_go_together(given: set[str]) -> None:
 
 
 def _member(text: str) -> tuple[str, int]:
-    """Host and port; an IPv6 address stands in brackets, which the client puts back."""
+    """Return host and port. An IPv6 address stands in brackets, which the client puts back."""
     found = _MEMBER.fullmatch(text)
     port = int(found[2] or _PORT) if found else 0
     if found is None or not 0 < port < 65_536:
-        raise UsageError(f"'{text[:80]}' is no member of etcd", "HOST:PORT")
+        raise UsageError(f"'{text[:80]}' is not an etcd member", "use HOST:PORT")
     return found[1].strip("[]"), port
 
 
@@ -187,23 +195,25 @@ def _password(path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"etcd's password in {path} is not text", "UTF-8, in the file's only line") from None
+        raise UsageError(
+            f"etcd's password in {path} is not text", "write it as UTF-8 on the file's only line"
+        ) from None
 
 
 _CAUSE = re.compile(r"\[Errno -?[0-9]+\] ([\w ]+)|\[(?:SSL|X509): (\w+)|(timed out|SSLEOFError|RemoteDisconnected)")
 _HINTS = {
     "TLS": "check fleet.ca, fleet.cert and fleet.key",
-    "RemoteDisconnected": "does it speak TLS? fleet.ca names its authority",
-    "reset by peer": "does it speak TLS? fleet.ca names its authority",
+    "RemoteDisconnected": "etcd may expect TLS: set fleet.ca to its certificate authority",
+    "reset by peer": "etcd may expect TLS: set fleet.ca to its certificate authority",
     "authentication failed": "check fleet.user and the file fleet.password_file",
-    "user name is empty": "etcd demands a password: fleet.user and fleet.password_file",
-    "permission denied": "the user needs to read and write below the prefix",
+    "user name is empty": "etcd requires a password: set fleet.user and fleet.password_file",
+    "permission denied": "grant the user read and write access below the prefix",
     "CommonName": "beside a password etcd's gateway takes only a client certificate without a common name",
 }
 
 
 def words_of(error: Exception) -> str:
-    """What a member's refusal, or a connection's failure, comes down to."""
+    """Return the reason in a member's error or a connection's failure."""
     text = getattr(error, "detail_text", None) or str(error) or type(error).__name__
     with contextlib.suppress(ValueError, AttributeError):
         text = str(json.loads(text).get("message", text))
@@ -213,5 +223,8 @@ def words_of(error: Exception) -> str:
 
 
 def hint_for(words: str) -> str:
-    """What to do about it."""
-    return next((hint for sign, hint in _HINTS.items() if sign in words), "is its quorum there?")
+    """Return the hint for that reason."""
+    return next(
+        (hint for sign, hint in _HINTS.items() if sign in words),
+        "check that the etcd cluster is reachable and has quorum",
+    )

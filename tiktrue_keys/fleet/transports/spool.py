@@ -1,10 +1,11 @@
-"""`spool:DIR`: a folder that both sides see (a mount, rsync, a memory stick).
+"""`spool:DIR`: a folder that both sides can access (a mount, rsync, a memory stick).
 
     DIR/<issuer>/<round, 10 digits>/<node id>     lines for one node
-    DIR/<issuer>/<round>/index                    `<node id> <epoch> <highest number>`, one line a node
+    DIR/<issuer>/<round>/index                    `<node id> <epoch> <highest number>`, one line for each node
     DIR/<issuer>/acknowledgements/<node id>       one line
 
-A round is written beside its place, synced once, renamed, and its parent synced: it is there whole or not at all.
+A round is written under a temporary name, synced once, renamed, and its parent synced: it exists completely or not at
+all.
 """
 
 from __future__ import annotations
@@ -38,32 +39,30 @@ _ROUND = re.compile(r"[0-9]{10}")
 _INDEX = "index"
 _ACKNOWLEDGEMENTS = "acknowledgements"
 _MAX_FILE = 64 * 1024 * 1024
-_MODE = 0o644  # sealed and signed: nodes run as other users, and reading them gives nothing away
+_MODE = 0o644  # nodes run as other users; sealed and signed lines reveal no secret
 _POLL = 0.2
-_GONE = (sys.maxsize, sys.maxsize)  # a node that is pinned no more needs nothing
+_GONE = (sys.maxsize, sys.maxsize)  # a node that is no longer pinned needs no lines
 _TRIES = 100
 
 
 def open_spool(rest: str, credentials: Mapping[str, str]) -> Spool:
-    """The spool in the folder `rest`."""
+    """Return the spool in the folder `rest`. Raises UsageError for credentials, or a NUL byte in the name."""
     if credentials:
-        raise UsageError("a spool takes no credentials", "who may write into the folder is a matter of its owner")
+        raise UsageError("a spool takes no credentials", "the folder's permissions decide who may write to it")
     if "\0" in rest:
-        raise UsageError("the spool's folder has no name", "spool:DIR")
+        raise UsageError("the name of the spool's folder contains a NUL byte", "use spool:DIR")
     return Spool(Path(rest).absolute())
 
 
 class Spool:
-    """A spool folder. It is made by whoever publishes or acknowledges first, below a parent that exists."""
+    """A spool folder. The first `publish` or `acknowledge` creates it, below a parent that exists."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seen: list[
-            Path
-        ] = []  # the newest round of the last `collect`, so that none between it and `wait` is missed
+        self._seen: list[Path] = []  # the newest round at the last `collect`; `wait` compares with it
 
     def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
-        """Write a round; an empty one is none."""
+        """Write a round. Without posts nothing is written."""
         with _outages():
             self._publish(issuer, posts)
 
@@ -82,7 +81,7 @@ class Spool:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
-        """Every line for the node, oldest round first."""
+        """Return every line for the node, oldest round first."""
         found: list[bytes] = []
         self._seen = self._rounds(issuer)[-1:]
         for each in self._rounds(issuer):
@@ -100,7 +99,7 @@ class Spool:
             replace_bytes(folder / node_id, line + b"\n", _MODE, what="the acknowledgement")
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Each node's file; one that cannot be read is none."""
+        """Yield each node's file. A file that cannot be read is skipped."""
         self._must_be_possible()
         folder = self._issuer(issuer, make=False) / _ACKNOWLEDGEMENTS
         for node_id in node_ids:
@@ -108,7 +107,7 @@ class Spool:
                 yield node_id, read_capped(folder / node_id, MAX_LINE, "the acknowledgement").removesuffix(b"\n")
 
     def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
-        """Remove whole rounds that nobody needs, oldest first."""
+        """Remove whole rounds that are not needed any more."""
         for each in self._rounds(issuer):
             if all(place <= consumed.get(node_id, _GONE if node_id else (0, 0)) for node_id, place in _index(each)):
                 shutil.rmtree(each, ignore_errors=True)
@@ -120,7 +119,7 @@ class Spool:
             time.sleep(max(min(_POLL, end - time.monotonic()), 0))
 
     def close(self) -> None:
-        """There is nothing to let go."""
+        """Do nothing: a spool has no connection."""
 
     def _issuer(self, issuer: str, *, make: bool) -> Path:
         folder = self.folder / issuer
@@ -131,14 +130,14 @@ class Spool:
                 mode = os.stat(self.folder).st_mode & 0o1777
                 for each in (folder, folder / _ACKNOWLEDGEMENTS):
                     each.mkdir(exist_ok=True)
-                    with contextlib.suppress(PermissionError):  # somebody else's: the folder is theirs to open
+                    with contextlib.suppress(PermissionError):  # another user's folder: its owner sets the mode
                         os.chmod(each, mode)
         return folder
 
     def _must_be_possible(self) -> None:
-        """A spool that nobody has made yet is empty; one that nobody can make is not there."""
+        """Raise UnavailableError for a spool that cannot be created. One that is not created yet counts as empty."""
         if not self.folder.is_dir() and (self.folder.exists() or not self.folder.parent.is_dir()):
-            raise UnavailableError(f"the spool {self.folder} is not there", "mount it, or name another")
+            raise UnavailableError(f"the spool {self.folder} is not available", "mount it, or use another")
 
     def _rounds(self, issuer: str) -> list[Path]:
         folder = self._issuer(issuer, make=False)
@@ -146,15 +145,17 @@ class Spool:
             names = os.listdir(folder)
         except (FileNotFoundError, NotADirectoryError):
             if not self.folder.is_dir():
-                raise UnavailableError(f"the spool {self.folder} is not there", "mount it, or name another") from None
+                raise UnavailableError(
+                    f"the spool {self.folder} is not available", "mount it, or use another"
+                ) from None
             return []
         except OSError as error:
             words = f"the spool {folder} cannot be read: {error.strerror}"
-            raise UnavailableError(words, "its owner opens it to those who take part") from None
+            raise UnavailableError(words, "ask its owner for read access") from None
         return [folder / name for name in sorted(names) if _ROUND.fullmatch(name)]
 
     def _rename(self, temporary: Path, parent: Path) -> None:
-        """Give the round the next number; another publisher may take it first, then the one after."""
+        """Give the round the next number. When another publisher takes that number first, try the one after it."""
         for _ in range(_TRIES):
             rounds = self._rounds(parent.name)
             number = int(rounds[-1].name) + 1 if rounds else 1
@@ -165,18 +166,20 @@ class Spool:
                     raise
             else:
                 return
-        raise UnavailableError("the spool's next round is taken again and again", "who else writes into it?")
+        raise UnavailableError(
+            "the spool's next round number keeps being taken", "check which other process writes to it"
+        )
 
 
 def _make(folder: Path) -> None:
-    """A folder that is open to whom the umask opens it, and always to us."""
+    """Create a folder with the umask's permissions, always with full access for this user."""
     folder.mkdir()
     folder.chmod(folder.stat().st_mode & 0o777 | 0o700)
 
 
 @contextlib.contextmanager
 def _outages() -> Iterator[None]:
-    """A spool that is not there, closed or full is an outage, whatever else the same would be of a file of ours."""
+    """Turn the errors of a spool that is missing, closed or full into UnavailableError."""
     try:
         yield
     except (NotFoundError, RefusedError, InsecureError) as error:
@@ -184,7 +187,7 @@ def _outages() -> Iterator[None]:
 
 
 def _write_round(folder: Path, posts: Iterable[Posted]) -> int:
-    """A file a node and the index; returns how many nodes."""
+    """Write one file for each node, and the index. Return the number of nodes."""
     places: list[str] = []
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -210,7 +213,7 @@ def _write(folder: int, name: str, data: bytes) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """One sync for all files of a round: ten thousand fsyncs would take longer than everything else together."""
+    """Sync all files of a round with one call: ten thousand fsyncs would take longer than everything else together."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if sys.platform != "linux":
@@ -223,7 +226,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _index(folder: Path) -> list[tuple[str, tuple[int, int]]]:
-    """Node id and highest (epoch, number) of a round; a damaged index keeps its round."""
+    """Return node id and highest (epoch, number) of each node in a round. A damaged index keeps its round."""
     found: list[tuple[str, tuple[int, int]]] = []
     try:
         lines = read_capped(folder / _INDEX, _MAX_FILE, "the spool's index").decode("ascii").splitlines()
