@@ -63,7 +63,7 @@ class Encryption:
     def folder_request(self, context: CommandContext, key: str) -> FolderRequest:
         """The same of a folder under a key; reads the license."""
         if self.name is not None:
-            raise UsageError("--name is for a file", "a folder's files keep their names")
+            raise UsageError("--name needs a file; the files of a folder keep their names", "omit --name")
         return FolderRequest(
             self.source,
             self.folder_destination,
