@@ -6,7 +6,6 @@ No test sees, or touches, the keystore, license or settings of the user who runs
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.keystores import Desk, desk_in_memory
 from tests.models.workshop import Workshop
 from tests.program import Program
+from tests.signals import reset_signals
 
 OURS = ("TIKTRUE_", "_TIKTRUE_")
 STANDARD = ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
@@ -25,10 +25,7 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-# Whoever runs the tests below nohup, or in the background of a script, has these ignored: so would the program then.
-for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _handler)
+reset_signals()
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.signals import reset_signals
+
 RESULTS = Path(__file__).with_name("results")
 SKIPPED = 77
 _SHOWN_VIOLATIONS = 4
@@ -114,6 +116,7 @@ def main(
         print(f"{name}: skipped: {reason}", file=sys.stderr)
         sys.exit(SKIPPED)
     print(f"{name}: seed {options.seed}", file=sys.stderr, flush=True)
+    reset_signals()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the scratch folder goes
     result = _result(name, options, run)
     print(json.dumps(result, indent=1))
