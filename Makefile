@@ -8,7 +8,7 @@ DESTDIR ?=
 share   := $(DESTDIR)$(PREFIX)/share
 lib     := $(DESTDIR)$(PREFIX)/lib
 
-.PHONY: help demo fleet-demo test check lint types project-tests bench torture fuzz dev generate lock install clean
+.PHONY: help demo fleet-demo test check lint types project-tests bench torture campaign fuzz dev generate lock install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'types     mypy --strict'
 	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of acts on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
 	@echo 'torture   every fault campaign at its full figure, two hours'
+	@echo 'campaign  the suite a week and a year ahead and beside busy loops, then torture: hours; CAMPAIGN="--only week" for one'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'generate  writes man pages and completions from the command line, and the map in CONTRIBUTING'
@@ -36,10 +37,11 @@ fleet-demo: $(VENV)/.complete
 # Two processes side by side, then one by one what occupies both cores by itself, or looks at which files are written;
 # coverage is that of the first part.
 ALONE := tests/faults tests/models/test_real_libraries.py
+COVERAGE ?= --cov --cov-report=term
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \
-	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) --cov --cov-report=term || status=$$?; \
+	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
 	pytest --durations=15 $(ALONE) || status=$$?; \
 	exit $$status
 
@@ -62,6 +64,9 @@ bench: $(VENV)/.complete
 
 torture: $(VENV)/.complete
 	$(BIN)/python -m tests.faults.torture $(TORTURE)
+
+campaign: $(VENV)/.complete
+	$(BIN)/python -m tests.campaign.run $(CAMPAIGN)
 
 fuzz: $(VENV)/.complete requirements-fuzz.lock
 	$(PIP) install --quiet --require-hashes --no-deps -r requirements-fuzz.lock

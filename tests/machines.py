@@ -22,9 +22,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tests.faked_clock import of_the_clock
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _UNSHARE = ("unshare", "--mount", "--net", "--propagation", "private")
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS = 300
 _HOLDER = "/sys/firmware"  # every kernel has it, no closed parent is above it, and what it shows is hidden anyway
 
 
@@ -70,12 +72,13 @@ class Machine:
         owns them is the caller's affair (see `give_to_nobody`).
         """
         at = cwd or Path("/")
+        surroundings = {"PATH": _path(), "LANG": "C.UTF-8", "HOME": str(at), "PWD": str(at), **of_the_clock()}
         with tempfile.TemporaryDirectory(prefix="made-up-machine-") as folder:
             made = Path(folder)
             script = "\n".join(["set -e", *self._mounts(made), *_as_user(user, [at, *reach])])
             return subprocess.run(
                 [*_UNSHARE, "sh", "-c", script, "sh", *(os.fspath(word) for word in argv)],
-                env={"PATH": _path(), "LANG": "C.UTF-8", "HOME": str(at), "PWD": str(at), **(env or {})},
+                env=surroundings | dict(env or {}),
                 cwd=at,
                 input=input,
                 stdin=subprocess.DEVNULL if input is None else None,

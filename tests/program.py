@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.faked_clock import of_the_clock
 from tests.waiting import PATIENCE
 from tiktrue_keys.cli.context.actor import current_actor
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
@@ -58,7 +59,7 @@ class Program:
         is_measured = os.environ.get("PYTEST_CURRENT_TEST", "").startswith(MEASURED)
         measuring = {name: value for name, value in os.environ.items() if is_measured and name.startswith("COVERAGE_")}
         surroundings = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root}
-        return {**measuring, **surroundings, **self.variables}
+        return {**measuring, **of_the_clock(), **surroundings, **self.variables}
 
     def without(self, *names: str) -> Program:
         """The same program without some variables."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faked_clock import of_the_clock
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, events
 from tests.machines import skip_reason
 from tests.waiting import PATIENCE
@@ -344,7 +345,7 @@ def test_the_examples_that_the_system_was_asked_to_run(tmp_path: Path) -> None:
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounts, home, sys.executable, "-c", EXAMPLES],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1]), **of_the_clock()},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faked_clock import of_the_clock
 from tests.program import Program
 from tests.waiting import PATIENCE
 
@@ -56,6 +57,7 @@ def run_where_nothing_is(script: str, folder: Path) -> subprocess.CompletedProce
             "PATH": f"{_bin(folder)}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            **of_the_clock(),
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,

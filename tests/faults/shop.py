@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.faked_clock import of_the_clock
 from tests.faults import facts, traced
 from tests.faults.campaign import ViolationError
 from tests.faults.traced import Ended
@@ -98,6 +99,7 @@ class Shop:
             "TIKTRUE_KEYS_HOME": str(self.keystore),
             "TIKTRUE_HOST_SECRET_FILE": str(self.secret),
             "TIKTRUE_LICENSE_KEY": LICENSE,
+            **of_the_clock(),
         }
 
     @property

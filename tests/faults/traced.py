@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from tests.waiting import PATIENCE
+
 _WRITES = "write pwrite64 pwritev pwritev2 sendfile copy_file_range ftruncate fallocate"
 _SYNCS = "fsync fdatasync sync_file_range"
 _NAMES = "rename renameat renameat2 unlink unlinkat link linkat symlink mkdir mkdirat rmdir"
@@ -33,7 +35,7 @@ FAILING = frozenset(f"{_WRITES} {_SYNCS} {_NAMES} {_MODES}".split())
 CHANGING = FAILING | {"exit_group"}
 """Calls that change what a kill leaves behind, and the end of the process. So does `openat` when it creates."""
 _LINE = re.compile(r"(?:(\d+) +)?([a-z0-9_]+)\((.*)")
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = PATIENCE
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
