@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from tests.keystores import LICENSE, NOON, Desk
+from tests.keystores import LICENSE, Desk
 from tests.program import Program
 from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
@@ -54,9 +54,8 @@ def folder_request(source: Path, **options: Any) -> FolderRequest:
 class Workshop:
     """A desk with a key for MODEL, and a folder for models beside it."""
 
-    def __init__(self, folder: Path, now: int = NOON) -> None:
+    def __init__(self, folder: Path) -> None:
         self.desk = Desk(folder)
-        self.desk.clock.now = now
         self.manager = self.desk.manager()
         self.manager.generate(MODEL, license_key=LICENSE)
         self.folder = folder / "models"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -47,8 +46,7 @@ SEALED = ("model-1.safetensors.ttm", "model-2.safetensors.ttm", "sub/vocab.txt.t
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Workshop]:
-    """With the machine's clock, as tests that settle need it."""
-    made = Workshop(tmp_path, now=int(time.time()))
+    made = Workshop(tmp_path)
     with made.desk:
         yield made
 
