@@ -7,8 +7,6 @@ temporary names, sync, rename (core/durable.py), uploads (storage/upload.py), ke
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +30,7 @@ from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback,
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink, StreamSink
 from tiktrue_keys.models.pipeline.sources import PlainFile, PlainStream, Source
 from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.readable import Readable, pwrite_full, size_of
+from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, pwrite_full, size_of
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def seal_container(
     the container is unsigned. The data key must be fresh: it seals one body in its life. UnavailableError when a source
     file changed its size meanwhile; OSError from the system.
     """
-    offset, length = _extent(plain)
+    offset, length = extent_of(plain)
     geometry = Geometry(header.segment_size)
     cipher = BodyCipher(data_key, header.file_id, BodyHeader.fresh())
     source = _source(plain, geometry, offset, length, already)
@@ -104,25 +102,13 @@ def seal_container(
 def _source(plain: Readable, geometry: Geometry, offset: int, length: int | None, already: bytes) -> Source:
     if length is not None:
         return PlainFile(plain, geometry, length, offset)
-    assert isinstance(plain, int), "an object has a length"
-    return PlainStream(plain, geometry, already)
+    return PlainStream(pipe_of(plain), geometry, already)
 
 
 def _sink(out: int | InOrder, geometry: Geometry, *, to_stream: bool) -> InOrder | BodyFileSink:
     if isinstance(out, InOrder):
         return out
     return StreamSink(out) if to_stream else BodyFileSink(out, geometry)
-
-
-def _extent(plain: Readable) -> tuple[int, int | None]:
-    """Position and remaining length of a regular file or an object; the length is None for anything else."""
-    if not isinstance(plain, int):
-        return 0, plain.size
-    found = os.fstat(plain)
-    if not stat.S_ISREG(found.st_mode):
-        return 0, None
-    offset = os.lseek(plain, 0, os.SEEK_CUR)
-    return offset, max(0, found.st_size - offset)
 
 
 def _refuse_changed(plain: Readable, offset: int, length: int | None) -> None:

@@ -18,7 +18,7 @@ from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.format.kind import SNIFF_LENGTH, Kind, detect_kind
 from tiktrue_keys.models.pipeline.sources import read_stream
 from tiktrue_keys.models.storage.location import Place, Url
-from tiktrue_keys.models.storage.readable import Readable, pread_full
+from tiktrue_keys.models.storage.readable import Readable, pread_full, stamp_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PlaintextSource:
 
     def refuse_changed(self) -> None:
         """UnavailableError when the file was written to since it was opened."""
-        if self.size is not None and _stamp(self.fd) != self.stamp:
+        if self.size is not None and stamp_of(self.fd) != self.stamp:
             raise UnavailableError("the file changed while it was read", "encrypt it when nothing writes to it")
 
 
@@ -77,7 +77,7 @@ def _looked_at(fd: int, path: Path | None, name: str | None) -> PlaintextSource:
     _refuse_container(first, path or "the source")
     size = max(0, found.st_size - position) if regular else None
     chosen = safe_name(name if name is not None else path.name if path else "model")
-    return PlaintextSource(fd, path, chosen, detect_kind(first, chosen), b"" if regular else first, size, _stamp(fd))
+    return PlaintextSource(fd, path, chosen, detect_kind(first, chosen), b"" if regular else first, size, stamp_of(fd))
 
 
 def _remote(url: Url, name: str | None) -> PlaintextSource:
@@ -97,10 +97,3 @@ def _refuse_container(first: bytes, path: str | Path) -> None:
             "rewrap or re-encrypt it",
             remedy="container-already",
         )
-
-
-def _stamp(fd: Readable) -> object:
-    if not isinstance(fd, int):
-        return fd.stamp()
-    found = os.fstat(fd)
-    return found.st_size, found.st_mtime_ns

@@ -1,14 +1,14 @@
 """Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError.
 
-What is read at places is a descriptor or a `Positioned`, an object in somebody's storage
-(storage/objects.py). Callers do
-not tell the two apart.
+What is read at places is a descriptor or a `Positioned`, an object in a storage service (storage/objects.py). Only this
+module tells the two apart.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +41,36 @@ Readable = int | Positioned
 def size_of(readable: Readable) -> int:
     """The bytes that there are."""
     return os.fstat(readable).st_size if isinstance(readable, int) else readable.size
+
+
+def extent_of(readable: Readable) -> tuple[int, int | None]:
+    """The position to read from and the bytes from there on; None for a pipe, whose length is not known."""
+    if not isinstance(readable, int):
+        return 0, readable.size
+    found = os.fstat(readable)
+    if not stat.S_ISREG(found.st_mode):
+        return 0, None
+    position = os.lseek(readable, 0, os.SEEK_CUR)
+    return position, max(0, found.st_size - position)
+
+
+def stamp_of(readable: Readable) -> object:
+    """What differs once it was changed: of a file its size and time of change."""
+    if not isinstance(readable, int):
+        return readable.stamp()
+    found = os.fstat(readable)
+    return found.st_size, found.st_mtime_ns
+
+
+def pipe_of(readable: Readable) -> int:
+    """The descriptor of what has no length."""
+    assert isinstance(readable, int), "an object has a length"
+    return readable
+
+
+def is_remote(readable: Readable) -> bool:
+    """Whether a read waits for a network, so that more threads read faster."""
+    return not isinstance(readable, int)
 
 
 def kept_open(readable: Readable) -> Readable:
