@@ -15,7 +15,7 @@ STEPS = {
     "core/test_session.py": {"backup.remember_result"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
-    "models/file/test_rewrap.py": {"tiktrue_keys.models.container.header_file.pwrite_synced"},
+    "models/file/test_rewrap.py": {"tiktrue_keys.models.storage.header_file.pwrite_synced"},
     "models/folder/test_folders.py": {"os.read", "os.rename"},
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
     "models/folder/test_resume.py": {"resume._make"},

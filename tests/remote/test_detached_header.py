@@ -17,9 +17,8 @@ from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, RevokedError
 from tiktrue_keys.models.container.data_key import open_data_key
-from tiktrue_keys.models.container.detached import LENGTH as DETACHED_LENGTH
-from tiktrue_keys.models.container.detached import Detached, detached_place
 from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.container.object import detached_place
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
@@ -27,6 +26,8 @@ from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
 from tiktrue_keys.models.file.verify import verify_model
+from tiktrue_keys.models.format.detached_header import LENGTH as DETACHED_LENGTH
+from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.format.trailer import Signature, signature_place
 from tiktrue_keys.models.format.wraps import wrap_for_key

@@ -28,7 +28,7 @@ from tiktrue_keys.models.registry.containers import HeaderReader, list_container
 from tiktrue_keys.models.settle.local import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import discard_uploads, look_up
+from tiktrue_keys.models.storage.object_requests import discard_uploads, look_up
 from tiktrue_keys.models.storage.upload import Upload
 
 PART = 5 << 20

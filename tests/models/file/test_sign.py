@@ -23,7 +23,6 @@ from tiktrue_keys.errors import (
     UsageError,
     WrongLicenseError,
 )
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
@@ -32,6 +31,7 @@ from tiktrue_keys.models.format.header_slots import encode_header
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
 from tiktrue_keys.models.settle.local import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots
 
 BODY_AT = 65536
 

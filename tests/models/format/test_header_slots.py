@@ -14,7 +14,6 @@ from tests.keystores import FULL_RUN
 from tests.models.containers import SMALL, header, make_sample, wrap
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError
-from tiktrue_keys.models.container.header_file import Rewritten, read_slots, rewrite_header, rewrite_locked
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import (
     HEADER_SIZE,
@@ -26,6 +25,7 @@ from tiktrue_keys.models.format.header_slots import (
     encode_slot,
 )
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import Rewritten, read_slots, rewrite_header, rewrite_locked
 
 KEY = memoryview(bytes(range(32)))
 OLD = header()

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from tiktrue_keys.errors import IntegrityError, RefusedError
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
+from tiktrue_keys.models.format.detached_header import Detached, counting_slots
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header, Origin
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
 from tiktrue_keys.models.format.trailer import (
@@ -36,6 +36,7 @@ from tiktrue_keys.models.format.trailer import (
 )
 from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, hash_body, threads_for
 from tiktrue_keys.models.pipeline.sources import BodyFile, read_stream
+from tiktrue_keys.models.storage.header_file import read_slots
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced, size_of
 
@@ -54,8 +55,8 @@ class Authorship(Enum):
 class Front:
     """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key.
 
-    `slots` is the header that counts. Where that is a detached one (container/detached.py), `beneath` is the
-    one before the body.
+    `slots` is the header that counts. Where that is a detached one (format/detached_header.py), `beneath` is the one
+    before the body.
     """
 
     slots: HeaderSlots
@@ -104,6 +105,18 @@ class Container(Front):
     def source(self, fd: Readable) -> BodyFile:
         """The body as a source for the pipeline."""
         return BodyFile(fd, self.geometry, self.length)
+
+    def with_detached(self, detached: Detached | None) -> Container:
+        """The container as its detached header says; IntegrityError as counting_slots."""
+        if detached is None:
+            return self
+        container, slots = self, counting_slots(self.slots, detached)
+        if slots is not self.slots:
+            container = replace(container, slots=slots, beneath=self.slots)
+        signature = detached.signature(self.root)
+        if self.trailer.signature is None and signature is not None:
+            container = replace(container, trailer=self.trailer.signed(signature))
+        return container
 
 
 def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:

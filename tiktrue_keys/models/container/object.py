@@ -1,33 +1,54 @@
-"""A container in object storage: its parts before the body, or its header alone, with its detached header over them."""
+"""A container in object storage that is about to be signed, and its detached header that is about to be written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.models.container.container import OpenedContainer, read_container
-from tiktrue_keys.models.container.detached import counting_slots, detached_place, read_detached, with_detached
 from tiktrue_keys.models.container.seal import ContainerSigner
-from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
-from tiktrue_keys.models.format.trailer import make_signature
+from tiktrue_keys.models.format import detached_header
+from tiktrue_keys.models.format.detached_header import Detached, decode_detached
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots, next_slot
+from tiktrue_keys.models.format.trailer import (
+    SIGNATURE_PLACE_LENGTH,
+    Signature,
+    Trailer,
+    make_signature,
+    signature_place,
+)
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import RemoteObject, read_small
+from tiktrue_keys.models.storage.object_requests import RemoteObject, SmallObject, read_small
 
 WHAT = "the container"
 
 
-def remote_container(url: Url) -> OpenedContainer:
-    """Open the container at `url`; errors as read_container, counting_slots, storage_errors."""
-    found = RemoteObject(url, WHAT)
-    container = read_container(found)
-    return OpenedContainer(found, url, with_detached(container, read_detached(url, container.header.file_id)))
+@dataclass(frozen=True)
+class DetachedPlace:
+    """Where a detached header is about to be written, and what lay there when it was read last."""
+
+    found: Detached | None
+    _object: SmallObject
+
+    def rewrite(self, slots: HeaderSlots, header: Header, data_key: memoryview) -> None:
+        """Put `header` in the place of that of `slots`, which count now and are authentic; as SmallObject.write."""
+        raw = next_slot(slots, header, data_key)
+        place = self.found.place if self.found else bytes(SIGNATURE_PLACE_LENGTH)
+        self._object.write(Detached(header.file_id, decode_slots(raw * 2), place).encode())
+
+    def sign(self, slots: HeaderSlots, trailer: Trailer, signature: Signature) -> None:
+        """Put a signature of the trailer's root beside the slots that count now."""
+        file_id, place = slots.current.header.file_id, signature_place(trailer.root, signature)
+        self._object.write(Detached(file_id, slots, place).encode())
 
 
-def remote_slots(url: Url) -> HeaderSlots:
-    """The header that counts, not authenticated; two requests, of 64 KiB each."""
-    own = own_slots(url)
-    return counting_slots(own, read_detached(url, own.current.header.file_id))
+def detached_place(container: Url, file_id: bytes) -> DetachedPlace:
+    """Read the detached header of a container in order to write it; of two at once the second one is BusyError."""
+    small = SmallObject(container.with_name(container.name + detached_header.SUFFIX), detached_header.WHAT)
+    return DetachedPlace(decode_detached(file_id, small.read(detached_header.LENGTH + 1)), small)
 
 
 def signable_container(url: Url) -> tuple[OpenedContainer, Callable[[ContainerSigner], None]]:
@@ -35,7 +56,7 @@ def signable_container(url: Url) -> tuple[OpenedContainer, Callable[[ContainerSi
     found = RemoteObject(url, WHAT)
     own = read_container(found)
     detached = detached_place(url, own.header.file_id)
-    container = with_detached(own, detached.found)
+    container = own.with_detached(detached.found)
 
     def add(signer: ContainerSigner) -> None:
         signature = make_signature(

@@ -14,7 +14,6 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import Container, ContainerFile, read_container, verify_body
 from tiktrue_keys.models.container.data_key import OpenedDataKey
-from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.format.body import SEGMENT_SIZE, TAG_LENGTH, BodyCipher, BodyHeader
 from tiktrue_keys.models.format.header import Header
@@ -25,6 +24,7 @@ from tiktrue_keys.models.pipeline.pipeline import THREADS, check_leaf, seal_body
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink
 from tiktrue_keys.models.pipeline.sources import Piece
+from tiktrue_keys.models.storage.header_file import write_header
 from tiktrue_keys.models.storage.readable import pwrite_full
 
 OPENED_BUFFERS = THREADS * SEGMENT_SIZE

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from tiktrue_keys.core.system_errors import foreign_os_errors
-from tiktrue_keys.models.container.detached import counting_slots, detached_place
-from tiktrue_keys.models.container.header_file import read_slots, rewrite_locked
-from tiktrue_keys.models.container.object import own_slots
+from tiktrue_keys.models.container.object import detached_place, own_slots
+from tiktrue_keys.models.format.detached_header import counting_slots
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
 from tiktrue_keys.models.storage.location import Place, Url
 
 

@@ -13,7 +13,6 @@ from functools import partial
 
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import InternalError, UnavailableError
-from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
@@ -29,6 +28,7 @@ from tiktrue_keys.models.format.trailer import (
 from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, seal_body, threads_for
 from tiktrue_keys.models.pipeline.sinks import BodyFileSink, StreamSink
 from tiktrue_keys.models.pipeline.sources import PlainFile, PlainStream, Source
+from tiktrue_keys.models.storage.header_file import write_header
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, pwrite_full, size_of
 

@@ -18,11 +18,11 @@ from tiktrue_keys.core.containers.intents import ABSENT, NO_OTHERS, Settlement
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.output_identity import file_identity, object_identity
 
@@ -75,12 +75,12 @@ class RemoteOutput:
 
     def remove_detached(self) -> None:
         """Take away the detached header of what was replaced; of another file id, nobody looks at one that stays."""
-        from tiktrue_keys.models.container.detached import WHAT, detached_url
-        from tiktrue_keys.models.storage.objects import remove_object
+        from tiktrue_keys.models.format.detached_header import SUFFIX, WHAT
+        from tiktrue_keys.models.storage.object_requests import remove_object
 
         if self.existed:
             with suppress(TikTrueKeysError):
-                remove_object(detached_url(self.url), WHAT)
+                remove_object(self.url.with_name(self.url.name + SUFFIX), WHAT)
 
 
 @contextmanager
@@ -97,13 +97,13 @@ def exists(place: Place) -> bool:
     """Whether something lies there; UnavailableError when the storage cannot be reached."""
     if not isinstance(place, Url):
         return place.exists()
-    from tiktrue_keys.models.storage.objects import look_up
+    from tiktrue_keys.models.storage.object_requests import look_up
 
     return look_up(place, "the output") is not None
 
 
 def _reserved_object(url: Url, *, force: bool) -> RemoteOutput:
-    from tiktrue_keys.models.storage.objects import look_up
+    from tiktrue_keys.models.storage.object_requests import look_up
 
     found = look_up(url, "the output")
     if found is None:

@@ -81,7 +81,7 @@ def _looked_at(fd: int, path: Path | None, name: str | None) -> PlaintextSource:
 
 
 def _remote(url: Url, name: str | None) -> PlaintextSource:
-    from tiktrue_keys.models.storage.objects import RemoteObject
+    from tiktrue_keys.models.storage.object_requests import RemoteObject
 
     found = RemoteObject(url, "the model")
     stamp, first = found.stamp(), pread_full(found, SNIFF_LENGTH, 0)

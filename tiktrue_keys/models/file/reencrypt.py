@@ -25,7 +25,7 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.container import Authorship, ContainerFile, known_leaves, read_container
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
-from tiktrue_keys.models.container.open import container_file, unlock
+from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
@@ -131,7 +131,7 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted |
     if operation_id is None or first is None:
         return None
     file_id, path = first
-    with container_file(Path(path)) as found:
+    with opened_container(Path(path)) as found:
         container = found.container
     if container.header.file_id != file_id:
         raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")

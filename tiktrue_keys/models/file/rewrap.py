@@ -1,6 +1,6 @@
 """Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
 
-In object storage its place is the detached header beside the body (container/detached.py).
+In object storage its place is the detached header beside the body (format/detached_header.py).
 
 It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
 (file/reencrypt.py).

@@ -103,7 +103,7 @@ def _decrypted(manager: KeyManager, act: FileIntent, patience: float) -> Ending:
 
 def _looked_at(act: FileIntent) -> HeaderSlots | None:
     """The header at an act's URL, once its temporary object is removed; None when no container is there."""
-    from tiktrue_keys.models.storage.objects import remove_object
+    from tiktrue_keys.models.storage.object_requests import remove_object
 
     if act.temporary is not None:
         temporary = parse_place(act.temporary)
@@ -116,7 +116,7 @@ def _looked_at(act: FileIntent) -> HeaderSlots | None:
 
 
 def _discard(act: FileIntent) -> None:
-    from tiktrue_keys.models.storage.objects import discard_uploads
+    from tiktrue_keys.models.storage.object_requests import discard_uploads
 
     url = parse_place(act.path)
     assert isinstance(url, Url)
@@ -124,7 +124,7 @@ def _discard(act: FileIntent) -> None:
 
 
 def _plaintext_is_there(act: FileIntent) -> bool:
-    from tiktrue_keys.models.storage.objects import look_up, remove_object
+    from tiktrue_keys.models.storage.object_requests import look_up, remove_object
 
     url = parse_place(act.temporary or "")
     assert isinstance(url, Url)

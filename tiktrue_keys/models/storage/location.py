@@ -3,7 +3,7 @@
 A URL is whatever has `scheme://`; `file://` is a path spelled otherwise. A URL never becomes a Path, which would make
 one slash of two. It is recorded and shown as it was given, so one that may hold a secret is refused here.
 
-Does not handle: what a scheme means, and reaching the object (storage/objects.py).
+Does not handle: what a scheme means, and reaching it (storage/protocol.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError.
 
-What is read at places is a descriptor or a `Positioned`, an object in a storage service (storage/objects.py). Only this
-module tells the two apart.
+What is read at places is a descriptor or a `Positioned`, an object in a storage service (object_requests.py). Only
+this module tells the two apart.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Protocol
 
-from tiktrue_keys.core.durable import opened_regular, sync_file
-from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.core.durable import sync_file
 
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -146,15 +143,3 @@ def pwrite_synced(
             return
     pwrite_full(fd, data, offset)
     sync_file(fd)
-
-
-@contextmanager
-def opened_readable(place: Place, what: str) -> Iterator[Readable]:
-    """A regular file that is no symbolic link, or an object, open for reading; closed at the end of the block."""
-    if isinstance(place, Path):
-        with opened_regular(place, what) as fd:
-            yield fd
-        return
-    from tiktrue_keys.models.storage.objects import RemoteObject
-
-    yield RemoteObject(place, what)

@@ -17,7 +17,7 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import file_system, look_up, remove_object, storage_errors
+from tiktrue_keys.models.storage.object_requests import file_system, look_up, remove_object, storage_errors
 
 WHAT = "the output"
 _COMPLETED_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})

@@ -1,0 +1,72 @@
+"""What is asked of a path or an object, and by whom it is answered: files.py for files, objects.py for object storage.
+
+Come here to learn what an operation may ask of the place that a model or a container lies at. An operation asks
+`storage_of` once and never whether it has a file or an object before it:
+
+    with storage_of(place).opened("the container") as readable:
+        container = read_container(readable)
+
+A pipe is not a Storage: nothing is looked up, reserved or read twice there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+from tiktrue_keys.models.format.detached_header import Detached
+from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.models.storage.files import FileStorage
+from tiktrue_keys.models.storage.location import Place, Url
+from tiktrue_keys.models.storage.readable import Readable
+
+_Result = TypeVar("_Result")
+
+
+class Storage(Protocol):
+    """One place and the storage that it is in. Errors are ours, and name the place."""
+
+    @property
+    def place(self) -> Place:
+        """The path or URL."""
+
+    @property
+    def group(self) -> str:
+        """What is out of reach together with this place: the whole bucket of an object, a file alone."""
+
+    def real(self, what: str) -> Storage:
+        """The file that the path names now, over symbolic links; an object is what it is. NotFoundError."""
+
+    def opened(self, what: str) -> AbstractContextManager[Readable]:
+        """A regular file that is not a symbolic link, or an object, open for reading during the block."""
+
+    def exists(self) -> bool:
+        """Whether anything is there; UnavailableError when that cannot be told."""
+
+    def is_folder(self) -> bool:
+        """Whether a folder is there, or the URL ends as a folder's does."""
+
+    def read_capped(self, limit: int, what: str) -> bytes:
+        """The whole of a small file; IntegrityError when it has more than `limit` bytes, NotFoundError."""
+
+    def below(self, suffix: str) -> Iterator[Place]:
+        """What lies below this folder and has a name that ends so, in order; symbolic links are left out."""
+
+    def slots(self) -> HeaderSlots:
+        """The header of a container that counts, not authenticated; IntegrityError, NotFoundError."""
+
+    def detached(self, file_id: bytes) -> Detached | None:
+        """The header that lies beside the container with that id (16 bytes), where one may: in object storage."""
+
+    def promptly(self, work: Callable[[], _Result]) -> _Result:
+        """What `work` gives; UnavailableError when a storage takes longer over it than an operator would wait."""
+
+
+def storage_of(place: Place) -> Storage:
+    """Who answers for a place. Nothing is looked at, and no package of a storage is imported, before it is asked."""
+    if isinstance(place, Url):
+        from tiktrue_keys.models.storage.objects import ObjectStorage
+
+        return ObjectStorage(place)
+    return FileStorage(place)
