@@ -18,6 +18,7 @@ from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer,
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType, new_file_id
 from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 
 SEGMENT = 64
 SMALL = frozenset({SEGMENT})
@@ -94,10 +95,9 @@ def make_sample(
     try:
         sealed = seal_container(
             source,
-            target,
+            StreamSink(target) if through_pipe else target,
             header(origin=origin, segment_size=segment_size),
             data_key.view,
-            to_stream=through_pipe,
             signer=issuer.signer if issuer else None,
         )
     finally:
@@ -131,7 +131,7 @@ def open_file(
             container.header, container.body, container.trailer, issuers=issuers, allow_unsigned=allow_unsigned
         )
         with tempfile.TemporaryFile() as out:
-            open_container(fd, container, out.fileno(), data_key.view, to_stream=False)
+            open_container(fd, container, out.fileno(), data_key.view)
             out.seek(0)
             return out.read()
     finally:

@@ -97,7 +97,7 @@ class Workshop:
             header = Header(file_id, MODEL, "weights.bin", Kind.OTHER, None, Origin.RECIPIENT, (wrap,))
             plain = self.plain(length, "ci.bin")
             with open(plain, "rb") as source, open(path, "wb") as out:
-                seal_container(source.fileno(), out.fileno(), header, secret.view, to_stream=False, signer=None)
+                seal_container(source.fileno(), out.fileno(), header, secret.view, signer=None)
             plain.unlink()
         return path
 

@@ -198,7 +198,6 @@ def arrive(data: bytes, sample: Sample) -> bytes:
                 front,
                 out,
                 sample.data_key.view,
-                to_stream=False,
                 authorship=lambda t: check_authorship(front.header, front.body, t, issuers=[ISSUER.public]),
             )
         finally:

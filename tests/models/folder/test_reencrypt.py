@@ -332,7 +332,7 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, folder:
     header, signer = replace(slots(sealed).current.header, length=None), keystore_signer(shop.manager)
     key, source = shop.data_key(sealed), shop.plain(9)
     with SecretBuffer.copy_of(key) as secret, source.open("rb") as plain, sealed.open("w+b") as out:
-        seal_container(plain.fileno(), out.fileno(), header, secret.view, to_stream=False, signer=signer)
+        seal_container(plain.fileno(), out.fileno(), header, secret.view, signer=signer)
     before = tree(folder)
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):
         reencrypt(shop, folder)

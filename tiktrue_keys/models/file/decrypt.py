@@ -26,11 +26,12 @@ from tiktrue_keys.models.file.plaintext import descriptor
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Place, Url, as_place, plaintext_destination, recorded_path
 
 UNSIGNED = "unsigned"
@@ -94,19 +95,17 @@ class _Job:
     def keys(self) -> frozenset[str]:
         return frozenset(held_keys(self.manager, self.header))
 
-    def write(self, out: int | InOrder, *, to_stream: bool) -> None:
+    def write(self, out: Target) -> None:
         """Let the plaintext go; everything was checked and recorded that can be."""
         total = self.source.container.length if self.source else self.header.length
         report = byte_report(self.progress, total)
         key = self.opened.secret.view
         if self.source is not None:
             container = self.source.container
-            open_container(self.source.fd, container, out, key, to_stream=to_stream, progress=report)
+            open_container(self.source.fd, container, out, key, progress=report)
             self.length = container.length
         else:
-            trailer = open_stream(
-                self.source_fd, self.front, out, key, to_stream=to_stream, authorship=self._judge, progress=report
-            )
+            trailer = open_stream(self.source_fd, self.front, out, key, authorship=self._judge, progress=report)
             self.length = trailer.length
         if self.progress is not None:
             self.progress(self.length, self.length)
@@ -265,7 +264,7 @@ def _to_object(job: _Job, output: RemoteOutput) -> Decrypted:
     with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
         outcome.detail = job.detail(str(output.url))
         with upload:
-            job.write(upload, to_stream=False)
+            job.write(upload)
             upload.commit()
         outcome.detail["length"] = job.length
     return job.result(output.url, place, outcome.operation_id)
@@ -282,7 +281,7 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
             claim(new.fd)
             preallocate(new.fd, (job.source.container.length if job.source else job.header.length) or 0, new.path)
             with foreign_os_errors("the output", new.path):
-                job.write(new.fd, to_stream=False)
+                job.write(new.fd)
             output.commit()
         outcome.detail["length"] = job.length
     return job.result(Path(destination), place, outcome.operation_id)
@@ -296,5 +295,5 @@ def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
     job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)
     with noted(job.manager, "decrypt", operation), foreign_os_errors("the output", "standard output"):
-        job.write(fd, to_stream=True)
+        job.write(StreamSink(fd))
     return job.result(None, place, operation)

@@ -25,10 +25,11 @@ from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plai
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination, parse_place, recorded_path
 
 
@@ -74,14 +75,13 @@ class _Job:
             signed=True,
         )
 
-    def seal(self, out: int | InOrder, *, to_stream: bool) -> SealedContainer:
+    def seal(self, out: Target) -> SealedContainer:
         """Write the container; the source must not have changed meanwhile."""
         sealed = seal_container(
             self.source.fd,
             out,
             self.header,
             self.data_key.view,
-            to_stream=to_stream,
             signer=keystore_signer(self.manager),
             already=self.source.already,
             progress=byte_report(self.progress, self.source.size),
@@ -209,7 +209,7 @@ def _to_file(job: _Job, output: Output) -> Encrypted:
             if job.source.size is not None:
                 preallocate(new.fd, container_size(job.source.size), new.path)
             with foreign_os_errors("the output", new.path):
-                sealed = job.seal(new.fd, to_stream=False)
+                sealed = job.seal(new.fd)
             output.commit()
         finally:
             if new.committed:  # also when only the folder's sync failed: the container is there
@@ -225,7 +225,7 @@ def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
     with file_act(job.manager, job.act(str(output.url), temporary), job.operation_id) as outcome:
         try:
             with upload:
-                sealed = job.seal(upload, to_stream=False)
+                sealed = job.seal(upload)
                 upload.commit()
         finally:
             if upload.may_exist:  # also when the storage's answer to the last request was lost
@@ -240,7 +240,7 @@ def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
     target.flush()
     with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
         with foreign_os_errors("the output", "standard output"):
-            sealed = job.seal(fd, to_stream=True)
+            sealed = job.seal(StreamSink(fd))
         outcome.keys = job.header.key_ids
         _tell(outcome, sealed)
     return job.result(sealed, None, outcome)

@@ -25,8 +25,9 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id, sorte
 from tiktrue_keys.models.format.recipient import Recipient, same_model
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination
 
 
@@ -80,7 +81,7 @@ def encrypt_for_recipients(
             fd = descriptor(target, "the output")
             target.flush()
             with foreign_os_errors("the output", "standard output"):
-                sealed = _seal(plaintext, header, data_key, fd, progress, to_stream=True)
+                sealed = _seal(plaintext, header, data_key, StreamSink(fd), progress)
     return SealedForRecipients(
         operation_id=new_operation_id(),
         changed=True,
@@ -127,7 +128,7 @@ def _to_object(
     progress: ProgressReport | None,
 ) -> SealedContainer:
     with output.upload(None if plaintext.size is None else container_size(plaintext.size)) as upload:
-        sealed = _seal(plaintext, header, data_key, upload, progress, to_stream=False)
+        sealed = _seal(plaintext, header, data_key, upload, progress)
         upload.commit()
     output.remove_detached()
     return sealed
@@ -144,7 +145,7 @@ def _to_file(
         if plaintext.size is not None:
             preallocate(new.fd, container_size(plaintext.size), new.path)
         with foreign_os_errors("the output", new.path):
-            sealed = _seal(plaintext, header, data_key, new.fd, progress, to_stream=False)
+            sealed = _seal(plaintext, header, data_key, new.fd, progress)
         output.commit()
     return sealed
 
@@ -153,17 +154,14 @@ def _seal(
     plaintext: PlaintextSource,
     header: Header,
     data_key: SecretBuffer,
-    out: int | InOrder,
+    out: Target,
     progress: ProgressReport | None,
-    *,
-    to_stream: bool,
 ) -> SealedContainer:
     sealed = seal_container(
         plaintext.fd,
         out,
         header,
         data_key.view,
-        to_stream=to_stream,
         signer=None,
         already=plaintext.already,
         progress=byte_report(progress, plaintext.size),

@@ -153,7 +153,7 @@ def _hold(
     preallocate(fd, container.length, str(found.path))
     with foreign_os_errors("the container", str(found.path)):
         report = byte_report(progress, container.length)
-        open_container(found.fd, container, fd, key.secret.view, to_stream=False, progress=report)
+        open_container(found.fd, container, fd, key.secret.view, progress=report)
         fcntl.fcntl(fd, _ADD_SEALS, _SEALS)
         os.lseek(fd, 0, os.SEEK_SET)
     return HeldModel(

@@ -19,13 +19,12 @@ from tiktrue_keys.models.format.header_slots import (
     SLOT_SIZE,
     HeaderSlots,
     decode_slots,
-    encode_header,
     is_whole,
     next_slot,
     split_slots,
 )
 from tiktrue_keys.models.storage.container_lock import locked_container
-from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_full, pwrite_synced
+from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced
 
 _READ_ATTEMPTS = 5
 _READ_PAUSE = 0.01  # seconds; a writer has one torn slot for the time of a 32 KiB write
@@ -57,11 +56,6 @@ def read_slots(
         pause(_READ_PAUSE)
         data = pread_full(fd, HEADER_SIZE, 0)
     return decode_slots(data, segment_sizes=segment_sizes)
-
-
-def write_header(fd: int, header: Header, data_key: memoryview) -> None:
-    """Put both slots at the front of a container that no one else can see yet; the caller syncs the file."""
-    pwrite_full(fd, encode_header(header, data_key), 0)
 
 
 def rewrite_header(
