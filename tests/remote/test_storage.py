@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.models.containers import make_sample
-from tiktrue_keys.errors import IntegrityError, NotFoundError
+from tiktrue_keys.core.containers.intents import ABSENT
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
-from tiktrue_keys.models.storage.protocol import Storage, storage_of
+from tiktrue_keys.models.storage.protocol import Output, Storage, storage_of
 from tiktrue_keys.models.storage.readable import extent_of, pread_full, size_of, stamp_of
 
 Put = Callable[[str, bytes], Storage]
@@ -90,6 +92,80 @@ def test_a_containers_header(root: Place, put: Put, tmp_path: Path) -> None:
         storage_of(root / "none.ttm").slots()
     with pytest.raises(IntegrityError):
         put("text.ttm", b"text").slots()
+
+
+def listed(root: Place) -> list[str]:
+    return sorted(str(place).removeprefix(str(root / "")).strip("/") for place in storage_of(root / "").below(""))
+
+
+def written(output: Output, data: bytes) -> None:
+    with output.begun(len(data)) as out:
+        if isinstance(out, int):
+            os.write(out, data)
+        else:
+            out.preface(data)
+        output.commit()
+
+
+def test_an_output_is_there_whole_when_it_is_committed(root: Place, put: Put) -> None:
+    put("beside", b"")
+    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+        assert (output.place, output.before, output.replaced, output.may_exist) == (root / "a", ABSENT, None, False)
+        assert listed(root) == ["beside"]
+        written(output, b"data")
+        assert output.may_exist
+    assert listed(root) == ["a", "beside"]
+    assert storage_of(root / "a").read_capped(9, "the file") == b"data"
+
+
+def test_an_output_that_is_not_committed_leaves_nothing(root: Place, put: Put) -> None:
+    put("beside", b"")
+    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+        with pytest.raises(KeyboardInterrupt), output.begun(100):
+            raise KeyboardInterrupt
+        assert not output.may_exist
+    assert listed(root) == ["beside"]
+
+
+def test_the_temporary_name_is_beside_the_output_and_not_taken(root: Place) -> None:
+    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+        temporary = output.temporary
+        assert temporary is not None
+        assert temporary.with_name("a") == output.place
+        assert temporary.name.startswith(".a.")
+        assert not storage_of(temporary).exists()
+
+
+def test_what_is_there_is_replaced_only_by_force(root: Place, put: Put, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    sample = make_sample(tmp_path / "made", segment_size=1 << 20)
+    storage = put("a.ttm", sample.bytes())
+    with pytest.raises(RefusedError, match="exists already"), storage.reserved(force=False, lock_timeout=0):
+        pass
+    with storage.reserved(force=True, lock_timeout=0) as output:
+        assert (output.before, output.replaced) == (storage.identity(), sample.sealed.header)
+        written(output, b"another one")
+    assert storage.read_capped(20, "the file") == b"another one"
+    with storage.reserved(force=True, lock_timeout=0) as output:
+        assert (output.before, output.replaced) == (storage.identity(), None)
+
+
+def test_an_output_that_came_meanwhile_is_not_replaced(root: Place, put: Put) -> None:
+    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+        put("a", b"theirs")
+        with pytest.raises(RefusedError, match="exists already"):
+            written(output, b"ours")
+        assert not output.may_exist
+    assert storage_of(root / "a").read_capped(20, "the file") == b"theirs"
+    assert listed(root) == ["a"]
+
+
+def test_a_model_is_told_from_its_output(root: Place, put: Put) -> None:
+    storage, other = put("a", b"model"), put("b", b"model")
+    with storage.source("the model") as readable:
+        assert storage.is_open(readable)
+        assert not other.is_open(readable)
+        assert not storage_of(root / "none").is_open(readable)
 
 
 def test_places_go_out_of_reach_by_bucket_and_files_alone() -> None:

@@ -22,7 +22,6 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, ope
 from tiktrue_keys.models.container.open import judge, opened_container, unlock
 from tiktrue_keys.models.container.unseal import open_container, open_stream
 from tiktrue_keys.models.file.output import Output, RemoteOutput, exists, preallocate, reserved_place
-from tiktrue_keys.models.file.plaintext import descriptor
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
@@ -32,7 +31,15 @@ from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
-from tiktrue_keys.models.storage.location import Place, Url, as_place, plaintext_destination, recorded_path
+from tiktrue_keys.models.storage.location import (
+    Location,
+    Place,
+    Stream,
+    Url,
+    parse_location,
+    plaintext_destination,
+    recorded_path,
+)
 
 UNSIGNED = "unsigned"
 
@@ -169,15 +176,15 @@ def decrypt_model(
     out already.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    given = as_place(source)
-    target = plaintext_destination(given) if destination is None else as_place(destination)
+    given = parse_location(source)
+    target = plaintext_destination(given) if destination is None else parse_location(destination)
     done = _done_before(manager, given, target, operation_id)
     if done is not None:
         return done
     with ExitStack() as stack:
         found = stack.enter_context(opened_container(given, expected_root)) if isinstance(given, Place) else None
         with noted(manager, "decrypt", operation_id):
-            place: Output | RemoteOutput | BinaryIO
+            place: Output | RemoteOutput | Stream
             if isinstance(target, Place):
                 place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
             else:
@@ -188,7 +195,7 @@ def decrypt_model(
                 opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
             else:
                 assert not isinstance(given, Place), "a path or URL was opened"
-                fd, authorship = descriptor(given, "the container"), Authorship.UNCHECKED
+                fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options.use)
             stack.enter_context(opened)
         job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
@@ -197,9 +204,7 @@ def decrypt_model(
         return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
 
 
-def _done_before(
-    manager: KeyManager, source: Place | BinaryIO, target: Place | BinaryIO, operation_id: str | None
-) -> Decrypted | None:
+def _done_before(manager: KeyManager, source: Location, target: Location, operation_id: str | None) -> Decrypted | None:
     """What the act of this operation id made, when that is still there; None when it was not done."""
     first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
     if operation_id is None or first is None:
@@ -287,9 +292,8 @@ def _to_file(job: _Job, output: Output) -> Decrypted:
     return job.result(Path(destination), place, outcome.operation_id)
 
 
-def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
-    fd = descriptor(target, "the output")
-    target.flush()
+def _to_stream(job: _Job, stream: Stream) -> Decrypted:
+    fd = stream.flushed("the output")
     place = job.track()
     operation = job.operation_id or new_operation_id()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}

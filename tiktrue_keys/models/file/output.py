@@ -23,8 +23,10 @@ from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots
-from tiktrue_keys.models.storage.location import Place, Url
+from tiktrue_keys.models.storage.location import Location, Place, Stream, Url
 from tiktrue_keys.models.storage.output_identity import file_identity, object_identity
+from tiktrue_keys.models.storage.protocol import Output as NewOutput
+from tiktrue_keys.models.storage.protocol import storage_of
 
 if TYPE_CHECKING:
     from tiktrue_keys.models.storage.upload import Upload
@@ -84,12 +86,22 @@ class RemoteOutput:
 
 
 @contextmanager
+def reserved_output(location: Location, *, force: bool, lock_timeout: float) -> Iterator[NewOutput | Stream]:
+    """The output at a path or URL, as Storage.reserved; a stream is what it is."""
+    if isinstance(location, Stream):
+        yield location
+        return
+    with storage_of(location).reserved(force=force, lock_timeout=lock_timeout) as output:
+        yield output
+
+
+@contextmanager
 def reserved_place(place: Place, *, force: bool, lock_timeout: float) -> Iterator[Output | RemoteOutput]:
-    """The output at a path or URL; errors as reserved_output, and UnavailableError."""
+    """The output at a path or URL; errors as _reserved_file, and UnavailableError."""
     if isinstance(place, Url):
         yield _reserved_object(place, force=force)
         return
-    with reserved_output(place, force=force, lock_timeout=lock_timeout) as output:
+    with _reserved_file(place, force=force, lock_timeout=lock_timeout) as output:
         yield output
 
 
@@ -121,7 +133,7 @@ def _reserved_object(url: Url, *, force: bool) -> RemoteOutput:
 
 
 @contextmanager
-def reserved_output(destination: Path, *, force: bool, lock_timeout: float, mode: int = 0o600) -> Iterator[Output]:
+def _reserved_file(destination: Path, *, force: bool, lock_timeout: float, mode: int = 0o600) -> Iterator[Output]:
     """The output at `destination`. RefusedError when something is there and `force` is not given.
 
     A container that will be replaced is locked for the whole block, so that nobody rewraps it meanwhile; BusyError.

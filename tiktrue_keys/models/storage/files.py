@@ -1,25 +1,35 @@
-"""Files of this machine as a Storage (protocol.py): opening them, the header in their first 64 KiB, folders.
+"""Files of this machine as a Storage (protocol.py): opening and making them, the header in their first 64 KiB.
 
-Does not handle: what is in the files.
+Does not handle: what is in the files; syncing and renaming, which is NewFile's (core/durable.py).
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-from tiktrue_keys.core.durable import opened_regular, read_capped
-from tiktrue_keys.core.system_errors import foreign_os_errors
-from tiktrue_keys.errors import UsageError
-from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.core.containers.intents import ABSENT
+from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
+from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots
+from tiktrue_keys.models.storage.output_identity import file_identity
+from tiktrue_keys.models.storage.readable import Readable, is_file
 
 _Result = TypeVar("_Result")
-_CONTAINER = "the container"
+_CONTAINER, _OUTPUT = "the container", "the output"
+_NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,36 @@ class FileStorage:
 
     def opened(self, what: str) -> AbstractContextManager[int]:
         return opened_regular(self.place, what)
+
+    @contextmanager
+    def source(self, what: str) -> Iterator[int]:
+        with foreign_os_errors(what, self.place):
+            fd = os.open(self.place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            must_be_readable(fd, self.place)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def is_open(self, readable: Readable) -> bool:
+        return is_file(readable, self.place)
+
+    @contextmanager
+    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[FileOutput]:
+        new, before = NewFile(self.place, what=_OUTPUT), self.identity()
+        if before != ABSENT and not force:
+            words = f"{_OUTPUT} {shown(self.place)} exists already"
+            raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
+        with ExitStack() as stack:
+            replaced = None
+            if before != ABSENT and _is_container(self.place):
+                fd = stack.enter_context(locked_container(self.place, lock_timeout))
+                with suppress(IntegrityError):  # damaged: nothing is known of it, and it may be replaced like any file
+                    replaced = read_slots(fd).current.header
+            yield FileOutput(new, force, before, replaced)
+
+    def identity(self) -> str:
+        return file_identity(self.place)
 
     def exists(self) -> bool:
         return self.place.exists()
@@ -69,3 +109,72 @@ class FileStorage:
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         return work()
+
+
+@dataclass(frozen=True)
+class FileOutput:
+    """A file that is about to be made; its methods are described in protocol.py."""
+
+    new: NewFile
+    force: bool
+    before: str = ABSENT
+    replaced: Header | None = None
+
+    @property
+    def place(self) -> Path:
+        return self.new.path
+
+    @property
+    def temporary(self) -> Path:
+        return self.new.temporary
+
+    @property
+    def may_exist(self) -> bool:
+        return self.new.committed
+
+    @contextmanager
+    def begun(self, size: int | None) -> Iterator[int]:
+        with self.new as new:
+            claim(new.fd)
+            preallocate(new.fd, size or 0, new.path)
+            with foreign_os_errors(_OUTPUT, new.path):
+                yield new.fd
+
+    def commit(self) -> None:
+        self.new.commit(replace=self.force)
+
+    def remove_detached(self) -> None:
+        pass
+
+
+def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
+    """Take the room for `size` bytes now, so that a full disk is noticed before the work."""
+    if size <= 0 or not hasattr(os, "posix_fallocate"):
+        return
+    with foreign_os_errors(_OUTPUT, path):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in _NO_PREALLOCATION:
+                raise
+
+
+def must_be_readable(fd: int, path: Path | None) -> None:
+    """UsageError for a folder, RefusedError for a device; `path` None for a stream."""
+    mode, name = os.fstat(fd).st_mode, shown(path or "the source")
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{name} is a folder")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        raise RefusedError(f"{name} is neither a file nor a pipe")
+
+
+def _is_container(path: Path) -> bool:
+    try:
+        with open(path, "rb", buffering=0, opener=_opener) as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

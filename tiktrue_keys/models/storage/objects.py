@@ -1,4 +1,4 @@
-"""Objects in a storage service as a Storage (protocol.py): reading them, and the header that may lie beside one.
+"""Objects in a storage service as a Storage (protocol.py): reading and making them, and the header beside one.
 
 Does not handle: the requests themselves and their errors (object_requests.py), uploads (upload.py).
 """
@@ -6,18 +6,23 @@ Does not handle: the requests themselves and their errors (object_requests.py), 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tiktrue_keys.core.containers.intents import ABSENT
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import IntegrityError, NotFoundError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.format import detached_header
 from tiktrue_keys.models.format.detached_header import Detached, counting_slots, decode_detached
+from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
 from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.object_requests import RemoteObject, look_up, objects_below, read_small
+from tiktrue_keys.models.storage.object_requests import RemoteObject, look_up, objects_below, read_small, remove_object
+from tiktrue_keys.models.storage.output_identity import object_identity
+from tiktrue_keys.models.storage.readable import Readable
+from tiktrue_keys.models.storage.upload import Upload
 
 _Result = TypeVar("_Result")
 _CONTAINER, _OUTPUT = "the container", "the output"
@@ -33,11 +38,6 @@ class ObjectStorage:
     def group(self) -> str:
         return self.place.storage
 
-    @property
-    def _beside(self) -> Url:
-        """Where the container's detached header lies."""
-        return self.place.with_name(self.place.name + detached_header.SUFFIX)
-
     def real(self, what: str) -> ObjectStorage:
         return self
 
@@ -45,8 +45,27 @@ class ObjectStorage:
     def opened(self, what: str) -> Iterator[RemoteObject]:
         yield RemoteObject(self.place, what)
 
+    source = opened
+
+    def is_open(self, readable: Readable) -> bool:
+        return isinstance(readable, RemoteObject) and readable.url == self.place
+
+    @contextmanager
+    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[ObjectOutput]:
+        replaced, before = None, self.identity()
+        if before != ABSENT and not force:
+            words = f"{_OUTPUT} {shown(str(self.place))} exists already"
+            raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
+        if before != ABSENT:
+            with suppress(IntegrityError):  # no container, or a damaged one
+                replaced = self.slots().current.header
+        yield ObjectOutput(Upload(self.place, replace=force), before, replaced)
+
+    def identity(self) -> str:
+        return object_identity(look_up(self.place, _OUTPUT))
+
     def exists(self) -> bool:
-        return look_up(self.place, _OUTPUT) is not None
+        return self.identity() != ABSENT
 
     def is_folder(self) -> bool:
         return not self.place.name
@@ -65,7 +84,7 @@ class ObjectStorage:
         return counting_slots(own, self.detached(own.current.header.file_id))
 
     def detached(self, file_id: bytes) -> Detached | None:
-        data = read_small(self._beside, detached_header.LENGTH + 1, detached_header.WHAT)
+        data = read_small(_beside(self.place), detached_header.LENGTH + 1, detached_header.WHAT)
         return decode_detached(file_id, data)
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
@@ -80,3 +99,44 @@ class ObjectStorage:
         if data is None:
             raise NotFoundError(f"{what} {shown(str(self.place))} does not exist")
         return data
+
+
+@dataclass(frozen=True)
+class ObjectOutput:
+    """An object that is about to be made; its methods are described in protocol.py. Nothing can lock it."""
+
+    upload: Upload
+    before: str = ABSENT
+    replaced: Header | None = None
+
+    @property
+    def place(self) -> Url:
+        return self.upload.url
+
+    @property
+    def temporary(self) -> Url | None:
+        return self.upload.temporary
+
+    @property
+    def may_exist(self) -> bool:
+        return self.upload.may_exist
+
+    @contextmanager
+    def begun(self, size: int | None) -> Iterator[Upload]:
+        self.upload.size = size
+        with self.upload as upload:
+            yield upload
+
+    def commit(self) -> None:
+        self.upload.commit()
+
+    def remove_detached(self) -> None:
+        """Of another file id, what stays is not looked at: a failure is not one of the operation."""
+        if self.before != ABSENT:
+            with suppress(TikTrueKeysError):
+                remove_object(_beside(self.place), detached_header.WHAT)
+
+
+def _beside(container: Url) -> Url:
+    """Where a container's detached header lies."""
+    return container.with_name(container.name + detached_header.SUFFIX)

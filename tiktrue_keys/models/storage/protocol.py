@@ -6,7 +6,7 @@ Come here to learn what an operation may ask of the place that a model or a cont
     with storage_of(place).opened("the container") as readable:
         container = read_container(readable)
 
-A pipe is not a Storage: nothing is looked up, reserved or read twice there.
+A pipe is not a Storage: nothing is looked up, reserved or read twice there (location.Stream).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from tiktrue_keys.models.format.detached_header import Detached
+from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.storage.files import FileStorage
+from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.readable import Readable
 
@@ -41,6 +43,21 @@ class Storage(Protocol):
     def opened(self, what: str) -> AbstractContextManager[Readable]:
         """A regular file that is not a symbolic link, or an object, open for reading during the block."""
 
+    def source(self, what: str) -> AbstractContextManager[Readable]:
+        """What is to be encrypted, open: over symbolic links, and a path may name a pipe. RefusedError, UsageError."""
+
+    def is_open(self, readable: Readable) -> bool:
+        """Whether that is what lies here."""
+
+    def reserved(self, *, force: bool, lock_timeout: float) -> AbstractContextManager[Output]:
+        """A new output here; RefusedError when something is there, unless `force`.
+
+        A container that will be replaced is locked for the block, where files can be locked; BusyError.
+        """
+
+    def identity(self) -> str:
+        """What has this name now, as an intent records it (output_identity.py); UnavailableError."""
+
     def exists(self) -> bool:
         """Whether anything is there; UnavailableError when that cannot be told."""
 
@@ -61,6 +78,42 @@ class Storage(Protocol):
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         """What `work` gives; UnavailableError when a storage takes longer over it than an operator would wait."""
+
+
+class Output(Protocol):
+    """A file or object that is about to be made. Its name, as an intent records it, is known before it is begun."""
+
+    @property
+    def place(self) -> Place:
+        """The name that it will have, as it was given."""
+
+    @property
+    def temporary(self) -> Place | None:
+        """The name that it has before; None where nothing is to be seen of it before."""
+
+    @property
+    def before(self) -> str:
+        """Storage.identity of what has that name already."""
+
+    @property
+    def replaced(self) -> Header | None:
+        """The header of the container that has that name already."""
+
+    @property
+    def may_exist(self) -> bool:
+        """Whether the new one may have its name by now, also when giving it the name did not end well."""
+
+    def begun(self, size: int | None) -> AbstractContextManager[Target]:
+        """What to write it to; gone at the end of the block unless it was committed.
+
+        `size` in bytes is taken beforehand where it is known and a file system can; DiskFullError.
+        """
+
+    def commit(self) -> None:
+        """Give it its name, durably, in place of what had it only with `force`. RefusedError, UnavailableError."""
+
+    def remove_detached(self) -> None:
+        """Remove the detached header of a container that was replaced."""
 
 
 def storage_of(place: Place) -> Storage:

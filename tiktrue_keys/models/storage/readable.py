@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from tiktrue_keys.core.durable import sync_file
@@ -57,6 +58,14 @@ def stamp_of(readable: Readable) -> object:
         return readable.stamp()
     found = os.fstat(readable)
     return found.st_size, found.st_mtime_ns
+
+
+def is_file(readable: Readable, path: Path) -> bool:
+    """Whether the file at `path` is what is open there."""
+    try:
+        return isinstance(readable, int) and os.path.samestat(os.fstat(readable), os.stat(path))
+    except OSError:
+        return False
 
 
 def pipe_of(readable: Readable) -> int:
