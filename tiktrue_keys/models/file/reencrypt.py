@@ -29,7 +29,6 @@ from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
-from tiktrue_keys.models.file.output import preallocate, superseded
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
@@ -38,6 +37,7 @@ from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.files import preallocate
 from tiktrue_keys.models.storage.location import recorded_path
 
 OPERATION = "reencrypt"
@@ -195,8 +195,7 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
             new.commit(replace=replaces)
         finally:
             if new.committed:
-                outcome.keys = frozenset({job.key.key_id})
-                outcome.others = superseded(old if replaces else None)
+                outcome.made(frozenset({job.key.key_id}), old if replaces else None)
         outcome.detail = {"old_file_id": old.file_id.hex(), "length": trailer.length, "root": trailer.root.hex()}
     return Reencrypted(
         operation_id=outcome.operation_id,

@@ -25,10 +25,10 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, he
 from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
-from tiktrue_keys.models.file.output import preallocate
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, within
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.storage.files import preallocate
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
 
 EVENT = "exec"
