@@ -23,7 +23,7 @@ from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import locked_container
-from tiktrue_keys.models.storage.header_file import read_slots
+from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
 from tiktrue_keys.models.storage.output_identity import file_identity
 from tiktrue_keys.models.storage.readable import Readable, is_file
 
@@ -107,6 +107,12 @@ class FileStorage:
     def detached(self, file_id: bytes) -> None:
         return None
 
+    @contextmanager
+    def held(self, lock_timeout: float) -> Iterator[HeldFile]:
+        real = self.real(_CONTAINER).place
+        with locked_container(real, lock_timeout) as fd:
+            yield HeldFile(real, fd)
+
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         return work()
 
@@ -145,6 +151,26 @@ class FileOutput:
 
     def remove_detached(self) -> None:
         pass
+
+
+class HeldFile:
+    """A container in a locked file; its methods are described in protocol.py."""
+
+    def __init__(self, place: Path, fd: int) -> None:
+        self.place = place
+        self.fd = fd
+
+    def slots(self) -> HeaderSlots:
+        with foreign_os_errors(_CONTAINER, self.place):
+            self._slots = read_slots(self.fd)
+        return self._slots
+
+    def authenticate(self, data_key: memoryview) -> None:
+        self._slots.current.authenticate(data_key)
+
+    def rewrite(self, header: Header, data_key: memoryview) -> None:
+        with foreign_os_errors(_CONTAINER, self.place):
+            rewrite_locked(self.fd, self._slots, header, data_key)
 
 
 def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:

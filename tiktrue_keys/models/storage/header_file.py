@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from os import PathLike
 
-from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header
 from tiktrue_keys.models.format.header_slots import (
     HEADER_SIZE,
@@ -23,20 +19,10 @@ from tiktrue_keys.models.format.header_slots import (
     next_slot,
     split_slots,
 )
-from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced
 
 _READ_ATTEMPTS = 5
 _READ_PAUSE = 0.01  # seconds; a writer has one torn slot for the time of a 32 KiB write
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """What `rewrite_header` left in the file."""
-
-    header: Header
-    sequence: int
-    changed: bool
 
 
 def read_slots(
@@ -58,37 +44,17 @@ def read_slots(
     return decode_slots(data, segment_sizes=segment_sizes)
 
 
-def rewrite_header(
-    path: str | PathLike[str],
-    *,
-    unwrap: Callable[[Header], SecretBuffer],
-    change: Callable[[Header, memoryview], Header],
-    lock_timeout: float,
-    segment_sizes: frozenset[int] = SEGMENT_SIZES,
-) -> Rewritten:
-    """Replace the header of the container at `path` under its lock, so that a kill at any point leaves it whole.
+def rewrite_locked(fd: int, slots: HeaderSlots, header: Header, data_key: memoryview) -> None:
+    """Replace the header of the container at `fd`, so that a kill at any point leaves one that is whole.
 
-    `unwrap` gets the current header, not yet authenticated, and returns the 32-byte data key, which is wiped here.
-    `change` gets the header once it is authentic, with the data key, and returns the new one; only wraps may differ.
-    When it is equal to the old one, no more than an interrupted earlier rewrite is finished. BusyError when the lock is
-    not free within `lock_timeout` seconds, IntegrityError as read_slots, whatever the two callables raise, the system's
-    errors as core/durable.py names them.
+    The caller holds its lock, and read `slots` under it and authenticated them. Only wraps may differ. A header equal
+    to the current one finishes no more than an interrupted earlier rewrite.
     """
-    with locked_container(path, lock_timeout) as fd, foreign_os_errors("the container", path):
-        slots = read_slots(fd, segment_sizes=segment_sizes)
-        with unwrap(slots.current.header) as data_key:
-            slots.current.authenticate(data_key.view)
-            return rewrite_locked(fd, slots, change(slots.current.header, data_key.view), data_key.view)
-
-
-def rewrite_locked(fd: int, slots: HeaderSlots, header: Header, data_key: memoryview) -> Rewritten:
-    """The write of `rewrite_header`, for those who hold the lock already and have authenticated `slots.current`."""
     current, other = slots.current, (1 - slots.place) * SLOT_SIZE
     if header == current.header:
         if not slots.equal:
             pwrite_synced(fd, current.raw, other)
-        return Rewritten(header, current.sequence, changed=False)
+        return
     raw = next_slot(slots, header, data_key)
     pwrite_synced(fd, raw, other)
     pwrite_synced(fd, raw, slots.place * SLOT_SIZE)
-    return Rewritten(header, current.sequence + 1, changed=True)

@@ -16,10 +16,18 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, Tik
 from tiktrue_keys.models.format import detached_header
 from tiktrue_keys.models.format.detached_header import Detached, counting_slots, decode_detached
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots, next_slot
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_LENGTH
 from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.object_requests import RemoteObject, look_up, objects_below, read_small, remove_object
+from tiktrue_keys.models.storage.object_requests import (
+    RemoteObject,
+    SmallObject,
+    look_up,
+    objects_below,
+    read_small,
+    remove_object,
+)
 from tiktrue_keys.models.storage.output_identity import object_identity
 from tiktrue_keys.models.storage.readable import Readable
 from tiktrue_keys.models.storage.upload import Upload
@@ -80,17 +88,21 @@ class ObjectStorage:
         return (url for url in objects_below(self.place) if url.name.endswith(suffix))
 
     def slots(self) -> HeaderSlots:
-        own = self._own_slots()
+        own = self.own_slots()
         return counting_slots(own, self.detached(own.current.header.file_id))
 
     def detached(self, file_id: bytes) -> Detached | None:
         data = read_small(_beside(self.place), detached_header.LENGTH + 1, detached_header.WHAT)
         return decode_detached(file_id, data)
 
+    @contextmanager
+    def held(self, lock_timeout: float) -> Iterator[HeldObject]:
+        yield HeldObject(self)
+
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         return within_seconds(PATIENCE, work)
 
-    def _own_slots(self) -> HeaderSlots:
+    def own_slots(self) -> HeaderSlots:
         """The slots before the body, which a detached header may supersede."""
         return decode_slots(self._first(HEADER_SIZE, _CONTAINER))
 
@@ -135,6 +147,36 @@ class ObjectOutput:
         if self.before != ABSENT:
             with suppress(TikTrueKeysError):
                 remove_object(_beside(self.place), detached_header.WHAT)
+
+
+class HeldObject:
+    """A container whose header is rewritten beside its body; its methods are described in protocol.py.
+
+    Nothing can write to the middle of an object. Of two that read the same state the second one to write is BusyError.
+    """
+
+    def __init__(self, storage: ObjectStorage) -> None:
+        self.place = storage.place
+        self._storage = storage
+
+    def slots(self) -> HeaderSlots:
+        self._own = self._storage.own_slots()
+        self._slots = counting_slots(self._own, self.detached(self._own.current.header.file_id))
+        return self._slots
+
+    def detached(self, file_id: bytes) -> Detached | None:
+        self._beside = SmallObject(_beside(self.place), detached_header.WHAT)
+        self._found = decode_detached(file_id, self._beside.read(detached_header.LENGTH + 1))
+        return self._found
+
+    def authenticate(self, data_key: memoryview) -> None:
+        self._slots.current.authenticate(data_key)
+        self._own.current.authenticate(data_key)
+
+    def rewrite(self, header: Header, data_key: memoryview) -> None:
+        raw = next_slot(self._slots, header, data_key)
+        signature_place = self._found.place if self._found else bytes(SIGNATURE_PLACE_LENGTH)
+        self._beside.write(Detached(header.file_id, decode_slots(raw * 2), signature_place).encode())
 
 
 def _beside(container: Url) -> Url:

@@ -76,8 +76,31 @@ class Storage(Protocol):
     def detached(self, file_id: bytes) -> Detached | None:
         """The header that lies beside the container with that id (16 bytes), where one may: in object storage."""
 
+    def held(self, lock_timeout: float) -> AbstractContextManager[HeldContainer]:
+        """The container here, whose header or signature is to be written; NotFoundError.
+
+        A file is locked for the block (BusyError), under the path that it really has. Nothing can lock an object.
+        """
+
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         """What `work` gives; UnavailableError when a storage takes longer over it than an operator would wait."""
+
+
+class HeldContainer(Protocol):
+    """A container whose header or signature is written as long as no other process has written it since it was read."""
+
+    @property
+    def place(self) -> Place:
+        """The container: a real path, or a URL."""
+
+    def slots(self) -> HeaderSlots:
+        """The header that counts; nothing of it is authentic yet. To be called first, once."""
+
+    def authenticate(self, data_key: memoryview) -> None:
+        """IntegrityError unless what `slots` read is authentic under the 32-byte data key."""
+
+    def rewrite(self, header: Header, data_key: memoryview) -> None:
+        """Put `header` in the place of the one that counts; only wraps may differ. BusyError, UnavailableError."""
 
 
 class Output(Protocol):
