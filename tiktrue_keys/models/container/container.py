@@ -10,7 +10,7 @@ checks the header under the data key; `check_authorship` checks the signature. O
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -23,22 +23,19 @@ from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, de
 from tiktrue_keys.models.format.trailer import (
     FOOTER_LENGTH,
     RECORD_LENGTH,
-    SIGNATURE_PLACE_FROM_END,
     TAIL_LENGTH,
     Leaves,
     Trailer,
     body_root,
     decode_footer,
     decode_trailer,
-    make_signature,
-    signature_place,
     verify_signature,
 )
 from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, hash_body, threads_for
 from tiktrue_keys.models.pipeline.sources import BodyFile, read_stream
 from tiktrue_keys.models.storage.header_file import read_slots
 from tiktrue_keys.models.storage.location import Place
-from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced, size_of
+from tiktrue_keys.models.storage.readable import Readable, pread_full, size_of
 
 _LEAST_SIZE = HEADER_SIZE + BODY_HEADER_LENGTH + TAG_LENGTH + TAIL_LENGTH
 
@@ -195,16 +192,6 @@ def known_leaves(
     if container.trailer.leaves is not None:
         return container.trailer.leaves
     return verify_body(fd, container, threads=threads, progress=progress)
-
-
-def add_signature(fd: int, container: Container, *, issuer: bytes, sign: Callable[[bytes], bytes]) -> Trailer:
-    """Sign a container in place, by one synced write of 112 bytes; `fd` is open for writing and locked by the caller.
-
-    The caller has authenticated the header and verified the body against the root that it means to sign.
-    """
-    signature = make_signature(container.header, container.body, container.trailer, issuer=issuer, sign=sign)
-    pwrite_synced(fd, signature_place(container.root, signature), container.size - SIGNATURE_PLACE_FROM_END)
-    return container.trailer.signed(signature)
 
 
 def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:

@@ -21,11 +21,12 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
 from tiktrue_keys.models.storage.output_identity import file_identity
-from tiktrue_keys.models.storage.readable import Readable, is_file
+from tiktrue_keys.models.storage.readable import Readable, is_file, pwrite_synced
 
 _Result = TypeVar("_Result")
 _CONTAINER, _OUTPUT = "the container", "the output"
@@ -171,6 +172,16 @@ class HeldFile:
     def rewrite(self, header: Header, data_key: memoryview) -> None:
         with foreign_os_errors(_CONTAINER, self.place):
             rewrite_locked(self.fd, self._slots, header, data_key)
+
+    def readable(self) -> int:
+        return self.fd
+
+    def detached(self, file_id: bytes) -> None:
+        return None
+
+    def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
+        with foreign_os_errors(_CONTAINER, self.place):
+            pwrite_synced(self.fd, signature_place, size - SIGNATURE_PLACE_FROM_END)
 
 
 def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:

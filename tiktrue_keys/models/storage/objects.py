@@ -178,6 +178,12 @@ class HeldObject:
         signature_place = self._found.place if self._found else bytes(SIGNATURE_PLACE_LENGTH)
         self._beside.write(Detached(header.file_id, decode_slots(raw * 2), signature_place).encode())
 
+    def readable(self) -> RemoteObject:
+        return RemoteObject(self.place, _CONTAINER)
+
+    def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
+        self._beside.write(Detached(slots.current.header.file_id, slots, signature_place).encode())
+
 
 def _beside(container: Url) -> Url:
     """Where a container's detached header lies."""

@@ -102,6 +102,15 @@ class HeldContainer(Protocol):
     def rewrite(self, header: Header, data_key: memoryview) -> None:
         """Put `header` in the place of the one that counts; only wraps may differ. BusyError, UnavailableError."""
 
+    def readable(self) -> Readable:
+        """The whole container, to be read until the block ends."""
+
+    def detached(self, file_id: bytes) -> Detached | None:
+        """Storage.detached of the container with that id (16 bytes), read in order to be written."""
+
+    def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
+        """Fill the signature place (112 bytes) of the container of `size` bytes, whose header in `slots` counts."""
+
 
 class Output(Protocol):
     """A file or object that is about to be made. Its name, as an intent records it, is known before it is begun."""
