@@ -35,9 +35,8 @@ from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, Sig
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
-from tiktrue_keys.models.storage.claim import claim
-from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
-from tiktrue_keys.models.storage.files import preallocate
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.files import FileOutput, FileStorage
 from tiktrue_keys.models.storage.location import recorded_path
 
 OPERATION = "reencrypt"
@@ -94,15 +93,13 @@ def reencrypt_model(
     if done is not None:
         return done
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
-    with foreign_os_errors("the container", path):
-        real = Path(os.path.realpath(path, strict=True))
-    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
+    with FileStorage(Path(path)).held(lock_timeout) as held, ExitStack() as stack:
         with noted(manager, OPERATION, operation_id):
-            with foreign_os_errors("the container", real):
-                source = ContainerFile(fd, real, read_container(fd))
+            with foreign_os_errors("the container", held.place):
+                source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_anew(job, real, operation_id, replaces=True)
+        return write_anew(job, held.place, operation_id, replaces=True)
 
 
 @contextmanager
@@ -168,7 +165,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
 def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
-    new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
+    output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)
     act = FileIntent(
         OPERATION,
         job.header.file_id,
@@ -177,24 +174,22 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
         frozenset({job.key.key_id}),
         model_id=job.header.model_id,
         name=job.header.name,
-        temporary=recorded_path(new.temporary),
+        temporary=recorded_path(output.temporary),
         signed=job.signed,
     )
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
-    with file_act(job.manager, act, operation_id) as outcome, new:
-        claim(new.fd)
+    with file_act(job.manager, act, operation_id) as outcome:
         try:
-            preallocate(new.fd, container_size(job.source.container.length), path)
-            with suppress(OSError):  # only root may give a file away; everybody else owns it already or makes it theirs
-                os.fchown(new.fd, found.st_uid, found.st_gid)
-            with foreign_os_errors("the output", path):
-                trailer = job.seal(new.fd)
-                job.verify(new.fd, trailer)
-            new.commit(replace=replaces)
+            with output.begun(container_size(job.source.container.length)) as fd:
+                with suppress(OSError):  # only root may give a file away; all others own it already or make it theirs
+                    os.fchown(fd, found.st_uid, found.st_gid)
+                trailer = job.seal(fd)
+                job.verify(fd, trailer)
+                output.commit()
         finally:
-            if new.committed:
+            if output.may_exist:
                 outcome.made(frozenset({job.key.key_id}), old if replaces else None)
         outcome.detail = {"old_file_id": old.file_id.hex(), "length": trailer.length, "root": trailer.root.hex()}
     return Reencrypted(
