@@ -26,14 +26,14 @@ STEPS = {
 # A child process that was forked for it is killed at a step, or is the program with one of its parts made worse.
 CHILDREN = {
     "faults/campaign.py": {"owner.name"},
-    "models/settle/test_local.py": {"os.name", "manager.method"},
+    "models/settle/test_interrupted.py": {"os.name", "manager.method"},
 }
 # The machine, the platform or another's library is another one: what no test can bring about.
 MACHINE = {
     "cli/program/test_boundary.py": {"sys.stdout"},
     "core/machine/test_supporting.py": {"sys.modules.cpuinfo"},
     "models/file/test_encrypt.py": {"os.posix_fallocate"},
-    "models/settle/test_local.py": {"tiktrue_keys.models.settle.local.is_running"},
+    "models/settle/test_interrupted.py": {"tiktrue_keys.models.settle.interrupted.is_running"},
     "recovery/conftest.py": {"session.read_facts"},
     "recovery/test_recover.py": {"host_secret.default_path"},
 }

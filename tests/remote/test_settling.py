@@ -11,7 +11,7 @@ import pytest
 
 from tests.keystores import LICENSE, in_a_child
 from tests.models.file.test_rewrap import rotated
-from tests.models.settle.test_local import died, kill_me
+from tests.models.settle.test_interrupted import died, kill_me
 from tests.models.workshop import Workshop, pattern
 from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
@@ -25,7 +25,7 @@ from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
 from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan, wraps_in
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.object_requests import discard_uploads, look_up

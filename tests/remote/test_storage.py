@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.models.containers import make_sample
-from tiktrue_keys.core.containers.intents import ABSENT
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
+from tiktrue_keys.models.storage.object_requests import modified
 from tiktrue_keys.models.storage.protocol import Output, Storage, storage_of
 from tiktrue_keys.models.storage.readable import extent_of, pread_full, size_of, stamp_of
 
@@ -166,6 +170,50 @@ def test_a_model_is_told_from_its_output(root: Place, put: Put) -> None:
         assert storage.is_open(readable)
         assert not other.is_open(readable)
         assert not storage_of(root / "none").is_open(readable)
+
+
+def test_what_is_left_of_a_container(root: Place, put: Put, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    sample = make_sample(tmp_path / "made", segment_size=1 << 20)
+    slots = put("a.ttm", sample.bytes()).left()
+    assert slots is not None
+    assert slots.current.header == sample.sealed.header
+    assert (put("b.ttm", b"text").left(), storage_of(root / "none.ttm").left()) == (None, None)
+
+
+def test_what_has_no_name_yet_is_removed(root: Place, put: Put) -> None:
+    put("beside", b"")
+    storage = put(".a.01234567.tmp", b"unfinished")
+    assert storage.remove_unfinished()
+    assert listed(root) == ["beside"]
+    assert not storage.remove_unfinished()
+
+
+def test_an_output_is_new_where_another_one_has_its_name(root: Place, put: Put) -> None:
+    storage = put("a", b"data")
+    intent = FileIntent("decrypt", bytes(16), "", frozenset(), frozenset(), before=storage.identity())
+    assert not storage.is_new(intent)
+    assert storage.is_new(replace(intent, before=ABSENT))
+    assert not storage_of(root / "none").is_new(replace(intent, before=ABSENT))
+    with storage.reserved(force=True, lock_timeout=0) as output:
+        written(output, b"another")
+    assert storage.is_new(intent)
+
+
+def test_an_intent_that_does_not_say_what_was_there_is_judged_by_its_second(root: Place, put: Put) -> None:
+    storage, now = put("a", b"data"), int(time.time())
+    later = FileIntent("decrypt", bytes(16), "", frozenset(), frozenset(), at=now + 3600)
+    assert storage.is_new(later)
+    assert not storage.is_new(replace(later, replaces=True))
+    assert not storage_of(root / "none").is_new(later)
+    if isinstance(root, Path):  # the storage in memory does not say when an object was changed
+        assert storage.is_new(replace(later, replaces=True, at=now - 3600))
+
+
+def test_an_object_was_changed_when_its_storage_says_so() -> None:
+    assert modified({"LastModified": datetime(2026, 1, 1, tzinfo=UTC)}) == 1767225600
+    assert modified({"mtime": 5}) == 5
+    assert modified({"created": 5}) == 0
 
 
 def test_places_go_out_of_reach_by_bucket_and_files_alone() -> None:

@@ -32,7 +32,7 @@ from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import Signed, parse_root, sign_model
 from tiktrue_keys.models.format.header_slots import encode_header
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots
 

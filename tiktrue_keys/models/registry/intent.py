@@ -1,6 +1,6 @@
 """An act on a file as the keystore records it: intent before, outcome after, whatever happens in between.
 
-Does not handle: a process that dies in between; the next writing command settles that (settle/local.py).
+Does not handle: a process that dies in between; the next writing command settles that (settle/interrupted.py).
 """
 
 from __future__ import annotations

@@ -15,17 +15,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-from tiktrue_keys.core.containers.intents import ABSENT
-from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
+from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped, sync_folder
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
+from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, UsageError
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END
-from tiktrue_keys.models.storage.claim import claim
+from tiktrue_keys.models.storage.claim import claim, must_be_unclaimed
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
-from tiktrue_keys.models.storage.output_identity import file_identity
+from tiktrue_keys.models.storage.output_identity import file_identity, is_another_file
 from tiktrue_keys.models.storage.readable import Readable, is_file, pwrite_synced
 
 _Result = TypeVar("_Result")
@@ -117,6 +117,45 @@ class FileStorage:
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         return work()
 
+    def left(self) -> HeaderSlots | None:
+        must_be_reachable(self.place)
+        try:
+            return self.slots()
+        except (NotFoundError, IntegrityError):
+            return None
+
+    def remove_unfinished(self) -> bool:
+        must_be_reachable(self.place)
+        must_be_unclaimed(self.place)
+        try:
+            with foreign_os_errors("the temporary file", self.place):
+                found = os.lstat(self.place)
+                if not stat.S_ISREG(found.st_mode):
+                    return False
+                os.unlink(self.place)
+                sync_folder(self.place.parent)
+        except NotFoundError:
+            return False
+        return found.st_nlink == 1  # with two the file has its name already
+
+    def must_be_unclaimed(self) -> None:
+        must_be_unclaimed(self.place)
+
+    def is_new(self, intent: FileIntent) -> bool:
+        """Where the intent does not say what had the name, only a later second of change is certain (a rename sets it).
+
+        Rather a finished operation is called failed, and done again, than an old output taken for the new one.
+        """
+        if intent.before is not None:
+            return is_another_file(intent.before, self.identity())
+        try:
+            return os.lstat(self.place).st_ctime_ns // 10**9 > intent.at or not intent.replaces
+        except OSError:
+            return False
+
+    def give_up_uploads(self, since: int) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class FileOutput:
@@ -194,6 +233,12 @@ def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
         except OSError as error:
             if error.errno not in _NO_PREALLOCATION:
                 raise
+
+
+def must_be_reachable(path: Path) -> None:
+    """BusyError when not even the folder is there: its disk may come back."""
+    if not path.parent.is_dir():
+        raise BusyError(f"{shown(path.parent)} cannot be read now")
 
 
 def must_be_readable(fd: int, path: Path | None) -> None:

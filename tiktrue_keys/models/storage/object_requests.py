@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from tiktrue_keys.core.system_errors import shown
@@ -23,6 +24,7 @@ _CONDITIONAL = frozenset({"s3", "s3a"})
 _SETUP = "credentials and address come from the storage's own configuration, for example AWS_ACCESS_KEY_ID"
 _SMALL = 128 << 10
 _AROUND = 32 << 10  # with the last 200 bytes of a container come the leaves of a GiB
+_MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
 
 
 def file_system(url: Url) -> tuple[Any, str]:
@@ -136,6 +138,17 @@ def look_up(url: Url, what: str) -> dict[str, Any] | None:
     """What the storage says of an object, `size` and more; None when there is none. As storage_errors."""
     system, path = file_system(url)
     return _info(system, path, what, url)
+
+
+def modified(found: dict[str, Any]) -> int:
+    """The second of an object's last change in Unix time by what look_up gave; 0 when the storage does not say."""
+    for name in _MODIFIED:
+        value = found.get(name)
+        if isinstance(value, datetime):
+            return int(value.timestamp())
+        if isinstance(value, (int, float)):
+            return int(value)
+    return 0
 
 
 def read_small(url: Url, limit: int, what: str) -> bytes | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tiktrue_keys.core.containers.intents import ABSENT
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.format import detached_header
@@ -23,17 +23,19 @@ from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.object_requests import (
     RemoteObject,
     SmallObject,
+    discard_uploads,
     look_up,
+    modified,
     objects_below,
     read_small,
     remove_object,
 )
-from tiktrue_keys.models.storage.output_identity import object_identity
+from tiktrue_keys.models.storage.output_identity import is_another_object, object_identity
 from tiktrue_keys.models.storage.readable import Readable
 from tiktrue_keys.models.storage.upload import Upload
 
 _Result = TypeVar("_Result")
-_CONTAINER, _OUTPUT = "the container", "the output"
+_CONTAINER, _OUTPUT, _TEMPORARY = "the container", "the output", "the temporary object"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,31 @@ class ObjectStorage:
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         return within_seconds(PATIENCE, work)
+
+    def left(self) -> HeaderSlots | None:
+        try:
+            return self.slots()
+        except (NotFoundError, IntegrityError):
+            return None
+
+    def remove_unfinished(self) -> bool:
+        if look_up(self.place, _TEMPORARY) is None:
+            return False
+        remove_object(self.place, _TEMPORARY)
+        return True
+
+    def must_be_unclaimed(self) -> None:
+        pass
+
+    def is_new(self, intent: FileIntent) -> bool:
+        """Where the intent does not say what had the name, only a later second of change is certain."""
+        found = look_up(self.place, _OUTPUT)
+        if intent.before is not None:
+            return is_another_object(intent.before, object_identity(found))
+        return found is not None and (not intent.replaces or modified(found) > intent.at)
+
+    def give_up_uploads(self, since: int) -> None:
+        discard_uploads(self.place, since)
 
     def own_slots(self) -> HeaderSlots:
         """The slots before the body, which a detached header may supersede."""

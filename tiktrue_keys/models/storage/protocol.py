@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
@@ -84,6 +85,29 @@ class Storage(Protocol):
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
         """What `work` gives; UnavailableError when a storage takes longer over it than an operator would wait."""
+
+    # What a process that died has left.
+
+    def left(self) -> HeaderSlots | None:
+        """The header of the container here, None when there is none; BusyError when a disk may just not be there."""
+
+    def remove_unfinished(self) -> bool:
+        """Remove what lies under this temporary name; False when nothing does, or it has its own name besides.
+
+        BusyError while another process is at work on it.
+        """
+
+    def must_be_unclaimed(self) -> None:
+        """BusyError while another process is at work on what is here."""
+
+    def is_new(self, intent: FileIntent) -> bool:
+        """Whether the operation of that intent has put here what is here, rather than found it here.
+
+        By what had the name when it was begun; an intent of an earlier version only says when that was.
+        """
+
+    def give_up_uploads(self, since: int) -> None:
+        """Give up what was begun to be uploaded here since then (Unix time) and never completed."""
 
 
 class HeldContainer(Protocol):

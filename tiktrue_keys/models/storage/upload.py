@@ -3,7 +3,7 @@
 Object stores take an upload in parts and show the object when the last request completes it; that is `commit`. Anywhere
 else the object is written under a temporary name and renamed. Giving up leaves nothing: no object, no part that is paid
 for. A process that is killed leaves at most an upload that was never completed, which nobody sees; the next command
-gives it up (settle/remote.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
+gives it up (settle/interrupted.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
 """
 
 from __future__ import annotations
