@@ -30,7 +30,7 @@ from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.format.trailer import Signature, signature_place
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.registry.containers import wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.objects import HeldObject, ObjectStorage
 
@@ -70,7 +70,7 @@ def test_a_rewrap_writes_beside_and_never_copies_the_body(shop: Workshop, bucket
 
 def test_the_old_key_opens_it_no_more_and_is_not_needed(shop: Workshop, bucket: Bucket) -> None:
     url, old, new = rewrapped(shop, bucket)
-    assert wraps_in(only_record(shop)) == only_record(shop).keys == {new}
+    assert HeaderReader().wraps_in(only_record(shop)) == only_record(shop).keys == {new}
     header = slots_at(url).current.header
     assert header.key_ids == {new}
     assert shop.manager.containers(old) == ()

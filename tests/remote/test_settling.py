@@ -24,7 +24,7 @@ from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
-from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan, wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan
 from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url
@@ -147,7 +147,7 @@ def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Worksh
     shop.manager.register(replace(shop.manager.containers()[-1], file_id=bytes(16), path=bucket.url("another.ttm")))
     assert [item.state for item in list_containers(shop.manager)] == ["present", "unreadable", "unreadable"]
     before, reader = bucket.relay.refused, HeaderReader()
-    assert wraps_in(shop.manager.containers()[1]) is None
+    assert HeaderReader().wraps_in(shop.manager.containers()[1]) is None
     of_one = bucket.relay.refused - before
     assert [reader.wraps_in(record) for record in shop.manager.containers()][1:] == [None, None]
     assert bucket.relay.refused - before == 2 * of_one > 0  # two objects of one storage are asked for once

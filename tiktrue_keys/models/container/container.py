@@ -185,13 +185,11 @@ def verify_body(
     return summary.leaves
 
 
-def known_leaves(
-    fd: Readable, container: Container, *, threads: int | None = None, progress: ProgressCallback | None = None
-) -> Leaves:
+def known_leaves(fd: Readable, container: Container, *, threads: int | None = None) -> Leaves:
     """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
     if container.trailer.leaves is not None:
         return container.trailer.leaves
-    return verify_body(fd, container, threads=threads, progress=progress)
+    return verify_body(fd, container, threads=threads)
 
 
 def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:

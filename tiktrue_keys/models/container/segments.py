@@ -21,11 +21,8 @@ from tiktrue_keys.models.container.container import Container
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.trailer import Leaves, body_leaf
 from tiktrue_keys.models.pipeline.buffers import page_buffer
-from tiktrue_keys.models.pipeline.pipeline import check_leaf
-from tiktrue_keys.models.storage.readable import Readable, is_remote, let_go, pread_into
-
-_WORKERS = 2
-_REMOTE_WORKERS = 6  # over a network a worker mostly waits
+from tiktrue_keys.models.pipeline.pipeline import check_leaf, threads_for
+from tiktrue_keys.models.storage.readable import Readable, let_go, pread_into
 
 
 @dataclass(eq=False)
@@ -252,6 +249,5 @@ class OpenedSegments:
     def _pool(self) -> ThreadPoolExecutor:
         with self._guard:
             if self._workers is None:
-                workers = _REMOTE_WORKERS if is_remote(self._fd) else _WORKERS
-                self._workers = ThreadPoolExecutor(workers, thread_name_prefix="model-reader")
+                self._workers = ThreadPoolExecutor(threads_for(self._fd), thread_name_prefix="model-reader")
             return self._workers

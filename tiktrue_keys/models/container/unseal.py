@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tiktrue_keys.models.container.container import Container, Front, check_root, checked_stream_trailer, known_leaves
 from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
-from tiktrue_keys.models.pipeline.pipeline import THREADS, ProgressCallback, open_body, threads_for
+from tiktrue_keys.models.pipeline.pipeline import ProgressCallback, open_body, threads_for
 from tiktrue_keys.models.pipeline.sinks import StreamSink, plain_sink
 from tiktrue_keys.models.pipeline.sources import BodyStream, SizedBodyStream, read_stream
 from tiktrue_keys.models.storage.in_order import Target
@@ -53,7 +53,6 @@ def open_stream(
     data_key: memoryview,
     *,
     authorship: Callable[[Trailer], object],
-    threads: int = THREADS,
     progress: ProgressCallback | None = None,
 ) -> Trailer:
     """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
@@ -67,7 +66,7 @@ def open_stream(
     source = unsized or sized
     assert source is not None
     sink, cipher = plain_sink(out, geometry), front.cipher(data_key)
-    summary = open_body(source, sink, cipher, geometry, leaves=None, threads=threads, progress=progress)
+    summary = open_body(source, sink, cipher, geometry, leaves=None, progress=progress)
     longest = TAIL_LENGTH + summary.segments * LEAF_LENGTH
     # One byte more than a trailer can have: then what was appended shows, because the footer is not at the end.
     trailer = checked_stream_trailer(front, unsized.tail if unsized else read_stream(fd, longest + 1))

@@ -65,15 +65,14 @@ def container_sink(out: Target, geometry: Geometry) -> ContainerSink:
 
 
 class PlainFileSink:
-    """Plaintext into a seekable file, from `offset` on."""
+    """Plaintext into a new, seekable file."""
 
-    def __init__(self, fd: int, geometry: Geometry, offset: int = 0) -> None:
+    def __init__(self, fd: int, geometry: Geometry) -> None:
         self._fd = fd
         self._geometry = geometry
-        self._offset = offset
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
-        pwrite_full(self._fd, view, self._offset + self._geometry.plain_offset(index))
+        pwrite_full(self._fd, view, self._geometry.plain_offset(index))
 
     def wake(self) -> None:
         pass

@@ -62,29 +62,20 @@ class HeaderReader:
             raise
 
     def wraps_in(self, record: ContainerRecord) -> frozenset[str] | None:
-        """As the function of that name."""
-        return _wraps_in(record, self)
+        """The key ids that open a registered container, read from its header again; None when that cannot be told.
 
-
-def wraps_in(record: ContainerRecord) -> frozenset[str] | None:
-    """The key ids that open a registered container, read from its header again; None when that cannot be told.
-
-    A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path where
-    another container lies now: only `models forget` says that a container is gone for good.
-    """
-    return _wraps_in(record, HeaderReader())
-
-
-def _wraps_in(record: ContainerRecord, reader: HeaderReader) -> frozenset[str] | None:
-    if record.piped or not record.path:
-        return None
-    try:
-        slots = reader.slots(record.path)
-    except TikTrueKeysError:
-        return None
-    if slots.current.header.file_id != record.file_id:
-        return None
-    return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
+        A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path
+        where another container lies now: only `models forget` says that a container is gone for good.
+        """
+        if record.piped or not record.path:
+            return None
+        try:
+            slots = self.slots(record.path)
+        except TikTrueKeysError:
+            return None
+        if slots.current.header.file_id != record.file_id:
+            return None
+        return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
 
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
