@@ -1,12 +1,11 @@
-"""What is asked of a path or an object, and by whom it is answered: files.py for files, objects.py for object storage.
+"""The questions that an operation asks of a place, which files.py answers for paths and objects.py for URLs.
 
-Come here to learn what an operation may ask of the place that a model or a container lies at. An operation asks
-`storage_of` once and never whether it has a file or an object before it:
+Come here to see what can be done with a path or a URL without knowing which of the two it is:
 
     with storage_of(place).opened("the container") as readable:
         container = read_container(readable)
 
-A pipe is not a Storage: nothing is looked up, reserved or read twice there (location.Stream).
+Does not handle: pipes (location.Stream), where nothing can be looked up, reserved or read twice.
 """
 
 from __future__ import annotations
@@ -28,128 +27,132 @@ _Result = TypeVar("_Result")
 
 
 class Storage(Protocol):
-    """One place and the storage that it is in. Errors are ours, and name the place."""
+    """One place in its storage. Every error is a TikTrueKeysError that names the place."""
 
     @property
     def place(self) -> Place:
-        """The path or URL."""
+        """The path or the URL."""
 
     @property
     def group(self) -> str:
-        """What is out of reach together with this place: the whole bucket of an object, a file alone."""
+        """Names what is out of reach together with this place: an object's bucket, a file alone."""
 
     def real(self, what: str) -> Storage:
-        """The file that the path names now, over symbolic links; an object is what it is. NotFoundError."""
+        """Follow symbolic links to the file that the path names now; an object has none. NotFoundError."""
 
     def opened(self, what: str) -> AbstractContextManager[Readable]:
-        """A regular file that is not a symbolic link, or an object, open for reading during the block."""
+        """Open an object, or a regular file that is not a symbolic link, to read it during the block."""
 
     def source(self, what: str) -> AbstractContextManager[Readable]:
-        """What is to be encrypted, open: over symbolic links, and a path may name a pipe. RefusedError, UsageError."""
+        """Open a model that is to be encrypted: symbolic links are followed, and a path may name a pipe.
+
+        UsageError for a folder, RefusedError for a device.
+        """
 
     def is_open(self, readable: Readable) -> bool:
-        """Whether that is what lies here."""
+        """Whether `readable` is the file or the object here."""
 
     def reserved(self, *, force: bool, lock_timeout: float) -> AbstractContextManager[Output]:
-        """A new output here; RefusedError when something is there, unless `force`.
+        """Reserve this place for a new output; RefusedError when it is taken, unless `force`.
 
-        A container that will be replaced is locked for the block, where files can be locked; BusyError.
+        A file that is a container already stays locked for the block; BusyError.
         """
 
     def identity(self) -> str:
-        """What has this name now, as an intent records it (output_identity.py); UnavailableError."""
+        """Identify the file or object that has this name now, as an intent records it (output_identity.py)."""
 
     def exists(self) -> bool:
-        """Whether anything is there; UnavailableError when that cannot be told."""
+        """Whether a file or an object has this name; UnavailableError when a storage does not say."""
 
     def is_folder(self) -> bool:
-        """Whether a folder is there, or the URL ends as a folder's does."""
+        """Whether the path is a folder's, or the URL ends like a folder's."""
 
     def read_capped(self, limit: int, what: str) -> bytes:
-        """The whole of a small file; IntegrityError when it has more than `limit` bytes, NotFoundError."""
+        """Read a small file whole; IntegrityError when it has more than `limit` bytes, NotFoundError."""
 
     def below(self, suffix: str) -> Iterator[Place]:
-        """What lies below this folder and has a name that ends so, in order; symbolic links are left out."""
+        """List the files below this folder whose names end with `suffix`, but no symbolic links; NotFoundError."""
 
     def slots(self) -> HeaderSlots:
-        """The header of a container that counts, not authenticated; IntegrityError, NotFoundError."""
+        """Read the header that counts of the container here, not authenticated; IntegrityError, NotFoundError."""
 
     def detached(self, file_id: bytes) -> Detached | None:
-        """The header that lies beside the container with that id (16 bytes), where one may: in object storage."""
+        """Read the detached header beside the container with that id (16 bytes); a file never has one."""
 
     def held(self, lock_timeout: float) -> AbstractContextManager[HeldContainer]:
-        """The container here, whose header or signature is to be written; NotFoundError.
+        """Hold the container here, to write its header or its signature; NotFoundError.
 
-        A file is locked for the block (BusyError), under the path that it really has. Nothing can lock an object.
+        A file is locked for the block (BusyError), under its real path. An object cannot be locked: its second writer
+        gets a BusyError.
         """
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
-        """What `work` gives; UnavailableError when a storage takes longer over it than an operator would wait."""
+        """Do `work` and return its result; UnavailableError when a storage does not answer within PATIENCE."""
 
-    # What a process that died has left.
+    # For settling what a process that died has left.
 
     def left(self) -> HeaderSlots | None:
-        """The header of the container here, None when there is none; BusyError when a disk may just not be there."""
+        """Read the header as `slots` does; None without a container, BusyError when its disk may not be mounted."""
 
     def remove_unfinished(self) -> bool:
-        """Remove what lies under this temporary name; False when nothing does, or it has its own name besides.
+        """Remove an unfinished output under this temporary name.
 
-        BusyError while another process is at work on it.
+        False when there is none, or it has its own name too; BusyError while another process works on it.
         """
 
     def must_be_unclaimed(self) -> None:
-        """BusyError while another process is at work on what is here."""
+        """Raise BusyError while another process works on the file here."""
 
     def is_new(self, intent: FileIntent) -> bool:
-        """Whether the operation of that intent has put here what is here, rather than found it here.
+        """Whether the operation of that intent has made the output here, rather than found it here.
 
-        By what had the name when it was begun; an intent of an earlier version only says when that was.
+        The intent says what had the name before; one of an earlier version only says when the operation began.
         """
 
     def give_up_uploads(self, since: int) -> None:
-        """Give up what was begun to be uploaded here since then (Unix time) and never completed."""
+        """Give up the uploads to this place that were begun since then (Unix time) and never completed."""
 
 
 class HeldContainer(Protocol):
-    """A container whose header or signature is written as long as no other process has written it since it was read."""
+    """A container that is about to be written to, unless another process has written to it since it was read."""
 
     @property
     def place(self) -> Place:
-        """The container: a real path, or a URL."""
+        """The real path or the URL of the container."""
 
     def slots(self) -> HeaderSlots:
-        """The header that counts; nothing of it is authentic yet. To be called first, once."""
+        """Read the header that counts, which is not authentic yet. Call it first, once."""
 
     def authenticate(self, data_key: memoryview) -> None:
-        """IntegrityError unless what `slots` read is authentic under the 32-byte data key."""
+        """Raise IntegrityError unless the header that was read is authentic under the 32-byte data key."""
 
     def rewrite(self, header: Header, data_key: memoryview) -> None:
-        """Put `header` in the place of the one that counts; only wraps may differ. BusyError, UnavailableError."""
+        """Write `header` in place of the one that counts; only wraps may differ. BusyError, UnavailableError."""
 
     def readable(self) -> Readable:
-        """The whole container, to be read until the block ends."""
+        """Open the whole container to read it until the block ends."""
 
     def detached(self, file_id: bytes) -> Detached | None:
-        """Storage.detached of the container with that id (16 bytes), read in order to be written."""
+        """Read the detached header as Storage.detached does, in order to write it."""
 
     def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
-        """Fill the signature place (112 bytes) of the container of `size` bytes, whose header in `slots` counts."""
+        """Write the signature place (112 bytes) of the container of `size` bytes, whose header in `slots` counts."""
 
 
 class Output(Protocol):
-    """A file or object that is about to be made. Its name, as an intent records it, is known before it is begun."""
+    """A file or object that is about to be made. An intent can name it before it is begun."""
 
     @property
     def place(self) -> Place:
-        """The name that it will have, as it was given."""
+        """The name that it will have, as the caller gave it."""
 
     @property
     def temporary(self) -> Place | None:
-        """The name that it has before; None where nothing is to be seen of it before."""
+        """The name that it has before `commit`; None where it cannot be seen before."""
 
     @property
     def before(self) -> str:
-        """Storage.identity of what has that name already."""
+        """The identity of what has that name already, as Storage.identity gives it."""
 
     @property
     def replaced(self) -> Header | None:
@@ -157,23 +160,23 @@ class Output(Protocol):
 
     @property
     def may_exist(self) -> bool:
-        """Whether the new one may have its name by now, also when giving it the name did not end well."""
+        """Whether the new one may have its name by now, even if `commit` has failed."""
 
     def begun(self, size: int | None) -> AbstractContextManager[Target]:
-        """What to write it to; gone at the end of the block unless it was committed.
+        """Make it under its temporary name; it is removed at the end of the block unless it was committed.
 
-        `size` in bytes is taken beforehand where it is known and a file system can; DiskFullError.
+        Where `size` in bytes is known, a file system reserves the room; DiskFullError.
         """
 
     def commit(self) -> None:
-        """Give it its name, durably, in place of what had it only with `force`. RefusedError, UnavailableError."""
+        """Give it its name durably; RefusedError when the name is taken and `force` was not given."""
 
     def remove_detached(self) -> None:
         """Remove the detached header of a container that was replaced."""
 
 
 def storage_of(place: Place) -> Storage:
-    """Who answers for a place. Nothing is looked at, and no package of a storage is imported, before it is asked."""
+    """The storage of a place. It looks at nothing, and imports no package of a storage service, before it is asked."""
     if isinstance(place, Url):
         from tiktrue_keys.models.storage.objects import ObjectStorage
 
