@@ -1,4 +1,4 @@
-"""What holds of a place whatever its storage is: a folder of this machine, and one in a storage that fsspec keeps."""
+"""Holds of a place in any storage: files.py over a folder, objects.py over a storage that fsspec keeps in memory."""
 
 from __future__ import annotations
 
