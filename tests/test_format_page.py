@@ -25,8 +25,8 @@ from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.fleet import acknowledgements, cards, envelopes
-from tiktrue_keys.models.container import detached
 from tiktrue_keys.models.format import block, body, header, header_slots, manifest, recipient, trailer
+from tiktrue_keys.models.format import detached_header as detached
 from tiktrue_keys.models.format.kind import Kind
 
 # Labels, types and kinds.

@@ -21,7 +21,7 @@ from tiktrue_keys.errors import (
     UsageError,
     WrongLicenseError,
 )
-from tiktrue_keys.models.registry.containers import wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader
 
 
 @pytest.fixture
@@ -169,16 +169,16 @@ def test_a_key_that_sealed_blocks_is_not_destroyed_unasked(shop: Workshop, encry
     for _ in range(3):
         encryption.encrypt_block(b"x", model_id=MODEL, license_key=LICENSE)
     (row,) = shop.manager.containers()
-    assert (row.piped, row.keys, wraps_in(row)) == (True, frozenset({shop.key.key_id}), None)
+    assert (row.piped, row.keys, HeaderReader().wraps_in(row)) == (True, frozenset({shop.key.key_id}), None)
     key_id = shop.key.key_id
     shop.manager.revoke([key_id], reason="test")
     for _ in range(2):
         shop.desk.clock.forward(days=1)
         with pytest.raises(RefusedError):
-            shop.manager.cleanup([key_id], after=0, wraps_in=wraps_in)
+            shop.manager.cleanup([key_id], after=0, wraps_in=HeaderReader().wraps_in)
     for _ in range(2):
         shop.desk.clock.forward(days=1)
-        shop.manager.cleanup([key_id], after=0, wraps_in=wraps_in, confirm=[key_id])
+        shop.manager.cleanup([key_id], after=0, wraps_in=HeaderReader().wraps_in, confirm=[key_id])
     assert shop.manager.find(key_id).status.value == "destroyed"
     with pytest.raises((RefusedError, RevokedError)):
         encryption.encrypt_block(b"x", model_id=key_id, license_key=LICENSE)

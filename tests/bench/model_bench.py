@@ -90,10 +90,10 @@ class Bench:
 
         def seal() -> None:
             os.lseek(source, 0, os.SEEK_SET)
-            seal_container(source, out, header(), data_key.view, to_stream=False, signer=None)
+            seal_container(source, out, header(), data_key.view, signer=None)
 
         def open_it() -> None:
-            open_container(out, read_container(out), back, data_key.view, to_stream=False)
+            open_container(out, read_container(out), back, data_key.view)
 
         def hash_it() -> None:
             container = read_container(out)

@@ -78,10 +78,10 @@ def whole_files(folder: Path, size: int, rounds: int, threads: int) -> tuple[Sec
 
     def seal() -> None:
         os.lseek(source, 0, os.SEEK_SET)
-        seal_container(source, out, header(), data_key.view, to_stream=False, signer=None, threads=threads)
+        seal_container(source, out, header(), data_key.view, signer=None, threads=threads)
 
     def open_it() -> None:
-        open_container(out, read_container(out), back, data_key.view, to_stream=False, threads=threads)
+        open_container(out, read_container(out), back, data_key.view, threads=threads)
 
     def hash_it() -> None:
         container = read_container(out)

@@ -148,7 +148,7 @@ def two_segments(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes
         names = {"file_id": file_id, "model_id": vectors.MODEL, "key_id": vectors.KEY, "generation": 7}
         wrap = wrap_for_key(secret.view, key.view, **names)  # type: ignore[arg-type]
         header = Header(file_id, vectors.MODEL, "plain", Kind.OTHER, None, Origin.KEYSTORE, (wrap,))
-        seal_container(source.fileno(), target.fileno(), header, secret.view, to_stream=False, signer=signer)
+        seal_container(source.fileno(), target.fileno(), header, secret.view, signer=signer)
     return (folder / "sealed").read_bytes(), data_key, file_id, plaintext
 
 

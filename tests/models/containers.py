@@ -18,6 +18,9 @@ from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer,
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType, new_file_id
 from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.trailer import Trailer, make_signature, signature_place
+from tiktrue_keys.models.pipeline.sinks import StreamSink
+from tiktrue_keys.models.storage.files import HeldFile
 
 SEGMENT = 64
 SMALL = frozenset({SEGMENT})
@@ -94,10 +97,9 @@ def make_sample(
     try:
         sealed = seal_container(
             source,
-            target,
+            StreamSink(target) if through_pipe else target,
             header(origin=origin, segment_size=segment_size),
             data_key.view,
-            to_stream=through_pipe,
             signer=issuer.signer if issuer else None,
         )
     finally:
@@ -112,6 +114,15 @@ def container_at(path: Path) -> Container:
         return read_container(fd, segment_sizes=SMALL)
     finally:
         os.close(fd)
+
+
+def add_signature(fd: int, container: Container, signer: ContainerSigner) -> Trailer:
+    """Sign a container in its file as somebody who needs not be a keystore."""
+    signature = make_signature(
+        container.header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign
+    )
+    HeldFile(Path(), fd).sign(container.slots, signature_place(container.root, signature), container.size)
+    return container.trailer.signed(signature)
 
 
 def open_file(
@@ -131,7 +142,7 @@ def open_file(
             container.header, container.body, container.trailer, issuers=issuers, allow_unsigned=allow_unsigned
         )
         with tempfile.TemporaryFile() as out:
-            open_container(fd, container, out.fileno(), data_key.view, to_stream=False)
+            open_container(fd, container, out.fileno(), data_key.view)
             out.seek(0)
             return out.read()
     finally:

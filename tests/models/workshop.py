@@ -19,7 +19,6 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.container.data_key import open_data_key
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.container.seal import seal_container
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.folder.request import FolderRequest
@@ -29,6 +28,7 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.kind import Kind
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
+from tiktrue_keys.models.storage.header_file import read_slots
 
 MODEL = "llama/7b"
 FIRST = SEGMENT_SIZE - BODY_HEADER_LENGTH - TAG_LENGTH
@@ -96,7 +96,7 @@ class Workshop:
             header = Header(file_id, MODEL, "weights.bin", Kind.OTHER, None, Origin.RECIPIENT, (wrap,))
             plain = self.plain(length, "ci.bin")
             with open(plain, "rb") as source, open(path, "wb") as out:
-                seal_container(source.fileno(), out.fileno(), header, secret.view, to_stream=False, signer=None)
+                seal_container(source.fileno(), out.fileno(), header, secret.view, signer=None)
             plain.unlink()
         return path
 

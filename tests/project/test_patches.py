@@ -15,7 +15,7 @@ STEPS = {
     "core/test_session.py": {"Operation.remember"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
-    "models/file/test_rewrap.py": {"tiktrue_keys.models.container.header_file.pwrite_synced"},
+    "models/file/test_rewrap.py": {"tiktrue_keys.models.storage.header_file.pwrite_synced"},
     "models/folder/test_folders.py": {"os.read", "os.rename"},
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
     "models/folder/test_resume.py": {"encrypt._make"},
@@ -26,7 +26,7 @@ STEPS = {
 # A child process that was forked for it is killed at a step, or is the program with one of its parts made worse.
 CHILDREN = {
     "faults/campaign.py": {"owner.name"},
-    "models/settle/test_local.py": {"os.name", "manager.method"},
+    "models/settle/test_interrupted.py": {"os.name", "manager.method"},
     "remote/test_settling.py": {"kill_in.method"},
 }
 # The machine, the platform or another's library is another one: what no test can bring about.
@@ -34,7 +34,7 @@ MACHINE = {
     "cli/program/test_boundary.py": {"sys.stdout"},
     "core/machine/test_supporting.py": {"sys.modules.cpuinfo"},
     "models/file/test_encrypt.py": {"os.posix_fallocate"},
-    "models/settle/test_local.py": {"tiktrue_keys.models.settle.local.is_running"},
+    "models/settle/test_interrupted.py": {"tiktrue_keys.models.settle.interrupted.is_running"},
     "recovery/conftest.py": {"session.read_facts"},
     "recovery/test_recover.py": {"host_secret.default_path"},
 }

@@ -20,7 +20,7 @@ from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model, rewrap_registered
 from tiktrue_keys.models.registry.containers import forget, list_containers, scan
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import objects_below
+from tiktrue_keys.models.storage.object_requests import objects_below
 from tiktrue_keys.models.storage.upload import Upload
 
 

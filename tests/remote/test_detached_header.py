@@ -17,8 +17,6 @@ from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, RevokedError
 from tiktrue_keys.models.container.data_key import open_data_key
-from tiktrue_keys.models.container.detached import LENGTH as DETACHED_LENGTH
-from tiktrue_keys.models.container.detached import Detached, detached_place
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
@@ -27,11 +25,14 @@ from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
 from tiktrue_keys.models.file.verify import verify_model
+from tiktrue_keys.models.format.detached_header import LENGTH as DETACHED_LENGTH
+from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.format.trailer import Signature, signature_place
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.registry.containers import wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader
 from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.objects import HeldObject, ObjectStorage
 
 NAME = "weights.bin.ttm"
 SMALL = 3 * HEADER_SIZE + (1 << 14)
@@ -69,7 +70,7 @@ def test_a_rewrap_writes_beside_and_never_copies_the_body(shop: Workshop, bucket
 
 def test_the_old_key_opens_it_no_more_and_is_not_needed(shop: Workshop, bucket: Bucket) -> None:
     url, old, new = rewrapped(shop, bucket)
-    assert wraps_in(only_record(shop)) == only_record(shop).keys == {new}
+    assert HeaderReader().wraps_in(only_record(shop)) == only_record(shop).keys == {new}
     header = slots_at(url).current.header
     assert header.key_ids == {new}
     assert shop.manager.containers(old) == ()
@@ -90,18 +91,20 @@ def test_a_second_rewrap_replaces_the_first_ones_header(shop: Workshop, bucket: 
 
 def test_of_two_at_once_the_second_one_is_told(shop: Workshop, bucket: Bucket) -> None:
     url = sealed(shop, bucket, 5000)
-    slots, place = slots_at(url), Url("s3", url.removeprefix("s3://"))
+    held = partial(HeldObject, ObjectStorage(Url("s3", url.removeprefix("s3://"))))
+    slots = slots_at(url)
     with open_data_key(shop.manager, slots.current.header, LICENSE, Use.DECRYPT) as opened:
         data_key = opened.secret.view
-        for expected in (None, Detached):  # first it is made (If-None-Match), then replaced (If-Match)
-            first = detached_place(place, slots.current.header.file_id)
-            assert type(first.found) is (expected or type(None))
-            detached_place(place, slots.current.header.file_id).rewrite(slots, slots.current.header, data_key)
+        for expected in (type(None), Detached):  # first it is made (If-None-Match), then replaced (If-Match)
+            first, second = held(), held()
+            header = first.slots().current.header
+            assert second.slots().current.header == header
+            assert type(held().detached(header.file_id)) is expected
+            second.rewrite(header, data_key)
             written = bucket.get(f"{NAME}.ttmh")
             with pytest.raises(BusyError, match="another process"):
-                first.rewrite(slots, slots.current.header, data_key)
+                first.rewrite(header, data_key)
             assert bucket.get(f"{NAME}.ttmh") == written
-            slots = slots_at(url)
 
 
 def test_signing_what_ci_has_sealed(shop: Workshop, bucket: Bucket) -> None:

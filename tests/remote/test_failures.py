@@ -26,7 +26,7 @@ from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.storage.location import Url, parse_place
-from tiktrue_keys.models.storage.objects import storage_errors
+from tiktrue_keys.models.storage.object_requests import storage_errors
 from tiktrue_keys.models.storage.upload import Upload
 
 BIG = 17 << 20

@@ -21,7 +21,7 @@ from tiktrue_keys.models.file.rewrap import rewrap_registered
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder
 from tiktrue_keys.models.folder.upload import encrypt_folder_to
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.tensors import load_tensors
 

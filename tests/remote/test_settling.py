@@ -11,7 +11,7 @@ import pytest
 
 from tests.keystores import LICENSE, in_a_child
 from tests.models.file.test_rewrap import rotated
-from tests.models.settle.test_local import died, kill_me
+from tests.models.settle.test_interrupted import died, kill_me
 from tests.models.workshop import Workshop, pattern
 from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
@@ -24,11 +24,11 @@ from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import sign_model
-from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan, wraps_in
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.registry.containers import HeaderReader, list_containers, scan
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.deadline import within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import discard_uploads, look_up
+from tiktrue_keys.models.storage.object_requests import discard_uploads, look_up
 from tiktrue_keys.models.storage.upload import Upload
 
 PART = 5 << 20
@@ -147,7 +147,7 @@ def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Worksh
     shop.manager.register(replace(shop.manager.containers()[-1], file_id=bytes(16), path=bucket.url("another.ttm")))
     assert [item.state for item in list_containers(shop.manager)] == ["present", "unreadable", "unreadable"]
     before, reader = bucket.relay.refused, HeaderReader()
-    assert wraps_in(shop.manager.containers()[1]) is None
+    assert HeaderReader().wraps_in(shop.manager.containers()[1]) is None
     of_one = bucket.relay.refused - before
     assert [reader.wraps_in(record) for record in shop.manager.containers()][1:] == [None, None]
     assert bucket.relay.refused - before == 2 * of_one > 0  # two objects of one storage are asked for once

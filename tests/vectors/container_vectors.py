@@ -15,6 +15,7 @@ from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import decode_slots
 from tiktrue_keys.models.format.kind import Kind
 from tiktrue_keys.models.format.wraps import wrap_for_key, wrap_for_recipient
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 
 
 def container_vectors() -> dict[str, bytes]:
@@ -56,7 +57,7 @@ def _container(name: str, plaintext: bytes) -> tuple[bytes, SealedContainer, byt
         source = _pipe(plaintext) if piped else _file(Path(folder, "in"), plaintext)
         target = os.open(output, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            sealed = seal_container(source, target, header, secret.view, to_stream=piped, signer=signer)
+            sealed = seal_container(source, StreamSink(target) if piped else target, header, secret.view, signer=signer)
         finally:
             os.close(source)
             os.close(target)

@@ -51,7 +51,7 @@ def test_containers_open(name: str, tmp_path: Path) -> None:
         ):
             assert bytes(data_key.view).hex() == about["data_key"]
             container.authenticate(data_key.view)
-            open_container(file.fileno(), container, output.fileno(), data_key.view, to_stream=False)
+            open_container(file.fileno(), container, output.fileno(), data_key.view)
         authorship = check_authorship(
             header,
             container.body,

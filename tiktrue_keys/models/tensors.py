@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.keys.licenses import License
@@ -22,7 +21,8 @@ from tiktrue_keys.models.folder.plain import must_be_listed
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.format.safetensors import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
-from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of
+from tiktrue_keys.models.storage.protocol import storage_of
+from tiktrue_keys.models.storage.readable import pread_full, size_of
 
 if TYPE_CHECKING:
     import numpy
@@ -179,9 +179,7 @@ def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitS
 
 def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
     """The manifest of an encrypted folder, whose URL ends with a slash; None for a file."""
-    if isinstance(path, Path):
-        return trusted_manifest(manager, path) if path.is_dir() else None
-    return None if path.name else trusted_manifest(manager, path)
+    return trusted_manifest(manager, path) if storage_of(path).is_folder() else None
 
 
 def _weight_map(folder: Place, entry: ManifestEntry, opener: _Opener) -> dict[str, str]:
@@ -203,7 +201,7 @@ def _weight_map(folder: Place, entry: ManifestEntry, opener: _Opener) -> dict[st
 
 
 def _checked_bytes(folder: Place, entry: PlainEntry) -> bytes:
-    with opened_readable(folder / entry.place, "the folder's index") as found:
+    with storage_of(folder / entry.place).opened("the folder's index") as found:
         raw = pread_full(found, entry.length, 0)
         must_be_listed(entry, size_of(found), sha256(raw).digest())
     return raw

@@ -17,6 +17,7 @@ from tests.models.containers import (
     STRANGER,
     Issuer,
     Sample,
+    add_signature,
     header,
     make_sample,
     open_file,
@@ -27,7 +28,6 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.container import (
     Authorship,
-    add_signature,
     check_authorship,
     known_leaves,
     read_container,
@@ -102,7 +102,7 @@ def test_a_signature_added_later_changes_112_bytes(tmp_path: Path, through_pipe:
     fd = os.open(unsigned.path, os.O_RDWR)
     container = read_container(fd, segment_sizes=SMALL)
     verify_body(fd, container)
-    trailer = add_signature(fd, container, issuer=ISSUER.public, sign=ISSUER.signer.sign)
+    trailer = add_signature(fd, container, ISSUER.signer)
     os.close(fd)
     after = unsigned.bytes()
     assert (after[:-144], after[-32:]) == (before[:-144], before[-32:])
@@ -198,7 +198,6 @@ def arrive(data: bytes, sample: Sample) -> bytes:
                 front,
                 out,
                 sample.data_key.view,
-                to_stream=False,
                 authorship=lambda t: check_authorship(front.header, front.body, t, issuers=[ISSUER.public]),
             )
         finally:

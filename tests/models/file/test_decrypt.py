@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE
+from tests.models.containers import add_signature
 from tests.models.workshop import EDGES, FIRST, MODEL, NEXT, Workshop, drained, fed_pipe, other_manager, pattern
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
@@ -26,6 +27,7 @@ from tiktrue_keys.errors import (
     WrongLicenseError,
 )
 from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
@@ -371,13 +373,9 @@ def test_a_node_with_the_data_key_cannot_rename_the_model(shop: Workshop) -> Non
 def test_another_keystores_signature_is_not_believed(shop: Workshop, tmp_path: Path) -> None:
     """The other keystore has the data key and signs what it likes."""
     sealed = shop.sealed()
-    with other_manager(tmp_path / "other") as stranger:
-        from tiktrue_keys.models.container.container import add_signature
-
-        with sealed.open("r+b") as file:
-            container = read_container(file.fileno())
-            sign = lambda canonical: stranger.sign("model", canonical)  # noqa: E731
-            add_signature(file.fileno(), container, issuer=stranger.issuer, sign=sign)
+    with other_manager(tmp_path / "other") as stranger, sealed.open("r+b") as file:
+        container = read_container(file.fileno())
+        add_signature(file.fileno(), container, keystore_signer(stranger))
     with pytest.raises(IntegrityError, match="signed by another keystore"):
         decrypt(shop, sealed, allow_unsigned=True)
 

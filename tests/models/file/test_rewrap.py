@@ -24,7 +24,6 @@ from tiktrue_keys.errors import (
     RevokedError,
     WrongLicenseError,
 )
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import Rewrapped, rewrap_model, rewrap_registered
@@ -32,6 +31,7 @@ from tiktrue_keys.models.format.header import Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, HeaderSlots, encode_slot
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots
 
 
 def rewrap(shop: Workshop, path: Path, **options: Any) -> Rewrapped:
@@ -261,7 +261,7 @@ def test_a_failed_write_keeps_both_keys(shop: Workshop, monkeypatch: pytest.Monk
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("tiktrue_keys.models.container.header_file.pwrite_synced", fail)
+    monkeypatch.setattr("tiktrue_keys.models.storage.header_file.pwrite_synced", fail)
     with pytest.raises(Exception, match="input/output error"):
         rewrap(shop, sealed)
     assert shop.manager.containers()[0].keys == {old, new}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, error_of, file_act, in_a_child
+from tests.models.containers import add_signature
 from tests.models.workshop import EDGES, MODEL, Workshop, other_manager, pattern
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
@@ -23,15 +24,17 @@ from tiktrue_keys.errors import (
     UsageError,
     WrongLicenseError,
 )
-from tiktrue_keys.models.container.header_file import read_slots
+from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.inspect import inspect_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.file.sign import Signed, parse_root, sign_model
 from tiktrue_keys.models.format.header_slots import encode_header
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots
 
 BODY_AT = 65536
 
@@ -156,10 +159,7 @@ def test_one_that_another_keystore_signed_is_left_alone(shop: Workshop, tmp_path
     path = shop.unsigned()
     other = other_manager(tmp_path / "other")
     with path.open("r+b") as file:
-        from tiktrue_keys.models.container.container import add_signature, read_container
-
-        signer = lambda data: other.sign("model", data)  # noqa: E731
-        add_signature(file.fileno(), read_container(file.fileno()), issuer=other.issuer, sign=signer)
+        add_signature(file.fileno(), read_container(file.fileno()), keystore_signer(other))
     other.close()
     with pytest.raises(IntegrityError, match="another keystore"):
         sign(shop, path)

@@ -350,7 +350,7 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, source:
         again = replace(header, length=None)
         with (folder / ONE).open("w+b") as out:
             signer = keystore_signer(shop.manager)
-            seal_container(plain.fileno(), out.fileno(), again, secret.view, to_stream=False, signer=signer)
+            seal_container(plain.fileno(), out.fileno(), again, secret.view, signer=signer)
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):
         decrypt(shop, folder, destination=shop.folder / "out")
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):

@@ -17,7 +17,7 @@ from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import edit
 from tests.models.file.test_rewrap import slots
 from tests.models.folder.test_folders import TAMPERING
-from tests.models.settle.test_local import died, each_kill, kill_me, killed_before_outcome
+from tests.models.settle.test_interrupted import died, each_kill, kill_me, killed_before_outcome
 from tests.models.workshop import Workshop, folder_request, pattern
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
@@ -37,7 +37,7 @@ from tiktrue_keys.models.folder.manifest_file import read_manifest
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
 
 FILES = {"config.json": 30, "model-1.safetensors": 3 << 20, "model-2.safetensors": 2000, "sub/vocab.txt": 0}
@@ -330,7 +330,7 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, folder:
     header, signer = replace(slots(sealed).current.header, length=None), keystore_signer(shop.manager)
     key, source = shop.data_key(sealed), shop.plain(9)
     with SecretBuffer.copy_of(key) as secret, source.open("rb") as plain, sealed.open("w+b") as out:
-        seal_container(plain.fileno(), out.fileno(), header, secret.view, to_stream=False, signer=signer)
+        seal_container(plain.fileno(), out.fileno(), header, secret.view, signer=signer)
     before = tree(folder)
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):
         reencrypt(shop, folder)

@@ -20,7 +20,7 @@ from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.resume_state import ResumeState
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle.interrupted import settle_intents
 
 FILES = {"a.safetensors": 2 << 20, "b/b.bin": 3000, "c.json": 50, "d.bin": 1 << 20, "e.bin": 10}
 ALL = ("a.safetensors", "b/b.bin", "c.json", "d.bin", "e.bin")

@@ -21,7 +21,7 @@ from tiktrue_keys.models.format.body import (
     associated_data,
 )
 from tiktrue_keys.models.pipeline.pipeline import open_body, seal_body
-from tiktrue_keys.models.pipeline.sinks import BodyFileSink, PlainFileSink
+from tiktrue_keys.models.pipeline.sinks import ContainerFileSink, PlainFileSink
 from tiktrue_keys.models.pipeline.sources import BodyFile, PlainFile
 
 FILE_ID = bytes(range(16))
@@ -187,7 +187,11 @@ def test_what_is_sealed_opens_again_with_any_number_of_threads(
     try:
         os.write(plain, plaintext)
         seal_body(
-            PlainFile(plain, geometry, len(plaintext)), BodyFileSink(body, geometry, 0), both, geometry, threads=threads
+            PlainFile(plain, geometry, len(plaintext)),
+            ContainerFileSink(body, geometry, 0),
+            both,
+            geometry,
+            threads=threads,
         )
         open_body(
             BodyFile(body, geometry, len(plaintext), 0),

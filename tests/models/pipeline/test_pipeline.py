@@ -34,7 +34,7 @@ from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.trailer import body_leaf
 from tiktrue_keys.models.pipeline.pipeline import hash_body, open_body, seal_body
-from tiktrue_keys.models.pipeline.sinks import BodyFileSink, PlainFileSink, StreamSink
+from tiktrue_keys.models.pipeline.sinks import ContainerFileSink, PlainFileSink, StreamSink
 from tiktrue_keys.models.pipeline.sources import BodyStream, Piece, PlainFile, PlainStream
 
 GEOMETRY = Geometry(SEGMENT)
@@ -93,7 +93,7 @@ def seal_through_pipes(
 ) -> tuple[bytes, SealedContainer]:
     inlet, outlet = Pipe(), Pipe()
     source, target = inlet.feed(plaintext, piece=piece), outlet.drain()
-    sealed = seal_container(source, target, header(), data_key.view, to_stream=True, signer=ISSUER.signer)
+    sealed = seal_container(source, StreamSink(target), header(), data_key.view, signer=ISSUER.signer)
     inlet.finish(source)
     return outlet.finish(target), sealed
 
@@ -107,9 +107,8 @@ def open_through_pipes(container: bytes, data_key: SecretBuffer, *, piece: int =
         open_stream(
             source,
             front,
-            target,
+            StreamSink(target),
             data_key.view,
-            to_stream=True,
             authorship=lambda trailer: check_authorship(front.header, front.body, trailer, issuers=[ISSUER.public]),
         )
     finally:
@@ -162,7 +161,7 @@ def test_a_source_file_is_sealed_from_its_position_on(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(pattern(300))
     source, target = os.open(tmp_path / "plain", os.O_RDONLY), os.open(tmp_path / "c.ttm", os.O_RDWR | os.O_CREAT)
     os.lseek(source, 100, os.SEEK_SET)
-    seal_container(source, target, header(), data_key.view, to_stream=False, signer=ISSUER.signer)
+    seal_container(source, target, header(), data_key.view, signer=ISSUER.signer)
     os.close(source)
     os.close(target)
     assert open_file(tmp_path / "c.ttm", data_key) == pattern(300)[100:]
@@ -177,7 +176,6 @@ def test_what_was_read_of_a_pipe_before_is_sealed_too(tmp_path: Path, already: i
         target,
         header(),
         data_key.view,
-        to_stream=False,
         signer=ISSUER.signer,
         already=pattern(300)[:already],
     )
@@ -190,7 +188,7 @@ def test_a_header_of_another_length_is_a_bug(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"12345")
     source, target = os.open(tmp_path / "plain", os.O_RDONLY), os.open(tmp_path / "c.ttm", os.O_RDWR | os.O_CREAT)
     with pytest.raises(InternalError, match="another length"):
-        seal_container(source, target, header(length=4), memoryview(bytes(32)), to_stream=True, signer=None)
+        seal_container(source, StreamSink(target), header(length=4), memoryview(bytes(32)), signer=None)
     os.close(source)
     os.close(target)
 
@@ -204,7 +202,6 @@ def test_progress_counts_every_byte_of_plaintext_on_the_callers_thread(tmp_path:
         target,
         header(),
         memoryview(bytes(32)),
-        to_stream=False,
         signer=None,
         progress=lambda done: seen.append((done, threading.get_ident())),
     )
@@ -249,7 +246,7 @@ def test_a_pipe_gets_exactly_the_verified_bytes_and_the_error_counts_them(tmp_pa
     sample.path.write_bytes(data)
     container, fd, target = sample.container(), os.open(sample.path, os.O_RDONLY), outlet.drain()
     with pytest.raises(IntegrityError, match=f"segment {index} .*; {verified} verified bytes"):
-        open_container(fd, container, target, sample.data_key.view, to_stream=True, threads=1)
+        open_container(fd, container, StreamSink(target), sample.data_key.view, threads=1)
     assert outlet.finish(target) == sample.plaintext[:verified]
     os.close(fd)
 
@@ -261,7 +258,7 @@ def test_with_more_threads_a_pipe_gets_no_more_than_the_verified_bytes(tmp_path:
         outlet = Pipe()
         container, fd, target = sample.container(), os.open(sample.path, os.O_RDONLY), outlet.drain()
         with pytest.raises(IntegrityError) as caught:
-            open_container(fd, container, target, sample.data_key.view, to_stream=True, threads=4)
+            open_container(fd, container, StreamSink(target), sample.data_key.view, threads=4)
         received = outlet.finish(target)
         assert sample.plaintext[: GEOMETRY.plain_offset(2)].startswith(received)
         assert f"; {len(received)} verified bytes" in caught.value.message
@@ -274,7 +271,7 @@ def test_a_container_from_a_pipe_with_a_forged_segment_gives_nothing_to_a_pipe(t
     outlet = Pipe()
     container, fd, target = sample.container(), os.open(sample.path, os.O_RDONLY), outlet.drain()
     with pytest.raises(IntegrityError, match="not the one that was signed"):
-        open_container(fd, container, target, sample.data_key.view, to_stream=True)
+        open_container(fd, container, StreamSink(target), sample.data_key.view)
     assert outlet.finish(target) == b""
     os.close(fd)
 
@@ -371,7 +368,7 @@ def test_a_reader_that_goes_away_is_a_broken_pipe() -> None:
     fd = os.memfd_create("plain")
     os.write(fd, pattern(1000))
     with pytest.raises(BrokenPipeError):
-        seal_container(fd, write_end, header(), memoryview(bytes(32)), to_stream=True, signer=None)
+        seal_container(fd, StreamSink(write_end), header(), memoryview(bytes(32)), signer=None)
     os.close(write_end)
     os.close(fd)
 
@@ -384,7 +381,7 @@ def test_a_source_that_becomes_shorter_is_an_error(size: int) -> None:
     os.ftruncate(fd, size)
     cipher = BodyCipher(memoryview(bytes(32)), bytes(16), BodyHeader.fresh())
     with pytest.raises(UnavailableError, match="shorter"):
-        seal_body(source, BodyFileSink(out, GEOMETRY), cipher, GEOMETRY)
+        seal_body(source, ContainerFileSink(out, GEOMETRY), cipher, GEOMETRY)
     os.close(fd)
     os.close(out)
 
@@ -399,7 +396,6 @@ def test_a_source_that_becomes_longer_is_an_error() -> None:
             out,
             header(),
             memoryview(bytes(32)),
-            to_stream=False,
             signer=None,
             progress=lambda _: os.ftruncate(fd, 1001),
         )
@@ -477,8 +473,8 @@ from tiktrue_keys.models.container.seal import seal_container
 key = memoryview(bytes(32))
 plain, out, back = (os.open(path, os.O_RDWR | os.O_CREAT) for path in sys.argv[1:4])
 os.ftruncate(plain, 256 << 20)
-seal_container(plain, out, header(segment_size=1 << 20), key, to_stream=False, signer=None)
-open_container(out, read_container(out), back, key, to_stream=False)
+seal_container(plain, out, header(segment_size=1 << 20), key, signer=None)
+open_container(out, read_container(out), back, key)
 print(re.search("VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read())[1])
 """
 

@@ -18,7 +18,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.format.header_slots import SLOT_SIZE
-from tiktrue_keys.models.registry.containers import forget, list_containers, scan, wraps_in
+from tiktrue_keys.models.registry.containers import HeaderReader, forget, list_containers, scan
 
 
 def states(shop: Workshop) -> dict[str, str]:
@@ -112,10 +112,10 @@ def test_to_forget(shop: Workshop) -> None:
 def test_the_keys_in_a_container(shop: Workshop) -> None:
     sealed = shop.sealed()
     (row,) = shop.manager.containers()
-    assert wraps_in(row) == frozenset({shop.key.key_id})
+    assert HeaderReader().wraps_in(row) == frozenset({shop.key.key_id})
     old, new = rotated(shop)
     rewrap_model(shop.manager, sealed, license_key=LICENSE)
-    assert wraps_in(row) == frozenset({new})
+    assert HeaderReader().wraps_in(row) == frozenset({new})
     assert old != new
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_still_needs_its_keys(shop: Workshop, how: str) -> N
         shop.folder.rename(shop.folder.with_name("unmounted"))
     else:
         row = replace(row, path="", piped=True)
-    assert wraps_in(row) is None
+    assert HeaderReader().wraps_in(row) is None
 
 
 def test_an_unfinished_rewrap_needs_all(shop: Workshop) -> None:
@@ -146,7 +146,7 @@ def test_an_unfinished_rewrap_needs_all(shop: Workshop) -> None:
     with sealed.open("r+b") as file:
         file.write(before)
     assert not slots(sealed).equal
-    assert wraps_in(row) == frozenset({old, new})
+    assert HeaderReader().wraps_in(row) == frozenset({old, new})
 
 
 def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) -> None:
@@ -157,7 +157,7 @@ def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) 
     def clean_up_twice() -> Status:
         for _ in range(2):
             clock.forward(days=2)
-            shop.manager.cleanup(after=DAY, wraps_in=wraps_in)
+            shop.manager.cleanup(after=DAY, wraps_in=HeaderReader().wraps_in)
         return shop.manager.find(old).status
 
     away = sealed.rename(sealed.with_suffix(".away"))

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tiktrue_keys.models.storage.readable import pread_full, pread_into, pwrite_flagged, pwrite_full, pwrite_synced
+from tiktrue_keys.models.storage.readable import (
+    extent_of,
+    pread_full,
+    pread_into,
+    pwrite_flagged,
+    pwrite_full,
+    pwrite_synced,
+    stamp_of,
+)
 
 KALLSYMS = Path("/proc/kallsyms")
 
@@ -28,6 +36,28 @@ def test_reads_end_only_at_the_end_of_the_file(fd: int, length: int, offset: int
     buffer = bytearray(length)
     assert pread_into(fd, memoryview(buffer), offset) == len(expected)
     assert buffer.startswith(expected)
+
+
+def test_what_is_left_of_a_file_begins_at_its_position(fd: int) -> None:
+    assert extent_of(fd) == (10, 0)
+    os.lseek(fd, 3, os.SEEK_SET)
+    assert extent_of(fd) == (3, 7)
+    os.lseek(fd, 20, os.SEEK_SET)
+    assert extent_of(fd) == (20, 0)
+
+
+def test_a_pipe_has_no_length() -> None:
+    ends = os.pipe()
+    assert extent_of(ends[0]) == (0, None)
+    for end in ends:
+        os.close(end)
+
+
+def test_a_stamp_differs_when_the_length_does_not(fd: int) -> None:
+    before = stamp_of(fd)
+    assert stamp_of(fd) == before
+    os.utime(fd, ns=(0, 0))
+    assert stamp_of(fd) != before
 
 
 @pytest.mark.skipif(not KALLSYMS.exists(), reason="no file here that gives a page at a time")

@@ -94,7 +94,7 @@ class CommandContext:
     def settle(self) -> None:
         """Settle the file operations that dead processes left open; a single read when there are none."""
         if self.manager.exists() and self.manager.open_intents():
-            from tiktrue_keys.models.settle.local import settle_intents
+            from tiktrue_keys.models.settle.interrupted import settle_intents
 
             self.warnings.extend(settle_intents(self.manager).warnings)
 

@@ -10,34 +10,32 @@ checks the header under the data key; `check_authorship` checks the signature. O
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from tiktrue_keys.errors import IntegrityError, RefusedError
-from tiktrue_keys.models.container.header_file import read_slots
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
+from tiktrue_keys.models.format.detached_header import Detached, counting_slots
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header, Origin
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
 from tiktrue_keys.models.format.trailer import (
     FOOTER_LENGTH,
     RECORD_LENGTH,
-    SIGNATURE_PLACE_FROM_END,
     TAIL_LENGTH,
     Leaves,
     Trailer,
     body_root,
     decode_footer,
     decode_trailer,
-    make_signature,
-    signature_place,
     verify_signature,
 )
 from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, hash_body, threads_for
 from tiktrue_keys.models.pipeline.sources import BodyFile, read_stream
+from tiktrue_keys.models.storage.header_file import read_slots
 from tiktrue_keys.models.storage.location import Place
-from tiktrue_keys.models.storage.readable import Readable, pread_full, pwrite_synced, size_of
+from tiktrue_keys.models.storage.readable import Readable, pread_full, size_of
 
 _LEAST_SIZE = HEADER_SIZE + BODY_HEADER_LENGTH + TAG_LENGTH + TAIL_LENGTH
 
@@ -54,8 +52,8 @@ class Authorship(Enum):
 class Front:
     """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key.
 
-    `slots` is the header that counts. Where that is a detached one (container/detached.py), `beneath` is the
-    one before the body.
+    `slots` is the header that counts. Where that is a detached one (format/detached_header.py), `beneath` is the one
+    before the body.
     """
 
     slots: HeaderSlots
@@ -104,6 +102,18 @@ class Container(Front):
     def source(self, fd: Readable) -> BodyFile:
         """The body as a source for the pipeline."""
         return BodyFile(fd, self.geometry, self.length)
+
+    def with_detached(self, detached: Detached | None) -> Container:
+        """The container as its detached header says; IntegrityError as counting_slots."""
+        if detached is None:
+            return self
+        container, slots = self, counting_slots(self.slots, detached)
+        if slots is not self.slots:
+            container = replace(container, slots=slots, beneath=self.slots)
+        signature = detached.signature(self.root)
+        if self.trailer.signature is None and signature is not None:
+            container = replace(container, trailer=self.trailer.signed(signature))
+        return container
 
 
 def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
@@ -175,23 +185,11 @@ def verify_body(
     return summary.leaves
 
 
-def known_leaves(
-    fd: Readable, container: Container, *, threads: int | None = None, progress: ProgressCallback | None = None
-) -> Leaves:
+def known_leaves(fd: Readable, container: Container, *, threads: int | None = None) -> Leaves:
     """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
     if container.trailer.leaves is not None:
         return container.trailer.leaves
-    return verify_body(fd, container, threads=threads, progress=progress)
-
-
-def add_signature(fd: int, container: Container, *, issuer: bytes, sign: Callable[[bytes], bytes]) -> Trailer:
-    """Sign a container in place, by one synced write of 112 bytes; `fd` is open for writing and locked by the caller.
-
-    The caller has authenticated the header and verified the body against the root that it means to sign.
-    """
-    signature = make_signature(container.header, container.body, container.trailer, issuer=issuer, sign=sign)
-    pwrite_synced(fd, signature_place(container.root, signature), container.size - SIGNATURE_PLACE_FROM_END)
-    return container.trailer.signed(signature)
+    return verify_body(fd, container, threads=threads)
 
 
 def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:

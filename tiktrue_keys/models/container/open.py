@@ -3,12 +3,9 @@ first."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
@@ -16,8 +13,6 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import (
     Authorship,
-    Container,
-    ContainerFile,
     Front,
     OpenedContainer,
     check_authorship,
@@ -26,40 +21,26 @@ from tiktrue_keys.models.container.container import (
 from tiktrue_keys.models.container.data_key import OpenedDataKey, open_data_key
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.models.storage.protocol import storage_of
 
-
-@contextmanager
-def container_file(path: Path, expected_root: bytes | None = None) -> Iterator[ContainerFile]:
-    """Open the container at `path`, over symbolic links; closed at the end of the block. Errors as read_container.
-
-    `expected_root` (32 bytes): IntegrityError for a container that claims another one.
-    """
-    with foreign_os_errors("the container", path):
-        real = Path(os.path.realpath(path, strict=True))
-    with opened_regular(real, "the container") as fd:
-        with foreign_os_errors("the container", path):
-            container = read_container(fd)
-        _must_have(container, expected_root, path)
-        yield ContainerFile(fd, real, container)
+_WHAT = "the container"
 
 
 @contextmanager
 def opened_container(place: Place, expected_root: bytes | None = None) -> Iterator[OpenedContainer]:
-    """The same for an object too, with the detached header that it may have; storage's errors as storage_errors."""
-    if isinstance(place, Path):
-        with container_file(place, expected_root) as found:
-            yield found
-        return
-    from tiktrue_keys.models.container.object import remote_container
+    """Open the container at `place`, over symbolic links, with the detached header that an object may have.
 
-    remote = remote_container(place)
-    _must_have(remote.container, expected_root, place)
-    yield remote
-
-
-def _must_have(container: Container, expected_root: bytes | None, place: Place) -> None:
-    if expected_root is not None and container.root != expected_root:
-        raise IntegrityError(f"{shown(str(place))} is another container than the manifest lists")
+    Closed at the end of the block. Errors as read_container and those of its storage; `expected_root` (32 bytes):
+    IntegrityError for a container that claims another one.
+    """
+    storage = storage_of(place).real(_WHAT)
+    with storage.opened(_WHAT) as readable:
+        with foreign_os_errors(_WHAT, str(place)):
+            own = read_container(readable)
+            container = own.with_detached(storage.detached(own.header.file_id))
+        if expected_root is not None and container.root != expected_root:
+            raise IntegrityError(f"{shown(str(place))} is another container than the manifest lists")
+        yield OpenedContainer(readable, storage.place, container)
 
 
 def unlock(

@@ -14,18 +14,16 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import Container, ContainerFile, read_container, verify_body
 from tiktrue_keys.models.container.data_key import OpenedDataKey
-from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.format.body import SEGMENT_SIZE, TAG_LENGTH, BodyCipher, BodyHeader
 from tiktrue_keys.models.format.header import Header
-from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.trailer import Leaves, Trailer, body_leaf, body_root, make_signature
 from tiktrue_keys.models.pipeline.buffers import page_buffer
 from tiktrue_keys.models.pipeline.pipeline import THREADS, check_leaf, seal_body
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
-from tiktrue_keys.models.pipeline.sinks import BodyFileSink
+from tiktrue_keys.models.pipeline.sinks import ContainerFileSink
 from tiktrue_keys.models.pipeline.sources import Piece
-from tiktrue_keys.models.storage.readable import pwrite_full
 
 OPENED_BUFFERS = THREADS * SEGMENT_SIZE
 """Bytes that opening takes beside the pipeline's own buffers."""
@@ -75,7 +73,8 @@ class Reencryption:
         geometry, cipher = container.geometry, BodyCipher(self.data_key.view, self.header.file_id, BodyHeader.fresh())
         source = OpenedBody(self.source, self.old.secret.view, self.leaves)
         report = byte_report(self.progress, container.length)
-        summary = seal_body(source, BodyFileSink(fd, geometry), cipher, geometry, progress=report)
+        sink = ContainerFileSink(fd, geometry)
+        summary = seal_body(source, sink, cipher, geometry, progress=report)
         if summary.length != container.length:
             raise IntegrityError("the container was cut off")
         header = self.header.with_length(summary.length)
@@ -85,8 +84,8 @@ class Reencryption:
             signer = keystore_signer(self.manager)
             signature = make_signature(header, cipher.header, trailer, issuer=signer.issuer, sign=signer.sign)
             trailer = trailer.signed(signature)
-        pwrite_full(fd, trailer.encode(), HEADER_SIZE + geometry.body_length(summary.length))
-        write_header(fd, header, self.data_key.view)
+        sink.write_trailer(trailer, HEADER_SIZE + geometry.body_length(summary.length))
+        sink.write_header(encode_header(header, self.data_key.view))
         return trailer
 
     def verify(self, fd: int, trailer: Trailer) -> None:

@@ -7,15 +7,12 @@ temporary names, sync, rename (core/durable.py), uploads (storage/upload.py), ke
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import InternalError, UnavailableError
-from tiktrue_keys.models.container.header_file import write_header
 from tiktrue_keys.models.format.body import BodyCipher, BodyHeader, Geometry
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
@@ -29,10 +26,10 @@ from tiktrue_keys.models.format.trailer import (
     make_signature,
 )
 from tiktrue_keys.models.pipeline.pipeline import BodySummary, ProgressCallback, seal_body, threads_for
-from tiktrue_keys.models.pipeline.sinks import BodyFileSink, StreamSink
+from tiktrue_keys.models.pipeline.sinks import StreamSink, container_sink
 from tiktrue_keys.models.pipeline.sources import PlainFile, PlainStream, Source
-from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.readable import Readable, pwrite_full, size_of
+from tiktrue_keys.models.storage.in_order import Target
+from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, size_of
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,10 @@ class SealedContainer:
 
 def seal_container(
     plain: Readable,
-    out: int | InOrder,
+    out: Target,
     header: Header,
     data_key: memoryview,
     *,
-    to_stream: bool,
     signer: ContainerSigner | None,
     already: bytes = b"",
     threads: int | None = None,
@@ -70,59 +66,36 @@ def seal_container(
 ) -> SealedContainer:
     """Seal what `plain` holds, from a descriptor's position on, into `out`.
 
-    `header.length` is set here. `already`: what was read from a pipe to tell its kind. `to_stream`: write in order to
-    `out`'s position; else `out` is a new, empty, regular file, which the caller syncs and names, or an upload, which
-    the caller commits. Without a signer
-    the container is unsigned. The data key must be fresh: it seals one body in its life. UnavailableError when a source
-    file changed its size meanwhile; OSError from the system.
+    `header.length` is set here. `already`: what was read from a pipe to tell its kind. The caller syncs and names
+    the file that is `out`, or commits the upload. Without a signer the container is unsigned. The data key must be
+    fresh: it seals one body in its life. UnavailableError when a source file changed its size meanwhile; OSError from
+    the system.
     """
-    offset, length = _extent(plain)
+    offset, length = extent_of(plain)
     geometry = Geometry(header.segment_size)
     cipher = BodyCipher(data_key, header.file_id, BodyHeader.fresh())
     source = _source(plain, geometry, offset, length, already)
-    sink = _sink(out, geometry, to_stream=to_stream)
-    if isinstance(sink, InOrder):
+    sink = container_sink(out, geometry)
+    if sink.header_first:
         header = _with_length(header, length)
-        sink.preface(encode_header(header, data_key))
+        sink.write_header(encode_header(header, data_key))
     summary = seal_body(source, sink, cipher, geometry, threads=threads or threads_for(plain), progress=progress)
     _refuse_changed(plain, offset, length)
     # A reader refuses leaves behind a header without a length: nothing tells it beforehand where they begin.
-    listed = not to_stream and (length is not None or not isinstance(sink, InOrder))
+    listed = not isinstance(out, StreamSink) and (length is not None or not sink.header_first)
     trailer = _trailer(_with_length(header, summary.length), cipher.header, summary, signer, listed=listed)
     body_end = HEADER_SIZE + geometry.body_length(summary.length)
-    if isinstance(sink, InOrder):
-        sink.preface(trailer.encode())
-    else:
-        assert isinstance(out, int), "a file is a descriptor"
+    sink.write_trailer(trailer, body_end)
+    if not sink.header_first:
         header = _with_length(header, summary.length)
-        pwrite_full(out, summary.leaves, body_end)
-        pwrite_full(out, trailer.encode_tail(), body_end + len(summary.leaves))
-        write_header(out, header, data_key)
+        sink.write_header(encode_header(header, data_key))
     return SealedContainer(header, trailer, body_end + trailer.encoded_length)
 
 
 def _source(plain: Readable, geometry: Geometry, offset: int, length: int | None, already: bytes) -> Source:
     if length is not None:
         return PlainFile(plain, geometry, length, offset)
-    assert isinstance(plain, int), "an object has a length"
-    return PlainStream(plain, geometry, already)
-
-
-def _sink(out: int | InOrder, geometry: Geometry, *, to_stream: bool) -> InOrder | BodyFileSink:
-    if isinstance(out, InOrder):
-        return out
-    return StreamSink(out) if to_stream else BodyFileSink(out, geometry)
-
-
-def _extent(plain: Readable) -> tuple[int, int | None]:
-    """Position and remaining length of a regular file or an object; the length is None for anything else."""
-    if not isinstance(plain, int):
-        return 0, plain.size
-    found = os.fstat(plain)
-    if not stat.S_ISREG(found.st_mode):
-        return 0, None
-    offset = os.lseek(plain, 0, os.SEEK_CUR)
-    return offset, max(0, found.st_size - offset)
+    return PlainStream(pipe_of(plain), geometry, already)
 
 
 def _refuse_changed(plain: Readable, offset: int, length: int | None) -> None:

@@ -21,11 +21,8 @@ from tiktrue_keys.models.container.container import Container
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.format.trailer import Leaves, body_leaf
 from tiktrue_keys.models.pipeline.buffers import page_buffer
-from tiktrue_keys.models.pipeline.pipeline import check_leaf
+from tiktrue_keys.models.pipeline.pipeline import check_leaf, threads_for
 from tiktrue_keys.models.storage.readable import Readable, let_go, pread_into
-
-_WORKERS = 2
-_REMOTE_WORKERS = 6  # over a network a worker mostly waits
 
 
 @dataclass(eq=False)
@@ -252,6 +249,5 @@ class OpenedSegments:
     def _pool(self) -> ThreadPoolExecutor:
         with self._guard:
             if self._workers is None:
-                workers = _WORKERS if isinstance(self._fd, int) else _REMOTE_WORKERS
-                self._workers = ThreadPoolExecutor(workers, thread_name_prefix="model-reader")
+                self._workers = ThreadPoolExecutor(threads_for(self._fd), thread_name_prefix="model-reader")
             return self._workers

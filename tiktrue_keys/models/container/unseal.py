@@ -11,35 +11,32 @@ from collections.abc import Callable
 
 from tiktrue_keys.models.container.container import Container, Front, check_root, checked_stream_trailer, known_leaves
 from tiktrue_keys.models.format.trailer import LEAF_LENGTH, TAIL_LENGTH, Trailer
-from tiktrue_keys.models.pipeline.pipeline import THREADS, ProgressCallback, open_body, threads_for
-from tiktrue_keys.models.pipeline.sinks import PlainFileSink, Sink, StreamSink
+from tiktrue_keys.models.pipeline.pipeline import ProgressCallback, open_body, threads_for
+from tiktrue_keys.models.pipeline.sinks import StreamSink, plain_sink
 from tiktrue_keys.models.pipeline.sources import BodyStream, SizedBodyStream, read_stream
-from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.readable import Readable
 
 
 def open_container(
     fd: Readable,
     container: Container,
-    out: int | InOrder,
+    out: Target,
     data_key: memoryview,
     *,
-    to_stream: bool,
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Write the plaintext of the container at `fd` to `out`: in order for a stream, from offset 0 for a file.
+    """Write the plaintext of the container at `fd` to `out`, a file or upload that shows nothing before it is whole.
 
-    `out`: a descriptor, or an upload that shows nothing before the caller commits it (`to_stream` is False then).
     IntegrityError when any segment is not the one that the root stands for; no byte of it was written then. A container
     from a pipe lists no leaves: it is read twice for a stream, and else the root is compared at the end.
     """
     threads = threads or threads_for(fd)
-    leaves = known_leaves(fd, container, threads=threads) if to_stream else container.trailer.leaves
-    sink = _sink(out, container, to_stream=to_stream)
+    leaves = known_leaves(fd, container, threads=threads) if isinstance(out, StreamSink) else container.trailer.leaves
     summary = open_body(
         container.source(fd),
-        sink,
+        plain_sink(out, container.geometry),
         container.cipher(data_key),
         container.geometry,
         leaves=leaves,
@@ -52,12 +49,10 @@ def open_container(
 def open_stream(
     fd: int,
     front: Front,
-    out: int | InOrder,
+    out: Target,
     data_key: memoryview,
     *,
-    to_stream: bool,
     authorship: Callable[[Trailer], object],
-    threads: int = THREADS,
     progress: ProgressCallback | None = None,
 ) -> Trailer:
     """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
@@ -70,18 +65,11 @@ def open_stream(
     sized = None if length is None else SizedBodyStream(fd, geometry, length)
     source = unsized or sized
     assert source is not None
-    sink = _sink(out, front, to_stream=to_stream)
-    cipher = front.cipher(data_key)
-    summary = open_body(source, sink, cipher, geometry, leaves=None, threads=threads, progress=progress)
+    sink, cipher = plain_sink(out, geometry), front.cipher(data_key)
+    summary = open_body(source, sink, cipher, geometry, leaves=None, progress=progress)
     longest = TAIL_LENGTH + summary.segments * LEAF_LENGTH
     # One byte more than a trailer can have: then what was appended shows, because the footer is not at the end.
     trailer = checked_stream_trailer(front, unsized.tail if unsized else read_stream(fd, longest + 1))
     check_root(front, trailer, summary)
     authorship(trailer)
     return trailer
-
-
-def _sink(out: int | InOrder, front: Front, *, to_stream: bool) -> Sink:
-    if isinstance(out, InOrder):
-        return out
-    return StreamSink(out) if to_stream else PlainFileSink(out, front.geometry)

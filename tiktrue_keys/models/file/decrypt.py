@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -21,17 +20,26 @@ from tiktrue_keys.models.container.container import Authorship, Front, OpenedCon
 from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge, opened_container, unlock
 from tiktrue_keys.models.container.unseal import open_container, open_stream
-from tiktrue_keys.models.file.output import Output, RemoteOutput, exists, preallocate, reserved_place
-from tiktrue_keys.models.file.plaintext import descriptor
+from tiktrue_keys.models.file.output import reserved_output
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import Tracked, track
-from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.location import Place, Url, as_place, plaintext_destination, recorded_path
+from tiktrue_keys.models.storage.in_order import Target
+from tiktrue_keys.models.storage.location import (
+    Location,
+    Place,
+    Stream,
+    Url,
+    parse_location,
+    parse_place,
+    plaintext_destination,
+    recorded_path,
+)
+from tiktrue_keys.models.storage.protocol import Output, storage_of
 
 UNSIGNED = "unsigned"
 
@@ -88,25 +96,27 @@ class _Job:
         return self.front.header
 
     @property
+    def expected(self) -> int | None:
+        """The plaintext's length, where it is known beforehand."""
+        return self.source.container.length if self.source else self.header.length
+
+    @property
     def path(self) -> str:
         return recorded_path(self.source.path) if self.source else ""
 
     def keys(self) -> frozenset[str]:
         return frozenset(held_keys(self.manager, self.header))
 
-    def write(self, out: int | InOrder, *, to_stream: bool) -> None:
+    def write(self, out: Target) -> None:
         """Let the plaintext go; everything was checked and recorded that can be."""
-        total = self.source.container.length if self.source else self.header.length
-        report = byte_report(self.progress, total)
+        report = byte_report(self.progress, self.expected)
         key = self.opened.secret.view
         if self.source is not None:
             container = self.source.container
-            open_container(self.source.fd, container, out, key, to_stream=to_stream, progress=report)
+            open_container(self.source.fd, container, out, key, progress=report)
             self.length = container.length
         else:
-            trailer = open_stream(
-                self.source_fd, self.front, out, key, to_stream=to_stream, authorship=self._judge, progress=report
-            )
+            trailer = open_stream(self.source_fd, self.front, out, key, authorship=self._judge, progress=report)
             self.length = trailer.length
         if self.progress is not None:
             self.progress(self.length, self.length)
@@ -170,42 +180,34 @@ def decrypt_model(
     out already.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    given = as_place(source)
-    target = plaintext_destination(given) if destination is None else as_place(destination)
+    given = parse_location(source)
+    target = plaintext_destination(given) if destination is None else parse_location(destination)
     done = _done_before(manager, given, target, operation_id)
     if done is not None:
         return done
     with ExitStack() as stack:
-        found = stack.enter_context(opened_container(given, expected_root)) if isinstance(given, Place) else None
+        found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
         with noted(manager, "decrypt", operation_id):
-            place: Output | RemoteOutput | BinaryIO
-            if isinstance(target, Place):
-                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
-            else:
-                place = target
+            output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
             front: Front
             if found is not None:
                 fd, front = -1, found.container
                 opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
             else:
-                assert not isinstance(given, Place), "a path or URL was opened"
-                fd, authorship = descriptor(given, "the container"), Authorship.UNCHECKED
+                assert isinstance(given, Stream), "a path or URL was opened"
+                fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options.use)
             stack.enter_context(opened)
         job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
-        if isinstance(place, RemoteOutput):
-            return _to_object(job, place)
-        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+        return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
-def _done_before(
-    manager: KeyManager, source: Place | BinaryIO, target: Place | BinaryIO, operation_id: str | None
-) -> Decrypted | None:
+def _done_before(manager: KeyManager, source: Location, target: Location, operation_id: str | None) -> Decrypted | None:
     """What the act of this operation id made, when that is still there; None when it was not done."""
     first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
     if operation_id is None or first is None:
         return None
-    if not (isinstance(source, Place) and isinstance(target, Place) and exists(target)):
+    if isinstance(source, Stream) or isinstance(target, Stream) or not storage_of(target).exists():
         raise RefusedError(
             f"operation {operation_id} was done already", "choose another id", remedy="operation-id-taken"
         )
@@ -241,7 +243,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _act(job: _Job, place: Tracked, temporary: str, output: Output | RemoteOutput) -> FileIntent:
+def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
     """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
     return FileIntent(
         "decrypt",
@@ -253,48 +255,29 @@ def _act(job: _Job, place: Tracked, temporary: str, output: Output | RemoteOutpu
         name=job.header.name,
         temporary=temporary,
         piped=place.piped,
-        replaces=output.existed,
-        before=output.before,
+        replaces=before != ABSENT,
+        before=before,
     )
 
 
-def _to_object(job: _Job, output: RemoteOutput) -> Decrypted:
-    length = job.source.container.length if job.source else job.header.length
-    upload, place = output.upload(length), job.track()
-    act = _act(job, place, str(upload.temporary or output.url), output)
+def _to_storage(job: _Job, output: Output) -> Decrypted:
+    destination, place = recorded_path(output.place), job.track()
+    act = _act(job, place, recorded_path(output.temporary or output.place), output.before)
     with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
-        outcome.detail = job.detail(str(output.url))
-        with upload:
-            job.write(upload, to_stream=False)
-            upload.commit()
-        outcome.detail["length"] = job.length
-    return job.result(output.url, place, outcome.operation_id)
-
-
-def _to_file(job: _Job, output: Output) -> Decrypted:
-    new, keys = output.new, job.keys()
-    destination = recorded_path(new.path)
-    place = job.track()
-    act = _act(job, place, recorded_path(new.temporary), output)
-    with file_act(job.manager, act, job.operation_id, keys=keys) as outcome:
         outcome.detail = job.detail(destination)
-        with new:
-            claim(new.fd)
-            preallocate(new.fd, (job.source.container.length if job.source else job.header.length) or 0, new.path)
-            with foreign_os_errors("the output", new.path):
-                job.write(new.fd, to_stream=False)
+        with output.begun(job.expected) as out:
+            job.write(out)
             output.commit()
         outcome.detail["length"] = job.length
-    return job.result(Path(destination), place, outcome.operation_id)
+    return job.result(parse_place(destination), place, outcome.operation_id)
 
 
-def _to_stream(job: _Job, target: BinaryIO) -> Decrypted:
-    fd = descriptor(target, "the output")
-    target.flush()
+def _to_stream(job: _Job, stream: Stream) -> Decrypted:
+    fd = stream.flushed("the output")
     place = job.track()
     operation = job.operation_id or new_operation_id()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
     job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)
     with noted(job.manager, "decrypt", operation), foreign_os_errors("the output", "standard output"):
-        job.write(fd, to_stream=True)
+        job.write(StreamSink(fd))
     return job.result(None, place, operation)

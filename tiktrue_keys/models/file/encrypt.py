@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import BinaryIO
 
 from tiktrue_keys.core.containers.intents import FileIntent
@@ -19,17 +17,26 @@ from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.open import opened_container
-from tiktrue_keys.models.container.seal import SealedContainer, container_size, keystore_signer, seal_container
-from tiktrue_keys.models.file.output import Output, RemoteOutput, preallocate, reserved_place, superseded
-from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plaintext_source
+from tiktrue_keys.models.container.seal import SealedContainer, keystore_signer
+from tiktrue_keys.models.file.output import reserved_output
+from tiktrue_keys.models.file.plaintext import PlaintextSource, plaintext_source
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
-from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination, parse_place, recorded_path
+from tiktrue_keys.models.storage.in_order import Target
+from tiktrue_keys.models.storage.location import (
+    Place,
+    Stream,
+    Url,
+    default_destination,
+    parse_location,
+    parse_place,
+    recorded_path,
+)
+from tiktrue_keys.models.storage.protocol import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,22 +81,10 @@ class _Job:
             signed=True,
         )
 
-    def seal(self, out: int | InOrder, *, to_stream: bool) -> SealedContainer:
+    def seal(self, out: Target) -> SealedContainer:
         """Write the container; the source must not have changed meanwhile."""
-        sealed = seal_container(
-            self.source.fd,
-            out,
-            self.header,
-            self.data_key.view,
-            to_stream=to_stream,
-            signer=keystore_signer(self.manager),
-            already=self.source.already,
-            progress=byte_report(self.progress, self.source.size),
-        )
-        self.source.refuse_changed()
-        if self.progress is not None:
-            self.progress(sealed.trailer.length, sealed.trailer.length)
-        return sealed
+        signer = keystore_signer(self.manager)
+        return self.source.seal(out, self.header, self.data_key, signer=signer, progress=self.progress)
 
     def result(self, sealed: SealedContainer, destination: Place | None, outcome: FileOutcome) -> Encrypted:
         return Encrypted(
@@ -131,24 +126,18 @@ def encrypt_model(
     done = _done_before(manager, operation_id)
     if done is not None:
         return done
-    given = as_place(source)
-    target = default_destination(given) if destination is None else as_place(destination)
+    given = parse_location(source)
+    target = default_destination(given) if destination is None else parse_location(destination)
     with ExitStack() as stack:
         plaintext = stack.enter_context(plaintext_source(given, name))
         with noted(manager, "encrypt", operation_id):
-            place: Output | RemoteOutput | BinaryIO
-            if isinstance(target, Place):
-                refuse_itself(plaintext, target)
-                place = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
-            else:
-                place = target
+            plaintext.must_not_be_at(target)
+            output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)
         job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
-        if isinstance(place, RemoteOutput):
-            return _to_object(job, place)
-        return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
+        return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
 def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSource) -> Header:
@@ -200,47 +189,27 @@ def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypt
     )
 
 
-def _to_file(job: _Job, output: Output) -> Encrypted:
-    new = output.new
-    path = recorded_path(new.path)
-    with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.operation_id) as outcome, new:
-        claim(new.fd)
+def _to_storage(job: _Job, output: Output) -> Encrypted:
+    path, temporary = recorded_path(output.place), output.temporary
+    act = job.act(path, None if temporary is None else recorded_path(temporary))
+    with file_act(job.manager, act, job.operation_id) as outcome:
         try:
-            if job.source.size is not None:
-                preallocate(new.fd, container_size(job.source.size), new.path)
-            with foreign_os_errors("the output", new.path):
-                sealed = job.seal(new.fd, to_stream=False)
-            output.commit()
+            with output.begun(job.source.sealed_size) as out:
+                sealed = job.seal(out)
+                output.commit()
         finally:
-            if new.committed:  # also when only the folder's sync failed: the container is there
-                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
-        _tell(outcome, sealed)
-    return job.result(sealed, Path(path), outcome)
-
-
-def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
-    size = job.source.size
-    upload = output.upload(None if size is None else container_size(size))
-    temporary = None if upload.temporary is None else str(upload.temporary)
-    with file_act(job.manager, job.act(str(output.url), temporary), job.operation_id) as outcome:
-        try:
-            with upload:
-                sealed = job.seal(upload, to_stream=False)
-                upload.commit()
-        finally:
-            if upload.may_exist:  # also when the storage's answer to the last request was lost
-                outcome.keys, outcome.others = job.header.key_ids, superseded(output.replaced)
+            if output.may_exist:  # also when only the folder's sync failed, or the storage's last answer was lost
+                outcome.made(job.header.key_ids, output.replaced)
         output.remove_detached()
         _tell(outcome, sealed)
-    return job.result(sealed, output.url, outcome)
+    return job.result(sealed, parse_place(path), outcome)
 
 
-def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
-    fd = descriptor(target, "the output")
-    target.flush()
+def _to_stream(job: _Job, stream: Stream) -> Encrypted:
+    fd = stream.flushed("the output")
     with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
         with foreign_os_errors("the output", "standard output"):
-            sealed = job.seal(fd, to_stream=True)
+            sealed = job.seal(StreamSink(fd))
         outcome.keys = job.header.key_ids
         _tell(outcome, sealed)
     return job.result(sealed, None, outcome)
@@ -248,17 +217,3 @@ def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
 
 def _tell(outcome: FileOutcome, sealed: SealedContainer) -> None:
     outcome.detail = {"length": sealed.trailer.length, "root": sealed.root.hex()}
-
-
-def refuse_itself(source: PlaintextSource, target: Place) -> None:
-    """RefusedError when the output would take the model's own place."""
-    if not isinstance(source.fd, int) or isinstance(target, Url):
-        if source.path == target:
-            raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
-        return
-    try:
-        same = os.path.samestat(os.fstat(source.fd), os.stat(target))
-    except OSError:
-        return
-    if same:
-        raise RefusedError(f"{shown(target)} is the model itself", "choose another output")

@@ -6,9 +6,10 @@ Nobody signs such a container: its root, which is printed, is what the holder of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import BinaryIO
 
@@ -17,17 +18,20 @@ from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors
-from tiktrue_keys.models.container.seal import SealedContainer, container_size, seal_container
-from tiktrue_keys.models.file.encrypt import refuse_itself
-from tiktrue_keys.models.file.output import Output, RemoteOutput, preallocate, reserved_place
-from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plaintext_source
+from tiktrue_keys.models.container.seal import SealedContainer
+from tiktrue_keys.models.file.output import reserved_output
+from tiktrue_keys.models.file.plaintext import PlaintextSource, plaintext_source
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id, sorted_wraps
 from tiktrue_keys.models.format.recipient import Recipient, same_model
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
-from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
+from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination
+from tiktrue_keys.models.storage.in_order import Target
+from tiktrue_keys.models.storage.location import Place, Stream, Url, default_destination, parse_location
+from tiktrue_keys.models.storage.protocol import Output
+
+_Seal = Callable[[Target], SealedContainer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +67,16 @@ def encrypt_for_recipients(
     """
     model_id = same_model(recipients)
     warnings = tuple(notice for recipient in recipients for notice in recipient.must_be_valid(now))
-    given = as_place(source)
-    target = default_destination(given) if destination is None else as_place(destination)
+    given = parse_location(source)
+    target = default_destination(given) if destination is None else parse_location(destination)
     with ExitStack() as stack:
         plaintext = stack.enter_context(plaintext_source(given, name))
         data_key = stack.enter_context(SecretBuffer.random())
         header = _header(plaintext, model_id, recipients, data_key)
-        if isinstance(target, Place):
-            refuse_itself(plaintext, target)
-            output = stack.enter_context(reserved_place(target, force=force, lock_timeout=lock_timeout))
-            if isinstance(output, RemoteOutput):
-                sealed = _to_object(plaintext, header, data_key, output, progress)
-            else:
-                sealed = _to_file(plaintext, header, data_key, output, progress)
-        else:
-            fd = descriptor(target, "the output")
-            target.flush()
-            with foreign_os_errors("the output", "standard output"):
-                sealed = _seal(plaintext, header, data_key, fd, progress, to_stream=True)
+        plaintext.must_not_be_at(target)
+        output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+        seal = partial(plaintext.seal, header=header, data_key=data_key, signer=None, progress=progress)
+        sealed = _to_stream(output, seal) if isinstance(output, Stream) else _to_storage(output, plaintext, seal)
     return SealedForRecipients(
         operation_id=new_operation_id(),
         changed=True,
@@ -88,7 +84,7 @@ def encrypt_for_recipients(
         recipients=tuple(recipients),
         file_id=header.file_id,
         source=plaintext.path,
-        destination=_absolute(target) if isinstance(target, Place) else None,
+        destination=None if isinstance(target, Stream) else target.absolute(),
         name=header.name,
         kind=header.kind.value,
         length=sealed.trailer.length,
@@ -115,60 +111,15 @@ def _header(
     return Header(file_id, model_id, plaintext.name, plaintext.kind, None, Origin.RECIPIENT, sorted_wraps(wraps))
 
 
-def _absolute(place: Place) -> Place:
-    return place if isinstance(place, Url) else place.absolute()
-
-
-def _to_object(
-    plaintext: PlaintextSource,
-    header: Header,
-    data_key: SecretBuffer,
-    output: RemoteOutput,
-    progress: ProgressReport | None,
-) -> SealedContainer:
-    with output.upload(None if plaintext.size is None else container_size(plaintext.size)) as upload:
-        sealed = _seal(plaintext, header, data_key, upload, progress, to_stream=False)
-        upload.commit()
+def _to_storage(output: Output, plaintext: PlaintextSource, seal: _Seal) -> SealedContainer:
+    with output.begun(plaintext.sealed_size) as out:
+        sealed = seal(out)
+        output.commit()
     output.remove_detached()
     return sealed
 
 
-def _to_file(
-    plaintext: PlaintextSource,
-    header: Header,
-    data_key: SecretBuffer,
-    output: Output,
-    progress: ProgressReport | None,
-) -> SealedContainer:
-    with output.new as new:
-        if plaintext.size is not None:
-            preallocate(new.fd, container_size(plaintext.size), new.path)
-        with foreign_os_errors("the output", new.path):
-            sealed = _seal(plaintext, header, data_key, new.fd, progress, to_stream=False)
-        output.commit()
-    return sealed
-
-
-def _seal(
-    plaintext: PlaintextSource,
-    header: Header,
-    data_key: SecretBuffer,
-    out: int | InOrder,
-    progress: ProgressReport | None,
-    *,
-    to_stream: bool,
-) -> SealedContainer:
-    sealed = seal_container(
-        plaintext.fd,
-        out,
-        header,
-        data_key.view,
-        to_stream=to_stream,
-        signer=None,
-        already=plaintext.already,
-        progress=byte_report(progress, plaintext.size),
-    )
-    plaintext.refuse_changed()
-    if progress is not None:
-        progress(sealed.trailer.length, sealed.trailer.length)
-    return sealed
+def _to_stream(stream: Stream, seal: _Seal) -> SealedContainer:
+    fd = stream.flushed("the output")
+    with foreign_os_errors("the output", "standard output"):
+        return seal(StreamSink(fd))

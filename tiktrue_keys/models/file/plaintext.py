@@ -3,22 +3,24 @@ read."""
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
+from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
-from tiktrue_keys.models.format.header import safe_name
+from tiktrue_keys.errors import RefusedError, UnavailableError
+from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer, container_size, seal_container
+from tiktrue_keys.models.format.header import Header, safe_name
 from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.format.kind import SNIFF_LENGTH, Kind, detect_kind
+from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sources import read_stream
-from tiktrue_keys.models.storage.location import Place, Url
-from tiktrue_keys.models.storage.readable import Readable, pread_full
+from tiktrue_keys.models.storage.files import must_be_readable
+from tiktrue_keys.models.storage.in_order import Target
+from tiktrue_keys.models.storage.location import Location, Place, Stream
+from tiktrue_keys.models.storage.protocol import storage_of
+from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, pread_full, stamp_of
 
 
 @dataclass(frozen=True)
@@ -33,74 +35,61 @@ class PlaintextSource:
     size: int | None
     stamp: object
 
-    def refuse_changed(self) -> None:
-        """UnavailableError when the file was written to since it was opened."""
-        if self.size is not None and _stamp(self.fd) != self.stamp:
+    @property
+    def sealed_size(self) -> int | None:
+        """The size of its container."""
+        return None if self.size is None else container_size(self.size)
+
+    def must_not_be_at(self, target: Location) -> None:
+        """RefusedError when the output would take the model's own place."""
+        if not isinstance(target, Stream) and storage_of(target).is_open(self.fd):
+            raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
+
+    def seal(
+        self,
+        out: Target,
+        header: Header,
+        data_key: SecretBuffer,
+        *,
+        signer: ContainerSigner | None,
+        progress: ProgressReport | None,
+    ) -> SealedContainer:
+        """Seal it into `out`, as seal_container; UnavailableError when it was written to since it was opened."""
+        report = byte_report(progress, self.size)
+        sealed = seal_container(
+            self.fd, out, header, data_key.view, signer=signer, already=self.already, progress=report
+        )
+        if self.size is not None and stamp_of(self.fd) != self.stamp:
             raise UnavailableError("the file changed while it was read", "encrypt it when nothing writes to it")
+        if progress is not None:
+            progress(sealed.trailer.length, sealed.trailer.length)
+        return sealed
 
 
 @contextmanager
-def plaintext_source(source: Place | BinaryIO, name: str | None = None) -> Iterator[PlaintextSource]:
+def plaintext_source(source: Location, name: str | None = None) -> Iterator[PlaintextSource]:
     """Open `source`. UsageError for a folder, RefusedError for a device or for what is a container already."""
-    if isinstance(source, Url):
-        yield _remote(source, name)
+    if isinstance(source, Stream):
+        fd = source.descriptor("the source")
+        must_be_readable(fd, None)
+        yield _looked_at(fd, None, name)
         return
-    if not isinstance(source, Path):
-        yield _looked_at(descriptor(source, "the source"), None, name)
-        return
-    with foreign_os_errors("the model", source):
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        yield _looked_at(fd, source, name)
-    finally:
-        os.close(fd)
+    with storage_of(source).source("the model") as readable:
+        yield _looked_at(readable, source, name)
 
 
-def descriptor(stream: BinaryIO, what: str) -> int:
-    """The descriptor under a stream; UsageError for one that has none (a BytesIO)."""
-    try:
-        return stream.fileno()
-    except (OSError, AttributeError):
-        raise UsageError(f"{what} has no file descriptor", "give a path, or standard input or output") from None
-
-
-def _looked_at(fd: int, path: Path | None, name: str | None) -> PlaintextSource:
-    found = os.fstat(fd)
-    if stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{shown(path or 'the source')} is a folder")
-    regular = stat.S_ISREG(found.st_mode)
-    if not (regular or stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
-        raise RefusedError(f"{shown(path or 'the source')} is neither a file nor a pipe")
-    position = os.lseek(fd, 0, os.SEEK_CUR) if regular else 0
-    with foreign_os_errors("the model", path or "standard input"):
-        first = os.pread(fd, SNIFF_LENGTH, position) if regular else read_stream(fd, SNIFF_LENGTH)
-    _refuse_container(first, path or "the source")
-    size = max(0, found.st_size - position) if regular else None
-    chosen = safe_name(name if name is not None else path.name if path else "model")
-    return PlaintextSource(fd, path, chosen, detect_kind(first, chosen), b"" if regular else first, size, _stamp(fd))
-
-
-def _remote(url: Url, name: str | None) -> PlaintextSource:
-    from tiktrue_keys.models.storage.objects import RemoteObject
-
-    found = RemoteObject(url, "the model")
-    stamp, first = found.stamp(), pread_full(found, SNIFF_LENGTH, 0)
-    _refuse_container(first, str(url))
-    chosen = safe_name(name if name is not None else url.name)
-    return PlaintextSource(found, url, chosen, detect_kind(first, chosen), b"", found.size, stamp)
-
-
-def _refuse_container(first: bytes, path: str | Path) -> None:
+def _looked_at(readable: Readable, place: Place | None, name: str | None) -> PlaintextSource:
+    stamp, (position, size) = stamp_of(readable), extent_of(readable)
+    with foreign_os_errors("the model", str(place or "standard input")):
+        if size is None:
+            first = already = read_stream(pipe_of(readable), SNIFF_LENGTH)
+        else:
+            first, already = pread_full(readable, SNIFF_LENGTH, position), b""
     if first.startswith(MAGIC):
         raise RefusedError(
-            f"{shown(path)} is a model container already",
+            f"{shown(str(place or 'the source'))} is a model container already",
             "rewrap or re-encrypt it",
             remedy="container-already",
         )
-
-
-def _stamp(fd: Readable) -> object:
-    if not isinstance(fd, int):
-        return fd.stamp()
-    found = os.fstat(fd)
-    return found.st_size, found.st_mtime_ns
+    chosen = safe_name(name if name is not None else place.name if place else "model")
+    return PlaintextSource(readable, place, chosen, detect_kind(first, chosen), already, size, stamp)

@@ -25,19 +25,18 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.container import Authorship, ContainerFile, known_leaves, read_container
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
-from tiktrue_keys.models.container.open import container_file, unlock
+from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
-from tiktrue_keys.models.file.output import preallocate, superseded
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import file_act, noted
-from tiktrue_keys.models.storage.claim import claim
-from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.files import FileOutput, FileStorage
 from tiktrue_keys.models.storage.location import recorded_path
 
 OPERATION = "reencrypt"
@@ -94,15 +93,13 @@ def reencrypt_model(
     if done is not None:
         return done
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
-    with foreign_os_errors("the container", path):
-        real = Path(os.path.realpath(path, strict=True))
-    with locked_container(real, lock_timeout) as fd, ExitStack() as stack:
+    with FileStorage(Path(path)).held(lock_timeout) as held, ExitStack() as stack:
         with noted(manager, OPERATION, operation_id):
-            with foreign_os_errors("the container", real):
-                source = ContainerFile(fd, real, read_container(fd))
+            with foreign_os_errors("the container", held.place):
+                source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_anew(job, real, operation_id, replaces=True)
+        return write_anew(job, held.place, operation_id, replaces=True)
 
 
 @contextmanager
@@ -131,7 +128,7 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted |
     if operation_id is None or first is None:
         return None
     file_id, path = first
-    with container_file(Path(path)) as found:
+    with opened_container(Path(path)) as found:
         container = found.container
     if container.header.file_id != file_id:
         raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
@@ -168,7 +165,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
 def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
-    new = NewFile(path, stat.S_IMODE(found.st_mode), what="the output")
+    output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)
     act = FileIntent(
         OPERATION,
         job.header.file_id,
@@ -177,26 +174,23 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
         frozenset({job.key.key_id}),
         model_id=job.header.model_id,
         name=job.header.name,
-        temporary=recorded_path(new.temporary),
+        temporary=recorded_path(output.temporary),
         signed=job.signed,
     )
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
-    with file_act(job.manager, act, operation_id) as outcome, new:
-        claim(new.fd)
+    with file_act(job.manager, act, operation_id) as outcome:
         try:
-            preallocate(new.fd, container_size(job.source.container.length), path)
-            with suppress(OSError):  # only root may give a file away; everybody else owns it already or makes it theirs
-                os.fchown(new.fd, found.st_uid, found.st_gid)
-            with foreign_os_errors("the output", path):
-                trailer = job.seal(new.fd)
-                job.verify(new.fd, trailer)
-            new.commit(replace=replaces)
+            with output.begun(container_size(job.source.container.length)) as fd:
+                with suppress(OSError):  # only root may give a file away; all others own it already or make it theirs
+                    os.fchown(fd, found.st_uid, found.st_gid)
+                trailer = job.seal(fd)
+                job.verify(fd, trailer)
+                output.commit()
         finally:
-            if new.committed:
-                outcome.keys = frozenset({job.key.key_id})
-                outcome.others = superseded(old if replaces else None)
+            if output.may_exist:
+                outcome.made(frozenset({job.key.key_id}), old if replaces else None)
         outcome.detail = {"old_file_id": old.file_id.hex(), "length": trailer.length, "root": trailer.root.hex()}
     return Reencrypted(
         operation_id=outcome.operation_id,

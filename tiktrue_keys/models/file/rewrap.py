@@ -1,6 +1,6 @@
 """Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
 
-In object storage its place is the detached header beside the body (container/detached.py).
+In object storage its place is the detached header beside the body (format/detached_header.py).
 
 It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
 (file/reencrypt.py).
@@ -26,13 +26,13 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.container.rewrite import WritableHeader, writable_header
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import followed, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
 
 STALE = "stale-containers"
 
@@ -84,10 +84,10 @@ def rewrap_model(
     license_key = asked_once(license_key)
     # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
     # what the first one left; in object storage the second one's write is refused.
-    with writable_header(object_place(path), lock_timeout) as held, ExitStack() as stack:
+    with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
         with noted(manager, "rewrap", operation_id):
-            slots = held.read()
+            slots = held.slots()
             header = slots.current.header
             opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
             held.authenticate(opened.secret.view)
@@ -204,7 +204,7 @@ def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
 
 def _rewrite(
     manager: KeyManager,
-    held: WritableHeader,
+    held: HeldContainer,
     header: Header,
     new: Header,
     opened: OpenedDataKey,

@@ -7,12 +7,9 @@ are always signed; one without its signature was tampered with.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.keys.licenses import License
@@ -23,18 +20,24 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, UsageError
-from tiktrue_keys.models.container.container import Authorship, Container, add_signature, read_container, verify_body
+from tiktrue_keys.models.container.container import (
+    Authorship,
+    Container,
+    OpenedContainer,
+    read_container,
+    verify_body,
+)
 from tiktrue_keys.models.container.data_key import held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge
-from tiktrue_keys.models.container.seal import ContainerSigner, keystore_signer
+from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import ReadOptions
-from tiktrue_keys.models.format.trailer import ROOT_LENGTH
+from tiktrue_keys.models.format.trailer import ROOT_LENGTH, make_signature, signature_place
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.registry.intent import file_act, noted
 from tiktrue_keys.models.registry.tracking import track, tracked_place
-from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
-from tiktrue_keys.models.storage.readable import Readable
+from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
 
 OPERATION = "sign"
 
@@ -78,10 +81,10 @@ def sign_model(
     decrypt_model for the key. The body is read once and not copied; one write of 112 bytes, synced, or of one small
     object.
     """
-    with _held(object_place(path), lock_timeout) as (place, descriptor), ExitStack() as stack:
-        recorded = recorded_path(place)
+    with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
+        recorded = recorded_path(held.place)
         with noted(manager, OPERATION, operation_id):
-            found = _read(place, descriptor)
+            found = _read(held)
             container = found.container
             if container.root != expected_root:
                 raise IntegrityError(
@@ -93,20 +96,20 @@ def sign_model(
             container.authenticate(opened.secret.view)
             authorship = judge(manager, container, container.trailer, allow_unsigned=True)
             if authorship is Authorship.UNSIGNED:
-                with foreign_os_errors("the container", str(place)):
+                with foreign_os_errors("the container", recorded):
                     verify_body(found.fd, container, progress=byte_report(progress, container.length))
                 if progress is not None:
                     progress(container.length, container.length)
         operation, changed, notices = operation_id, authorship is Authorship.UNSIGNED, opened.notices
         if changed:
-            operation, more = _sign(manager, found, recorded, operation_id)
+            operation, more = _sign(manager, held, found.container, recorded, operation_id)
             notices = (*notices, *more)
         track(manager, container.header, recorded, held_keys(manager, container.header), signed=True)
         return Signed(
             operation_id=operation or new_operation_id(),
             changed=changed,
             warnings=notices,
-            path=place,
+            path=held.place,
             file_id=container.header.file_id,
             key=opened.key,
             length=container.length,
@@ -114,53 +117,27 @@ def sign_model(
         )
 
 
-@dataclass(frozen=True)
-class _Signable:
-    """A container, and what puts this keystore's signature into its place."""
-
-    place: Place
-    fd: Readable
-    container: Container
-    add: Callable[[ContainerSigner], object]
+def _read(held: HeldContainer) -> OpenedContainer:
+    readable = held.readable()
+    with foreign_os_errors("the container", str(held.place)):
+        own = read_container(readable)
+        container = own.with_detached(held.detached(own.header.file_id))
+    return OpenedContainer(readable, held.place, container)
 
 
-@contextmanager
-def _held(place: Place, lock_timeout: float) -> Iterator[tuple[Place, int | None]]:
-    """The real path and its locked descriptor; an object is not locked: writing its detached header is refused."""
-    if isinstance(place, Url):
-        yield place, None
-        return
-    with foreign_os_errors("the container", place):
-        real = Path(os.path.realpath(place, strict=True))
-    with locked_container(real, lock_timeout) as fd:
-        yield real, fd
-
-
-def _read(place: Place, fd: int | None) -> _Signable:
-    if isinstance(place, Url):
-        from tiktrue_keys.models.container.object import signable_container
-
-        found, add = signable_container(place)
-        return _Signable(place, found.fd, found.container, add)
-    assert fd is not None, "a file has a descriptor"
-    with foreign_os_errors("the container", place):
-        container = read_container(fd)
-    return _Signable(
-        place, fd, container, lambda signer: add_signature(fd, container, issuer=signer.issuer, sign=signer.sign)
-    )
-
-
-def _sign(manager: KeyManager, found: _Signable, path: str, operation_id: str | None) -> tuple[str, tuple[Notice, ...]]:
-    """The act itself. The registry learns that the container is signed only when it is."""
-    container, header = found.container, found.container.header
+def _sign(
+    manager: KeyManager, held: HeldContainer, container: Container, path: str, operation_id: str | None
+) -> tuple[str, tuple[Notice, ...]]:
+    """Record and sign. The registry learns that the container is signed only when it is."""
+    header = container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
     act = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
     with file_act(manager, act, operation_id, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}
-        with foreign_os_errors("the container", path):
-            found.add(signer)
+        signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)
+        held.sign(container.slots, signature_place(container.root, signature), container.size)
     if place.is_copy and known is not None:
         manager.register(known)  # the row goes on following the other one
     return outcome.operation_id, place.notices

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
-from tiktrue_keys.models.container.detached import SUFFIX as DETACHED
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.folder.plain import sha256_of
 from tiktrue_keys.models.folder.tree import walk
+from tiktrue_keys.models.format.detached_header import SUFFIX as DETACHED
 from tiktrue_keys.models.format.header import SUFFIX
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest
 from tiktrue_keys.models.storage.location import Place, Url
-from tiktrue_keys.models.storage.objects import objects_below
+from tiktrue_keys.models.storage.object_requests import objects_below
 
 _SHOWN = 5
 

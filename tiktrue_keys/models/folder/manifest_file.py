@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiktrue_keys.core.durable import NewFile, read_capped
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import (
@@ -17,6 +17,7 @@ from tiktrue_keys.errors import (
 from tiktrue_keys.models.container.open import trusted_issuers
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SIGNATURE_KIND, Manifest, SignedManifest
 from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.models.storage.protocol import storage_of
 
 
 def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
@@ -30,23 +31,12 @@ def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
 def read_manifest(folder: Place) -> SignedManifest:
     """The folder's manifest, not verified. NotFoundError without one: then the folder is none, or was not finished."""
     try:
-        data = _manifest_bytes(folder)
+        data = storage_of(folder / MANIFEST_NAME).read_capped(MAX_MANIFEST, "the manifest")
     except NotFoundError:
         raise NotFoundError(
             f"{shown(str(folder))} has no {MANIFEST_NAME}", "it is no encrypted folder, or was not finished"
         ) from None
     return SignedManifest.decode(data)
-
-
-def _manifest_bytes(folder: Place) -> bytes:
-    if isinstance(folder, Path):
-        return read_capped(folder / MANIFEST_NAME, MAX_MANIFEST, "the manifest")
-    from tiktrue_keys.models.storage.objects import read_small
-
-    data = read_small(folder / MANIFEST_NAME, MAX_MANIFEST + 1, "the manifest")
-    if data is None:
-        raise NotFoundError("there is no manifest")
-    return data
 
 
 def signed_manifest(manager: KeyManager, manifest: Manifest) -> bytes:

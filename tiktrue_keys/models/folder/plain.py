@@ -18,7 +18,8 @@ from tiktrue_keys.models.folder.tree import SourceFile
 from tiktrue_keys.models.format.manifest import PlainEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.storage.location import Place
-from tiktrue_keys.models.storage.readable import opened_readable, pread_full, size_of
+from tiktrue_keys.models.storage.protocol import storage_of
+from tiktrue_keys.models.storage.readable import pread_full, size_of
 
 _CHUNK = 1 << 20
 
@@ -26,7 +27,7 @@ _CHUNK = 1 << 20
 def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
     """Copy a file in clear out of an encrypted folder; IntegrityError unless the copy is what the manifest lists."""
     hashed, length, source = hashlib.sha256(), 0, root / entry.place
-    with opened_readable(source, "the file") as found, NewFile(made, what="the output") as new:
+    with storage_of(source).opened("the file") as found, NewFile(made, what="the output") as new:
         must_be_listed(entry, size_of(found), entry.sha256)  # what has another length is not even transferred
         with foreign_os_errors("the file", str(source)):
             while chunk := pread_full(found, _CHUNK, length):

@@ -25,7 +25,7 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError
 from tiktrue_keys.models.container.container import ContainerFile, read_container
 from tiktrue_keys.models.container.data_key import asked_once
-from tiktrue_keys.models.container.open import container_file
+from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
 from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_ACT
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
@@ -185,13 +185,13 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFo
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
     files = []
     for entry in manifest.containers:
-        with container_file(root / entry.place, entry.root) as found:
+        with opened_container(root / entry.place, entry.root) as found:
             container = found.container
         files.append(
             Reencrypted(
                 operation_id=operation_id,
                 changed=False,
-                path=found.path,
+                path=root / entry.place,
                 old_file_id=bytes.fromhex(old.get(entry.file_id.hex(), "")),
                 file_id=entry.file_id,
                 key=manager.find(container.header.wraps[0].key_id),

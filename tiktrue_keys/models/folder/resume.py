@@ -20,7 +20,7 @@ from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.container.container import check_authorship, verify_body
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.container.open import container_file
+from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.folder.job import forget_all
 from tiktrue_keys.models.folder.plain import sha256_of
 from tiktrue_keys.models.folder.resume_state import DoneFile
@@ -50,7 +50,7 @@ def is_finished(manager: KeyManager, file: SourceFile, done: DoneFile, place: Pa
     try:
         if file.plain or done.file_id is None:
             return file.plain and done.file_id is None and sha256_of(place, report) == (done.length, done.content)
-        with container_file(place, done.content) as found:
+        with opened_container(place, done.content) as found:
             container = found.container
             check_authorship(container.header, container.body, container.trailer, issuers=[manager.issuer])
             verify_body(found.fd, container, progress=byte_report(report, None))

@@ -1,7 +1,7 @@
 """Makes a folder whole or not at all: built under a temporary name beside its destination, then renamed.
 
 A folder that is replaced goes aside first (`.NAME.<8 hex>.old` for `.NAME.<8 hex>.tmp`), because no rename replaces a
-folder that is not empty; what a kill leaves between the two renames is put right by settle/local.py.
+folder that is not empty; what a kill leaves between the two renames is put right by settle/folder.py.
 """
 
 from __future__ import annotations

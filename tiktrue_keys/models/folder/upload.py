@@ -30,7 +30,7 @@ from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport, within
 from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import objects_below, remove_object
+from tiktrue_keys.models.storage.object_requests import objects_below, remove_object
 from tiktrue_keys.models.storage.upload import Upload
 
 

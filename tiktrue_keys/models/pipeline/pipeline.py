@@ -20,7 +20,7 @@ from tiktrue_keys.models.format.trailer import LEAF_LENGTH, Leaves, body_leaf
 from tiktrue_keys.models.pipeline.buffers import page_buffer
 from tiktrue_keys.models.pipeline.sinks import BodySink, Sink, StreamSink
 from tiktrue_keys.models.pipeline.sources import Piece, Source
-from tiktrue_keys.models.storage.readable import Readable
+from tiktrue_keys.models.storage.readable import Readable, is_remote
 
 THREADS = 2
 REMOTE_THREADS = 6
@@ -34,7 +34,7 @@ ProgressCallback = Callable[[int], None]
 
 def threads_for(source: Readable) -> int:
     """How many threads read a source best."""
-    return THREADS if isinstance(source, int) else REMOTE_THREADS
+    return REMOTE_THREADS if is_remote(source) else THREADS
 
 
 @dataclass(frozen=True)

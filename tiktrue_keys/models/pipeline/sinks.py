@@ -15,7 +15,8 @@ from typing import Protocol
 
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, Geometry
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
-from tiktrue_keys.models.storage.in_order import InOrder
+from tiktrue_keys.models.format.trailer import Trailer
+from tiktrue_keys.models.storage.in_order import InOrder, Target
 from tiktrue_keys.models.storage.readable import pwrite_full
 
 _POLL_MS = 200
@@ -40,28 +41,60 @@ class BodySink(Sink, Protocol):
         """Write what stands before segment 0."""
 
 
-class PlainFileSink:
-    """Plaintext into a seekable file, from `offset` on."""
+class ContainerSink(BodySink, Protocol):
+    """A sink for a whole container."""
 
-    def __init__(self, fd: int, geometry: Geometry, offset: int = 0) -> None:
+    header_first: bool
+    """Whether the header is written before the body; else after it, when the length is known."""
+
+    def write_header(self, data: bytes) -> None:
+        """Write the 64 KiB before the body."""
+
+    def write_trailer(self, trailer: Trailer, offset: int) -> None:
+        """Write what comes after the body, which ends at `offset`."""
+
+
+def plain_sink(out: Target, geometry: Geometry) -> Sink:
+    """What writes a plaintext to `out`."""
+    return out if isinstance(out, InOrder) else PlainFileSink(out, geometry)
+
+
+def container_sink(out: Target, geometry: Geometry) -> ContainerSink:
+    """What writes a container to `out`."""
+    return out if isinstance(out, InOrder) else ContainerFileSink(out, geometry)
+
+
+class PlainFileSink:
+    """Plaintext into a new, seekable file."""
+
+    def __init__(self, fd: int, geometry: Geometry) -> None:
         self._fd = fd
         self._geometry = geometry
-        self._offset = offset
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
-        pwrite_full(self._fd, view, self._offset + self._geometry.plain_offset(index))
+        pwrite_full(self._fd, view, self._geometry.plain_offset(index))
 
     def wake(self) -> None:
         pass
 
 
-class BodyFileSink:
-    """A body into a seekable container, whose header comes before `offset`."""
+class ContainerFileSink:
+    """A container into a new, seekable file; `offset` is where its body begins."""
+
+    header_first = False
 
     def __init__(self, fd: int, geometry: Geometry, offset: int = HEADER_SIZE) -> None:
         self._fd = fd
         self._segment_size = geometry.segment_size
         self._offset = offset
+
+    def write_header(self, data: bytes) -> None:
+        pwrite_full(self._fd, data, 0)
+
+    def write_trailer(self, trailer: Trailer, offset: int) -> None:
+        if trailer.leaves is not None:
+            pwrite_full(self._fd, trailer.leaves, offset)
+        pwrite_full(self._fd, trailer.encode_tail(), offset + len(trailer.leaves or b""))
 
     def preface(self, data: bytes) -> None:
         pwrite_full(self._fd, data, self._offset)

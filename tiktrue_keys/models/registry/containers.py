@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.forget import Forgotten
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.registry.tracking import track
-from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
+from tiktrue_keys.models.storage.protocol import storage_of
 
 PRESENT, MISSING, REPLACED, UNREADABLE, PIPED = "present", "missing", "replaced", "unreadable", "piped"
 
@@ -55,42 +51,31 @@ class HeaderReader:
         self._out_of_reach: dict[str, UnavailableError] = {}
 
     def slots(self, path: str) -> HeaderSlots:
-        """As slots_at; UnavailableError also when the storage has not answered within PATIENCE."""
-        place = parse_place(path)
-        if not isinstance(place, Url):
-            return slots_at(path)
-        if place.storage in self._out_of_reach:
-            raise self._out_of_reach[place.storage]
+        """As slots_at; UnavailableError also when the storage has not answered promptly."""
+        storage = storage_of(parse_place(path))
+        if storage.group in self._out_of_reach:
+            raise self._out_of_reach[storage.group]
         try:
-            return within_seconds(PATIENCE, lambda: slots_at(path))
+            return storage.promptly(storage.slots)
         except UnavailableError as error:
-            self._out_of_reach[place.storage] = error
+            self._out_of_reach[storage.group] = error
             raise
 
     def wraps_in(self, record: ContainerRecord) -> frozenset[str] | None:
-        """As the function of that name."""
-        return _wraps_in(record, self)
+        """The key ids that open a registered container, read from its header again; None when that cannot be told.
 
-
-def wraps_in(record: ContainerRecord) -> frozenset[str] | None:
-    """The key ids that open a registered container, read from its header again; None when that cannot be told.
-
-    A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path where
-    another container lies now: only `models forget` says that a container is gone for good.
-    """
-    return _wraps_in(record, HeaderReader())
-
-
-def _wraps_in(record: ContainerRecord, reader: HeaderReader) -> frozenset[str] | None:
-    if record.piped or not record.path:
-        return None
-    try:
-        slots = reader.slots(record.path)
-    except TikTrueKeysError:
-        return None
-    if slots.current.header.file_id != record.file_id:
-        return None
-    return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
+        A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path
+        where another container lies now: only `models forget` says that a container is gone for good.
+        """
+        if record.piped or not record.path:
+            return None
+        try:
+            slots = self.slots(record.path)
+        except TikTrueKeysError:
+            return None
+        if slots.current.header.file_id != record.file_id:
+            return None
+        return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
 
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
@@ -106,7 +91,7 @@ def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
     believed as they are: nothing is opened.
     """
     found = _Findings()
-    for path in _containers_below(parse_place(folder)):
+    for path in storage_of(parse_place(folder)).below(SUFFIX):
         try:
             found.take(manager, path)
         except TikTrueKeysError as error:
@@ -136,7 +121,7 @@ class _Findings:
     failed: list[tuple[str, TikTrueKeysError]] = field(default_factory=list)
 
     def take(self, manager: KeyManager, path: Place) -> None:
-        slots = slots_at(str(path))
+        slots = slots_at(path)
         header, text = slots.current.header, recorded_path(path)
         keys = frozenset(held_keys(manager, header))
         known = manager.container(header.file_id)
@@ -185,24 +170,3 @@ def _looked_up(record: ContainerRecord, reader: HeaderReader) -> Registered:
     if slots.current.header.file_id != record.file_id:
         return Registered(record, REPLACED, None)
     return Registered(record, PRESENT, slots.current.header.key_ids)
-
-
-def _containers_below(folder: Place) -> Iterator[Place]:
-    if isinstance(folder, Url):
-        from tiktrue_keys.models.storage.objects import objects_below
-
-        return (url for url in objects_below(folder) if url.name.endswith(SUFFIX))
-    with foreign_os_errors("the folder", folder):
-        root = Path(os.path.realpath(folder, strict=True))
-        if not root.is_dir():
-            raise UsageError(f"{folder} is not a folder")
-    return _container_paths(root)
-
-
-def _container_paths(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        for name in sorted(files):
-            path = Path(folder, name)
-            if name.endswith(SUFFIX) and not path.is_symlink():
-                yield path

@@ -1,6 +1,6 @@
 """An act on a file as the keystore records it: intent before, outcome after, whatever happens in between.
 
-Does not handle: a process that dies in between; the next writing command settles that (settle/local.py).
+Does not handle: a process that dies in between; the next writing command settles that (settle/interrupted.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import Termination, TikTrueKeysError
+from tiktrue_keys.models.format.header import Header
 
 
 @dataclass
@@ -26,6 +27,15 @@ class FileOutcome:
     keys: frozenset[str] | None = None
     others: Settlement = NO_OTHERS
     detail: dict[str, Any] = field(default_factory=dict)
+
+    def made(self, keys: frozenset[str], replaced: Header | None) -> None:
+        """A new container is there, which `keys` open, in place of one with another header where it replaced one.
+
+        The other one is gone then, unless the registry has it elsewhere.
+        """
+        self.keys = keys
+        if replaced is not None:
+            self.others = Settlement(gone=(replaced.file_id,))
 
 
 @contextmanager

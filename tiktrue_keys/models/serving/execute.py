@@ -25,10 +25,10 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, he
 from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
-from tiktrue_keys.models.file.output import preallocate
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, within
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.storage.files import preallocate
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
 
 EVENT = "exec"
@@ -153,7 +153,7 @@ def _hold(
     preallocate(fd, container.length, str(found.path))
     with foreign_os_errors("the container", str(found.path)):
         report = byte_report(progress, container.length)
-        open_container(found.fd, container, fd, key.secret.view, to_stream=False, progress=report)
+        open_container(found.fd, container, fd, key.secret.view, progress=report)
         fcntl.fcntl(fd, _ADD_SEALS, _SEALS)
         os.lseek(fd, 0, os.SEEK_SET)
     return HeldModel(

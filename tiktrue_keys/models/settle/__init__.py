@@ -1,4 +1,5 @@
 """How interrupted file operations ended, found out by looking at the files.
 
-Start with `local.py`. Every command that writes settles first; recording an intent is `models/registry/intent.py`.
+Start with `interrupted.py`. Every command that writes settles first; recording an intent is
+`models/registry/intent.py`.
 """

@@ -5,9 +5,16 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 
+from tiktrue_keys.models.format.trailer import Trailer
+
 
 class InOrder(ABC):
-    """Any segments, one after the other; `written` counts the bytes that went out. Says nothing of where to."""
+    """Any segments, one after the other; `written` counts the bytes that went out. Says nothing of where to.
+
+    A whole container too: its header goes first, because nothing can be written before what is out already.
+    """
+
+    header_first = True
 
     def __init__(self) -> None:
         self.written = 0
@@ -17,6 +24,14 @@ class InOrder(ABC):
     def preface(self, data: bytes) -> None:
         """Write what stands before segment 0, or after the last one."""
         self._send(memoryview(data), threading.Event())
+
+    def write_header(self, data: bytes) -> None:
+        """Write a container's header, before everything else."""
+        self.preface(data)
+
+    def write_trailer(self, trailer: Trailer, offset: int) -> None:
+        """Write what comes after the body, which ends at `offset`."""
+        self.preface(trailer.encode())
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
         """Write segment `index` once all before it were."""
@@ -37,3 +52,7 @@ class InOrder(ABC):
     @abstractmethod
     def _send(self, view: memoryview, stop: threading.Event) -> None:
         """Write all of `view` and count it in `written`; may return early when `stop` is set."""
+
+
+Target = int | InOrder
+"""Where an output goes: the descriptor of a new, empty file, or what takes it in order: a pipe, an upload."""

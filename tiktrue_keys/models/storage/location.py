@@ -1,9 +1,9 @@
-"""Where a model or a container lies: a path of this machine, or the URL of an object in somebody's storage.
+"""Where a model or a container lies: a path of this machine, or the URL of an object in a storage service.
 
 A URL is whatever has `scheme://`; `file://` is a path spelled otherwise. A URL never becomes a Path, which would make
 one slash of two. It is recorded and shown as it was given, so one that may hold a secret is refused here.
 
-Does not handle: what a scheme means, and reaching the object (storage/objects.py).
+Does not handle: what a scheme means, and reaching it (storage/protocol.py).
 """
 
 from __future__ import annotations
@@ -52,12 +52,40 @@ class Url:
         before, slash, _ = self.rest.rpartition("/")
         return Url(self.scheme, before + slash + name)
 
+    def absolute(self) -> Url:
+        """Itself: as with a path, a name that does not depend on the working folder."""
+        return self
+
     def __truediv__(self, relative: str) -> Url:
         """The object `relative` below this prefix, as with a path; "" is the prefix itself, with its slash."""
         return Url(self.scheme, f"{self.rest.rstrip('/')}/{relative}")
 
 
 Place = Path | Url
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Standard input or output, or another open binary file: it has no name, and goes by once, from front to back."""
+
+    file: BinaryIO
+
+    def descriptor(self, what: str) -> int:
+        """The descriptor under it; UsageError for one that has none (a BytesIO)."""
+        try:
+            return self.file.fileno()
+        except (OSError, AttributeError):
+            raise UsageError(f"{what} has no file descriptor", "give a path, or standard input or output") from None
+
+    def flushed(self, what: str) -> int:
+        """The same, to write to, once its buffer is written."""
+        fd = self.descriptor(what)
+        self.file.flush()
+        return fd
+
+
+Location = Place | Stream
+"""Whatever an operation on a model reads from or writes to."""
 
 
 def is_url(text: str) -> bool:
@@ -85,21 +113,21 @@ def object_place(given: str | PathLike[str] | Url) -> Place:
     return place
 
 
-def as_place(place: str | PathLike[str] | Url | BinaryIO) -> Place | BinaryIO:
-    """Paths as Path, URLs as Url, streams as they are; UsageError as object_place."""
-    return object_place(place) if isinstance(place, (str, PathLike, Url)) else place
+def parse_location(given: str | PathLike[str] | Url | BinaryIO) -> Location:
+    """object_place of a path or URL, and an open binary file as a Stream."""
+    return object_place(given) if isinstance(given, (str, PathLike, Url)) else Stream(given)
 
 
-def default_destination(source: Place | BinaryIO) -> Place:
+def default_destination(source: Location) -> Place:
     """FILE.ttm beside FILE; UsageError for a stream."""
-    if not isinstance(source, Place):
+    if isinstance(source, Stream):
         raise UsageError(
             "standard input has no name to derive the output's from", "pass a destination", remedy="name-output"
         )
     return source.with_name(source.name + SUFFIX)
 
 
-def plaintext_destination(source: Place | BinaryIO) -> Path:
+def plaintext_destination(source: Location) -> Path:
     """FILE for FILE.ttm; UsageError for any other name and for a stream.
 
     And for an object: a plaintext goes to a storage only when somebody says so.

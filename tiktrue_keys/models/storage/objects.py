@@ -1,250 +1,217 @@
-"""Objects in somebody's storage, through fsspec: what is asked of them and what comes of its errors.
+"""Objects in a storage service as a Storage (protocol.py): reading and making them, and the header beside one.
 
-Whatever the storage or its package raises becomes one of our errors that names the URL, the kind of the failure and
-nothing of its text, which may repeat a signed request. Credentials are the business of the storage's own environment
-and configuration. fsspec is imported when the first URL is used.
-
-Does not handle: writing models (storage/upload.py), and how long a storage may take: its own configuration says that.
+Does not handle: the requests themselves and their errors (object_requests.py), uploads (upload.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
+from tiktrue_keys.models.format import detached_header
+from tiktrue_keys.models.format.detached_header import Detached, counting_slots, decode_detached
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots, next_slot
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_LENGTH
+from tiktrue_keys.models.storage.deadline import PATIENCE, within_seconds
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.output_identity import object_identity
+from tiktrue_keys.models.storage.object_requests import (
+    RemoteObject,
+    SmallObject,
+    discard_uploads,
+    look_up,
+    modified,
+    objects_below,
+    read_small,
+    remove_object,
+)
+from tiktrue_keys.models.storage.output_identity import is_another_object, object_identity
+from tiktrue_keys.models.storage.readable import Readable
+from tiktrue_keys.models.storage.upload import Upload
 
-_CONDITIONAL = frozenset({"s3", "s3a"})
-"""Schemes whose storage compares before it replaces an object (If-Match) or makes one (If-None-Match)."""
-_SETUP = "credentials and address come from the storage's own configuration, for example AWS_ACCESS_KEY_ID"
-_SMALL = 128 << 10
-_AROUND = 32 << 10  # with the last 200 bytes of a container come the leaves of a GiB
-
-
-def file_system(url: Url) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the object's path in it.
-
-    UsageError for a scheme that nobody knows, UnavailableError where a package is missing.
-    """
-    try:
-        from fsspec.core import url_to_fs
-        from fsspec.registry import available_protocols, known_implementations
-    except ImportError:
-        words = "object storage needs the package fsspec, which is not installed"
-        raise UnavailableError(words, "pip install 'tiktrue-keys[remote]'") from None
-    if url.scheme not in available_protocols():
-        raise UsageError(f"no storage is known by {url.scheme}://", "for example s3, gs, abfs: whatever fsspec has")
-    try:
-        with storage_errors("the storage", url):
-            system, path = url_to_fs(str(url))
-    except UnavailableError as error:
-        if not isinstance(error.__cause__, ImportError):
-            raise
-        hint = str(known_implementations.get(url.scheme, {}).get("err", "see the documentation of fsspec"))
-        words = f"{url.scheme}:// needs a package that is not installed"
-        raise UnavailableError(words, hint[:1].lower() + hint[1:].rstrip(".")) from None
-    return system, path
+_Result = TypeVar("_Result")
+_CONTAINER, _OUTPUT, _TEMPORARY = "the container", "the output", "the temporary object"
 
 
-@contextmanager
-def storage_errors(what: str, url: Url) -> Iterator[None]:
-    """Turn whatever the block raises into one of our errors that names `what` and the URL."""
-    try:
-        yield
-    except TikTrueKeysError:
-        raise
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{what} {shown(str(url))} does not exist") from error
-    except FileExistsError as error:
-        raise RefusedError(
-            f"{what} {shown(str(url))} exists already",
-            "pass force=True, or choose another name",
-            remedy="output-exists",
-        ) from error
-    except IsADirectoryError as error:
-        raise RefusedError(f"{what} {shown(str(url))} is a folder", "give one object") from error
-    except PermissionError as error:
-        raise UnavailableError(f"{what} {shown(str(url))}: the storage denies access", _SETUP) from error
-    except NotImplementedError as error:  # what fsspec's base class raises for what a storage does not offer
-        raise UnavailableError(f"{what} {shown(str(url))}: this storage cannot do that") from error
-    except Exception as error:  # a storage's package may raise anything, and a traceback helps nobody
-        kind = type(error).__name__
-        raise UnavailableError(f"{what} {shown(str(url))} cannot be reached: {kind}", _SETUP) from error
+@dataclass(frozen=True)
+class ObjectStorage:
+    """A URL; its methods are described in protocol.py."""
 
+    place: Url
 
-class RemoteObject:
-    """One object, to be read at any place from any number of threads; one request for each read, and for several small
-    ones near each other: a container's header and trailer come in two.
+    @property
+    def group(self) -> str:
+        return self.place.storage
 
-    `size` is what the storage said when it was looked up: an answer that is longer or shorter than what was asked for
-    within it is UnavailableError, so that a broken connection never looks like a shorter object. An object that is
-    replaced meanwhile is not noticed here: a container's tree does that, and `stamp` for everything else.
-    """
+    def real(self, what: str) -> ObjectStorage:
+        return self
 
-    def __init__(self, url: Url, what: str) -> None:
-        self.url = url
-        self._what = what
-        self._system, self._path = file_system(url)
-        found = self._looked_up()
-        self.size = int(found["size"])
-        self._near = (0, b"")
+    @contextmanager
+    def opened(self, what: str) -> Iterator[RemoteObject]:
+        yield RemoteObject(self.place, what)
 
-    def read_into(self, view: memoryview, offset: int) -> int:
-        """Fill `view` from `offset`; fewer bytes only at the end. As storage_errors."""
-        wanted = min(len(view), self.size - offset)
-        if wanted <= 0:
-            return 0
-        if wanted > _SMALL:
-            view[:wanted] = self._read(offset, offset + wanted)
-            return wanted
-        start, data = self._near
-        if not start <= offset <= offset + wanted <= start + len(data):
-            start = max(0, offset - _AROUND)
-            data = self._read(start, min(self.size, offset + wanted + _AROUND))
-            self._near = (start, data)
-        view[:wanted] = data[offset - start : offset - start + wanted]
-        return wanted
+    source = opened
 
-    def _read(self, start: int, end: int) -> bytes:
-        with storage_errors(self._what, self.url):
-            data = bytes(self._system.cat_file(self._path, start=start, end=end))
-        if len(data) != end - start:
-            words = f"{self._what} {shown(str(self.url))} was cut off on its way, or changed while it was read"
-            raise UnavailableError(words, "try again")
+    def is_open(self, readable: Readable) -> bool:
+        return isinstance(readable, RemoteObject) and readable.url == self.place
+
+    @contextmanager
+    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[ObjectOutput]:
+        replaced, before = None, self.identity()
+        if before != ABSENT and not force:
+            words = f"{_OUTPUT} {shown(str(self.place))} exists already"
+            raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
+        if before != ABSENT:
+            with suppress(IntegrityError):  # no container, or a damaged one
+                replaced = self.slots().current.header
+        yield ObjectOutput(Upload(self.place, replace=force), before, replaced)
+
+    def identity(self) -> str:
+        return object_identity(look_up(self.place, _OUTPUT))
+
+    def exists(self) -> bool:
+        return self.identity() != ABSENT
+
+    def is_folder(self) -> bool:
+        return not self.place.name
+
+    def read_capped(self, limit: int, what: str) -> bytes:
+        data = self._first(limit + 1, what)
+        if len(data) > limit:
+            raise IntegrityError(f"{what} is longer than {limit} bytes")
         return data
 
-    def stamp(self) -> object:
-        """What the storage says of the object now: size, and entity tag or time of change where it has them."""
-        return object_identity(self._looked_up())
+    def below(self, suffix: str) -> Iterator[Url]:
+        return (url for url in objects_below(self.place) if url.name.endswith(suffix))
 
-    def _looked_up(self) -> dict[str, Any]:
-        found = _info(self._system, self._path, self._what, self.url)
-        if found is None:
-            raise NotFoundError(f"{self._what} {shown(str(self.url))} does not exist")
-        if found.get("type") != "file":
-            raise RefusedError(f"{self._what} {shown(str(self.url))} is a folder", "give one object")
-        if not isinstance(found.get("size"), int):
-            raise UnavailableError(f"the storage does not say how long {shown(str(self.url))} is")
-        return found
+    def slots(self) -> HeaderSlots:
+        own = self.own_slots()
+        return counting_slots(own, self.detached(own.current.header.file_id))
 
+    def detached(self, file_id: bytes) -> Detached | None:
+        data = read_small(_beside(self.place), detached_header.LENGTH + 1, detached_header.WHAT)
+        return decode_detached(file_id, data)
 
-def look_up(url: Url, what: str) -> dict[str, Any] | None:
-    """What the storage says of an object, `size` and more; None when there is none. As storage_errors."""
-    system, path = file_system(url)
-    return _info(system, path, what, url)
+    @contextmanager
+    def held(self, lock_timeout: float) -> Iterator[HeldObject]:
+        yield HeldObject(self)
 
+    def promptly(self, work: Callable[[], _Result]) -> _Result:
+        return within_seconds(PATIENCE, work)
 
-def read_small(url: Url, limit: int, what: str) -> bytes | None:
-    """The first `limit` bytes of an object; None when there is none. One request, and no more is transferred."""
-    system, path = file_system(url)
-    try:
-        with storage_errors(what, url):
-            return bytes(system.cat_file(path, start=0, end=limit)[:limit])
-    except NotFoundError:
-        return None
-
-
-class SmallObject:
-    """An object as it is found, or is not, when this is made; replaced only while it is still that."""
-
-    def __init__(self, url: Url, what: str) -> None:
-        self._url, self._what = url, what
-        self._system, self._path = file_system(url)
-        self._before = _info(self._system, self._path, what, url)
-
-    def read(self, limit: int) -> bytes | None:
-        """Its first `limit` bytes; None when there is none."""
-        return None if self._before is None else read_small(self._url, limit, self._what)
-
-    def write(self, data: bytes) -> None:
-        """Replace it, or make it; BusyError when somebody else has changed it since it was looked up.
-
-        S3 compares and writes at once. Where the storage has no such request, the object is looked up again right
-        before it is written: of two writers at the same moment the later one then wins.
-        """
-        if self._url.scheme in _CONDITIONAL:
-            self._write_if_unchanged(data)
-            return
-        now = _info(self._system, self._path, self._what, self._url)
-        if object_identity(now) != object_identity(self._before):
-            raise self._busy()
-        with storage_errors(self._what, self._url):
-            self._system.pipe_file(self._path, data)
-
-    def _write_if_unchanged(self, data: bytes) -> None:
-        condition = {"IfNoneMatch": "*"} if self._before is None else {"IfMatch": self._before["ETag"]}
+    def left(self) -> HeaderSlots | None:
         try:
-            with storage_errors(self._what, self._url):
-                self._system.pipe_file(self._path, data, **condition)
-        except RefusedError:  # s3fs: FileExistsError, when If-None-Match did not hold
-            raise self._busy() from None
-        except TikTrueKeysError as error:
-            if _status(error.__cause__) in (409, 412):
-                raise self._busy() from None
-            raise
+            return self.slots()
+        except (NotFoundError, IntegrityError):
+            return None
 
-    def _busy(self) -> BusyError:
-        return BusyError(f"another process has changed {self._what} {shown(str(self._url))}", "try again")
+    def remove_unfinished(self) -> bool:
+        if look_up(self.place, _TEMPORARY) is None:
+            return False
+        remove_object(self.place, _TEMPORARY)
+        return True
+
+    def must_be_unclaimed(self) -> None:
+        pass
+
+    def is_new(self, intent: FileIntent) -> bool:
+        """Where the intent does not say what had the name, only a later second of change is certain."""
+        found = look_up(self.place, _OUTPUT)
+        if intent.before is not None:
+            return is_another_object(intent.before, object_identity(found))
+        return found is not None and (not intent.replaces or modified(found) > intent.at)
+
+    def give_up_uploads(self, since: int) -> None:
+        discard_uploads(self.place, since)
+
+    def own_slots(self) -> HeaderSlots:
+        """The slots before the body, which a detached header may supersede."""
+        return decode_slots(self._first(HEADER_SIZE, _CONTAINER))
+
+    def _first(self, length: int, what: str) -> bytes:
+        data = read_small(self.place, length, what)
+        if data is None:
+            raise NotFoundError(f"{what} {shown(str(self.place))} does not exist")
+        return data
 
 
-def remove_object(url: Url, what: str) -> None:
-    """Remove an object; nothing happens when there is none."""
-    system, path = file_system(url)
-    try:
-        with storage_errors(what, url):
-            system.rm_file(path)
-    except NotFoundError:
-        return
+@dataclass(frozen=True)
+class ObjectOutput:
+    """An object that is about to be made; its methods are described in protocol.py. Nothing can lock it."""
+
+    upload: Upload
+    before: str = ABSENT
+    replaced: Header | None = None
+
+    @property
+    def place(self) -> Url:
+        return self.upload.url
+
+    @property
+    def temporary(self) -> Url | None:
+        return self.upload.temporary
+
+    @property
+    def may_exist(self) -> bool:
+        return self.upload.may_exist
+
+    @contextmanager
+    def begun(self, size: int | None) -> Iterator[Upload]:
+        self.upload.size = size
+        with self.upload as upload:
+            yield upload
+
+    def commit(self) -> None:
+        self.upload.commit()
+
+    def remove_detached(self) -> None:
+        """Of another file id, what stays is not looked at: a failure is not one of the operation."""
+        if self.before != ABSENT:
+            with suppress(TikTrueKeysError):
+                remove_object(_beside(self.place), detached_header.WHAT)
 
 
-def discard_uploads(url: Url, since: float) -> None:
-    """Give up the uploads of this object in parts that were begun since then (Unix time) and never completed; S3 only.
+class HeldObject:
+    """A container whose header is rewritten beside its body; its methods are described in protocol.py.
 
-    For a process that was killed: nobody else knows of them, and they are paid for.
+    Nothing can write to the middle of an object. Of two that read the same state the second one to write is BusyError.
     """
-    if url.scheme not in _CONDITIONAL:
-        return
-    system, path = file_system(url)
-    with storage_errors("the storage", url):
-        bucket, name, _ = system.split_path(path)
-        found = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=name)
-        for upload in found.get("Uploads", ()):
-            if upload["Key"] == name and upload["Initiated"].timestamp() >= since:
-                system.abort_mpu(bucket, name, upload["UploadId"])
+
+    def __init__(self, storage: ObjectStorage) -> None:
+        self.place = storage.place
+        self._storage = storage
+
+    def slots(self) -> HeaderSlots:
+        self._own = self._storage.own_slots()
+        self._slots = counting_slots(self._own, self.detached(self._own.current.header.file_id))
+        return self._slots
+
+    def detached(self, file_id: bytes) -> Detached | None:
+        self._beside = SmallObject(_beside(self.place), detached_header.WHAT)
+        self._found = decode_detached(file_id, self._beside.read(detached_header.LENGTH + 1))
+        return self._found
+
+    def authenticate(self, data_key: memoryview) -> None:
+        self._slots.current.authenticate(data_key)
+        self._own.current.authenticate(data_key)
+
+    def rewrite(self, header: Header, data_key: memoryview) -> None:
+        raw = next_slot(self._slots, header, data_key)
+        signature_place = self._found.place if self._found else bytes(SIGNATURE_PLACE_LENGTH)
+        self._beside.write(Detached(header.file_id, decode_slots(raw * 2), signature_place).encode())
+
+    def readable(self) -> RemoteObject:
+        return RemoteObject(self.place, _CONTAINER)
+
+    def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
+        self._beside.write(Detached(slots.current.header.file_id, slots, signature_place).encode())
 
 
-def objects_below(prefix: Url) -> list[Url]:
-    """Every object whose name begins with the prefix and a slash, sorted; NotFoundError when there is none."""
-    system, path = file_system(prefix)
-    with storage_errors("the folder", prefix):
-        system.invalidate_cache()
-        found = system.find(path)
-    root = path.rstrip("/") + "/"
-    names = sorted(str(name) for name in found)
-    if not names and _info(system, path, "the folder", prefix) is None:
-        raise NotFoundError(f"nothing lies at {shown(str(prefix))}")
-    return [prefix / name.removeprefix(root) for name in names if name.startswith(root)]
-
-
-def _info(system: Any, path: str, what: str, url: Url) -> dict[str, Any] | None:
-    try:
-        with storage_errors(what, url):
-            system.invalidate_cache(path)
-            return dict(system.info(path))
-    except NotFoundError:
-        return None
-
-
-def _status(error: BaseException | None) -> int | None:
-    """The HTTP status behind an error of botocore's, as s3fs passes it on."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return status if isinstance(status, int) else None
-        error = error.__cause__
-    return None
+def _beside(container: Url) -> Url:
+    """Where a container's detached header lies."""
+    return container.with_name(container.name + detached_header.SUFFIX)

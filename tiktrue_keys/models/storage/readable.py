@@ -1,21 +1,19 @@
 """Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError.
 
-What is read at places is a descriptor or a `Positioned`, an object in somebody's storage
-(storage/objects.py). Callers do
-not tell the two apart.
+What is read at places is a descriptor or a `Positioned`, an object in a storage service (object_requests.py). Only
+this module tells the two apart.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tiktrue_keys.core.durable import opened_regular, sync_file
-from tiktrue_keys.models.storage.location import Place
+from tiktrue_keys.core.durable import sync_file
 
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -41,6 +39,44 @@ Readable = int | Positioned
 def size_of(readable: Readable) -> int:
     """The bytes that there are."""
     return os.fstat(readable).st_size if isinstance(readable, int) else readable.size
+
+
+def extent_of(readable: Readable) -> tuple[int, int | None]:
+    """The position to read from and the bytes from there on; None for a pipe, whose length is not known."""
+    if not isinstance(readable, int):
+        return 0, readable.size
+    found = os.fstat(readable)
+    if not stat.S_ISREG(found.st_mode):
+        return 0, None
+    position = os.lseek(readable, 0, os.SEEK_CUR)
+    return position, max(0, found.st_size - position)
+
+
+def stamp_of(readable: Readable) -> object:
+    """What differs once it was changed: of a file its size and time of change."""
+    if not isinstance(readable, int):
+        return readable.stamp()
+    found = os.fstat(readable)
+    return found.st_size, found.st_mtime_ns
+
+
+def is_file(readable: Readable, path: Path) -> bool:
+    """Whether the file at `path` is what is open there."""
+    try:
+        return isinstance(readable, int) and os.path.samestat(os.fstat(readable), os.stat(path))
+    except OSError:
+        return False
+
+
+def pipe_of(readable: Readable) -> int:
+    """The descriptor of what has no length."""
+    assert isinstance(readable, int), "an object has a length"
+    return readable
+
+
+def is_remote(readable: Readable) -> bool:
+    """Whether a read waits for a network, so that more threads read faster."""
+    return not isinstance(readable, int)
 
 
 def kept_open(readable: Readable) -> Readable:
@@ -116,15 +152,3 @@ def pwrite_synced(
             return
     pwrite_full(fd, data, offset)
     sync_file(fd)
-
-
-@contextmanager
-def opened_readable(place: Place, what: str) -> Iterator[Readable]:
-    """A regular file that is no symbolic link, or an object, open for reading; closed at the end of the block."""
-    if isinstance(place, Path):
-        with opened_regular(place, what) as fd:
-            yield fd
-        return
-    from tiktrue_keys.models.storage.objects import RemoteObject
-
-    yield RemoteObject(place, what)

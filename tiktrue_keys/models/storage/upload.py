@@ -3,7 +3,7 @@
 Object stores take an upload in parts and show the object when the last request completes it; that is `commit`. Anywhere
 else the object is written under a temporary name and renamed. Giving up leaves nothing: no object, no part that is paid
 for. A process that is killed leaves at most an upload that was never completed, which nobody sees; the next command
-gives it up (settle/remote.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
+gives it up (settle/interrupted.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.storage.in_order import InOrder
 from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import file_system, look_up, remove_object, storage_errors
+from tiktrue_keys.models.storage.object_requests import file_system, look_up, remove_object, storage_errors
 
 WHAT = "the output"
 _COMPLETED_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
@@ -33,9 +33,9 @@ _GRACE = 60.0  # seconds for the request that is under way when the upload is gi
 class Upload(InOrder):
     """A context manager; without `commit` nothing stays. Written as a sink of the pipeline, in order.
 
-    `size`: the bytes that will come, None when nobody knows. `temporary` is the name that the object has meanwhile
-    where the storage shows it, fixed at construction. `may_exist`: the object may be there, since completing it was
-    asked for and no answer said otherwise.
+    `size`: the bytes that will come, None where that is not known. `temporary` is the name that the object has
+    meanwhile where the storage shows it, fixed at construction. `may_exist`: the object may be there, since completing
+    it was asked for and no answer said otherwise.
     """
 
     def __init__(self, url: Url, *, replace: bool, size: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Upload(InOrder):
         at_once = url.scheme in _COMPLETED_AT_ONCE
         name = f".{url.name}.{secrets.token_hex(4)}.tmp"
         self.temporary = None if at_once else url.with_name(name)
-        self._size = size
+        self.size = size
         self._file: Any = None
         self._busy = threading.Lock()
 
@@ -58,7 +58,7 @@ class Upload(InOrder):
             path = file_system(self.temporary)[1]
         elif not self.replace and self.url.scheme in _EXCLUSIVE:
             mode = "xb"
-        part = max(_PART, -(-(self._size or 0) // (_MOST_PARTS - 1)))
+        part = max(_PART, -(-(self.size or 0) // (_MOST_PARTS - 1)))
         with storage_errors(WHAT, self.url):
             self._file = self._system.open(path, mode, block_size=part, autocommit=self.temporary is not None)
             with suppress(AttributeError, ValueError):  # fsspec keeps it for a transaction that nobody has begun
@@ -102,7 +102,7 @@ class Upload(InOrder):
             if self._file is None or stop.is_set():
                 return
             self._file.write(view)
-            if self._size is None and self.temporary is None:
+            if self.size is None and self.temporary is None:
                 self._file.blocksize = _PART * (1 + self.written // (_PART * _PARTS_OF_ONE_SIZE))
         self.written += len(view)
 

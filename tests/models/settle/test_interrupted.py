@@ -26,8 +26,8 @@ from tiktrue_keys.models.file.verify import verify_model
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
-from tiktrue_keys.models.settle import local
-from tiktrue_keys.models.settle.local import settle_intents
+from tiktrue_keys.models.settle import interrupted
+from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
 
 CALLS = (
@@ -382,7 +382,7 @@ def test_a_running_act_is_left_alone(shop: Workshop) -> None:
 
 def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another container of this host: its pid means nothing here, its lock on what it makes does."""
-    monkeypatch.setattr("tiktrue_keys.models.settle.local.is_running", lambda process: False)
+    monkeypatch.setattr("tiktrue_keys.models.settle.interrupted.is_running", lambda process: False)
     outcomes: list[tuple[str, str]] = []
 
     def progress(_: int, __: int | None) -> None:
@@ -400,7 +400,7 @@ def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monke
 
     def folder_progress(_: int, __: int | None) -> None:
         manager = shop.desk.manager()
-        whole.extend(local._settle(manager, act) for act in manager.open_intents() if act.act == "encrypt-folder")
+        whole.extend(interrupted._settle(manager, act) for act in manager.open_intents() if act.act == "encrypt-folder")
 
     encrypt_folder(shop.manager, folder_request(folder, progress=folder_progress))
     assert set(whole) == {"open"}

@@ -16,30 +16,20 @@ under the same data key (Front.authenticate) and may differ in nothing but the w
 the container's own is empty. A detached header of another file id is what is left of a container that was replaced,
 and is not looked at; any other that is not as written here is an error, never passed over.
 
-It is written by one request, which compares it with what was read before (storage.SmallObject).
-
-Does not handle: an attacker who can write to the storage and puts back an older detached header, or takes it away: the
-same as one who puts back older slots, and like him he needs a key that opens those.
+Does not handle: requests to the storage (storage/objects.py), and an attacker who can write to the storage and puts
+back an older detached header, or takes it away: the same as one who puts back older slots, and like him he needs a key
+that opens those.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.models.container.container import Container
-from tiktrue_keys.models.format.header import FILE_ID_LENGTH, Header
-from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots, next_slot
-from tiktrue_keys.models.format.trailer import (
-    SIGNATURE_PLACE_LENGTH,
-    Signature,
-    Trailer,
-    decode_signature_place,
-    signature_place,
-)
-from tiktrue_keys.models.storage.location import Url
-from tiktrue_keys.models.storage.objects import SmallObject, read_small
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_LENGTH, Signature, decode_signature_place
 
 SUFFIX = ".ttmh"
 WHAT = "the detached header"
@@ -80,14 +70,14 @@ class Detached:
         return decode_signature_place(root, self.place)
 
 
-def detached_url(container: Url) -> Url:
-    """Where the detached header of a container lies."""
-    return container.with_name(container.name + SUFFIX)
-
-
-def read_detached(container: Url, file_id: bytes) -> Detached | None:
-    """The detached header beside a container; None when there is none, or it is another container's."""
-    return _of(file_id, read_small(detached_url(container), LENGTH + 1, WHAT))
+def decode_detached(file_id: bytes, data: bytes | None) -> Detached | None:
+    """The detached header in `data`; None when there is none, or it is another container's than `file_id`'s."""
+    if data is None:
+        return None
+    # Looked at first: what is left of a replaced container may be in any state, and is not an error.
+    if len(data) >= _HEAD.size and data[8 : 8 + FILE_ID_LENGTH] != file_id and data.startswith(_MAGIC):
+        return None
+    return Detached.decode(data)
 
 
 def counting_slots(own: HeaderSlots, detached: Detached | None) -> HeaderSlots:
@@ -101,50 +91,3 @@ def counting_slots(own: HeaderSlots, detached: Detached | None) -> HeaderSlots:
     if detached.slots.current.header.with_wraps(header.wraps) != header:
         raise IntegrityError(f"{WHAT} is another container's", _RESTORE)
     return detached.slots
-
-
-def with_detached(container: Container, detached: Detached | None) -> Container:
-    """The container as its detached header says; errors as counting_slots."""
-    if detached is None:
-        return container
-    slots = counting_slots(container.slots, detached)
-    if slots is not container.slots:
-        container = replace(container, slots=slots, beneath=container.slots)
-    signature = detached.signature(container.root)
-    if container.trailer.signature is None and signature is not None:
-        container = replace(container, trailer=container.trailer.signed(signature))
-    return container
-
-
-@dataclass(frozen=True)
-class DetachedPlace:
-    """Where a detached header is about to be written, and what lay there when it was read last."""
-
-    found: Detached | None
-    _object: SmallObject
-
-    def rewrite(self, slots: HeaderSlots, header: Header, data_key: memoryview) -> None:
-        """Put `header` in the place of that of `slots`, which count now and are authentic; as SmallObject.write."""
-        raw = next_slot(slots, header, data_key)
-        place = self.found.place if self.found else bytes(SIGNATURE_PLACE_LENGTH)
-        self._object.write(Detached(header.file_id, decode_slots(raw * 2), place).encode())
-
-    def sign(self, slots: HeaderSlots, trailer: Trailer, signature: Signature) -> None:
-        """Put a signature of the trailer's root beside the slots that count now."""
-        file_id, place = slots.current.header.file_id, signature_place(trailer.root, signature)
-        self._object.write(Detached(file_id, slots, place).encode())
-
-
-def detached_place(container: Url, file_id: bytes) -> DetachedPlace:
-    """Read the detached header of a container in order to write it; of two at once the second one is BusyError."""
-    small = SmallObject(detached_url(container), WHAT)
-    return DetachedPlace(_of(file_id, small.read(LENGTH + 1)), small)
-
-
-def _of(file_id: bytes, data: bytes | None) -> Detached | None:
-    if data is None:
-        return None
-    # Looked at first: what is left of a replaced container may be in any state, and concerns nobody.
-    if len(data) >= _HEAD.size and data[8 : 8 + FILE_ID_LENGTH] != file_id and data.startswith(_MAGIC):
-        return None
-    return Detached.decode(data)

@@ -1,0 +1,20 @@
+"""How an interrupted operation ended, as its record is to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tiktrue_keys.core.containers.intents import NO_OTHERS, Settlement
+
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The outcome, the key ids that open the container now (None: there is none), and what became of others."""
+
+    outcome: str
+    keys: frozenset[str] | None
+    detail: Mapping[str, str] = field(default_factory=dict)
+    others: Settlement = NO_OTHERS

@@ -1,0 +1,77 @@
+"""How an interrupted operation on a folder ended; finishes a replacement that was stopped between its two renames."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.errors import IntegrityError, NotFoundError
+from tiktrue_keys.models.folder import decrypt
+from tiktrue_keys.models.folder.job import followed_folder
+from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
+from tiktrue_keys.models.folder.resume import RESUMABLE
+from tiktrue_keys.models.folder.swap import FolderPlace
+from tiktrue_keys.models.settle.ending import FAILED, OK, Ending
+from tiktrue_keys.models.storage.claim import must_be_unclaimed
+from tiktrue_keys.models.storage.files import FileStorage, must_be_reachable
+from tiktrue_keys.models.storage.location import Place, parse_place
+from tiktrue_keys.models.storage.protocol import storage_of
+
+
+def folder_ending(manager: KeyManager, act: FileIntent) -> Ending:
+    """A folder lies at its path or it does not; one that is uploaded has no temporary name."""
+    if act.temporary is None:
+        return _uploaded(parse_place(act.path), act.file_id)
+    return _built(manager, act, FolderPlace(Path(act.path), Path(act.temporary)))
+
+
+def _uploaded(folder: Place, folder_id: bytes) -> Ending:
+    """With its manifest it is there. Without one the containers that had arrived stay, and so do their rows."""
+
+    def look() -> bool:
+        try:
+            return read_manifest(folder).manifest.folder_id == folder_id
+        except (NotFoundError, IntegrityError):
+            return False
+
+    return Ending(OK if storage_of(folder).promptly(look) else FAILED, None)
+
+
+def _built(manager: KeyManager, act: FileIntent, place: FolderPlace) -> Ending:
+    must_be_reachable(place.destination)
+    must_be_unclaimed(place.temporary)
+    if place.aside.is_dir() and not os.path.lexists(place.destination):
+        # The manifest is written before the old folder goes aside, so a built folder that is still there is complete.
+        with foreign_os_errors("the folder", place.destination):
+            os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
+            sync_folder(place.destination.parent)
+    built, replaced = place.temporary.is_dir(), place.aside.is_dir()
+    if act.act != RESUMABLE:
+        shutil.rmtree(place.temporary, ignore_errors=True)
+    shutil.rmtree(place.aside, ignore_errors=True)
+    if act.act == decrypt.OPERATION:
+        new = FileStorage(place.destination).is_new(act)
+        return Ending(OK if not built and (replaced or new) else FAILED, None)
+    if lies_there(place.destination, act.file_id):
+        moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
+        return Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
+    # What an encryption has finished waits in the temporary folder for the run that takes it over.
+    gone = () if act.act == RESUMABLE else _registered_below(manager, place.temporary)
+    return Ending(FAILED, None, others=Settlement(gone=gone))
+
+
+def _registered_below(manager: KeyManager, folder: Path) -> list[bytes]:
+    records = [record for record in manager.containers() if record.path]
+    return [record.file_id for record in records if Path(record.path).is_relative_to(folder)]
+
+
+def _registered(manager: KeyManager, place: FolderPlace, *, besides: Collection[bytes]) -> list[bytes]:
+    """The registered containers that were in the temporary folder and in the one that was replaced."""
+    found = _registered_below(manager, place.temporary) + _registered_below(manager, place.destination)
+    return [file_id for file_id in found if file_id not in besides]

@@ -1,0 +1,186 @@
+"""Settles what a process that died has left open: removes its temporary files and records how its acts really ended.
+
+Every command that writes calls it first. It believes the files, not the intent; it opens no key, changes no container.
+Does not handle: acts of processes that still run, and what cannot be read now, since a disk is not mounted or a storage
+does not answer in time: those stay open, and their keys with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.containers.owner_process import is_running
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
+from tiktrue_keys.models.container.data_key import held_keys
+from tiktrue_keys.models.container.open import opened_container
+from tiktrue_keys.models.folder import decrypt, encrypt, reencrypt
+from tiktrue_keys.models.folder.resume import RESUMABLE
+from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.models.format.trailer import Signature
+from tiktrue_keys.models.settle.ending import FAILED, OK, Ending
+from tiktrue_keys.models.settle.folder import folder_ending
+from tiktrue_keys.models.storage.location import Place, parse_place
+from tiktrue_keys.models.storage.protocol import Storage, storage_of
+
+OPEN = "open"
+INTERRUPTED = "interrupted"
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""The name of an output before it has its own; a long one is cut, and its own is then not found."""
+
+
+@dataclass(frozen=True)
+class SettledAct:
+    """An act of a process that died: how it ended, `open` when that cannot be told now."""
+
+    act: FileIntent
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled(OperationResult):
+    """What was found open. `changed` when anything was settled."""
+
+    acts: tuple[SettledAct, ...] = ()
+
+
+def settle_intents(manager: KeyManager) -> Settled:
+    """Settle every open act of a process that is not running any more; costs one read when nothing is open."""
+    settled, warnings = [], []
+    # Files before folders: what becomes of a folder's files goes with the folder.
+    for act in sorted(manager.open_intents(), key=lambda act: "-folder" in act.act):
+        if is_running(act.process):
+            continue
+        outcome = _settle(manager, act)
+        settled.append(SettledAct(act, outcome))
+        if outcome != OK:
+            warnings.append(_notice(act, outcome))
+    return Settled(
+        operation_id=new_operation_id(),
+        changed=any(item.outcome != OPEN for item in settled),
+        warnings=tuple(warnings),
+        acts=tuple(settled),
+    )
+
+
+def _settle(manager: KeyManager, act: FileIntent) -> str:
+    find_ending = _ENDINGS.get(act.act)
+    if find_ending is None:
+        return OPEN
+    try:
+        ending = find_ending(manager, act)
+    except TikTrueKeysError:
+        return OPEN
+    with suppress(IntegrityError):  # settled by another process meanwhile
+        manager.finish_file_act(
+            act.operation_id,
+            outcome=ending.outcome,
+            keys=ending.keys,
+            detail={"settled": True, **ending.detail},
+            others=ending.others,
+        )
+    return ending.outcome
+
+
+def _new_container(manager: KeyManager, act: FileIntent) -> Ending:
+    """A new container is at the path, or it is not. A pipe cannot be looked into: its key stays needed."""
+    if act.piped:
+        return Ending(FAILED, act.keys_after)
+    storage = storage_of(parse_place(act.path))
+    slots = storage.promptly(partial(_slots_left, storage, act.temporary))
+    if slots is None or slots.current.header.file_id != act.file_id:
+        if not any(other.path == act.path and other != act for other in manager.open_intents()):
+            with suppress(TikTrueKeysError):
+                storage.promptly(partial(storage.give_up_uploads, act.at))
+        return Ending(FAILED, None)
+    gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
+    detail = {"old_file_id": gone[0].hex()} if len(gone) == 1 else {}
+    return Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail, Settlement(gone=gone))
+
+
+def _slots_left(storage: Storage, temporary: str | None) -> HeaderSlots | None:
+    if temporary is not None:
+        storage_of(parse_place(temporary)).remove_unfinished()
+    return storage.left()
+
+
+def _rewrapped(manager: KeyManager, act: FileIntent) -> Ending:
+    """Done when both copies of the header are whole, equal and without the old key; else a rewrap has to finish it."""
+    storage = storage_of(parse_place(act.path))
+    storage.must_be_unclaimed()
+    slots = storage.promptly(storage.left)
+    if slots is None or slots.current.header.file_id != act.file_id:
+        return Ending(FAILED, act.needs)
+    keys = frozenset(held_keys(manager, slots.current.header))
+    if not slots.equal:
+        return Ending(FAILED, keys | act.needs)
+    return Ending(OK if keys == act.keys_after else FAILED, keys)
+
+
+def _signed(manager: KeyManager, act: FileIntent) -> Ending:
+    """The signature is there, or the place for it is as empty as before; opening the container verifies it."""
+    storage = storage_of(parse_place(act.path))
+    slots = storage.promptly(storage.left)
+    if slots is None or slots.current.header.file_id != act.file_id:
+        return Ending(FAILED, act.needs)
+    signature = storage.promptly(partial(_signature_at, storage.place))
+    signed = signature is not None and signature.issuer == manager.issuer
+    return Ending(OK if signed else FAILED, frozenset(held_keys(manager, slots.current.header)))
+
+
+def _signature_at(place: Place) -> Signature | None:
+    with opened_container(place) as found:
+        return found.container.trailer.signature
+
+
+def _decrypted(manager: KeyManager, act: FileIntent) -> Ending:
+    """The container is what it was; the plaintext has its name when the temporary is gone and the name is new."""
+    known = manager.container(act.file_id)
+    keys = known.keys if known is not None else act.needs
+    if act.temporary is None:
+        return Ending(FAILED, keys)
+    temporary = parse_place(act.temporary)
+    done = storage_of(temporary).promptly(partial(_plaintext_is_there, temporary, act))
+    return Ending(OK if done else FAILED, keys)
+
+
+def _plaintext_is_there(temporary: Place, act: FileIntent) -> bool:
+    """`temporary` is the output's own name where nothing is to be seen of it before it is whole."""
+    named = _TEMPORARY.fullmatch(temporary.name)
+    if named is None:
+        return storage_of(temporary).is_new(act)
+    if storage_of(temporary).remove_unfinished():
+        return False
+    return storage_of(temporary.with_name(named[1])).is_new(act)
+
+
+_ENDINGS: dict[str, Callable[[KeyManager, FileIntent], Ending]] = {
+    "encrypt": _new_container,
+    "reencrypt": _new_container,
+    "rewrap": _rewrapped,
+    "decrypt": _decrypted,
+    "sign": _signed,
+    encrypt.OPERATION: folder_ending,
+    decrypt.OPERATION: folder_ending,
+    reencrypt.OPERATION: folder_ending,
+    RESUMABLE: folder_ending,
+}
+
+
+def _notice(act: FileIntent, outcome: str) -> Notice:
+    where = shown(act.path) if act.path else "a pipe"
+    if outcome == OPEN:
+        return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled yet")
+    words = f"an interrupted {act.act} of {where} did not finish"
+    if act.act == "rewrap" and act.path:
+        return Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": act.path})
+    return Notice(INTERRUPTED, words)

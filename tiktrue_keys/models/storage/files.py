@@ -1,0 +1,262 @@
+"""Files of this machine as a Storage (protocol.py): opening and making them, the header in their first 64 KiB.
+
+Does not handle: what is in the files; syncing and renaming, which is NewFile's (core/durable.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
+
+from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
+from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped, sync_folder
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, UsageError
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END
+from tiktrue_keys.models.storage.claim import claim, must_be_unclaimed
+from tiktrue_keys.models.storage.container_lock import locked_container
+from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
+from tiktrue_keys.models.storage.output_identity import file_identity, is_another_file
+from tiktrue_keys.models.storage.readable import Readable, is_file, pwrite_synced
+
+_Result = TypeVar("_Result")
+_CONTAINER, _OUTPUT = "the container", "the output"
+_NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+
+
+@dataclass(frozen=True)
+class FileStorage:
+    """A path; its methods are described in protocol.py."""
+
+    place: Path
+
+    @property
+    def group(self) -> str:
+        return str(self.place)
+
+    def real(self, what: str) -> FileStorage:
+        with foreign_os_errors(what, self.place):
+            return FileStorage(Path(os.path.realpath(self.place, strict=True)))
+
+    def opened(self, what: str) -> AbstractContextManager[int]:
+        return opened_regular(self.place, what)
+
+    @contextmanager
+    def source(self, what: str) -> Iterator[int]:
+        with foreign_os_errors(what, self.place):
+            fd = os.open(self.place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            must_be_readable(fd, self.place)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def is_open(self, readable: Readable) -> bool:
+        return is_file(readable, self.place)
+
+    @contextmanager
+    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[FileOutput]:
+        new, before = NewFile(self.place, what=_OUTPUT), self.identity()
+        if before != ABSENT and not force:
+            words = f"{_OUTPUT} {shown(self.place)} exists already"
+            raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
+        with ExitStack() as stack:
+            replaced = None
+            if before != ABSENT and _is_container(self.place):
+                fd = stack.enter_context(locked_container(self.place, lock_timeout))
+                with suppress(IntegrityError):  # damaged: nothing is known of it, and it may be replaced like any file
+                    replaced = read_slots(fd).current.header
+            yield FileOutput(new, force, before, replaced)
+
+    def identity(self) -> str:
+        return file_identity(self.place)
+
+    def exists(self) -> bool:
+        return self.place.exists()
+
+    def is_folder(self) -> bool:
+        return self.place.is_dir()
+
+    def read_capped(self, limit: int, what: str) -> bytes:
+        return read_capped(self.place, limit, what)
+
+    def below(self, suffix: str) -> Iterator[Path]:
+        with foreign_os_errors("the folder", self.place):
+            root = Path(os.path.realpath(self.place, strict=True))
+        if not root.is_dir():
+            raise UsageError(f"{self.place} is not a folder")
+        for folder, folders, files in os.walk(root):
+            folders.sort()
+            for name in sorted(files):
+                path = Path(folder, name)
+                if name.endswith(suffix) and not path.is_symlink():
+                    yield path
+
+    def slots(self) -> HeaderSlots:
+        with opened_regular(self.place, _CONTAINER) as fd, foreign_os_errors(_CONTAINER, self.place):
+            return read_slots(fd)
+
+    def detached(self, file_id: bytes) -> None:
+        return None
+
+    @contextmanager
+    def held(self, lock_timeout: float) -> Iterator[HeldFile]:
+        real = self.real(_CONTAINER).place
+        with locked_container(real, lock_timeout) as fd:
+            yield HeldFile(real, fd)
+
+    def promptly(self, work: Callable[[], _Result]) -> _Result:
+        return work()
+
+    def left(self) -> HeaderSlots | None:
+        must_be_reachable(self.place)
+        try:
+            return self.slots()
+        except (NotFoundError, IntegrityError):
+            return None
+
+    def remove_unfinished(self) -> bool:
+        must_be_reachable(self.place)
+        must_be_unclaimed(self.place)
+        try:
+            with foreign_os_errors("the temporary file", self.place):
+                found = os.lstat(self.place)
+                if not stat.S_ISREG(found.st_mode):
+                    return False
+                os.unlink(self.place)
+                sync_folder(self.place.parent)
+        except NotFoundError:
+            return False
+        return found.st_nlink == 1  # with two the file has its name already
+
+    def must_be_unclaimed(self) -> None:
+        must_be_unclaimed(self.place)
+
+    def is_new(self, intent: FileIntent) -> bool:
+        """Where the intent does not say what had the name, only a later second of change is certain (a rename sets it).
+
+        Rather a finished operation is called failed, and done again, than an old output taken for the new one.
+        """
+        if intent.before is not None:
+            return is_another_file(intent.before, self.identity())
+        try:
+            return os.lstat(self.place).st_ctime_ns // 10**9 > intent.at or not intent.replaces
+        except OSError:
+            return False
+
+    def give_up_uploads(self, since: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class FileOutput:
+    """A file that is about to be made; its methods are described in protocol.py."""
+
+    new: NewFile
+    force: bool
+    before: str = ABSENT
+    replaced: Header | None = None
+
+    @property
+    def place(self) -> Path:
+        return self.new.path
+
+    @property
+    def temporary(self) -> Path:
+        return self.new.temporary
+
+    @property
+    def may_exist(self) -> bool:
+        return self.new.committed
+
+    @contextmanager
+    def begun(self, size: int | None) -> Iterator[int]:
+        with self.new as new:
+            claim(new.fd)
+            preallocate(new.fd, size or 0, new.path)
+            with foreign_os_errors(_OUTPUT, new.path):
+                yield new.fd
+
+    def commit(self) -> None:
+        self.new.commit(replace=self.force)
+
+    def remove_detached(self) -> None:
+        pass
+
+
+class HeldFile:
+    """A container in a locked file; its methods are described in protocol.py."""
+
+    def __init__(self, place: Path, fd: int) -> None:
+        self.place = place
+        self.fd = fd
+
+    def slots(self) -> HeaderSlots:
+        with foreign_os_errors(_CONTAINER, self.place):
+            self._slots = read_slots(self.fd)
+        return self._slots
+
+    def authenticate(self, data_key: memoryview) -> None:
+        self._slots.current.authenticate(data_key)
+
+    def rewrite(self, header: Header, data_key: memoryview) -> None:
+        with foreign_os_errors(_CONTAINER, self.place):
+            rewrite_locked(self.fd, self._slots, header, data_key)
+
+    def readable(self) -> int:
+        return self.fd
+
+    def detached(self, file_id: bytes) -> None:
+        return None
+
+    def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
+        with foreign_os_errors(_CONTAINER, self.place):
+            pwrite_synced(self.fd, signature_place, size - SIGNATURE_PLACE_FROM_END)
+
+
+def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
+    """Take the room for `size` bytes now, so that a full disk is noticed before the work."""
+    if size <= 0 or not hasattr(os, "posix_fallocate"):
+        return
+    with foreign_os_errors(_OUTPUT, path):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in _NO_PREALLOCATION:
+                raise
+
+
+def must_be_reachable(path: Path) -> None:
+    """BusyError when not even the folder is there: its disk may come back."""
+    if not path.parent.is_dir():
+        raise BusyError(f"{shown(path.parent)} cannot be read now")
+
+
+def must_be_readable(fd: int, path: Path | None) -> None:
+    """UsageError for a folder, RefusedError for a device; `path` None for a stream."""
+    mode, name = os.fstat(fd).st_mode, shown(path or "the source")
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{name} is a folder")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        raise RefusedError(f"{name} is neither a file nor a pipe")
+
+
+def _is_container(path: Path) -> bool:
+    try:
+        with open(path, "rb", buffering=0, opener=_opener) as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,0 +1,263 @@
+"""Requests to a storage service about objects, through fsspec, and what becomes of its errors.
+
+Whatever the storage or its package raises becomes one of our errors that names the URL, the kind of the failure and
+nothing of its text, which may repeat a signed request. Credentials are the business of the storage's own environment
+and configuration. fsspec is imported when the first URL is used.
+
+Does not handle: writing models (storage/upload.py), and how long a storage may take: its own configuration says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
+from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.output_identity import object_identity
+
+_CONDITIONAL = frozenset({"s3", "s3a"})
+"""Schemes whose storage compares before it replaces an object (If-Match) or makes one (If-None-Match)."""
+_SETUP = "credentials and address come from the storage's own configuration, for example AWS_ACCESS_KEY_ID"
+_SMALL = 128 << 10
+_AROUND = 32 << 10  # with the last 200 bytes of a container come the leaves of a GiB
+_MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
+
+
+def file_system(url: Url) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the object's path in it.
+
+    UsageError for a scheme that fsspec does not know, UnavailableError where a package is missing.
+    """
+    try:
+        from fsspec.core import url_to_fs
+        from fsspec.registry import available_protocols, known_implementations
+    except ImportError:
+        words = "object storage needs the package fsspec, which is not installed"
+        raise UnavailableError(words, "pip install 'tiktrue-keys[remote]'") from None
+    if url.scheme not in available_protocols():
+        raise UsageError(f"no storage is known by {url.scheme}://", "for example s3, gs, abfs: whatever fsspec has")
+    try:
+        with storage_errors("the storage", url):
+            system, path = url_to_fs(str(url))
+    except UnavailableError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        hint = str(known_implementations.get(url.scheme, {}).get("err", "see the documentation of fsspec"))
+        words = f"{url.scheme}:// needs a package that is not installed"
+        raise UnavailableError(words, hint[:1].lower() + hint[1:].rstrip(".")) from None
+    return system, path
+
+
+@contextmanager
+def storage_errors(what: str, url: Url) -> Iterator[None]:
+    """Turn whatever the block raises into one of our errors that names `what` and the URL."""
+    try:
+        yield
+    except TikTrueKeysError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what} {shown(str(url))} does not exist") from error
+    except FileExistsError as error:
+        raise RefusedError(
+            f"{what} {shown(str(url))} exists already",
+            "pass force=True, or choose another name",
+            remedy="output-exists",
+        ) from error
+    except IsADirectoryError as error:
+        raise RefusedError(f"{what} {shown(str(url))} is a folder", "give one object") from error
+    except PermissionError as error:
+        raise UnavailableError(f"{what} {shown(str(url))}: the storage denies access", _SETUP) from error
+    except NotImplementedError as error:  # what fsspec's base class raises for what a storage does not offer
+        raise UnavailableError(f"{what} {shown(str(url))}: this storage cannot do that") from error
+    except Exception as error:  # a storage's package may raise anything, and a traceback does not help
+        kind = type(error).__name__
+        raise UnavailableError(f"{what} {shown(str(url))} cannot be reached: {kind}", _SETUP) from error
+
+
+class RemoteObject:
+    """One object, to be read at any place from any number of threads; one request for each read, and for several small
+    ones near each other: a container's header and trailer come in two.
+
+    `size` is what the storage said when it was looked up: an answer that is longer or shorter than what was asked for
+    within it is UnavailableError, so that a broken connection never looks like a shorter object. An object that is
+    replaced meanwhile is not noticed here: a container's tree does that, and `stamp` for everything else.
+    """
+
+    def __init__(self, url: Url, what: str) -> None:
+        self.url = url
+        self._what = what
+        self._system, self._path = file_system(url)
+        found = self._looked_up()
+        self.size = int(found["size"])
+        self._near = (0, b"")
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` from `offset`; fewer bytes only at the end. As storage_errors."""
+        wanted = min(len(view), self.size - offset)
+        if wanted <= 0:
+            return 0
+        if wanted > _SMALL:
+            view[:wanted] = self._read(offset, offset + wanted)
+            return wanted
+        start, data = self._near
+        if not start <= offset <= offset + wanted <= start + len(data):
+            start = max(0, offset - _AROUND)
+            data = self._read(start, min(self.size, offset + wanted + _AROUND))
+            self._near = (start, data)
+        view[:wanted] = data[offset - start : offset - start + wanted]
+        return wanted
+
+    def _read(self, start: int, end: int) -> bytes:
+        with storage_errors(self._what, self.url):
+            data = bytes(self._system.cat_file(self._path, start=start, end=end))
+        if len(data) != end - start:
+            words = f"{self._what} {shown(str(self.url))} was cut off on its way, or changed while it was read"
+            raise UnavailableError(words, "try again")
+        return data
+
+    def stamp(self) -> object:
+        """What the storage says of the object now: size, and entity tag or time of change where it has them."""
+        return object_identity(self._looked_up())
+
+    def _looked_up(self) -> dict[str, Any]:
+        found = _info(self._system, self._path, self._what, self.url)
+        if found is None:
+            raise NotFoundError(f"{self._what} {shown(str(self.url))} does not exist")
+        if found.get("type") != "file":
+            raise RefusedError(f"{self._what} {shown(str(self.url))} is a folder", "give one object")
+        if not isinstance(found.get("size"), int):
+            raise UnavailableError(f"the storage does not say how long {shown(str(self.url))} is")
+        return found
+
+
+def look_up(url: Url, what: str) -> dict[str, Any] | None:
+    """What the storage says of an object, `size` and more; None when there is none. As storage_errors."""
+    system, path = file_system(url)
+    return _info(system, path, what, url)
+
+
+def modified(found: dict[str, Any]) -> int:
+    """The second of an object's last change in Unix time by what look_up gave; 0 when the storage does not say."""
+    for name in _MODIFIED:
+        value = found.get(name)
+        if isinstance(value, datetime):
+            return int(value.timestamp())
+        if isinstance(value, (int, float)):
+            return int(value)
+    return 0
+
+
+def read_small(url: Url, limit: int, what: str) -> bytes | None:
+    """The first `limit` bytes of an object; None when there is none. One request, and no more is transferred."""
+    system, path = file_system(url)
+    try:
+        with storage_errors(what, url):
+            return bytes(system.cat_file(path, start=0, end=limit)[:limit])
+    except NotFoundError:
+        return None
+
+
+class SmallObject:
+    """An object as it is found, or is not, when this is made; replaced only while it is still that."""
+
+    def __init__(self, url: Url, what: str) -> None:
+        self._url, self._what = url, what
+        self._system, self._path = file_system(url)
+        self._before = _info(self._system, self._path, what, url)
+
+    def read(self, limit: int) -> bytes | None:
+        """Its first `limit` bytes; None when there is none."""
+        return None if self._before is None else read_small(self._url, limit, self._what)
+
+    def write(self, data: bytes) -> None:
+        """Replace it, or make it; BusyError when another process has changed it since it was looked up.
+
+        S3 compares and writes at once. Where the storage has no such request, the object is looked up again right
+        before it is written: of two writers at the same moment the later one then wins.
+        """
+        if self._url.scheme in _CONDITIONAL:
+            self._write_if_unchanged(data)
+            return
+        now = _info(self._system, self._path, self._what, self._url)
+        if object_identity(now) != object_identity(self._before):
+            raise self._busy()
+        with storage_errors(self._what, self._url):
+            self._system.pipe_file(self._path, data)
+
+    def _write_if_unchanged(self, data: bytes) -> None:
+        condition = {"IfNoneMatch": "*"} if self._before is None else {"IfMatch": self._before["ETag"]}
+        try:
+            with storage_errors(self._what, self._url):
+                self._system.pipe_file(self._path, data, **condition)
+        except RefusedError:  # s3fs: FileExistsError, when If-None-Match did not hold
+            raise self._busy() from None
+        except TikTrueKeysError as error:
+            if _status(error.__cause__) in (409, 412):
+                raise self._busy() from None
+            raise
+
+    def _busy(self) -> BusyError:
+        return BusyError(f"another process has changed {self._what} {shown(str(self._url))}", "try again")
+
+
+def remove_object(url: Url, what: str) -> None:
+    """Remove an object; nothing happens when there is none."""
+    system, path = file_system(url)
+    try:
+        with storage_errors(what, url):
+            system.rm_file(path)
+    except NotFoundError:
+        return
+
+
+def discard_uploads(url: Url, since: float) -> None:
+    """Give up the uploads of this object in parts that were begun since then (Unix time) and never completed; S3 only.
+
+    For a process that was killed: they are paid for until they are given up.
+    """
+    if url.scheme not in _CONDITIONAL:
+        return
+    system, path = file_system(url)
+    with storage_errors("the storage", url):
+        bucket, name, _ = system.split_path(path)
+        found = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=name)
+        for upload in found.get("Uploads", ()):
+            if upload["Key"] == name and upload["Initiated"].timestamp() >= since:
+                system.abort_mpu(bucket, name, upload["UploadId"])
+
+
+def objects_below(prefix: Url) -> list[Url]:
+    """Every object whose name begins with the prefix and a slash, sorted; NotFoundError when there is none."""
+    system, path = file_system(prefix)
+    with storage_errors("the folder", prefix):
+        system.invalidate_cache()
+        found = system.find(path)
+    root = path.rstrip("/") + "/"
+    names = sorted(str(name) for name in found)
+    if not names and _info(system, path, "the folder", prefix) is None:
+        raise NotFoundError(f"nothing lies at {shown(str(prefix))}")
+    return [prefix / name.removeprefix(root) for name in names if name.startswith(root)]
+
+
+def _info(system: Any, path: str, what: str, url: Url) -> dict[str, Any] | None:
+    try:
+        with storage_errors(what, url):
+            system.invalidate_cache(path)
+            return dict(system.info(path))
+    except NotFoundError:
+        return None
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error of botocore's, as s3fs passes it on."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return status if isinstance(status, int) else None
+        error = error.__cause__
+    return None
