@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.core.keys.test_lifecycle import ACTIVE
-from tiktrue_keys.cli.view.hints import hint_of, message_of, own_hint, reason_of
+from tiktrue_keys.cli.docs.reference import descriptions
+from tiktrue_keys.cli.view.hints import REMEDIES, hint_of, message_of, own_hint, reason_of
 from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import (
@@ -65,3 +68,18 @@ def test_a_kept_key_has_its_reason_and_what_to_do() -> None:
         f"exported; if no file was made with it, run tiktrue-keys cleanup --confirm {ACTIVE.key_id}"
     )
     assert reason_of(Kept(ACTIVE, "it is needed")) == "it is needed"
+
+
+OPTIONS = {each.name: {name for option in each.options for name in option.names} for each in descriptions()}
+OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
+
+
+@pytest.mark.parametrize("remedy", REMEDIES)
+def test_the_words_of_a_remedy_can_be_typed(remedy: str) -> None:
+    words = REMEDIES[remedy]
+    for typed in re.findall(r"\btiktrue-keys ([^,;:)]*)", words):
+        first, second = (*typed.split(), "")[:2]
+        command = first if first in OPTIONS and f"{first} {second}" not in OPTIONS else f"{first} {second}"
+        assert command in OPTIONS
+        assert {*OPTION.findall(typed)} <= OPTIONS[command]
+    assert {*OPTION.findall(words)} <= set().union(*OPTIONS.values())

@@ -1,7 +1,7 @@
-"""Reads the computer: one module for each platform, all returning `MachineFacts`. macOS is experimental.
+"""Reads the facts that identify a computer: one module per platform, each returning `MachineFacts`.
 
-Start with `linux.py`; `identifiers.py` decides which texts identify a single machine. `core/fingerprint.py` decides
-what a keystore is bound to.
+Linux is supported, macOS is experimental. Start with `linux.py`; `identifiers.py` decides which texts identify a single
+machine. `core/fingerprint.py` decides what a keystore is bound to.
 """
 
 from __future__ import annotations
