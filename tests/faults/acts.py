@@ -18,12 +18,17 @@ OPERATION = "0123456789abcdef01234567"
 
 @dataclass(frozen=True)
 class Act:
-    """One act. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come."""
+    """One act. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come.
+
+    `folders`: in a shop that has a model's folder too. `resumes`: what is done after a kill waits for the same act.
+    """
 
     name: str
     words: Callable[[Shop], list[str]]
     bare: bool = False
     moved: bool = False
+    folders: bool = False
+    resumes: bool = False
     call: Callable[[KeyManager, Shop], object] | None = None
 
     def work(self, shop: Shop) -> Callable[[], int]:
@@ -51,13 +56,13 @@ def _exit_code(call: Callable[[], object]) -> int:
 
 def act_named(name: str) -> Act:
     """The act of that name."""
-    return next(act for act in ACTS if act.name == name)
+    return next(act for act in (*ACTS, *FOLDER_ACTS) if act.name == name)
 
 
 class _Anywhere(Shop):
     def __init__(self) -> None:
         self.key_ids = {"mistral": "", "llama": ""}
-        self.models = self.backups = self.licenses = self.shares = Path()
+        self.live = self.models = self.backups = self.licenses = self.shares = Path()
 
 
 _ANYWHERE = _Anywhere()
@@ -73,6 +78,15 @@ def _encrypted(shop: Shop, name: str) -> list[str]:
 
 def _decrypted(shop: Shop, name: str) -> list[str]:
     return [str(shop.models / "phi.ttm"), "-o", str(shop.models / name)]
+
+
+def _folder(shop: Shop, command: str, source: str, *options: str) -> list[str]:
+    """One file at a time, so that each run makes the same records."""
+    return [command, str(shop.models / source), "--jobs", "1", *options]
+
+
+def _encrypted_folder(shop: Shop, *options: str) -> list[str]:
+    return _folder(shop, "encrypt-model", "dir", "--key", "llama", "--plain", "*.json", *options)
 
 
 def _shares(shop: Shop) -> list[str]:
@@ -123,3 +137,22 @@ ACTS = (
     Act("decrypt-model", lambda shop: ["decrypt-model", *_decrypted(shop, "out.bin")]),
     Act("decrypt-over", lambda shop: ["decrypt-model", *_decrypted(shop, "precious.bin"), "--force"]),
 )
+
+FOLDER_ACTS = (
+    Act("encrypt-folder", lambda shop: _encrypted_folder(shop, "-o", str(shop.models / "new.ttm")), folders=True),
+    Act("encrypt-folder-over", lambda shop: _encrypted_folder(shop, "--force"), folders=True),
+    Act(
+        "encrypt-folder-resumable",
+        lambda shop: _encrypted_folder(shop, "-o", str(shop.models / "new.ttm"), "--resume", str(shop.live / "state")),
+        folders=True,
+        resumes=True,
+    ),
+    Act(
+        "decrypt-folder",
+        lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "-o", str(shop.models / "out")),
+        folders=True,
+    ),
+    Act("decrypt-folder-over", lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "--force"), folders=True),
+    Act("reencrypt-folder", lambda shop: _folder(shop, "reencrypt-model", "dir.ttm"), folders=True),
+)
+"""The acts on folders, which only the campaign of kills knows, and only when it is asked for them by name."""

@@ -22,7 +22,7 @@ class Bench:
 
     def __init__(self, act: Act, base: Path, *, kept: Path | None = None) -> None:
         self.act = act
-        self.shop = Shop(base, bare=act.bare, moved=act.moved, kept=kept)
+        self.shop = Shop(base, bare=act.bare, moved=act.moved, folders=act.folders, kept=kept)
         self._log = (kept or base) / "log"
         self.old = self.shop.view()
         self._old_listing = self._listing_after_probe()
@@ -40,7 +40,7 @@ class Bench:
         if ended.code != 0:
             raise ViolationError(f"{self.act.name} cannot be recorded: {ended.errors}")
         calls = traced.FAILING if failing else None if every else traced.CHANGING
-        return traced.points(self._log, self.shop.folders, calls)
+        return traced.points(self._log, self.shop.folders, calls, every_thread=self.act.folders)
 
     def interrupted(self, *injections: str) -> Ended:
         """A fresh shop, and the act in it with these injections."""
@@ -66,7 +66,7 @@ class Bench:
         """
         self.shop.age()
         if probe_first:
-            self._probe(tidy=tidy)
+            self._probe(tidy=tidy and not self.act.resumes)
         again = traced.forked(self.act.work(self.shop), self.shop.environment)
         if again.code != 0:
             raise ViolationError(f"the act under its operation id again: exit {again.code}: {again.errors[-600:]}")

@@ -1,7 +1,7 @@
 """kill -9 in the middle of every act: the next command finds the old or the new state of each unit, and goes on.
 
 python -m tests.faults.kills --only rotate --every        every point of one act
-python -m tests.faults.kills --count 10000                random points of all of them
+python -m tests.faults.kills --count 10000                random points of all of them, but for those on folders
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.faults import traced
-from tests.faults.acts import ACTS, act_named
+from tests.faults.acts import ACTS, FOLDER_ACTS, act_named
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.traced import Point
@@ -98,5 +98,5 @@ if __name__ == "__main__":
         count=400,
         skip=traced.skip_reason,
         controls=CONTROLS,
-        only=[act.name for act in ACTS],
+        only=[act.name for act in (*ACTS, *FOLDER_ACTS)],
     )

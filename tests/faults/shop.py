@@ -64,13 +64,22 @@ class View:
 class Shop:
     """One shop. `bare`: a machine without a keystore; `moved`: its mainboard was replaced since it was built.
 
+    `folders`: with a model's folder, which has changed since it was encrypted beside it for a key that was rotated.
     `kept`: where the saved one lies, when `base` is a small file system.
     """
 
     real = False
     """Whether the facts are this machine's own, so that an interpreter of its own opens the keystore, too."""
 
-    def __init__(self, base: Path, *, bare: bool = False, moved: bool = False, kept: Path | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        bare: bool = False,
+        moved: bool = False,
+        folders: bool = False,
+        kept: Path | None = None,
+    ) -> None:
         if not self.real:
             facts.become(facts.FIVE)
         self.base = base
@@ -83,6 +92,7 @@ class Shop:
         self.licenses = base / "licenses"
         self.shares = base / "shares"
         self._bare = bare
+        self._folders = folders
         self.key_ids: dict[str, str] = {}
         self._build(bare)
         if moved:
@@ -187,11 +197,30 @@ class Shop:
     def _files(self, manager: KeyManager | None) -> tuple[tuple[str, str], ...]:
         if not self.models.exists():
             return ()
-        return tuple(
-            (_shown(path.name), self._content(path, manager))
-            for path in sorted(self.models.iterdir())
-            if path.is_file() and not path.name.endswith(".tmp")  # those are the listing's affair
-        )
+        found = {}
+        for path in sorted(self.models.iterdir(), reverse=True):
+            aside = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.old", path.name)
+            if path.name.endswith(".tmp"):
+                continue  # the listing's affair
+            if path.is_file():
+                found[_shown(path.name)] = self._content(path, manager)
+            elif aside is None or not (self.models / aside[1]).exists():  # a replaced folder until it is put back
+                found[path.name if aside is None else aside[1]] = self._folder_content(path, manager)
+        return tuple(sorted(found.items()))
+
+    def _folder_content(self, folder: Path, manager: KeyManager | None) -> str:
+        """All its files at once: a folder is there whole or not at all."""
+        manifest = folder / "tiktrue-manifest.json"
+        if manifest.exists() and manager is not None:
+            from tiktrue_keys.models.folder.verify import verify_folder
+
+            try:
+                verify_folder(manager, folder, license_key=LICENSE, allow_deprecated=True)
+            except TikTrueKeysError as error:
+                raise ViolationError(f"{folder.name} is not whole: {type(error).__name__}: {error}") from error
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
+        said = ", ".join(f"{path.relative_to(folder)}: {self._content(path, manager)}" for path in files)
+        return f"{said} by a manifest" if manifest.exists() else said
 
     def _content(self, path: Path, manager: KeyManager | None) -> str:
         """A container by what opens it, anything else by its hash."""
@@ -249,12 +278,27 @@ class Shop:
                 encrypt_model(
                     manager, self.models / "plain.bin", self.models / f"{model}.ttm", key=model, license_key=LICENSE
                 )
+            if self._folders:
+                self._make_folder(manager)
             create_escrow(manager, self._keep, shares=3, threshold=2)
             manager.backup(self.backups / "earlier.db")
             manager.rotate(["phi"], license_key=LICENSE)
             manager.revoke([self.key_ids["lost"]], reason="a test")
             manager.cleanup(after=0)
             self.key_ids["phi-now"] = manager.find("phi").key_id
+
+    def _make_folder(self, manager: KeyManager) -> None:
+        from tiktrue_keys.models.folder.encrypt import encrypt_folder
+        from tiktrue_keys.models.folder.request import FolderRequest
+        from tiktrue_keys.models.folder.tree import Selection
+
+        folder = self.models / "dir"
+        (folder / "deep").mkdir(parents=True)
+        for name, content in (("a.bin", MODEL), ("deep/b.bin", b"b"), ("config.json", b"{}")):
+            (folder / name).write_bytes(content)
+        selection = Selection(plain=["*.json"])
+        encrypt_folder(manager, FolderRequest(folder, key="phi", license_key=LICENSE, selection=selection))
+        (folder / "a.bin").write_bytes(MODEL * 2)
 
     def _keep(self, keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
         self.shares.write_text("".join(share_text(share, len(shares), keystore_id) for share in shares))
@@ -285,10 +329,10 @@ def _key_form(key: Any, bare: bool) -> tuple[Any, ...]:
 
 def _container_form(record: Any, keys: dict[str, Any]) -> tuple[Any, ...]:
     opened_by = sorted((keys[key].model_id, keys[key].generation) if key in keys else (key, 0) for key in record.keys)
-    return (record.path, record.model_id, record.name, tuple(opened_by), record.piped, record.signed)
+    return (_shown(record.path), record.model_id, record.name, tuple(opened_by), record.piped, record.signed)
 
 
 def _shown(name: str) -> str:
     name = re.sub(r"[0-9a-f]{32}", "<id>", name)
-    name = re.sub(r"\.[0-9a-f]{8}\.tmp$", ".<random>.tmp", name)
+    name = re.sub(r"\.[0-9a-f]{8}\.(tmp|old)(?=/|$)", r".<random>.\1", name)
     return re.sub(r"keystore-\d{8}T\d{6}Z", "keystore-<time>", name)

@@ -20,6 +20,8 @@ FULL: dict[str, str] = {
     "kills-escrow": "kills --only escrow-create --only escrow-verify --only recover --every",
     "kills-1": "kills --count 5000 --part 0/2",
     "kills-2": "kills --count 5000 --part 1/2",
+    "kills-folders": "kills --every --only encrypt-folder --only encrypt-folder-over --only encrypt-folder-resumable"
+    " --only decrypt-folder --only decrypt-folder-over --only reencrypt-folder",
     "fresh": "fresh --count 500",
     "errors-1": "errors --only rotate --only generate --only encrypt-model --every --part 0/2",
     "errors-2": "errors --only rotate --only generate --only encrypt-model --every --part 1/2",

@@ -173,29 +173,32 @@ def exec_traced(words: Sequence[str], environment: Mapping[str, str], injections
     return Ended(None if killed else done.returncode, done.stdout, done.stderr)
 
 
-def points(log: Path, folders: Sequence[Path], calls: Collection[str] | None = CHANGING) -> list[Point]:
+def points(
+    log: Path, folders: Sequence[Path], calls: Collection[str] | None = CHANGING, *, every_thread: bool = False
+) -> list[Point]:
     """The calls of the main thread in a recorded run, from the first one that names one of `folders`.
 
     `calls` None: every one of them. Between two calls that change nothing a kill leaves the same as at the next one.
+    `every_thread`: of the others too. strace counts for each thread, so the first to come to that number is meant then.
     """
-    thread: int | None = None
+    main: int | None = None
     named = tuple(f'"{folder}' for folder in folders)
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[int | None, str]] = Counter()
     found: list[Point] = []
     begun = False
     for line in log.read_text(errors="replace").splitlines():
         match = _LINE.match(line)
         if match is None:
             continue
-        first = int(match[1]) if match[1] else None
-        thread = first if thread is None else thread
-        if first != thread:
+        thread = int(match[1]) if match[1] else None
+        main = thread if main is None else main
+        if thread != main and not every_thread:
             continue
-        counts[match[2]] += 1
+        counts[thread, match[2]] += 1
         begun = begun or any(name in match[3] for name in named)
         if begun and (calls is None or match[2] in calls or (match[2] == "openat" and "O_CREAT" in match[3])):
-            found.append(Point(match[2], counts[match[2]], line[:160]))
-    return found
+            found.append(Point(match[2], counts[thread, match[2]], line[:160]))
+    return list({(point.call, point.nth): point for point in found}.values())
 
 
 def _child(

@@ -261,6 +261,14 @@ def test_a_run_that_had_only_its_state_file_left_to_remove(shop: Workshop, sourc
         run(shop, source)
 
 
+def test_a_repeated_operation_id_gives_the_first_result(shop: Workshop, source: Path) -> None:
+    first = run(shop, source, operation_id="nightly")
+    again = run(shop, source, operation_id="nightly")
+    assert (first.changed, again.changed, again.taken_over) == (True, False, ())
+    assert (again.folder_id, again.destination) == (first.folder_id, first.destination)
+    assert not (shop.folder / "state").exists()
+
+
 def test_a_failure_can_be_gone_on_from_as_well(shop: Workshop, source: Path) -> None:
     (source / "d.bin").chmod(0)
     os.rename(source / "d.bin", source / "d.away")

@@ -68,7 +68,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
     with the same state file takes them over. The file goes when the folder is there. RefusedError for a state file of
     another folder; BusyError while another process has it.
     """
-    if request.resume is None:
+    if request.resume is None or not os.path.lexists(request.resume):  # one that is still there has to go, too
         done = made_before(manager, request, Path)
         if done is not None:
             return done
@@ -119,7 +119,7 @@ def made_before(manager: KeyManager, request: FolderRequest, kind: type[AnyPlace
 
     RefusedError when that was made at another `kind` of place, or another folder lies there now.
     """
-    done = done_before(manager, OPERATION, request.operation_id)
+    done = done_before(manager, _operation(request), request.operation_id)
     if request.operation_id is None or done is None:
         return None
     place, manifest = done

@@ -107,7 +107,7 @@ class Header:
     def __post_init__(self) -> None:
         if len(self.file_id) != FILE_ID_LENGTH:
             raise IntegrityError(f"{_WHAT} has a malformed file id")
-        if not _is_model_id(self.model_id):
+        if not is_model_id(self.model_id):
             raise IntegrityError(f"{_WHAT} has a malformed model id")
         if self.name != safe_name(self.name):
             raise IntegrityError(f"{_WHAT} has a name that no file may have")
@@ -197,7 +197,8 @@ def _is_key_id(text: str) -> bool:
         return False
 
 
-def _is_model_id(text: str) -> bool:
+def is_model_id(text: str) -> bool:
+    """Whether `text` is a model id as a format may hold it."""
     try:
         return bool(parse_model_id(text))
     except UsageError:

@@ -27,9 +27,8 @@ from typing import Any
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.members import Members
-from tiktrue_keys.core.names import parse_model_id
-from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
-from tiktrue_keys.models.format.header import FILE_ID_LENGTH, MAX_NAME_BYTES, SUFFIX, safe_name
+from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH, MAX_NAME_BYTES, SUFFIX, is_model_id, safe_name
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH
 
 MANIFEST_NAME = "tiktrue-manifest.json"
@@ -99,7 +98,7 @@ class Manifest:
     files: tuple[ManifestEntry, ...]
 
     def __post_init__(self) -> None:
-        named = _is_model_id(self.model_id) and self.name == safe_name(self.name)
+        named = is_model_id(self.model_id) and self.name == safe_name(self.name)
         if len(self.folder_id) != FILE_ID_LENGTH or not named:
             raise IntegrityError(f"{_WHAT} has a malformed id or name")
         if not 1 <= len(self.files) <= MAX_FILES:
@@ -218,10 +217,3 @@ def _entry(members: Members) -> ManifestEntry:
         entry = ContainerEntry(path, length, file_id, members.hexadecimal("root", ROOT_LENGTH))
     members.done()
     return entry
-
-
-def _is_model_id(text: str) -> bool:
-    try:
-        return bool(parse_model_id(text))
-    except UsageError:
-        return False
