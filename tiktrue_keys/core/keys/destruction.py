@@ -55,7 +55,10 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
 def reason_to_keep(
     key: ManagedKey, needs: Needs, holding: Mapping[str, Holding], confirmed: Iterable[str]
 ) -> Kept | None:
-    """Why a candidate stays, or None. A confirmation goes for what nobody can look at, not for an act that goes on."""
+    """Return why a candidate is kept, or None.
+
+    A confirmation covers containers that cannot be read; it does not cover an operation that is still open.
+    """
     if key.key_id in needs.unfinished:
         return Kept(key, needs.unfinished[key.key_id])
     if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
