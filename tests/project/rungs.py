@@ -21,6 +21,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "dispatch",
         "keys",
         "session",
+        "once",
         "operations",
         "reader",
         "manager",

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 
 # One step of an operation fails, or is overtaken by another process, exactly there; no argument reaches the step.
 STEPS = {
-    "core/test_session.py": {"backup.remember_result"},
+    "core/test_session.py": {"Operation.remember"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
     "models/file/test_rewrap.py": {"tiktrue_keys.models.container.header_file.pwrite_synced"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.keys.key_results import OpenedKey
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
@@ -25,11 +27,21 @@ from tiktrue_keys.models.file.plaintext import PlaintextSource, descriptor, plai
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
-from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
+from tiktrue_keys.models.registry.intent import FileOutcome, FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.storage.claim import claim
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import InOrder
-from tiktrue_keys.models.storage.location import Place, Url, as_place, default_destination, parse_place, recorded_path
+from tiktrue_keys.models.storage.location import (
+    Place,
+    Url,
+    as_place,
+    asked_place,
+    default_destination,
+    parse_place,
+    recorded_path,
+)
+
+OPERATION = "encrypt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +69,12 @@ class _Job:
     data_key: SecretBuffer
     source: PlaintextSource
     progress: ProgressReport | None
-    operation_id: str | None
+    request: OperationRequest
 
     def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
         """The intent: nothing opens the file before, the key opens it after."""
         return FileIntent(
-            "encrypt",
+            OPERATION,
             self.header.file_id,
             path,
             frozenset(),
@@ -128,14 +140,16 @@ def encrypt_model(
     is there, and what was there before is. A chosen `operation_id` that was done already gives its container again,
     `changed` False.
     """
-    done = _done_before(manager, operation_id)
-    if done is not None:
-        return done
     given = as_place(source)
     target = default_destination(given) if destination is None else as_place(destination)
+    arguments = {"source": asked_place(given), "destination": asked_place(target), "key": key, "name": name}
+    request = OperationRequest.of(OPERATION, operation_id, arguments | {"force": force})
+    done = repeated(manager, request, partial(_again, manager))
+    if done is not None:
+        return done
     with ExitStack() as stack:
         plaintext = stack.enter_context(plaintext_source(given, name))
-        with noted(manager, "encrypt", operation_id):
+        with noted(manager, OPERATION, request.operation_id):
             place: Output | RemoteOutput | BinaryIO
             if isinstance(target, Place):
                 refuse_itself(plaintext, target)
@@ -145,7 +159,7 @@ def encrypt_model(
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)
-        job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
+        job = _Job(manager, opened.key, header, data_key, plaintext, progress, request)
         if isinstance(place, RemoteOutput):
             return _to_object(job, place)
         return _to_file(job, place) if isinstance(place, Output) else _to_stream(job, place)
@@ -165,19 +179,13 @@ def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSourc
     return Header(file_id, key.model_id, source.name, source.kind, None, Origin.KEYSTORE, (wrap,))
 
 
-def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | None:
-    """What the act of this operation id made, read from its container; None when it was not done."""
-    first = manager.finished_file_act(operation_id, "encrypt") if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
-        return None
-    file_id, path = first
-    if not path:
-        raise RefusedError(
-            f"operation {operation_id} was done already, into a pipe", "choose another id", remedy="operation-id-taken"
-        )
-    made = encrypted_at(manager, parse_place(path), operation_id)
-    if made.file_id != file_id:
-        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+def _again(manager: KeyManager, done: FinishedAct) -> Encrypted:
+    """What was made, read from its container."""
+    if not done.path:
+        words = f"operation {done.operation_id} was done already, into a pipe"
+        raise RefusedError(words, "choose another id", remedy="operation-id-taken")
+    made = encrypted_at(manager, parse_place(done.path), done.operation_id)
+    done.must_be(made.file_id)
     return made
 
 
@@ -203,7 +211,7 @@ def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypt
 def _to_file(job: _Job, output: Output) -> Encrypted:
     new = output.new
     path = recorded_path(new.path)
-    with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.operation_id) as outcome, new:
+    with file_act(job.manager, job.act(path, recorded_path(new.temporary)), job.request) as outcome, new:
         claim(new.fd)
         try:
             if job.source.size is not None:
@@ -222,7 +230,7 @@ def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
     size = job.source.size
     upload = output.upload(None if size is None else container_size(size))
     temporary = None if upload.temporary is None else str(upload.temporary)
-    with file_act(job.manager, job.act(str(output.url), temporary), job.operation_id) as outcome:
+    with file_act(job.manager, job.act(str(output.url), temporary), job.request) as outcome:
         try:
             with upload:
                 sealed = job.seal(upload, to_stream=False)
@@ -238,7 +246,7 @@ def _to_object(job: _Job, output: RemoteOutput) -> Encrypted:
 def _to_stream(job: _Job, target: BinaryIO) -> Encrypted:
     fd = descriptor(target, "the output")
     target.flush()
-    with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
+    with file_act(job.manager, job.act("", None, piped=True), job.request) as outcome:
         with foreign_os_errors("the output", "standard output"):
             sealed = job.seal(fd, to_stream=True)
         outcome.keys = job.header.key_ids
