@@ -111,20 +111,3 @@ def _plain(value: Any) -> Any:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value not in (None, "", [], {}) and value is not False}
-
-
-def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
-    """The operation id to act under, and whether the caller chose it (then a repetition returns the first result)."""
-    if operation_id is None:
-        return new_operation_id(), False
-    return parse_operation_id(operation_id), True
-
-
-def first_result(rows: Rows, operation_id: OperationId, act: str) -> Items | None:
-    """The ids that the act of this operation id gave; None when it was not done, RefusedError for another."""
-    return OperationRequest(act, operation_id, True).first_result(rows)
-
-
-def remember_result(transaction: Transaction, act: str, items: Items) -> None:
-    """Store the ids that an act with a chosen operation id gave, in parts that fit a record."""
-    OperationRequest(act, transaction.operation_id, True).remember(transaction, items)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.outcome import Outcome
-from tiktrue_keys.fleet.epochs import accept_epoch
+from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
+from tiktrue_keys.fleet.epochs import EpochAccepted, accept_epoch
 
 
 def command(
@@ -31,8 +31,12 @@ def command(
     accepted = accept_epoch(context.writer, issuer, expect=expect, operation_id=context.operation_id)
     return Outcome(
         result={"node_id": accepted.issuer.node_id, "epoch": accepted.epoch, "head": accepted.head},
-        messages=[f"epoch {accepted.epoch} of '{accepted.issuer.name}' is accepted; run receive"],
+        messages=[_message(accepted) if accepted.changed else REPEATED],
         ids=[accepted.issuer.node_id],
-        changed=True,
+        changed=accepted.changed,
         operation_id=accepted.operation_id,
     )
+
+
+def _message(accepted: EpochAccepted) -> str:
+    return f"epoch {accepted.epoch} of '{accepted.issuer.name}' is accepted; run receive"

@@ -10,7 +10,8 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import can_ask, confirm
 from tiktrue_keys.cli.input.fleet import read_card
 from tiktrue_keys.cli.view.fleet_status import peer_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
+from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.fleet.pin import pin
 
@@ -46,8 +47,12 @@ def command(
     return Outcome(
         result={"node_id": peer.node_id, "name": peer.name, "nodes": [peer_json(peer)]},
         view=[Line(peer.node_id)],
-        messages=[f"pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}"],
+        messages=[_message(peer) if pinned.changed else REPEATED],
         ids=[peer.node_id],
-        changed=True,
+        changed=pinned.changed,
         operation_id=pinned.operation_id,
     )
+
+
+def _message(peer: Peer) -> str:
+    return f"pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}"

@@ -11,7 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.key_material import read_key_material
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import key_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
 from tiktrue_keys.core.operations.results import GenerateResult
@@ -72,7 +72,7 @@ def command(
 def _messages(made: GenerateResult, keystore: Path) -> list[str]:
     messages = [f"made the keystore {keystore}"] if made.created_keystore else [f"keystore {keystore}"]
     if not made.changed:
-        return [*messages, "nothing was done: this operation id was used before"]
+        return [*messages, REPEATED]
     first = made.keys[0]
     many = f"{len(made.keys)} keys" if len(made.keys) > 1 else "1 key"
     until = f"encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import UsageError
 
@@ -42,7 +42,7 @@ def command(
         },
         view=[Line(str(made.path))],
         messages=[
-            f"copied {words}" if made.changed else "nothing was done: this operation id was used before",
+            f"copied {words}" if made.changed else REPEATED,
             f"it opens on this machine, with the host secret {secret}, which is not in it: keep the two apart",
             *(["with the shares of its escrow it opens on another machine, too: escrow recover"] * made.holds_escrow),
         ],

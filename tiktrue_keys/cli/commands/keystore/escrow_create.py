@@ -11,7 +11,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.escrows import escrow_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.cli.view.streams import write_out
 from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
 from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
@@ -91,7 +91,7 @@ def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
 
 def _messages(made: EscrowResult) -> list[str]:
     if not made.changed:
-        return ["nothing was done: this operation id was used before; shares are shown once only"]
+        return [f"{REPEATED}; shares are shown once only"]
     escrow = made.escrow
     return [
         f"made escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore",
