@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +32,8 @@ from tiktrue_keys.core.keys.lifecycle import (
     Use,
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
-from tiktrue_keys.core.keystore.replay import chosen_operation_id, first_result
-from tiktrue_keys.core.names import parse_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.names import new_operation_id, parse_operation_id
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError, WrongMachineError
@@ -318,16 +317,19 @@ class KeyManager(KeystoreReader):
             signer = self._session.signer(view)
         return signer(derivation.signed_message(kind, canonical))
 
-    def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
+    def begin_file_act(self, act: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent and register its file before the file changes. Return the intent with its operation id."""
-        operation, chosen = chosen_operation_id(operation_id)
-        with self._session.write(operation) as transaction:
-            return intents.begin_intent(transaction, replace(act, chosen=chosen))
+        request = request or OperationRequest.of(act.act, None, {})
+        with self._session.write(request.operation_id) as transaction:
+            return intents.begin_intent(transaction, act, request)
 
-    def finished_file_act(self, operation_id: str, act: str) -> tuple[bytes, str] | None:
-        """Return file id and path of the file operation that was done under a chosen operation id, or None."""
+    def finished_file_act(self, request: OperationRequest) -> tuple[bytes, str] | None:
+        """Return file id and path of the file operation that was done for this request, or None.
+
+        Raises RefusedError when its operation id was used for another request.
+        """
         with self._session.read() as (view, _):
-            first = first_result(view.rows, parse_operation_id(operation_id), act)
+            first = request.first_result(view.rows)
         return None if not first else (bytes.fromhex(first[0][0]), first[0][1])
 
     def finish_file_act(
@@ -352,8 +354,7 @@ class KeyManager(KeystoreReader):
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
         if self.container(record.file_id) == record:
             return
-        operation, _ = chosen_operation_id(None)
-        with self._session.write(operation) as transaction:
+        with self._session.write(new_operation_id()) as transaction:
             registry.put_container(transaction, record)
             detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
             transaction.record("register", model_id=record.model_id, detail=detail)
@@ -368,11 +369,15 @@ class KeyManager(KeystoreReader):
         return forget(self._session, file_id, operation_id)
 
     def record_use(
-        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
+        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None
     ) -> None:
-        """Record that plaintext or key material is about to be released. If this raises, nothing may be released."""
-        operation, _ = chosen_operation_id(operation_id)
-        with self._session.write(operation) as transaction:
+        """Record that plaintext or key material is about to be released. If this raises, nothing may be released.
+
+        Raises RefusedError when the operation id was used for another request; the same request is recorded again.
+        """
+        request = request or OperationRequest.of(event, None, {})
+        with self._session.write(request.operation_id) as transaction:
+            request.claim(transaction)
             transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
 
     # Required methods of the public interface, each a short form of one above.

@@ -12,9 +12,9 @@ stores the record; containers/intents.py covers files, which change outside of a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import must_get_key
@@ -100,6 +100,33 @@ class FirstRun:
         """Return keys of the first result, as they are now."""
         with self.session.read() as (view, now):
             return tuple(must_get_key(view.rows, key_id, now).key for key_id in key_ids)
+
+
+class Repeatable:
+    """An operation that does each time what there is to do. Its id is taken with the first record under it."""
+
+    def __init__(self, session: KeystoreSession, request: OperationRequest) -> None:
+        self.id: OperationId = request.operation_id
+        self._session = session
+        self._request = request
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction of the operation; RefusedError when another request has taken its id meanwhile."""
+        with self._session.write(self.id) as transaction:
+            yield transaction
+            if transaction.audit.appended:
+                self._request.claim(transaction)
+
+
+def repeatable(
+    session: KeystoreSession, act: str, operation_id: str | None, arguments: Mapping[str, Any]
+) -> Repeatable:
+    """An operation to be repeated at will; RefusedError, recorded, when its id was used for another request."""
+    request = OperationRequest.of(act, operation_id, arguments)
+    with session.noting(act, request.operation_id):
+        _first_result(session, request, must_open=True)
+    return Repeatable(session, request)
 
 
 def once(

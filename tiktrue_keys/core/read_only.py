@@ -16,7 +16,7 @@ from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settleme
 from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
 
@@ -33,22 +33,22 @@ class SystemLogManager(KeyManager):
         self._begun: dict[str, FileIntent] = {}
 
     def record_use(
-        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], operation_id: str | None = None
+        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None
     ) -> None:
         """Record in the system log that plaintext or key material is about to be released.
 
         Raises UnavailableError when the log does not accept the record; then nothing may be released.
         """
-        operation, _ = chosen_operation_id(operation_id)
-        self._record(event, operation, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
+        request = request or OperationRequest.of(event, None, {})
+        self._record(event, request.operation_id, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
-    def begin_file_act(self, act: FileIntent, *, operation_id: str | None = None) -> FileIntent:
+    def begin_file_act(self, act: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent in the system log and return it with its operation id.
 
         The intent is not stored: if this process dies, no later command settles it.
         """
-        operation, chosen = chosen_operation_id(operation_id)
-        begun = replace(act, operation_id=operation, chosen=chosen, process=this_process(), at=self.now())
+        operation = (request or OperationRequest.of(act.act, None, {})).operation_id
+        begun = replace(act, operation_id=operation, process=this_process(), at=self.now())
         self._record("intent", operation, **_of(act), detail={"act": act.act, **_where(act)})
         self._begun[operation] = begun
         return begun

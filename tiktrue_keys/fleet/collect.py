@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.dispatch import outbox, peers
 from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.once import Repeatable, repeatable
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
@@ -36,24 +36,27 @@ class Collected(OperationResult):
 
 
 def collect_acknowledgements(
-    manager: KeyManager, transport: Transport, *, operation_id: str | None = None
+    manager: KeyManager, transport: Transport, *, operation: Repeatable | None = None
 ) -> Collected:
-    """Read the acknowledgement of every node and update the roster, in one transaction if anything is new."""
-    operation, _ = chosen_operation_id(operation_id)
+    """Read the acknowledgement of every node and update the roster, in one transaction if anything is new.
+
+    `operation` is the one that this is a part of, if any.
+    """
     session = manager.session
+    operation = operation or repeatable(session, "acknowledge", None, {})
     with session.read() as (view, _):
         issuer = own_node_id(view.document)
         fleet = {node_id: each for node_id, each in peers.all_progress(view.rows).items() if each.role == NODE}
     if not fleet:
-        return Collected(operation_id=operation, changed=False)
+        return Collected(operation_id=operation.id, changed=False)
     found, wrong = _verified(manager, transport, issuer, fleet)
     news = _news(manager, found, fleet, wrong)
     if news:
-        with session.write(operation) as transaction:
+        with operation.write() as transaction:
             _store(transaction, news)
     notices = tuple(Notice("bad-acknowledgement", f"node '{name}': {error.message}") for name, error in wrong)
     names = tuple(sorted(each.name for node_id, each in news.items() if each.acked > fleet[node_id].acked))
-    return Collected(operation_id=operation, changed=bool(news), warnings=notices, acknowledged=names)
+    return Collected(operation_id=operation.id, changed=bool(news), warnings=notices, acknowledged=names)
 
 
 def _verified(

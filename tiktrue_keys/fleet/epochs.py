@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import partial
 
 from tiktrue_keys.core.dispatch import peers
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import NotFoundError, RefusedError
 from tiktrue_keys.fleet.inbox import get_inbox, put_ended_epoch, put_inbox
+
+ACCEPT = "accept-epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,12 @@ def accept_epoch(manager: KeyManager, issuer: str, *, expect: str, operation_id:
 
     Raises NotFoundError when the issuer has offered none, RefusedError for another head.
     """
-    operation, _ = chosen_operation_id(operation_id)
-    with manager.noting("accept-epoch", operation_id), manager.session.write(operation) as transaction:
+    asked = OperationRequest.of(ACCEPT, operation_id, {"issuer": issuer, "expect": expect})
+    return once(manager.session, asked, partial(_accept, issuer, expect), _repeated)
+
+
+def _accept(issuer: str, expect: str, operation: Operation) -> EpochAccepted:
+    with operation.write() as transaction:
         peer = peers.find_peer(transaction.rows, issuer, ISSUER)
         inbox = get_inbox(transaction.rows, peer.node_id)
         if inbox is None or inbox.offered is None:
@@ -50,5 +58,13 @@ def accept_epoch(manager: KeyManager, issuer: str, *, expect: str, operation_id:
         put_ended_epoch(transaction.rows, inbox)
         put_inbox(transaction.rows, inbox.in_epoch(epoch, base))
         detail = {"issuer": peer.name, "epoch": epoch, "head": base.root.hex(), "size": base.size}
-        transaction.record("accept-epoch", before=str(inbox.epoch), after=str(epoch), detail=detail)
-    return EpochAccepted(operation_id=operation, changed=True, issuer=peer, epoch=epoch, head=base.root.hex())
+        transaction.record(ACCEPT, before=str(inbox.epoch), after=str(epoch), detail=detail)
+        operation.remember(transaction, [[peer.node_id, str(epoch), base.root.hex()]])
+    return EpochAccepted(operation_id=operation.id, changed=True, issuer=peer, epoch=epoch, head=base.root.hex())
+
+
+def _repeated(first: FirstRun) -> EpochAccepted:
+    ((node_id, epoch, head),) = first.items
+    with first.read() as (view, _):
+        peer = peers.find_peer(view.rows, node_id, ISSUER)
+    return EpochAccepted(operation_id=first.operation_id, changed=False, issuer=peer, epoch=int(epoch), head=head)

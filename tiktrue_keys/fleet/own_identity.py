@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.dispatch import peers
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
 from tiktrue_keys.core.keystore.document import Document
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
+
+INIT = "node-init"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +44,29 @@ def init_node(
     existed before pins nodes. Raises RefusedError when the keystore already has another name or role.
     """
     peers.parse_name(name)
-    operation, _ = chosen_operation_id(operation_id)
-    session = manager.session
-    with manager.noting("node-init", operation_id):
-        if not manager.exists():
-            cost = session.new_cost()
-            with session.create(operation, cost) as transaction:
-                return _named(transaction, operation, name, role or NODE, created=True)
-        with session.write(operation) as transaction:
-            known = peers.own_name(transaction.rows)
-            if known is not None and known != (name, role or known[1]):
-                raise RefusedError(
-                    f"this keystore is already named '{known[0]}' ({known[1]})", "a keystore cannot be renamed"
-                )
-            if known is not None:
-                return _result(transaction.document, operation, name, known[1], changed=False)
-            return _named(transaction, operation, name, role or ISSUER, created=False)
+    asked = OperationRequest.of(INIT, operation_id, {"name": name, "role": role})
+    return once(manager.session, asked, partial(_init, manager, name, role), _repeated)
+
+
+def _init(manager: KeyManager, name: str, role: str | None, operation: Operation) -> InitResult:
+    if not manager.exists():
+        with operation.create(manager.session.new_cost()) as transaction:
+            return _named(transaction, operation, name, role or NODE, created=True)
+    with operation.write() as transaction:
+        known = peers.own_name(transaction.rows)
+        if known is not None and known != (name, role or known[1]):
+            raise RefusedError(
+                f"this keystore is already named '{known[0]}' ({known[1]})", "a keystore cannot be renamed"
+            )
+        if known is not None:
+            return _result(transaction.document, operation.id, name, known[1], changed=False)
+        return _named(transaction, operation, name, role or ISSUER, created=False)
+
+
+def _repeated(first: FirstRun) -> InitResult:
+    ((name, role),) = first.items
+    with first.read() as (view, _):
+        return _result(view.document, first.operation_id, name, role, changed=False)
 
 
 def own_card(manager: KeyManager) -> tuple[Card, bytes]:
@@ -81,12 +92,13 @@ def own_node_id(document: Document) -> str:
     return node_id_of(document.identity_key, document.identity_hpke)
 
 
-def _named(transaction: Transaction, operation: OperationId, name: str, role: str, *, created: bool) -> InitResult:
+def _named(transaction: Transaction, operation: Operation, name: str, role: str, *, created: bool) -> InitResult:
     if role not in peers.ROLES:
         raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
     peers.put_own_name(transaction.rows, name, role)
-    transaction.record("node-init", detail={"name": name, "role": role})
-    return _result(transaction.document, operation, name, role, changed=True, created=created)
+    transaction.record(INIT, detail={"name": name, "role": role})
+    operation.remember(transaction, [[name, role]])
+    return _result(transaction.document, operation.id, name, role, changed=True, created=created)
 
 
 def _result(

@@ -5,21 +5,25 @@ Come here for `node add`, `node remove`, `node list` and `node show`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, PeerProgress
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
 from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
+
+ADD, REMOVE = "node-add", "node-remove"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +35,12 @@ class PinResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class UnpinResult(OperationResult):
-    """A peer that was removed. `keys` were sent to it; `containers` open with those keys."""
+    """A peer that was removed, or would be. `keys` were sent to it; `containers` open with those keys."""
 
     peer: Peer
     keys: tuple[str, ...]
     containers: tuple[ContainerRecord, ...]
+    dry_run: bool = False
 
 
 def pin(
@@ -57,8 +62,12 @@ def pin(
             "do not pin it; ask the card's administrator for the node id",
         )
     peers.parse_name(name or card.name)
-    operation, _ = chosen_operation_id(operation_id)
-    with manager.noting("node-add", operation_id), manager.session.write(operation) as transaction:
+    asked = OperationRequest.of(ADD, operation_id, {"node_id": card.node_id, "name": name, "role": role})
+    return once(manager.session, asked, partial(_pin, card, name, role), _pinned_before)
+
+
+def _pin(card: Card, name: str | None, role: str | None, operation: Operation) -> PinResult:
+    with operation.write() as transaction:
         if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
             raise RefusedError("the card is this keystore's own", "add it on the other machine")
         outbox.restart_epoch(transaction)
@@ -68,27 +77,72 @@ def pin(
         if chosen == ISSUER and get_inbox(transaction.rows, peer.node_id) is None:
             put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
         detail = {"node_id": peer.node_id, "name": peer.name, "role": peer.role, "keystore_id": peer.keystore_id}
-        transaction.record("node-add", detail=detail)
+        transaction.record(ADD, detail=detail)
+        operation.remember(transaction, [[peer.node_id]])
         if chosen == NODE:
             revocation_lists.publish(transaction, node_ids=[peer.node_id])
-        return PinResult(operation_id=operation, changed=True, peer=peer)
+        return PinResult(operation_id=operation.id, changed=True, peer=peer)
+
+
+def _pinned_before(first: FirstRun) -> PinResult:
+    ((node_id,),) = first.items
+    with first.read() as (view, _):
+        return PinResult(operation_id=first.operation_id, changed=False, peer=peers.find_peer(view.rows, node_id))
 
 
 def unpin(
-    manager: KeyManager, argument: str, *, compromised: bool = False, operation_id: str | None = None
+    manager: KeyManager,
+    argument: str,
+    *,
+    compromised: bool = False,
+    dry_run: bool = False,
+    operation_id: str | None = None,
 ) -> UnpinResult:
     """Remove a peer.
 
     It keeps the keys that it was sent; with `compromised` the result warns that they must be revoked.
     """
-    operation, _ = chosen_operation_id(operation_id)
-    with manager.noting("node-remove", operation_id), manager.session.write(operation) as transaction:
+    asked = OperationRequest.of(REMOVE, operation_id, {"peer": argument, "compromised": compromised})
+    do = partial(_planned if dry_run else _unpin, manager, argument, compromised)
+    return once(manager.session, asked, do, partial(_unpinned_before, compromised))
+
+
+def _planned(manager: KeyManager, argument: str, compromised: bool, operation: Operation) -> UnpinResult:
+    with manager.session.read() as (view, _):
+        peer = peers.find_peer(view.rows, argument)
+        return _unpinned(operation.id, peer, *_held(view.rows, peer), compromised=compromised, dry_run=True)
+
+
+def _unpin(_: KeyManager, argument: str, compromised: bool, operation: Operation) -> UnpinResult:
+    with operation.write() as transaction:
         peer = peers.find_peer(transaction.rows, argument)
         keys, containers = _held(transaction.rows, peer)
         peers.remove_peer(transaction.rows, peer)
         outbox.close_done(transaction.rows)
         detail = {"node_id": peer.node_id, "name": peer.name, "compromised": compromised, "keys": len(keys)}
-        transaction.record("node-remove", detail=detail)
+        transaction.record(REMOVE, detail=detail)
+        operation.remember(transaction, [[peers.peer_text(peer)], *([key_id] for key_id in keys)])
+    return _unpinned(operation.id, peer, keys, containers, compromised=compromised, changed=True)
+
+
+def _unpinned_before(compromised: bool, first: FirstRun) -> UnpinResult:
+    ((peer,), *keys) = first.items
+    key_ids = [key_id for (key_id,) in keys]
+    with first.read() as (view, _):
+        containers = _opened_by(view.rows, key_ids)
+    return _unpinned(first.operation_id, peers.peer_of_text(peer), key_ids, containers, compromised=compromised)
+
+
+def _unpinned(
+    operation_id: str,
+    peer: Peer,
+    keys: Sequence[str],
+    containers: Sequence[ContainerRecord],
+    *,
+    compromised: bool,
+    changed: bool = False,
+    dry_run: bool = False,
+) -> UnpinResult:
     warnings: list[Notice] = []
     if compromised and keys:
         words = (
@@ -97,12 +151,13 @@ def unpin(
         )
         warnings.append(Notice("compromised-keys", words, remedy="compromised-keys"))
     return UnpinResult(
-        operation_id=operation,
-        changed=True,
+        operation_id=operation_id,
+        changed=changed,
         warnings=tuple(warnings),
         peer=peer,
         keys=tuple(keys),
         containers=tuple(containers),
+        dry_run=dry_run,
     )
 
 
@@ -120,17 +175,14 @@ def describe(manager: KeyManager, argument: str) -> tuple[Peer, PeerProgress, li
         return peer, peers.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
 
 
-def held_by(manager: KeyManager, argument: str) -> tuple[Peer, list[str], list[ContainerRecord]]:
-    """Return the peer, the keys and the containers that `unpin` would name, and change nothing."""
-    with manager.session.read() as (view, _):
-        peer = peers.find_peer(view.rows, argument)
-        return (peer, *_held(view.rows, peer))
-
-
 def _held(rows: Rows, peer: Peer) -> tuple[list[str], list[ContainerRecord]]:
     keys = outbox.keys_sent_to(rows, peer.node_id)
+    return keys, _opened_by(rows, keys)
+
+
+def _opened_by(rows: Rows, keys: Iterable[str]) -> list[ContainerRecord]:
     found = {record.file_id: record for key_id in keys for record in containers_of(rows, key_id)}
-    return keys, _by_path(found.values())
+    return _by_path(found.values())
 
 
 def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:

@@ -16,9 +16,9 @@ from tiktrue_keys.core.dispatch.revocation_lists import known_list
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense
 from tiktrue_keys.core.keystore.identity import Signer, open_seed
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.once import repeatable
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import (
     ExpiredError,
@@ -54,8 +54,8 @@ def receive(
     A later failure is in `outage`: the envelopes consumed until then stay consumed, and the next call acknowledges
     them.
     """
-    operation, _ = chosen_operation_id(operation_id)
     session = manager.session
+    operation = repeatable(session, "receive", operation_id, {})
     with session.read() as (view, _):
         node_id = own_node_id(view.document)
         issuers = list(peers.peers(view.rows, ISSUER))
@@ -74,7 +74,7 @@ def receive(
         lists = [(issuer.name, known_list(view.rows, issuer.node_id)) for issuer in issuers]
         tally.ended += [(name, known.valid_until) for name, known in lists if known and now >= known.valid_until]
     return Received(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=bool(tally.consumed),
         warnings=notices(tally),
         consumed=tally.consumed,

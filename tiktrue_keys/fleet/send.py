@@ -22,10 +22,10 @@ from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.licenses import License, recognise
 from tiktrue_keys.core.keys.wrapping import unwrap_managed_key
 from tiktrue_keys.core.keystore.identity import Signer
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.once import Repeatable, repeatable
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
@@ -64,40 +64,41 @@ def send_pending(
     *,
     license_key: License | None = None,
     patient: bool = False,
-    operation_id: str | None = None,
+    operation: Repeatable | None = None,
 ) -> Sent:
     """Send the envelopes that nodes lack. With `patient`, wait for the pause after an outage to end.
 
     The license is read only when a licensed key is to be sent. An outage is in the result and is not raised.
+    `operation` is the one that this is a part of, if any.
     """
-    operation, _ = chosen_operation_id(operation_id)
     session = manager.session
+    operation = operation or repeatable(session, "distribute", None, {})
     with session.read() as (view, now):
         sign = session.signer(view)
         issuer = own_node_id(view.document)
         plan = make_plan(view, now, issuer, sign)
         pause = (view.rows.get(RecordKind.NODE, _BACKOFF) or {}).get("until", 0)
     if not plan.count:
-        return Sent(operation_id=operation, changed=False)
+        return Sent(operation_id=operation.id, changed=False)
     if patient and now < pause:
         words = f"the transport failed before; the next attempt is in {pause - now} s"
-        return Sent(operation_id=operation, changed=False, warnings=(Notice("outage", words),))
+        return Sent(operation_id=operation.id, changed=False, warnings=(Notice("outage", words),))
     with ExitStack() as stack:
         secrets = _open_secrets(session, plan, license_key, stack)
         waiting = _drop_unopened(plan, secrets)
         if not plan.count:
-            return Sent(operation_id=operation, changed=False, warnings=_unopened(waiting), waiting=waiting)
-        with session.write(operation) as transaction:
+            return Sent(operation_id=operation.id, changed=False, warnings=_unopened(waiting), waiting=waiting)
+        with operation.write() as transaction:
             _record_release(transaction, plan)
         sealer = _Sealer(session, plan, secrets, issuer, sign, now)
         try:
             transport.publish(issuer, sealer.posts())
         except UnavailableError as error:
-            return _note_outage(session, operation, error)
-    with session.write(operation) as transaction:
+            return _note_outage(operation, error)
+    with operation.write() as transaction:
         _mark_sent(transaction, sealer.sent)
     return Sent(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=True,
         warnings=_unopened(waiting),
         envelopes=plan.count,
@@ -254,8 +255,8 @@ def _mark_sent(transaction: Transaction, sent: Mapping[str, int]) -> None:
     transaction.record("sent", detail={"nodes": len(sent)})
 
 
-def _note_outage(session: KeystoreSession, operation: str, error: UnavailableError) -> Sent:
-    with session.write(chosen_operation_id(operation)[0]) as transaction:
+def _note_outage(operation: Repeatable, error: UnavailableError) -> Sent:
+    with operation.write() as transaction:
         before = transaction.rows.get(RecordKind.NODE, _BACKOFF) or {"failures": 0}
         failures = before["failures"] + 1
         pause = min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT)
@@ -263,4 +264,4 @@ def _note_outage(session: KeystoreSession, operation: str, error: UnavailableErr
         transaction.rows.put(RecordKind.NODE, _BACKOFF, until)
         transaction.record("sent", outcome="failed", detail={"reason": error.message, "failures": failures})
     notice = Notice("outage", f"nothing was sent: {error.message}; the envelopes stay queued", remedy="send-later")
-    return Sent(operation_id=operation, changed=False, warnings=(notice,), outage=error)
+    return Sent(operation_id=operation.id, changed=False, warnings=(notice,), outage=error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
 from tiktrue_keys.core.dispatch.peers import NODE
@@ -17,11 +18,11 @@ from tiktrue_keys.core.keys.keyring import find_key, get_key
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
 from tiktrue_keys.core.keys.received import must_be_made_here
-from tiktrue_keys.core.keystore.replay import chosen_operation_id
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.once import FirstRun, Operation, Repeatable, once, repeatable
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collect import Collected, collect_acknowledgements
@@ -69,11 +70,15 @@ def distribute(
     """
     if bool(to) == every_node:
         raise UsageError("no recipient", "pass either to or every_node=True", remedy="no-recipient")
-    operation, _ = chosen_operation_id(operation_id)
-    with manager.noting("distribute", operation_id), manager.session.write(operation) as transaction:
+    asked = OperationRequest.of("distribute", operation_id, {"keys": [*keys], "to": [*to], "every_node": every_node})
+    return once(manager.session, asked, partial(_distribute, keys, to), _distributed)
+
+
+def _distribute(keys: Sequence[str], to: Sequence[str], operation: Operation) -> Distributed:
+    with operation.write() as transaction:
         rows = transaction.rows
         chosen = {peer.node_id: peer.name for peer in (peers.find_peer(rows, each, NODE) for each in to)}
-        if every_node:
+        if not to:
             chosen = {node: each.name for node, each in peers.all_progress(rows).items() if each.role == NODE}
         if not chosen:
             raise RefusedError("no node is pinned here", "pin a node's card", remedy="pin-node")
@@ -84,8 +89,17 @@ def distribute(
             detail = outbox.described("key", len(chosen), [*chosen.values()])
             transaction.record("queue", key_id=key.key_id, detail=detail)
             outbox.queue(transaction, outbox.KEY, chosen, key_id=key.key_id, generation=key.generation)
+        nodes = tuple(sorted(chosen.values()))
+        operation.remember(transaction, [["key", key.key_id] for key in found] + [["node", name] for name in nodes])
+    return Distributed(operation_id=operation.id, changed=bool(found), keys=tuple(found), nodes=nodes)
+
+
+def _distributed(first: FirstRun) -> Distributed:
     return Distributed(
-        operation_id=operation, changed=bool(found), keys=tuple(found), nodes=tuple(sorted(chosen.values()))
+        operation_id=first.operation_id,
+        changed=False,
+        keys=first.keys(key_id for kind, key_id in first.items if kind == "key"),
+        nodes=tuple(name for kind, name in first.items if kind == "node"),
     )
 
 
@@ -103,18 +117,36 @@ def sync(
 
     Everything that it records has its operation id. Repeated under the same id, it does what is due then.
     """
-    operation, _ = chosen_operation_id(operation_id)
+    operation = _operation(manager, promote_anyway, overlap, operation_id)
+    return _round(manager, transport, operation, license_key, promote_anyway, overlap, patient=patient)
+
+
+def _operation(manager: KeyManager, promote_anyway: bool, overlap: Seconds, operation_id: str | None) -> Repeatable:
+    arguments = {"promote_anyway": promote_anyway, "overlap": overlap}
+    return repeatable(manager.session, "fleet-sync", operation_id, arguments)
+
+
+def _round(
+    manager: KeyManager,
+    transport: Transport,
+    operation: Repeatable,
+    license_key: License | None,
+    promote_anyway: bool,
+    overlap: Seconds,
+    *,
+    patient: bool = False,
+) -> Synced:
     outage: UnavailableError | None = None
     try:
-        collected = collect_acknowledgements(manager, transport, operation_id=operation)
+        collected = collect_acknowledgements(manager, transport, operation=operation)
     except UnavailableError as error:
-        collected, outage = Collected(operation_id=operation, changed=False), error
+        collected, outage = Collected(operation_id=operation.id, changed=False), error
     promoted, renewed = _house_keeping(manager, operation, anyway=promote_anyway, overlap=overlap)
-    sent = send_pending(manager, transport, license_key=license_key, patient=patient, operation_id=operation)
+    sent = send_pending(manager, transport, license_key=license_key, patient=patient, operation=operation)
     if outage is None and collected.acknowledged:
         _tidy(manager, transport)
     return Synced(
-        operation_id=operation,
+        operation_id=operation.id,
         changed=collected.changed or bool(promoted) or renewed or sent.changed,
         warnings=(*collected.warnings, *sent.warnings),
         collected=collected.acknowledged,
@@ -139,20 +171,11 @@ def sync_until(
     clock: Callable[[], float] = time.monotonic,
 ) -> Synced:
     """Sync repeatedly, with growing pauses, until every node is up to date or `seconds` have passed."""
-    operation, _ = chosen_operation_id(operation_id)
+    operation = _operation(manager, promote_anyway, overlap, operation_id)
     end, pause = clock() + seconds, _FIRST_PAUSE
     rounds: list[Synced] = []
     while True:
-        rounds.append(
-            sync(
-                manager,
-                transport,
-                license_key=license_key,
-                promote_anyway=promote_anyway,
-                overlap=overlap,
-                operation_id=operation,
-            )
-        )
+        rounds.append(_round(manager, transport, operation, license_key, promote_anyway, overlap))
         left = end - clock()
         if left <= 0 or (rounds[-1].status.error() is None and rounds[-1].outage is None):
             return _together(rounds)
@@ -181,7 +204,7 @@ def _unique(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 
 
 def _house_keeping(
-    manager: KeyManager, operation: OperationId, *, anyway: bool, overlap: Seconds
+    manager: KeyManager, operation: Repeatable, *, anyway: bool, overlap: Seconds
 ) -> tuple[tuple[ManagedKey, ...], bool]:
     """Promote successors and renew the revocation list, each in a transaction of its own, when that is due."""
     session = manager.session
@@ -190,10 +213,10 @@ def _house_keeping(
         renew = revocation_lists.wants_renewal(view.rows, now)
     promoted = []
     for each in ready:
-        with session.write(operation) as transaction:
+        with operation.write() as transaction:
             promoted.append(promotion.promote(transaction, each, overlap)[1])
     if renew:
-        with session.write(operation) as transaction:
+        with operation.write() as transaction:
             transaction.record(
                 "renew-revocation-list", detail={"number": revocation_lists.newest_number(transaction.rows) + 1}
             )

@@ -13,10 +13,12 @@ from tiktrue_keys.core.containers import intents
 from tiktrue_keys.core.containers.owner_process import describe_process, is_running, this_process
 from tiktrue_keys.core.containers.registry import MAX_WRAPS
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 
 PATH = "/models/llama.ttm"
+NIGHTLY = OperationRequest.of("rewrap", "nightly", {"path": PATH})
 
 
 @pytest.fixture
@@ -111,28 +113,28 @@ class TestAnAct:
         assert registered(manager) == ids(keys[1])
 
     def test_the_same_operation_is_not_begun_twice(self, manager: KeyManager, keys: Keys) -> None:
-        manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), operation_id="nightly")
-        again = error_of(
-            lambda: manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), operation_id="nightly")
-        )
+        manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY)
+        again = error_of(lambda: manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY))
         assert isinstance(again, RefusedError)
 
     def test_a_chosen_operation_is_not_done_twice_and_its_end_is_remembered(
         self, manager: KeyManager, keys: Keys
     ) -> None:
-        assert manager.finished_file_act("nightly", "rewrap") is None
+        assert manager.finished_file_act(NIGHTLY) is None
         act = file_act("rewrap", before=keys[:1], after=keys[1:])
-        manager.begin_file_act(act, operation_id="nightly")
+        manager.begin_file_act(act, NIGHTLY)
         manager.finish_file_act("nightly", outcome="ok", keys=frozenset(ids(keys[1])))
-        assert manager.finished_file_act("nightly", "rewrap") == (FILE_ID, PATH)
-        assert isinstance(error_of(lambda: manager.begin_file_act(act, operation_id="nightly")), RefusedError)
-        assert isinstance(error_of(lambda: manager.finished_file_act("nightly", "encrypt")), RefusedError)
+        assert manager.finished_file_act(NIGHTLY) == (FILE_ID, PATH)
+        assert isinstance(error_of(lambda: manager.begin_file_act(act, NIGHTLY)), RefusedError)
+        for act_name, path in (("encrypt", PATH), ("rewrap", "/models/mistral.ttm")):
+            other = OperationRequest.of(act_name, "nightly", {"path": path})
+            assert isinstance(error_of(lambda other=other: manager.finished_file_act(other)), RefusedError)  # type: ignore[misc]
 
     def test_one_that_failed_may_be_begun_again(self, manager: KeyManager, keys: Keys) -> None:
         act = file_act("rewrap", before=keys[:1], after=keys[1:])
-        manager.begin_file_act(act, operation_id="nightly")
+        manager.begin_file_act(act, NIGHTLY)
         manager.finish_file_act("nightly", outcome="failed", keys=None)
-        assert manager.begin_file_act(act, operation_id="nightly").operation_id == "nightly"
+        assert manager.begin_file_act(act, NIGHTLY).operation_id == "nightly"
 
 
 class TestRegistry:

@@ -166,7 +166,7 @@ def test_the_secret_of_a_destroyed_key_does_not_come_back_into_the_file(manager:
 def test_no_container_nor_unfinished_act_is_forgotten(manager: KeyManager, saved: Path) -> None:
     key = manager.find("llama")
     manager.register(container(key))
-    manager.begin_file_act(file_act("rewrap", before=(key,), after=(key,), file_id=b"i" * 16), operation_id="begun")
+    manager.begin_file_act(file_act("rewrap", before=(key,), after=(key,), file_id=b"i" * 16))
     manager.restore(saved)
     assert FILE_ID in [record.file_id for record in manager.containers(key.key_id)]
     manager.revoke([key.key_id], reason="lost")

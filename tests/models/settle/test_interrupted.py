@@ -18,6 +18,7 @@ from tests.models.workshop import MODEL, Workshop, drained, folder_request, patt
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.reencrypt import reencrypt_model
@@ -485,6 +486,8 @@ def test_a_settled_act_is_not_done_again_under_its_operation_id(shop: Workshop) 
     plain, made = shop.folder / "plain.bin", shop.folder / "llama.ttm"
     shop.plain(200, "plain.bin")
     done_twice("1", lambda m: encrypt_model(m, plain, key=MODEL, license_key=LICENSE, operation_id="1"))
+    with pytest.raises(RefusedError, match="other arguments"):  # whoever settled it knows what was asked
+        encrypt_model(shop.manager, sealed, key=MODEL, license_key=LICENSE, operation_id="1")
     done_twice("2", lambda m: decrypt_model(m, sealed, license_key=LICENSE, operation_id="2"))
     done_twice("3", lambda m: reencrypt_model(m, sealed, license_key=LICENSE, operation_id="3"))
     done_twice("4", lambda m: encrypt_folder(m, folder_request(folder, operation_id="4")))

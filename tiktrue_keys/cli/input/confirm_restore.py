@@ -9,7 +9,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.envelope import error_json
-from tiktrue_keys.cli.view.outcome import Fields, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.notices import Notice
@@ -95,7 +95,7 @@ def _messages(context: CommandContext, done: RestoredKeystore | None, verb: str)
     if done is None:
         return [f"Nothing was changed; the backup is intact and opens{' on this machine' * (verb == RESTORED)}."]
     if not done.changed:
-        return ["Nothing was done: this operation id was used before."]
+        return [REPEATED]
     words = f"{verb} {context.keystore}"
     if verb == RECOVERED:
         words += f", bound to this machine and the host secret {context.manager.document().host_secret_path}"

@@ -53,6 +53,9 @@ class Raw:
 
 Block = Line | Fields | Table | Tree | Raw
 
+REPEATED = "Nothing was done: this operation id was used before."
+"""The message of an operation whose first result comes again."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -14,7 +14,7 @@ from typing import Any
 from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, get_container, put_container
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keystore.replay import first_result, remember_result
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -34,7 +34,8 @@ class FileIntent:
     keys that open the file before and after. `replaces` says that the output's name is taken already, so that the name
     alone does not prove that the operation was done. `before` says what had that name: ABSENT, or the identity of a
     file or object as the models package writes it; None in intents that do not record it. `process` names the process
-    that performs the operation, so that one in progress is not settled.
+    that performs the operation, so that one in progress is not settled. `request` is the digest of the arguments under
+    a `chosen` operation id.
     """
 
     act: str
@@ -54,25 +55,33 @@ class FileIntent:
     process: str = ""
     at: int = 0
     before: str | None = None
+    request: str = ""
 
     @property
     def needs(self) -> frozenset[str]:
         """Return the keys that no cleanup may destroy while the operation is open."""
         return self.keys_before | self.keys_after
 
+    @property
+    def asked(self) -> OperationRequest:
+        """What the act does; it may end in another process than the one that was asked."""
+        return OperationRequest(self.act, OperationId(self.operation_id), self.chosen, self.request)
 
-def begin_intent(transaction: Transaction, act: FileIntent) -> FileIntent:
+
+def begin_intent(transaction: Transaction, act: FileIntent, request: OperationRequest) -> FileIntent:
     """Record the intent, and register the file under every key that may open it from now on.
 
-    Raises RefusedError when the operation id is open already, or was chosen and is done already.
+    Raises RefusedError when the operation id is open already, was done already, or was used for another request.
     """
     if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
         raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
-    if act.chosen and first_result(transaction.rows, transaction.operation_id, act.act) is not None:
+    if request.first_result(transaction.rows) is not None:
         raise RefusedError(f"operation {transaction.operation_id} was done already")
     known = get_container(transaction.rows, act.file_id)
     act = replace(
         act,
+        chosen=request.chosen,
+        request=request.digest,
         operation_id=transaction.operation_id,
         process=this_process(),
         at=transaction.now,
@@ -123,8 +132,8 @@ def finish_intent(
     if payload is None:
         raise IntegrityError(f"operation {operation_id} was settled by another process")
     act = _intent_of(payload)
-    if act.chosen and outcome == "ok":
-        remember_result(transaction, act.act, [[act.file_id.hex(), act.path]])
+    if outcome == "ok":
+        act.asked.remember(transaction, [[act.file_id.hex(), act.path]])
     transaction.rows.delete(RecordKind.INTENT, operation_id)
     known = get_container(transaction.rows, act.file_id)
     if keys:
@@ -211,6 +220,7 @@ def _intent_json(act: FileIntent) -> dict[str, Any]:
         "process": act.process,
         "at": act.at,
         "before": act.before,
+        "request": act.request,
     }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.canonical import parse_record_json, record_json
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -143,10 +144,17 @@ def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
 def get_peer(rows: Rows, node_id: str) -> Peer | None:
     """Return the peer with that node id, or None."""
     payload = rows.get(RecordKind.NODE, f"id {node_id}")
-    if payload is None:
-        return None
-    keys = {name: base64.b64decode(payload[name]) for name in _KEYS}
-    return Peer(**{**payload, **keys})
+    return None if payload is None else _peer_of(payload)
+
+
+def peer_text(peer: Peer) -> str:
+    """A peer as one line of text, for an operation that remembers one that is let go."""
+    return record_json(_peer_json(peer)).decode()
+
+
+def peer_of_text(text: str) -> Peer:
+    """What peer_text wrote."""
+    return _peer_of(parse_record_json(text.encode()))
 
 
 def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
@@ -245,6 +253,11 @@ def _shard(rows: Rows, shard: int) -> dict[str, PeerProgress]:
 
 
 _KEYS = ("identity_key", "identity_hpke", "audit_key", "recovery_key")
+
+
+def _peer_of(payload: dict[str, Any]) -> Peer:
+    keys = {name: base64.b64decode(payload[name]) for name in _KEYS}
+    return Peer(**{**payload, **keys})
 
 
 def _peer_json(peer: Peer) -> dict[str, Any]:

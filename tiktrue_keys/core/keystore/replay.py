@@ -113,26 +113,3 @@ def _plain(value: Any) -> Any:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value not in (None, "", [], {}) and value is not False}
-
-
-def chosen_operation_id(operation_id: str | None) -> tuple[OperationId, bool]:
-    """Return the operation id to use, and whether the caller chose it.
-
-    A repetition under a chosen id returns the first result. Raises UsageError for a malformed id.
-    """
-    if operation_id is None:
-        return new_operation_id(), False
-    return parse_operation_id(operation_id), True
-
-
-def first_result(rows: Rows, operation_id: OperationId, act: str) -> Items | None:
-    """Return the items that the operation with this id remembered; None when it was not done.
-
-    Raises RefusedError when the id was used for another operation.
-    """
-    return OperationRequest(act, operation_id, True).first_result(rows)
-
-
-def remember_result(transaction: Transaction, act: str, items: Items) -> None:
-    """Store the items of an operation with a chosen id, in parts that fit a record."""
-    OperationRequest(act, transaction.operation_id, True).remember(transaction, items)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, BinaryIO
 
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -25,7 +26,7 @@ from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import StreamSink
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
@@ -34,6 +35,7 @@ from tiktrue_keys.models.storage.location import (
     Place,
     Stream,
     Url,
+    asked_place,
     parse_location,
     parse_place,
     plaintext_destination,
@@ -41,6 +43,7 @@ from tiktrue_keys.models.storage.location import (
 )
 from tiktrue_keys.models.storage.protocol import Output, storage_of
 
+OPERATION = "decrypt"
 UNSIGNED = "unsigned"
 
 
@@ -87,7 +90,7 @@ class _Job:
     source_fd: int
     options: ReadOptions
     progress: ProgressReport | None
-    operation_id: str | None
+    request: OperationRequest
     authorship: Authorship = Authorship.UNCHECKED
     length: int = 0
 
@@ -182,12 +185,14 @@ def decrypt_model(
     options = ReadOptions(allow_deprecated, allow_unsigned)
     given = parse_location(source)
     target = plaintext_destination(given) if destination is None else parse_location(destination)
-    done = _done_before(manager, given, target, operation_id)
+    arguments = {"source": asked_place(given), "destination": asked_place(target), "force": force, **vars(options)}
+    request = OperationRequest.of(OPERATION, operation_id, arguments | {"root": (expected_root or b"").hex()})
+    done = repeated(manager, request, partial(_again, manager, given, target))
     if done is not None:
         return done
     with ExitStack() as stack:
         found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
-        with noted(manager, "decrypt", operation_id):
+        with noted(manager, OPERATION, request.operation_id):
             output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
             front: Front
             if found is not None:
@@ -198,27 +203,21 @@ def decrypt_model(
                 fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options.use)
             stack.enter_context(opened)
-        job = _Job(manager, front, opened, found, fd, options, progress, operation_id, authorship)
+        job = _Job(manager, front, opened, found, fd, options, progress, request, authorship)
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
-def _done_before(manager: KeyManager, source: Location, target: Location, operation_id: str | None) -> Decrypted | None:
-    """What the act of this operation id made, when that is still there; None when it was not done."""
-    first = manager.finished_file_act(operation_id, "decrypt") if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
-        return None
+def _again(manager: KeyManager, source: Location, target: Location, done: FinishedAct) -> Decrypted:
+    """What was made, when that is still there."""
+    operation = f"operation {done.operation_id}"
     if isinstance(source, Stream) or isinstance(target, Stream) or not storage_of(target).exists():
-        raise RefusedError(
-            f"operation {operation_id} was done already", "choose another id", remedy="operation-id-taken"
-        )
+        raise RefusedError(f"{operation} was done already", "choose another id", remedy="operation-id-taken")
     with opened_container(source) as found:
         container, header = found.container, found.container.header
-    if header.file_id != first[0]:
-        raise RefusedError(
-            f"operation {operation_id} decrypted another container", "choose another id", remedy="operation-id-taken"
-        )
+    if header.file_id != done.file_id:
+        raise RefusedError(f"{operation} decrypted another container", "choose another id", remedy="operation-id-taken")
     return Decrypted(
-        operation_id=operation_id,
+        operation_id=done.operation_id,
         changed=False,
         key=manager.find(header.wraps[0].key_id),
         file_id=header.file_id,
@@ -246,7 +245,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
 def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
     """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
     return FileIntent(
-        "decrypt",
+        OPERATION,
         job.header.file_id,
         place.path,
         frozenset({job.opened.key.key_id}),
@@ -263,7 +262,7 @@ def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
 def _to_storage(job: _Job, output: Output) -> Decrypted:
     destination, place = recorded_path(output.place), job.track()
     act = _act(job, place, recorded_path(output.temporary or output.place), output.before)
-    with file_act(job.manager, act, job.operation_id, keys=job.keys()) as outcome:
+    with file_act(job.manager, act, job.request, keys=job.keys()) as outcome:
         outcome.detail = job.detail(destination)
         with output.begun(job.expected) as out:
             job.write(out)
@@ -275,9 +274,8 @@ def _to_storage(job: _Job, output: Output) -> Decrypted:
 def _to_stream(job: _Job, stream: Stream) -> Decrypted:
     fd = stream.flushed("the output")
     place = job.track()
-    operation = job.operation_id or new_operation_id()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
-    job.manager.record_use("decrypt", key=job.opened.key, detail=detail, operation_id=operation)
-    with noted(job.manager, "decrypt", operation), foreign_os_errors("the output", "standard output"):
+    job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request)
+    with noted(job.manager, OPERATION, job.request.operation_id), foreign_os_errors("the output", "standard output"):
         job.write(StreamSink(fd))
-    return job.result(None, place, operation)
+    return job.result(None, place, job.request.operation_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import BinaryIO
 
@@ -11,10 +12,11 @@ from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.keys.key_results import OpenedKey
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.seal import SealedContainer, keystore_signer
@@ -24,19 +26,22 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.pipeline.sinks import StreamSink
-from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
+from tiktrue_keys.models.registry.intent import FileOutcome, FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import (
     Place,
     Stream,
     Url,
+    asked_place,
     default_destination,
     parse_location,
     parse_place,
     recorded_path,
 )
 from tiktrue_keys.models.storage.protocol import Output
+
+OPERATION = "encrypt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +69,12 @@ class _Job:
     data_key: SecretBuffer
     source: PlaintextSource
     progress: ProgressReport | None
-    operation_id: str | None
+    request: OperationRequest
 
     def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
         """The intent: nothing opens the file before, the key opens it after."""
         return FileIntent(
-            "encrypt",
+            OPERATION,
             self.header.file_id,
             path,
             frozenset(),
@@ -123,20 +128,22 @@ def encrypt_model(
     is there, and what was there before is. A chosen `operation_id` that was done already gives its container again,
     `changed` False.
     """
-    done = _done_before(manager, operation_id)
-    if done is not None:
-        return done
     given = parse_location(source)
     target = default_destination(given) if destination is None else parse_location(destination)
+    arguments = {"source": asked_place(given), "destination": asked_place(target), "key": key, "name": name}
+    request = OperationRequest.of(OPERATION, operation_id, arguments | {"force": force})
+    done = repeated(manager, request, partial(_again, manager))
+    if done is not None:
+        return done
     with ExitStack() as stack:
         plaintext = stack.enter_context(plaintext_source(given, name))
-        with noted(manager, "encrypt", operation_id):
+        with noted(manager, OPERATION, request.operation_id):
             plaintext.must_not_be_at(target)
             output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)
-        job = _Job(manager, opened.key, header, data_key, plaintext, progress, operation_id)
+        job = _Job(manager, opened.key, header, data_key, plaintext, progress, request)
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
@@ -154,19 +161,13 @@ def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSourc
     return Header(file_id, key.model_id, source.name, source.kind, None, Origin.KEYSTORE, (wrap,))
 
 
-def _done_before(manager: KeyManager, operation_id: str | None) -> Encrypted | None:
-    """What the act of this operation id made, read from its container; None when it was not done."""
-    first = manager.finished_file_act(operation_id, "encrypt") if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
-        return None
-    file_id, path = first
-    if not path:
-        raise RefusedError(
-            f"operation {operation_id} was done already, into a pipe", "choose another id", remedy="operation-id-taken"
-        )
-    made = encrypted_at(manager, parse_place(path), operation_id)
-    if made.file_id != file_id:
-        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
+def _again(manager: KeyManager, done: FinishedAct) -> Encrypted:
+    """What was made, read from its container."""
+    if not done.path:
+        words = f"operation {done.operation_id} was done already, into a pipe"
+        raise RefusedError(words, "choose another id", remedy="operation-id-taken")
+    made = encrypted_at(manager, parse_place(done.path), done.operation_id)
+    done.must_be(made.file_id)
     return made
 
 
@@ -192,7 +193,7 @@ def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypt
 def _to_storage(job: _Job, output: Output) -> Encrypted:
     path, temporary = recorded_path(output.place), output.temporary
     act = job.act(path, None if temporary is None else recorded_path(temporary))
-    with file_act(job.manager, act, job.operation_id) as outcome:
+    with file_act(job.manager, act, job.request) as outcome:
         try:
             with output.begun(job.source.sealed_size) as out:
                 sealed = job.seal(out)
@@ -207,7 +208,7 @@ def _to_storage(job: _Job, output: Output) -> Encrypted:
 
 def _to_stream(job: _Job, stream: Stream) -> Encrypted:
     fd = stream.flushed("the output")
-    with file_act(job.manager, job.act("", None, piped=True), job.operation_id) as outcome:
+    with file_act(job.manager, job.act("", None, piped=True), job.request) as outcome:
         with foreign_os_errors("the output", "standard output"):
             sealed = job.seal(StreamSink(fd))
         outcome.keys = job.header.key_ids

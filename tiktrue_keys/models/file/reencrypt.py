@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile, read_capped
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
@@ -34,10 +36,10 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.files import FileOutput, FileStorage
-from tiktrue_keys.models.storage.location import recorded_path
+from tiktrue_keys.models.storage.location import asked_place, recorded_path
 
 OPERATION = "reencrypt"
 DROPPED = "dropped-recipients"
@@ -70,6 +72,11 @@ class Request:
         """What is asked of the old key."""
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
+    def of(self, path: str | PathLike[str], act: str, operation_id: str | None) -> OperationRequest:
+        """The request of `act` on `path`."""
+        arguments = arguments_of(self, without=("license_key",))
+        return OperationRequest.of(act, operation_id, arguments | {"path": asked_place(path)})
+
 
 def reencrypt_model(
     manager: KeyManager,
@@ -89,17 +96,18 @@ def reencrypt_model(
     RefusedError for a file of an encrypted folder, whose manifest would not fit any more; else as decrypt_model and
     encrypt_model. After any failure the old container is there, untouched.
     """
-    done = _done_before(manager, operation_id)
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    asked = request.of(path, OPERATION, operation_id)
+    done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done
-    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     with FileStorage(Path(path)).held(lock_timeout) as held, ExitStack() as stack:
-        with noted(manager, OPERATION, operation_id):
+        with noted(manager, OPERATION, asked.operation_id):
             with foreign_os_errors("the container", held.place):
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_anew(job, held.place, operation_id, replaces=True)
+        return write_anew(job, held.place, asked, replaces=True)
 
 
 @contextmanager
@@ -122,24 +130,20 @@ def begun(
         yield Reencryption(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
 
 
-def _done_before(manager: KeyManager, operation_id: str | None) -> Reencrypted | None:
-    """What the act of this operation id made, read from its container; None when it was not done."""
-    first = manager.finished_file_act(operation_id, OPERATION) if operation_id and manager.exists() else None
-    if operation_id is None or first is None:
-        return None
-    file_id, path = first
-    with opened_container(Path(path)) as found:
+def _again(manager: KeyManager, done: FinishedAct) -> Reencrypted:
+    """What was made, read from its container."""
+    operation, path = done.operation_id, Path(done.path)
+    with opened_container(path) as found:
         container = found.container
-    if container.header.file_id != file_id:
-        raise RefusedError(f"operation {operation_id} was done already; another container is at {shown(path)} now")
-    records = (record for record in manager.audit_records(backwards=True) if record.operation_id == operation_id)
+    done.must_be(container.header.file_id)
+    records = (record for record in manager.audit_records(backwards=True) if record.operation_id == operation)
     old = next((record.detail["old_file_id"] for record in records if "old_file_id" in record.detail), "")
     return Reencrypted(
-        operation_id=operation_id,
+        operation_id=operation,
         changed=False,
-        path=Path(path),
+        path=path,
         old_file_id=bytes.fromhex(old),
-        file_id=file_id,
+        file_id=done.file_id,
         key=manager.find(container.header.wraps[0].key_id),
         length=container.length,
         root=container.root,
@@ -162,7 +166,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
 
-def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, replaces: bool) -> Reencrypted:
+def write_anew(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)
@@ -180,7 +184,7 @@ def write_anew(job: Reencryption, path: Path, operation_id: str | None, *, repla
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
-    with file_act(job.manager, act, operation_id) as outcome:
+    with file_act(job.manager, act, asked) as outcome:
         try:
             with output.begun(container_size(job.source.container.length)) as fd:
                 with suppress(OSError):  # only root may give a file away; all others own it already or make it theirs

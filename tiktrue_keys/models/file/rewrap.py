@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 
 from tiktrue_keys.core.containers.intents import FileIntent
@@ -18,6 +19,7 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, plural
@@ -28,12 +30,13 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, he
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.registry.tracking import followed, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
 
+OPERATION = "rewrap"
 STALE = "stale-containers"
 
 
@@ -82,11 +85,15 @@ def rewrap_model(
     KeyManager.open_key; UnavailableError when a storage cannot be reached.
     """
     license_key = asked_once(license_key)
+    request = OperationRequest.of(OPERATION, operation_id, {"path": asked_place(path), "to": to})
+    again = repeated(manager, request, partial(_again, manager))
+    if again is not None:
+        return again
     # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
     # what the first one left; in object storage the second one's write is refused.
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
-        with noted(manager, "rewrap", operation_id):
+        with noted(manager, OPERATION, request.operation_id):
             slots = held.slots()
             header = slots.current.header
             opened = stack.enter_context(open_data_key(manager, header, license_key, Use.DECRYPT_DEPRECATED))
@@ -94,7 +101,7 @@ def rewrap_model(
             ours = held_keys(manager, header)
             new, target = _new_header(manager, header, ours, opened, license_key, to)
         result = Rewrapped(
-            operation_id=operation_id or new_operation_id(),
+            operation_id=request.operation_id,
             changed=False,
             warnings=opened.notices if new == header else (),
             path=held.place,
@@ -106,7 +113,23 @@ def rewrap_model(
         if new == header and slots.equal:
             track(manager, header, recorded, result.keys_after)
             return result
-        return _rewrite(manager, held, header, new, opened, result, operation_id)
+        return _rewrite(manager, held, header, new, opened, result, request)
+
+
+def _again(manager: KeyManager, done: FinishedAct) -> Rewrapped:
+    """The container that was rewrapped, as it is now."""
+    header = slots_at(done.path).current.header
+    done.must_be(header.file_id)
+    ours = frozenset(held_keys(manager, header))
+    return Rewrapped(
+        operation_id=done.operation_id,
+        changed=False,
+        path=parse_place(done.path),
+        file_id=done.file_id,
+        model_id=header.model_id,
+        keys_before=ours,
+        keys_after=ours,
+    )
 
 
 def rewrap_registered(
@@ -209,13 +232,13 @@ def _rewrite(
     new: Header,
     opened: OpenedDataKey,
     result: Rewrapped,
-    operation_id: str | None,
+    request: OperationRequest,
 ) -> Rewrapped:
     path = recorded_path(result.path)
     known = manager.container(header.file_id)
     place = followed(known, header, path)
     act = FileIntent(
-        "rewrap",
+        OPERATION,
         header.file_id,
         path,
         result.keys_before,
@@ -226,7 +249,7 @@ def _rewrite(
     if known is not None and known.piped:
         manager.register(replace(known, path=path, piped=False))
     # Until both slots are whole and equal either key may be the one that opens it.
-    with file_act(manager, act, operation_id, keys=act.needs) as outcome:
+    with file_act(manager, act, request, keys=act.needs) as outcome:
         held.rewrite(new, opened.secret.view)
         outcome.keys = result.keys_after
     if place.is_copy and known is not None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
@@ -28,15 +29,15 @@ from tiktrue_keys.models.container.container import (
     verify_body,
 )
 from tiktrue_keys.models.container.data_key import held_keys, open_data_key
-from tiktrue_keys.models.container.open import judge
+from tiktrue_keys.models.container.open import judge, opened_container
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH, make_signature, signature_place
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
-from tiktrue_keys.models.registry.intent import file_act, noted
+from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
 from tiktrue_keys.models.registry.tracking import track, tracked_place
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
-from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
 
 OPERATION = "sign"
@@ -81,9 +82,14 @@ def sign_model(
     decrypt_model for the key. The body is read once and not copied; one write of 112 bytes, synced, or of one small
     object.
     """
+    arguments = {"path": asked_place(path), "root": expected_root.hex(), "allow_deprecated": allow_deprecated}
+    request = OperationRequest.of(OPERATION, operation_id, arguments)
+    done = repeated(manager, request, partial(_again, manager))
+    if done is not None:
+        return done
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
-        with noted(manager, OPERATION, operation_id):
+        with noted(manager, OPERATION, request.operation_id):
             found = _read(held)
             container = found.container
             if container.root != expected_root:
@@ -100,13 +106,12 @@ def sign_model(
                     verify_body(found.fd, container, progress=byte_report(progress, container.length))
                 if progress is not None:
                     progress(container.length, container.length)
-        operation, changed, notices = operation_id, authorship is Authorship.UNSIGNED, opened.notices
+        changed, notices = authorship is Authorship.UNSIGNED, opened.notices
         if changed:
-            operation, more = _sign(manager, held, found.container, recorded, operation_id)
-            notices = (*notices, *more)
+            notices = (*notices, *_sign(manager, held, found.container, recorded, request))
         track(manager, container.header, recorded, held_keys(manager, container.header), signed=True)
         return Signed(
-            operation_id=operation or new_operation_id(),
+            operation_id=request.operation_id,
             changed=changed,
             warnings=notices,
             path=held.place,
@@ -115,6 +120,23 @@ def sign_model(
             length=container.length,
             root=container.root,
         )
+
+
+def _again(manager: KeyManager, done: FinishedAct) -> Signed:
+    """The container that was signed, as it is now."""
+    place = parse_place(done.path)
+    with opened_container(place) as found:
+        container = found.container
+    done.must_be(container.header.file_id)
+    return Signed(
+        operation_id=done.operation_id,
+        changed=False,
+        path=place,
+        file_id=done.file_id,
+        key=next(iter(held_keys(manager, container.header).values())),
+        length=container.length,
+        root=container.root,
+    )
 
 
 def _read(held: HeldContainer) -> OpenedContainer:
@@ -126,18 +148,18 @@ def _read(held: HeldContainer) -> OpenedContainer:
 
 
 def _sign(
-    manager: KeyManager, held: HeldContainer, container: Container, path: str, operation_id: str | None
-) -> tuple[str, tuple[Notice, ...]]:
+    manager: KeyManager, held: HeldContainer, container: Container, path: str, request: OperationRequest
+) -> tuple[Notice, ...]:
     """Record and sign. The registry learns that the container is signed only when it is."""
     header = container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
     act = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
-    with file_act(manager, act, operation_id, keys=keys) as outcome:
+    with file_act(manager, act, request, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}
         signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)
         held.sign(container.slots, signature_place(container.root, signature), container.size)
     if place.is_copy and known is not None:
         manager.register(known)  # the row goes on following the other one
-    return outcome.operation_id, place.notices
+    return place.notices

@@ -8,10 +8,11 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
 from tiktrue_keys.models.folder.compare import must_be_complete
@@ -25,8 +26,8 @@ from tiktrue_keys.models.format.header import SUFFIX
 from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import noted
-from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
+from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
+from tiktrue_keys.models.storage.location import Place, Url, asked_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.output_identity import file_identity
 
 OPERATION = "decrypt-folder"
@@ -67,14 +68,16 @@ def decrypt_folder(
     given = parse_place(source)
     root = given if isinstance(given, Url) else real_folder(given)
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
-    with noted(manager, OPERATION, operation_id):
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    arguments = {"source": asked_place(source), "destination": str(target), "force": force, **vars(options)}
+    request = OperationRequest.of(OPERATION, operation_id, arguments)
+    again = repeated(manager, request, partial(_again, manager, root, target))
+    if again is not None:
+        return again
+    with noted(manager, OPERATION, request.operation_id):
         manifest = trusted_manifest(manager, root)
-        done = manager.finished_file_act(operation_id, OPERATION) if operation_id else None
-        if operation_id is not None and done == (manifest.folder_id, str(target)) and target.is_dir():
-            return _result(operation_id, root, target, manifest, [], changed=False)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
         must_be_complete(root, manifest)
-        options = ReadOptions(allow_deprecated, allow_unsigned)
         open_beforehand(manager, root, manifest, license_key, options.use)
     place = FolderPlace.beside(target)
     job = _Job(manager, root, manifest, place, license_key, options)
@@ -82,10 +85,19 @@ def decrypt_folder(
         OPERATION, manifest.folder_id, target, place.temporary, model_id=manifest.model_id, name=manifest.name
     )
     intent = replace(intent, before=file_identity(target))  # a plaintext has no id of its own that settling could ask
-    with new_folder(manager, intent, place, operation_id) as outcome:
+    with new_folder(manager, intent, place, request) as outcome:
         files = job.build(jobs, progress)
         outcome.detail = {"files": len(manifest.files), "length": manifest.length, "source": str(root)}
     return _result(outcome.operation_id, root, target, manifest, files, changed=True)
+
+
+def _again(manager: KeyManager, root: Place, target: Path, done: FinishedAct) -> DecryptedFolder:
+    """What was made, when that is still there."""
+    manifest = trusted_manifest(manager, root)
+    if done.file_id != manifest.folder_id or not target.is_dir():
+        words = f"operation {done.operation_id} was done already"
+        raise RefusedError(words, "choose another id", remedy="operation-id-taken")
+    return _result(done.operation_id, root, target, manifest, [], changed=False)
 
 
 def _result(

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model, encrypted_at
-from tiktrue_keys.models.folder.job import FolderJob, done_before, planned_folder
+from tiktrue_keys.models.folder.job import FolderJob, folder_made, planned_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume import RESUMABLE, is_finished
@@ -32,7 +31,7 @@ from tiktrue_keys.models.folder.tree import SourceFile, real_folder
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
 from tiktrue_keys.models.storage.location import Place, Url
 
 OPERATION = "encrypt-folder"
@@ -68,32 +67,36 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
     with the same state file takes them over. The file goes when the folder is there. RefusedError for a state file of
     another folder; BusyError while another process has it.
     """
+    asked = request.asked(OPERATION if request.resume is None else RESUMABLE)
     if request.resume is None or not os.path.lexists(request.resume):  # one that is still there has to go, too
-        done = made_before(manager, request, Path)
+        done = repeated(manager, asked, partial(_made_before, manager, request))
         if done is not None:
             return done
     with ExitStack() as stack:
-        with noted(manager, _operation(request), request.operation_id):
+        with noted(manager, asked.act, asked.operation_id):
             root = real_folder(request.source)
             state = stack.enter_context(opened_state(request, root))
         made = _finished_before(manager, root, state)
         if made is None:
-            made = make_folder(manager, request, root, partial(DiskTarget.of, request, root, state))
+            made = make_folder(manager, request, asked, root, partial(DiskTarget.of, request, root, state))
         state.remove()
     return made
 
 
 def make_folder(
-    manager: KeyManager, request: FolderRequest, root: Path, target_of: Callable[[], FolderTarget[AnyPlace]]
+    manager: KeyManager,
+    request: FolderRequest,
+    asked: OperationRequest,
+    root: Path,
+    target_of: Callable[[], FolderTarget[AnyPlace]],
 ) -> EncryptedFolder[AnyPlace]:
     """Plan, build, name and settle the encrypted form of the folder `root` at a target; raises as encrypt_folder."""
-    operation = _operation(request)
-    with noted(manager, operation, request.operation_id):
+    with noted(manager, asked.act, asked.operation_id):
         target = target_of()
         job = planned_folder(manager, request, root, target.must_be_free)
         target.begin(job.key.model_id)
     run = _Run(job, target)
-    with target.recorded(job, operation, run.files) as outcome:
+    with target.recorded(job, asked, run.files) as outcome:
         tasks = [Task(file.size, partial(_entry, run, file)) for file in job.tree.files]
         manifest = job.manifest(target.folder_id, target.each(tasks, request))
         target.complete(manager, manifest)
@@ -114,19 +117,16 @@ def make_folder(
     )
 
 
-def made_before(manager: KeyManager, request: FolderRequest, kind: type[AnyPlace]) -> EncryptedFolder[AnyPlace] | None:
-    """What the request's operation id made, read from the folder; None when it was not done.
+def made_before(
+    manager: KeyManager, request: FolderRequest, place: AnyPlace, done: FinishedAct
+) -> EncryptedFolder[AnyPlace]:
+    """The folder at `place` that an operation made before, read back."""
+    _, manifest = folder_made(manager, done)
+    return _read_back(manager, place, manifest, Path(request.source), done.operation_id)
 
-    RefusedError when that was made at another `kind` of place, or another folder lies there now.
-    """
-    done = done_before(manager, _operation(request), request.operation_id)
-    if request.operation_id is None or done is None:
-        return None
-    place, manifest = done
-    if not isinstance(place, kind):
-        words = f"operation {request.operation_id} was done already, to {shown(str(place))}"
-        raise RefusedError(words, "choose another id")
-    return _read_back(manager, place, manifest, Path(request.source), request.operation_id)
+
+def _made_before(manager: KeyManager, request: FolderRequest, done: FinishedAct) -> EncryptedFolder[Path]:
+    return made_before(manager, request, Path(done.path), done)
 
 
 def _finished_before(manager: KeyManager, root: Path, state: FolderState) -> EncryptedFolder[Path] | None:
@@ -162,10 +162,6 @@ def _placed(files: Iterable[Encrypted], manifest: Manifest, folder: Place) -> tu
     """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
     made = {each.file_id: each for each in files}
     return tuple(replace(made[entry.file_id], destination=folder / entry.place) for entry in manifest.containers)
-
-
-def _operation(request: FolderRequest) -> str:
-    return OPERATION if request.resume is None else RESUMABLE
 
 
 @dataclass

@@ -14,8 +14,7 @@ from tiktrue_keys.core.containers.intents import FileIntent, Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest, trusted_manifest
@@ -24,6 +23,7 @@ from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.tree import SourceTree, entries_of, source_tree
 from tiktrue_keys.models.format.header import safe_name
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, ManifestEntry
+from tiktrue_keys.models.registry.intent import FinishedAct
 from tiktrue_keys.models.storage.location import Place, parse_place
 
 _CHUNK = 1 << 20
@@ -78,19 +78,14 @@ def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: 
     return Settlement(moved, [file_id for file_id in replaced if file_id not in moved])
 
 
-def done_before(manager: KeyManager, operation: str, operation_id: str | None) -> tuple[Place, Manifest] | None:
-    """Where the folder lies that this operation id made, and its manifest; None when it was not done.
+def folder_made(manager: KeyManager, done: FinishedAct) -> tuple[Place, Manifest]:
+    """Where the folder lies that an operation made before, and its manifest.
 
     RefusedError when another folder lies there now.
     """
-    first = manager.finished_file_act(operation_id, operation) if operation_id and manager.exists() else None
-    if first is None:
-        return None
-    folder_id, path = first
-    place = parse_place(path)
+    place = parse_place(done.path)
     manifest = trusted_manifest(manager, place)
-    if manifest.folder_id != folder_id:
-        raise RefusedError(f"operation {operation_id} was done already; another folder is at {shown(path)} now")
+    done.must_be(manifest.folder_id, "folder")
     return place, manifest
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside
 from tiktrue_keys.models.registry.intent import FileOutcome, file_act
@@ -36,7 +37,7 @@ def new_folder(
     manager: KeyManager,
     intent: FileIntent,
     place: FolderPlace,
-    operation_id: str | None,
+    request: OperationRequest | None,
     *,
     settle: Callable[[], Settlement] = lambda: NO_OTHERS,
     built: Callable[[FolderPlace], AbstractContextManager[object]] = built_folder,
@@ -45,7 +46,7 @@ def new_folder(
 
     `settle` says, after the block or its failure, what became of containers. `built` makes the temporary folder.
     """
-    with file_act(manager, intent, operation_id) as outcome:
+    with file_act(manager, intent, request) as outcome:
         try:
             with built(place):
                 yield outcome

@@ -18,6 +18,7 @@ from pathlib import Path
 from tiktrue_keys.core.containers.intents import Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
@@ -31,7 +32,7 @@ from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_ACT
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
-from tiktrue_keys.models.folder.job import done_before, open_beforehand, settlement
+from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
 from tiktrue_keys.models.folder.new_folder import folder_intent, new_folder
 from tiktrue_keys.models.folder.plain import copy_plain
@@ -41,7 +42,7 @@ from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import recorded_path
 
@@ -79,13 +80,14 @@ def reencrypt_folder(
     IntegrityError when the folder is not as its manifest says, BusyError when it changes meanwhile. `jobs` files at
     once, as side_by_side. After any failure the old folder is there, untouched.
     """
-    done = _done_before(manager, operation_id)
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    asked = request.of(path, OPERATION, operation_id)
+    done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done
     root = Path(recorded_path(real_folder(path)))
-    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     with ExitStack() as stack:
-        with noted(manager, OPERATION, operation_id):
+        with noted(manager, OPERATION, asked.operation_id):
             manifest = trusted_manifest(manager, root)
             must_be_complete(root, manifest)
             locked = stack.enter_context(_locked(root, manifest, lock_timeout))
@@ -94,7 +96,7 @@ def reencrypt_folder(
             key = _target(manager, root, manifest, request)
         place = FolderPlace.beside(root)
         job = _Job(manager, root, manifest, replace(request, to=key.key_id), key, locked, place)
-        return job.run(jobs, progress, operation_id)
+        return job.run(jobs, progress, asked)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class _Job:
     place: FolderPlace
     files: list[Reencrypted] = field(default_factory=list)
 
-    def run(self, jobs: int | None, progress: ProgressReport | None, operation_id: str | None) -> ReencryptedFolder:
+    def run(self, jobs: int | None, progress: ProgressReport | None, asked: OperationRequest) -> ReencryptedFolder:
         folder_id, files = new_file_id(), self.files
         intent = folder_intent(
             OPERATION,
@@ -124,7 +126,7 @@ class _Job:
         def settle() -> Settlement:
             return settlement(self.root, folder_id, self.locked, [made.file_id for made in files])
 
-        with new_folder(self.manager, intent, self.place, operation_id, settle=settle) as outcome:
+        with new_folder(self.manager, intent, self.place, asked, settle=settle) as outcome:
             self._build(folder_id, jobs, progress)
             outcome.detail = {"files": len(self.manifest.files), "length": self.manifest.length}
         files.sort(key=lambda made: made.path)
@@ -174,12 +176,9 @@ class _Job:
         return ContainerFile(fd, path, container)
 
 
-def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFolder | None:
-    """What the act of this operation id made, read from the folder; None when it was not done."""
-    done = done_before(manager, OPERATION, operation_id)
-    if operation_id is None or done is None:
-        return None
-    root, manifest = done
+def _again(manager: KeyManager, done: FinishedAct) -> ReencryptedFolder:
+    """What was made, read from the folder."""
+    root, manifest = folder_made(manager, done)
     assert isinstance(root, Path), "no folder in object storage is encrypted again"
     records = [record.detail for record in manager.audit_records() if record.event == FILE_ACT]
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
@@ -189,7 +188,7 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFo
             container = found.container
         files.append(
             Reencrypted(
-                operation_id=operation_id,
+                operation_id=done.operation_id,
                 changed=False,
                 path=root / entry.place,
                 old_file_id=bytes.fromhex(old.get(entry.file_id.hex(), "")),
@@ -201,7 +200,7 @@ def _done_before(manager: KeyManager, operation_id: str | None) -> ReencryptedFo
             )
         )
     return ReencryptedFolder(
-        operation_id=operation_id,
+        operation_id=done.operation_id,
         changed=False,
         path=root,
         folder_id=manifest.folder_id,

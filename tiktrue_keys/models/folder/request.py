@@ -6,9 +6,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
 
 from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.models.folder.tree import Selection
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.storage.location import Url
+from tiktrue_keys.models.storage.location import Url, asked_place
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,9 @@ class FolderRequest:
     jobs: int | None = None
     progress: ProgressReport | None = None
     operation_id: str | None = None
+
+    def asked(self, act: str) -> OperationRequest:
+        """What is asked of `act`, which a repetition of the operation id is compared by."""
+        places = {name: asked_place(getattr(self, name)) for name in ("source", "destination", "resume")}
+        arguments = {**places, "key": self.key, "force": self.force, **arguments_of(self.selection)}
+        return OperationRequest.of(act, self.operation_id, arguments)

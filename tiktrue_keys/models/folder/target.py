@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tiktrue_keys.core.containers.intents import Settlement
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
@@ -57,7 +58,7 @@ class FolderTarget(Protocol[AnyPlace_co]):
         """Note which folder is being made; RefusedError when an earlier run was about another one."""
 
     def recorded(
-        self, job: FolderJob, operation: str, files: Sequence[Encrypted]
+        self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]
     ) -> AbstractContextManager[FileOutcome]:
         """Record the folder; the block fills and completes it. `files` has grown by then."""
 
@@ -115,15 +116,15 @@ class DiskTarget:
         self.state.begin(ResumedFolder(source, destination, temporary, self.folder_id, model_id))
 
     @contextmanager
-    def recorded(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
-        intent = job.intent(operation, self.folder_id, self.destination, self.place.temporary)
+    def recorded(self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
+        intent = job.intent(asked.act, self.folder_id, self.destination, self.place.temporary)
 
         def settle() -> Settlement:
             made = () if self.state.kept else [made.file_id for made in files]
             return settlement(self.destination, self.folder_id, job.replaced, made)
 
-        operation_id, built = job.request.operation_id, self.state.built
-        with new_folder(job.manager, intent, self.place, operation_id, settle=settle, built=built) as outcome:
+        built = self.state.built
+        with new_folder(job.manager, intent, self.place, asked, settle=settle, built=built) as outcome:
             remove_strangers(job.manager, self.place.temporary, {file.place for file in job.tree.files})
             yield outcome
 

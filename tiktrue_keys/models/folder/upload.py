@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UsageError
@@ -28,7 +30,7 @@ from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport, within
-from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted
+from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted, repeated
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.object_requests import objects_below, remove_object
 from tiktrue_keys.models.storage.upload import Upload
@@ -45,12 +47,13 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedF
         raise UsageError(f"{shown(str(destination))} is not a URL of object storage")
     if request.force or request.resume or request.jobs is not None:
         raise UsageError("force, resume and jobs are for a folder that goes to a disk", "leave them out")
-    done = made_before(manager, request, Url)
+    asked = request.asked(OPERATION)
+    done = repeated(manager, asked, partial(made_before, manager, request, destination))
     if done is not None:
         return done
-    with noted(manager, OPERATION, request.operation_id):
+    with noted(manager, OPERATION, asked.operation_id):
         root = real_folder(request.source)
-    return make_folder(manager, request, root, lambda: UploadTarget(destination))
+    return make_folder(manager, request, asked, root, lambda: UploadTarget(destination))
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class UploadTarget:
         pass  # nothing of it could be taken up again
 
     @contextmanager
-    def recorded(self, job: FolderJob, operation: str, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
-        intent = job.intent(operation, self.folder_id, self.destination, None)
-        with file_act(job.manager, intent, job.request.operation_id) as outcome:
+    def recorded(self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
+        intent = job.intent(asked.act, self.folder_id, self.destination, None)
+        with file_act(job.manager, intent, asked) as outcome:
             try:
                 yield outcome
             except BaseException:

@@ -5,15 +5,51 @@ Does not handle: a process that dies in between; the next writing command settle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import Termination, TikTrueKeysError
+from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import RefusedError, Termination, TikTrueKeysError
 from tiktrue_keys.models.format.header import Header
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class FinishedAct:
+    """A file operation that was done before: the id (16 bytes) of its container or folder, and its path.
+
+    The path is empty for a pipe.
+    """
+
+    operation_id: OperationId
+    file_id: bytes
+    path: str
+
+    def must_be(self, file_id: bytes, what: str = "container") -> None:
+        """Raise RefusedError unless that is the id of what was made; something else may lie at the path by now."""
+        if file_id != self.file_id:
+            where = shown(self.path)
+            raise RefusedError(f"operation {self.operation_id} was done already; another {what} is at {where} now")
+
+
+def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[FinishedAct], R]) -> R | None:
+    """Return what `again` makes of a request that was done before; None when it is to be done now.
+
+    Raises RefusedError when its operation id was used for another request. Refusals and failures are recorded. Without
+    this call file_act refuses a repetition.
+    """
+    if not request.chosen or not manager.exists():
+        return None
+    with manager.noting(request.act, request.operation_id):
+        first = manager.finished_file_act(request)
+        return None if first is None else again(FinishedAct(request.operation_id, *first))
 
 
 @dataclass
@@ -40,13 +76,13 @@ class FileOutcome:
 
 @contextmanager
 def file_act(
-    manager: KeyManager, act: FileIntent, operation_id: str | None, *, keys: frozenset[str] | None = None
+    manager: KeyManager, act: FileIntent, request: OperationRequest | None, *, keys: frozenset[str] | None = None
 ) -> Iterator[FileOutcome]:
     """Records the intent, runs the block, records its outcome: `failed` when it raised, then raises that again.
 
-    `operation_id` None: a fresh one. `keys` open the file even when the block fails.
+    `request` None: a part of another operation, under an id of its own. `keys` open the file even when the block fails.
     """
-    outcome = FileOutcome(manager.begin_file_act(act, operation_id=operation_id).operation_id, keys)
+    outcome = FileOutcome(manager.begin_file_act(act, request).operation_id, keys)
     try:
         yield outcome
     except BaseException as error:

@@ -16,6 +16,7 @@ from os import PathLike
 
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -29,7 +30,7 @@ from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, w
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.registry.tracking import track
 from tiktrue_keys.models.storage.files import preallocate
-from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
+from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, recorded_path
 
 EVENT = "exec"
 PLACE = "{}"
@@ -96,10 +97,12 @@ def held_models(
             "this system has no files in memory", "decrypt the model into a file", remedy="decrypt-instead"
         )
     options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
-    with ExitStack() as stack, noted(manager, EVENT, operation_id):
+    arguments = {"sources": [asked_place(source) for source in sources], "program": program, **vars(options)}
+    request = OperationRequest.of(EVENT, operation_id, arguments)
+    with ExitStack() as stack, noted(manager, EVENT, request.operation_id):
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
         for found, key, authorship in opened:
-            _record(manager, found, key, authorship, program, operation_id)
+            _record(manager, found, key, authorship, program, request)
         total = sum(found.container.length for found, _, _ in opened)
         held, done = [], 0
         for found, key, authorship in opened:
@@ -129,12 +132,12 @@ def _record(
     key: OpenedDataKey,
     authorship: Authorship,
     program: str,
-    operation_id: str | None,
+    request: OperationRequest,
 ) -> None:
     header, path = found.container.header, recorded_path(found.path)
     track(manager, header, path, held_keys(manager, header), signed=authorship is Authorship.SIGNED)
     detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256]}
-    manager.record_use(EVENT, key=key.key, detail=detail, operation_id=operation_id)
+    manager.record_use(EVENT, key=key.key, detail=detail, request=request)
 
 
 def _hold(

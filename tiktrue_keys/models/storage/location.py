@@ -151,6 +151,16 @@ def local_path(given: str | PathLike[str] | Url, what: str) -> Path:
     return place
 
 
+def asked_place(place: str | PathLike[str] | Url | Stream | BinaryIO | None) -> str:
+    """A place as a request names it, whatever its bytes: absolute, or the URL; `-` for a stream, empty for none."""
+    if place is None:
+        return ""
+    if not isinstance(place, (str, PathLike, Url)):
+        return "-"
+    parsed = parse_place(place)
+    return str(parsed) if isinstance(parsed, Url) else os.path.abspath(parsed)
+
+
 def _parse_url(text: str) -> Place:
     if "::" in text.partition("://")[0]:
         raise UsageError("a chained URL is not taken", "give the object's own URL: no copy of it is kept anywhere")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
 from tiktrue_keys.fleet.epochs import accept_epoch
 
 EXAMPLES = (
@@ -40,8 +40,12 @@ def command(
     accepted = accept_epoch(context.writer, issuer, expect=expect, operation_id=context.operation_id)
     return Outcome(
         result={"node_id": accepted.issuer.node_id, "epoch": accepted.epoch, "head": accepted.head},
-        messages=[f"Accepted epoch {accepted.epoch} of '{accepted.issuer.name}'; next, run tiktrue-keys fleet receive"],
+        messages=[
+            f"Accepted epoch {accepted.epoch} of '{accepted.issuer.name}'; next, run tiktrue-keys fleet receive"
+            if accepted.changed
+            else REPEATED
+        ],
         ids=[accepted.issuer.node_id],
-        changed=True,
+        changed=accepted.changed,
         operation_id=accepted.operation_id,
     )

@@ -10,7 +10,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import can_ask, confirm
 from tiktrue_keys.cli.input.fleet import read_card
 from tiktrue_keys.cli.view.fleet_status import peer_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.fleet.pin import pin
 
@@ -59,8 +59,12 @@ def command(
     return Outcome(
         result={"node_id": peer.node_id, "name": peer.name, "nodes": [peer_json(peer)]},
         view=[Line(peer.node_id)],
-        messages=[f"Pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}."],
+        messages=[
+            f"Pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}."
+            if pinned.changed
+            else REPEATED
+        ],
         ids=[peer.node_id],
-        changed=True,
+        changed=pinned.changed,
         operation_id=pinned.operation_id,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,9 +10,9 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.keys import container_json, container_table
-from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.notices import plural
-from tiktrue_keys.fleet.pin import held_by, unpin
+from tiktrue_keys.fleet.pin import unpin
 
 EXAMPLES = (
     ("Stop sending to a node:", "tiktrue-keys fleet remove gpu-2 --yes"),
@@ -32,9 +33,13 @@ def command(
     those to revoke and to re-encrypt.
     """
     context: CommandContext = ctx.obj
-    peer, keys, _ = held_by(context.manager, node)
-    context.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {plural(len(keys), 'key')}?")
-    removed = unpin(context.writer, peer.node_id, compromised=compromised, operation_id=context.operation_id)
+    remove = partial(unpin, context.manager, node, compromised=compromised, operation_id=context.operation_id)
+    removed = remove(dry_run=True)
+    if removed.dry_run:  # else what this operation id did the first time
+        peer, keys = removed.peer, plural(len(removed.keys), "key")
+        context.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {keys}?")
+        context.settle()
+        removed = remove()
     view: list[Block] = []
     if removed.keys:
         view.append(Table(("key sent",), [(key_id,) for key_id in removed.keys]))
@@ -48,9 +53,9 @@ def command(
             "containers": [container_json(record) for record in removed.containers],
         },
         view=view,
-        messages=[f"Removed '{removed.peer.name}'."],
+        messages=[f"Removed '{removed.peer.name}'." if removed.changed else REPEATED],
         ids=list(removed.keys),
-        changed=True,
+        changed=removed.changed,
         operation_id=removed.operation_id,
         warnings=removed.warnings,
     )

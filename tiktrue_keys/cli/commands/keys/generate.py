@@ -11,7 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.key_material import read_key_material
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import key_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
 from tiktrue_keys.core.notices import plural
@@ -101,7 +101,7 @@ def command(
 def _messages(made: GenerateResult, keystore: Path) -> list[str]:
     messages = [f"Created keystore {keystore}" if made.created_keystore else f"Keystore {keystore}"]
     if not made.changed:
-        return [*messages, "Nothing was done: this operation id was used before."]
+        return [*messages, REPEATED]
     first = made.keys[0]
     many = plural(len(made.keys), "key")
     until = f"encrypts until {rfc3339(first.expires_at)}, decrypts until {rfc3339(first.decrypt_until)}"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import UsageError
 
@@ -48,7 +48,7 @@ def command(
         },
         view=[Line(str(made.path))],
         messages=[
-            copied if made.changed else "Nothing was done: this operation id was used before.",
+            copied if made.changed else REPEATED,
             f"It opens on this machine with the host secret {secret}, which is not in it: store the two apart.",
             *(["With the shares of its escrow it also opens elsewhere: escrow recover."] * made.holds_escrow),
         ],

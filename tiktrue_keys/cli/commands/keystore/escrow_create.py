@@ -11,7 +11,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.escrows import escrow_json
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.cli.view.streams import write_out
 from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
 from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
@@ -107,7 +107,7 @@ def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
 
 def _messages(made: EscrowResult) -> list[str]:
     if not made.changed:
-        return ["Nothing was done: this operation id was used before, and shares are shown only once."]
+        return [f"{REPEATED.removesuffix('.')}, and shares are shown only once."]
     escrow = made.escrow
     return [
         f"Created escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore.",

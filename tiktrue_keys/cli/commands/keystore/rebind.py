@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
-from tiktrue_keys.cli.view.outcome import Outcome
+from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rebind import Rebound
 
@@ -62,7 +62,7 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
 
 def _message(rebound: Rebound) -> str:
     if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
-        return "nothing was done: this operation id was used before"
+        return REPEATED
     if rebound.after == rebound.before:
         return "Nothing to do: no fact has changed."
     facts = f"{plural(len(rebound.after.anchors), 'fact')}, {rebound.after.machine_borne} of them machine-borne"

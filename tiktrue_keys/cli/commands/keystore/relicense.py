@@ -11,7 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.license import LicenseSource
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import keys_json
-from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.relicense import Relicensed
 
@@ -86,5 +86,5 @@ def _message(done: Relicensed) -> str:
     if done.dry_run:
         return f"{_counted(done)} of license {done.old_license_tag} would move; nothing was changed."
     if not done.changed:
-        return "Nothing was done: this operation id was used before."
+        return REPEATED
     return f"Moved {_counted(done)} from license {done.old_license_tag} to license {done.new_license_tag}"
