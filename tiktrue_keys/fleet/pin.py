@@ -23,7 +23,8 @@ from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card, node_id_of
 from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
 
-ADD, REMOVE = "node-add", "node-remove"
+ADD = "node-add"
+REMOVE = "node-remove"
 
 
 @dataclass(frozen=True, kw_only=True)
