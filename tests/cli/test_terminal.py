@@ -158,7 +158,7 @@ def test_an_encryption_shows_how_much_there_is(program: Program) -> None:
     terminal = Terminal(program, "encrypt-model", "model", "--key", "m", "--no-color")
 
     assert terminal.end() == 0
-    assert "encrypting model" in terminal.said
+    assert "Encrypting model" in terminal.said
     assert "/209.7 MB" in terminal.said
 
 
@@ -177,7 +177,7 @@ def test_a_slow_encryption_shows_its_progress_and_speed(program: Program) -> Non
     terminal = Terminal(program, "encrypt-model", "pipe", "-o", "model.ttm", "--key", "m", "--no-color")
 
     assert terminal.end() == 0
-    assert "encrypting pipe" in terminal.said
+    assert "Encrypting pipe" in terminal.said
     assert "MB/s" in terminal.said
 
 

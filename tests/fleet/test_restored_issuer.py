@@ -44,7 +44,7 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
     staff.admin.ok("rotate", "llama", "--notify-all")
     for node in staff.nodes.values():
         refused = node.json("fleet", "receive", code=4)
-        assert "put back from an old copy" in refused["error"]["hint"]
+        assert "copied back without a restore" in refused["error"]["hint"]
         assert node.json("show", "llama")["result"]["keys"][-1]["key_id"] == second
     named = staff.admin.json("fleet", "sync", code=4)
     assert "2 nodes hold a conflicting audit history" in named["error"]["message"]

@@ -169,7 +169,7 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
     warned = node.json("fleet", "receive", *via)
     assert [each["code"] for each in warned["warnings"]] == ["stale-revocation-list"]
     refused = node.json("fleet", "receive", "--strict", *via, code=11)
-    assert "revocation list of issuer 'head-office' ended" in refused["error"]["message"]
+    assert "revocation list of issuer 'head-office' expired" in refused["error"]["message"]
     assert "fleet sync" in refused["error"]["hint"]
     admin.json("fleet", "sync", *via, code=7)
     assert node.json("fleet", "receive", "--strict", *via)["warnings"] == []

@@ -64,7 +64,7 @@ def test_status_names_it_even_before_anything_is_sent(shared: Fleet) -> None:
 
     error = fleet_status(shared.admin).error()
     assert isinstance(error, IntegrityError)
-    assert "another past" in error.message
+    assert "conflicting audit history" in error.message
 
 
 def test_an_honest_restore_goes_on_by_its_new_epoch(shared: Fleet) -> None:
@@ -81,7 +81,7 @@ def test_an_honest_restore_goes_on_by_its_new_epoch(shared: Fleet) -> None:
     assert shared.receive("n1").consumed == 0
 
     node, base = shared.nodes["n1"], fleet_status(shared.admin).base.root.hex()
-    with pytest.raises(RefusedError, match="another head"):
+    with pytest.raises(RefusedError, match="did not begin with the expected head"):
         accept_epoch(node, "head-office", expect="00" * 32)
     accepted = accept_epoch(node, "head-office", expect=base)
     assert (accepted.epoch, accepted.head) == (2, base)

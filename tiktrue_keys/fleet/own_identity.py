@@ -1,6 +1,6 @@
 """The identity of this keystore in the fleet: its name, its role, its node id and its card.
 
-Come here for `node init` and `node export`.
+Come here for `fleet init` and `fleet card`.
 """
 
 from __future__ import annotations

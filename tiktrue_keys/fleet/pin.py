@@ -1,6 +1,6 @@
 """Pins the cards of other keystores, and removes and lists the pinned peers.
 
-Come here for `node add`, `node remove`, `node list` and `node show`.
+Come here for `fleet add`, `fleet remove`, `fleet list` and `fleet show`.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_without_the_option_it_is_refused(shop: Workshop, sealed: Path, log: Sys
     done = run(shop, log, "decrypt-model", str(sealed))
     assert done.returncode == 5
     assert b"is read-only" in done.stderr
-    assert b"hint: --audit-to syslog" in done.stderr
+    assert b"hint: use --audit-to syslog" in done.stderr
     assert shop.names() == {"weights.bin.ttm"}
     assert log.records() == []
 

@@ -109,7 +109,7 @@ def is_node_id(text: str) -> bool:
 
 
 def own_name(rows: Rows) -> tuple[str, str] | None:
-    """Return the keystore's own name and role; None before `node init`."""
+    """Return the keystore's own name and role; None before `fleet init`."""
     payload = rows.get(RecordKind.NODE, _SELF)
     return (payload["name"], payload["role"]) if payload else None
 
