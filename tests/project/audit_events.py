@@ -86,7 +86,7 @@ class Search:
         elif values := list(_values(given, inside, self.modules[module])):
             for value_of in values:
                 self._follow(*value_of, module)
-        elif not (isinstance(given, ast.Attribute) and given.attr in HANDED_ON or ast.unparse(given) == "None"):
+        elif not (isinstance(given, ast.Attribute) and given.attr in HANDED_ON):
             raise UntraceableEventError(f"{where}: {ast.unparse(given)} is no string, constant or parameter")
 
     def _hand_on(self, parameter: str, function: Function, module: str) -> None:

@@ -72,7 +72,7 @@ class Request:
         """What is asked of the old key."""
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
-    def of(self, path: str | PathLike[str], act: str, operation_id: str | None) -> OperationRequest:
+    def request_of(self, path: str | PathLike[str], act: str, operation_id: str | None) -> OperationRequest:
         """The request of `act` on `path`."""
         arguments = arguments_of(self, without=("license_key",))
         return OperationRequest.of(act, operation_id, arguments | {"path": asked_place(path)})
@@ -97,7 +97,7 @@ def reencrypt_model(
     encrypt_model. After any failure the old container is there, untouched.
     """
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
-    asked = request.of(path, OPERATION, operation_id)
+    asked = request.request_of(path, OPERATION, operation_id)
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done

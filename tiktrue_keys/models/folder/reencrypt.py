@@ -81,7 +81,7 @@ def reencrypt_folder(
     once, as side_by_side. After any failure the old folder is there, untouched.
     """
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
-    asked = request.of(path, OPERATION, operation_id)
+    asked = request.request_of(path, OPERATION, operation_id)
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done
