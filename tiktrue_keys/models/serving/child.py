@@ -25,9 +25,9 @@ _FROM_A_PROCESS = 0
 def run_child(words: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]) -> int:
     """Run a program found by PATH, which inherits `descriptors` and the standard streams, and return its status.
 
-    A signal that another process sends to us is forwarded to the program. A signal from the terminal is not: the program
-    is in our process group and has received it. Call this on the main thread. Raises UnavailableError when the program
-    cannot be started.
+    A signal that another process sends to us is forwarded to the program. A signal from the terminal is not, because
+    the program is in our process group and has received it. Call this on the main thread. Raises UnavailableError when
+    the program cannot be started.
     """
     awaited = _FORWARDED | {signal.SIGCHLD}
     # Block the signals before the program starts, so that none is lost, then wait for them: our handlers do not run.
