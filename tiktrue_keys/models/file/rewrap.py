@@ -130,7 +130,7 @@ def rewrap_registered(
     stale: list[NotRewrapped] = []
     for record in _records(manager, keys):
         if record.piped:
-            words = "it went into a pipe: nobody knows where it is"
+            words = "it went into a pipe: its location is unknown"
             error = UnavailableError(words, "scan the folder where it is now", remedy="scan-for-container")
             stale.append(not_rewrapped(manager, record, error))
             continue

@@ -145,7 +145,7 @@ class ResumeState:
                 "give another state file, or remove this one",
             )
         if not FolderPlace.is_temporary(begun.temporary, Path(begun.destination).name):
-            raise RefusedError(f"{shown(self.path)} was changed", "remove it to begin anew")
+            raise RefusedError(f"{shown(self.path)} was changed", "remove it to start over")
 
     @contextmanager
     def built(self, place: FolderPlace) -> Iterator[Path]:
@@ -156,7 +156,7 @@ class ResumeState:
                 os.mkdir(root, 0o700)
                 os.chmod(root, 0o700)  # whatever the umask
             if not stat.S_ISDIR(os.lstat(root).st_mode):
-                raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to begin anew")
+                raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to start over")
         yield root
 
     def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
@@ -239,7 +239,7 @@ def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneF
 
 
 def _malformed(path: Path) -> IntegrityError:
-    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to begin anew")
+    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to start over")
 
 
 def _beginning(data: bytes) -> bool:

@@ -54,7 +54,7 @@ def header_length(first: bytes, file_length: int) -> int:
 def parse_header(raw: bytes, file_length: int) -> tuple[TensorPlace, ...]:
     """Return the tensors sorted by offset, for a file of `file_length` bytes. Raises IntegrityError when malformed."""
     if raw[:1] != b"{":
-        raise IntegrityError("the safetensors header is no JSON object")
+        raise IntegrityError("the safetensors header is not a JSON object")
     try:
         members = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
