@@ -1,7 +1,7 @@
-"""ModelEncryption: model blocks in memory and model files, encrypted under the keys of a KeyManager.
+"""ModelEncryption: encrypts model blocks in memory and model files under the keys of a KeyManager.
 
-The binding to the machine needs no call of its own: a key that does not belong here does not open. Methods that end in
-`_async` run in a worker thread and do not block the loop.
+The binding to the machine is checked when a key is opened; there is no separate call. Methods that end in `_async` run
+in a worker thread and do not block the event loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ModelEncryption:
         self._registered: set[str] = set()
 
     def ensure_key(self, model_id: str, license_key: License) -> ManagedKey:
-        """The key that a model id names, made now (bound to this machine and the license) when there is none."""
+        """Return the key of a model id; create one bound to this machine and the license when there is none."""
         try:
             return self.key_manager.find(model_id)
         except NotFoundError:
@@ -52,8 +52,9 @@ class ModelEncryption:
     ) -> bytes:
         """Encrypt one block (at most 1 GiB) under the model's active key; `block_id` names it inside the model.
 
-        Raises as KeyManager.open_key. The registry remembers that the key has sealed blocks that nobody can look for,
-        so that cleanup does not destroy it unasked.
+        The registry records that the key has sealed blocks, which cannot be scanned for, so that cleanup does not
+        destroy the key by default. Raises UsageError when `block_id` is too long, RefusedError when `data` is, and the
+        errors of opening the key.
         """
         with self.key_manager.open_key(model_id, license_key, use=Use.ENCRYPT) as opened:
             key = opened.key
@@ -69,10 +70,10 @@ class ModelEncryption:
         block_id: str = "",
         allow_deprecated: bool = False,
     ) -> bytes:
-        """Decrypt one block, recorded before its bytes are returned.
+        """Decrypt one block; the use is recorded before its bytes are returned.
 
-        IntegrityError when it was changed, or is another model's or another block's; NotFoundError when this keystore
-        has not the key; RevokedError, ExpiredError, WrongLicenseError by the key.
+        Raises IntegrityError when it was changed or belongs to another model or block, NotFoundError when this keystore
+        does not hold the key, RevokedError, ExpiredError or WrongLicenseError when the key may not be used.
         """
         head, _ = read_block_head(envelope)
         key = self.key_manager.find(head.key_id)
@@ -95,7 +96,7 @@ class ModelEncryption:
         license_key: License | None = None,
         **options: Any,
     ) -> Encrypted:
-        """Encrypt a model file into a container under the model's active key; places and options as encrypt_model."""
+        """Encrypt a model file into a container under the model's active key; `options` are those of encrypt_model."""
         return encrypt_model(self.key_manager, source, destination, key=model_id, license_key=license_key, **options)
 
     def decrypt_file(
@@ -106,27 +107,27 @@ class ModelEncryption:
         license_key: License | None = None,
         **options: Any,
     ) -> Decrypted:
-        """Decrypt a container into a model file; places and options as decrypt_model."""
+        """Decrypt a container into a model file; `options` are those of decrypt_model."""
         return decrypt_model(self.key_manager, source, destination, license_key=license_key, **options)
 
     async def encrypt_block_async(self, data: bytes | bytearray | memoryview, **options: Any) -> bytes:
-        """encrypt_block in a worker thread."""
+        """Run encrypt_block in a worker thread."""
         return await _in_thread(self.encrypt_block, data, **options)
 
     async def decrypt_block_async(self, envelope: bytes | memoryview, **options: Any) -> bytes:
-        """decrypt_block in a worker thread."""
+        """Run decrypt_block in a worker thread."""
         return await _in_thread(self.decrypt_block, envelope, **options)
 
     async def encrypt_file_async(
         self, source: str | PathLike[str] | Url, destination: str | PathLike[str] | Url | None = None, **options: Any
     ) -> Encrypted:
-        """encrypt_file in a worker thread."""
+        """Run encrypt_file in a worker thread."""
         return await _in_thread(self.encrypt_file, source, destination, **options)
 
     async def decrypt_file_async(
         self, source: str | PathLike[str] | Url, destination: str | PathLike[str] | Url | None = None, **options: Any
     ) -> Decrypted:
-        """decrypt_file in a worker thread."""
+        """Run decrypt_file in a worker thread."""
         return await _in_thread(self.decrypt_file, source, destination, **options)
 
     def _register(self, key: ManagedKey) -> None:

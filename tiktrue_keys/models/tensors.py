@@ -1,5 +1,4 @@
-"""Loads tensors out of encrypted safetensors: one file or a sharded folder, one tensor after the other, in file
-order."""
+"""Loads the tensors of encrypted safetensors, one file or a sharded folder, one at a time in file order."""
 
 from __future__ import annotations
 
@@ -54,8 +53,8 @@ _NUMPY = {
 class Tensor:
     """One tensor. `dtype` as safetensors spells it (`F32`, `BF16`, `F8_E4M3` …).
 
-    `buffer` is a numpy array of `shape`: of uint16 for BF16 and of uint8 for 8-bit floats, which numpy lacks, and flat
-    uint8 for dtypes of less than a byte; or what the caller gave for it in `out`.
+    `buffer` is the caller's buffer from `out`, or a numpy array of `shape`. numpy lacks BF16 and 8-bit floats: they are
+    uint16 and uint8 arrays. A dtype of less than a byte is a flat uint8 array.
     """
 
     name: str
@@ -64,12 +63,12 @@ class Tensor:
     buffer: Any
 
     def __iter__(self) -> Iterator[Any]:
-        """name, dtype, shape, buffer = tensor"""
+        """Iterate over name, dtype, shape and buffer, so that a tensor unpacks like a tuple."""
         return iter((self.name, self.dtype, self.shape, self.buffer))
 
 
 _Opener = Callable[[Place, bytes | None], ModelFile]
-"""Opens the container at a path; where it is a folder's, its root is given."""
+"""Opens the container at a path; the root (32 bytes) is given for a file of a folder, else None."""
 
 
 def load_tensors(
@@ -84,9 +83,10 @@ def load_tensors(
 ) -> Iterator[Tensor]:
     """Yield the tensors of FILE.safetensors.ttm, or of all shards of an encrypted folder.
 
-    A folder in object storage is a URL that ends with a slash. `names`: only these; NotFoundError, before anything is
-    read, when one is nowhere. `out`: writable buffers of exactly the tensor's size to load into. Errors as open_model;
-    IntegrityError for a file that is no safetensors, or shards that are not as the folder's index says.
+    A folder in object storage is a URL that ends with a slash. `names` limits the tensors; `out` maps names to writable
+    buffers of exactly the tensor's size. Raises NotFoundError, before any tensor is loaded, when a name is missing;
+    UsageError for a buffer of the wrong size; IntegrityError when a file is not valid safetensors or the shards do not
+    match the folder's index; and the errors of open_model.
     """
     license_key, stack = asked_once(license_key), ExitStack()
 
@@ -178,12 +178,12 @@ def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitS
 
 
 def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
-    """The manifest of an encrypted folder, whose URL ends with a slash; None for a file."""
+    """Return the verified manifest of an encrypted folder, whose URL ends with a slash; None for a file."""
     return trusted_manifest(manager, path) if storage_of(path).is_folder() else None
 
 
 def _weight_map(folder: Place, entry: ManifestEntry, opener: _Opener) -> dict[str, str]:
-    """Tensor name -> shard, of model.safetensors.index.json, encrypted or in clear."""
+    """Return shards by tensor name from model.safetensors.index.json, encrypted or in clear."""
     if entry.length > _MAX_INDEX:
         raise IntegrityError("the folder's index is too long")
     if isinstance(entry, ContainerEntry):
@@ -208,7 +208,7 @@ def _checked_bytes(folder: Place, entry: PlainEntry) -> bytes:
 
 
 def _must_match(opened: Mapping[str, ModelFile], weights: Mapping[str, str], folder: str) -> None:
-    """Each tensor lies in the shard that the index names, and there is no other."""
+    """Raises IntegrityError unless each tensor is in the shard that the index names, and there are no others."""
     there = {place.name: name for name, shard in opened.items() for place in _places(shard)}
     said = {tensor: f"{folder}/{shard}" if folder else shard for tensor, shard in weights.items()}
     if there != said:

@@ -1,10 +1,10 @@
-"""A whole container as it lies in a file or arrives on a pipe: reads its parts, holds them against each other, and says
-whether they may be trusted.
+"""Reads the parts of a container from a file, an object or a pipe, and checks that they are consistent and authentic.
 
     file = header 64 KiB (format/header_slots.py) | body (format/body.py) | trailer, footer 32 bytes (format/trailer.py)
 
-The order of trust: `read_container` checks shape and, where leaves are listed, that the root is theirs; `authenticate`
-checks the header under the data key; `check_authorship` checks the signature. Only then do leaves vouch for the body.
+Check in this order: `read_container` checks the structure and, where leaves are listed, that the root matches them;
+`authenticate` checks the header under the data key; `check_authorship` checks the signature. Only then are the leaves
+a valid reference for the body.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LEAST_SIZE = HEADER_SIZE + BODY_HEADER_LENGTH + TAG_LENGTH + TAIL_LENGTH
 
 
 class Authorship(Enum):
-    """What is known of who made a container."""
+    """The result of checking a container's signature."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
@@ -50,10 +50,10 @@ class Authorship(Enum):
 
 @dataclass(frozen=True)
 class Front:
-    """The first 64 KiB + 40 bytes of a container: all that is needed to find its data key.
+    """The first 64 KiB + 40 bytes of a container: enough to find its data key.
 
-    `slots` is the header that counts. Where that is a detached one (format/detached_header.py), `beneath` is the one
-    before the body.
+    `slots` holds the header in effect. When that is a detached header (format/detached_header.py), `beneath` holds the
+    header before the body.
     """
 
     slots: HeaderSlots
@@ -69,30 +69,30 @@ class Front:
         return Geometry(self.header.segment_size)
 
     def authenticate(self, data_key: memoryview) -> None:
-        """IntegrityError unless the header is authentic under the 32-byte data key, and the one beneath it too."""
+        """Verify the header, and the one beneath it, under the 32-byte data key. Raises IntegrityError when wrong."""
         self.slots.current.authenticate(data_key)
         if self.beneath is not None:
             self.beneath.current.authenticate(data_key)
 
     def cipher(self, data_key: memoryview) -> BodyCipher:
-        """What opens the body, given the 32-byte data key."""
+        """Return the cipher of the body, given the 32-byte data key."""
         return BodyCipher(data_key, self.header.file_id, self.body)
 
     def root_of(self, summary: BodySummary) -> bytes:
-        """The root of a body that went through the pipeline."""
+        """Return the root (32 bytes) of a body that went through the pipeline."""
         return body_root(self.header.file_id, self.body, self.geometry, summary.length, summary.leaves)
 
 
 @dataclass(frozen=True)
 class Container(Front):
-    """All of a container but its body. `size` is the file's, in bytes."""
+    """Everything in a container except its body. `size` is the size of the file, in bytes."""
 
     trailer: Trailer
     size: int
 
     @property
     def length(self) -> int:
-        """Bytes of plaintext."""
+        """Return the length in bytes of plaintext."""
         return self.trailer.length
 
     @property
@@ -100,11 +100,14 @@ class Container(Front):
         return self.trailer.root
 
     def source(self, fd: Readable) -> BodyFile:
-        """The body as a source for the pipeline."""
+        """Return the body as a source for the pipeline."""
         return BodyFile(fd, self.geometry, self.length)
 
     def with_detached(self, detached: Detached | None) -> Container:
-        """The container as its detached header says; IntegrityError as counting_slots."""
+        """Return the container with its detached header applied; unchanged without one.
+
+        Raises IntegrityError when the detached header changes anything except the wraps.
+        """
         if detached is None:
             return self
         container, slots = self, counting_slots(self.slots, detached)
@@ -117,10 +120,10 @@ class Container(Front):
 
 
 def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
-    """Read all but the body of the container open at `fd` (a regular file, or an object).
+    """Read everything but the body of the container open at `fd` (a regular file, or an object).
 
-    IntegrityError when it is no container, was cut, extended or damaged in a part that has a checksum; nothing is
-    authentic yet. Allocates at most 64 KiB and 32 bytes for each MiB that the file really has.
+    Nothing in the result is authentic yet. Allocates at most 64 KiB, and 32 bytes for each MiB of the actual file size.
+    Raises IntegrityError when it is not a container, or was cut off, extended, or damaged in a part with a checksum.
     """
     slots = read_slots(fd, segment_sizes=segment_sizes)
     size = size_of(fd)
@@ -133,13 +136,16 @@ def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZE
 
 
 def read_front(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Front:
-    """Read the first 64 KiB + 40 bytes of a container from a pipe; errors as read_container."""
+    """Read the first 64 KiB + 40 bytes of a container from a pipe. Raises IntegrityError when it is not a container."""
     slots = decode_slots(read_stream(fd, HEADER_SIZE), segment_sizes=segment_sizes)
     return Front(slots, BodyHeader.decode(read_stream(fd, BODY_HEADER_LENGTH)))
 
 
 def checked_stream_trailer(front: Front, data: bytes) -> Trailer:
-    """The trailer of a container from a pipe, given all bytes after the body."""
+    """Decode the trailer of a container from a pipe, given all bytes after the body.
+
+    Raises IntegrityError when it was cut off, is damaged, or does not match `front`.
+    """
     if len(data) < TAIL_LENGTH:
         raise IntegrityError("the container was cut off", "restore the container from a copy")
     return _checked_trailer(front, decode_trailer(data[:-TAIL_LENGTH], data[-TAIL_LENGTH:], front.geometry))
@@ -148,11 +154,11 @@ def checked_stream_trailer(front: Front, data: bytes) -> Trailer:
 def check_authorship(
     header: Header, body: BodyHeader, trailer: Trailer, *, issuers: Collection[bytes], allow_unsigned: bool = False
 ) -> Authorship:
-    """Whether one of `issuers` (Ed25519 public keys, 32 bytes) signed the container.
+    """Return whether one of `issuers` (Ed25519 public keys, 32 bytes) signed the container; UNCHECKED without issuers.
 
-    No issuers: UNCHECKED. A container that its own keystore sealed is always signed: without a signature it was
-    stripped, IntegrityError. One sealed to a public key is RefusedError until it is signed, or `allow_unsigned`.
-    The header must have been authenticated before, or an attacker chooses the origin.
+    Authenticate the header first, otherwise an attacker chooses the origin. Raises IntegrityError when the signature is
+    wrong or by another issuer, or is missing from a container with origin `keystore`, which is always signed. Raises
+    RefusedError when a container sealed to a public key is unsigned, unless `allow_unsigned`.
     """
     if not issuers:
         return Authorship.UNCHECKED
@@ -171,7 +177,7 @@ def check_authorship(
 
 
 def check_root(front: Front, trailer: Trailer, summary: BodySummary) -> None:
-    """IntegrityError unless the body that went through the pipeline has the trailer's root, which covers the length."""
+    """Compare a body's root, which covers its length, with the trailer's. Raises IntegrityError when they differ."""
     if not hmac.compare_digest(front.root_of(summary), trailer.root):
         raise IntegrityError("the encrypted body is not the one that was signed", "restore the container from a copy")
 
@@ -179,14 +185,14 @@ def check_root(front: Front, trailer: Trailer, summary: BodySummary) -> None:
 def verify_body(
     fd: Readable, container: Container, *, threads: int | None = None, progress: ProgressCallback | None = None
 ) -> Leaves:
-    """Read the whole body and hold it against the root; needs no key. Returns the leaves, all verified."""
+    """Read the whole body and return its leaves, without a key. Raises IntegrityError when the root does not match."""
     summary = hash_body(container.source(fd), container.geometry, threads=threads or threads_for(fd), progress=progress)
     check_root(container, container.trailer, summary)
     return summary.leaves
 
 
 def known_leaves(fd: Readable, container: Container, *, threads: int | None = None) -> Leaves:
-    """The listed leaves; for a container from a pipe, which lists none, those of one pass over the body."""
+    """Return the listed leaves; when none are listed (made into a pipe), compute them in one pass over the body."""
     if container.trailer.leaves is not None:
         return container.trailer.leaves
     return verify_body(fd, container, threads=threads)
@@ -217,7 +223,7 @@ def _checked_trailer(front: Front, trailer: Trailer) -> Trailer:
 
 @dataclass(frozen=True)
 class OpenedContainer:
-    """A container that is open for reading at `fd`; its parts hang together, nothing is authentic yet."""
+    """A container open for reading at `fd`. Its parts are consistent; nothing is authentic yet."""
 
     fd: Readable
     path: Place
@@ -226,7 +232,7 @@ class OpenedContainer:
 
 @dataclass(frozen=True)
 class ContainerFile(OpenedContainer):
-    """One in a file of this machine."""
+    """An opened container in a local file."""
 
     fd: int
     path: Path

@@ -1,5 +1,4 @@
-"""A container that is to be opened: from a file or an object, all of its parts before its body; from a pipe, what comes
-first."""
+"""Opens containers in files and objects, finds their data keys and checks who signed them."""
 
 from __future__ import annotations
 
@@ -28,10 +27,9 @@ _WHAT = "the container"
 
 @contextmanager
 def opened_container(place: Place, expected_root: bytes | None = None) -> Iterator[OpenedContainer]:
-    """Open the container at `place`, over symbolic links, with the detached header that an object may have.
+    """Open the container at `place`, following symbolic links, and apply an object's detached header; close it after.
 
-    Closed at the end of the block. Errors as read_container and those of its storage; `expected_root` (32 bytes):
-    IntegrityError for a container that claims another one.
+    Raises IntegrityError when it is malformed or its root is not `expected_root` (32 bytes), and the storage's errors.
     """
     storage = storage_of(place).real(_WHAT)
     with storage.opened(_WHAT) as readable:
@@ -46,9 +44,11 @@ def opened_container(place: Place, expected_root: bytes | None = None) -> Iterat
 def unlock(
     manager: KeyManager, source: OpenedContainer, license_key: License | None, use: Use, *, allow_unsigned: bool
 ) -> tuple[OpenedDataKey, Authorship]:
-    """The data key of a container whose header is authentic and that this keystore signed.
+    """Open the data key, authenticate the header and check the signature; return the data key and the authorship.
 
-    As open_data_key and check_authorship; an unsigned one only with `allow_unsigned`. Wipe what it returns.
+    The caller must wipe the data key. Raises NotFoundError when this keystore has no key for the container,
+    RevokedError, ExpiredError or WrongLicenseError for its key, IntegrityError when header or signature are wrong,
+    RefusedError when it is unsigned, unless `allow_unsigned`.
     """
     container = source.container
     opened = open_data_key(manager, container.header, license_key, use)
@@ -61,10 +61,10 @@ def unlock(
 
 
 def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned: bool) -> Authorship:
-    """Who made a container whose header is authentic: this keystore, or nobody that can be named.
+    """Check the signature of a container whose header is authentic; return the authorship.
 
-    As check_authorship, and IntegrityError without a signature when the registry knows that there was one: who holds
-    the data key can change everything in a container but this.
+    Also raises IntegrityError when the signature is missing and the registry records that there was one: a holder of
+    the data key can change everything in a container, but cannot forge a signature.
     """
     known = manager.container(front.header.file_id)
     if trailer.signature is None and known is not None and known.signed:
@@ -75,5 +75,5 @@ def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned
 
 
 def trusted_issuers(manager: KeyManager) -> tuple[bytes, ...]:
-    """The Ed25519 public keys (32 bytes) whose containers this keystore believes: its own and its pinned issuers'."""
+    """Return the Ed25519 public keys (32 bytes) that this keystore trusts: its own and those of pinned issuers."""
     return manager.trusted_issuers()

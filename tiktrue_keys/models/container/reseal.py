@@ -1,6 +1,6 @@
-"""Seals the plaintext of a container anew, segment by segment in memory, and reads back what was written.
+"""Re-encrypts a container segment by segment in memory, and reads the new container back to verify it.
 
-Does not handle: which keys, which file, which records (file/reencrypt.py).
+Does not handle: keys, file names and records (file/reencrypt.py).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tiktrue_keys.models.pipeline.sinks import ContainerFileSink
 from tiktrue_keys.models.pipeline.sources import Piece
 
 OPENED_BUFFERS = THREADS * SEGMENT_SIZE
-"""Bytes that opening takes beside the pipeline's own buffers."""
+"""Bytes of buffers for opening, in addition to the pipeline's own."""
 
 
 class OpenedBody:
-    """The plaintext of a container as a source for the pipeline: opened in memory, each leaf and tag verified."""
+    """The plaintext of a container as a source for the pipeline. Each segment's leaf and tag are verified."""
 
     def __init__(self, source: ContainerFile, data_key: memoryview, leaves: Leaves) -> None:
         self._body = source.container.source(source.fd)
@@ -40,7 +40,7 @@ class OpenedBody:
         self._own = threading.local()
 
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
-        """Put the next segment's plaintext into `view`; IntegrityError when it was changed."""
+        """Put the next segment's plaintext into `view`. Raises IntegrityError when the segment was changed."""
         if not hasattr(self._own, "buffer"):
             self._own.buffer = page_buffer(self._segment_size)
         piece = self._body.take(self._own.buffer, stop)
@@ -55,7 +55,7 @@ class OpenedBody:
 
 @dataclass(frozen=True)
 class Reencryption:
-    """One container on its way to another: what opens the old one and what the new one will be."""
+    """The re-encryption of one container: the old container with its data key, the new header with its data key."""
 
     manager: KeyManager
     source: ContainerFile
@@ -68,7 +68,7 @@ class Reencryption:
     progress: ProgressReport | None
 
     def seal(self, fd: int) -> Trailer:
-        """Write the new container into the new, empty file `fd`; IntegrityError when the old one was changed."""
+        """Write the new container to the new, empty file `fd`. Raises IntegrityError when the old one was changed."""
         container = self.source.container
         geometry, cipher = container.geometry, BodyCipher(self.data_key.view, self.header.file_id, BodyHeader.fresh())
         source = OpenedBody(self.source, self.old.secret.view, self.leaves)
@@ -89,7 +89,7 @@ class Reencryption:
         return trailer
 
     def verify(self, fd: int, trailer: Trailer) -> None:
-        """Read back what is about to replace the only copy."""
+        """Read the new container back before it replaces the only copy. Raises IntegrityError when it is wrong."""
         written: Container = read_container(fd)
         written.authenticate(self.data_key.view)
         if written.root != trailer.root:

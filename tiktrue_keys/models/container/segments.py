@@ -1,10 +1,10 @@
-"""Opens a container's segments for readers, keeps the last ones, and opens the next ones ahead.
+"""Opens a container's segments for readers, caches the last ones, and reads ahead.
 
-An LRU of opened segments serves small reads; a read that covers whole segments opens them straight into the caller's
-buffer, several at once; a reader that goes forward finds the next segments opened already. Each segment's leaf is
-verified before its tag, and a segment that fails leaves nothing in any buffer.
+An LRU cache of opened segments serves small reads. A read that covers whole segments opens them directly into the
+caller's buffer, several at once. Sequential reads trigger read-ahead. Each segment's leaf is verified before its tag; a
+segment that fails leaves no plaintext in any buffer.
 
-Does not handle: positions (container/model_file.py); which key, authorship, audit (the caller did that before).
+Does not handle: file positions (container/model_file.py); keys, authorship and audit, which the caller does first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tiktrue_keys.models.storage.readable import Readable, let_go, pread_into
 
 @dataclass(eq=False)
 class _Opened:
-    """One opened segment. While it is pinned its buffer is not given to another."""
+    """One opened segment. Its buffer is not reused while it is pinned."""
 
     buffer: memoryview
     pins: int = 0
@@ -35,7 +35,7 @@ class _Opened:
 
 
 class OpenedSegments:
-    """Opens segments, keeps the last ones, and opens ahead."""
+    """A thread-safe cache of opened segments, with read-ahead."""
 
     def __init__(
         self,
@@ -65,7 +65,10 @@ class OpenedSegments:
         self._start_afresh()
 
     def read(self, view: memoryview, offset: int) -> None:
-        """Fill `view` with the plaintext at `offset`; all of it exists."""
+        """Fill `view` with the plaintext at `offset`; the caller keeps it within the length.
+
+        Raises IntegrityError when a segment was changed, ValueError after `close`.
+        """
         if os.getpid() != self._process:
             self._start_afresh()
         with self._guard:
@@ -80,7 +83,7 @@ class OpenedSegments:
                 self._guard.notify_all()
 
     def close(self) -> None:
-        """Wait for readers, zero everything, close the descriptor."""
+        """Wait for readers, zero all plaintext buffers, close the container."""
         if os.getpid() != self._process:
             self._start_afresh()
         with self._guard:
@@ -95,9 +98,9 @@ class OpenedSegments:
         let_go(self._fd)
 
     def _start_afresh(self) -> None:
-        """Nothing is under way: at the start, and in a forked child, which has its parent's waits but not its threads.
+        """Reset all threading state: at the start, and in a forked child, which inherits locks but no threads.
 
-        A fork while another thread is inside a read may copy the LRU half changed; as with any lock, do not do that.
+        Do not fork while another thread is inside a read: the child may get a half-changed LRU.
         """
         self._process = os.getpid()
         self._guard = threading.Condition()
@@ -118,7 +121,7 @@ class OpenedSegments:
                 part = view[start - offset : stop - offset]
                 if len(part) == segment.plain_length and not self._is_near(index):
                     self._ask()
-                    # One job stays for this thread: with a single whole segment there is nothing to overlap with.
+                    # This thread opens the last segment itself: a single whole segment has nothing to overlap with.
                     if index == last:
                         self._open_into(index, part)
                     else:
@@ -126,7 +129,7 @@ class OpenedSegments:
                 else:
                     self._copy(index, start - segment.plain_offset, part)
         finally:
-            wait(direct)  # they write into the caller's buffer: none may outlive this call
+            wait(direct)  # they write to the caller's buffer, so none may outlive this call
         for future in direct:
             future.result()
         self._look_ahead(first, last)
@@ -157,10 +160,10 @@ class OpenedSegments:
             if waiting is None:
                 self._load(index, mine, self._check)
             else:
-                waiting.exception()  # whoever opens it may fail where this reader does not: then it tries itself
+                waiting.exception()  # ignored: if the other reader's attempt failed, this one tries itself
 
     def _load(self, index: int, future: Future[None], check: Callable[[], None] | None) -> None:
-        """Open a segment into the LRU; `future`, already in `_under_way`, tells those who wait for it."""
+        """Open a segment into the LRU; `future`, already in `_under_way`, wakes the readers that wait for it."""
         opened: _Opened | None = None
         try:
             if check is not None:
@@ -206,7 +209,7 @@ class OpenedSegments:
                 self.decrypted += segment.plain_length
 
     def _look_ahead(self, first: int, last: int) -> None:
-        """Open the next segments when this read went on where the one before it was."""
+        """Start opening the next segments when this read continued where the previous one ended."""
         with self._guard:
             forward = first in (self._last_index, self._last_index + 1) and last > self._last_index
             self._last_index = last
@@ -221,7 +224,7 @@ class OpenedSegments:
             self._begin(index)
 
     def _begin(self, index: int) -> None:
-        """Have a segment opened into the LRU by another thread, unless it is there or under way."""
+        """Have a worker thread open a segment into the LRU, unless it is there or in progress."""
         if self._is_near(index):
             return
         self._ask()

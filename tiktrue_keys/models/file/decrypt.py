@@ -1,4 +1,4 @@
-"""Decrypts one container into one model: file, object or pipe in, and out. No byte leaves before it is recorded."""
+"""Decrypts a container from a file, object or pipe to a file, object or pipe. The use is recorded before any output."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ UNSIGNED = "unsigned"
 
 
 def unsigned_notice() -> Notice:
-    """What is to be said of a container that nobody signed."""
+    """Return the notice about an unsigned container."""
     return Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decrypted(OperationResult):
-    """An opened container. `source` and `destination` are None for a pipe; `changed` says that a file was made."""
+    """A decrypted container. `source` and `destination` are None for a pipe; `changed`: an output was stored."""
 
     key: ManagedKey
     file_id: bytes
@@ -68,20 +68,20 @@ class Decrypted(OperationResult):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader accepts."""
+    """The deprecated keys and unsigned containers that a reader accepts."""
 
     allow_deprecated: bool = False
     allow_unsigned: bool = False
 
     @property
     def use(self) -> Use:
-        """What is asked of the key."""
+        """Return the use to open the key for."""
         return Use.DECRYPT_DEPRECATED if self.allow_deprecated else Use.DECRYPT
 
 
 @dataclass
 class _Job:
-    """One container on its way out. `authorship` of a pipe is known at its end only."""
+    """The decryption of one container. For a pipe, `authorship` is known only at the end."""
 
     manager: KeyManager
     front: Front
@@ -100,7 +100,7 @@ class _Job:
 
     @property
     def expected(self) -> int | None:
-        """The plaintext's length, where it is known beforehand."""
+        """Return the plaintext's length in bytes, None when it is not known beforehand."""
         return self.source.container.length if self.source else self.header.length
 
     @property
@@ -111,7 +111,7 @@ class _Job:
         return frozenset(held_keys(self.manager, self.header))
 
     def write(self, out: Target) -> None:
-        """Let the plaintext go; everything was checked and recorded that can be."""
+        """Write the plaintext to `out`. Call it after every possible check and record."""
         report = byte_report(self.progress, self.expected)
         key = self.opened.secret.view
         if self.source is not None:
@@ -125,7 +125,7 @@ class _Job:
             self.progress(self.length, self.length)
 
     def detail(self, destination: str) -> dict[str, Any]:
-        """What the records say beside file id and path."""
+        """Return the audit detail, without file id and path."""
         allowed = {
             "allow_deprecated": self.options.allow_deprecated,
             "allow_unsigned": self.options.allow_unsigned,
@@ -151,7 +151,7 @@ class _Job:
         )
 
     def track(self) -> Tracked:
-        """Bring the registry's row up to date."""
+        """Update the container's row in the registry."""
         return track(self.manager, self.header, self.path, self.keys(), signed=self.authorship is Authorship.SIGNED)
 
     def _judge(self, trailer: Trailer) -> None:
@@ -173,14 +173,16 @@ def decrypt_model(
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> Decrypted:
-    """Decrypt the container `source`; `destination` None is FILE for FILE.ttm, beside it.
+    """Decrypt the container `source`. The default destination of FILE.ttm is FILE beside it.
 
-    NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError, WrongLicenseError by its key;
-    IntegrityError when it was changed, cut, stripped of its signature or signed by another keystore; RefusedError when
-    it was never signed (unless `allow_unsigned`) or the destination exists (unless `force`). `expected_root` (32
-    bytes, for files): the only container that is meant. After any failure no output file is there that was not there
-    before. From a pipe the signature comes last: to a pipe, bytes that the data key alone vouches for have then gone
-    out already.
+    `expected_root` (32 bytes, for files) is the root that the container must have. A failure leaves no new output file.
+    From a pipe the signature arrives last: when the output is a pipe too, the plaintext written before that is
+    authenticated by the data key alone.
+
+    Raises NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError or WrongLicenseError when
+    the key may not be used; IntegrityError when it was changed, cut off, stripped of its signature or signed by another
+    keystore; RefusedError when it was never signed (unless `allow_unsigned`) or the destination exists (unless
+    `force`).
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
     given = parse_location(source)
@@ -243,7 +245,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
 
 
 def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
-    """The intent. Its path is the container's: what the output will be called is told by `temporary` alone."""
+    """Return the intent. Its path is the container's; only `temporary` tells where the output goes."""
     return FileIntent(
         OPERATION,
         job.header.file_id,

@@ -1,6 +1,6 @@
-"""Encrypts one model for the public halves of managed keys: what CI does. No keystore, no license, no record.
+"""Encrypts one model for the public halves of managed keys, for example on a CI server: no keystore, license or record.
 
-Nobody signs such a container: its root, which is printed, is what the holder of the keystore signs it by
+The container is not signed. Its root is printed; the holder of the keystore signs the container by that root
 (file/sign.py).
 """
 
@@ -60,10 +60,11 @@ def encrypt_for_recipients(
     progress: ProgressReport | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> SealedForRecipients:
-    """Encrypt `source` so that each of the recipients' keystores opens it; `destination` None is FILE.ttm beside it.
+    """Encrypt `source` so that the keystore of each recipient opens it. The default destination is FILE.ttm beside it.
 
-    ExpiredError when a recipient is past its `not_after` at `now`, UsageError for recipients of several models; else
-    as encrypt_model. After any failure nothing new is there, and what was there before is.
+    A failure leaves no new output and the old output untouched. Raises ExpiredError when a recipient is past its
+    `not_after` at `now`, UsageError for recipients of several models or a folder, RefusedError when the destination
+    exists (unless `force`) or the source is a container, UnavailableError when the source changes meanwhile.
     """
     model_id = same_model(recipients)
     warnings = tuple(notice for recipient in recipients for notice in recipient.must_be_valid(now))

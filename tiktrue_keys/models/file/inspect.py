@@ -1,4 +1,4 @@
-"""Says what a container or a folder claims to be, without a key, and what of it was checked and what was not."""
+"""Reads what a container claims, without a key, and lists which of its claims were verified and which were not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ISSUER_NOT_VERIFIED = "whether the issuer is this keystore"
 
 @dataclass(frozen=True)
 class WrapInfo:
-    """One wrapped data key: `managed-key` or `hpke`, for which generation of which key."""
+    """One wrapped data key: its type (`managed-key` or `hpke`), the key id and the generation."""
 
     type: str
     key_id: str
@@ -31,9 +31,10 @@ class WrapInfo:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A container's own words. `issuer` is an Ed25519 public key (32 bytes), `root` the root of its tree (32 bytes).
+    """A container's claims. `issuer` is an Ed25519 public key (32 bytes), `root` the root of its tree (32 bytes).
 
-    `signature` is `valid` (by `issuer`, whoever that is), `wrong` or `absent`. `piped`: made into a pipe.
+    `signature` is `valid` (by `issuer`, which is not verified to be a trusted one), `wrong` or `absent`. `piped`: the
+    container was made into a pipe. `length` in bytes of plaintext; `size` and `segment_size` in bytes.
     """
 
     path: Place
@@ -57,7 +58,7 @@ class Inspection:
     not_verified: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as a JSON object; bytes in hex."""
+        """Return it as a JSON object, with bytes in hex."""
         return {
             "path": str(self.path),
             "file_id": self.file_id.hex(),
@@ -82,7 +83,7 @@ class Inspection:
 
 
 def inspect_model(path: str | PathLike[str] | Url) -> Inspection:
-    """Read all of a container but its body; IntegrityError when it is none, or damaged where a checksum tells."""
+    """Read everything in a container but its body. Raises IntegrityError when it is not a container or is damaged."""
     with opened_container(object_place(path)) as found:
         container = found.container
     header, trailer = container.header, container.trailer
@@ -116,7 +117,7 @@ def inspect_model(path: str | PathLike[str] | Url) -> Inspection:
 
 
 def signature_state(container: Container) -> str:
-    """Whether the signature is the one of the issuer that it names."""
+    """Return `valid`, `wrong` or `absent` for the signature under the issuer that the container names."""
     signature = container.trailer.signature
     if signature is None:
         return ABSENT

@@ -1,5 +1,4 @@
-"""The plaintext that is to be encrypted: a file, an object, or what arrives on a pipe; looked at before and after it is
-read."""
+"""Opens the plaintext to encrypt, a file, object or pipe, and detects a change while it is read."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, p
 
 @dataclass(frozen=True)
 class PlaintextSource:
-    """An opened source. `already` is what was taken from a pipe to tell its kind; `size` None when nobody knows it."""
+    """An opened source. `already` holds the bytes read from a pipe to detect its kind; `size` is None when unknown."""
 
     fd: Readable
     path: Place | None
@@ -37,11 +36,11 @@ class PlaintextSource:
 
     @property
     def sealed_size(self) -> int | None:
-        """The size of its container."""
+        """Return the size of its container in bytes, None when unknown."""
         return None if self.size is None else container_size(self.size)
 
     def must_not_be_at(self, target: Location) -> None:
-        """RefusedError when the output would take the model's own place."""
+        """Raises RefusedError when the output would replace the source itself."""
         if not isinstance(target, Stream) and storage_of(target).is_open(self.fd):
             raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
 
@@ -54,7 +53,7 @@ class PlaintextSource:
         signer: ContainerSigner | None,
         progress: ProgressReport | None,
     ) -> SealedContainer:
-        """Seal it into `out`, as seal_container; UnavailableError when it was written to since it was opened."""
+        """Seal it into `out`; return the container. Raises UnavailableError when the source changed meanwhile."""
         report = byte_report(progress, self.size)
         sealed = seal_container(
             self.fd, out, header, data_key.view, signer=signer, already=self.already, progress=report
@@ -68,7 +67,7 @@ class PlaintextSource:
 
 @contextmanager
 def plaintext_source(source: Location, name: str | None = None) -> Iterator[PlaintextSource]:
-    """Open `source`. UsageError for a folder, RefusedError for a device or for what is a container already."""
+    """Open `source`. Raises UsageError for a folder, RefusedError for a device or a container."""
     if isinstance(source, Stream):
         fd = source.descriptor("the source")
         must_be_readable(fd, None)

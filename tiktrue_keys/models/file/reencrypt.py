@@ -1,6 +1,6 @@
-"""Gives a container a new data key, a new body and a new file id, in place of the old file; plaintext touches no disk.
+"""Re-encrypts a container in place under a new data key and file id. Plaintext is never written to disk.
 
-After a compromise this, and not a rewrap, makes what has leaked useless for the new file; old copies stay as they are.
+Use this, not a rewrap, after a compromise: a leaked data key does not open the new file. Old copies stay readable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DROPPED = "dropped-recipients"
 
 @dataclass(frozen=True, kw_only=True)
 class Reencrypted(OperationResult):
-    """A container in place of another one; ids 16 bytes, `root` 32, `length` bytes of plaintext."""
+    """A re-encrypted container; file ids 16 bytes, `root` 32 bytes, `length` in bytes of plaintext."""
 
     path: Path
     old_file_id: bytes
@@ -60,7 +60,7 @@ class Reencrypted(OperationResult):
 
 @dataclass(frozen=True)
 class Request:
-    """How containers are to be encrypted anew; `to` is a KEY argument, None the active key of the chain."""
+    """How to re-encrypt containers; `to` is a KEY argument (default: the active key of the chain)."""
 
     license_key: License | None
     to: str | None
@@ -69,7 +69,7 @@ class Request:
 
     @property
     def use(self) -> Use:
-        """What is asked of the old key."""
+        """Return the use to open the old key for."""
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
     def request_of(self, path: str | PathLike[str], act: str, operation_id: str | None) -> OperationRequest:
@@ -90,11 +90,11 @@ def reencrypt_model(
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> Reencrypted:
-    """Encrypt a container anew for `to` (a KEY argument), or for the active key of the chain that opens it.
+    """Re-encrypt a container for `to` (a KEY argument; default: the active key of the chain that opens it).
 
-    `recover_revoked` opens one whose key is revoked, recorded before. An unsigned container stays unsigned.
-    RefusedError for a file of an encrypted folder, whose manifest would not fit any more; else as decrypt_model and
-    encrypt_model. After any failure the old container is there, untouched.
+    `recover_revoked` allows a revoked key to open it; that use is recorded first. An unsigned container stays unsigned.
+    A failure leaves the old container untouched. Raises RefusedError for a file of an encrypted folder, because the
+    manifest would no longer match; otherwise the errors of decrypt_model and encrypt_model.
     """
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     asked = request.request_of(path, OPERATION, operation_id)
@@ -114,7 +114,7 @@ def reencrypt_model(
 def begun(
     manager: KeyManager, source: ContainerFile, request: Request, progress: ProgressReport | None
 ) -> Iterator[Reencryption]:
-    """Both keys opened, the old container's header and signature checked; raises as reencrypt_model."""
+    """Open both keys, check the old container's header and signature, and yield the prepared re-encryption."""
     with ExitStack() as stack:
         old, authorship = unlock(
             manager, source, request.license_key, request.use, allow_unsigned=request.allow_unsigned
@@ -161,7 +161,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
         key_id=key.key_id,
         generation=key.generation,
     )
-    # The mark of an unsigned container is its origin: sealed here it would have to be signed.
+    # The origin marks an unsigned container: with origin `keystore` it would have to be signed.
     origin = Origin.KEYSTORE if signed else Origin.RECIPIENT
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
@@ -187,7 +187,7 @@ def write_anew(job: Reencryption, path: Path, asked: OperationRequest | None, *,
     with file_act(job.manager, act, asked) as outcome:
         try:
             with output.begun(container_size(job.source.container.length)) as fd:
-                with suppress(OSError):  # only root may give a file away; all others own it already or make it theirs
+                with suppress(OSError):  # only root can give a file away; other users own it or become its owner
                     os.fchown(fd, found.st_uid, found.st_gid)
                 trailer = job.seal(fd)
                 job.verify(fd, trailer)

@@ -1,8 +1,8 @@
-"""Puts a container's data key under another managed key, in place; costs the same whatever the model's size.
+"""Wraps a container's data key under another managed key, in place, in constant time for any size of model.
 
-In object storage its place is the detached header beside the body (format/detached_header.py).
+In object storage the new header goes to the detached header beside the body (format/detached_header.py).
 
-It locks nobody out who has seen the data key or keeps an old copy of the file: that takes a new data key
+A rewrap does not lock out a holder of the data key or of an old copy of the file; re-encrypting does
 (file/reencrypt.py).
 """
 
@@ -42,7 +42,7 @@ STALE = "stale-containers"
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrapped(OperationResult):
-    """A container and the key ids of this keystore that opened it before and that open it now."""
+    """A container with the ids of this keystore's keys that opened it before and that open it now."""
 
     path: Place
     file_id: bytes
@@ -53,7 +53,11 @@ class Rewrapped(OperationResult):
 
 @dataclass(frozen=True)
 class NotRewrapped:
-    """A registered container that is as it was, why, and from when on nothing opens it; None: an active key does."""
+    """A registered container that was not rewrapped, and why.
+
+    `opens_until` is when its last known key stops decrypting, None while an active or pending key opens it or no key is
+    known.
+    """
 
     record: ContainerRecord
     error: TikTrueKeysError
@@ -62,7 +66,7 @@ class NotRewrapped:
 
 @dataclass(frozen=True, kw_only=True)
 class RewrapBatch(OperationResult):
-    """Of many containers: those looked at (`changed` says which changed), those that failed, those out of reach."""
+    """The results for many containers: `done` (see their `changed`), `failed`, and `stale` for unreachable ones."""
 
     done: tuple[Rewrapped, ...] = ()
     failed: tuple[NotRewrapped, ...] = ()
@@ -78,11 +82,11 @@ def rewrap_model(
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> Rewrapped:
-    """Wrap the data key for `to` (a KEY argument), or for the active key of the chain that opens it now.
+    """Wrap the data key for `to` (a KEY argument; default: the active key of the chain that opens it now).
 
-    Wraps for other models' keys and other keystores' stay. RefusedError for a model that has nothing to do with the
-    container, RevokedError when only a revoked key opens it; BusyError, NotFoundError, IntegrityError, and as
-    KeyManager.open_key; UnavailableError when a storage cannot be reached.
+    Wraps for keys of other models and other keystores stay. Raises RefusedError when `to` belongs to an unrelated
+    model, RevokedError when only a revoked key opens the container, BusyError when its lock times out, NotFoundError,
+    IntegrityError, UnavailableError when the storage cannot be reached, and the errors of opening a key.
     """
     license_key = asked_once(license_key)
     request = OperationRequest.of(OPERATION, operation_id, {"path": asked_place(path), "to": to})
@@ -139,9 +143,9 @@ def rewrap_registered(
     license_key: License | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> RewrapBatch:
-    """Rewrap every registered container that one of `keys` (key ids) opens; None: every registered container.
+    """Rewrap every registered container that one of `keys` (key ids) opens (default: every registered container).
 
-    Keeps going over failures. A container that went into a pipe cannot be reached, and is listed as stale.
+    Continues after failures. A container that was made into a pipe cannot be reached, and is listed as stale.
     """
     license_key = asked_once(license_key)
     done: list[Rewrapped] = []
@@ -149,7 +153,7 @@ def rewrap_registered(
     stale: list[NotRewrapped] = []
     for record in _records(manager, keys):
         if record.piped:
-            words = "it went into a pipe: nobody knows where it is"
+            words = "it went into a pipe: its location is unknown"
             error = UnavailableError(words, "scan the folder where it is now", remedy="scan-for-container")
             stale.append(not_rewrapped(manager, record, error))
             continue
@@ -168,12 +172,15 @@ def rewrap_registered(
 
 
 def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
-    """The active key of a key's chain, else of its model; where none is, the head, whose opening then says why."""
+    """Return the active key of a key's chain, else of its model, else the head of the chain.
+
+    Opening that head then raises the reason why it cannot be used.
+    """
     chain = manager.chain(key)
     for generation in reversed(chain):
         if generation.status is Status.ACTIVE:
             return generation
-    with suppress(NotFoundError, UsageError):  # a chain that ended in a revocation may have a fresh one beside it
+    with suppress(NotFoundError, UsageError):  # after a revocation the model may have a new chain
         other = manager.find(key.model_id)
         if other.status is Status.ACTIVE:
             return other
@@ -188,9 +195,9 @@ def _new_header(
     license_key: License | None,
     to: str | None,
 ) -> tuple[Header, str]:
-    """The header with one wrap for the target in the place of those of its model, and the target's key id.
+    """Return the header with one wrap for the target instead of its model's wraps, and the target's key id.
 
-    RefusedError for a target of a model that has nothing to do with the container.
+    Raises RefusedError for a target of an unrelated model.
     """
     target = manager.find(to) if to is not None else active_key(manager, data_key.key)
     if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
@@ -253,7 +260,7 @@ def _rewrite(
         held.rewrite(new, opened.secret.view)
         outcome.keys = result.keys_after
     if place.is_copy and known is not None:
-        manager.register(known)  # the row goes on following the other one, which the old key still opens
+        manager.register(known)  # the row keeps following the other copy, which the old key still opens
     return replace(result, operation_id=outcome.operation_id, changed=True, warnings=place.notices)
 
 
@@ -279,7 +286,7 @@ def _rewrap_record(
 
 
 def not_rewrapped(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:
-    """A container that stays as it is, with the instant from which none of its known keys opens it."""
+    """Return the entry of a container that was not rewrapped, with the instant its last known key stops opening it."""
     keys = []
     for key_id in record.keys:
         try:

@@ -1,6 +1,6 @@
-"""The manifest of an encrypted folder as a file: reads it, verifies its signature, signs and writes it.
+"""Reads the manifest file of an encrypted folder and verifies its signature; signs and writes it.
 
-Holds no layout: the members of a manifest are defined in format/manifest.py.
+The members of a manifest are defined in format/manifest.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from tiktrue_keys.models.storage.protocol import storage_of
 
 
 def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
-    """The folder's manifest, signed by whom this keystore trusts; IntegrityError, NotFoundError."""
+    """Return the folder's manifest, verified.
+
+    Raises IntegrityError unless an issuer that this keystore trusts signed it, NotFoundError when there is none.
+    """
     signed = read_manifest(folder)
     issuers = trusted_issuers(manager)
     signed.verify(signed.issuer if signed.issuer in issuers else issuers[0])
@@ -29,23 +32,26 @@ def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
 
 
 def read_manifest(folder: Place) -> SignedManifest:
-    """The folder's manifest, not verified. NotFoundError without one: then the folder is none, or was not finished."""
+    """Return the folder's manifest, not verified.
+
+    Raises NotFoundError without one: the folder is not an encrypted folder, or its encryption did not finish.
+    """
     try:
         data = storage_of(folder / MANIFEST_NAME).read_capped(MAX_MANIFEST, "the manifest")
     except NotFoundError:
         raise NotFoundError(
-            f"{shown(str(folder))} has no {MANIFEST_NAME}", "it is no encrypted folder, or was not finished"
+            f"{shown(str(folder))} has no {MANIFEST_NAME}", "it is not an encrypted folder, or was not finished"
         ) from None
     return SignedManifest.decode(data)
 
 
 def signed_manifest(manager: KeyManager, manifest: Manifest) -> bytes:
-    """The manifest's file, signed as this keystore."""
+    """Return the bytes of the manifest file, signed by this keystore."""
     return SignedManifest.make(manifest, manager.issuer, lambda data: manager.sign(SIGNATURE_KIND, data)).encode()
 
 
 def write_manifest(manager: KeyManager, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
-    """Sign the manifest and put it into the folder; `again`: in place of one that is there."""
+    """Sign the manifest and write it into the folder; with `again` it may replace an existing one."""
     signed = signed_manifest(manager, manifest)
     with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
         new.write(signed)
@@ -53,7 +59,7 @@ def write_manifest(manager: KeyManager, folder: Path, manifest: Manifest, *, aga
 
 
 def lies_there(folder: Path, folder_id: bytes) -> bool:
-    """Whether the encrypted folder `folder_id` (16 bytes) lies at `folder`."""
+    """Return whether the encrypted folder `folder_id` (16 bytes) is at `folder`."""
     try:
         return read_manifest(folder).manifest.folder_id == folder_id
     except TikTrueKeysError:

@@ -1,4 +1,4 @@
-"""Copies and hashes the files of a folder that stay in clear under the manifest's hash."""
+"""Copies and hashes the files of a folder that stay in clear. The manifest lists their SHA-256."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _CHUNK = 1 << 20
 
 
 def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
-    """Copy a file in clear out of an encrypted folder; IntegrityError unless the copy is what the manifest lists."""
+    """Copy a clear file out of an encrypted folder. Raises IntegrityError unless it matches the manifest."""
     hashed, length, source = hashlib.sha256(), 0, root / entry.place
     with storage_of(source).opened("the file") as found, NewFile(made, what="the output") as new:
-        must_be_listed(entry, size_of(found), entry.sha256)  # what has another length is not even transferred
+        must_be_listed(entry, size_of(found), entry.sha256)  # do not transfer a file of the wrong length
         with foreign_os_errors("the file", str(source)):
             while chunk := pread_full(found, _CHUNK, length):
                 hashed.update(chunk)
@@ -40,18 +40,18 @@ def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressRepor
 
 
 def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:
-    """IntegrityError unless the file in clear is the one that the manifest lists."""
+    """Hash a file in clear. Raises IntegrityError unless it matches the manifest."""
     must_be_listed(entry, *sha256_of(folder / entry.place, report))
 
 
 def must_be_listed(entry: PlainEntry, length: int, sha256: bytes) -> None:
-    """IntegrityError unless a file in clear has the length and the hash that the manifest lists."""
+    """Raises IntegrityError unless length (bytes) and SHA-256 are those that the manifest lists."""
     if (length, sha256) != (entry.length, entry.sha256):
         raise IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
 
 
 def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, bytes]:
-    """Length and SHA-256 of a regular file that is no symbolic link."""
+    """Return length in bytes and SHA-256 of a regular file; symbolic links are not followed."""
     hashed, length, buffer = hashlib.sha256(), 0, bytearray(_CHUNK)
     with opened_regular(path, "the file") as fd, foreign_os_errors("the file", path):
         while count := os.readv(fd, [buffer]):
@@ -63,7 +63,7 @@ def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, by
 
 
 def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
-    """Copy a file in clear to its place below `root`, as copy_through."""
+    """Copy a file in clear to its path below `root`; return its entry. Raises UnavailableError when it changes."""
     with NewFile(make_parents(root, file.place), what="the output") as new:
         entry = copy_through(file, new.write, report)
         new.commit(replace=again)
@@ -71,7 +71,7 @@ def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bo
 
 
 def copy_through(file: SourceFile, write: Callable[[bytes], object], report: ProgressReport | None) -> PlainEntry:
-    """Give a file in clear to `write` and hash what was given; UnavailableError when it changes meanwhile."""
+    """Pass a file in clear to `write` and return its entry. Raises UnavailableError when it changes meanwhile."""
     hashed, length = hashlib.sha256(), 0
     with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
         before = os.fstat(fd)

@@ -1,6 +1,6 @@
-"""Gives every container of an encrypted folder a new data key and body: a new folder in place of the old one, or none.
+"""Re-encrypts every container of an encrypted folder: the new folder replaces the old one as a whole, or not at all.
 
-The new folder is built beside the old one, whose containers are locked until it is gone, so that no rewrap is lost.
+The new folder is built beside the old one. The old containers stay locked until it is gone, so that no rewrap is lost.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SPARE_DESCRIPTORS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class ReencryptedFolder(OperationResult):
-    """An encrypted folder in place of another one; `folder_id` 16 bytes, `length` bytes of plaintext."""
+    """A re-encrypted folder; `folder_id` 16 bytes, `length` in bytes of plaintext."""
 
     path: Path
     folder_id: bytes
@@ -75,10 +75,11 @@ def reencrypt_folder(
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> ReencryptedFolder:
-    """Encrypt every container of DIR.ttm anew, each as reencrypt_model, all under one key; files in clear are copied.
+    """Re-encrypt every container of DIR.ttm under one key, and copy the files in clear.
 
-    IntegrityError when the folder is not as its manifest says, BusyError when it changes meanwhile. `jobs` files at
-    once, as side_by_side. After any failure the old folder is there, untouched.
+    Processes up to `jobs` files at once (default: one for each processor, at most four). A failure leaves the old
+    folder untouched. Raises IntegrityError when the folder does not match its manifest, BusyError when it changes
+    meanwhile, and the errors of reencrypt_model.
     """
     request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
     asked = request.request_of(path, OPERATION, operation_id)
@@ -101,7 +102,7 @@ def reencrypt_folder(
 
 @dataclass(frozen=True)
 class _Job:
-    """One folder on its way to another; `locked` are its containers' descriptors by file id. `files` grows."""
+    """The re-encryption of one folder. `locked` maps file ids to descriptors; `files` collects the new containers."""
 
     manager: KeyManager
     root: Path
@@ -144,7 +145,7 @@ class _Job:
         )
 
     def _build(self, folder_id: bytes, jobs: int | None, progress: ProgressReport | None) -> None:
-        """Fill the temporary folder, manifest last, and swap it in. `files` gets what was made, even of a failure."""
+        """Fill the temporary folder, manifest last, and swap it in. `files` gets the new containers even on failure."""
         tasks = [
             Task(entry.length, partial(self._make, entry), PIPELINE + OPENED_BUFFERS) for entry in self.manifest.files
         ]
@@ -212,7 +213,7 @@ def _again(manager: KeyManager, done: FinishedAct) -> ReencryptedFolder:
 
 
 def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Request) -> ManagedKey:
-    """The key for all of the new containers, opened once, as the old ones' is: what refuses them does so now."""
+    """Return the key for all new containers. Opens it and the old key once, so that a refusal comes before any work."""
     old = open_beforehand(manager, root, manifest, request.license_key, request.use)
     target = manager.find(request.to) if request.to is not None else active_key(manager, old)
     with manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT) as opened:
@@ -221,7 +222,7 @@ def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Reques
 
 @contextmanager
 def _locked(root: Path, manifest: Manifest, timeout: float) -> Iterator[dict[bytes, int]]:
-    """Hold the lock of every container of the folder; their descriptors by file id. Waits `timeout` seconds in all."""
+    """Lock every container of the folder; yield descriptors by file id. Waits at most `timeout` seconds in all."""
     _allow_descriptors(len(manifest.containers) + _SPARE_DESCRIPTORS)
     deadline, locked = time.monotonic() + timeout, {}
     with ExitStack() as stack:
@@ -232,7 +233,7 @@ def _locked(root: Path, manifest: Manifest, timeout: float) -> Iterator[dict[byt
 
 
 def _allow_descriptors(count: int) -> None:
-    """Raise the number of files that this process may have open, as far as the system lets it."""
+    """Raise this process's limit of open files to `count`, as far as its hard limit allows."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -243,10 +244,10 @@ def _allow_descriptors(count: int) -> None:
 
 
 def _take_modes(old: Path, new: Path) -> None:
-    """Give folders and files the owner and the permissions of those that they replace."""
+    """Give the new folders and files the owner and permissions of the old ones."""
     for made in (new, *new.rglob("*")):
         with foreign_os_errors("the output", made):
             found = os.lstat(old / made.relative_to(new))
-            with suppress(OSError):  # as for a file: only root may give it away
+            with suppress(OSError):  # only root can give a file away
                 os.chown(made, found.st_uid, found.st_gid)
             os.chmod(made, stat.S_IMODE(found.st_mode))

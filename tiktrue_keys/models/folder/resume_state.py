@@ -1,12 +1,13 @@
-"""What a folder's encryption has done so far, in a file that survives a kill: a line for each finished file.
+"""The state file of a resumable folder encryption: one line for each finished file, so that a killed run can resume.
 
     STATEFILE, 0600, canonical JSON a line:
     {"destination","folder_id","model_id","source","temporary","type":"tiktrue-keys resume","version":1}
     {"file_id","length","mtime_ns","path","root","source_hash"}       an encrypted file
     {"length","mtime_ns","path","sha256","source_hash"}               a file in clear
 
-Each line is synced once the file that it is of lies in the temporary folder; the last one for a path counts, and a last
-line without its newline is a kill's. It holds no secret and is not believed: whoever resumes looks at the files.
+Each line is written and synced after its file is complete in the temporary folder. The last line for a path counts; a
+last line without a newline was cut off by a kill. The file holds no secrets. It is not trusted: a resumed run checks
+the files themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _HASH_LENGTH = 32
 
 @dataclass(frozen=True)
 class ResumedFolder:
-    """Which folder is being made: absolute paths, the temporary folder's name, the 16-byte folder id."""
+    """The folder being made: absolute paths, the temporary folder's name, the 16-byte folder id."""
 
     source: str
     destination: str
@@ -53,7 +54,7 @@ class ResumedFolder:
     model_id: str
 
     def encode(self) -> bytes:
-        """The first line."""
+        """Return the first line of the state file."""
         members = {
             "destination": self.destination,
             "folder_id": self.folder_id.hex(),
@@ -68,9 +69,10 @@ class ResumedFolder:
 
 @dataclass(frozen=True)
 class DoneFile:
-    """A finished file: what its source was (BLAKE3, 32 bytes), and what it became.
+    """A finished file: the BLAKE3 hash of its source (32 bytes), and the result.
 
-    `file_id` (16 bytes) and `content` = the container's root; or None and the SHA-256 of a file in clear.
+    For a container `file_id` is 16 bytes and `content` its root (32 bytes); for a file in clear `file_id` is None and
+    `content` its SHA-256.
     """
 
     path: str
@@ -81,7 +83,7 @@ class DoneFile:
     content: bytes
 
     def encode(self) -> bytes:
-        """Its line."""
+        """Return its line."""
         members: dict[str, Any] = {
             "length": self.length,
             "mtime_ns": str(self.mtime_ns),
@@ -97,7 +99,7 @@ class DoneFile:
 
 @dataclass
 class ResumeState:
-    """The state file, open and locked until `close`. `folder` is None in a new one; `done` by relative path."""
+    """The state file, open and locked until `close`. `folder` is None in a new file; `done` is by relative path."""
 
     kept: ClassVar[bool] = True
     path: Path
@@ -108,7 +110,7 @@ class ResumeState:
 
     @classmethod
     def open(cls, path: Path) -> ResumeState:
-        """Open or make it. BusyError while another process has it, IntegrityError for a file of another kind."""
+        """Open or create it. Raises BusyError while another process holds it, IntegrityError when it is malformed."""
         with foreign_os_errors(_WHAT, path):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
             state = cls(path, _fd=os.open(path, flags, 0o600))
@@ -122,7 +124,7 @@ class ResumeState:
 
     @classmethod
     def read(cls, path: Path) -> ResumeState | None:
-        """As it is, to look at: neither made, nor locked, nor mended. None when there is none."""
+        """Read it without creating, locking or repairing it; None when it does not exist."""
         if not os.path.lexists(path):
             return None
         state = cls(path)
@@ -130,7 +132,7 @@ class ResumeState:
         return state
 
     def begin(self, folder: ResumedFolder) -> None:
-        """Write the first line, or compare it: RefusedError when the file is of another folder or was changed."""
+        """Write the first line, or compare it. Raises RefusedError when it names another folder or was changed."""
         begun = self.folder
         if begun is None:
             self._append(folder.encode())
@@ -143,22 +145,22 @@ class ResumeState:
                 "give another state file, or remove this one",
             )
         if not FolderPlace.is_temporary(begun.temporary, Path(begun.destination).name):
-            raise RefusedError(f"{shown(self.path)} was changed", "remove it to begin anew")
+            raise RefusedError(f"{shown(self.path)} was changed", "remove it to start over")
 
     @contextmanager
     def built(self, place: FolderPlace) -> Iterator[Path]:
-        """The temporary folder, made if it is not there; it stays after a failure, for the next run."""
+        """Yield the temporary folder, created if missing. It stays after a failure, for the next run."""
         root = place.temporary
         with foreign_os_errors("the output", place.destination):
             with suppress(FileExistsError):
                 os.mkdir(root, 0o700)
                 os.chmod(root, 0o700)  # whatever the umask
             if not stat.S_ISDIR(os.lstat(root).st_mode):
-                raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to begin anew")
+                raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to start over")
         yield root
 
     def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
-        """Make a file and write its line, with what it was made of; UnavailableError when it changed meanwhile."""
+        """Make a file and write its line. Raises UnavailableError when the source changed meanwhile."""
         before, source_hash = stamp_of(file), blake3_of(file, report)
         entry = make()
         if stamp_of(file) != before or entry.length != before[0]:
@@ -169,19 +171,19 @@ class ResumeState:
         return entry
 
     def add(self, done: DoneFile) -> None:
-        """Write a finished file's line; several threads may."""
+        """Write a finished file's line. Thread-safe."""
         with self._adding:
             self._append(done.encode())
             self.done[done.path] = done
 
     def remove(self) -> None:
-        """The folder is there: nothing is left to resume."""
+        """Remove the state file after the folder is complete."""
         with foreign_os_errors(_WHAT, self.path):
             os.unlink(self.path)
         sync_folder(self.path.parent)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close and unlock the file."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -205,11 +207,11 @@ class ResumeState:
     def _read(self) -> None:
         whole = self.take(read_capped(self.path, _MAX_STATE, _WHAT))
         with foreign_os_errors(_WHAT, self.path):
-            os.ftruncate(self._fd, whole)  # what a kill has left of a line
+            os.ftruncate(self._fd, whole)  # removes a line that a kill cut off
             os.lseek(self._fd, whole, os.SEEK_SET)
 
     def take(self, data: bytes) -> int:
-        """Read the whole lines of `data`; returns their length. IntegrityError for somebody else's file."""
+        """Read the complete lines of `data`; return their length. Raises IntegrityError for any other file."""
         whole = data.rfind(b"\n") + 1
         if whole == 0 and data and not _beginning(data):
             raise _malformed(self.path)
@@ -237,11 +239,11 @@ def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneF
 
 
 def _malformed(path: Path) -> IntegrityError:
-    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to begin anew")
+    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to start over")
 
 
 def _beginning(data: bytes) -> bool:
-    """Whether a first line may have begun so: nothing that is somebody else's file is taken for one."""
+    """Return whether `data` can be the start of a first line, so that an unrelated file is not overwritten."""
     start = b'{"destination":'
     return data[: len(start)] == start[: len(data)]
 

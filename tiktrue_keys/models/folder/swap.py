@@ -1,7 +1,7 @@
-"""Makes a folder whole or not at all: built under a temporary name beside its destination, then renamed.
+"""Creates a folder as a whole or not at all: builds it under a temporary name beside its destination, then renames it.
 
-A folder that is replaced goes aside first (`.NAME.<8 hex>.old` for `.NAME.<8 hex>.tmp`), because no rename replaces a
-folder that is not empty; what a kill leaves between the two renames is put right by settle/folder.py.
+rename(2) cannot replace a folder that is not empty, so a replaced folder is first moved aside (`.NAME.<8 hex>.old` for
+`.NAME.<8 hex>.tmp`). settle/folder.py repairs the state that a kill between the two renames leaves.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _BUILT, _ASIDE = ".tmp", ".old"
 
 @dataclass(frozen=True)
 class FolderPlace:
-    """Where a folder will be, where it is built, and where an old one goes aside."""
+    """The paths of a folder: its destination, and the temporary name it is built under."""
 
     destination: Path
     temporary: Path
 
     @property
     def aside(self) -> Path:
-        """The name of a replaced folder until it is removed."""
+        """Return the path of a replaced folder until it is removed."""
         return self.temporary.with_name(self.temporary.name.removesuffix(_BUILT) + _ASIDE)
 
     @classmethod
     def beside(cls, destination: Path) -> FolderPlace:
-        """A fresh temporary name in the destination's folder."""
+        """Return a place with a fresh temporary name beside `destination`."""
         return cls(destination, destination.with_name(f".{_cut(destination.name)}.{secrets.token_hex(4)}{_BUILT}"))
 
     @staticmethod
     def is_temporary(name: str, destination: str) -> bool:
-        """Whether `beside` may have given this name to a folder for `destination`."""
+        """Return whether `beside` can have chosen this name for `destination`."""
         return re.fullmatch(rf"\.{re.escape(_cut(destination))}\.[0-9a-f]{{8}}{re.escape(_BUILT)}", name) is not None
 
 
@@ -52,9 +52,9 @@ def _cut(name: str) -> str:
 
 
 def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
-    """RefusedError when something is at `destination` already.
+    """Raises RefusedError when `destination` exists.
 
-    `replaceable` (with --force): a folder may be there when it holds nothing but these relative paths.
+    With `replaceable` (--force) a folder may exist there if it holds only these relative paths.
     """
     if not os.path.lexists(destination):
         return
@@ -76,10 +76,10 @@ def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
 
 @contextmanager
 def built_folder(place: FolderPlace) -> Iterator[Path]:
-    """The temporary folder, to be filled and then swapped in; it is gone after the block unless it was."""
+    """Create and claim the temporary folder; remove it after the block unless it was swapped in."""
     with foreign_os_errors("the output", place.destination):
         os.mkdir(place.temporary, 0o700)
-        os.chmod(place.temporary, 0o700)  # whatever the umask
+        os.chmod(place.temporary, 0o700)  # regardless of the umask
     try:
         with claimed_folder(place.temporary):
             yield place.temporary
@@ -88,7 +88,7 @@ def built_folder(place: FolderPlace) -> Iterator[Path]:
 
 
 def swap_in(place: FolderPlace) -> None:
-    """Give the built folder its name. The old one, if there is one, lies aside afterwards: `remove_aside`."""
+    """Rename the built folder to its destination. An old folder is moved aside; call `remove_aside` afterwards."""
     parent = place.destination.parent
     with foreign_os_errors("the output", place.destination):
         _sync_below(place.temporary)
@@ -106,12 +106,12 @@ def swap_in(place: FolderPlace) -> None:
 
 
 def remove_aside(place: FolderPlace) -> None:
-    """Remove the replaced folder; what cannot be removed stays under its hidden name."""
+    """Remove the replaced folder. Files that cannot be removed stay under its hidden name."""
     shutil.rmtree(place.aside, ignore_errors=True)
 
 
 def make_parents(root: Path, relative: str) -> Path:
-    """The path of `relative` below `root`, its folders made (0700)."""
+    """Create the folders of `relative` below `root` (mode 0700); return its path."""
     path = root / relative
     missing = []
     parent = path.parent
@@ -120,9 +120,9 @@ def make_parents(root: Path, relative: str) -> Path:
         parent = parent.parent
     with foreign_os_errors("the output", path):
         for folder in reversed(missing):
-            with suppress(FileExistsError):  # made for another file meanwhile
+            with suppress(FileExistsError):  # created for another file meanwhile
                 os.mkdir(folder, 0o700)
-            os.chmod(folder, 0o700)  # whatever the umask, and whoever made it
+            os.chmod(folder, 0o700)  # regardless of the umask and of which thread created it
     return path
 
 

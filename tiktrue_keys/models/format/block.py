@@ -1,17 +1,17 @@
-"""The envelope of one model block in memory: a piece of a model under a managed key, without a file. Pure.
+"""The envelope of one model block: a piece of a model in memory, encrypted under a managed key without a file. Pure.
 
     magic `TTB1` 4 | n, length of the key id 1 | key id n | generation 4 | m, length of the block id 2 | block id m |
     envelope id 16 | wrapped block key 60 | nonce 12 | ciphertext | tag 16
 
 Integers are big-endian; the key id is ASCII, the block id UTF-8 of at most 255 bytes, chosen by the caller. Each block
 has a random 32-byte key, which seals this block alone with AES-256-GCM-SIV (RFC 8452); its associated data are all
-bytes before the nonce. The block key is wrapped as a container's data key is (AES-256-GCM-SIV under the managed key,
-associated data by derivation.wrap_context with kind `model-block` and the envelope id in the file id's place). There
-is one spelling of everything, so that no two envelopes of the same bytes read differently. At most 1 GiB a block:
-larger ones are files.
+bytes before the nonce. The block key is wrapped like a container's data key: AES-256-GCM-SIV under the managed key,
+with associated data from derivation.wrap_context (kind `model-block`, the envelope id in place of the file id). Each
+field has exactly one valid encoding, so an envelope can be read in one way only. A block holds at most 1 GiB; encrypt
+anything larger as a file.
 
-Does not handle: keys, the order of blocks (name them by their block id), signatures: whoever holds the managed key can
-make a block.
+Does not handle: finding keys; the order of blocks (use the block id for that); signatures: any holder of the managed
+key can make a block.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CUT = "the model block was cut off"
 
 @dataclass(frozen=True)
 class BlockHead:
-    """All of an envelope before its nonce; not authentic until the block opens under it."""
+    """Everything in an envelope before the nonce. It is authentic only after the block has been opened."""
 
     key_id: KeyId
     generation: int
@@ -52,7 +52,7 @@ class BlockHead:
     wrapped: bytes
 
     def encode(self) -> bytes:
-        """The bytes that are the block's associated data."""
+        """Return the encoded head, which is the block's associated data."""
         key_id, block_id = self.key_id.encode("ascii"), self.block_id.encode("utf-8")
         return b"".join(
             (
@@ -67,14 +67,17 @@ class BlockHead:
         )
 
     def context(self) -> bytes:
-        """What the block key's wrap is bound to."""
+        """Return the context that the wrapped block key is bound to."""
         return _context(self.key_id, self.generation, self.envelope_id)
 
 
 def seal_block(
     data: bytes | bytearray | memoryview, managed_key: memoryview, *, key_id: KeyId, generation: int, block_id: str
 ) -> bytes:
-    """The envelope of `data` under a managed key's 32 secret bytes; UsageError, RefusedError for what is too long."""
+    """Encrypt `data` under a managed key's 32 secret bytes; return the envelope.
+
+    Raises UsageError when the block id exceeds 255 bytes or cannot be encoded, RefusedError when `data` exceeds 1 GiB.
+    """
     try:
         too_long = len(block_id.encode("utf-8")) > MAX_BLOCK_ID
     except UnicodeEncodeError:
@@ -91,7 +94,10 @@ def seal_block(
 
 
 def read_block_head(envelope: bytes | memoryview) -> tuple[BlockHead, int]:
-    """The head of an envelope and its length in bytes; IntegrityError when this is no envelope."""
+    """Return the head of an envelope, not authenticated, and its length in bytes.
+
+    Raises IntegrityError when the bytes are not an envelope or were cut off.
+    """
     view = memoryview(envelope)
     if bytes(view[:4]) != MAGIC:
         raise IntegrityError("this is not a model block")
@@ -106,7 +112,10 @@ def read_block_head(envelope: bytes | memoryview) -> tuple[BlockHead, int]:
 
 
 def open_block(envelope: bytes | memoryview, managed_key: memoryview) -> bytes:
-    """The block's bytes; IntegrityError when anything of the envelope was changed, or the key is another one."""
+    """Decrypt an envelope; return the block's plaintext.
+
+    Raises IntegrityError when any part of the envelope was changed or the key is not the one that sealed it.
+    """
     view = memoryview(envelope)
     head, at = read_block_head(view)
     if len(view) < at + _NONCE_LENGTH + _TAG_LENGTH:

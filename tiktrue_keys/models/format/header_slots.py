@@ -1,4 +1,4 @@
-"""The header's two slots: their bytes, which one counts, and how they are rewritten without a moment of neither.
+"""The header's two slots: their layout, which one is current, and how to rewrite them so that one is always valid.
 
 A container begins with two slots of 32 KiB. All integers are big-endian.
 
@@ -9,21 +9,21 @@ A container begins with two slots of 32 KiB. All integers are big-endian.
          8      8  sequence number, 1 and up
         16      4  n, the length of the JSON, at most 32,672
         20     12  zero
-        32     32  checksum: SHA-256 over the slot's 32,768 bytes, the HMAC too, with this field taken as zero
+        32     32  checksum: SHA-256 over the slot's 32,768 bytes, HMAC included, with this field taken as zero
         64      n  the header's canonical JSON (format/header.py)
     64 + n         zero
     32,736     32  HMAC-SHA256 over the 32,736 bytes before it with the checksum taken as zero;
                    key = derivation.header_mac_key(data key, file id)
 
-The current slot is the one with the highest number among those whose checksum is good; two with the same number must
-be identical. The checksum only tells a torn write from a whole one. It covers the HMAC, because of two headers that
-differ in their first sector alone it may be the last sector, with the HMAC, that did not arrive. It is the HMAC that
-vouches for the current slot, and when that fails there is no falling back to the other. To rewrite: hold the file's
-lock (storage/container_lock.py), put number n + 1 into the slot that is not current, sync, put the same bytes into the
-other, sync. A new container has number 1 in both.
+The current slot is the one with the highest sequence number among those with a correct checksum; two slots with the
+same number must be identical. The checksum only detects torn writes. It covers the HMAC because two headers may differ
+in their first sector alone; a torn write can then lose just the last sector, which holds the HMAC. The HMAC
+authenticates the current slot; if it is wrong, the reader does not fall back to the other slot. To rewrite: hold the
+file's lock (storage/container_lock.py), write number n + 1 to the slot that is not current, sync, write the same bytes
+to the other slot, sync. A new container has number 1 in both slots.
 
-Does not handle: an attacker who puts back both slots of an earlier moment gets the wraps of that moment and still
-needs a key that opens them. A rewrap does not lock out whoever has seen the data key or kept an old copy.
+Does not handle: rollback. An attacker who restores both slots of an earlier state restores its wraps, and still needs
+a key that opens them. A rewrap does not lock out a holder of the data key or of an old copy.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ _RESTORE = "restore the container from a copy"
 
 @dataclass(frozen=True)
 class HeaderSlot:
-    """One slot that is whole; `raw` is its 32 KiB. Authentic only once `authenticate` returned."""
+    """One slot with a correct checksum; `raw` is its 32 KiB. It is authentic only after `authenticate` has returned."""
 
     header: Header
     sequence: int
     raw: bytes
 
     def authenticate(self, data_key: memoryview) -> None:
-        """IntegrityError unless the HMAC is right under the 32-byte data key."""
+        """Verify the HMAC under the 32-byte data key. Raises IntegrityError when it is wrong."""
         expected = _mac(_without_checksum(self.raw[:_MAC_AT]), self.header, data_key)
         if not hmac.compare_digest(expected, self.raw[_MAC_AT:]):
             raise IntegrityError("the container's header was changed, or the data key is another one", _RESTORE)
@@ -70,7 +70,7 @@ class HeaderSlot:
 
 @dataclass(frozen=True)
 class HeaderSlots:
-    """What the two slots hold: the current one, where it lies (0 or 1), and whether both are the same."""
+    """The decoded pair: the current slot, its position (0 or 1), and whether both slots are equal."""
 
     current: HeaderSlot
     place: int
@@ -78,7 +78,10 @@ class HeaderSlots:
 
 
 def encode_slot(header: Header, sequence: int, data_key: memoryview) -> bytes:
-    """The 32 KiB of a slot; RefusedError when the header does not fit (about 18 HPKE wraps, or 64 of managed keys)."""
+    """Return the 32 KiB of a slot.
+
+    Raises RefusedError when the header does not fit: about 18 HPKE wraps, or 64 wraps for managed keys.
+    """
     json = header.encode()
     if len(json) > MAX_JSON:
         raise RefusedError("the container's header has no room for so many wrapped keys", "name fewer recipients")
@@ -88,14 +91,15 @@ def encode_slot(header: Header, sequence: int, data_key: memoryview) -> bytes:
 
 
 def encode_header(header: Header, data_key: memoryview) -> bytes:
-    """The 64 KiB at the front of a new container: number 1 in both slots."""
+    """Return the first 64 KiB of a new container: both slots with sequence number 1."""
     return encode_slot(header, 1, data_key) * 2
 
 
 def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> HeaderSlots:
-    """Find the current slot in a container's first 64 KiB.
+    """Find and decode the current slot in a container's first 64 KiB.
 
-    IntegrityError when there is no container, no whole slot, two that disagree, or the current one is malformed.
+    Raises IntegrityError when this is not a container, both slots are damaged, two slots with the same number differ,
+    or the current slot is malformed.
     """
     raws = split_slots(data)
     if not any(raw.startswith(MAGIC) for raw in raws):
@@ -110,7 +114,10 @@ def decode_slots(data: bytes, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) 
 
 
 def next_slot(slots: HeaderSlots, header: Header, data_key: memoryview) -> bytes:
-    """The 32 KiB that come after the current slot; RefusedError for a header that is not the same container's."""
+    """Return the 32 KiB that replace the current slot, with the next sequence number.
+
+    Raises RefusedError when `header` belongs to another container or the sequence number cannot grow.
+    """
     if slots.current.sequence >= _MAX_SEQUENCE:
         raise RefusedError(
             "the container's header cannot be rewritten again", "re-encrypt the container", remedy="reencrypt-container"

@@ -1,18 +1,19 @@
-"""The manifest of an encrypted folder: what belongs to it, signed by the keystore that made it. Pure; reads no folder.
+"""The manifest of an encrypted folder: a list of its files, signed by the keystore that made it. Pure; reads no folder.
 
 `tiktrue-manifest.json` is canonical JSON (core/canonical.py) with exactly these members:
 
-    issuer     the keystore's Ed25519 public key, 64 lower-case hex digits manifest   {files, folder_id, model_id,
-    name, version}: folder_id 32 hex digits, name as a container's name, version 1,
-               files 1 to 65,536 objects sorted by path, no path twice, each one of
-                 {file_id, kind "container", length, path, root}   lies at `path`.ttm
-                 {kind "plain", length, path, sha256}              lies at `path`
+    issuer     the keystore's Ed25519 public key, 64 lower-case hex digits
+    manifest   {files, folder_id, model_id, name, version}: folder_id 32 hex digits, name as a container's name,
+               version 1, files 1 to 65,536 objects sorted by path, no path twice, each one of
+                 {file_id, kind "container", length, path, root}   stored at `path`.ttm
+                 {kind "plain", length, path, sha256}              stored at `path`
     signature  Ed25519 over `tiktrue-keys/1 manifest` | 0 | canonical JSON of `manifest`, 128 hex digits
 
 Lengths are in bytes of plaintext. Paths are relative, with `/` between parts; each part is a name that a container may
 have (format/header.py), none is `.` or `..`. A rewrap changes no root, so the manifest stays as it is. It is written
-last: a folder without one counts for nothing. What it does not tell: a whole folder put back as it was earlier,
-manifest and all.
+last: a folder without a manifest is incomplete.
+
+Does not handle: rollback of the whole folder, manifest included, to an earlier state.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ class ContainerEntry:
 
     @property
     def place(self) -> str:
-        """Where it lies, relative to the folder."""
+        """Return its path relative to the folder."""
         return self.path + SUFFIX
 
     def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
+        """Return its object in the manifest."""
         ids = {"file_id": self.file_id.hex(), "root": self.root.hex()}
         return {"kind": _Kind.CONTAINER.value, "length": self.length, "path": self.path, **ids}
 
 
 @dataclass(frozen=True)
 class PlainEntry:
-    """A file in clear, held by its SHA-256 (32 bytes)."""
+    """A file that stays in clear, identified by its SHA-256 (32 bytes). `length` in bytes."""
 
     path: str
     length: int
@@ -77,11 +78,11 @@ class PlainEntry:
 
     @property
     def place(self) -> str:
-        """Where it lies, relative to the folder."""
+        """Return its path relative to the folder."""
         return self.path
 
     def to_json(self) -> dict[str, Any]:
-        """As the manifest has it."""
+        """Return its object in the manifest."""
         return {"kind": _Kind.PLAIN.value, "length": self.length, "path": self.path, "sha256": self.sha256.hex()}
 
 
@@ -90,7 +91,7 @@ ManifestEntry = ContainerEntry | PlainEntry
 
 @dataclass(frozen=True)
 class Manifest:
-    """What belongs to a folder; `folder_id` is 16 random bytes."""
+    """The files of a folder; `folder_id` is 16 random bytes."""
 
     folder_id: bytes
     model_id: str
@@ -113,21 +114,21 @@ class Manifest:
 
     @property
     def containers(self) -> tuple[ContainerEntry, ...]:
-        """The encrypted files."""
+        """Return the encrypted files."""
         return tuple(entry for entry in self.files if isinstance(entry, ContainerEntry))
 
     @property
     def plain(self) -> tuple[PlainEntry, ...]:
-        """The files in clear."""
+        """Return the files in clear."""
         return tuple(entry for entry in self.files if isinstance(entry, PlainEntry))
 
     @property
     def length(self) -> int:
-        """Bytes of plaintext of all files."""
+        """Return the total length of all files, in bytes of plaintext."""
         return sum(entry.length for entry in self.files)
 
     def to_json(self) -> dict[str, Any]:
-        """What is signed."""
+        """Return the object that is signed."""
         return {
             "files": [entry.to_json() for entry in self.files],
             "folder_id": self.folder_id.hex(),
@@ -139,7 +140,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class SignedManifest:
-    """A manifest and who says so; not believed before `verify`."""
+    """A manifest with its issuer and signature; do not trust it before `verify`."""
 
     manifest: Manifest
     issuer: bytes
@@ -147,11 +148,11 @@ class SignedManifest:
 
     @classmethod
     def make(cls, manifest: Manifest, issuer: bytes, sign: Callable[[bytes], bytes]) -> SignedManifest:
-        """Sign; `sign` is KeyManager.sign with the kind `manifest`."""
+        """Sign a manifest; `sign` is KeyManager.sign with the kind `manifest`."""
         return cls(manifest, issuer, sign(canonical_json(manifest.to_json())))
 
     def encode(self) -> bytes:
-        """The manifest file; RefusedError when it would be longer than a reader takes."""
+        """Return the bytes of the manifest file. Raises RefusedError when they exceed 32 MiB, the limit of readers."""
         members = {"issuer": self.issuer.hex(), "manifest": self.manifest.to_json(), "signature": self.signature.hex()}
         data = canonical_json(members)
         if len(data) > MAX_MANIFEST:
@@ -160,7 +161,7 @@ class SignedManifest:
 
     @classmethod
     def decode(cls, data: bytes) -> SignedManifest:
-        """Read a manifest file; IntegrityError for anything that `encode` would not write."""
+        """Decode a manifest file. Raises IntegrityError for anything that `encode` would not write."""
         members = Members.parse(data, limit=MAX_MANIFEST, what=_WHAT)
         issuer = members.hexadecimal("issuer", _ISSUER_LENGTH)
         signature = members.hexadecimal("signature", _SIGNATURE_LENGTH)
@@ -169,7 +170,7 @@ class SignedManifest:
         return cls(manifest, issuer, signature)
 
     def verify(self, issuer: bytes) -> None:
-        """IntegrityError unless `issuer` (32 bytes) signed it."""
+        """Verify the signature. Raises IntegrityError unless `issuer` (32 bytes) made it."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -183,7 +184,7 @@ class SignedManifest:
 
 
 def must_be_relative(path: str) -> None:
-    """RefusedError unless `path` may stand in a manifest: it can lead nowhere but into the folder."""
+    """Check a path for the manifest. Raises RefusedError when it could lead out of the folder or is too long."""
     parts = path.split("/")
     if len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH or any(part != safe_name(part) for part in parts):
         raise RefusedError(f"'{path[:80]!a}' is no path that a manifest may have", "rename it, or leave it out")
@@ -203,7 +204,7 @@ def _manifest(members: Members) -> Manifest:
     members.done()
     try:
         return Manifest(folder_id, model_id, name, files)
-    except RefusedError as error:  # a rule of writers; what breaks it was not written by one
+    except RefusedError as error:  # a rule that every writer keeps, so a file that breaks it is malformed
         raise IntegrityError(f"{_WHAT} is malformed: {error.message}") from error
 
 

@@ -1,4 +1,4 @@
-"""The public half of a managed key as a file: for those who encrypt and hold no keystore, such as a CI server.
+"""The public half of a managed key as a file: for encrypting without a keystore, for example on a CI server.
 
     model.pub = one line of canonical JSON and a newline, at most 8 KiB; members:
     type        "tiktrue-keys recipient"
@@ -9,8 +9,8 @@
     issuer      64 hex digits: the Ed25519 key of the keystore that holds the key
     signature   128 hex digits: Ed25519 over `tiktrue-keys/1 recipient` | 0 | canonical JSON of the other members
 
-The signature tells damage and an edited period; it is by the issuer that the file itself names. Whom to believe is
-decided by whoever puts the file into a repository, as with any public key.
+The signature detects damage and an edited period. It is verified under the issuer that the file itself names, so it
+does not show that the issuer is the right one: check that when the file enters a repository, as with any public key.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _WHAT = "the recipient file"
 _ISSUER_LENGTH, _SIGNATURE_LENGTH = 32, 64
 _EXPORT_AGAIN: Advice = {"hint": "export it again", "remedy": "export-again", "about": {}}
 _LAST_PART = 4
-"""Of a key's period, the last quarter is when a new file is wanted."""
+"""The notice to export a new file starts in the last quarter of the key's period."""
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """Whom a container is sealed for. `public` is 1216 bytes, `issuer` 32, `signature` 64."""
+    """A key to seal containers for. `public` is 1216 bytes, `issuer` 32, `signature` 64."""
 
     model_id: str
     key_id: str
@@ -58,7 +58,7 @@ class Recipient:
     signature: bytes = b""
 
     def content(self) -> dict[str, Any]:
-        """What is signed."""
+        """Return the object that is signed."""
         return {
             "generation": self.generation,
             "issuer": self.issuer.hex(),
@@ -72,18 +72,18 @@ class Recipient:
         }
 
     def encode(self) -> bytes:
-        """The file."""
+        """Return the bytes of the file."""
         return canonical_json({**self.content(), "signature": self.signature.hex()}) + b"\n"
 
     @classmethod
     def decode(cls, data: bytes) -> Recipient:
-        """Read a file and verify its signature; IntegrityError for anything that `encode` would not write."""
+        """Decode a file and verify its signature. Raises IntegrityError for anything that `encode` would not write."""
         recipient = parse_recipient(data)
         recipient.verify()
         return recipient
 
     def verify(self) -> None:
-        """IntegrityError unless the issuer that the file names signed it."""
+        """Verify the signature. Raises IntegrityError unless the issuer that the file names made it."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -94,7 +94,7 @@ class Recipient:
             raise IntegrityError(f"the signature of {_WHAT} is wrong", **_EXPORT_AGAIN) from None
 
     def must_be_valid(self, now: Instant) -> tuple[Notice, ...]:
-        """ExpiredError from `not_after` on; a notice in the last quarter before it."""
+        """Return a notice in the last quarter of the period, else nothing. Raises ExpiredError from `not_after` on."""
         until = rfc3339(self.not_after)
         if now >= self.not_after:
             raise ExpiredError(
@@ -119,7 +119,7 @@ class Recipient:
 
 
 def parse_recipient(data: bytes) -> Recipient:
-    """Read a file whose signature nobody has verified yet; IntegrityError as Recipient.decode."""
+    """Decode a file without verifying its signature. Raises IntegrityError when it is malformed."""
     if not data.endswith(b"\n"):
         raise IntegrityError(f"{_WHAT} was cut off, or is none", **_EXPORT_AGAIN)
     members = Members.parse(data[:-1], limit=MAX_RECIPIENT, what=_WHAT, advice=_EXPORT_AGAIN)
@@ -142,7 +142,10 @@ def parse_recipient(data: bytes) -> Recipient:
 
 
 def read_recipient(path: str | PathLike[str]) -> Recipient:
-    """The recipient of a file; IntegrityError, NotFoundError, as read_capped. Its period is not looked at."""
+    """Read a recipient file and verify its signature; the period is not checked.
+
+    Raises NotFoundError when the file does not exist, IntegrityError when it is malformed or its signature is wrong.
+    """
     data = read_capped(path, MAX_RECIPIENT, _WHAT)
     try:
         return Recipient.decode(data)
@@ -151,7 +154,10 @@ def read_recipient(path: str | PathLike[str]) -> Recipient:
 
 
 def same_model(recipients: Sequence[Recipient]) -> str:
-    """The model that all of them are keys of; UsageError when they are of several, of none, or one comes twice."""
+    """Return the model id that all recipients share.
+
+    Raises UsageError when there are no recipients, they belong to several models, or one is given twice.
+    """
     if not recipients:
         raise UsageError("a container needs a recipient", remedy="name-recipient")
     models = {recipient.model_id for recipient in recipients}

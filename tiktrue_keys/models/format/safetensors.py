@@ -1,8 +1,10 @@
-"""The header of a safetensors file, read as strictly as its reference reader does. Pure: bytes in, a table out.
+"""Parses the header of a safetensors file as strictly as the reference reader. Pure: bytes in, a table out.
 
 A file is: length n of the header, 8 bytes little-endian; n bytes of JSON, starting with `{`; the tensors' bytes. Each
-tensor has dtype, shape and data_offsets [begin, end) after the header; sorted by offset they cover the rest of the file
-without a hole. `__metadata__` maps strings to strings. Source: https://github.com/huggingface/safetensors (format).
+tensor has dtype, shape and data_offsets [begin, end), counted from the end of the header; sorted by offset, the tensors
+cover the rest of the file without a hole. `__metadata__` maps strings to strings.
+
+Source: https://github.com/huggingface/safetensors (format).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class TensorPlace:
 
 
 def header_length(first: bytes, file_length: int) -> int:
-    """The header's length from the first 8 bytes; IntegrityError when no such file can be."""
+    """Return the header's length from the first 8 bytes. Raises IntegrityError when the file cannot hold it."""
     length = int.from_bytes(first, "little")
     if len(first) != LENGTH_BYTES or not 2 <= length <= min(MAX_HEADER, file_length - LENGTH_BYTES):
         raise IntegrityError("this is not a safetensors file: its header's length is impossible")
@@ -50,9 +52,9 @@ def header_length(first: bytes, file_length: int) -> int:
 
 
 def parse_header(raw: bytes, file_length: int) -> tuple[TensorPlace, ...]:
-    """The tensors by offset, for a file of `file_length` bytes; IntegrityError for anything out of order."""
+    """Return the tensors sorted by offset, for a file of `file_length` bytes. Raises IntegrityError when malformed."""
     if raw[:1] != b"{":
-        raise IntegrityError("the safetensors header is no JSON object")
+        raise IntegrityError("the safetensors header is not a JSON object")
     try:
         members = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

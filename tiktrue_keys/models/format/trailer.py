@@ -1,6 +1,6 @@
 """The end of a container: the BLAKE3 tree over its ciphertext, the issuer's signature, the footer. Pure.
 
-    trailer = leaves | record | footer           (the footer counts apart in the file's map; all integers big-endian)
+    trailer = leaves | record | footer           (all integers are big-endian)
 
     leaves    32 bytes for each segment, in order, or nothing when the body went into a pipe
               leaf i = BLAKE3(ciphertext of segment i with its tag | i as 8 bytes)
@@ -24,12 +24,14 @@
     check = first 16 bytes of SHA-256(`tiktrue-keys/1 model-signature` | 0 | root | issuer | signature)
 
 The signature is over `tiktrue-keys/1 model` | 0 | canonical JSON of {file_id, kind, length, model_id, name, prefix,
-root, salt, segment_size}, byte strings in lower-case hex, length from the record. It covers neither the slots' numbers
-nor the wraps: a rewrap keeps it. The signature place begins 144 bytes before the end of every container and is no part
-of the footer's checksum, so it can be filled in later by one write; a place whose check is wrong (a power cut in that
-write) counts as not signed. Checksum and check tell an accident early; an attacker is stopped by the signature.
+root, salt, segment_size}, byte strings in lower-case hex, length from the record. It covers neither the slots' sequence
+numbers nor the wraps, so it stays valid after a rewrap. The signature place begins 144 bytes before the end of every
+container. The footer's checksum leaves it out, so one write can fill it in later; a place with a wrong check (a power
+cut during that write) counts as not signed. The checksum and the check detect accidents early; only the signature
+protects against an attacker.
 
-From a pipe (no leaves) the root can only be compared after one pass over the whole body (pipeline.hash_body).
+Without listed leaves (a container made into a pipe) the root can be verified only by a pass over the whole body
+(pipeline.hash_body).
 """
 
 from __future__ import annotations
@@ -51,14 +53,14 @@ ROOT_LENGTH = 32
 RECORD_LENGTH = 168
 FOOTER_LENGTH = 32
 TAIL_LENGTH = RECORD_LENGTH + FOOTER_LENGTH
-"""What ends every container, and all there is of a trailer from a pipe: 200 bytes."""
+"""Record and footer, 200 bytes: the end of every container, and the whole trailer when no leaves are listed."""
 SIGNATURE_PLACE_LENGTH = 112
 SIGNATURE_PLACE_FROM_END = SIGNATURE_PLACE_LENGTH + FOOTER_LENGTH
 VERSION = 1
 SIGNATURE_KIND = "model"
 
 Leaves = bytes | bytearray
-"""32 bytes for each segment, joined. At 2 TiB they are 64 MiB, so nothing copies them without need."""
+"""32 bytes for each segment, joined. A body of 2 TiB has 64 MiB of leaves, so avoid copying them."""
 
 _RECORD = struct.Struct(">4sHHQQ32s112s")
 _FOOTER = struct.Struct(">4sHHQ16s")
@@ -72,7 +74,7 @@ _UNSIGNED = bytes(SIGNATURE_PLACE_LENGTH)
 
 @dataclass(frozen=True)
 class Signature:
-    """Who vouches for a container: Ed25519 public key (32 bytes) and signature (64 bytes)."""
+    """A container's signature: the issuer's Ed25519 public key (32 bytes) and the signature (64 bytes)."""
 
     issuer: bytes
     signature: bytes
@@ -80,7 +82,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Trailer:
-    """What a trailer says. `leaves` holds 32 bytes for each segment, or None when they are not listed."""
+    """A decoded trailer. `leaves` holds 32 bytes for each segment, or None when they are not listed."""
 
     segments: int
     length: int
@@ -90,22 +92,22 @@ class Trailer:
 
     @property
     def encoded_length(self) -> int:
-        """Bytes after the body."""
+        """Return the number of bytes after the body."""
         return len(self.leaves or b"") + TAIL_LENGTH
 
     def encode(self) -> bytes:
-        """All bytes after the body: leaves, record, footer."""
+        """Return all bytes after the body: leaves, record, footer."""
         return bytes(self.leaves or b"") + self.encode_tail()
 
     def encode_tail(self) -> bytes:
-        """The last 200 bytes: record and footer."""
+        """Return the last 200 bytes: record and footer."""
         leaves = self.leaves or b""
         place = _UNSIGNED if self.signature is None else signature_place(self.root, self.signature)
         head = _FOOTER.pack(_FOOTER_MAGIC, VERSION, 0, len(leaves) + RECORD_LENGTH, bytes(16))[:16]
         return self._record(place) + head + _checksum(leaves, self._record(_UNSIGNED), head)
 
     def signed(self, signature: Signature) -> Trailer:
-        """The same trailer with a signature."""
+        """Return this trailer with a signature."""
         return replace(self, signature=signature)
 
     def _record(self, place: bytes) -> bytes:
@@ -114,14 +116,14 @@ class Trailer:
 
 
 def body_leaf(index: int, ciphertext: bytes | memoryview) -> bytes:
-    """The leaf of segment `index` (32 bytes)."""
+    """Return the leaf of segment `index` (32 bytes)."""
     from blake3 import blake3
 
     return blake3(ciphertext).update(index.to_bytes(8, "big")).digest()
 
 
 def body_root(file_id: bytes, body: BodyHeader, geometry: Geometry, length: int, leaves: Leaves) -> bytes:
-    """The root over all leaves, joined, and over which body they are of; `length` in bytes of plaintext."""
+    """Return the root (32 bytes) over the joined leaves and the body's identity; `length` in bytes of plaintext."""
     from blake3 import blake3
 
     sizes = geometry.segment_size.to_bytes(4, "big") + length.to_bytes(8, "big")
@@ -129,7 +131,7 @@ def body_root(file_id: bytes, body: BodyHeader, geometry: Geometry, length: int,
 
 
 def signed_content(header: Header, body: BodyHeader, *, length: int, root: bytes) -> bytes:
-    """The canonical bytes that a container's signature vouches for (given to `sign`, which adds the type)."""
+    """Return the canonical JSON that a container's signature covers. The signer prefixes `tiktrue-keys/1 model` | 0."""
     return canonical_json(
         {
             "file_id": header.file_id.hex(),
@@ -148,12 +150,12 @@ def signed_content(header: Header, body: BodyHeader, *, length: int, root: bytes
 def make_signature(
     header: Header, body: BodyHeader, trailer: Trailer, *, issuer: bytes, sign: Callable[[bytes], bytes]
 ) -> Signature:
-    """Sign a container. `sign` takes the canonical bytes and returns Ed25519 over signed_message("model", them)."""
+    """Sign a container. `sign` takes the canonical bytes and returns Ed25519 over signed_message("model", bytes)."""
     return Signature(issuer, sign(signed_content(header, body, length=trailer.length, root=trailer.root)))
 
 
 def verify_signature(header: Header, body: BodyHeader, trailer: Trailer, issuer: bytes) -> None:
-    """IntegrityError unless the container is signed, by `issuer` (32 bytes), and the signature is right."""
+    """Verify the signature. Raises IntegrityError unless `issuer` (32 bytes) signed the container."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -169,18 +171,21 @@ def verify_signature(header: Header, body: BodyHeader, trailer: Trailer, issuer:
 
 
 def signature_place(root: bytes, signature: Signature) -> bytes:
-    """The 112 bytes of a filled signature place."""
+    """Return the 112 bytes of a filled signature place."""
     return signature.issuer + signature.signature + _check(root, signature.issuer, signature.signature)
 
 
 def decode_signature_place(root: bytes, place: bytes) -> Signature | None:
-    """Who signed the root (32 bytes), from a signature place; None for an empty one, and one whose check is wrong."""
+    """Return the signature in a place; None when the place is empty or its check does not match `root` (32 bytes)."""
     issuer, signature, check = place[:32], place[32:96], place[96:]
     return Signature(issuer, signature) if check == _check(root, issuer, signature) else None
 
 
 def decode_footer(footer: bytes) -> int:
-    """The length of leaves and record together, from a container's last 32 bytes; IntegrityError when they are none."""
+    """Return the length of leaves and record together, from a container's last 32 bytes.
+
+    Raises IntegrityError when the bytes are not a footer.
+    """
     if len(footer) != FOOTER_LENGTH or not footer.startswith(_FOOTER_MAGIC):
         raise IntegrityError("the container does not end as one: it was cut off or something was appended")
     _, version, zero, length, _ = _FOOTER.unpack(footer)
@@ -192,7 +197,7 @@ def decode_footer(footer: bytes) -> int:
 
 
 def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
-    """Read what follows the body, the leaves and the last 200 bytes; IntegrityError for what `encode` never writes."""
+    """Decode the leaves and the last 200 bytes. Raises IntegrityError for anything that `encode` would not write."""
     record, footer = tail[:RECORD_LENGTH], tail[RECORD_LENGTH:]
     if decode_footer(footer) != len(leaves) + RECORD_LENGTH:
         raise IntegrityError("the container's trailer has another length than its footer says")

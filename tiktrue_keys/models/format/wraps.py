@@ -1,4 +1,4 @@
-"""Wraps a container's data key for whoever may open it, and unwraps it. Bytes in, bytes out; finds no key.
+"""Wraps a container's data key for each key that may open it, and unwraps it. Bytes in, bytes out; finds no key.
 
 Two kinds, both bound to the file, the model, the key and its generation by derivation.wrap_context, whose first part is
 the kind: `managed-key` is AES-256-GCM-SIV under the managed key with that context as associated data; `hpke` is HPKE
@@ -27,7 +27,7 @@ _ML_KEM_LENGTH = 1184
 def wrap_for_key(
     data_key: memoryview, managed_key: memoryview, *, file_id: bytes, model_id: str, key_id: str, generation: int
 ) -> Wrap:
-    """The 32-byte data key under the 32 secret bytes of a managed key."""
+    """Wrap the 32-byte data key under the 32 secret bytes of a managed key."""
     context = _context(WrapType.MANAGED_KEY, file_id, model_id, key_id, generation)
     return Wrap(WrapType.MANAGED_KEY, key_id, generation, wrap_key(managed_key, data_key, context))
 
@@ -35,7 +35,10 @@ def wrap_for_key(
 def wrap_for_recipient(
     data_key: memoryview, public: bytes, *, file_id: bytes, model_id: str, key_id: str, generation: int
 ) -> Wrap:
-    """The 32-byte data key to a managed key's X-Wing half, 1216 public bytes; RefusedError when they are no key."""
+    """Wrap the 32-byte data key for a managed key's X-Wing half, 1216 public bytes.
+
+    Raises RefusedError when the bytes are not a valid public key.
+    """
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PublicKey
@@ -55,7 +58,7 @@ def wrap_for_recipient(
 
 
 def unwrap_data_key(wrap: Wrap, managed_key: memoryview, *, file_id: bytes, model_id: str) -> SecretBuffer:
-    """The 32-byte data key of a wrap made for this managed key; IntegrityError when key, context or bytes differ."""
+    """Unwrap and return the 32-byte data key. Raises IntegrityError when the key, the context or the bytes differ."""
     context = _context(wrap.type, file_id, model_id, wrap.key_id, wrap.generation)
     if wrap.type is WrapType.MANAGED_KEY:
         return unwrap_key(managed_key, wrap.wrapped, context)

@@ -1,9 +1,9 @@
-"""Does the files of a folder several at once: within a bound of memory, with one progress, the first error told.
+"""Processes several files of a folder at once, within a memory limit, with one progress report and one error.
 
-Files are begun in their order. The caller's thread only waits and reports, so that a KeyboardInterrupt arrives there.
-Whoever is stopped notices at its next report of progress, ten times a second, and cleans up on its way out.
+Files start in their order. The caller's thread only waits and reports, so that a KeyboardInterrupt arrives there. A
+stopped task notices at its next progress report, ten times a second, and cleans up as it unwinds.
 
-Does not handle: undoing what was finished.
+Does not handle: undoing finished files.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from tiktrue_keys.models.pipeline.progress import ProgressReport
 
 MAX_JOBS = 64
 _MEMORY = 32 << 20
-"""Bytes of buffers of all files together; the program without them takes 40 MiB."""
+"""Most bytes that all files may use for buffers together; the program itself takes 40 MiB."""
 PIPELINE = THREADS * 2 * SEGMENT_SIZE
-"""Bytes of buffers of one file in the pipeline."""
+"""Bytes of buffers that one file needs in the pipeline."""
 _REPORT_EVERY = 0.1  # seconds
 
 _Result = TypeVar("_Result")
 
 
 class StoppedError(Exception):
-    """This file is given up because of another one, or of an interrupt; nobody outside this module sees it."""
+    """Stops a file after another one failed, or after an interrupt. It does not leave this module."""
 
 
 @dataclass(frozen=True)
 class Task(Generic[_Result]):
-    """What is to be done to one file of `size` bytes; `work` reports the bytes done of it, whatever total it names."""
+    """The work on one file of `size` bytes. `work` reports the bytes done; the total that it reports is ignored."""
 
     size: int
     work: Callable[[ProgressReport], _Result]
@@ -44,21 +44,21 @@ class Task(Generic[_Result]):
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes while it is under way: buffers, and its leaves (as a list, and as they are written)."""
+        """Return the bytes of memory it needs while it runs: buffers, and the leaves twice (collected and encoded)."""
         return self.buffers + 2 * LEAF_LENGTH * (self.size // SEGMENT_SIZE)
 
 
 def default_jobs() -> int:
-    """How many files at once: one for each processor, at most four."""
+    """Return how many files to process at once: one for each usable processor, at most four."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, processors)
 
 
 def side_by_side(tasks: Sequence[Task[_Result]], *, jobs: int | None, progress: ProgressReport | None) -> list[_Result]:
-    """The results of all tasks, in their order; `jobs` at once at most, None: `default_jobs()`.
+    """Run all tasks, at most `jobs` at once (default: `default_jobs()`); return their results in order.
 
-    The first failure stops the others; of several, the first one in the order of the tasks is raised, once nothing
-    runs any more. `progress` gets the bytes of all together, on the caller's thread. UsageError for jobs out of range.
+    A failure stops the other tasks. After all of them have stopped, the first error in task order is raised. `progress`
+    gets the total over all tasks, on the caller's thread. Raises UsageError when `jobs` is out of range.
     """
     jobs = default_jobs() if jobs is None else jobs
     if not 1 <= jobs <= MAX_JOBS:
@@ -67,7 +67,7 @@ def side_by_side(tasks: Sequence[Task[_Result]], *, jobs: int | None, progress: 
 
 
 class _Crew(Generic[_Result]):
-    """Some threads, each of which takes the next task that there is memory for."""
+    """Worker threads; each takes the next task as soon as it fits into the memory limit."""
 
     def __init__(self, tasks: Sequence[Task[_Result]], jobs: int, progress: ProgressReport | None) -> None:
         self._tasks = tasks
@@ -100,7 +100,7 @@ class _Crew(Generic[_Result]):
         return [self._results[number] for number in range(len(self._tasks))]
 
     def _wait(self) -> None:
-        """Until every thread is at its end; wakes up for each finished file, so that progress shows small ones too."""
+        """Wait until every thread has ended. Wakes up for each finished file, so that progress shows small ones too."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._news, _REPORT_EVERY)
@@ -115,7 +115,7 @@ class _Crew(Generic[_Result]):
             self._progress(sum(self._done), self._total)
 
     def _join(self) -> None:
-        """What was being written must be gone before its folder goes."""
+        """Wait for all threads: their partial output must be removed before its folder is."""
         with self._changed:
             self._changed.notify_all()
         for thread in self._threads:
@@ -145,7 +145,7 @@ class _Crew(Generic[_Result]):
         self._changed.notify_all()
 
     def _take(self) -> int | None:
-        """The next task's number, as soon as there is memory for it; None when there is nothing left to do."""
+        """Return the next task's number once there is memory for it; None when no task is left or all must stop."""
         with self._changed:
             while not self._stop and self._next < len(self._tasks):
                 needed = self._tasks[self._next].memory

@@ -1,15 +1,15 @@
-"""Progress reports: what a caller is told while a body is sealed, opened or hashed."""
+"""Progress callbacks, called while a body is sealed, opened or hashed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 ProgressReport = Callable[[int, int | None], None]
-"""Called with the bytes done so far and the bytes there are in all, None when nobody knows (a pipe)."""
+"""Called with the bytes done so far and the total in bytes; the total is None when it is unknown (a pipe)."""
 
 
 def byte_report(progress: ProgressReport | None, total: int | None) -> Callable[[int], None] | None:
-    """What the pipeline calls with the bytes done so far."""
+    """Return a callback for the pipeline, which takes only the bytes done so far; None without `progress`."""
     if progress is None:
         return None
     report = progress
@@ -17,7 +17,7 @@ def byte_report(progress: ProgressReport | None, total: int | None) -> Callable[
 
 
 def within(progress: ProgressReport | None, before: int, total: int) -> ProgressReport | None:
-    """What the act on one file reports to: a part of a whole of `total` bytes, of which `before` are done."""
+    """Return a callback for one file of an operation on `total` bytes, of which `before` are done already."""
     if progress is None:
         return None
     report = progress

@@ -1,6 +1,6 @@
-"""Runs one program as if it had been started in our place: its streams, its signals, its status.
+"""Runs one program as if it had been started in place of ours: same standard streams, signals and exit status.
 
-Does not handle: what it is given to read (serving/execute.py).
+Does not handle: the descriptors that the program reads (serving/execute.py).
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ _FORWARDED = frozenset(
 )
 _LOOK_AGAIN = 0.1  # seconds
 _SIGNALLED = 128
-"""A program that died by signal n gives 128 + n, as in a shell."""
+"""The exit status of a program that died by signal n is 128 + n, as in a shell."""
 _FROM_A_PROCESS = 0
-"""si_code of kill(2) and below: sigqueue(3), tkill(2). The kernel's own, such as a terminal's Ctrl-C, are above."""
+"""si_code of kill(2). sigqueue(3) and tkill(2) have lower values; the kernel (Ctrl-C on a terminal) higher ones."""
 
 
 def run_child(words: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]) -> int:
     """Run a program found by PATH, which inherits `descriptors` and the standard streams, and return its status.
 
-    A signal that some process sends to us goes on to the program; one from the terminal has reached it already, because
-    it is in our process group. UnavailableError when it cannot be started. Call it on the main thread.
+    A signal that another process sends to us is forwarded to the program. A signal from the terminal is not, because
+    the program is in our process group and has received it. Call this on the main thread. Raises UnavailableError when
+    the program cannot be started.
     """
     awaited = _FORWARDED | {signal.SIGCHLD}
-    # Blocked before the program is there, so that none is lost, and waited for: no handler of ours runs meanwhile.
+    # Block the signals before the program starts, so that none is lost, then wait for them: our handlers do not run.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     ignoring_children = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     if ignoring_children:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else its status would be lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # otherwise its exit status would be lost
     try:
         return _wait(_start(words, environment, descriptors, before), awaited)
     finally:
@@ -69,7 +70,7 @@ def _wait(child: int, awaited: frozenset[signal.Signals]) -> int:
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else _SIGNALLED - code
-        # Not for ever: a thread of ours that does not block it may be given the SIGCHLD, which then is nobody's.
+        # Poll: the kernel may deliver SIGCHLD to another thread that does not block it; then none arrives here.
         found = signal.sigtimedwait(awaited, _LOOK_AGAIN)
         if found is None or found.si_signo == signal.SIGCHLD:
             continue

@@ -1,7 +1,8 @@
-"""Says of a temporary file or folder that somebody is at work on it, so that nobody takes it for what a dead one left.
+"""Marks a temporary file or folder as in use with flock(2), so that another process does not take it for a leftover.
 
-A pid tells that only to those who see the same processes: two containers of one host that share a keystore do not. It
-does not handle: file systems without flock; there a claim is worth nothing and nobody is stopped.
+A pid would not do: two OS containers on one host can share a keystore and not see each other's processes.
+
+Does not handle: file systems without flock. A claim has no effect there.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 def claim(fd: int) -> None:
-    """Hold the file or folder that is open at `fd` until it is closed, or this process dies."""
+    """Claim the file or folder open at `fd` until the descriptor is closed or this process dies."""
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
 def claimed_folder(path: str | PathLike[str]) -> Iterator[None]:
-    """Hold a folder for the block."""
+    """Claim a folder for the duration of the block."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         claim(fd)
@@ -37,7 +38,7 @@ def claimed_folder(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def must_be_unclaimed(path: str | PathLike[str]) -> None:
-    """BusyError when somebody holds what lies at `path`; nothing at all is held by nobody."""
+    """Raises BusyError when another process has claimed the file or folder at `path`. A missing one is unclaimed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

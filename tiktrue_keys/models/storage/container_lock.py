@@ -1,6 +1,6 @@
 """The lock of a container: flock(2) on its inode, held over every rewrite of the header and over a replacing rename.
 
-Does not handle: file systems without flock (some network mounts); there the system's error comes through.
+Does not handle: file systems without flock (some network mounts). The system's error is raised there.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _POLL = 0.01  # seconds
 
 @contextmanager
 def locked_container(path: str | PathLike[str], timeout: float) -> Iterator[int]:
-    """Hold the exclusive lock of the file that `path` names *now*; gives a descriptor to read and write, closed after.
+    """Hold the exclusive lock of the file that `path` names *now*; yield a descriptor to read and write.
 
-    While waiting, another process may have renamed a new file over the path: then that one is opened and locked
-    instead, so that whoever replaces a container holds the lock of the file that everyone else would open. `timeout` in
-    seconds; BusyError when it passes; NotFoundError, RefusedError, UnavailableError when the file cannot be opened.
+    Another process may rename a new file over the path during the wait. In that case the new file is opened and locked
+    instead, so that the holder has the lock of the file that every other process would open. Waits at most `timeout`
+    seconds, then raises BusyError. Raises NotFoundError, RefusedError or UnavailableError when opening fails.
     """
     deadline = time.monotonic() + timeout
     fd = -1
@@ -63,7 +63,7 @@ def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> None:
 
 
 def _is_still_at(fd: int, path: str | PathLike[str]) -> bool:
-    """Whether `path` still names the open file; a path that is gone is seen by the next open."""
+    """Return whether `path` still names the open file. If the path is gone, the next open reports it."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:

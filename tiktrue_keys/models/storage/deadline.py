@@ -11,11 +11,14 @@ from tiktrue_keys.errors import UnavailableError
 _Result = TypeVar("_Result")
 
 PATIENCE = 10.0
-"""Seconds for everything that is asked of a storage about one operation."""
+"""Seconds for all requests to a storage about one operation."""
 
 
 def within_seconds(seconds: float, work: Callable[[], _Result]) -> _Result:
-    """What `work` gives or raises; UnavailableError when it takes longer, and goes on in a thread that nobody joins."""
+    """Run `work` in a thread; return its result or raise its error.
+
+    Raises UnavailableError after `seconds`; the thread then keeps running in the background.
+    """
     results: list[_Result] = []
     errors: list[BaseException] = []
 

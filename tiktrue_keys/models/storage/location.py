@@ -1,9 +1,9 @@
-"""Where a model or a container lies: a path of this machine, or the URL of an object in a storage service.
+"""The location of a model or a container: a local path, or the URL of an object in a storage service.
 
-A URL is whatever has `scheme://`; `file://` is a path spelled otherwise. A URL never becomes a Path, which would make
-one slash of two. It is recorded and shown as it was given, so one that may hold a secret is refused here.
+Any text with `scheme://` is a URL; `file://` and `local://` URLs become paths. Other URLs never become a Path, which
+would merge two slashes into one. A URL is recorded and shown as given, so a URL that may hold a secret is refused here.
 
-Does not handle: what a scheme means, and reaching it (storage/protocol.py).
+Does not handle: the meaning of a scheme, or access to the storage (storage/protocol.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CREDENTIALS = "credentials come from the storage's own environment or configura
 
 @dataclass(frozen=True)
 class Url:
-    """One object, or the beginning of the names of many. `rest` is what follows `scheme://`; both as text."""
+    """One object, or a prefix of many. `rest` is the text after `scheme://`."""
 
     scheme: str
     rest: str
@@ -39,25 +39,25 @@ class Url:
 
     @property
     def name(self) -> str:
-        """The part after the last slash."""
+        """Return the part after the last slash."""
         return self.rest.rpartition("/")[2]
 
     @property
     def storage(self) -> str:
-        """Scheme and first part: what is reachable, or not, as a whole."""
+        """Return the scheme and first part (the bucket), which is reachable or unreachable as a whole."""
         return f"{self.scheme}://{self.rest.partition('/')[0]}"
 
     def with_name(self, name: str) -> Url:
-        """The object of that name beside this one."""
+        """Return the object of that name beside this one."""
         before, slash, _ = self.rest.rpartition("/")
         return Url(self.scheme, before + slash + name)
 
     def absolute(self) -> Url:
-        """Itself: as with a path, a name that does not depend on the working folder."""
+        """Return this URL: it does not depend on the working folder. Mirrors Path.absolute."""
         return self
 
     def __truediv__(self, relative: str) -> Url:
-        """The object `relative` below this prefix, as with a path; "" is the prefix itself, with its slash."""
+        """Return the object `relative` below this prefix; "" gives the prefix itself, with a trailing slash."""
         return Url(self.scheme, f"{self.rest.rstrip('/')}/{relative}")
 
 
@@ -66,35 +66,38 @@ Place = Path | Url
 
 @dataclass(frozen=True)
 class Stream:
-    """Standard input or output, or another open binary file: it has no name, and goes by once, from front to back."""
+    """Standard input or output, or another open binary file. It has no name and is read or written once, in order."""
 
     file: BinaryIO
 
     def descriptor(self, what: str) -> int:
-        """The descriptor under it; UsageError for one that has none (a BytesIO)."""
+        """Return its file descriptor. Raises UsageError when it has none (a BytesIO)."""
         try:
             return self.file.fileno()
         except (OSError, AttributeError):
             raise UsageError(f"{what} has no file descriptor", "give a path, or standard input or output") from None
 
     def flushed(self, what: str) -> int:
-        """The same, to write to, once its buffer is written."""
+        """Flush the file's buffer and return its file descriptor, to write to."""
         fd = self.descriptor(what)
         self.file.flush()
         return fd
 
 
 Location = Place | Stream
-"""Whatever an operation on a model reads from or writes to."""
+"""A source or destination of an operation on a model."""
 
 
 def is_url(text: str) -> bool:
-    """Whether `text` is taken for a URL."""
+    """Return whether `text` is taken for a URL."""
     return _URL.match(text) is not None or _CHAINED.match(text) is not None
 
 
 def parse_place(given: str | PathLike[str] | Url) -> Place:
-    """The path or URL that `given` names; UsageError for a URL with credentials or a query, a chained or odd one."""
+    """Return the path or URL that `given` names.
+
+    Raises UsageError for a URL with credentials or a query, and for a chained or malformed URL.
+    """
     if isinstance(given, Url):
         return given
     text = os.fspath(given)
@@ -104,7 +107,7 @@ def parse_place(given: str | PathLike[str] | Url) -> Place:
 
 
 def object_place(given: str | PathLike[str] | Url) -> Place:
-    """parse_place of one file or object: UsageError for a URL that ends like a folder."""
+    """Return the path or URL of one file or object. Raises UsageError for a URL that ends with a slash."""
     place = parse_place(given)
     if isinstance(place, Url) and not place.name:
         raise UsageError(
@@ -114,12 +117,12 @@ def object_place(given: str | PathLike[str] | Url) -> Place:
 
 
 def parse_location(given: str | PathLike[str] | Url | BinaryIO) -> Location:
-    """object_place of a path or URL, and an open binary file as a Stream."""
+    """Return the path or URL of one file or object; an open binary file becomes a Stream."""
     return object_place(given) if isinstance(given, (str, PathLike, Url)) else Stream(given)
 
 
 def default_destination(source: Location) -> Place:
-    """FILE.ttm beside FILE; UsageError for a stream."""
+    """Return FILE.ttm beside FILE. Raises UsageError for a stream."""
     if isinstance(source, Stream):
         raise UsageError(
             "standard input has no name to derive the output's from", "pass a destination", remedy="name-output"
@@ -128,9 +131,9 @@ def default_destination(source: Location) -> Place:
 
 
 def plaintext_destination(source: Location) -> Path:
-    """FILE for FILE.ttm; UsageError for any other name and for a stream.
+    """Return FILE for FILE.ttm. Raises UsageError for any other name, for a stream and for an object.
 
-    And for an object: a plaintext goes to a storage only when somebody says so.
+    An object needs an explicit destination, so that plaintext is never written to a storage by default.
     """
     if isinstance(source, Url):
         raise UsageError(
@@ -144,7 +147,7 @@ def plaintext_destination(source: Location) -> Path:
 
 
 def local_path(given: str | PathLike[str] | Url, what: str) -> Path:
-    """A path of this machine; UsageError for a URL."""
+    """Return `given` as a local path. Raises UsageError for a URL."""
     place = parse_place(given)
     if isinstance(place, Url):
         raise UsageError(f"{what} cannot be in object storage", "give a path of this machine")
@@ -167,7 +170,7 @@ def _parse_url(text: str) -> Place:
     found = _URL.match(text)
     assert found is not None, "is_url said so"
     scheme, rest = found[1].lower(), found[2]
-    # Nothing of a refused URL is repeated: what is wrong with it may be a password.
+    # Do not repeat any part of a refused URL: it may hold a password.
     if ":" in rest.partition("/")[0].rpartition("@")[0]:
         raise UsageError("the URL holds a user and a password", _CREDENTIALS)
     if "?" in rest:
@@ -182,7 +185,7 @@ def _parse_url(text: str) -> Place:
 
 
 def recorded_path(path: str | PathLike[str] | Url) -> str:
-    """The absolute path, or the URL, as registry and audit hold it; RefusedError when its bytes are not UTF-8."""
+    """Return the absolute path, or the URL, as it is recorded. Raises RefusedError when it is not valid UTF-8."""
     place = parse_place(path)
     if isinstance(place, Url):
         return str(place)

@@ -1,7 +1,7 @@
-"""Whole reads and writes at a place in a file, however little each system call moves. Raises the system's OSError.
+"""Complete reads and writes at an offset, repeated until every byte has moved. Raises the system's OSError.
 
-What is read at places is a descriptor or a `Positioned`, an object in a storage service (object_requests.py). Only
-this module tells the two apart.
+A readable is a file descriptor or a `Positioned`, an object in a storage service (object_requests.py). Only this module
+distinguishes the two.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Positioned(Protocol):
-    """Something that is no file of this machine and can be read at any place, by any number of threads at once."""
+    """A remote object that any number of threads can read at any offset at once."""
 
     @property
     def size(self) -> int:
-        """Its length in bytes, when it was opened."""
+        """Return its length in bytes at the time it was opened."""
 
     def read_into(self, view: memoryview, offset: int) -> int:
-        """Fill `view` from `offset`; the number of bytes read, fewer than its length only at the end."""
+        """Fill `view` from `offset`; return the number of bytes read, fewer than its length only at the end."""
 
     def stamp(self) -> object:
-        """What differs once it was changed."""
+        """Return a value that differs after a change."""
 
 
 Readable = int | Positioned
-"""A descriptor that can seek, or an object in somebody's storage."""
+"""A descriptor that can seek, or an object in a storage service."""
 
 
 def size_of(readable: Readable) -> int:
-    """The bytes that there are."""
+    """Return the size in bytes."""
     return os.fstat(readable).st_size if isinstance(readable, int) else readable.size
 
 
 def extent_of(readable: Readable) -> tuple[int, int | None]:
-    """The position to read from and the bytes from there on; None for a pipe, whose length is not known."""
+    """Return the position to read from and the number of bytes from there on, None for a pipe."""
     if not isinstance(readable, int):
         return 0, readable.size
     found = os.fstat(readable)
@@ -53,7 +53,7 @@ def extent_of(readable: Readable) -> tuple[int, int | None]:
 
 
 def stamp_of(readable: Readable) -> object:
-    """What differs once it was changed: of a file its size and time of change."""
+    """Return a value that differs after a change; for a file, its size and modification time (ns)."""
     if not isinstance(readable, int):
         return readable.stamp()
     found = os.fstat(readable)
@@ -61,7 +61,7 @@ def stamp_of(readable: Readable) -> object:
 
 
 def is_file(readable: Readable, path: Path) -> bool:
-    """Whether the file at `path` is what is open there."""
+    """Return whether `readable` is the file at `path`."""
     try:
         return isinstance(readable, int) and os.path.samestat(os.fstat(readable), os.stat(path))
     except OSError:
@@ -69,29 +69,29 @@ def is_file(readable: Readable, path: Path) -> bool:
 
 
 def pipe_of(readable: Readable) -> int:
-    """The descriptor of what has no length."""
+    """Return the descriptor of a pipe."""
     assert isinstance(readable, int), "an object has a length"
     return readable
 
 
 def is_remote(readable: Readable) -> bool:
-    """Whether a read waits for a network, so that more threads read faster."""
+    """Return whether reads go over the network, where more threads read faster."""
     return not isinstance(readable, int)
 
 
 def kept_open(readable: Readable) -> Readable:
-    """The same for another holder, who gives it to `let_go`."""
+    """Duplicate it for another holder, who closes it with `let_go`."""
     return os.dup(readable) if isinstance(readable, int) else readable
 
 
 def let_go(readable: Readable) -> None:
-    """Close what `kept_open` gave; an object holds nothing open."""
+    """Close a readable from `kept_open`; for an object there is nothing to close."""
     if isinstance(readable, int):
         os.close(readable)
 
 
 def pread_full(fd: Readable, length: int, offset: int) -> bytes:
-    """The `length` bytes at `offset`, fewer only at the end of the file."""
+    """Return the `length` bytes at `offset`, fewer only at the end of the file."""
     if not isinstance(fd, int):
         buffer = bytearray(min(length, max(0, fd.size - offset)))
         with memoryview(buffer) as view:
@@ -103,7 +103,7 @@ def pread_full(fd: Readable, length: int, offset: int) -> bytes:
 
 
 def pread_into(fd: Readable, view: memoryview, offset: int) -> int:
-    """Fill `view` from `offset`; the number of bytes read, fewer than its length only at the end of the file."""
+    """Fill `view` from `offset`; return the number of bytes read, fewer than its length only at the end of the file."""
     if not isinstance(fd, int):
         return fd.read_into(view, offset)
     done = os.preadv(fd, [view], offset)
@@ -126,7 +126,7 @@ def pwrite_full(fd: int, data: bytes | bytearray | memoryview, offset: int) -> N
 
 
 def pwrite_flagged(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset` with RWF_DSYNC; OSError where kernel or file system do not know it."""
+    """Write all of `data` at `offset` with RWF_DSYNC. Raises OSError where kernel or file system do not support it."""
     done = 0
     with memoryview(data) as view:
         while done < len(view):
@@ -140,7 +140,7 @@ def pwrite_synced(
     """Write all of `data` at `offset` and return once it is on stable storage.
 
     RWF_DSYNC waits for these bytes alone; fdatasync would first flush every dirty page of the file, 327 ms for each GiB
-    of a freshly copied body. It is the fallback where `flagged` says that the flag is unknown.
+    of a freshly copied body. fdatasync is the fallback where the flag is not supported.
     """
     if hasattr(os, "RWF_DSYNC"):
         try:

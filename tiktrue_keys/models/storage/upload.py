@@ -1,9 +1,9 @@
-"""A new object in somebody's storage: written from front to back, there whole when it is committed, or not at all.
+"""Writes a new object to a storage service in order; `commit` makes all of it visible, otherwise nothing remains.
 
-Object stores take an upload in parts and show the object when the last request completes it; that is `commit`. Anywhere
-else the object is written under a temporary name and renamed. Giving up leaves nothing: no object, no part that is paid
-for. A process that is killed leaves at most an upload that was never completed, which nobody sees; the next command
-gives it up (settle/interrupted.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
+Object stores take an upload in parts and show the object when the last request completes it; `commit` sends that
+request. Elsewhere the object is written under a temporary name and renamed. An aborted upload leaves no object and no
+billed parts. A killed process leaves at most an incomplete upload, which readers cannot see. The next command aborts it
+(settle/interrupted.py), or the storage does (S3: a lifecycle rule for incomplete uploads).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tiktrue_keys.models.storage.object_requests import file_system, look_up, re
 
 WHAT = "the output"
 _COMPLETED_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
-"""Schemes of object stores, where nothing is to be seen of an upload before it is completed."""
+"""Schemes of object stores, where an upload is invisible until it is completed."""
 _EXCLUSIVE = frozenset({"s3", "s3a"})
-"""Schemes where completing an upload can be made to fail when the object is there (If-None-Match)."""
+"""Schemes where completing an upload can be made to fail when the object exists (If-None-Match)."""
 _PART = 5 << 20
-_MOST_PARTS = 10_000  # of S3; what is left of them is for an upload whose length nobody knows
+_MOST_PARTS = 10_000  # the limit of S3; with an unknown length, the part size grows to stay below it
 _PARTS_OF_ONE_SIZE = 1000
-_GRACE = 60.0  # seconds for the request that is under way when the upload is given up
+_GRACE = 60.0  # seconds to wait for the request in progress when the upload is aborted
 
 
 class Upload(InOrder):
-    """A context manager; without `commit` nothing stays. Written as a sink of the pipeline, in order.
+    """A context manager and an ordered sink of the pipeline; without `commit` nothing remains.
 
-    `size`: the bytes that will come, None where that is not known. `temporary` is the name that the object has
-    meanwhile where the storage shows it, fixed at construction. `may_exist`: the object may be there, since completing
-    it was asked for and no answer said otherwise.
+    `size` is the number of bytes to come, None when unknown. `temporary` is the object's name until `commit` where the
+    storage would show a partial object, else None; it is fixed at construction. `may_exist` is true from the request
+    to complete the object until an answer says that it failed.
     """
 
     def __init__(self, url: Url, *, replace: bool, size: int | None = None) -> None:
@@ -61,7 +61,7 @@ class Upload(InOrder):
         part = max(_PART, -(-(self.size or 0) // (_MOST_PARTS - 1)))
         with storage_errors(WHAT, self.url):
             self._file = self._system.open(path, mode, block_size=part, autocommit=self.temporary is not None)
-            with suppress(AttributeError, ValueError):  # fsspec keeps it for a transaction that nobody has begun
+            with suppress(AttributeError, ValueError):  # fsspec lists it for a transaction that was never begun
                 self._system.transaction.files.remove(self._file)
         return self
 
@@ -70,7 +70,7 @@ class Upload(InOrder):
             self._abort()
 
     def commit(self) -> None:
-        """Complete the object; RefusedError when something is there and it may not be replaced."""
+        """Complete the object. Raises RefusedError when an object exists there and `replace` is false."""
         if not self.replace and look_up(self.url, WHAT) is not None:
             raise RefusedError(
                 f"{WHAT} {shown(str(self.url))} exists already",
@@ -107,16 +107,16 @@ class Upload(InOrder):
         self.written += len(view)
 
     def _abort(self) -> None:
-        # A cancelled thread may be in the middle of a part: first that comes to its end, then the whole is given up.
+        # A cancelled thread may be sending a part: wait for it, then abort the whole upload.
         waited = self._busy.acquire(timeout=_GRACE)
         file, self._file = self._file, None
         try:
             with suppress(NotFoundError, UnavailableError), storage_errors(WHAT, self.url):
                 file.discard() if self.temporary is None else file.close()
                 self.may_exist = False
-            file.closed = True  # or its __del__ would go on with what was given up
+            file.closed = True  # otherwise its __del__ would resume the aborted upload
         except AttributeError:
-            pass  # a file of another kind, which has no such member
+            pass  # another kind of file, without this member
         finally:
             if waited:
                 self._busy.release()
