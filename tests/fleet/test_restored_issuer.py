@@ -58,7 +58,7 @@ def test_an_old_copy_is_refused_and_an_honest_restore_goes_on(staff: Staff) -> N
         waits = node.json("fleet", "receive", code=5)
         assert "fleet accept-epoch head-office --expect HEAD" in waits["error"]["hint"]
         assert (
-            "another head"
+            "did not begin with the expected head"
             in node.json("fleet", "accept-epoch", ISSUER, "--expect", "0" * 64, code=5)["error"]["message"]
         )
         assert node.json("fleet", "accept-epoch", ISSUER, "--expect", head)["result"] == {
