@@ -1,7 +1,6 @@
-"""From a container's header to its data key: which of its wraps this keystore can open, and the opening.
+"""Opens a container's data key with the best of this keystore's keys that the container is wrapped for.
 
-Does not handle: whether the header is authentic (format/header_slots.py) and who made the container
-(container/container.py).
+Does not handle: authenticating the header (format/header_slots.py), checking the signature (container/container.py).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _THIS_KEY_NOT = (UsageError, WrongLicenseError, RevokedError, ExpiredError, Refu
 
 @dataclass(frozen=True)
 class OpenedDataKey:
-    """A container's 32-byte data key, the managed key that opened it, and what is to be said about that key."""
+    """A container's 32-byte data key, the managed key that opened it, and notices about that key."""
 
     key: ManagedKey
     secret: SecretBuffer
@@ -39,7 +38,7 @@ class OpenedDataKey:
 
 
 def held_keys(manager: KeyManager, header: Header) -> dict[str, ManagedKey]:
-    """The keys of this keystore that a container is wrapped for, by key id."""
+    """Return the keys of this keystore that a container is wrapped for, by key id."""
     held = {}
     for key_id in header.key_ids:
         try:
@@ -50,10 +49,11 @@ def held_keys(manager: KeyManager, header: Header) -> dict[str, ManagedKey]:
 
 
 def open_data_key(manager: KeyManager, header: Header, license_key: License | None, use: Use) -> OpenedDataKey:
-    """The data key by the best key that this keystore holds and that may be used so.
+    """Open and return the data key, using the best key that this keystore holds and `use` permits.
 
-    NotFoundError when it holds none; else what stands in the way of the best one: RevokedError, ExpiredError,
-    RefusedError, UsageError without its license, WrongLicenseError; IntegrityError for a wrap that does not open.
+    Raises NotFoundError when it holds no key for the container, IntegrityError for a wrap that does not open, else the
+    reason why the best key cannot be used: RevokedError, ExpiredError, RefusedError, WrongLicenseError, or UsageError
+    without its license.
     """
     held, license_key = held_keys(manager, header), asked_once(license_key)
     if not held:
@@ -75,7 +75,7 @@ def open_data_key(manager: KeyManager, header: Header, license_key: License | No
 
 
 def asked_once(license_key: License | None) -> License | None:
-    """A license that is asked for at most once, however many keys are opened with it."""
+    """Return a license that is prompted for at most once, for any number of keys. Thread-safe."""
     if not callable(license_key):
         return license_key
     answers: list[str | bytes] = []

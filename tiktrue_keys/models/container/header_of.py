@@ -1,4 +1,4 @@
-"""Reads the header of the container at a location, file or object alike, without authenticating it."""
+"""Reads the header of a container in a file or object, without authenticating it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tiktrue_keys.models.storage.protocol import storage_of
 
 
 def lies_at(path: str, file_id: bytes) -> bool:
-    """Whether the container `file_id` can be read at `path`."""
+    """Return whether the container `file_id` (16 bytes) can be read at `path`."""
     try:
         return slots_at(path).current.header.file_id == file_id
     except TikTrueKeysError:
@@ -17,8 +17,9 @@ def lies_at(path: str, file_id: bytes) -> bool:
 
 
 def slots_at(path: str | Place) -> HeaderSlots:
-    """The header of the container at `path`, which may be a URL, not authenticated.
+    """Return the header of the container at `path`, which may be a URL, not authenticated.
 
-    IntegrityError, NotFoundError, as opened_regular; UnavailableError when the storage cannot be reached.
+    Raises NotFoundError, IntegrityError when it is not a container, RefusedError when it is not a regular file,
+    UnavailableError when the storage cannot be reached.
     """
     return storage_of(parse_place(path)).slots()

@@ -1,10 +1,10 @@
-"""A container's plaintext as a seekable read-only file: opens segments as they are asked for, never the whole model.
+"""A container's plaintext as a seekable read-only file, which decrypts segments on demand.
 
-Thread-safe: `readinto_at` from any number of threads at once, the methods with a position one after the other. What is
-opened, kept and opened ahead is the business of container/segments.py.
+Thread-safe: `readinto_at` runs in any number of threads at once; methods that use the position take turns. Caching and
+read-ahead are in container/segments.py.
 
-Does not handle: which key, authorship, audit (the caller did that before), writing. Plaintext is in ordinary memory,
-zeroed when the file is closed.
+Does not handle: keys, authorship and audit, which the caller does first; writing. Plaintext is in ordinary memory and
+is zeroed when the file is closed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ READ_AHEAD = 4
 
 
 class ModelFile(io.RawIOBase):
-    """An open model. `length` in bytes; `bytes_decrypted` counts what was opened so far.
+    """An open model of `length` bytes.
 
-    Takes over `fd`, the open container (kept_open), and closes it. `leaves` are known_leaves(fd, container), `cached`
-    the opened segments kept (at least read_ahead + 2). `check` is called on the reading thread before a segment is
-    opened and raises to forbid it (a key revoked meanwhile). Reading raises IntegrityError for a changed segment,
-    OSError from the system, UnavailableError from a storage, ValueError once closed.
+    Takes ownership of `fd`, the open container (from kept_open), and closes it. `leaves` come from known_leaves.
+    `cached` is the number of opened segments to keep (at least read_ahead + 2). `check` is called on the reading thread
+    before a segment is opened, and raises to forbid it (for example after a revocation). Reading raises IntegrityError
+    for a changed segment, OSError from the system, UnavailableError from a storage, ValueError once closed.
     """
 
     def __init__(
@@ -55,24 +55,24 @@ class ModelFile(io.RawIOBase):
 
     @property
     def bytes_decrypted(self) -> int:
-        """Plaintext bytes opened so far, read-ahead included."""
+        """Return the plaintext bytes decrypted so far, including read-ahead."""
         return self._segments.decrypted
 
     def readable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """The position, in bytes of plaintext."""
+        """Return the position, in bytes of plaintext."""
         self._refuse_closed()
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the position; beyond the end is allowed, before the start is ValueError."""
+        """Move the position, which may be beyond the end; return it. Raises ValueError before the start."""
         self._refuse_closed()
         with self._turn:
             bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}
@@ -84,14 +84,14 @@ class ModelFile(io.RawIOBase):
             return self._position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill `buffer` from the position; fewer bytes only at the end."""
+        """Fill `buffer` from the position; return the number of bytes, fewer only at the end."""
         with self._turn:
             got = self.readinto_at(buffer, self._position)
             self._position += got
             return got
 
     def readinto_at(self, buffer: WriteableBuffer, offset: int) -> int:
-        """Fill `buffer` from `offset`, leaving the position alone; fewer bytes only at the end."""
+        """Fill `buffer` from `offset`, keeping the position; return the number of bytes, fewer only at the end."""
         self._refuse_closed()
         if offset < 0:
             raise ValueError("a position before the start")
@@ -103,7 +103,7 @@ class ModelFile(io.RawIOBase):
             return wanted
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """The next `size` bytes, or all that are left."""
+        """Return the next `size` bytes, or all remaining bytes."""
         with self._turn:
             left = max(0, self.length - self._position)
             data = bytearray(left if size is None or size < 0 else min(size, left))
@@ -111,11 +111,11 @@ class ModelFile(io.RawIOBase):
             return bytes(data)
 
     def readall(self) -> bytes:
-        """All that is left."""
+        """Return all remaining bytes."""
         return self.read(-1)
 
     def close(self) -> None:
-        """Close the container and zero the opened segments; waits for reads that other threads have under way."""
+        """Wait for reads in other threads, close the container and zero the opened segments."""
         if not self.closed:
             super().close()
             self._segments.close()

@@ -1,8 +1,9 @@
-"""Seals one plaintext into one container: body, trailer, signature, header, in the order that the output allows.
+"""Seals one plaintext into one container: body, trailer, signature and header, in the order that the output allows.
 
-Into a file the header comes last, with the length in it; into a pipe or an object it comes first, with the length if
-the source's is known. The trailer lists no leaves into a pipe, and where the length was not known. Does not handle:
-temporary names, sync, rename (core/durable.py), uploads (storage/upload.py), keys, intents.
+In a file the header is written last and has the length. In a pipe or an object it is written first, with the length if
+the source's is known. The trailer lists no leaves for a pipe, or when the header written first has no length.
+
+Does not handle: temporary names, sync, rename (core/durable.py), uploads (storage/upload.py), keys, intents.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, s
 
 @dataclass(frozen=True)
 class ContainerSigner:
-    """Who signs: Ed25519 public key (32 bytes), and what signs canonical bytes as KeyManager.sign("model", …) does."""
+    """The signer: its Ed25519 public key (32 bytes), and a function that signs like KeyManager.sign("model", data)."""
 
     issuer: bytes
     sign: Callable[[bytes], bytes]
@@ -42,7 +43,7 @@ class ContainerSigner:
 
 @dataclass(frozen=True)
 class SealedContainer:
-    """What was written. `size` in bytes; `header` with the length that is in the file."""
+    """The written container. `size` in bytes; `header` as it is in the output."""
 
     header: Header
     trailer: Trailer
@@ -64,12 +65,12 @@ def seal_container(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> SealedContainer:
-    """Seal what `plain` holds, from a descriptor's position on, into `out`.
+    """Seal `plain`, from a descriptor's position on, into `out`; return the container.
 
-    `header.length` is set here. `already`: what was read from a pipe to tell its kind. The caller syncs and names
-    the file that is `out`, or commits the upload. Without a signer the container is unsigned. The data key must be
-    fresh: it seals one body in its life. UnavailableError when a source file changed its size meanwhile; OSError from
-    the system.
+    Sets `header.length`. `already` holds the bytes read from a pipe to detect its kind. The caller syncs and names the
+    file `out`, or commits the upload. Without a signer the container is unsigned. The data key must be fresh: it may
+    seal one body only. Raises UnavailableError when the size of a source file changed meanwhile, OSError from the
+    system.
     """
     offset, length = extent_of(plain)
     geometry = Geometry(header.segment_size)
@@ -122,12 +123,12 @@ def _trailer(
 
 
 def keystore_signer(manager: KeyManager) -> ContainerSigner:
-    """Signs containers as this keystore."""
+    """Return a signer for this keystore."""
     return ContainerSigner(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
 
 
 def container_size(length: int) -> int:
-    """Bytes of a container file for `length` bytes of plaintext."""
+    """Return the size in bytes of a container file for `length` bytes of plaintext."""
     geometry = Geometry()
     leaves = geometry.segment_count(length) * LEAF_LENGTH
     return HEADER_SIZE + geometry.body_length(length) + leaves + TAIL_LENGTH

@@ -1,8 +1,8 @@
-"""Opens one container into one plaintext, from a file, an object or a pipe, into a file, an object or a pipe.
+"""Decrypts one container from a file, object or pipe to a file, object or pipe.
 
-The caller has found the data key, authenticated the header and, for a file, checked the authorship. From a pipe the
-signature arrives after the body: then authorship is checked at the end, before the caller gives a file its name, and
-what went into another pipe meanwhile was vouched for by the data key alone.
+The caller has found the data key, authenticated the header and, for a file or object, checked the authorship. From a
+pipe the signature arrives after the body, so authorship is checked at the end, before the caller names an output file.
+Plaintext written to another pipe until then is authenticated by the data key alone.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def open_container(
     threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Write the plaintext of the container at `fd` to `out`, a file or upload that shows nothing before it is whole.
+    """Write the plaintext of the container at `fd` to `out`.
 
-    IntegrityError when any segment is not the one that the root stands for; no byte of it was written then. A container
-    from a pipe lists no leaves: it is read twice for a stream, and else the root is compared at the end.
+    A container without listed leaves is read twice when `out` is a stream; otherwise its root is compared at the end,
+    before the caller commits the output. Raises IntegrityError when a segment does not match the root.
     """
     threads = threads or threads_for(fd)
     leaves = known_leaves(fd, container, threads=threads) if isinstance(out, StreamSink) else container.trailer.leaves
@@ -55,10 +55,10 @@ def open_stream(
     authorship: Callable[[Trailer], object],
     progress: ProgressCallback | None = None,
 ) -> Trailer:
-    """Write the plaintext of a container that arrives on the pipe `fd`, after `read_front` was called on it.
+    """Write the plaintext of the container on the pipe `fd`, after `read_front` has read its front; return the trailer.
 
-    `authorship` gets the trailer at the end, after its root was compared, and raises when it does not like it
-    (check_authorship). IntegrityError as open_container, and for bytes after the container's end.
+    `authorship` gets the trailer at the end, after the root was compared, and raises to reject it. Raises
+    IntegrityError when a segment does not match the root or bytes follow the container's end.
     """
     geometry, length = front.geometry, front.header.length
     unsized = BodyStream(fd, geometry) if length is None else None

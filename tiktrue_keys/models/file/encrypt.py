@@ -1,4 +1,4 @@
-"""Encrypts one model into one container under the active key of its model: file, object or pipe in, and out."""
+"""Encrypts one model from a file, object or pipe to a container in a file, object or pipe, under its active key."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Encrypted(OperationResult):
 
 @dataclass(frozen=True)
 class _Job:
-    """What is needed to seal one container."""
+    """The inputs for sealing one container."""
 
     manager: KeyManager
     key: ManagedKey
@@ -72,7 +72,7 @@ class _Job:
     request: OperationRequest
 
     def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
-        """The intent: nothing opens the file before, the key opens it after."""
+        """Return the intent: no key opens the file before, the key opens it after."""
         return FileIntent(
             OPERATION,
             self.header.file_id,
@@ -87,7 +87,7 @@ class _Job:
         )
 
     def seal(self, out: Target) -> SealedContainer:
-        """Write the container; the source must not have changed meanwhile."""
+        """Write the container. Raises UnavailableError when the source changed meanwhile."""
         signer = keystore_signer(self.manager)
         return self.source.seal(out, self.header, self.data_key, signer=signer, progress=self.progress)
 
@@ -120,13 +120,12 @@ def encrypt_model(
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> Encrypted:
-    """Encrypt `source` under the key that `key` names; `destination` None is FILE.ttm beside the source.
+    """Encrypt `source` under the key that `key` names. The default destination is FILE.ttm beside the source.
 
-    Either may be the URL of an object; UnavailableError when its storage cannot be reached. RefusedError when the
-    destination exists (unless `force`) or the source is a container, UsageError for a folder; as KeyManager.open_key
-    for the key; UnavailableError when the source changes meanwhile or the disk is full. After any failure nothing new
-    is there, and what was there before is. A chosen `operation_id` that was done already gives its container again,
-    `changed` False.
+    Source and destination may be URLs of objects. A failure leaves no new output and the old output untouched.
+    Repeating an `operation_id` returns its container again, with `changed` False. Raises RefusedError when the
+    destination exists (unless `force`) or the source is a container, UsageError for a folder, UnavailableError when the
+    source changes meanwhile, the disk is full or a storage cannot be reached, and the errors of opening the key.
     """
     given = parse_location(source)
     target = default_destination(given) if destination is None else parse_location(destination)
@@ -148,7 +147,7 @@ def encrypt_model(
 
 
 def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSource) -> Header:
-    """The header of a new container, its data key wrapped for the opened key."""
+    """Return the header of a new container, with the data key wrapped for the opened key."""
     file_id, key = new_file_id(), opened.key
     wrap = wrap_for_key(
         data_key.view,
@@ -172,7 +171,7 @@ def _again(manager: KeyManager, done: FinishedAct) -> Encrypted:
 
 
 def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypted:
-    """The result of an act that was done before, read from its container; IntegrityError, NotFoundError."""
+    """Return the result of an earlier operation, read from its container. Raises IntegrityError, NotFoundError."""
     with opened_container(path) as found:
         container, header = found.container, found.container.header
     return Encrypted(

@@ -1,4 +1,4 @@
-"""Exports the public half of a managed key as a signed file, to which others encrypt without keystore and license."""
+"""Exports the public half of a managed key as a signed file, for encrypting without a keystore or license."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHAT = "the output"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedRecipient(OperationResult):
-    """The key, its public half as the signed file has it, and where the file is; None: nowhere yet."""
+    """The key, its signed public half, and the path of the file, None when none was written."""
 
     key: ManagedKey
     recipient: Recipient
@@ -37,11 +37,11 @@ def export_recipient(
     force: bool = False,
     operation_id: str | None = None,
 ) -> ExportedRecipient:
-    """Export the public half of an active key; into a new file, 0644, when there is a destination.
+    """Export the public half of an active key, to a new file (mode 0644) when there is a destination.
 
-    RefusedError when something is there (unless `force`), before the key is marked; else as KeyManager.export_public.
-    A file that cannot be written leaves the key marked all the same: cleanup then asks once more than it must. A
-    repeated operation id writes the file when it is not there.
+    The key is recorded as exported even if writing the file then fails; cleanup then asks once more than necessary.
+    Repeating an operation id writes the file if it is missing. Raises RefusedError when the destination exists (unless
+    `force`), and the errors of KeyManager.export_public.
     """
     place = None if destination is None else Path(destination).absolute()
     act = manager.export_public(key, license_key, destination=place, force=force, operation_id=operation_id)

@@ -1,4 +1,4 @@
-"""Opens models for programs: an encrypted file as a seekable one; makes no plaintext file."""
+"""Opens an encrypted model as a seekable file for a program, without writing a plaintext file."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def open_model(
     allow_unsigned: bool = False,
     expected_root: bytes | None = None,
 ) -> ModelFile:
-    """The plaintext of a container as a seekable read-only binary file; close it.
+    """Return the plaintext of a container as a seekable read-only binary file. The caller closes it.
 
-    Recorded once, before it is returned. Each segment is verified before a byte of it is returned, and the key's
-    revocation is looked for before each segment is opened: RevokedError from then on. Errors as decrypt_model.
+    The use is recorded once, before the file is returned. Each segment is verified before its bytes are returned. Reads
+    raise RevokedError once the key is revoked. Raises the errors of decrypt_model.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
     with opened_container(object_place(path), expected_root) as found:
@@ -64,11 +64,10 @@ def open_model(
 def revocation_check(
     manager: KeyManager, key: ManagedKey, *, now: Callable[[], int] = time.time_ns
 ) -> Callable[[], None]:
-    """What raises RevokedError once the key is revoked; NotFoundError once the keystore is gone.
+    """Return a function that raises RevokedError once the key is revoked, NotFoundError once the keystore is gone.
 
-    Looks into the keystore again only when its file has changed since, which costs microseconds to see. A change
-    within the file system's clock tick of the last look would not show; so a file that changed lately is looked into
-    each time.
+    It reads the keystore only after its file changed, which takes microseconds to check. A change within one clock tick
+    of the file system would go unnoticed, so the keystore is read each time while its file changed recently.
     """
     database = manager.path / FILE_NAME
     seen: tuple[int, ...] = ()

@@ -1,6 +1,6 @@
-"""Reserves what an operation on a model is about to make: a file, an object, or standard output.
+"""Reserves the output of an operation on a model: a file, an object, or standard output.
 
-Does not handle: the bytes; writing, syncing and naming are its storage's (storage/protocol.py).
+Does not handle: writing, syncing and naming (storage/protocol.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tiktrue_keys.models.storage.protocol import Output, storage_of
 
 @contextmanager
 def reserved_output(location: Location, *, force: bool, lock_timeout: float) -> Iterator[Output | Stream]:
-    """The output at a path or URL, as Storage.reserved; a stream is what it is."""
+    """Reserve the output at a path or URL; a stream is yielded as it is. Raises RefusedError when it exists."""
     if isinstance(location, Stream):
         yield location
         return

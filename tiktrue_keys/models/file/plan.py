@@ -1,6 +1,6 @@
-"""What an encryption would do, without doing it: which files, how many bytes, what a resumed run would take over.
+"""Plans an encryption without doing it: the files, their sizes, and the files that a resumed run would keep.
 
-The key is opened and the destination looked at, so that what would be refused is refused here. Reads no file's content.
+Opens the key and checks the destination, so that it raises the errors of the real run. Does not encrypt or write.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ENCRYPT, COPY, DONE = "encrypt", "copy", "done"
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file: its path (of a folder's, relative), bytes of plaintext, `encrypt`, `copy` or `done`."""
+    """One file: its path (relative for a folder), bytes of plaintext, and `encrypt`, `copy` or `done`."""
 
     path: str
     length: int
@@ -38,7 +38,7 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class EncryptionPlan:
-    """What would be encrypted, where to, under which key. `left_out` by the selection."""
+    """The files to encrypt, the destination and the key. `left_out` are the files that the selection excludes."""
 
     source: Place
     destination: Place
@@ -48,12 +48,12 @@ class EncryptionPlan:
 
     @property
     def length(self) -> int:
-        """Bytes of plaintext that are still to be read."""
+        """Return the bytes of plaintext still to be read."""
         return sum(file.length for file in self.files if file.action != DONE)
 
     @property
     def size(self) -> int:
-        """Bytes that would be written."""
+        """Return the bytes that would be written."""
         todo = [file for file in self.files if file.action != DONE]
         return sum(container_size(file.length) if file.action == ENCRYPT else file.length for file in todo)
 
@@ -67,7 +67,7 @@ def plan_model(
     license_key: License | None = None,
     force: bool = False,
 ) -> EncryptionPlan:
-    """What encrypt_model would do with a file; raises as it."""
+    """Return the plan of encrypt_model for one file. Raises the errors of encrypt_model."""
     given = object_place(source)
     target = default_destination(given) if destination is None else object_place(destination)
     with plaintext_source(given) as plaintext:

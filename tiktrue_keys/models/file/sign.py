@@ -1,8 +1,9 @@
-"""Signs a container that CI has sealed for this keystore, after reading every byte of its body once: in place, or for
-an object in the detached header beside it.
+"""Signs a container that was sealed for this keystore without one, for example on a CI server.
 
-Who signs vouches for the root that CI told by another way. Does not handle: containers that a keystore sealed, which
-are always signed; one without its signature was tampered with.
+Reads the whole body once to verify the root, then writes the signature: in place, or for an object into the detached
+header beside it. The signer vouches for the root, which must come from the CI server through another channel.
+
+Does not handle: containers that a keystore sealed. They are always signed; a missing signature means tampering.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ OPERATION = "sign"
 
 @dataclass(frozen=True, kw_only=True)
 class Signed(OperationResult):
-    """A container that this keystore vouches for; `changed` False: it did already. `root` is 32 bytes."""
+    """A signed container; `changed` is False when it was signed already. `root` is 32 bytes."""
 
     path: Place
     file_id: bytes
@@ -55,7 +56,7 @@ class Signed(OperationResult):
 
 
 def parse_root(text: str) -> bytes:
-    """The 32 bytes of a root as it is printed; UsageError."""
+    """Return the 32 bytes of a printed root. Raises UsageError unless it is 64 hex digits."""
     try:
         root = bytes.fromhex(text)
     except ValueError:
@@ -78,9 +79,8 @@ def sign_model(
 ) -> Signed:
     """Sign the container at `path` when its root is `expected_root` (32 bytes) and its whole body has that root.
 
-    IntegrityError when the root or the body is another, or a keystore's own container has lost its signature; as
-    decrypt_model for the key. The body is read once and not copied; one write of 112 bytes, synced, or of one small
-    object.
+    Reads the body once, and writes 112 bytes, synced, or one small object. Raises IntegrityError when the root or the
+    body differs, or a container sealed by a keystore has lost its signature, and the errors of opening the data key.
     """
     arguments = {"path": asked_place(path), "root": expected_root.hex(), "allow_deprecated": allow_deprecated}
     request = OperationRequest.of(OPERATION, operation_id, arguments)

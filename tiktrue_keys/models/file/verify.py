@@ -1,4 +1,4 @@
-"""Verifies all of a container: header, signature, every leaf, every tag. Writes nothing, records nothing."""
+"""Verifies a whole container: header, signature, every leaf and every tag. Writes and records nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERRUPTED = "interrupted-rewrap"
 
 @dataclass(frozen=True)
 class Verified:
-    """A container in which nothing is wrong; `checks` says in sentences what was held against what."""
+    """A valid container; `checks` describes each check in a sentence."""
 
     path: Place
     file_id: bytes
@@ -47,7 +47,7 @@ def verify_model(
     expected_root: bytes | None = None,
     progress: ProgressReport | None = None,
 ) -> Verified:
-    """Check everything that decrypt_model would, without releasing a byte; raises as it for the first thing wrong."""
+    """Check everything that decrypt_model checks, without output. Raises the same errors, for the first fault."""
     options = ReadOptions(allow_deprecated, allow_unsigned)
     with opened_container(object_place(path), expected_root) as found:
         opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
@@ -57,7 +57,7 @@ def verify_model(
 
 
 class _Nowhere:
-    """A sink that keeps nothing: the pipeline zeroes its buffers itself."""
+    """A sink that discards everything; the pipeline zeroes its own buffers."""
 
     def preface(self, data: bytes) -> None:
         pass

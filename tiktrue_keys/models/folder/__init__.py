@@ -1,5 +1,5 @@
-"""Operations on a folder of models, which counts only with its signed manifest.
+"""Operations on folders of models. An encrypted folder is complete only with its signed manifest.
 
-Start with `encrypt.py`; `tree.py` reads a source folder, `compare.py` holds an encrypted one against its manifest. The
+Start with `encrypt.py`; `tree.py` reads a source folder, `compare.py` compares an encrypted one with its manifest. The
 manifest's layout is in `models/format/manifest.py`.
 """

@@ -29,7 +29,7 @@ class Differences:
     changed: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        """In words, or empty when there are none."""
+        """Return the differences as a sentence, empty without any."""
         parts = []
         for words, paths in (
             ("missing", self.missing),
@@ -44,7 +44,7 @@ class Differences:
 
 
 def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Differences:
-    """Hold a folder against its manifest: names, file ids, and with `hashes` the files in clear. Opens no key."""
+    """Compare a folder with its manifest: names, file ids, and with `hashes` the files in clear. Opens no key."""
     expected = {entry.place: entry for entry in manifest.files}
     there = {relative for relative, _ in walk(folder) if relative != MANIFEST_NAME}
     ids = {entry.file_id for entry in manifest.containers}
@@ -71,9 +71,9 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
 
 
 def must_be_complete(folder: Place, manifest: Manifest, *, hashes: bool = True) -> None:
-    """IntegrityError naming what is missing, added, renamed, swapped or changed; in storage, what is missing or added.
+    """Raises IntegrityError, which names the missing, added, renamed, swapped or changed files.
 
-    There each file is held against the manifest when it is opened, which nothing leaves out.
+    In object storage it finds missing and added files only: each file is compared with the manifest when it is opened.
     """
     if isinstance(folder, Path):
         words = differences(folder, manifest, hashes=hashes).sentence()
@@ -92,7 +92,7 @@ def _file_id(path: Path) -> bytes | None:
 
 
 def remote_differences(folder: Url, manifest: Manifest) -> Differences:
-    """What is missing below `folder`, and what lies there besides. What a container is, its root says when opened."""
+    """Return the missing and added objects below `folder`. A container's root is compared when it is opened."""
     there = {str(url).removeprefix(str(folder / "")) for url in objects_below(folder)} - {MANIFEST_NAME}
     wanted = {entry.place for entry in manifest.files}
     beside = {entry.place + DETACHED for entry in manifest.containers}

@@ -1,4 +1,4 @@
-"""Decrypts an encrypted folder as its manifest lists it, into a folder that is there whole or not at all."""
+"""Decrypts the files that the manifest of an encrypted folder lists; creates the whole folder or nothing."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def decrypt_folder(
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> DecryptedFolder:
-    """Decrypt DIR.ttm, or the folder below a URL; `destination` None is DIR beside it.
+    """Decrypt DIR.ttm, or the folder below a URL. The default destination is DIR beside it.
 
-    IntegrityError, before anything is released, when a file is missing, added, renamed, swapped or older than the
-    manifest says, or when another keystore signed it; else as decrypt_model. RefusedError when the destination exists;
-    `force` replaces a folder that holds nothing but files of the same names. `jobs` files at once, as side_by_side.
-    After any failure it is as it was.
+    `force` replaces a folder that holds only files of the same names. Processes up to `jobs` files at once (default:
+    one for each processor, at most four). A failure leaves the destination as it was. Raises IntegrityError, before any
+    output, when a file is missing, added, renamed, swapped or older than the manifest says, or another keystore signed
+    the manifest; RefusedError when the destination exists; and the errors of decrypt_model.
     """
     license_key = asked_once(license_key)
     given = parse_place(source)
@@ -117,7 +117,7 @@ def _result(
 
 @dataclass(frozen=True)
 class _Job:
-    """An encrypted folder on its way out."""
+    """The decryption of one folder."""
 
     manager: KeyManager
     root: Place
@@ -127,7 +127,7 @@ class _Job:
     options: ReadOptions
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
-        """Fill the temporary folder and give it its name; the containers' results, in the manifest's order."""
+        """Fill the temporary folder and swap it in; return the containers' results in the manifest's order."""
         tasks = [Task(entry.length, partial(self._make, entry)) for entry in self.manifest.files]
         made = side_by_side(tasks, jobs=jobs, progress=progress)
         swap_in(self.place)

@@ -1,7 +1,7 @@
-"""Encrypts a folder, file by file, into `DIR.ttm/` with a signed manifest: there whole or not at all.
+"""Encrypts a folder, file by file, into `DIR.ttm/` with a signed manifest; creates the whole folder or nothing.
 
-Every form of it goes one way: look at everything that could refuse it, build, give it its name, settle. A resumed form
-differs in its state (folder/state.py), one in object storage in its target (folder/target.py).
+Every form has the same steps: check everything that could refuse it, build, name, settle. The resumable form has
+another state (folder/state.py), the form in object storage another target (folder/target.py).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ AnyPlace = TypeVar("AnyPlace", bound=Path | Url)
 
 @dataclass(frozen=True, kw_only=True)
 class EncryptedFolder(OperationResult, Generic[AnyPlace]):
-    """A new encrypted folder; `folder_id` is 16 bytes, `length` bytes of plaintext, `left_out` by the selection.
+    """A new encrypted folder; `folder_id` is 16 bytes, `length` in bytes of plaintext.
 
-    `taken_over`: the relative paths of the files that an earlier run had finished.
+    `left_out` are the files that the selection excludes, `taken_over` those that an earlier run had finished.
     """
 
     key: ManagedKey
@@ -59,13 +59,13 @@ class EncryptedFolder(OperationResult, Generic[AnyPlace]):
 def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFolder[Path]:
     """Encrypt every file of a folder into a folder on a disk.
 
-    Globs are held against a file's relative path and its own name; `plain` files are copied in clear under the
-    manifest's hash. RefusedError for links that lead out of the folder and when the destination exists. After any
-    failure the destination is as it was.
+    Globs match a file's relative path or its name; `plain` files are copied in clear, and the manifest lists their
+    hash. A failure leaves the destination as it was. Raises RefusedError for links that lead out of the folder and when
+    the destination exists.
 
-    With `resume` the finished files lie in a hidden folder beside the destination after a failure or a kill, and a run
-    with the same state file takes them over. The file goes when the folder is there. RefusedError for a state file of
-    another folder; BusyError while another process has it.
+    With `resume`, finished files stay in a hidden folder beside the destination after a failure or a kill, and the next
+    run with the same state file reuses them. The state file is removed when the folder is complete. Raises RefusedError
+    for a state file of another folder, BusyError while another process holds it.
     """
     asked = request.asked(OPERATION if request.resume is None else RESUMABLE)
     if request.resume is None or not os.path.lexists(request.resume):  # one that is still there has to go, too
@@ -130,7 +130,7 @@ def _made_before(manager: KeyManager, request: FolderRequest, done: FinishedAct)
 
 
 def _finished_before(manager: KeyManager, root: Path, state: FolderState) -> EncryptedFolder[Path] | None:
-    """The folder of a run that was killed between giving it its name and removing the state file."""
+    """Return the folder of a run that was killed after naming it and before removing the state file, else None."""
     begun = state.folder
     if begun is None or begun.source != str(root) or not lies_there(Path(begun.destination), begun.folder_id):
         return None
@@ -159,14 +159,14 @@ def _read_back(
 
 
 def _placed(files: Iterable[Encrypted], manifest: Manifest, folder: Place) -> tuple[Encrypted, ...]:
-    """What was made under a temporary name, in the order of the manifest's entries, as it lies in `folder` now."""
+    """Return the results in the manifest's order, with the final paths in `folder`."""
     made = {each.file_id: each for each in files}
     return tuple(replace(made[entry.file_id], destination=folder / entry.place) for entry in manifest.containers)
 
 
 @dataclass
 class _Run:
-    """One run on its way through the folder; several threads add what they have finished."""
+    """One run; several threads add their finished files."""
 
     job: FolderJob
     target: FolderTarget[Any]
@@ -175,7 +175,7 @@ class _Run:
 
 
 def _entry(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
-    """Take a file over when it is finished, else make it now."""
+    """Reuse a file that an earlier run finished, else encrypt or copy it; return its entry."""
     state, done = run.target.state, run.target.state.done.get(file.relative)
     if done is not None and is_finished(run.job.manager, file, done, run.target.place_of(file), report):
         return _take_over(run, file, done)

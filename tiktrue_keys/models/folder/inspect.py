@@ -1,4 +1,4 @@
-"""Reports what an encrypted folder claims to be, without a key, and which of it was checked."""
+"""Reads what an encrypted folder claims, without a key, and lists which claims were verified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiktrue_keys.models.format.manifest import ManifestEntry
 
 @dataclass(frozen=True)
 class FolderInspection:
-    """An encrypted folder's own words and how it differs from its manifest. `issuer` 32 bytes, `folder_id` 16."""
+    """An encrypted folder's claims, and its differences from the manifest. `issuer` 32 bytes, `folder_id` 16."""
 
     path: Path
     folder_id: bytes
@@ -31,11 +31,11 @@ class FolderInspection:
 
     @property
     def length(self) -> int:
-        """Bytes of plaintext of all files."""
+        """Return the bytes of plaintext of all files."""
         return sum(entry.length for entry in self.files)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as a JSON object; bytes in hex."""
+        """Return it as a JSON object, with bytes in hex."""
         return {
             "path": str(self.path),
             "folder_id": self.folder_id.hex(),
@@ -55,7 +55,7 @@ class FolderInspection:
 
 
 def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
-    """Read a folder's manifest and the headers of its containers; NotFoundError without a manifest, IntegrityError."""
+    """Read a folder's manifest and its containers' headers. Raises NotFoundError without a manifest, IntegrityError."""
     folder = Path(path)
     signed = read_manifest(folder)
     signature = VALID

@@ -1,6 +1,6 @@
-"""What an operation on a folder looks at before it begins, and what the registry is told afterwards.
+"""The checks before an operation on a folder, and the changes in the registry after it.
 
-Does not handle: in which order and under which name a folder is built (folder/encrypt.py, folder/target.py).
+Does not handle: the order and name under which a folder is built (folder/encrypt.py, folder/target.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Replaced:
-    """The encrypted folder that --force replaces: its places, and the ids of its containers."""
+    """The encrypted folder that --force replaces: its relative paths, and the ids of its containers."""
 
     places: tuple[str, ...]
     file_ids: tuple[bytes, ...]
@@ -39,9 +39,9 @@ class Replaced:
 
 @dataclass(frozen=True)
 class FolderJob:
-    """What is to be encrypted, under which key, in place of which containers (`replaced`, by file id).
+    """A checked request: the files, the key, and the containers to replace (`replaced`, by file id).
 
-    `license_key` is asked for once at most, unlike the request's.
+    `license_key` is prompted for at most once, unlike the request's.
     """
 
     manager: KeyManager
@@ -54,23 +54,23 @@ class FolderJob:
 
     @property
     def name(self) -> str:
-        """The folder's name as a manifest may have it."""
+        """Return the folder's name as a manifest may have it."""
         return safe_name(self.root.name)
 
     def intent(self, operation: str, folder_id: bytes, destination: Place, temporary: Path | None) -> FileIntent:
-        """The intent to make the encrypted folder at `destination`."""
+        """Return the intent to make the encrypted folder at `destination`."""
         name, model_id = self.name, self.key.model_id
         return folder_intent(operation, folder_id, destination, temporary, model_id=model_id, name=name)
 
     def manifest(self, folder_id: bytes, entries: Sequence[ManifestEntry]) -> Manifest:
-        """What the folder will hold."""
+        """Return the manifest of the new folder."""
         return Manifest(folder_id, self.key.model_id, self.name, entries_of(entries))
 
 
 def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: Iterable[bytes]) -> Settlement:
-    """What the registry is told once a folder has its name: where its containers lie, and which ones it replaced.
+    """Return the registry's changes after a folder was named: its containers' paths, and the ones it replaced.
 
-    Where another folder, or none, lies there, the containers `made` for it are gone. All by file id.
+    When the folder is not there, the containers `made` for it are gone. All by file id.
     """
     if not lies_there(folder, folder_id):
         return Settlement(gone=list(made))
@@ -81,7 +81,7 @@ def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: 
 def folder_made(manager: KeyManager, done: FinishedAct) -> tuple[Place, Manifest]:
     """Where the folder lies that an operation made before, and its manifest.
 
-    RefusedError when another folder lies there now.
+    Raises RefusedError when another folder is there now.
     """
     place = parse_place(done.path)
     manifest = trusted_manifest(manager, place)
@@ -92,9 +92,9 @@ def folder_made(manager: KeyManager, done: FinishedAct) -> tuple[Place, Manifest
 def planned_folder(
     manager: KeyManager, request: FolderRequest, root: Path, must_be_free: Callable[[], tuple[bytes, ...]]
 ) -> FolderJob:
-    """What would be done with the folder `root`, with everything looked at that could refuse it.
+    """Return the job for the folder `root`, after checking everything that could refuse it.
 
-    `must_be_free` looks at the place for the result and gives the file ids of the containers that go with it.
+    `must_be_free` checks the destination and returns the file ids of the containers that will be replaced.
     """
     license_key, replaced = asked_once(request.license_key), must_be_free()
     tree = source_tree(root, request.selection)
@@ -103,19 +103,19 @@ def planned_folder(
 
 
 def followed_folder(folder: Path, manifest: Manifest) -> dict[bytes, str]:
-    """Where the containers of a folder lie, by file id, for the registry."""
+    """Return the paths of a folder's containers, by file id, for the registry."""
     return {entry.file_id: str(folder / entry.place) for entry in manifest.containers}
 
 
 def forget_all(manager: KeyManager, file_ids: Iterable[bytes]) -> None:
-    """Take containers that are gone out of the registry; one that cannot be keeps its key, no more."""
+    """Remove containers that are gone from the registry. A failure only keeps their keys needed."""
     for file_id in file_ids:
         with suppress(TikTrueKeysError):
             manager.forget(file_id)
 
 
 def replaceable(target: Path) -> Replaced:
-    """What may be replaced: nothing where there is no encrypted folder."""
+    """Return what may be replaced at `target`; nothing without an encrypted folder there."""
     try:
         manifest = read_manifest(target).manifest
     except TikTrueKeysError:
@@ -127,9 +127,9 @@ def replaceable(target: Path) -> Replaced:
 def open_beforehand(
     manager: KeyManager, folder: Place, manifest: Manifest, license_key: License | None, use: Use
 ) -> ManagedKey:
-    """Open the data key of the folder's first container, and say by which key; with none, the key of its model.
+    """Open the data key of the folder's first container; return the key that opened it, or else the model's key.
 
-    So a license is asked for on this thread, and what refuses the key does so before anything is made.
+    The license is then prompted for on this thread, and a refusal comes before any output.
     """
     for entry in manifest.containers:
         header = slots_at(str(folder / entry.place)).current.header

@@ -1,4 +1,4 @@
-"""A new folder as each operation makes one: recorded, built under another name, given its name, settled, tidied up."""
+"""Makes a new folder, for every operation: records the intent, builds it, names it, settles the registry, cleans up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tiktrue_keys.models.storage.location import Place
 def folder_intent(
     operation: str, folder_id: bytes, destination: Place, temporary: Path | None = None, *, model_id: str, name: str
 ) -> FileIntent:
-    """The intent to make a folder at `destination`, built at `temporary` meanwhile; `folder_id` is 16 bytes."""
+    """Return the intent to make a folder at `destination`, built at `temporary`; `folder_id` is 16 bytes."""
     return FileIntent(
         operation,
         folder_id,
@@ -44,7 +44,7 @@ def new_folder(
 ) -> Iterator[FileOutcome]:
     """Record the intent; the block fills the temporary folder and swaps it in; record the outcome.
 
-    `settle` says, after the block or its failure, what became of containers. `built` makes the temporary folder.
+    `settle` returns the effects on containers, after the block or its failure. `built` makes the temporary folder.
     """
     with file_act(manager, intent, request) as outcome:
         try:

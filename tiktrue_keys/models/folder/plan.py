@@ -1,4 +1,4 @@
-"""Reports what encrypting a folder would do, and what a resumed run would take over, without reading file contents."""
+"""Plans the encryption of a folder, with the files that a resumed run would reuse, without reading file contents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiktrue_keys.models.folder.tree import SourceFile, real_folder
 
 
 def plan_folder(manager: KeyManager, request: FolderRequest) -> EncryptionPlan:
-    """What encrypt_folder would do; raises as it."""
+    """Return the plan of encrypt_folder. Raises the same errors."""
     root, state = real_folder(request.source), seen_state(request)
     target = DiskTarget.of(request, root, state)
     job = planned_folder(manager, request, root, target.must_be_free)

@@ -1,4 +1,4 @@
-"""What encrypting a folder is asked for: the one list of its parameters, whichever form the encryption has."""
+"""The parameters of encrypting a folder, shared by every form of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tiktrue_keys.models.storage.location import Url, asked_place
 class FolderRequest:
     """A folder to encrypt, the place for the result, the key, and how.
 
-    `destination`: None is DIR.ttm beside the folder; a URL is a prefix in object storage. `key` is a KEY argument.
-    `resume`: the file that notes what is finished, so that the next run with it takes that over. `force` replaces an
-    encrypted folder that holds nothing else. `jobs`: how many files at once, as side_by_side takes it.
+    `destination`: default DIR.ttm beside the folder; a URL is a prefix in object storage. `key` is a KEY argument.
+    `resume`: the state file that lists finished files, so that the next run with it reuses them. `force` replaces an
+    encrypted folder that holds nothing else. `jobs`: how many files at once (default: one for each processor, at most
+    four).
     """
 
     source: str | PathLike[str]

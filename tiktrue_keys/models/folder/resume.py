@@ -1,8 +1,9 @@
-"""What a resumed encryption takes over of an earlier run, so that a kill costs one file.
+"""Decides which finished files a resumed encryption reuses, so that a kill loses only unfinished files.
 
-A finished file is taken over when its source has the size, the time and the bytes (BLAKE3) that it had, and its output
-is the container that was written for it, by this keystore, under a key that still opens it. Every other one is
-encrypted again under a data key of its own: nothing ever continues in the middle of a file, so no nonce comes twice.
+A finished file is reused when its source still has the same size, time and content (BLAKE3), and its output is the
+container that this keystore wrote for it, under a key that still opens it. Every other file is encrypted again under a
+new data key. Encryption never resumes in the middle of a file, so no nonce is used twice.
+
 Does not handle: the state file's format (folder/resume_state.py).
 """
 
@@ -34,7 +35,7 @@ _USABLE = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
 
 
 def seems_finished(file: SourceFile, target: Path, state: FolderState) -> bool:
-    """Whether a run would find a file finished, as far as can be told without reading it."""
+    """Return whether a run would find a file finished, as far as metadata shows."""
     folder, done = state.folder, state.done.get(file.relative)
     if folder is None or done is None or folder.destination != str(target):
         return False
@@ -44,7 +45,7 @@ def seems_finished(file: SourceFile, target: Path, state: FolderState) -> bool:
 
 
 def is_finished(manager: KeyManager, file: SourceFile, done: DoneFile, place: Path, report: ProgressReport) -> bool:
-    """Whether the output of a file, at `place`, is what its source would give now; reads both."""
+    """Return whether the output of a file, at `place`, matches its source now. Reads both."""
     if stamp_of(file) != (done.length, done.mtime_ns) or blake3_of(file, report) != done.source_hash:
         return False
     try:
@@ -62,7 +63,7 @@ def is_finished(manager: KeyManager, file: SourceFile, done: DoneFile, place: Pa
 
 
 def remove_strangers(manager: KeyManager, root: Path, wanted: Collection[str]) -> None:
-    """Remove what is not `wanted` below `root`: files that the source has lost, what a killed run left over."""
+    """Remove files below `root` that are not `wanted`: files gone from the source, leftovers of a killed run."""
     for relative, path in list(walk(root)):
         if relative in wanted or relative == MANIFEST_NAME:
             continue

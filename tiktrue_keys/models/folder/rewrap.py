@@ -1,4 +1,4 @@
-"""Acts on encrypted folders. folder/encrypt.py and folder/decrypt.py make and open them; a rewrap stays in place."""
+"""Rewraps the containers of an encrypted folder in place."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def rewrap_folder(
     jobs: int | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> RewrapBatch:
-    """Rewrap every container of an encrypted folder; keeps going over failures. The manifest stays as it is.
+    """Rewrap every container of an encrypted folder, and continue after failures. The manifest does not change.
 
-    `jobs` files at once, as side_by_side.
+    Processes up to `jobs` files at once (default: one for each processor, at most four).
     """
     license_key = asked_once(license_key)
     folder = real_folder(path)

@@ -1,7 +1,7 @@
-"""What of a folder is done while it is encrypted: in memory for one run, or in a file that the next run takes over.
+"""The progress of a folder's encryption: in memory for one run, or in a file that the next run resumes from.
 
-The two have one interface, FolderState. Does not handle: the file (folder/resume_state.py), and whether what it says
-of a finished file still holds (folder/resume.py).
+Both implement FolderState. Does not handle: the file (folder/resume_state.py); whether a finished file is still valid
+(folder/resume.py).
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from tiktrue_keys.models.storage.location import recorded_path
 
 
 class FolderState(Protocol):
-    """Which folder is being made, and which of its files an earlier run has finished."""
+    """The folder being made, and the files of it that an earlier run has finished."""
 
     @property
     def kept(self) -> bool:
-        """Whether finished files outlive a run that fails."""
+        """Return whether finished files survive a run that fails."""
 
     @property
     def folder(self) -> ResumedFolder | None:
-        """The folder that was begun; None before `begin`."""
+        """Return the folder that was begun; None before `begin`."""
 
     @property
     def done(self) -> Mapping[str, DoneFile]:
-        """The files that are known to be finished, by relative path."""
+        """Return the files recorded as finished, by relative path."""
 
     def begin(self, folder: ResumedFolder) -> None:
-        """Begin a folder, or take up the one that was begun; RefusedError when that is another one."""
+        """Begin a folder, or resume the one that was begun. Raises RefusedError when that is another folder."""
 
     def built(self, place: FolderPlace) -> AbstractContextManager[Path]:
-        """The temporary folder, to be filled and then swapped in."""
+        """Yield the temporary folder, to be filled and then swapped in."""
 
     def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
-        """Make a file and remember that it is finished; several threads may."""
+        """Make a file and record that it is finished. Thread-safe."""
 
     def remove(self) -> None:
-        """The folder has its name: nothing is left to remember."""
+        """Discard the state after the folder has its name."""
 
 
 @dataclass
 class MemoryState:
-    """Ends with the run: after a failure nothing of the folder stays."""
+    """A state for one run. A failure leaves nothing of the folder."""
 
     kept: ClassVar[bool] = False
     done: ClassVar[Mapping[str, DoneFile]] = {}
@@ -74,7 +74,7 @@ class MemoryState:
 
 @contextmanager
 def opened_state(request: FolderRequest, root: Path) -> Iterator[FolderState]:
-    """The state of an encryption of the folder `root`; raises as ResumeState.open, RefusedError for a file in it."""
+    """Yield the state of an encryption of the folder `root`. Raises RefusedError for a state file inside `root`."""
     if request.resume is None:
         yield MemoryState()
         return
@@ -86,6 +86,6 @@ def opened_state(request: FolderRequest, root: Path) -> Iterator[FolderState]:
 
 
 def seen_state(request: FolderRequest) -> FolderState:
-    """The same, only to look at: no file is made, locked or mended."""
+    """Return the state for reading: does not create, lock or repair the file."""
     found = ResumeState.read(Path(request.resume)) if request.resume is not None else None
     return MemoryState() if found is None else found

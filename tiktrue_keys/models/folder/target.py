@@ -1,6 +1,6 @@
-"""Where a new encrypted folder is made, file by file and its manifest last: on a disk, or in object storage.
+"""The target of a new encrypted folder, filled file by file with the manifest last: on a disk, or in object storage.
 
-The two have one interface, FolderTarget; the one in object storage is in folder/upload.py.
+Both implement FolderTarget; the target in object storage is in folder/upload.py.
 """
 
 from __future__ import annotations
@@ -38,41 +38,41 @@ AnyPlace_co = TypeVar("AnyPlace_co", bound=Path | Url, covariant=True)
 
 
 class FolderTarget(Protocol[AnyPlace_co]):
-    """A place for an encrypted folder, and the folder there on its way. `folder_id` is 16 bytes."""
+    """A destination for an encrypted folder that is being made. `folder_id` is 16 bytes."""
 
     @property
     def destination(self) -> AnyPlace_co:
-        """Where the folder will be."""
+        """Return the path or URL of the new folder."""
 
     @property
     def folder_id(self) -> bytes: ...
 
     @property
     def state(self) -> FolderState:
-        """What of it is done."""
+        """Return the progress."""
 
     def must_be_free(self) -> tuple[bytes, ...]:
-        """RefusedError unless a folder may be made there; the file ids of the containers that it replaces."""
+        """Return the file ids of the containers to replace. Raises RefusedError when the destination is taken."""
 
     def begin(self, model_id: str) -> None:
-        """Note which folder is being made; RefusedError when an earlier run was about another one."""
+        """Record which folder is being made. Raises RefusedError when an earlier run made another one."""
 
     def recorded(
         self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]
     ) -> AbstractContextManager[FileOutcome]:
-        """Record the folder; the block fills and completes it. `files` has grown by then."""
+        """Record the folder; the block fills and completes it, and appends to `files`."""
 
     def place_of(self, file: SourceFile) -> AnyPlace_co:
-        """Where a file's container is written."""
+        """Return the path or URL that a file's container is written to."""
 
     def copy(self, file: SourceFile, report: ProgressReport) -> PlainEntry:
-        """Copy a file in clear."""
+        """Copy a file in clear; return its entry."""
 
     def each(self, tasks: Sequence[Task[ManifestEntry]], request: FolderRequest) -> list[ManifestEntry]:
-        """Do the work on every file."""
+        """Process every file; return the entries."""
 
     def complete(self, manager: KeyManager, manifest: Manifest) -> None:
-        """Write the manifest, and give the folder its name."""
+        """Write the manifest and give the folder its name."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class DiskTarget:
 
     @classmethod
     def of(cls, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
-        """For the source folder `root`; where an earlier run has begun, under its temporary name and folder id."""
+        """Return the target for the source folder `root`. A resumed run keeps its temporary name and folder id."""
         given, begun = request.destination, state.folder
         named = root.with_name(root.name + SUFFIX) if given is None else local_path(given, "an encrypted folder")
         destination = Path(recorded_path(named))

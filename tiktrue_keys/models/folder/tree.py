@@ -1,4 +1,4 @@
-"""Folders on disk: what a source folder has to encrypt, and whether an encrypted folder is what its manifest says."""
+"""Folders on disk: lists the files of a source folder that are to be encrypted or copied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True)
 class Selection:
-    """Globs over a file's relative path and its own name: only these, not these, these in clear."""
+    """Globs that match a file's relative path or name: include only these, exclude these, copy these in clear."""
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -32,7 +32,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to encrypt or to copy: its place in the folder, where its bytes are, and how many."""
+    """A file to encrypt or copy: its relative path, the path of its content, and its size in bytes."""
 
     relative: str
     path: Path
@@ -41,28 +41,28 @@ class SourceFile:
 
     @property
     def place(self) -> str:
-        """Where it will lie in the encrypted folder."""
+        """Return its relative path in the encrypted folder."""
         return self.relative if self.plain else self.relative + SUFFIX
 
 
 @dataclass(frozen=True)
 class SourceTree:
-    """What a folder has to encrypt, by relative path, and what the selection leaves out."""
+    """The files to encrypt or copy, by relative path, and the paths that the selection excludes."""
 
     files: tuple[SourceFile, ...]
     left_out: tuple[str, ...]
 
     @property
     def total(self) -> int:
-        """Bytes of all files together."""
+        """Return the total size of all files, in bytes."""
         return sum(file.size for file in self.files)
 
 
 def source_tree(folder: Path, selection: Selection) -> SourceTree:
-    """Everything in `folder` and below.
+    """Return the files below `folder`.
 
-    RefusedError for a symbolic link that leads out of the folder or to a folder, for what is neither file nor folder,
-    for names that no manifest may have, and when nothing is left to encrypt.
+    Raises RefusedError for a symbolic link that leads out of the folder or to a folder, for an entry that is neither a
+    file nor a folder, for a name that a manifest may not have, and when no file is left to encrypt.
     """
     files, left_out = [], []
     for relative, path in walk(folder):
@@ -80,14 +80,14 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
 
 
 def stamp_of(file: SourceFile) -> tuple[int, int]:
-    """Size in bytes, and the time of the last change in nanoseconds, as they are now."""
+    """Return the current size in bytes and modification time in nanoseconds."""
     with foreign_os_errors("the file", file.path):
         found = os.stat(file.path)
     return found.st_size, found.st_mtime_ns
 
 
 def blake3_of(file: SourceFile, report: ProgressReport) -> bytes:
-    """BLAKE3 of a file, 32 bytes. Reports that nothing was done: the file is still in memory when it is encrypted."""
+    """Return the BLAKE3 hash of a file, 32 bytes. Reports 0 bytes done: only encrypting counts as progress."""
     from blake3 import blake3
 
     hashed, buffer = blake3(), bytearray(_CHUNK)
@@ -99,12 +99,12 @@ def blake3_of(file: SourceFile, report: ProgressReport) -> bytes:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every entry below `folder` that is not a real folder, as (relative POSIX path, path), sorted."""
+    """Yield every entry below `folder` that is not a real folder, as (relative POSIX path, path), sorted."""
     yield from _walk(folder, "", 0)
 
 
 def entries_of(files: Sequence[ManifestEntry]) -> tuple[ManifestEntry, ...]:
-    """Entries in the order that a manifest needs."""
+    """Return entries in the order that a manifest requires."""
     return tuple(sorted(files, key=lambda entry: entry.path))
 
 
@@ -160,7 +160,7 @@ def _matches(relative: str, globs: Sequence[str]) -> bool:
 
 
 def real_folder(source: str | PathLike[str]) -> Path:
-    """The folder that a path names, over symbolic links; UsageError for anything else."""
+    """Return the folder that a path names, with symbolic links resolved. Raises UsageError for anything else."""
     with foreign_os_errors("the folder", source):
         root = Path(os.path.realpath(source, strict=True))
     if not root.is_dir():

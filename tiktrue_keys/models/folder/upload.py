@@ -1,10 +1,10 @@
 """Encrypted folders in object storage: the objects below a URL that ends with a slash, as their manifest lists them.
 
-They go there file by file, the manifest last: without it there is no folder yet. A detached header may lie beside each
-container; anything else that is not listed is refused.
+Files are uploaded one by one, the manifest last: the folder is incomplete without it. Each container may have a
+detached header; any other object that is not listed is refused.
 
-Does not handle: replacing a folder in storage, or resuming one; its containers can be rewrapped one by one. Decrypting
-one is decrypt_folder's.
+Does not handle: replacing or resuming a folder in storage; rewrapping (rewrap its containers one by one); decrypting
+(folder/decrypt.py).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from tiktrue_keys.models.storage.upload import Upload
 
 
 def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedFolder[Url]:
-    """Encrypt every file of a folder to below a URL; RefusedError when anything lies there.
+    """Encrypt every file of a folder to objects below a URL.
 
-    Globs as encrypt_folder. UsageError for `force`, `resume` and `jobs`. After a failure what had arrived is removed
-    again. Of a process that was killed the finished containers stay, registered, without a manifest.
+    A failure removes the uploaded objects. After a kill the finished containers stay, registered, without a manifest.
+    Raises RefusedError when objects exist below the URL, UsageError for `force`, `resume` and `jobs`.
     """
     destination = request.destination
     if not isinstance(destination, Url):
@@ -58,7 +58,7 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedF
 
 @dataclass(frozen=True)
 class UploadTarget:
-    """A folder in object storage on its way there; `arrived` grows."""
+    """The upload of a folder; `arrived` collects the entries of uploaded files."""
 
     destination: Url
     folder_id: bytes = field(default_factory=new_file_id)
@@ -108,7 +108,7 @@ class UploadTarget:
             upload.commit()
 
     def _take_back(self, manager: KeyManager) -> None:
-        """Remove what had arrived; what cannot be removed stays registered."""
+        """Remove the uploaded objects. A container that cannot be removed stays registered."""
         with suppress(TikTrueKeysError):  # its last request may have been done and not answered
             remove_object(self.destination / MANIFEST_NAME, "the manifest")
         for entry in self.arrived:
@@ -119,4 +119,4 @@ class UploadTarget:
 
 
 def _unheard(_done: int, _total: int | None) -> None:
-    """Progress that was not asked for."""
+    """Ignore a progress report."""

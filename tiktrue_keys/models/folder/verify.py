@@ -25,7 +25,7 @@ from tiktrue_keys.models.pipeline.progress import ProgressReport
 
 @dataclass(frozen=True)
 class VerifiedFolder:
-    """A folder in which nothing is wrong; `plain` are the files in clear, `length` bytes of plaintext of all."""
+    """A valid folder; `plain` are the files in clear, `length` the bytes of plaintext of all files."""
 
     path: Path
     files: tuple[Verified, ...]

@@ -5,12 +5,12 @@
     segment i = AES-256-GCM(segment key, nonce = prefix | i as uint32 big-endian | 1 if last else 0) with a 16-byte tag
 
 Segment key = HKDF-SHA256(data key, salt, info = associated data, 32 bytes); segments have no associated data of their
-own. Associated data = `tiktrue-model/1` | file id (16 bytes). The header and segment 0 together, and every later
-segment but the last, take exactly the segment size of ciphertext (1 MiB), so segment i ends at (i + 1) * 1 MiB of the
-body. The last segment holds at least one byte of plaintext; but an empty plaintext is one segment, a tag alone.
+own. Associated data = `tiktrue-model/1` | file id (16 bytes). The header with segment 0, and every later segment except
+the last, take exactly the segment size (1 MiB), so segment i ends at offset (i + 1) * 1 MiB of the body. The last
+segment holds at least one byte of plaintext. An empty plaintext is the exception: one segment that is only a tag.
 
-Source: https://developers.google.com/tink/streaming-aead and tink-java's AesGcmHkdfStreaming. Tink also accepts a last
-segment without plaintext after full ones; this reader does not, so that a plaintext has one length of ciphertext.
+Source: https://developers.google.com/tink/streaming-aead and tink-java's AesGcmHkdfStreaming. Tink also accepts an
+empty last segment after full ones. This reader does not, so a plaintext length determines the ciphertext length.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _LEAST_SEGMENT_SIZE = BODY_HEADER_LENGTH + TAG_LENGTH + 1
 
 
 def associated_data(file_id: bytes) -> bytes:
-    """What a body is bound to; hand this to Tink to open one."""
+    """Return the associated data that a body is bound to. Tink needs it to open a body."""
     return MODEL_BODY + file_id
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Where segment `index` lies: in the body (ciphertext with its tag) and in the plaintext."""
+    """The position of segment `index` in the body (ciphertext with its tag) and in the plaintext, in bytes."""
 
     index: int
     last: bool
@@ -57,7 +57,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a plaintext of any length falls into segments of `segment_size` bytes of ciphertext."""
+    """The division of a plaintext into segments of `segment_size` bytes of ciphertext."""
 
     segment_size: int = SEGMENT_SIZE
 
@@ -66,39 +66,39 @@ class Geometry:
             raise IntegrityError(f"a segment size of {self.segment_size} bytes leaves no room for data")
 
     def full_body_length(self, index: int) -> int:
-        """Ciphertext bytes of segment `index` when another one follows it."""
+        """Return the ciphertext bytes of segment `index` when another one follows it."""
         return self.segment_size - (BODY_HEADER_LENGTH if index == 0 else 0)
 
     def full_plain_length(self, index: int) -> int:
-        """Plaintext bytes of segment `index` when another one follows it."""
+        """Return the plaintext bytes of segment `index` when another one follows it."""
         return self.full_body_length(index) - TAG_LENGTH
 
     def plain_offset(self, index: int) -> int:
-        """Where the plaintext of segment `index` begins."""
+        """Return the offset in the plaintext at which segment `index` begins."""
         return index * (self.segment_size - TAG_LENGTH) - (BODY_HEADER_LENGTH if index else 0)
 
     def segment_count(self, plain_length: int) -> int:
-        """Segments of a plaintext."""
+        """Return the number of segments of a plaintext of `plain_length` bytes."""
         return -(-(plain_length + BODY_HEADER_LENGTH) // (self.segment_size - TAG_LENGTH))
 
     def body_length(self, plain_length: int) -> int:
-        """Bytes of the body that a plaintext of `plain_length` bytes makes."""
+        """Return the length in bytes of the body for a plaintext of `plain_length` bytes."""
         return BODY_HEADER_LENGTH + plain_length + TAG_LENGTH * self.segment_count(plain_length)
 
     def segment(self, index: int, plain_length: int) -> Segment:
-        """Segment `index` of a plaintext of `plain_length` bytes."""
+        """Return segment `index` of a plaintext of `plain_length` bytes."""
         last = index == self.segment_count(plain_length) - 1
         start = self.plain_offset(index)
         length = plain_length - start + TAG_LENGTH if last else self.full_body_length(index)
         return Segment(index, last, max(BODY_HEADER_LENGTH, index * self.segment_size), length, start)
 
     def index_at(self, plain_offset: int) -> int:
-        """The segment that holds the plaintext byte at `plain_offset`."""
+        """Return the index of the segment that holds the plaintext byte at `plain_offset`."""
         return (plain_offset + BODY_HEADER_LENGTH) // (self.segment_size - TAG_LENGTH)
 
 
 def check_segment_count(count: int) -> None:
-    """RefusedError when a body would have more segments than the format allows."""
+    """Raises RefusedError when a body would have more segments than the format allows."""
     if count > MAX_SEGMENTS:
         raise RefusedError(
             f"the model is larger than {MAX_SEGMENTS * SEGMENT_SIZE >> 40} TiB", "split it into several files"
@@ -114,12 +114,12 @@ class BodyHeader:
 
     @classmethod
     def fresh(cls) -> BodyHeader:
-        """Random salt and prefix. A data key seals one body in its life; the salt gives each its own segment key."""
+        """Return a header with random salt and prefix. The salt gives each body its own segment key."""
         return cls(os.urandom(SALT_LENGTH), os.urandom(PREFIX_LENGTH))
 
     @classmethod
     def decode(cls, data: bytes) -> BodyHeader:
-        """Read the first 40 bytes of a body; IntegrityError when they are no such header."""
+        """Decode the first 40 bytes of a body. Raises IntegrityError when they are not a body header."""
         if len(data) != BODY_HEADER_LENGTH or data[0] != BODY_HEADER_LENGTH:
             raise IntegrityError("the encrypted body does not start with a header")
         return cls(data[1 : 1 + SALT_LENGTH], data[1 + SALT_LENGTH :])
@@ -129,7 +129,7 @@ class BodyHeader:
 
 
 class BodyCipher:
-    """Seals and opens segments of one body. Thread-safe; the buffers are the caller's."""
+    """Seals and opens segments of one body in the caller's buffers. Thread-safe."""
 
     def __init__(self, data_key: memoryview, file_id: bytes, header: BodyHeader) -> None:
         self.header = header
@@ -141,9 +141,10 @@ class BodyCipher:
         self._cipher.encrypt_into(self._nonce(index, last), plaintext, None, ciphertext)
 
     def open(self, index: int, last: bool, ciphertext: memoryview, plaintext: memoryview) -> None:
-        """Open `ciphertext` into `plaintext`, 16 bytes shorter. Changed: IntegrityError, and `plaintext` is zeroed.
+        """Open `ciphertext` into `plaintext`, which is 16 bytes shorter.
 
-        decrypt_into leaves the unverified plaintext in the buffer when the tag is wrong; that must never be released.
+        Raises IntegrityError when the tag is wrong. decrypt_into then leaves unverified plaintext in the buffer, so the
+        buffer is zeroed first.
         """
         try:
             self._cipher.decrypt_into(self._nonce(index, last), ciphertext, None, plaintext)

@@ -1,7 +1,7 @@
-"""The header of a container in object storage once it was rewrapped or signed: an object of its own beside the body.
+"""The detached header: a separate object with the header of a container in object storage, after a rewrap or signing.
 
-An object cannot be written to in its middle, and a body is never copied; so the header that counts from then on is put
-at `NAME.ttmh` beside the container `NAME`. All integers are big-endian.
+An object cannot be changed in place, and a body is never copied; so the new header is written to `NAME.ttmh` beside the
+container `NAME`. All integers are big-endian.
 
     offset   bytes
          0       4  magic `TTMH`
@@ -11,14 +11,13 @@ at `NAME.ttmh` beside the container `NAME`. All integers are big-endian.
         24  65,536  the two slots (format/header_slots.py), which are identical
     65,560     112  signature place (format/trailer.py); all zero while the container is unsigned there
 
-A reader takes the slots in the place of those before the body when their number is higher; then both must be authentic
-under the same data key (Front.authenticate) and may differ in nothing but the wraps. The signature place counts when
-the container's own is empty. A detached header of another file id is what is left of a container that was replaced,
-and is not looked at; any other that is not as written here is an error, never passed over.
+A reader uses these slots instead of those before the body when their sequence number is higher. Both headers must then
+be authentic under the same data key (Front.authenticate) and may differ only in their wraps. The signature place is
+used when the container's own is empty. A detached header with another file id is left over from a replaced container
+and is ignored; any other malformed detached header is an error.
 
-Does not handle: requests to the storage (storage/objects.py), and an attacker who can write to the storage and puts
-back an older detached header, or takes it away: the same as one who puts back older slots, and like him he needs a key
-that opens those.
+Does not handle: requests to the storage (storage/objects.py); rollback. An attacker who can write to the storage can
+restore an older detached header or remove it, and then still needs a key that opens the older wraps.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ class Detached:
     place: bytes = bytes(SIGNATURE_PLACE_LENGTH)
 
     def encode(self) -> bytes:
-        """Its 65,672 bytes."""
+        """Return its 65,672 bytes."""
         return _HEAD.pack(_MAGIC, _VERSION, 0, self.file_id) + self.slots.current.raw * 2 + self.place
 
     @classmethod
     def decode(cls, data: bytes) -> Detached:
-        """Read what `encode` writes; IntegrityError for anything else. Nothing of it is authentic yet."""
+        """Decode the object, without authenticating it. Raises IntegrityError for anything `encode` would not write."""
         if len(data) != LENGTH or not data.startswith(_MAGIC):
             raise IntegrityError(f"{WHAT} beside the container is none, or was cut off", _RESTORE)
         _, version, zero, file_id = _HEAD.unpack_from(data)
@@ -66,12 +65,15 @@ class Detached:
         return cls(file_id, slots, data[_HEAD.size + HEADER_SIZE :])
 
     def signature(self, root: bytes) -> Signature | None:
-        """The signature of the container with that root (32 bytes), if the place holds one."""
+        """Return the signature over that root (32 bytes), None when the place holds none."""
         return decode_signature_place(root, self.place)
 
 
 def decode_detached(file_id: bytes, data: bytes | None) -> Detached | None:
-    """The detached header in `data`; None when there is none, or it is another container's than `file_id`'s."""
+    """Return the detached header in `data`; None without data, or when it belongs to another container.
+
+    Raises IntegrityError when it belongs to `file_id` (16 bytes) and is malformed.
+    """
     if data is None:
         return None
     # Looked at first: what is left of a replaced container may be in any state, and is not an error.
@@ -81,9 +83,9 @@ def decode_detached(file_id: bytes, data: bytes | None) -> Detached | None:
 
 
 def counting_slots(own: HeaderSlots, detached: Detached | None) -> HeaderSlots:
-    """Of the slots before the body and the detached ones, those that count.
+    """Return the slots in effect: the detached ones when their sequence number is higher, else `own`.
 
-    IntegrityError when the detached ones would change more than who opens the container.
+    Raises IntegrityError when the detached header differs in more than its wraps.
     """
     if detached is None or detached.slots.current.sequence <= own.current.sequence:
         return own

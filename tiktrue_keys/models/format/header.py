@@ -1,4 +1,4 @@
-"""What a container's header says: an immutable value and its canonical JSON. Pure.
+"""A container's header: an immutable value and its canonical JSON. Pure.
 
 The file's layout is in format/header_slots.py.
 
@@ -17,9 +17,9 @@ The JSON is canonical (core/canonical.py) with exactly these members:
                     key_id, generation   of the managed key (1 to 2^31 - 1)
                     wrapped     the wrapped data key in base64 (RFC 4648 section 4, padded)
 
-A member more or less, another spelling or another order is refused. Whether a container is signed is not said here
-but in its trailer, so that a rewrap keeps it and a signature can be added later. Nothing here is true before the slot's
-HMAC was checked (format/header_slots.py).
+A missing or additional member, another spelling or another order is refused. The signature is in the trailer, not here,
+so that a rewrap keeps it and it can be added later. Trust nothing here before the slot's HMAC has been verified
+(format/header_slots.py).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _WHAT = "the container's header"
 
 
 class Origin(str, Enum):
-    """Who sealed the container."""
+    """The kind of party that sealed the container."""
 
     KEYSTORE = "keystore"
     RECIPIENT = "recipient"
@@ -122,19 +122,19 @@ class Header:
 
     @property
     def key_ids(self) -> frozenset[str]:
-        """The ids of the keys that open the container."""
+        """Return the ids of the keys that open the container."""
         return frozenset(wrap.key_id for wrap in self.wraps)
 
     def with_wraps(self, wraps: tuple[Wrap, ...]) -> Header:
-        """The same container, opened by `wraps` (in any order)."""
+        """Return this header with other wraps, given in any order."""
         return replace(self, wraps=sorted_wraps(wraps))
 
     def with_length(self, length: int) -> Header:
-        """The same container, with its plaintext length known."""
+        """Return this header with its plaintext length in bytes."""
         return replace(self, length=length)
 
     def encode(self) -> bytes:
-        """The canonical JSON."""
+        """Return the canonical JSON."""
         return canonical_json(
             {
                 "file_id": self.file_id.hex(),
@@ -150,7 +150,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: bytes, *, limit: int, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Header:
-        """Read canonical JSON of at most `limit` bytes; IntegrityError for anything that `encode` would not write."""
+        """Decode at most `limit` bytes of JSON. Raises IntegrityError for anything that `encode` would not write."""
         members = Members.parse(data, limit=limit, what=_WHAT)
         header = cls(
             file_id=members.hexadecimal("file_id", FILE_ID_LENGTH),
@@ -172,19 +172,19 @@ class Header:
 
 
 def sorted_wraps(wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
-    """`wraps` in the order that a header needs."""
+    """Return `wraps` in the order that a header requires."""
     return tuple(sorted(wraps, key=lambda wrap: wrap.order))
 
 
 def new_file_id() -> bytes:
-    """16 random bytes."""
+    """Return a new file id: 16 random bytes."""
     return os.urandom(FILE_ID_LENGTH)
 
 
 def safe_name(text: str) -> str:
-    """The nearest name that a header may hold: what `_UNSAFE` matches becomes "_", cut at 255 bytes.
+    """Return `text`, a file name without folders, as a name that a header may hold.
 
-    `text` is a plaintext file's own name; `.`, `..` and the empty name become "model".
+    Unsafe characters become "_", the name is cut at 255 bytes, and `.`, `..` and the empty name become "model".
     """
     cleaned = _UNSAFE.sub("_", text).encode("utf-8")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
     return "model" if cleaned in ("", ".", "..") else cleaned
@@ -198,7 +198,7 @@ def _is_key_id(text: str) -> bool:
 
 
 def is_model_id(text: str) -> bool:
-    """Whether `text` is a model id as a format may hold it."""
+    """Return whether `text` is a valid model id."""
     try:
         return bool(parse_model_id(text))
     except UsageError:

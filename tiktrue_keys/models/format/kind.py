@@ -1,4 +1,4 @@
-"""What sort of model file a plaintext is, by its first bytes and its name. A label for people; nothing trusts it."""
+"""Detects the kind of a model file from its first bytes and its name. The kind is only a label; do not trust it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Kind(str, Enum):
 
 
 def detect_kind(first_bytes: bytes, name: str = "") -> Kind:
-    """The kind of a model file: by content for safetensors, GGUF and ONNX, else by the name's ending."""
+    """Return the kind of a model file: by content for safetensors, GGUF and ONNX, else by the suffix of its name."""
     if first_bytes.startswith(b"GGUF"):
         return Kind.GGUF
     if _looks_like_safetensors(first_bytes):

@@ -1,4 +1,4 @@
-"""Page-aligned buffers for segments, which their owner reuses: fresh `bytes` for each segment cost twice the time."""
+"""Page-aligned buffers for segments. Reuse them: allocating fresh `bytes` for each segment takes twice the time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import mmap
 
 
 def page_buffer(length: int) -> memoryview:
-    """`length` zero bytes of anonymous memory, given back to the system with the last view of it.
+    """Return `length` zero bytes of anonymous memory, freed together with the last view of it.
 
-    Private: a shared mapping, mmap's default, is the same memory in a forked child, which would read and overwrite it.
-    Huge pages where the system has them, from 2 MiB on: copies of whole segments then take 8 % less time.
+    The mapping is private: a shared one, mmap's default, would share plaintext with a forked child. Huge pages, where
+    the system has them and from 2 MiB on, make copies of whole segments 8 % faster.
     """
     pages = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):

@@ -1,10 +1,10 @@
 """Seals, opens and hashes whole bodies in threads: reading, AES-GCM, BLAKE3 and writing overlap.
 
-Every thread carries one segment at a time from its source to its sink, in two buffers of its own that it reuses; the
-interpreter's lock is free during each of the four steps. Memory is threads * 2 segments whatever the size of the model.
-Nothing leaves `open_body` before its leaf (where leaves are known) and its tag were verified.
+Each thread takes one segment at a time from the source to the sink, and reuses two buffers of its own. The
+interpreter's lock is released in each of the four steps. Memory use is 2 segments for each thread, for any size of
+model. `open_body` writes a segment only after verifying its leaf (where leaves are known) and its tag.
 
-Does not handle: header, trailer, signature, files' names. Errors of the system come through as OSError.
+Does not handle: header, trailer, signature, file names. System errors are raised as OSError.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ProgressCallback = Callable[[int], None]
 
 
 def threads_for(source: Readable) -> int:
-    """How many threads read a source best."""
+    """Return the number of threads to read a source with."""
     return REMOTE_THREADS if is_remote(source) else THREADS
 
 
 @dataclass(frozen=True)
 class BodySummary:
-    """What went through: bytes of plaintext, segments, and the leaf of each (32 bytes), joined."""
+    """The processed body: bytes of plaintext, number of segments, and their joined leaves (32 bytes each)."""
 
     length: int
     segments: int
@@ -55,7 +55,7 @@ def seal_body(
     threads: int = THREADS,
     progress: ProgressCallback | None = None,
 ) -> BodySummary:
-    """Seal all plaintext of `source` into a body, its 40-byte header first."""
+    """Seal all plaintext of `source` into `sink`, after the 40-byte body header; return the summary."""
     tally = _Tally()
     sink.preface(cipher.header.encode())
 
@@ -83,11 +83,12 @@ def open_body(
     threads: int = THREADS,
     progress: ProgressCallback | None = None,
 ) -> BodySummary:
-    """Open the body of `source` and write its plaintext, after holding each segment against `leaves`, if given.
+    """Open the body of `source` and write its plaintext; return the summary.
 
-    Without `leaves` only the tags are checked on the way, and the caller compares the returned leaves' root afterwards,
-    before it gives the output its name. IntegrityError when a segment was changed; then no byte of it was written, its
-    buffer is zeroed, and for a stream the message says how many verified bytes went out before.
+    Each segment is compared with `leaves`. Without `leaves` only the tags are checked; the caller must then compare the
+    root of the returned leaves before it gives the output its name. Raises IntegrityError when a segment was changed:
+    none of its bytes are written, its buffer is zeroed, and for a stream the message says how many verified bytes were
+    written before.
     """
     tally = _Tally()
 
@@ -117,7 +118,7 @@ def open_body(
 def hash_body(
     source: Source, geometry: Geometry, *, threads: int = THREADS, progress: ProgressCallback | None = None
 ) -> BodySummary:
-    """The leaves of a body; needs no key."""
+    """Compute the leaves of a body, without a key; return the summary."""
     tally = _Tally()
 
     def step(buffers: _Buffers, stop: threading.Event) -> int | None:
@@ -132,13 +133,13 @@ def hash_body(
 
 
 def check_leaf(leaves: Leaves | None, index: int, leaf: bytes) -> None:
-    """IntegrityError unless `leaf` is the listed one of segment `index`; None lists nothing."""
+    """Raises IntegrityError unless `leaf` is the listed leaf of segment `index`. Does nothing without `leaves`."""
     if leaves is not None and not hmac.compare_digest(leaves[index * LEAF_LENGTH : (index + 1) * LEAF_LENGTH], leaf):
         raise IntegrityError(f"segment {index} of the encrypted body was changed", "restore the container from a copy")
 
 
 class _Buffers:
-    """One thread's plaintext and ciphertext, page-aligned; the plaintext is zeroed at the end."""
+    """One thread's plaintext and ciphertext buffers, page-aligned; the plaintext is zeroed at the end."""
 
     def __init__(self, geometry: Geometry) -> None:
         both = page_buffer(2 * geometry.segment_size)
@@ -149,7 +150,7 @@ class _Buffers:
 
 
 class _Tally:
-    """Adds up what the threads did; leaves may come in any order."""
+    """Collects the threads' leaves, in any order, and counts segments and bytes."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -172,9 +173,9 @@ class _Tally:
 
 
 class _Crew:
-    """Runs `step` in threads until each got None; the first error stops all and is raised, once, in the caller.
+    """Runs `step` in threads until each returned None; the first error stops all threads and is raised in the caller.
 
-    The caller's thread only waits and reports, so that a KeyboardInterrupt arrives here and finds nothing half written.
+    The caller's thread only waits and reports, so that a KeyboardInterrupt never interrupts a write.
     """
 
     def __init__(

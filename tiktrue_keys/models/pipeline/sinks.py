@@ -1,6 +1,6 @@
-"""Where the pipeline's results go: a place in a file, in any order, or in order: a stream, an object.
+"""The pipeline's sinks: a file, written at any offset in any order, or a stream or object, written in order.
 
-A sink is called by several threads. Does not handle: sync, rename, temporary names (core/durable.py).
+Several threads call a sink. Does not handle: sync, rename, temporary names (core/durable.py).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _PIPE_SIZE = 1 << 20
 
 
 class Sink(Protocol):
-    """Segments out, from any number of threads."""
+    """A destination for segments, called from any number of threads."""
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
         """Write segment `index`; may return without having written when `stop` is set."""
 
     def wake(self) -> None:
-        """Let go those who wait for their turn; `stop` was set."""
+        """Wake the threads that wait for their turn, after `stop` was set."""
 
 
 class BodySink(Sink, Protocol):
     """A sink for a body, whose 40 bytes of header come before its segments."""
 
     def preface(self, data: bytes) -> None:
-        """Write what stands before segment 0."""
+        """Write the bytes before segment 0."""
 
 
 class ContainerSink(BodySink, Protocol):
@@ -51,21 +51,21 @@ class ContainerSink(BodySink, Protocol):
         """Write the 64 KiB before the body."""
 
     def write_trailer(self, trailer: Trailer, offset: int) -> None:
-        """Write what comes after the body, which ends at `offset`."""
+        """Write the trailer after the body, which ends at `offset`."""
 
 
 def plain_sink(out: Target, geometry: Geometry) -> Sink:
-    """What writes a plaintext to `out`."""
+    """Return the sink that writes a plaintext to `out`."""
     return out if isinstance(out, InOrder) else PlainFileSink(out, geometry)
 
 
 def container_sink(out: Target, geometry: Geometry) -> ContainerSink:
-    """What writes a container to `out`."""
+    """Return the sink that writes a container to `out`."""
     return out if isinstance(out, InOrder) else ContainerFileSink(out, geometry)
 
 
 class PlainFileSink:
-    """Plaintext into a new, seekable file."""
+    """Writes plaintext to a new, seekable file."""
 
     def __init__(self, fd: int, geometry: Geometry) -> None:
         self._fd = fd
@@ -79,7 +79,7 @@ class PlainFileSink:
 
 
 class ContainerFileSink:
-    """A container into a new, seekable file; `offset` is where its body begins."""
+    """Writes a container to a new, seekable file; its body begins at `offset`."""
 
     header_first = False
 
@@ -107,7 +107,7 @@ class ContainerFileSink:
 
 
 class StreamSink(InOrder):
-    """Any segments into a pipe, in order."""
+    """Writes segments to a pipe, in order."""
 
     def __init__(self, fd: int) -> None:
         super().__init__()

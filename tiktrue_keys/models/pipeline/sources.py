@@ -1,8 +1,8 @@
-"""Where the pipeline's segments come from: a place in a file or an object, read by every thread at once, or a stream,
-read in turns.
+"""The pipeline's sources: a file or object, read by all threads at once, or a stream, read by one thread at a time.
 
-A source hands out segments by index, each once; several threads may call it. It fills the caller's buffer and allocates
-nothing. Does not handle: what the bytes mean.
+A source returns each segment once, by index, and is thread-safe. It fills the caller's buffer.
+
+Does not handle: the meaning of the bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PIPE_SIZE = 1 << 20
 
 @dataclass(frozen=True)
 class Piece:
-    """What a source put at the start of the buffer: segment `index`, `length` bytes."""
+    """A segment that a source put at the start of the buffer: `length` bytes."""
 
     index: int
     last: bool
@@ -37,7 +37,7 @@ class Piece:
 
 
 class Source(Protocol):
-    """Segments in, from any number of threads."""
+    """A source of segments, called from any number of threads."""
 
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
         """Put the next segment into `view`; None at the end, or when `stop` was set while waiting."""
@@ -60,7 +60,7 @@ class _Positioned:
 
 
 class PlainFile(_Positioned):
-    """Plaintext of `length` bytes in a seekable file, from `offset` on; UnavailableError when the file is shorter."""
+    """`length` bytes of plaintext in a seekable file from `offset` on. Raises UnavailableError when it is shorter."""
 
     def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = 0) -> None:
         super().__init__(fd, _count(geometry, length))
@@ -80,7 +80,7 @@ class PlainFile(_Positioned):
 
 
 class BodyFile(_Positioned):
-    """The body of `length` bytes of plaintext in a seekable container. IntegrityError when the file ends early."""
+    """The body of `length` bytes of plaintext in a seekable container. Raises IntegrityError when it ends early."""
 
     def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = HEADER_SIZE) -> None:
         super().__init__(fd, _count(geometry, length))
@@ -100,7 +100,7 @@ class BodyFile(_Positioned):
 
 
 class _Stream:
-    """Segments of a stream whose length is unknown; the last `hold_back` bytes before its end are not handed out."""
+    """Segments of a stream of unknown length. The last `hold_back` bytes of the stream are kept back."""
 
     def __init__(self, fd: int, full_length: Callable[[int], int], hold_back: int, already: bytes) -> None:
         self._fd = fd
@@ -114,7 +114,7 @@ class _Stream:
 
     @property
     def tail(self) -> bytes:
-        """The held back bytes, once `take` has returned None."""
+        """Return the bytes kept back, once `take` has returned None."""
         return bytes(self._ahead)
 
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
@@ -127,7 +127,7 @@ class _Stream:
             return None if stop.is_set() else piece
 
     def _read(self, view: memoryview, stop: threading.Event) -> Piece:
-        """Fill `view` and, beyond it, one byte more than is held back: that byte tells that another segment follows."""
+        """Fill `view` and read `hold_back` + 1 bytes ahead: the extra byte shows that another segment follows."""
         known = min(len(self._ahead), len(view))
         view[:known] = self._ahead[:known]
         surplus = len(self._ahead) - known
@@ -146,16 +146,16 @@ class _Stream:
 
 
 class PlainStream(_Stream):
-    """Plaintext from a pipe, to its end; `already` is what was read of it before (to tell its kind)."""
+    """Plaintext from a pipe, to its end; `already` holds the bytes read before, to detect its kind."""
 
     def __init__(self, fd: int, geometry: Geometry, already: bytes = b"") -> None:
         super().__init__(fd, geometry.full_plain_length, 0, already)
 
 
 class BodyStream(_Stream):
-    """A body from a pipe, after header and body header were read from it; `tail` is the trailer (200 bytes) at the end.
+    """A body from a pipe, after the header and body header were read; `tail` is the trailer (200 bytes) at the end.
 
-    For containers whose header has no length, so that only the end of the stream tells where the body ends.
+    Use it for a container without a length in its header, where the body ends 200 bytes before the end of the stream.
     """
 
     def __init__(self, fd: int, geometry: Geometry) -> None:
@@ -169,7 +169,7 @@ class BodyStream(_Stream):
 
 
 class SizedBodyStream:
-    """A body of `length` bytes of plaintext from a pipe, after both headers were read; leaves the trailer unread."""
+    """The body of `length` bytes of plaintext from a pipe, after both headers were read; does not read the trailer."""
 
     def __init__(self, fd: int, geometry: Geometry, length: int) -> None:
         self._fd = fd
@@ -195,7 +195,7 @@ class SizedBodyStream:
 
 
 def read_stream(fd: int, length: int) -> bytes:
-    """Up to `length` bytes from a pipe, fewer only at its end; `length` is allocated at once."""
+    """Return `length` bytes from a pipe, fewer only at its end. Allocates `length` bytes at once."""
     data = bytearray(length)
     with memoryview(data) as view:
         got = fill(fd, [view], threading.Event())
@@ -203,7 +203,7 @@ def read_stream(fd: int, length: int) -> bytes:
 
 
 def fill(fd: int, views: list[memoryview], stop: threading.Event) -> int:
-    """Read from a stream until `views` are full, the stream ends or `stop` is set; the number of bytes read."""
+    """Read until `views` are full, the stream ends or `stop` is set; return the number of bytes read."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     total = 0
@@ -232,7 +232,7 @@ def _count(geometry: Geometry, length: int) -> int:
 
 
 def _widen_pipe(fd: int) -> None:
-    """A pipe holds 64 KiB; with a segment's worth both ends work longer between two switches. Not ours to insist on."""
+    """Enlarge a pipe from 64 KiB to one segment, for fewer context switches. Ignores a refusal."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)

@@ -1,4 +1,4 @@
-"""What the keystore is told of containers: intents around file operations, rows that follow a container.
+"""The keystore's records of containers: intents around file operations, and rows that follow containers.
 
 Start with `intent.py`. The rows themselves are `core/containers`.
 """

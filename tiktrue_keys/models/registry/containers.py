@@ -1,4 +1,4 @@
-"""The registry of containers as an operator sees it: what is where, what moved, what may be forgotten."""
+"""The operator's view of the registry of containers: lists them, scans for moved ones, forgets lost ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRESENT, MISSING, REPLACED, UNREADABLE, PIPED = "present", "missing", "replaced"
 
 @dataclass(frozen=True)
 class Registered:
-    """A row of the registry and what lies at its path now; `keys_in_file` of a present one, not authenticated."""
+    """A row of the registry and the state of its path; `keys_in_file` of a present container, not authenticated."""
 
     record: ContainerRecord
     state: str
@@ -33,7 +33,7 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned(OperationResult):
-    """What a scan of a folder found: rows added, moved to a new path, brought up to date, left; copies and failures."""
+    """The result of a scan: rows added, moved, updated and unchanged; copies, containers without a key, failures."""
 
     added: tuple[ContainerRecord, ...] = ()
     moved: tuple[ContainerRecord, ...] = ()
@@ -45,13 +45,13 @@ class Scanned(OperationResult):
 
 
 class HeaderReader:
-    """Reads the headers of many registered containers. A storage that was out of reach once is not asked again."""
+    """Reads the headers of many registered containers. A storage that was unreachable once is not tried again."""
 
     def __init__(self) -> None:
         self._out_of_reach: dict[str, UnavailableError] = {}
 
     def slots(self, path: str) -> HeaderSlots:
-        """As slots_at; UnavailableError also when the storage has not answered promptly."""
+        """Read the header at `path`. Raises UnavailableError when the storage does not answer promptly."""
         storage = storage_of(parse_place(path))
         if storage.group in self._out_of_reach:
             raise self._out_of_reach[storage.group]
@@ -62,10 +62,10 @@ class HeaderReader:
             raise
 
     def wraps_in(self, record: ContainerRecord) -> frozenset[str] | None:
-        """The key ids that open a registered container, read from its header again; None when that cannot be told.
+        """Return the key ids that open a registered container, from its current header; None when unknown.
 
-        A file that is gone counts as one that cannot be read (its disk may just not be mounted), and so does a path
-        where another container lies now: only `models forget` says that a container is gone for good.
+        It is unknown when the file is missing (its disk may not be mounted) or another container is at the path. Only
+        `models forget` declares a container gone.
         """
         if record.piped or not record.path:
             return None
@@ -79,16 +79,16 @@ class HeaderReader:
 
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
-    """Every registered container, by path, with what lies there now. Reads headers, opens no key."""
+    """Return every registered container, by path, with the state of its path. Reads headers, opens no key."""
     reader = HeaderReader()
     return tuple(_looked_up(record, reader) for record in manager.containers())
 
 
 def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
-    """Register the containers (*.ttm) in a folder and below that this keystore holds a key for, and follow moved ones.
+    """Register the containers (*.ttm) below a folder that this keystore holds a key for, and follow moved ones.
 
-    The folder may be a URL, the beginning of the names of objects. Symbolic links are not followed. Headers are
-    believed as they are: nothing is opened.
+    The folder may be a URL, a prefix of objects. Symbolic links are not followed. Headers are not authenticated:
+    no key is opened.
     """
     found = _Findings()
     for path in storage_of(parse_place(folder)).below(SUFFIX):
@@ -100,7 +100,7 @@ def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
 
 
 def forget(manager: KeyManager, file_id: str, *, operation_id: str | None = None) -> Forgotten:
-    """Take a container (32 hex digits) out of the registry; UsageError, NotFoundError."""
+    """Remove a container (file id, 32 hex digits) from the registry. Raises UsageError, NotFoundError."""
     try:
         raw = bytes.fromhex(file_id)
     except ValueError:

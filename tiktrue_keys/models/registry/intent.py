@@ -1,4 +1,4 @@
-"""An act on a file as the keystore records it: intent before, outcome after, whatever happens in between.
+"""Records an operation on a file in the keystore: the intent before, the outcome after, even when it fails.
 
 Does not handle: a process that dies in between; the next writing command settles that (settle/interrupted.py).
 """
@@ -54,9 +54,9 @@ def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[Fi
 
 @dataclass
 class FileOutcome:
-    """What the act has come to so far. `keys`: the key ids that open the file as it is now; None: there is none.
+    """The outcome of an operation so far. `keys`: ids of the keys that open the file now, None when there is no file.
 
-    `others`: what became of other containers by it.
+    `others`: the effects on other containers.
     """
 
     operation_id: str
@@ -65,10 +65,9 @@ class FileOutcome:
     detail: dict[str, Any] = field(default_factory=dict)
 
     def made(self, keys: frozenset[str], replaced: Header | None) -> None:
-        """A new container is there, which `keys` open, in place of one with another header where it replaced one.
+        """Note that a new container exists, which `keys` open.
 
-        The other one is gone then, unless the registry has it elsewhere.
-        """
+        The container that it replaced counts as gone, unless the registry has it elsewhere."""
         self.keys = keys
         if replaced is not None:
             self.others = Settlement(gone=(replaced.file_id,))
@@ -78,7 +77,7 @@ class FileOutcome:
 def file_act(
     manager: KeyManager, act: FileIntent, request: OperationRequest | None, *, keys: frozenset[str] | None = None
 ) -> Iterator[FileOutcome]:
-    """Records the intent, runs the block, records its outcome: `failed` when it raised, then raises that again.
+    """Record the intent, run the block and record its outcome; an error is recorded as `failed` and raised again.
 
     `request` None: a part of another operation, under an id of its own. `keys` open the file even when the block fails.
     """
@@ -103,6 +102,6 @@ def _finish(manager: KeyManager, outcome: FileOutcome, how: str, said: dict[str,
 
 @contextmanager
 def noted(manager: KeyManager, event: str, operation_id: str | None) -> Iterator[None]:
-    """Records a refusal or failure of the block, which comes before any intent, where the log can be written to."""
+    """Record a refusal or failure of the block, which runs before any intent, if the log can be written."""
     with manager.noting(event, operation_id):
         yield

@@ -1,6 +1,6 @@
-"""Keeps the registry's row of a container that was opened: known, at the path where it lies now.
+"""Updates the registry's row of a container that was opened, with the path where it is now.
 
-Does not handle: the row of an act that changes the container; that goes with its intent (registry/intent.py).
+Does not handle: operations that change a container; their intent updates the row (registry/intent.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tiktrue_keys.models.format.header import Header
 
 @dataclass(frozen=True)
 class Tracked:
-    """Where the registry has a container, or will have it: `path` (empty for a pipe), and a word if it is a copy."""
+    """The registry's location of a container: `path` (empty for a pipe), and a notice when a copy was opened."""
 
     path: str
     piped: bool
@@ -26,17 +26,17 @@ class Tracked:
 
     @property
     def is_copy(self) -> bool:
-        """Whether the container that was opened is not the one that the registry follows."""
+        """Return whether the opened container is a copy of the one that the registry follows."""
         return bool(self.notices)
 
 
 def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
-    """Follow a container to `path` (empty: it came from a pipe), unless it still lies where the registry has it."""
+    """Return the container's location: `path` (empty for a pipe), unless it is still where the registry has it."""
     return followed(manager.container(header.file_id), header, path)
 
 
 def followed(known: ContainerRecord | None, header: Header, path: str) -> Tracked:
-    """The same for a row that was read already; None: there is none."""
+    """Return the container's location, given its row in the registry, or None without one."""
     if not path:
         return Tracked(known.path, known.piped) if known else Tracked("", True)
     if known is None or known.piped or known.path == path or not lies_at(known.path, header.file_id):
@@ -46,9 +46,9 @@ def followed(known: ContainerRecord | None, header: Header, path: str) -> Tracke
 
 
 def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False) -> Tracked:
-    """Write the registry's row of a container that was seen, where it says something else; `keys` open it.
+    """Update the registry's row of a container that was opened; `keys` open it. Returns its location.
 
-    `signed`: this keystore's signature was verified; once known that stays known.
+    `signed`: this keystore's signature was verified. Once recorded, it stays recorded.
     """
     known = manager.container(header.file_id)
     place = followed(known, header, path)

@@ -1,7 +1,8 @@
-"""Hands models to a program as files in memory: decrypted into memfds, whole and verified before the program starts.
+"""Passes models to a program as files in memory: decrypted to memfds and fully verified before the program starts.
 
-A memfd has no name in any file system; what is written to it is sealed against change (memfd_create(2), F_ADD_SEALS)
-and goes when its last holder does. Linux only. It is memory: as large as the model, and swapped like any other.
+A memfd has no name in any file system. Its content is sealed against changes (memfd_create(2), F_ADD_SEALS) and freed
+when the last holder closes it. Linux only. It uses as much memory as the model is large, and can be swapped out.
+
 Does not handle: starting the program (serving/child.py).
 """
 
@@ -41,7 +42,7 @@ _ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
 
 @dataclass(frozen=True)
 class HeldModel:
-    """A decrypted model in memory: `fd` is its memfd, `path` what a program that inherits it opens."""
+    """A decrypted model in memory: `fd` is its memfd, `path` the path for a program that inherits it."""
 
     fd: int
     source: Place
@@ -53,15 +54,15 @@ class HeldModel:
 
     @property
     def path(self) -> str:
-        """Valid in every process that inherits the descriptor under its number."""
+        """Return a path that is valid in every process that inherits the descriptor under its number."""
         return f"/proc/self/fd/{self.fd}"
 
 
 def filled_in(words: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """The program's words with the models' paths in the place of `{}`.
+    """Return the program's arguments with the models' paths in place of `{}`.
 
-    One model may be named any number of times, but at least once; several are named once each, in their order.
-    UsageError otherwise, and without a program.
+    `{}` must occur at least once for one model, and exactly once for each of several models, in their order. Raises
+    UsageError otherwise, or without a program.
     """
     if not words:
         raise UsageError("there is no program to run", remedy="name-program")
@@ -87,10 +88,10 @@ def held_models(
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
 ) -> Iterator[tuple[HeldModel, ...]]:
-    """Decrypt containers into memory for `program`, which is recorded with each; closed after the block.
+    """Decrypt containers to memory for `program`, which each audit record names; close them after the block.
 
-    Every key is opened, and every use recorded, before a byte of any model is decrypted. Errors as decrypt_model;
-    UnavailableError where the memory is not to be had or the system has no memfd.
+    Opens every key and records every use before it decrypts any model. Raises UnavailableError when there is not enough
+    memory or the system has no memfd, and the errors of decrypt_model.
     """
     if not hasattr(os, "memfd_create"):
         raise UnavailableError(
@@ -171,6 +172,6 @@ def _hold(
 
 
 def _replaced(word: str, following: Iterator[str]) -> str:
-    """Each `{}` of a word by the next path."""
+    """Return `word` with each `{}` replaced by the next path."""
     first, *rest = word.split(PLACE)
     return first + "".join(next(following) + part for part in rest)

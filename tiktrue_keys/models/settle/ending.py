@@ -1,4 +1,4 @@
-"""How an interrupted operation ended, as its record is to say."""
+"""The ending of an interrupted operation, to be recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OK, FAILED = "ok", "failed"
 
 @dataclass(frozen=True)
 class Ending:
-    """The outcome, the key ids that open the container now (None: there is none), and what became of others."""
+    """The outcome, the ids of the keys that open the container now (None without one), and effects on others."""
 
     outcome: str
     keys: frozenset[str] | None

@@ -1,4 +1,4 @@
-"""How an interrupted operation on a folder ended; finishes a replacement that was stopped between its two renames."""
+"""Finds out how an interrupted operation on a folder ended; completes a swap that was cut off between two renames."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tiktrue_keys.models.storage.protocol import storage_of
 
 
 def folder_ending(manager: KeyManager, act: FileIntent) -> Ending:
-    """A folder lies at its path or it does not; one that is uploaded has no temporary name."""
+    """Return how an operation on a folder ended. An uploaded folder has no temporary name."""
     if act.temporary is None:
         return _uploaded(parse_place(act.path), act.file_id)
     return _built(manager, act, FolderPlace(Path(act.path), Path(act.temporary)))
 
 
 def _uploaded(folder: Place, folder_id: bytes) -> Ending:
-    """With its manifest it is there. Without one the containers that had arrived stay, and so do their rows."""
+    """The upload is complete if the manifest exists. Otherwise uploaded containers stay, with their rows."""
 
     def look() -> bool:
         try:
@@ -72,6 +72,6 @@ def _registered_below(manager: KeyManager, folder: Path) -> list[bytes]:
 
 
 def _registered(manager: KeyManager, place: FolderPlace, *, besides: Collection[bytes]) -> list[bytes]:
-    """The registered containers that were in the temporary folder and in the one that was replaced."""
+    """Return the registered containers of the temporary and the replaced folder, except `besides`."""
     found = _registered_below(manager, place.temporary) + _registered_below(manager, place.destination)
     return [file_id for file_id in found if file_id not in besides]

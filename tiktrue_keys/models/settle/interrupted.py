@@ -1,8 +1,10 @@
-"""Settles what a process that died has left open: removes its temporary files and records how its acts really ended.
+"""Settles the open operations of a process that died: removes temporary files and records how each one really ended.
 
-Every command that writes calls it first. It believes the files, not the intent; it opens no key, changes no container.
-Does not handle: acts of processes that still run, and what cannot be read now, since a disk is not mounted or a storage
-does not answer in time: those stay open, and their keys with them.
+Every command that writes calls it first. It relies on the files, not on the intent. It opens no key and changes no
+container.
+
+Does not handle: operations of processes that still run; files that cannot be read now (an unmounted disk, a storage
+that does not answer in time). These operations stay open, and their keys stay needed.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 @dataclass(frozen=True)
 class SettledAct:
-    """An act of a process that died: how it ended, `open` when that cannot be told now."""
+    """An operation of a process that died, and its outcome; `open` when it cannot be determined now."""
 
     act: FileIntent
     outcome: str
@@ -48,13 +50,13 @@ class SettledAct:
 
 @dataclass(frozen=True, kw_only=True)
 class Settled(OperationResult):
-    """What was found open. `changed` when anything was settled."""
+    """The operations that were open. `changed` is true when any was settled."""
 
     acts: tuple[SettledAct, ...] = ()
 
 
 def settle_intents(manager: KeyManager) -> Settled:
-    """Settle every open act of a process that is not running any more; costs one read when nothing is open."""
+    """Settle every open operation of a process that no longer runs. Costs one read when none is open."""
     settled, warnings = [], []
     # Files before folders: what becomes of a folder's files goes with the folder.
     for act in sorted(manager.open_intents(), key=lambda act: "-folder" in act.act):
@@ -92,7 +94,7 @@ def _settle(manager: KeyManager, act: FileIntent) -> str:
 
 
 def _new_container(manager: KeyManager, act: FileIntent) -> Ending:
-    """A new container is at the path, or it is not. A pipe cannot be looked into: its key stays needed."""
+    """Done when the new container is at the path. A pipe cannot be checked, so its key stays needed."""
     if act.piped:
         return Ending(FAILED, act.keys_after)
     storage = storage_of(parse_place(act.path))
@@ -114,7 +116,7 @@ def _slots_left(storage: Storage, temporary: str | None) -> HeaderSlots | None:
 
 
 def _rewrapped(manager: KeyManager, act: FileIntent) -> Ending:
-    """Done when both copies of the header are whole, equal and without the old key; else a rewrap has to finish it."""
+    """Done when both header slots are equal and have exactly the new keys; otherwise rewrap again to finish it."""
     storage = storage_of(parse_place(act.path))
     storage.must_be_unclaimed()
     slots = storage.promptly(storage.left)
@@ -127,7 +129,7 @@ def _rewrapped(manager: KeyManager, act: FileIntent) -> Ending:
 
 
 def _signed(manager: KeyManager, act: FileIntent) -> Ending:
-    """The signature is there, or the place for it is as empty as before; opening the container verifies it."""
+    """Done when this keystore's signature is there. Opening the container verifies it later."""
     storage = storage_of(parse_place(act.path))
     slots = storage.promptly(storage.left)
     if slots is None or slots.current.header.file_id != act.file_id:
@@ -143,7 +145,7 @@ def _signature_at(place: Place) -> Signature | None:
 
 
 def _decrypted(manager: KeyManager, act: FileIntent) -> Ending:
-    """The container is what it was; the plaintext has its name when the temporary is gone and the name is new."""
+    """Done when the temporary file is gone and the output is new. The container itself is unchanged."""
     known = manager.container(act.file_id)
     keys = known.keys if known is not None else act.needs
     if act.temporary is None:
@@ -154,7 +156,7 @@ def _decrypted(manager: KeyManager, act: FileIntent) -> Ending:
 
 
 def _plaintext_is_there(temporary: Place, act: FileIntent) -> bool:
-    """`temporary` is the output's own name where nothing is to be seen of it before it is whole."""
+    """Return whether the output is complete. `temporary` is its final name where a partial output is invisible."""
     named = _TEMPORARY.fullmatch(temporary.name)
     if named is None:
         return storage_of(temporary).is_new(act)

@@ -1,5 +1,5 @@
-"""Where bytes lie: files of this machine and objects in a storage service.
+"""Storage of bytes: local files, and objects in a storage service.
 
-Start with `location.py` and `protocol.py`. Of what the bytes mean, only the place of a container's header and signature
-is known here.
+Start with `location.py` and `protocol.py`. This package knows nothing about the content except the positions of a
+container's header and signature.
 """

@@ -1,6 +1,6 @@
-"""Files of this machine as a Storage (protocol.py): opening and making them, the header in their first 64 KiB.
+"""Implements Storage (protocol.py) for local files: opens and creates them, and reads and rewrites container headers.
 
-Does not handle: what is in the files; syncing and renaming, which is NewFile's (core/durable.py).
+Does not handle: other content of the files; syncing and renaming (NewFile in core/durable.py).
 """
 
 from __future__ import annotations
@@ -142,9 +142,10 @@ class FileStorage:
         must_be_unclaimed(self.place)
 
     def is_new(self, intent: FileIntent) -> bool:
-        """Where the intent does not say what had the name, only a later second of change is certain (a rename sets it).
+        """Return whether the intent's operation made the file here; described in protocol.py.
 
-        Rather a finished operation is called failed, and done again, than an old output taken for the new one.
+        Without `intent.before`, a replacement is proven only by a ctime in a later second (a rename sets it). In doubt
+        the answer is False: repeating a finished operation is safer than taking an old output for the new one.
         """
         if intent.before is not None:
             return is_another_file(intent.before, self.identity())
@@ -159,7 +160,7 @@ class FileStorage:
 
 @dataclass(frozen=True)
 class FileOutput:
-    """A file that is about to be made; its methods are described in protocol.py."""
+    """A file about to be created; its methods are described in protocol.py."""
 
     new: NewFile
     force: bool
@@ -224,7 +225,7 @@ class HeldFile:
 
 
 def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
-    """Take the room for `size` bytes now, so that a full disk is noticed before the work."""
+    """Reserve disk space for `size` bytes, so that a full disk is detected before the work."""
     if size <= 0 or not hasattr(os, "posix_fallocate"):
         return
     with foreign_os_errors(_OUTPUT, path):
@@ -236,13 +237,13 @@ def preallocate(fd: int, size: int, path: str | PathLike[str]) -> None:
 
 
 def must_be_reachable(path: Path) -> None:
-    """BusyError when not even the folder is there: its disk may come back."""
+    """Raises BusyError when the parent folder does not exist: its disk may not be mounted."""
     if not path.parent.is_dir():
         raise BusyError(f"{shown(path.parent)} cannot be read now")
 
 
 def must_be_readable(fd: int, path: Path | None) -> None:
-    """UsageError for a folder, RefusedError for a device; `path` None for a stream."""
+    """Raises UsageError for a folder, RefusedError for a device; `path` is None for a stream."""
     mode, name = os.fstat(fd).st_mode, shown(path or "the source")
     if stat.S_ISDIR(mode):
         raise UsageError(f"{name} is a folder")

@@ -1,6 +1,6 @@
-"""The two header slots of an open container file: reads them, writes them, and rewrites them under the file's lock.
+"""Reads the two header slots of an open container file, and rewrites them under the file's lock.
 
-Holds no layout: the bytes of a slot are defined in format/header_slots.py.
+The layout of a slot is defined in format/header_slots.py.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def read_slots(
 ) -> HeaderSlots:
     """Read the slots of an open, seekable container in one read.
 
-    Retried for a moment when neither slot is whole: a reader may meet a write of each of them. IntegrityError as
-    decode_slots, OSError from the system.
+    Retries briefly when neither slot is whole, because a read can coincide with a write of both. Raises IntegrityError
+    when the header is malformed, and the system's OSError.
     """
     data = pread_full(fd, HEADER_SIZE, 0)
     for _ in range(_READ_ATTEMPTS - 1):
@@ -45,10 +45,11 @@ def read_slots(
 
 
 def rewrite_locked(fd: int, slots: HeaderSlots, header: Header, data_key: memoryview) -> None:
-    """Replace the header of the container at `fd`, so that a kill at any point leaves one that is whole.
+    """Replace the header of the container at `fd`. A kill at any point leaves a valid header.
 
-    The caller holds its lock, and read `slots` under it and authenticated them. Only wraps may differ. A header equal
-    to the current one finishes no more than an interrupted earlier rewrite.
+    The caller holds the lock, and has read `slots` under it and authenticated them. Only the wraps may differ. When
+    `header` equals the current one, this only completes an interrupted rewrite. Raises RefusedError for a header of
+    another container.
     """
     current, other = slots.current, (1 - slots.place) * SLOT_SIZE
     if header == current.header:

@@ -9,9 +9,9 @@ from tiktrue_keys.models.format.trailer import Trailer
 
 
 class InOrder(ABC):
-    """Any segments, one after the other; `written` counts the bytes that went out. Says nothing of where to.
+    """A base class for sinks that cannot seek; `written` counts the bytes sent. Subclasses define the destination.
 
-    A whole container too: its header goes first, because nothing can be written before what is out already.
+    It can take a whole container: the header then goes first, because earlier bytes cannot be written later.
     """
 
     header_first = True
@@ -22,7 +22,7 @@ class InOrder(ABC):
         self._turn = threading.Condition()
 
     def preface(self, data: bytes) -> None:
-        """Write what stands before segment 0, or after the last one."""
+        """Write the bytes before segment 0, or after the last segment."""
         self._send(memoryview(data), threading.Event())
 
     def write_header(self, data: bytes) -> None:
@@ -30,11 +30,11 @@ class InOrder(ABC):
         self.preface(data)
 
     def write_trailer(self, trailer: Trailer, offset: int) -> None:
-        """Write what comes after the body, which ends at `offset`."""
+        """Write the trailer after the body, which ends at `offset`."""
         self.preface(trailer.encode())
 
     def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
-        """Write segment `index` once all before it were."""
+        """Write segment `index` after all segments before it; may return without writing when `stop` is set."""
         with self._turn:
             self._turn.wait_for(lambda: self._next == index or stop.is_set())
         if stop.is_set():
@@ -45,7 +45,7 @@ class InOrder(ABC):
             self._turn.notify_all()
 
     def wake(self) -> None:
-        """Let go those who wait for their turn."""
+        """Wake the threads that wait for their turn."""
         with self._turn:
             self._turn.notify_all()
 

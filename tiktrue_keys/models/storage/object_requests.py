@@ -1,10 +1,10 @@
-"""Requests to a storage service about objects, through fsspec, and what becomes of its errors.
+"""Sends requests about objects to a storage service through fsspec, and translates its errors.
 
-Whatever the storage or its package raises becomes one of our errors that names the URL, the kind of the failure and
-nothing of its text, which may repeat a signed request. Credentials are the business of the storage's own environment
-and configuration. fsspec is imported when the first URL is used.
+Every error of the storage or its package becomes one of ours. It names the URL and the kind of failure, but not the
+original text, which may contain a signed request. Credentials come from the storage's own environment and
+configuration. fsspec is imported when the first URL is used.
 
-Does not handle: writing models (storage/upload.py), and how long a storage may take: its own configuration says that.
+Does not handle: writing models (storage/upload.py); timeouts, which are part of the storage's own configuration.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
 
 
 def file_system(url: Url) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the object's path in it.
+    """Return the fsspec file system of a URL, and the object's path in it.
 
-    UsageError for a scheme that fsspec does not know, UnavailableError where a package is missing.
+    Raises UsageError for a scheme unknown to fsspec, UnavailableError when a package is missing.
     """
     try:
         from fsspec.core import url_to_fs
@@ -54,7 +54,7 @@ def file_system(url: Url) -> tuple[Any, str]:
 
 @contextmanager
 def storage_errors(what: str, url: Url) -> Iterator[None]:
-    """Turn whatever the block raises into one of our errors that names `what` and the URL."""
+    """Translate every error of the block into one of ours that names `what` and the URL."""
     try:
         yield
     except TikTrueKeysError:
@@ -79,12 +79,12 @@ def storage_errors(what: str, url: Url) -> Iterator[None]:
 
 
 class RemoteObject:
-    """One object, to be read at any place from any number of threads; one request for each read, and for several small
-    ones near each other: a container's header and trailer come in two.
+    """One object, readable at any offset from any number of threads.
 
-    `size` is what the storage said when it was looked up: an answer that is longer or shorter than what was asked for
-    within it is UnavailableError, so that a broken connection never looks like a shorter object. An object that is
-    replaced meanwhile is not noticed here: a container's tree does that, and `stamp` for everything else.
+    Each read is one request. Small reads near each other share a request: a container's header and trailer take two.
+    `size` is the size at the first lookup. An answer of the wrong length raises UnavailableError, so that a broken
+    connection never looks like a shorter object. A replaced object is not detected here: a container's tree detects it,
+    and `stamp` does for other objects.
     """
 
     def __init__(self, url: Url, what: str) -> None:
@@ -96,7 +96,7 @@ class RemoteObject:
         self._near = (0, b"")
 
     def read_into(self, view: memoryview, offset: int) -> int:
-        """Fill `view` from `offset`; fewer bytes only at the end. As storage_errors."""
+        """Fill `view` from `offset`; return the number of bytes read, fewer only at the end."""
         wanted = min(len(view), self.size - offset)
         if wanted <= 0:
             return 0
@@ -120,7 +120,7 @@ class RemoteObject:
         return data
 
     def stamp(self) -> object:
-        """What the storage says of the object now: size, and entity tag or time of change where it has them."""
+        """Return the object's current identity: size, and version, entity tag or times if the storage has them."""
         return object_identity(self._looked_up())
 
     def _looked_up(self) -> dict[str, Any]:
@@ -135,13 +135,13 @@ class RemoteObject:
 
 
 def look_up(url: Url, what: str) -> dict[str, Any] | None:
-    """What the storage says of an object, `size` and more; None when there is none. As storage_errors."""
+    """Return the storage's metadata of an object, `size` and more; None when it does not exist."""
     system, path = file_system(url)
     return _info(system, path, what, url)
 
 
 def modified(found: dict[str, Any]) -> int:
-    """The second of an object's last change in Unix time by what look_up gave; 0 when the storage does not say."""
+    """Return the Unix time in seconds of the last change, from look_up's metadata; 0 when it is not given."""
     for name in _MODIFIED:
         value = found.get(name)
         if isinstance(value, datetime):
@@ -152,7 +152,7 @@ def modified(found: dict[str, Any]) -> int:
 
 
 def read_small(url: Url, limit: int, what: str) -> bytes | None:
-    """The first `limit` bytes of an object; None when there is none. One request, and no more is transferred."""
+    """Return the first `limit` bytes of an object, in one request; None when it does not exist."""
     system, path = file_system(url)
     try:
         with storage_errors(what, url):
@@ -162,7 +162,7 @@ def read_small(url: Url, limit: int, what: str) -> bytes | None:
 
 
 class SmallObject:
-    """An object as it is found, or is not, when this is made; replaced only while it is still that."""
+    """A small object, or its absence, as found at construction. `write` replaces it only if it is unchanged."""
 
     def __init__(self, url: Url, what: str) -> None:
         self._url, self._what = url, what
@@ -170,14 +170,14 @@ class SmallObject:
         self._before = _info(self._system, self._path, what, url)
 
     def read(self, limit: int) -> bytes | None:
-        """Its first `limit` bytes; None when there is none."""
+        """Return its first `limit` bytes; None when it does not exist."""
         return None if self._before is None else read_small(self._url, limit, self._what)
 
     def write(self, data: bytes) -> None:
-        """Replace it, or make it; BusyError when another process has changed it since it was looked up.
+        """Replace or create it. Raises BusyError when another process has changed it since it was looked up.
 
-        S3 compares and writes at once. Where the storage has no such request, the object is looked up again right
-        before it is written: of two writers at the same moment the later one then wins.
+        S3 compares and writes in one request. Elsewhere the object is looked up again just before the write, so of two
+        simultaneous writers the later one wins.
         """
         if self._url.scheme in _CONDITIONAL:
             self._write_if_unchanged(data)
@@ -205,7 +205,7 @@ class SmallObject:
 
 
 def remove_object(url: Url, what: str) -> None:
-    """Remove an object; nothing happens when there is none."""
+    """Remove an object; does nothing when it does not exist."""
     system, path = file_system(url)
     try:
         with storage_errors(what, url):
@@ -215,9 +215,9 @@ def remove_object(url: Url, what: str) -> None:
 
 
 def discard_uploads(url: Url, since: float) -> None:
-    """Give up the uploads of this object in parts that were begun since then (Unix time) and never completed; S3 only.
+    """Abort the incomplete multipart uploads of an object that began at or after `since` (Unix time); S3 only.
 
-    For a process that was killed: they are paid for until they are given up.
+    A killed process leaves such uploads, and they are billed until they are aborted.
     """
     if url.scheme not in _CONDITIONAL:
         return
@@ -231,7 +231,7 @@ def discard_uploads(url: Url, since: float) -> None:
 
 
 def objects_below(prefix: Url) -> list[Url]:
-    """Every object whose name begins with the prefix and a slash, sorted; NotFoundError when there is none."""
+    """Return every object below the prefix, sorted. Raises NotFoundError when the prefix does not exist."""
     system, path = file_system(prefix)
     with storage_errors("the folder", prefix):
         system.invalidate_cache()
@@ -253,7 +253,7 @@ def _info(system: Any, path: str, what: str, url: Url) -> dict[str, Any] | None:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The HTTP status behind an error of botocore's, as s3fs passes it on."""
+    """Return the HTTP status of the botocore error behind `error`, None without one."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):

@@ -1,4 +1,4 @@
-"""Objects in a storage service as a Storage (protocol.py): reading and making them, and the header beside one.
+"""Implements Storage (protocol.py) for objects in a storage service: reads and creates them and detached headers.
 
 Does not handle: the requests themselves and their errors (object_requests.py), uploads (upload.py).
 """
@@ -120,7 +120,10 @@ class ObjectStorage:
         pass
 
     def is_new(self, intent: FileIntent) -> bool:
-        """Where the intent does not say what had the name, only a later second of change is certain."""
+        """Return whether the intent's operation made the object here; described in protocol.py.
+
+        Without `intent.before`, a replacement is proven only by a change in a later second.
+        """
         found = look_up(self.place, _OUTPUT)
         if intent.before is not None:
             return is_another_object(intent.before, object_identity(found))
@@ -130,7 +133,7 @@ class ObjectStorage:
         discard_uploads(self.place, since)
 
     def own_slots(self) -> HeaderSlots:
-        """The slots before the body, which a detached header may supersede."""
+        """Return the slots before the body, which a detached header may supersede."""
         return decode_slots(self._first(HEADER_SIZE, _CONTAINER))
 
     def _first(self, length: int, what: str) -> bytes:
@@ -142,7 +145,7 @@ class ObjectStorage:
 
 @dataclass(frozen=True)
 class ObjectOutput:
-    """An object that is about to be made; its methods are described in protocol.py. Nothing can lock it."""
+    """An object about to be created; its methods are described in protocol.py. Objects cannot be locked."""
 
     upload: Upload
     before: str = ABSENT
@@ -170,7 +173,7 @@ class ObjectOutput:
         self.upload.commit()
 
     def remove_detached(self) -> None:
-        """Of another file id, what stays is not looked at: a failure is not one of the operation."""
+        """Remove the replaced container's detached header. Ignores failures, because readers ignore a leftover."""
         if self.before != ABSENT:
             with suppress(TikTrueKeysError):
                 remove_object(_beside(self.place), detached_header.WHAT)
@@ -179,7 +182,7 @@ class ObjectOutput:
 class HeldObject:
     """A container whose header is rewritten beside its body; its methods are described in protocol.py.
 
-    Nothing can write to the middle of an object. Of two that read the same state the second one to write is BusyError.
+    An object cannot be changed in place. When two writers have read the same state, the second one gets a BusyError.
     """
 
     def __init__(self, storage: ObjectStorage) -> None:
@@ -213,5 +216,5 @@ class HeldObject:
 
 
 def _beside(container: Url) -> Url:
-    """Where a container's detached header lies."""
+    """Return the URL of a container's detached header."""
     return container.with_name(container.name + detached_header.SUFFIX)

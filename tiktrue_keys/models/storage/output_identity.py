@@ -1,9 +1,9 @@
-"""What has an output's name before an operation, and whether something else has it afterwards.
+"""Identifies the file or object at an output's name, so that settling can tell whether an operation replaced it.
 
-An intent records the answer as text: ABSENT, or `name=value` pairs joined by `&`, percent-encoded. No clock is asked: a
-file system and a storage have their own, and some count whole seconds.
+An intent records the identity as text: ABSENT, or `name=value` pairs joined by `&`, percent-encoded. This machine's
+clock is not used: file systems and storages have their own clocks, some with a resolution of a second.
 
-Does not handle: what the object holds. Of two writers after the intent, both are taken for the operation.
+Does not handle: the content. A write by another process after the intent is taken for one of the operation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INODE = "inode"
 
 
 def object_identity(found: Mapping[str, Any] | None) -> str:
-    """The identity of an object by what its storage says of it; ABSENT for None."""
+    """Return the identity of an object from its storage's metadata; ABSENT for None."""
     if found is None:
         return ABSENT
     said = {name: found[name] for name in _OF_OBJECTS if found.get(name) not in (None, "")}
@@ -34,10 +34,7 @@ def object_identity(found: Mapping[str, Any] | None) -> str:
 
 
 def file_identity(path: str | PathLike[str]) -> str:
-    """The identity of the file or folder that has this name, itself and not what it links to.
-
-    ABSENT where os.path.lexists says that there is none.
-    """
+    """Return the identity of the file or folder at `path`, without following symbolic links; ABSENT without one."""
     try:
         found = os.lstat(path)
     except (OSError, ValueError):
@@ -47,7 +44,7 @@ def file_identity(path: str | PathLike[str]) -> str:
 
 
 def is_another_object(before: str, now: str) -> bool:
-    """Whether an object was written since: something that both identities name is different."""
+    """Return whether the object was written since: a value that both identities have differs."""
     if ABSENT in (before, now):
         return now != ABSENT
     old, new = dict(parse_qsl(before)), dict(parse_qsl(now))
@@ -55,10 +52,10 @@ def is_another_object(before: str, now: str) -> bool:
 
 
 def is_another_file(before: str, now: str) -> bool:
-    """Whether another file was given the name since.
+    """Return whether another file was renamed to the name since.
 
-    A rename does that: another inode, with other times. A changed mode or content leaves the inode, and a file system
-    that numbers its inodes afresh leaves the times.
+    That changes both the inode and the times. A change of mode or content keeps the inode; a file system that renumbers
+    its inodes keeps the times.
     """
     if ABSENT in (before, now):
         return is_another_object(before, now)

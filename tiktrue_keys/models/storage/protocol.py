@@ -1,11 +1,11 @@
-"""The questions that an operation asks of a place, which files.py answers for paths and objects.py for URLs.
+"""The interface of storage that operations use, implemented by files.py for paths and by objects.py for URLs.
 
-Come here to see what can be done with a path or a URL without knowing which of the two it is:
+Come here to handle a path or a URL without knowing which of the two it is:
 
     with storage_of(place).opened("the container") as readable:
         container = read_container(readable)
 
-Does not handle: pipes (location.Stream), where nothing can be looked up, reserved or read twice.
+Does not handle: pipes (location.Stream), which cannot be looked up, reserved or read twice.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Storage(Protocol):
 
     @property
     def place(self) -> Place:
-        """The path or the URL."""
+        """Return the path or the URL."""
 
     @property
     def group(self) -> str:
-        """Names what is out of reach together with this place: an object's bucket, a file alone."""
+        """Return a name for places that become unreachable together: an object's bucket, or the file alone."""
 
     def real(self, what: str) -> Storage:
-        """Follow symbolic links to the file that the path names now; an object has none. NotFoundError."""
+        """Resolve symbolic links; an object has none. Raises NotFoundError."""
 
     def opened(self, what: str) -> AbstractContextManager[Readable]:
         """Open an object, or a regular file that is not a symbolic link, to read it during the block."""
@@ -46,88 +46,88 @@ class Storage(Protocol):
     def source(self, what: str) -> AbstractContextManager[Readable]:
         """Open a model that is to be encrypted: symbolic links are followed, and a path may name a pipe.
 
-        UsageError for a folder, RefusedError for a device.
+        Raises UsageError for a folder, RefusedError for a device.
         """
 
     def is_open(self, readable: Readable) -> bool:
-        """Whether `readable` is the file or the object here."""
+        """Return whether `readable` is the file or object here."""
 
     def reserved(self, *, force: bool, lock_timeout: float) -> AbstractContextManager[Output]:
-        """Reserve this place for a new output; RefusedError when it is taken, unless `force`.
+        """Reserve this place for a new output. An existing container file stays locked for the block.
 
-        A file that is a container already stays locked for the block; BusyError.
+        Raises RefusedError when the place is taken, unless `force`; BusyError when the lock times out.
         """
 
     def identity(self) -> str:
         """Identify the file or object that has this name now, as an intent records it (output_identity.py)."""
 
     def exists(self) -> bool:
-        """Whether a file or an object has this name; UnavailableError when a storage does not say."""
+        """Return whether a file or object has this name. Raises UnavailableError when a storage cannot tell."""
 
     def is_folder(self) -> bool:
-        """Whether the path is a folder's, or the URL ends like a folder's."""
+        """Return whether the path names a folder, or the URL ends with a slash."""
 
     def read_capped(self, limit: int, what: str) -> bytes:
-        """Read a small file whole; IntegrityError when it has more than `limit` bytes, NotFoundError."""
+        """Read a small file. Raises IntegrityError when it exceeds `limit` bytes, NotFoundError without one."""
 
     def below(self, suffix: str) -> Iterator[Place]:
-        """List the files below this folder whose names end with `suffix`, but no symbolic links; NotFoundError."""
+        """List files below this folder whose names end with `suffix`, no symbolic links. Raises NotFoundError."""
 
     def slots(self) -> HeaderSlots:
-        """Read the header that counts of the container here, not authenticated; IntegrityError, NotFoundError."""
+        """Read the container's header in effect, not authenticated. Raises IntegrityError, NotFoundError."""
 
     def detached(self, file_id: bytes) -> Detached | None:
         """Read the detached header beside the container with that id (16 bytes); a file never has one."""
 
     def held(self, lock_timeout: float) -> AbstractContextManager[HeldContainer]:
-        """Hold the container here, to write its header or its signature; NotFoundError.
+        """Hold the container here for writing its header or signature.
 
-        A file is locked for the block (BusyError), under its real path. An object cannot be locked: its second writer
-        gets a BusyError.
+        A file is locked under its real path for the block. An object cannot be locked: the second of two writers gets a
+        BusyError. Raises NotFoundError, and BusyError when the lock times out.
         """
 
     def promptly(self, work: Callable[[], _Result]) -> _Result:
-        """Do `work` and return its result; UnavailableError when a storage does not answer within PATIENCE."""
+        """Run `work`; return its result. Raises UnavailableError when a storage does not answer within PATIENCE."""
 
     # For settling what a process that died has left.
 
     def left(self) -> HeaderSlots | None:
-        """Read the header as `slots` does; None without a container, BusyError when its disk may not be mounted."""
+        """Read the header in effect; None without a container. Raises BusyError when its disk may be unmounted."""
 
     def remove_unfinished(self) -> bool:
         """Remove an unfinished output under this temporary name.
 
-        False when there is none, or it has its own name too; BusyError while another process works on it.
+        Return False when there is none, or it also has its final name. Raises BusyError while another process uses it.
         """
 
     def must_be_unclaimed(self) -> None:
         """Raise BusyError while another process works on the file here."""
 
     def is_new(self, intent: FileIntent) -> bool:
-        """Whether the operation of that intent has made the output here, rather than found it here.
+        """Return whether the intent's operation made the output here, rather than found it.
 
-        The intent says what had the name before; one of an earlier version only says when the operation began.
+        The intent records what had the name before; an intent of an earlier version only records when it began.
         """
 
     def give_up_uploads(self, since: int) -> None:
-        """Give up the uploads to this place that were begun since then (Unix time) and never completed."""
+        """Abort incomplete uploads to this place that began at or after `since` (Unix time)."""
 
 
 class HeldContainer(Protocol):
-    """A container that is about to be written to, unless another process has written to it since it was read."""
+    """A container held for writing. The write fails when another process has changed it since it was read."""
 
     @property
     def place(self) -> Place:
-        """The real path or the URL of the container."""
+        """Return the real path or the URL of the container."""
 
     def slots(self) -> HeaderSlots:
-        """Read the header that counts, which is not authentic yet. Call it first, once."""
+        """Read the header in effect, not authenticated. Call this first, once."""
 
     def authenticate(self, data_key: memoryview) -> None:
         """Raise IntegrityError unless the header that was read is authentic under the 32-byte data key."""
 
     def rewrite(self, header: Header, data_key: memoryview) -> None:
-        """Write `header` in place of the one that counts; only wraps may differ. BusyError, UnavailableError."""
+        """Replace the header in effect; only the wraps may differ. Raises BusyError, UnavailableError."""
 
     def readable(self) -> Readable:
         """Open the whole container to read it until the block ends."""
@@ -136,47 +136,47 @@ class HeldContainer(Protocol):
         """Read the detached header as Storage.detached does, in order to write it."""
 
     def sign(self, slots: HeaderSlots, signature_place: bytes, size: int) -> None:
-        """Write the signature place (112 bytes) of the container of `size` bytes, whose header in `slots` counts."""
+        """Write the signature place (112 bytes) of the container of `size` bytes; `slots` hold its header in effect."""
 
 
 class Output(Protocol):
-    """A file or object that is about to be made. An intent can name it before it is begun."""
+    """A file or object about to be created. An intent can name it before it is begun."""
 
     @property
     def place(self) -> Place:
-        """The name that it will have, as the caller gave it."""
+        """Return its final name, as the caller gave it."""
 
     @property
     def temporary(self) -> Place | None:
-        """The name that it has before `commit`; None where it cannot be seen before."""
+        """Return its name before `commit`; None where it is invisible until then."""
 
     @property
     def before(self) -> str:
-        """The identity of what has that name already, as Storage.identity gives it."""
+        """Return the identity of the file or object that had the name at reservation, or ABSENT."""
 
     @property
     def replaced(self) -> Header | None:
-        """The header of the container that has that name already."""
+        """Return the header of the container that had the name at reservation, if any."""
 
     @property
     def may_exist(self) -> bool:
-        """Whether the new one may have its name by now, even if `commit` has failed."""
+        """Return whether the new output may have its final name, even if `commit` has failed."""
 
     def begun(self, size: int | None) -> AbstractContextManager[Target]:
-        """Make it under its temporary name; it is removed at the end of the block unless it was committed.
+        """Create it under its temporary name; remove it at the end of the block unless it was committed.
 
-        Where `size` in bytes is known, a file system reserves the room; DiskFullError.
+        A file system reserves `size` bytes where the size is known. Raises DiskFullError.
         """
 
     def commit(self) -> None:
-        """Give it its name durably; RefusedError when the name is taken and `force` was not given."""
+        """Give it its final name durably. Raises RefusedError when the name is taken, unless `force`."""
 
     def remove_detached(self) -> None:
-        """Remove the detached header of a container that was replaced."""
+        """Remove the detached header of a replaced container."""
 
 
 def storage_of(place: Place) -> Storage:
-    """The storage of a place. It looks at nothing, and imports no package of a storage service, before it is asked."""
+    """Return the storage of a place. Does not access the place or import a storage service's package."""
     if isinstance(place, Url):
         from tiktrue_keys.models.storage.objects import ObjectStorage
 
