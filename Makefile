@@ -34,14 +34,14 @@ demo: $(VENV)/.runtime
 fleet-demo: $(VENV)/.complete
 	@$(BIN)/python -m tests.demo.fleet
 
-# Two processes side by side, then one by one what occupies both cores by itself, or looks at which files are written;
+# Three processes side by side (they wait for programs and disks), then one by one what occupies both cores by itself, or looks at which files are written;
 # coverage is that of the first part.
 ALONE := tests/faults tests/models/test_real_libraries.py
 COVERAGE ?= --cov --cov-report=term
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.complete
 	@status=0; set -x; \
-	pytest -n 2 --dist worksteal $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
+	pytest -n 3 --dist worksteal $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
 	pytest --durations=15 $(ALONE) || status=$$?; \
 	exit $$status
 
