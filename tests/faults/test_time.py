@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 def test_random_programs_agree_with_a_plain_model() -> None:
     result, _ = results("states --count 12", "states --seed 1 --count 100 --control clock-believed")
-    assert result["figures"]["acts"]["Rotated"] > 0
+    assert result["figures"]["acts"]["RotateResult"] > 0
 
 
 def test_a_year_of_cron_rotates_every_key_in_time() -> None:
