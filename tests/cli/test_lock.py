@@ -61,7 +61,7 @@ def test_who_waits_in_vain_is_told_for_whom(program: Program) -> None:
     assert words == f"the keystore is in use by process {os.getpid()} on node-7 (a test)"
     assert timedelta() <= datetime.now(UTC) - datetime.fromisoformat(since) < timedelta(seconds=TIMEOUT_SECONDS)
     assert (shown.returncode, busy["error"]["message"] in shown.stderr) == (6, True)
-    assert "hint: wait, or give a longer --lock-timeout" in shown.stderr
+    assert "hint: wait, or use a longer --lock-timeout" in shown.stderr
 
 
 @pytest.mark.parametrize("words", [["list"], ["generate", "mistral"]])

@@ -67,29 +67,52 @@ def test_the_events_that_other_formats_know_are_found(now: dict[str, dict[str, s
 RECORDING = """
 EVENT = "keep"
 class Transaction:
-    def record(self, event, *, outcome="ok"): ...
+    def record(self, event: str, *, outcome="ok"): ...
+class Intent:
+    place: str
+    act: str
+class Request:
+    @classmethod
+    def of(cls, act: str): ...
+class Other:
+    @classmethod
+    def of(cls, what: str): ...
 def noted(manager, name): manager.noting(name)
-def noting(self, event): ...
+def noting(self, event: str): ...
 def work(transaction, manager, act, *, how="by-default"):
     transaction.record("plain")
     transaction.record(EVENT)
     transaction.record("one" if act else "other")
     transaction.record(act.act)
+    Intent("a-place", act="intended")
+    Request.of("asked")
+    Other.of("not-an-event")
     noted(manager, "handed-on")
+    chosen = named(act)
+    transaction.record(chosen)
     finish(transaction, what=EVENT)
+def named(act): return "returned" if act else EVENT
 def finish(transaction, what, *, last="at-last"): transaction.record(what); transaction.record(event=last)
 """
 
 
 def test_an_event_is_found_wherever_it_is_named() -> None:
-    names = {"plain", "keep", "one", "other", "handed-on", "at-last"}
+    names = {"plain", "keep", "one", "other", "intended", "asked", "handed-on", "returned", "at-last"}
 
     assert set(Search({"m.py": ast.parse(RECORDING)}).run()) == names
 
 
-@pytest.mark.parametrize("given", ["'a' + suffix", "names[0]", "f'cleanup-{what}'", "unknown"])
+def test_a_constant_of_another_module_is_found() -> None:
+    source = "from p import names\nfrom p.names import DONE as IT\ndef record(event: str): ...\n"
+    source += "def work(): record(names.BEGUN); record(IT)\n"
+    modules = {"m.py": ast.parse(source), "p/names.py": ast.parse("BEGUN = 'begun'\nDONE = 'done'\n")}
+
+    assert set(Search(modules).run()) == {"begun", "done"}
+
+
+@pytest.mark.parametrize("given", ["'a' + suffix", "names[0]", "f'cleanup-{what}'", "unknown", "elsewhere()"])
 def test_an_event_that_cannot_be_told_is_an_error(given: str) -> None:
-    source = f"class T:\n    def record(self, event): ...\ndef work(t):\n    t.record({given})\n"
+    source = f"class T:\n    def record(self, event: str): ...\ndef work(t):\n    t.record({given})\n"
 
     with pytest.raises(UntraceableEventError, match=r"m\.py:4"):
         Search({"m.py": ast.parse(source)}).run()

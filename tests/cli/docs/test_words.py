@@ -1,21 +1,16 @@
-"""How the help and the generated pages are written: what a value is, its default in one form, plain words."""
+"""How the help is written: what a value is, and its default in one form."""
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tiktrue_keys.cli.context.context import DEFAULT_LOCK_TIMEOUT
-from tiktrue_keys.cli.docs.generate import generated_files
 from tiktrue_keys.cli.docs.program_page import VALUES
 from tiktrue_keys.cli.docs.reference import Description, Parameter, descriptions
 from tiktrue_keys.core.instants import duration_text
 
-CLI = Path(__file__).parents[3] / "tiktrue_keys" / "cli"
 COMMANDS = {each.name: each for each in descriptions()}
 PARAMETERS = {
     f"{name} {each.names[-1] if each.names else each.metavar}": each
@@ -28,20 +23,6 @@ PARAMETERS = {
 TYPES = {*VALUES, "FILE", "FILE|-", "DIR", "DIR|-", "DST", "SRC", "STATEFILE", "CARD", "CONTAINER", "FILE... -- CMD"}
 TYPES |= {"N", "HEX", "ID", "K=V", "MODEL", "TEXT", "NAME", "EVENT", "USER", "SINK", "FILE_ID", "NODE_ID", "ISSUER"}
 CHOICES = {"STATUS", "ORDER", "FORMAT", "OUTCOME", "ROLE", "SHELL"}
-
-REFUSED = {
-    "nobody": "unauthenticated, or the passive",
-    "somebody": "the caller, an attacker, another process",
-    "whoever": "the caller, an attacker, another process",
-    "everybody": "every user",
-    "anew": "again; re-created",
-    "so long": "how long",
-    "at once and for good": "immediately and permanently",
-    "may be repeated": "(repeatable)",
-    "the (default)": "(default: X)",
-}
-_REFUSED = re.compile(rf"\b(?:{'|'.join(map(re.escape, REFUSED))})\b|(?<!there )\b(?:is|are) no\b", re.IGNORECASE)
-"""And "X is no Y": it is "X is not a Y"; "there is no Y" is plain English."""
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
@@ -69,29 +50,3 @@ def test_a_command_says_what_it_does_in_a_sentence(command: Description) -> None
 
 def test_the_default_of_the_lock_timeout_is_the_real_one() -> None:
     assert f"(default: {duration_text(DEFAULT_LOCK_TIMEOUT)})" in PARAMETERS[" --lock-timeout"].help
-
-
-def test_no_generated_file_has_a_refused_word() -> None:
-    found = {
-        name: words
-        for name, text in generated_files().items()
-        if (words := _REFUSED.findall(text.replace("\\-", "-").replace("\n", " ")))
-    }
-
-    assert found == {}
-
-
-def test_no_string_of_the_command_line_has_a_refused_word() -> None:
-    assert {where: words for where, text in _strings() if (words := _REFUSED.findall(text))} == {}
-
-
-def test_a_refused_word_would_be_found() -> None:
-    assert _REFUSED.findall("Nobody knows; X is no key, made anew") == ["Nobody", "is no", "anew"]
-    assert _REFUSED.findall("renew it; there is nothing") == []
-
-
-def _strings() -> Iterator[tuple[str, str]]:
-    for path in sorted(CLI.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield f"{path.relative_to(CLI)}:{node.lineno}", " ".join(node.value.split())

@@ -27,7 +27,7 @@ from tiktrue_keys.errors import (
     [
         (
             BusyError("in use", "pass a longer lock_timeout", remedy="wait-longer"),
-            "wait, or give a longer --lock-timeout",
+            "wait, or use a longer --lock-timeout",
         ),
         (ExpiredError("expired", "rotate it", key_id="m_01", remedy="rotate-key"), "run tiktrue-keys rotate m_01"),
         (
