@@ -38,7 +38,7 @@ FILE_ID = bytes(range(16))
 ACTOR = Actor(user="ada", host="node-7", command="a test")
 
 FULL_RUN = bool(os.environ.get("TESTS_IN_FULL"))
-"""Campaigns try everything instead of a sample."""
+"""Campaigns try everything instead of a sample, and every program is a fresh interpreter."""
 
 
 class Clock:

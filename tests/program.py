@@ -8,11 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.faked_clock import of_the_clock
+from tests.keystores import FULL_RUN
 from tests.waiting import PATIENCE
+from tests.warm import REPOSITORY, WarmInterpreter
 from tiktrue_keys.cli.context.actor import current_actor
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -20,15 +23,32 @@ from tiktrue_keys.core.manager import KeyManager
 
 LICENSE = "a-license-for-tests"
 TIMEOUT_SECONDS = 2 * PATIENCE
-MEASURED = ("tests/cli/", "tests/golden/")
-"""The tests whose programs take part in the measurement of coverage. It makes a program half as slow again, and what
-the others run there is run here as well.
+COMMAND_LINE = "tests/cli/"
+"""The tests that run fresh interpreters, which take part in the measurement of coverage. All others fork their programs
+from a warm one, unmeasured: what these run is run there as well.
 """
 
 
 def unmeasured() -> dict[str, str]:
     """The environment of the tests without what measures coverage: a program in it runs as it is shipped."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def is_about_the_command_line() -> bool:
+    """Whether the test that runs now is one of COMMAND_LINE."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").startswith(COMMAND_LINE)
+
+
+@cache
+def _warm() -> WarmInterpreter:
+    return WarmInterpreter(unmeasured())
+
+
+def _may_be_warm(environment: Mapping[str, str]) -> bool:
+    """Whether a program needs no interpreter of its own: for its start, or for what an interpreter reads then."""
+    read_at_the_start = {name for name in environment if name.startswith(("PYTHON", "COVERAGE_", "LD_", "LC_", "TZ"))}
+    is_usual = read_at_the_start == {"PYTHONPATH"} and environment["PYTHONPATH"] == str(REPOSITORY)
+    return is_usual and sys.platform == "linux" and not (FULL_RUN or is_about_the_command_line())
 
 
 @dataclass
@@ -54,11 +74,10 @@ class Program:
     @property
     def environment(self) -> dict[str, str]:
         """What the program sees. PYTHONPATH lets it be found from any working folder."""
-        root = str(Path(__file__).parents[1])
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        is_measured = os.environ.get("PYTEST_CURRENT_TEST", "").startswith(MEASURED)
+        is_measured = is_about_the_command_line()
         measuring = {name: value for name, value in os.environ.items() if is_measured and name.startswith("COVERAGE_")}
-        surroundings = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": root}
+        surroundings = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
         return {**measuring, **of_the_clock(), **surroundings, **self.variables}
 
     def without(self, *names: str) -> Program:
@@ -72,16 +91,21 @@ class Program:
     ) -> subprocess.CompletedProcess[str]:
         """Run it; output as text."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            self.argv(*words),
-            input=data,
-            stdin=subprocess.DEVNULL if data is None else None,
-            capture_output=True,
-            cwd=self.folder,
-            env={**self.environment, **(env or {})},
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        environment = {**self.environment, **(env or {})}
+        done = None
+        if _may_be_warm(environment):
+            done = _warm().run(words, data, folder=self.folder, environment=environment, timeout=TIMEOUT_SECONDS)
+        if done is None:
+            done = subprocess.run(
+                self.argv(*words),
+                input=data,
+                stdin=subprocess.DEVNULL if data is None else None,
+                capture_output=True,
+                cwd=self.folder,
+                env=environment,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
         out, err = done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "surrogateescape")
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
