@@ -104,9 +104,9 @@ def believe_commits() -> None:
         import sqlite3
 
         with contextlib.suppress(sqlite3.Error):
-            keystore._connection.execute("COMMIT")
+            keystore._writer.sqlite.execute("COMMIT")
         with contextlib.suppress(sqlite3.Error):
-            keystore._connection.execute("ROLLBACK")
+            keystore._writer.sqlite.execute("ROLLBACK")
 
     break_it(Keystore, "_commit", believed)
 

@@ -14,7 +14,8 @@ from typing import Protocol
 class Forkable(Protocol):
     """An object with secrets and a connection that a forked child must not use."""
 
-    guard: threading.RLock
+    guards: tuple[threading.RLock, ...]
+    """Held in this order by everything that uses the object."""
 
     def forget(self) -> None:
         """Drop what belongs to the parent. Called in the child."""
@@ -25,15 +26,16 @@ _held: list[threading.RLock] = []
 
 
 def keep_over_forks(forkable: Forkable) -> None:
-    """Hold `forkable.guard` during every fork from now on, and call `forkable.forget()` in each child."""
+    """Hold `forkable.guards` during every fork from now on, and call `forkable.forget()` in each child."""
     _kept.add(forkable)
 
 
 def _before_fork() -> None:
     """Wait until no object is inside a transaction: a child that closed its copy would roll back the parent's."""
     for forkable in sorted(_kept, key=id):
-        forkable.guard.acquire()
-        _held.append(forkable.guard)
+        for guard in forkable.guards:
+            guard.acquire()
+            _held.append(guard)
 
 
 def _after_fork() -> None:

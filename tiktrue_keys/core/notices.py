@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Notice:
-    """One entry of `warnings` in the JSON envelope; `remedy` and `about` as an error has them."""
+    """One entry of `warnings` in the JSON envelope; `remedy` and `about` as an error has them.
+
+    An `urgent` one is shown with --quiet too.
+    """
 
     code: str
     message: str
     key_id: str | None = None
     remedy: str = ""
     about: Mapping[str, str] = field(default_factory=dict, hash=False)
+    urgent: bool = False
 
 
 def plural(count: int, what: str) -> str:

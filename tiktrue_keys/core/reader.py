@@ -5,20 +5,24 @@ Come here for questions about a keystore; KeyManager inherits these methods. The
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers import intents, registry
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.registry import ContainerRecord
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys import keyring
-from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey
 from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.keys.deadlines import KeyCounts
 
 _RECORDS_AT_ONCE = 256
 
@@ -55,13 +59,27 @@ class KeystoreReader:
         with self._session.read() as (view, now):
             return keyring.find_key(view.rows, key_argument, now).key
 
-    def keys(self) -> Iterator[ManagedKey]:
-        """Return every key as of now, in no order.
+    def keys(self, models: Collection[str] = ()) -> Iterator[ManagedKey]:
+        """Return every key as of now, or those of some models, in no order.
 
-        Every row of the keystore is verified before the first key is returned.
+        Without models, every row of the keystore is verified before the first key is returned.
         """
         with self._session.read() as (view, now):
-            return iter([stored.key for stored in keyring.all_keys(view.rows, now)])
+            if models:
+                found = [stored for model in models for stored in keyring.keys_of_model(view.rows, model, now)]
+            else:
+                found = list(keyring.all_keys(view.rows, now))
+            return iter([stored.key for stored in found])
+
+    def key_counts(self, *, within: int = DEFAULT_WITHIN) -> KeyCounts:
+        """Return how many keys have which status, how many are due within so many seconds, and the next expiry.
+
+        Reads the agenda, not every key.
+        """
+        from tiktrue_keys.core.keys.deadlines import key_counts
+
+        with self._session.read() as (view, now):
+            return key_counts(view.rows, now, Seconds(within))
 
     def chain(self, key: ManagedKey | str) -> tuple[ManagedKey, ...]:
         """Return the chain that a key belongs to, oldest generation first."""

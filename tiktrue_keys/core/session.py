@@ -31,6 +31,8 @@ from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import MachineFacts, read_facts
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.upgrade import upgrade
 from tiktrue_keys.errors import (
     BusyError,
     ExpiredError,
@@ -48,7 +50,11 @@ _UNRECORDED = (UsageError, NotFoundError, BusyError)
 
 
 class KeystoreSession:
-    """One keystore folder as one process uses it. Thread-safe; a forked child opens the keystore again."""
+    """One keystore folder as one process uses it. Thread-safe; a forked child opens the keystore again.
+
+    `notices` are those that belong to no operation's result: an upgrade of the schema. With `keeps_version` a keystore
+    of an older schema version is written to as it is.
+    """
 
     def __init__(
         self,
@@ -68,8 +74,12 @@ class KeystoreSession:
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
         self.revocations = RevocationMemory()
+        self.notices: list[Notice] = []
+        self.keeps_version = False
         self._rounds = rounds
         self.guard = threading.RLock()
+        self._reading_aside = threading.RLock()
+        self.guards = (self.guard, self._reading_aside)
         self._depth = threading.local()
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
@@ -99,8 +109,9 @@ class KeystoreSession:
         """
         with self.guard:
             if self._keystore is not None and self._keystore.is_replaced():
-                self._keystore.close()
-                self._keystore = None
+                with self._reading_aside:
+                    self._keystore.close()
+                    self._keystore = None
             if self._keystore is None:
                 try:
                     self._keystore = open_keystore(self.place, self.facts())
@@ -112,7 +123,7 @@ class KeystoreSession:
 
     def close(self) -> None:
         """Close the keystore and forget every secret."""
-        with self.guard:
+        with self.guard, self._reading_aside:
             if self._keystore is not None:
                 self._keystore.close()
             self._keystore = None
@@ -133,13 +144,31 @@ class KeystoreSession:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[tuple[Snapshot, Instant]]:
-        """Yield a snapshot and the effective time in it."""
-        with self.guard, self.keystore.read() as view:
-            yield view, Instant(max(instant_of(self.clock()), view.audit.newest_time()))
+        """Yield a snapshot and the effective time in it. It does not wait for a transaction of another thread."""
+        if self.guard.acquire(blocking=False):
+            try:
+                with self.keystore.read() as view:
+                    yield view, self._effective(view)
+            finally:
+                self.guard.release()
+            return
+        with self._reading_aside:
+            keystore = self._keystore
+            if keystore is not None and not keystore.is_replaced():
+                with keystore.read(aside=True) as view:
+                    yield view, self._effective(view)
+                return
+        with self.guard, self.keystore.read() as view:  # another thread is opening the keystore
+            yield view, self._effective(view)
+
+    def _effective(self, view: Snapshot) -> Instant:
+        return Instant(max(instant_of(self.clock()), view.audit.newest_time()))
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
-        """Yield the transaction of one operation."""
+        """Yield the transaction of one operation. A keystore of an older schema version is upgraded before it."""
+        if not self.keeps_version and self.keystore.is_outdated():
+            self.notices.append(upgrade(self.keystore, self.clock, self.actor))
         with (
             self.guard,
             self.keystore.write(

@@ -66,7 +66,7 @@ def test_reading_holds_nothing_up_however_long_it_takes(manager: KeyManager, des
 def statements_of(manager: KeyManager, work: Callable[[], object]) -> int:
     """How many SQL statements `work` runs."""
     manager.audit_size()  # what opening costs is counted once, before
-    connection = manager._session.keystore._connection
+    connection = manager._session.keystore._writer.sqlite
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     work()

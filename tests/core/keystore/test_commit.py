@@ -38,8 +38,8 @@ class FailingConnection:
 def failing(manager: KeyManager, error: sqlite3.Error, *, after: bool, times: int = 1) -> FailingConnection:
     """Put a failing connection into the opened manager."""
     keystore = manager._session.keystore
-    wrapped = FailingConnection(keystore._connection, error, after=after, times=times)
-    keystore._connection = cast(sqlite3.Connection, wrapped)
+    wrapped = FailingConnection(keystore._writer.sqlite, error, after=after, times=times)
+    keystore._writer.sqlite = cast(sqlite3.Connection, wrapped)
     return wrapped
 
 
@@ -82,7 +82,7 @@ def test_not_durable_is_a_failure_that_left_everything_as_it_was(
     assert isinstance(error, kind)
     assert manager.find("llama") == before
     assert ("rotate", "ok") not in events(manager)
-    assert not manager._session.keystore._connection.in_transaction
+    assert not manager._session.keystore._writer.sqlite.in_transaction
     repeated = manager.rotate(["llama"], license_key=LICENSE, operation_id="nightly")
     assert repeated.changed
     assert manager.find("llama").generation == 2
@@ -125,7 +125,7 @@ def test_an_exception_inside_an_act_leaves_no_transaction_open(manager: KeyManag
             raise ZeroDivisionError
         with pytest.raises(KeyboardInterrupt):
             interrupted()
-    assert not session.keystore._connection.in_transaction
+    assert not session.keystore._writer.sqlite.in_transaction
     assert events(manager)[-1] == ("generate", "ok")
     assert manager.rotate(["llama"], license_key=LICENSE).changed
 

@@ -134,7 +134,7 @@ def test_the_file_says_what_it_is(desk: Desk) -> None:
 
 def test_the_settings_that_the_promises_rest_on_are_in_force(desk: Desk) -> None:
     desk.manager().generate("m", license_key=LICENSE)
-    connection = desk.manager()._session.keystore._connection  # a manager of its own: opened, not created
+    connection = desk.manager()._session.keystore._writer.sqlite  # a manager of its own: opened, not created
     wanted = {"synchronous": 3, "secure_delete": 1, "trusted_schema": 0, "cell_size_check": 1, "temp_store": 2}
     assert {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted} == wanted
 

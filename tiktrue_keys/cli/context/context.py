@@ -149,6 +149,12 @@ class CommandContext:
         """Add a warning to the command's report."""
         self.warnings.append(notice)
 
+    @property
+    def all_warnings(self) -> tuple[Notice, ...]:
+        """The warnings of the command, and those of the keystore's session."""
+        manager: KeyManager | None = self.__dict__.get("manager")
+        return (*self.warnings, *(manager.session.notices if manager is not None else ()))
+
     def duration(self, option: str | None, setting: str, default: Seconds) -> Seconds:
         """Return a duration from its option, else from the configuration, else the default."""
         given = option if option is not None else self.settings.get(setting)

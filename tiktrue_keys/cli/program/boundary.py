@@ -57,7 +57,7 @@ class Reporter:
 
     def succeeded(self, outcome: Outcome) -> int:
         """Show an outcome and return its exit code."""
-        warnings = (*(self.context.warnings if self.context else ()), *outcome.warnings)
+        warnings = (*(self.context.all_warnings if self.context else ()), *outcome.warnings)
         if self.json:
             self._write_envelope(outcome.error, warnings, outcome)
         else:
@@ -69,7 +69,7 @@ class Reporter:
 
     def failed(self, error: TikTrueKeysError) -> int:
         """Show an error and return its exit code."""
-        warnings = tuple(self.context.warnings) if self.context else ()
+        warnings = self.context.all_warnings if self.context else ()
         if self.json:
             self._write_envelope(error, warnings, None)
         else:
@@ -99,8 +99,8 @@ class Reporter:
             write_err("".join(f"{escaped(message)}\n" for message in outcome.messages))
 
     def _show_warnings(self, warnings: tuple[Notice, ...]) -> None:
-        if not self.quiet:
-            write_err("".join(f"warning: {escaped(message_of(each))}\n" for each in warnings))
+        shown = [each for each in warnings if each.urgent or not self.quiet]
+        write_err("".join(f"warning: {escaped(message_of(each))}\n" for each in shown))
 
     def _show_error(self, error: TikTrueKeysError) -> None:
         message, hint = error.message, hint_of(error)

@@ -99,7 +99,8 @@ def generate_key(
         raise RefusedError(f"model {model_id} has {len(live)} chains, and no more are kept apart")
     key = new_key(model_id, 1, transaction.now, terms, opened, fingerprint=fingerprint)
     _store(transaction, keys, key, opened, material)
-    put_heads(transaction.rows, model_id, [*(head.key_id for head in live), key.key_id])
+    ended = [head.key.key_id for head in heads if not is_live(head.key)]
+    put_heads(transaction.rows, model_id, [*(head.key_id for head in live), key.key_id], ended=ended)
     transaction.record("generate", key_id=key.key_id, model_id=model_id, after=key.status.value, detail=_described(key))
     return key
 
@@ -145,7 +146,7 @@ def _store(
     material: SecretBuffer | None,
 ) -> None:
     with SecretBuffer.random(KEY_BYTES) if material is None else SecretBuffer.copy_of(material.view) as secret:
-        add_key(transaction.rows, key, wrap_managed_key(keys, key, secret, opened))
+        add_key(transaction, key, wrap_managed_key(keys, key, secret, opened))
 
 
 def _described(key: ManagedKey) -> dict[str, object]:

@@ -6,20 +6,25 @@ Come here to look up a key. Other modules of this package decide what may be don
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
-from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, next_change
+from tiktrue_keys.core.keystore import agenda
+from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import KeyArgumentKind, KeyId, ModelId, parse_key_argument, short_of
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 
 MAX_CHAIN = 100_000
+MAX_ENDED = 64
+"""The most ended chains of a model that are listed with it."""
 _WRAPPED = "wrapped"
+_SINCE_VERSION_2 = frozenset({"audit_number"})
 _STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
 
 
@@ -32,16 +37,19 @@ class StoredKey:
 
 
 def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
-    """Store a key. Members with their default value are left out, which keeps the row small."""
+    """Store a key on the day of its next change. Members with their default value are left out: the row stays small."""
     payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
     payload["labels"] = dict(key.labels)
     payload[_WRAPPED] = base64.b64encode(wrapped).decode()
-    rows.put(RecordKind.KEY, key.key_id, payload)
+    if not rows.has_agenda:
+        payload = {name: value for name, value in payload.items() if name not in _SINCE_VERSION_2}
+    rows.put(RecordKind.KEY, key.key_id, payload, _agenda_day(key) if rows.has_agenda else None)
 
 
-def add_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
-    """Store a new key and index it by its short id."""
-    put_key(rows, key, wrapped)
+def add_key(transaction: Transaction, key: ManagedKey, wrapped: bytes) -> None:
+    """Store a new key and index it by its short id. Call it before the record of the key's creation is appended."""
+    rows = transaction.rows
+    put_key(rows, replace(key, audit_number=transaction.audit.size), wrapped)
     short = short_of(key.key_id)
     known = rows.get(RecordKind.SHORT_ID, short)
     rows.put(RecordKind.SHORT_ID, short, {"keys": [*(known["keys"] if known else ()), key.key_id]})
@@ -68,6 +76,17 @@ def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = No
     raised.
     """
     for payload in rows.scan(RecordKind.KEY, damaged):
+        yield _stored_key(payload, now)
+
+
+def all_key_ids(rows: Rows) -> list[KeyId]:
+    """Return the id of every key, in no order, for a caller that changes keys as it goes along."""
+    return [payload["key_id"] for payload in rows.scan(RecordKind.KEY)]
+
+
+def keys_of_day(rows: Rows, series: str, day: int, now: Instant) -> Iterator[StoredKey]:
+    """Yield the keys that the agenda lists on one day of a series, verified to be complete."""
+    for payload in agenda.keys_on(rows, series, day):
         yield _stored_key(payload, now)
 
 
@@ -112,9 +131,32 @@ def head_ids(rows: Rows, model_id: str) -> list[KeyId]:
     return list(model["heads"]) if model else []
 
 
-def put_heads(rows: Rows, model_id: ModelId, heads: list[KeyId]) -> None:
-    """Store the ids of the newest key of each chain of a model."""
-    rows.put(RecordKind.MODEL, model_id, {"model_id": model_id, "heads": list(heads)})
+def put_heads(rows: Rows, model_id: ModelId, heads: list[KeyId], *, ended: Iterable[KeyId] = ()) -> None:
+    """Store the ids of the newest key of each chain of a model; `ended` are those of chains that no longer count.
+
+    Past MAX_ENDED ended chains, they are no longer listed: null stands for them.
+    """
+    payload: dict[str, Any] = {"model_id": model_id, "heads": list(heads)}
+    if rows.has_agenda:
+        known = rows.get(RecordKind.MODEL, model_id) or {"ended": []}
+        listed = known.get("ended")
+        if listed is not None:
+            listed = [*listed, *ended]
+        payload["ended"] = listed if listed is not None and len(listed) <= MAX_ENDED else None
+    rows.put(RecordKind.MODEL, model_id, payload)
+
+
+def keys_of_model(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
+    """Return every key of a model, those of ended chains too. Reads all keys only where they are not listed."""
+    model = rows.get(RecordKind.MODEL, model_id)
+    if model is None:
+        return []
+    ended = model.get("ended")
+    if ended is None:
+        return [stored for stored in all_keys(rows, now) if stored.key.model_id == model_id]
+    newest = [must_get_key(rows, head, now) for head in (*ended, *model["heads"])]
+    found = {stored.key.key_id: stored for head in newest for stored in _back_from(rows, head, now)}
+    return list(found.values())
 
 
 def generations_of(rows: Rows, model_id: str, now: Instant) -> list[StoredKey]:
@@ -145,6 +187,11 @@ def _back_from(rows: Rows, newest: StoredKey, now: Instant) -> list[StoredKey]:
             raise IntegrityError(f"the chain of key {newest.key.key_id} does not end")
         chain.append(must_get_key(rows, chain[-1].key.predecessor, now))
     return chain
+
+
+def _agenda_day(key: ManagedKey) -> Owner:
+    series, at = next_change(key)
+    return agenda.day_owner(series.value, agenda.day_of(at), key.expires_at)
 
 
 def _only(key_ids: list[str], argument: str) -> str:

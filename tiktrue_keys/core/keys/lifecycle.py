@@ -36,6 +36,16 @@ class Status(str, Enum):
     DESTROYED = "destroyed"
 
 
+class Series(str, Enum):
+    """What a key waits for, in the agenda: rotation, the end of its overlap, promotion, or nothing more."""
+
+    DUE = "due"
+    ROTATED = "rotated"
+    PENDING = "pending"
+    REVOKED = "revoked"
+    DESTROYED = "destroyed"
+
+
 class Use(Enum):
     """The use that a caller intends for an opened key."""
 
@@ -49,7 +59,8 @@ class Use(Enum):
 class ManagedKey:
     """One managed key without its secret.
 
-    Instants are Unix seconds; `status` is that of the time when the key was read.
+    Instants are Unix seconds; `status` is that of the time when the key was read. `audit_number` is the number of the
+    first audit record that follows its creation: a backup of at least that many records holds the key.
     """
 
     key_id: KeyId
@@ -72,6 +83,7 @@ class ManagedKey:
     exported: bool = False
     fingerprint: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    audit_number: int = 0
 
     @property
     def algorithm(self) -> str:
@@ -170,14 +182,32 @@ def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:
     return status_at(key, now) in (Status.DEPRECATED, Status.EXPIRED)
 
 
-def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:
-    """Return whether the key is due for rotation.
+def due_at(key: ManagedKey, within: Seconds = DEFAULT_WITHIN) -> Instant:
+    """Return when rotation is due: min(within, lifetime / 3) before the key stops encrypting."""
+    return Instant(key.expires_at - min(within, key.lifetime // 3))
 
-    A due key is active or expired, has no successor, and has at most min(within, lifetime / 3) left.
-    """
+
+def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:
+    """Return whether the key is due for rotation: it is active or expired, has no successor, and due_at has passed."""
     if status_at(key, now) not in (Status.ACTIVE, Status.EXPIRED) or key.successor is not None:
         return False
-    return key.expires_at - now <= min(within, key.lifetime // 3)
+    return now >= due_at(key, within)
+
+
+def next_change(key: ManagedKey) -> tuple[Series, Instant]:
+    """Return what the key waits for and when that is; 0 for a key that waits for nothing.
+
+    It follows from what is stored and not from the present time, so that the agenda needs no writing as time passes.
+    """
+    if key.destroyed_at is not None:
+        return Series.DESTROYED, Instant(0)
+    if key.revoked_at is not None:
+        return Series.REVOKED, Instant(0)
+    if key.pending:
+        return Series.PENDING, Instant(0)
+    if key.rotated_at is not None:
+        return Series.ROTATED, key.overlap_ends_at or key.rotated_at
+    return Series.DUE, max(due_at(key), Instant(0))
 
 
 def is_usable(key: ManagedKey, now: Instant) -> bool:

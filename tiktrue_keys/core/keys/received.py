@@ -64,7 +64,8 @@ def import_key(
     revocation = revocation_of(rows, received.key_id)
     if revocation is not None:
         raise RevokedError(f"key {received.key_id} was revoked: {revocation.reason}", key_id=received.key_id)
-    heads = [head.key for head in heads_of(rows, received.model_id, now) if is_live(head.key)]
+    known = [head.key for head in heads_of(rows, received.model_id, now)]
+    heads = [head for head in known if is_live(head)]
     before = _superseded(rows, heads, received, issuer, epoch)
     key = ManagedKey(
         key_id=received.key_id,
@@ -79,12 +80,13 @@ def import_key(
         fingerprint=fingerprint,
         labels=MappingProxyType(dict(received.labels)),
     )
-    add_key(rows, key, wrap_managed_key(keys, key, secret, opened))
+    add_key(transaction, key, wrap_managed_key(keys, key, secret, opened))
     rows.put(RecordKind.WITNESS, _origin(key.key_id), {"issuer": issuer, "at": now, "epoch": epoch})
     if before is not None:
         _supersede(rows, before, key, received.overlap_ends_at, now)
     kept = [head.key_id for head in heads if before is None or head.key_id != before.key_id]
-    put_heads(rows, key.model_id, [*kept, key.key_id])
+    ended = [head.key_id for head in known if not is_live(head)]
+    put_heads(rows, key.model_id, [*kept, key.key_id], ended=ended)
     return key.at(now)
 
 

@@ -15,7 +15,7 @@ from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, st
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
-from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status, is_due
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import await_promotion
 from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
@@ -23,7 +23,6 @@ from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.errors import (
-    IntegrityError,
     RefusedError,
     RevokedError,
     UsageError,
@@ -75,15 +74,6 @@ class RotationTerms:
                 "pass prepublish, or leave min_acks out",
                 remedy="min-acks-needs-prepublish",
             )
-
-
-def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
-    """Return the keys that `rotate --due` rotates, the first to expire first.
-
-    Damaged rows do not hold up the rest; their errors are appended to `damaged`.
-    """
-    due = [stored for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
-    return sorted(due, key=lambda stored: (stored.key.expires_at, stored.key.order))
 
 
 def every_rotatable_key(rows: Rows, now: Instant) -> list[StoredKey]:

@@ -52,7 +52,7 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
         raise RefusedError(f"{destination} exists", "choose another name, or pass force=True", remedy="output-exists")
     sweep_backup(destination)
     with NewFile(destination, FILE_MODE, what="the backup") as output:
-        output.write(keystore.serialized())
+        keystore.copy_to(output.temporary)
         output.commit(replace=force)
 
 

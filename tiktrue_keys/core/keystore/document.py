@@ -19,10 +19,12 @@ from typing import Any
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keystore.schema import MAX_DOCUMENT, RESTORE
+from tiktrue_keys.core.keystore.schema import MAX_DOCUMENT, RESTORE, VERSION
 from tiktrue_keys.errors import IntegrityError
 
-FORMAT = "tiktrue-keystore/1"
+FORMATS = {1: "tiktrue-keystore/1", 2: "tiktrue-keystore/2"}
+"""The header's format by schema version."""
+
 KEYSTORE_ID_LENGTH = 16
 MAX_SLOTS = 16
 MAX_COSTS = 8
@@ -30,6 +32,9 @@ MAX_FACTS = 8
 _MAX_PATH = 4096
 _X_WING_PUBLIC = 1216
 _SEALED_ROOT = 60  # nonce 12, H 32, tag 16
+_MAX_BLOB = 4096
+VOLATILE = ("host-secret", "keystore", "marks")
+"""What may lie on storage that does not outlive a container."""
 _WHAT = "the keystore's header"
 
 
@@ -46,18 +51,24 @@ class Slot:
     """The root secret H, sealed for one way of opening.
 
     Type `machine`: by the host secret and the named facts, in this order. Type `escrow`: by an escrow's secret, no
-    facts.
+    facts. `hints` has one byte for each fact, `blob` at most 4096 bytes; both are empty where the type has none.
     """
 
     type: str
     facts: tuple[str, ...]
     salt: bytes
     sealed: bytes
+    hints: bytes = b""
+    blob: bytes = b""
 
 
 @dataclass(frozen=True)
 class Document:
-    """The parsed header. Ids have 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing)."""
+    """The parsed header. Ids have 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing).
+
+    `version` is that of the schema; the members after it are only in headers of version 2. `rehearsal`: a copy that was
+    restored for practice. `volatile`: what lay on storage that does not outlive a container when it was created.
+    """
 
     keystore_id: bytes
     created_at: Instant
@@ -71,23 +82,28 @@ class Document:
     audit_key: bytes
     identity_key: bytes
     identity_hpke: bytes
+    version: int = VERSION
+    rehearsal: bool = False
+    volatile: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the canonical bytes that are stored and authenticated."""
+        later = {"rehearsal": self.rehearsal, "volatile": list(self.volatile)} if self.version > 1 else {}
         return canonical_json(
             {
-                "format": FORMAT,
+                "format": FORMATS[self.version],
                 "keystore_id": self.keystore_id.hex(),
                 "created_at": self.created_at,
                 "epoch": self.epoch,
                 "host_secret": {"id": self.host_secret_id.hex(), "path": self.host_secret_path},
                 "marks": self.marks_path,
                 "costs": [{"salt": cost.salt.hex(), "rounds": cost.rounds} for cost in self.costs],
-                "slots": [_slot_json(slot) for slot in self.slots],
+                "slots": [_slot_json(slot, self.version) for slot in self.slots],
                 "resealed_at": self.resealed_at,
                 "audit_key": self.audit_key.hex(),
                 "identity_key": self.identity_key.hex(),
                 "identity_hpke": _base64(self.identity_hpke),
+                **later,
             }
         )
 
@@ -130,9 +146,10 @@ def authenticated(stored: tuple[bytes, bytes], root: memoryview) -> Document:
 
 
 def _document_of(value: dict[str, Any]) -> Document:
-    if value["format"] != FORMAT:
+    version = next((number for number, name in FORMATS.items() if name == value["format"]), None)
+    if version is None:
         raise IntegrityError(f"{_WHAT} has an unknown format")
-    slots = tuple(_slot_of(item) for item in value["slots"])
+    slots = tuple(_slot_of(item, version) for item in value["slots"])
     costs = tuple(Cost(_hex(item["salt"], derivation.SALT_LENGTH), _whole(item["rounds"])) for item in value["costs"])
     if not 1 <= len(slots) <= MAX_SLOTS or not 1 <= len(costs) <= MAX_COSTS:
         raise IntegrityError(f"{_WHAT} has an impossible number of slots or costs")
@@ -149,14 +166,18 @@ def _document_of(value: dict[str, Any]) -> Document:
         audit_key=_hex(value["audit_key"], 32),
         identity_key=_hex(value["identity_key"], 32),
         identity_hpke=_unbase64(value["identity_hpke"], _X_WING_PUBLIC),
+        version=version,
+        rehearsal=_flag(value["rehearsal"]) if version > 1 else False,
+        volatile=_volatile(value["volatile"]) if version > 1 else (),
     )
 
 
-def _slot_json(slot: Slot) -> dict[str, Any]:
-    return {"type": slot.type, "facts": list(slot.facts), "salt": slot.salt.hex(), "sealed": _base64(slot.sealed)}
+def _slot_json(slot: Slot, version: int) -> dict[str, Any]:
+    first = {"type": slot.type, "facts": list(slot.facts), "salt": slot.salt.hex(), "sealed": _base64(slot.sealed)}
+    return first if version == 1 else first | {"hints": slot.hints.hex(), "blob": _base64(slot.blob)}
 
 
-def _slot_of(value: dict[str, Any]) -> Slot:
+def _slot_of(value: dict[str, Any], version: int) -> Slot:
     facts = tuple(_text(fact) for fact in value["facts"])
     if len(facts) > MAX_FACTS or len(set(facts)) != len(facts):
         raise ValueError(facts)  # each repeated fact would multiply the candidates that opening tries
@@ -165,6 +186,8 @@ def _slot_of(value: dict[str, Any]) -> Slot:
         facts=facts,
         salt=_hex(value["salt"], derivation.SALT_LENGTH),
         sealed=_unbase64(value["sealed"], _SEALED_ROOT),
+        hints=bytes.fromhex(_text(value["hints"])) if version > 1 else b"",
+        blob=_blob(value["blob"]) if version > 1 else b"",
     )
 
 
@@ -199,6 +222,26 @@ def _path(value: Any) -> str:
     if not os.path.isabs(text) or "\0" in text or len(text) > _MAX_PATH:
         raise ValueError(text)
     return text
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _volatile(value: Any) -> tuple[str, ...]:
+    parts = tuple(_text(part) for part in value)
+    if not set(parts) <= set(VOLATILE):
+        raise ValueError(value)
+    return parts
+
+
+def _blob(text: Any) -> bytes:
+    data = base64.b64decode(_text(text).encode("ascii"), validate=True)
+    if len(data) > _MAX_BLOB:
+        raise ValueError(len(data))
+    return data
 
 
 def _base64(data: bytes) -> str:

@@ -6,10 +6,8 @@ transaction.
 
 from __future__ import annotations
 
-import hmac
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -18,13 +16,15 @@ from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.integrity import Row, RowSummary, bucket_digest, bucket_of
-from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind
+from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind, must_have_shape
+from tiktrue_keys.core.keystore.tallies import Owner, Tallies
 from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError
 
+__all__ = ["Owner", "RootKeys", "Rows"]
+
 _TAG = 16
-_FOLD = 16
 
 _SUMMARY = f"tag, kind, revision, owner, CAST(substr(sealed, -{TAG_LENGTH}) AS BLOB)"
 
@@ -51,23 +51,22 @@ class RootKeys:
             secret.wipe()
 
 
-@dataclass(frozen=True)
-class Owner:
-    """The record that another one belongs to, so that it can be listed without reading every record."""
-
-    kind: RecordKind
-    name: str
-
-
 class Rows:
-    """The records as one transaction sees them. `digests` are the 4,096 verified bucket digests, 32 bytes each."""
+    """The records as one transaction sees them. `digests` are the 4,096 verified bucket digests, 32 bytes each.
 
-    def __init__(self, connection: sqlite3.Connection, keys: RootKeys, digests: bytearray) -> None:
+    `has_agenda` is False for a keystore of schema version 1, whose records belong to no day.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, keys: RootKeys, digests: bytearray, *, has_agenda: bool = True
+    ) -> None:
+        self.has_agenda = has_agenda
         self._connection = connection
         self._keys = keys
         self.digests = digests
         self._buckets: dict[int, dict[bytes, Row]] = {}
         self._changed: set[int] = set()
+        self._tallies = Tallies(self, keys.integrity.view)
 
     @property
     def changed(self) -> bool:
@@ -91,8 +90,7 @@ class Rows:
         owner_tag = self._keys.tag_of(owner.kind, owner.name)
         rows = self._connection.execute("SELECT tag FROM record WHERE owner = ?", (owner_tag,)).fetchall()
         summaries = [self._member(row[0], owner_tag) for row in rows]
-        # SQLite's index is not authenticated: a record that it leaves out shows in the sealed tally.
-        if self._tally(owner_tag) != (len(summaries), self._fold(summary.tag for summary in summaries)):
+        if not self._tallies.matches(owner_tag, (summary.tag for summary in summaries)):
             raise IntegrityError("the keystore's index of owners is damaged", **schema.RESTORE)
         return [self._open(summary) for summary in summaries if summary.kind == kind]
 
@@ -142,13 +140,13 @@ class Rows:
         rows = self._bucket(bucket)
         old = self._find(tag)
         owner_tag = self._keys.tag_of(owner.kind, owner.name) if owner else None
+        must_have_shape(kind, payload)
         encoded = record_json(payload)
         if len(encoded) > MAX_RECORD:
             raise InternalError(f"a record of {len(encoded)} bytes is too large")
         unsealed = RowSummary(tag, kind, old.revision + 1 if old else 1, owner_tag, b"")
         sealed = self._keys.sealer.seal(encoded, self._context(unsealed))
-        if (old.owner if old else None) != owner_tag:
-            self._move(tag, old.owner if old else None, owner_tag)
+        self._move(tag, old.owner if old else None, owner_tag, owner)
         rows[tag] = RowSummary(tag, kind, unsealed.revision, owner_tag, seal_tag(sealed))
         self._changed.add(bucket)
         self._connection.execute(
@@ -164,14 +162,14 @@ class Rows:
         if old is None:
             return False
         del self._bucket(bucket)[tag]
-        if old.owner is not None:
-            self._move(tag, old.owner, None)
+        self._move(tag, old.owner, None, None)
         self._changed.add(bucket)
         self._connection.execute("DELETE FROM record WHERE bucket = ? AND tag = ?", (bucket, tag))
         return True
 
     def settle_digests(self) -> set[int]:
-        """Recompute the digests of the changed buckets. Return the pages of the table `bucket` to write."""
+        """Write the tallies and recompute the digests. Return the pages of the table `bucket` to write."""
+        self._tallies.settle()
         pages = set()
         for bucket in self._changed:
             digest = bucket_digest(self._keys.integrity.view, bucket, self._ordered(bucket))
@@ -180,24 +178,14 @@ class Rows:
         self._changed = set()
         return pages
 
-    def _move(self, tag: bytes, old_owner: bytes | None, new_owner: bytes | None) -> None:
-        """Update the tallies of the owners: the number of members, and the XOR of a keyed hash of each member."""
-        for owner, step in ((old_owner, -1), (new_owner, 1)):
-            if owner is not None:
-                count, folded = self._tally(owner)
-                mixed = bytes(left ^ right for left, right in zip(folded, self._fold([tag]), strict=True))
-                self.put(RecordKind.TALLY, owner.hex(), {"count": count + step, "fold": mixed.hex()})
-
-    def _tally(self, owner: bytes) -> tuple[int, bytes]:
-        payload = self.get(RecordKind.TALLY, owner.hex())
-        return (payload["count"], bytes.fromhex(payload["fold"])) if payload else (0, bytes(_FOLD))
-
-    def _fold(self, tags: Iterable[bytes]) -> bytes:
-        folded = 0
-        for tag in tags:
-            digest = hmac.digest(self._keys.integrity.view, derivation.INTEGRITY + b" member\x00" + tag, "sha256")
-            folded ^= int.from_bytes(digest[:_FOLD], "big")
-        return folded.to_bytes(_FOLD, "big")
+    def _move(self, tag: bytes, old: bytes | None, new: bytes | None, named: Owner | None) -> None:
+        """Let a record belong to `new`, whose name `named` is, and no longer to `old`."""
+        if old == new:
+            return
+        if old is not None:
+            self._tallies.remove(old, tag)
+        if new is not None and named is not None:
+            self._tallies.add(new, tag, named)
 
     def _member(self, tag: Any, owner_tag: bytes) -> RowSummary:
         if not isinstance(tag, bytes) or len(tag) != _TAG:

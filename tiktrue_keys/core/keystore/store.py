@@ -1,7 +1,8 @@
 """An opened keystore: snapshots to read and transactions to write, each one verified when it begins.
 
-Come here for how a keystore is verified and committed. One transaction holds the change and its audit record, and its
-high-water mark is written before success is reported. core/keys and core/operations define keys and licenses.
+Come here for how a keystore is committed; verification.py verifies it. One transaction holds the change and its audit
+record, and its high-water mark is written before success is reported. core/keys and core/operations define keys and
+licenses.
 """
 
 from __future__ import annotations
@@ -10,28 +11,27 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
-from tiktrue_keys.core.keystore.integrity import state_root
 from tiktrue_keys.core.keystore.leftovers import sweep_backup, sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot, Transaction, effective_time
+from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
-    Advice,
     DiskFullError,
     IntegrityError,
     InternalError,
@@ -39,26 +39,15 @@ from tiktrue_keys.errors import (
     UnavailableError,
 )
 
-_ROLLED_BACK: Advice = {
-    "hint": "restore the newest backup as a new epoch, or put the newer keystore back",
-    "remedy": "rolled-back",
-    "about": {},
-}
-
-
-@dataclass(frozen=True)
-class _Trusted:
-    """The result of the last verification in this process; valid while data_version and the root stay the same."""
-
-    data_version: int
-    document: Document
-    state: KeystoreState
-    digests: bytes
-    newest: Instant
+PAGES_AT_ONCE = 1024
+"""4 MiB at the usual page size: what a copy holds in memory."""
 
 
 class Keystore:
-    """One keystore file, opened on its machine. Not thread-safe: KeystoreSession admits one thread at a time."""
+    """One keystore file, opened on its machine.
+
+    Not thread-safe: KeystoreSession admits one thread at a time to each of its two connections.
+    """
 
     def __init__(
         self,
@@ -73,11 +62,10 @@ class Keystore:
         self.folder = path.parent
         self.keys = keys
         self.host_secret = host_secret
+        self._writer = VerifiedConnection(connection, keys)
+        self._aside: VerifiedConnection | None = None
         self._inode = _inode_of(path)
-        self._connection = connection
         self._timeout = timeout
-        self._trusted: _Trusted | None = None
-        self._ignore_mark = False
         self._swept = False
         self.signers = Signers(keys)
 
@@ -94,39 +82,68 @@ class Keystore:
 
     def close_connection(self) -> None:
         """Close the file alone."""
-        self._connection.close()
+        self._writer.sqlite.close()
+        if self._aside is not None:
+            self._aside.sqlite.close()
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Snapshot]:
-        """Yield one snapshot for the block.
+    def read(self, *, aside: bool = False) -> Iterator[Snapshot]:
+        """Yield one snapshot for the block; `aside` through a second connection, while another thread uses the first.
 
         Blocks do not nest. Raises IntegrityError when the keystore was modified.
         """
-        if self._connection.in_transaction:
+        reader = self._second_connection() if aside else self._writer
+        if reader.sqlite.in_transaction:
             raise InternalError("a keystore's transactions do not nest")
         with database.sqlite_errors(self.path):
-            self._connection.execute("BEGIN")
+            reader.sqlite.execute("BEGIN")
             try:
-                yield self._view()
+                yield reader.view()
             finally:
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    reader.sqlite.execute("ROLLBACK")
+
+    def _second_connection(self) -> VerifiedConnection:
+        if self._aside is None:
+            self._aside = VerifiedConnection(database.open_existing(self.path, timeout=self._timeout), self.keys)
+        return self._aside
 
     @contextlib.contextmanager
     def write(
-        self, clock: Callable[[], float], *, actor: Actor, operation_id: OperationId, accept_clock: bool = False
+        self,
+        clock: Callable[[], float],
+        *,
+        actor: Actor,
+        operation_id: OperationId,
+        accept_clock: bool = False,
+        before: Callable[[], None] | None = None,
     ) -> Iterator[Transaction]:
-        """Yield one transaction: committed at the end if something was recorded, undone if the block raises."""
+        """Yield one transaction: committed at the end if something was recorded, undone if the block raises.
+
+        `before` runs under the writers' lock, before the transaction begins.
+        """
 
         def begin() -> Transaction:
-            schema.migrate(self._connection)
-            view = self._view()
+            view = self._writer.view()
             self._sweep(view.document, view.rows)
             now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
             return Transaction(view, now, actor, operation_id)
 
-        with writers_lock(self.folder, timeout=self._timeout, actor=actor), self._committing(begin) as transaction:
-            yield transaction
+        with writers_lock(self.folder, timeout=self._timeout, actor=actor):
+            if before is not None:
+                before()
+            with self._committing(begin) as transaction:
+                yield transaction
+
+    def raise_version(self, transaction: Transaction) -> None:
+        """Let the transaction write records of the present schema version, and set the version of header and file."""
+        schema.set_version(self._writer.sqlite)
+        transaction.replace_document(replace(transaction.document, version=schema.VERSION))
+        transaction.rows.has_agenda = True
+
+    def is_outdated(self) -> bool:
+        """Return whether the keystore has an older schema version than this program writes."""
+        return self.document_now().version < schema.VERSION
 
     @contextlib.contextmanager
     def create(
@@ -138,10 +155,12 @@ class Keystore:
         """
 
         def begin() -> Transaction:
-            schema.create_tables(self._connection)
+            schema.create_tables(self._writer.sqlite)
             digests = bytearray(schema.BUCKETS * schema.DIGEST_LENGTH)
-            audit = AuditLog(self._connection, self.keys, size=0, epoch=document.epoch)
-            view = Snapshot(document, KeystoreState(0, b"", "", b""), Rows(self._connection, self.keys, digests), audit)
+            audit = AuditLog(self._writer.sqlite, self.keys, size=0, epoch=document.epoch)
+            view = Snapshot(
+                document, KeystoreState(0, b"", "", b""), Rows(self._writer.sqlite, self.keys, digests), audit
+            )
             return Transaction(view, instant_of(clock()), actor, operation_id)
 
         # Written before the commit, so that a kill between the two never leaves a keystore without its mark.
@@ -150,7 +169,7 @@ class Keystore:
             with self._committing(begin) as transaction:
                 yield transaction
         except BaseException:
-            if self._trusted is None:  # not committed
+            if self._writer.trusted is None:  # not committed
                 _mark_path(document).unlink(missing_ok=True)
             raise
 
@@ -170,9 +189,8 @@ class Keystore:
         """
 
         def begin() -> Transaction:
-            schema.migrate(self._connection)
-            view = self._view()
-            audit = AuditLog(self._connection, self.keys, size=view.audit.size, epoch=epoch)
+            view = self._writer.view()
+            audit = AuditLog(self._writer.sqlite, self.keys, size=view.audit.size, epoch=epoch)
             moved = Snapshot(replace(view.document, epoch=epoch), view.state, view.rows, audit)
             now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
             return Transaction(moved, now, actor, operation_id)
@@ -197,15 +215,15 @@ class Keystore:
     @contextlib.contextmanager
     def _committing(self, begin: Callable[[], Transaction], *, marks: bool = True) -> Iterator[Transaction]:
         with database.sqlite_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._writer.sqlite.execute("BEGIN IMMEDIATE")
             try:
                 transaction = begin()
                 yield transaction
                 mark = self._finish(transaction)
             except BaseException:
-                self._trusted = None
+                self._writer.trusted = None
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    self._writer.sqlite.execute("ROLLBACK")
                 raise
             if mark is not None and marks:
                 self._write_mark_after_commit(transaction.document, mark)
@@ -223,7 +241,7 @@ class Keystore:
     def check_file(self) -> None:
         """Run SQLite's own check of the whole file. Raises IntegrityError with its first finding."""
         with database.sqlite_errors(self.path):
-            (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+            (finding,) = self._writer.sqlite.execute("PRAGMA integrity_check(1)").fetchone()
         if finding != "ok":
             raise IntegrityError(f"the keystore's file is damaged: {str(finding)[:200]}", **schema.RESTORE)
 
@@ -233,18 +251,24 @@ class Keystore:
         Raises IntegrityError when one is not intact.
         """
         self.check_file()
-        self._ignore_mark = True
+        self._writer.ignores_mark = True
         with self.read() as view:
             view.audit.verify()
             for _ in view.rows.scan(RecordKind.KEY):
                 pass
 
-    def serialized(self) -> bytes:
-        """Return the whole file, for a copy.
+    def copy_to(self, path: Path) -> None:
+        """Copy the whole file into the empty file at `path`, page by page.
 
-        It is copied in memory, because a copy that SQLite writes leaves a journal when it is killed.
+        Without a journal of its own, so that a kill leaves no other file. The caller syncs the copy.
         """
-        return self._connection.serialize()
+        with (
+            database.sqlite_errors(path),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target,
+        ):
+            target.execute("PRAGMA journal_mode = OFF")
+            target.execute("PRAGMA synchronous = OFF")
+            self._writer.sqlite.backup(target, pages=PAGES_AT_ONCE)
 
     def release_reserve(self) -> bool:
         """Free the space that is reserved for a revocation. Return False when there is none."""
@@ -257,7 +281,7 @@ class Keystore:
 
     def mark_or_none(self) -> Mark | None:
         """Return this machine's high-water mark of the keystore, None when there is none that can be trusted."""
-        document = authenticated(read_document(self._connection), self.keys.root.view)
+        document = authenticated(read_document(self._writer.sqlite), self.keys.root.view)
         try:
             return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
         except IntegrityError:
@@ -267,85 +291,21 @@ class Keystore:
                 raise
             return None  # the path is another machine's and can be anything here
 
-    def _view(self) -> Snapshot:
-        """Return the verified state of the open transaction."""
-        row = self._connection.execute(
-            "SELECT audit_size, audit_head, checkpoint, root FROM state WHERE id = 1"
-        ).fetchone()
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        trusted = self._trusted
-        if trusted is None or trusted.data_version != version or row is None or row[3] != trusted.state.root:
-            trusted = self._verified(row, version)
-            self._trusted = trusted
-        audit = AuditLog(
-            self._connection,
-            self.keys,
-            size=trusted.state.audit_size,
-            epoch=trusted.document.epoch,
-            newest=trusted.newest,
-        )
-        rows = Rows(self._connection, self.keys, bytearray(trusted.digests))
-        return Snapshot(trusted.document, trusted.state, rows, audit)
-
-    def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> _Trusted:
-        if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
-            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
-        if not 0 <= row[0] < 2**53:
-            raise IntegrityError("the keystore's state is damaged", **_ROLLED_BACK)
-        state = KeystoreState(*row)
-        encoded = read_document(self._connection)
-        document = authenticated(encoded, self.keys.root.view)
-        pages = self._connection.execute("SELECT digests FROM bucket ORDER BY page").fetchall()
-        digests = b"".join(page[0] for page in pages if isinstance(page[0], bytes))
-        if (
-            len(digests) != schema.BUCKETS * schema.DIGEST_LENGTH
-            or self._root_of(state, document, encoded[0], digests) != state.root
-        ):
-            raise IntegrityError("the keystore was changed by something else", **_ROLLED_BACK)
-        audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
-        if audit.head() != state.audit_head:
-            raise IntegrityError("the keystore's audit tree was changed", **_ROLLED_BACK)
-        if not self._ignore_mark:
-            self._must_reach_mark(document, state)
-        return _Trusted(version, document, state, digests, audit.newest_time())
-
-    def _root_of(self, state: KeystoreState, document: Document, encoded: bytes, digests: bytes) -> bytes:
-        return state_root(
-            self.keys.integrity.view,
-            keystore_id=document.keystore_id,
-            epoch=document.epoch,
-            document=encoded,
-            audit_size=state.audit_size,
-            audit_head=state.audit_head,
-            checkpoint=state.checkpoint,
-            digests=digests,
-        )
-
-    def _must_reach_mark(self, document: Document, state: KeystoreState) -> None:
-        mark = read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
-        if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
-            position = f"{state.audit_size} audit records of {mark.size}"
-            if document.epoch != mark.epoch:
-                position = f"epoch {document.epoch}, and there was epoch {mark.epoch}"
-            raise IntegrityError(f"the keystore is older than this machine remembers: {position}", **_ROLLED_BACK)
-        if document.epoch == mark.epoch:
-            audit = AuditLog(self._connection, self.keys, size=state.audit_size, epoch=document.epoch)
-            if audit.head_at(mark.size) != mark.head:
-                raise IntegrityError("the keystore's audit log is not the one this machine remembers", **_ROLLED_BACK)
-
     def _finish(self, transaction: Transaction) -> Mark | None:
         """Update digests, checkpoint and root, commit, and return the mark; None when there was nothing to commit."""
-        before = self._trusted
+        before = self._writer.trusted
         document_changed = before is None or transaction.document != before.document
         if not transaction.audit.appended:
             if transaction.rows.changed or (document_changed and before is not None):
                 raise InternalError("a change without its audit record")
-            self._connection.execute("ROLLBACK")
+            self._writer.sqlite.execute("ROLLBACK")
             return None
         state = self._write_state(transaction, document_changed)
         self._commit(state)
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        self._trusted = _Trusted(version, transaction.document, state, bytes(transaction.rows.digests), transaction.now)
+        (version,) = self._writer.sqlite.execute("PRAGMA data_version").fetchone()
+        self._writer.trusted = Trusted(
+            version, transaction.document, state, bytes(transaction.rows.digests), transaction.now
+        )
         return Mark(transaction.document.epoch, state.audit_size, state.audit_head)
 
     def _write_state(self, transaction: Transaction, document_changed: bool) -> KeystoreState:
@@ -353,18 +313,18 @@ class Keystore:
         encoded = document.encode()
         if document_changed:
             mac = document_mac(self.keys.root.view, encoded)
-            self._connection.execute(
+            self._writer.sqlite.execute(
                 "INSERT OR REPLACE INTO header (id, document, mac) VALUES (1, ?, ?)", (encoded, mac)
             )
         for page in transaction.rows.settle_digests():
             width = schema.BUCKETS_A_PAGE * schema.DIGEST_LENGTH
             digests = bytes(transaction.rows.digests[page * width : (page + 1) * width])
-            self._connection.execute("UPDATE bucket SET digests = ? WHERE page = ?", (digests, page))
+            self._writer.sqlite.execute("UPDATE bucket SET digests = ? WHERE page = ?", (digests, page))
         checkpoint = transaction.audit.checkpoint(document, self.signers.audit(transaction.rows))
         unrooted = KeystoreState(transaction.audit.size, transaction.audit.head(), checkpoint, b"")
-        root = self._root_of(unrooted, document, encoded, bytes(transaction.rows.digests))
+        root = root_of(self.keys, unrooted, document, encoded, bytes(transaction.rows.digests))
         state = KeystoreState(unrooted.audit_size, unrooted.audit_head, unrooted.checkpoint, root)
-        self._connection.execute(
+        self._writer.sqlite.execute(
             "INSERT OR REPLACE INTO state (id, audit_size, audit_head, checkpoint, root) VALUES (1, ?, ?, ?, ?)",
             (state.audit_size, state.audit_head, state.checkpoint, state.root),
         )
@@ -373,13 +333,13 @@ class Keystore:
     def _commit(self, state: KeystoreState) -> None:
         """Commit. A COMMIT that raises may be durable all the same, so look before passing its error on."""
         try:
-            self._connection.execute("COMMIT")
+            self._writer.sqlite.execute("COMMIT")
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
+                self._writer.sqlite.execute("ROLLBACK")
             row = None
             with contextlib.suppress(sqlite3.Error):
-                row = self._connection.execute("SELECT root FROM state WHERE id = 1").fetchone()
+                row = self._writer.sqlite.execute("SELECT root FROM state WHERE id = 1").fetchone()
             if row is None or row[0] != state.root:
                 raise
 

@@ -67,7 +67,11 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
         except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite
             if not session.release_reserve():
                 raise
-        result = once(session, asked, act, _repeated)
+        session.keeps_version = True  # an upgrade needs room for a copy of the whole keystore
+        try:
+            result = once(session, asked, act, _repeated)
+        finally:
+            session.keeps_version = False
     words = "the space reserved for revocations is used up: free some, so that it can be reserved again"
     return replace(result, changed=True, warnings=(*result.warnings, Notice("reserve-used", words)))
 

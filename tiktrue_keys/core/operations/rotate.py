@@ -14,13 +14,13 @@ from tiktrue_keys.core.dispatch.distribution_request import UNDELIVERABLE, KeyDi
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.creation import must_be_whole
+from tiktrue_keys.core.keys.deadlines import due_keys
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
 from tiktrue_keys.core.keys.rotation import (
     RotationTerms,
-    due_keys,
     every_rotatable_key,
     named_keys,
     record_clients,

@@ -72,7 +72,7 @@ def command(
     )
     period = context.duration(within, "rotate.within", DEFAULT_WITHIN)
     now = context.manager.now()
-    all_keys: Iterator[ManagedKey] = context.manager.keys()
+    all_keys: Iterator[ManagedKey] = context.manager.keys(wanted.models)
     keys = (key for key in all_keys if wanted(key) and (not due or is_due(key, now, period)))
     found = sorted(keys, key=_SORT[sort])
     shown = found[:limit]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,8 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition, metric_json
 from tiktrue_keys.core.durable import replace_bytes
-from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
+from tiktrue_keys.core.keys.deadlines import KeyCounts
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Status
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.errors import UsageError
 
@@ -59,19 +59,18 @@ def command(
 
 def _measured(context: CommandContext) -> list[Metric]:
     manager = context.manager
-    now = manager.now()
-    keys = list(manager.keys())
     within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
+    counts = manager.key_counts(within=within)
     newest = next((record.time for record in manager.audit_records(backwards=True)), None)
     identity = {"version": __version__, "keystore": str(context.keystore)}
     return [
         Metric(f"{_PREFIX}info", "The program's version and the keystore's folder.", [Sample(1, identity)]),
-        Metric(f"{_PREFIX}keys", "Keys by status.", _by_status(keys)),
-        _one("keys_due", "Keys that rotate --due would rotate.", sum(is_due(key, now, within) for key in keys)),
+        Metric(f"{_PREFIX}keys", "Keys by status.", _by_status(counts)),
+        _one("keys_due", "Keys that rotate --due would rotate.", counts.due),
         _one(
             "next_expiry_timestamp_seconds",
             "When the first active key stops encrypting; absent if no key is active.",
-            min((key.expires_at for key in keys if key.status is Status.ACTIVE), default=None),
+            counts.next_expiry,
         ),
         _one("containers", "Registered model containers.", len(manager.containers())),
         _one("audit_records", "Records in the audit log.", manager.audit_size()),
@@ -81,9 +80,8 @@ def _measured(context: CommandContext) -> list[Metric]:
     ]
 
 
-def _by_status(keys: list[ManagedKey]) -> list[Sample]:
-    counts = Counter(key.status for key in keys)
-    return [Sample(counts[status], {"status": status.value}) for status in Status]
+def _by_status(counts: KeyCounts) -> list[Sample]:
+    return [Sample(counts.by_status.get(status, 0), {"status": status.value}) for status in Status]
 
 
 def _one(name: str, words: str, value: int | None) -> Metric:

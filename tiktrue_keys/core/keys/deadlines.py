@@ -1,0 +1,118 @@
+"""Deadlines of keys from the agenda: what is due, how many keys have which status, and what expires first.
+
+Come here for what a daily run and the metrics ask. The cost grows with the number of days on which keys change, not
+with the number of keys. A keystore of schema version 1 has no agenda: every key is read there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, keys_of_day
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Series, Status, is_due, next_change
+from tiktrue_keys.core.keystore import agenda
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.errors import IntegrityError
+
+_FEW = 64
+"""Up to so many keys of one day are read for the exact instant of the first."""
+
+
+def due_keys(rows: Rows, now: Instant, within: Seconds, damaged: list[IntegrityError]) -> list[StoredKey]:
+    """Return the keys that `rotate --due` rotates, the first to expire first.
+
+    Damage does not hold up the rest: where the agenda or a key on it is damaged, every key is read, and the errors are
+    appended to `damaged`.
+    """
+    try:
+        due = [stored for stored in _candidates(rows, now, within) if is_due(stored.key, now, within)]
+    except IntegrityError as error:
+        before = len(damaged)
+        due = [stored for stored in all_keys(rows, now, damaged) if is_due(stored.key, now, within)]
+        if len(damaged) == before:
+            damaged.append(error)
+    return sorted(due, key=lambda stored: (stored.key.expires_at, stored.key.order))
+
+
+@dataclass(frozen=True)
+class KeyCounts:
+    """The number of keys of each status and of those that are due, and when the first active key expires.
+
+    `next_expiry` is None when no key is active. Where more than 64 keys are due on the same day, it may be earlier by
+    up to that day.
+    """
+
+    by_status: Mapping[Status, int]
+    due: int
+    next_expiry: Instant | None
+
+
+def key_counts(rows: Rows, now: Instant, within: Seconds) -> KeyCounts:
+    """Return the counts at `now`."""
+    due = sum(is_due(stored.key, now, within) for stored in _candidates(rows, now, within))
+    return KeyCounts(_by_status(rows, now), due, _next_expiry(rows, now))
+
+
+def must_agree(rows: Rows, now: Instant) -> None:
+    """Compare the agenda with every key. Raises IntegrityError where they differ."""
+    if not rows.has_agenda:
+        return
+    expected: Counter[tuple[str, int]] = Counter()
+    for stored in all_keys(rows, now):
+        series, at = next_change(stored.key)
+        expected[(series, agenda.day_of(at))] += 1
+    kept = {(series.value, each.day): each.count for series in Series for each in agenda.days(rows, series)}
+    if kept != expected:
+        raise IntegrityError("the agenda does not list the keys as they are", remedy="damaged-keystore")
+
+
+def _by_status(rows: Rows, now: Instant) -> Counter[Status]:
+    if not rows.has_agenda:
+        return Counter(stored.key.status for stored in all_keys(rows, now))
+    counts: Counter[Status] = Counter()
+    for series, later, earlier in (
+        (Series.DUE, Status.ACTIVE, None),  # one that is due may be active or expired
+        (Series.ROTATED, Status.ROTATING, Status.DEPRECATED),
+        (Series.PENDING, Status.PENDING, Status.PENDING),
+        (Series.REVOKED, Status.REVOKED, Status.REVOKED),
+        (Series.DESTROYED, Status.DESTROYED, Status.DESTROYED),
+    ):
+        for each in agenda.days(rows, series):
+            if (each.day + 1) * DAY <= now and earlier is not None:
+                counts[earlier] += each.count
+            elif each.day * DAY > now or earlier is later:
+                counts[later] += each.count
+            else:
+                counts.update(stored.key.status for stored in keys_of_day(rows, series, each.day, now))
+    return counts
+
+
+def _next_expiry(rows: Rows, now: Instant) -> Instant | None:
+    found: list[int] = []
+    if not rows.has_agenda:
+        found = [stored.key.expires_at for stored in all_keys(rows, now) if stored.key.status is Status.ACTIVE]
+    for each in agenda.days(rows, Series.DUE):
+        if found and each.day * DAY > min(found):
+            break
+        if each.count > _FEW and each.first > now:
+            found.append(each.first)
+        else:
+            keys = (stored.key for stored in keys_of_day(rows, Series.DUE, each.day, now))
+            found += [key.expires_at for key in keys if key.status is Status.ACTIVE]
+    return Instant(min(found)) if found else None
+
+
+def _candidates(rows: Rows, now: Instant, within: Seconds) -> Iterator[StoredKey]:
+    """Yield every key that may be due, and others."""
+    if not rows.has_agenda:
+        yield from all_keys(rows, now)
+        return
+    # A key's day on the agenda is that on which it is due for the default period; a longer one makes it due earlier.
+    latest = now + max(0, within - DEFAULT_WITHIN)
+    for each in agenda.days(rows, Series.DUE):
+        if each.day * DAY > latest:
+            return
+        yield from keys_of_day(rows, Series.DUE, each.day, now)

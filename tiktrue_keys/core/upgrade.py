@@ -1,0 +1,90 @@
+"""Takes a keystore of an older schema version to the present one, before the first operation that writes.
+
+Come here when the schema changes. The step is one transaction: a kill leaves the old version or the new one. A copy of
+the keystore as it was stays beside it, for the way back with the older program. Readers do not upgrade; they read
+older versions as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.keyring import MAX_ENDED, all_key_ids, head_ids, must_get_key, put_key
+from tiktrue_keys.core.keystore import schema
+from tiktrue_keys.core.keystore.backup import write_backup
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.names import KeyId, ModelId, new_operation_id
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import DiskFullError
+
+EVENT = "schema-upgrade"
+COPY = "schema"
+"""The name of the record of the copy that the newest upgrade has left."""
+
+_log = logging.getLogger("tiktrue_keys.keystore")
+
+
+def upgrade(keystore: Keystore, clock: Callable[[], float], actor: Actor) -> Notice:
+    """Upgrade the keystore, and return the notice that says so. The caller has no transaction open.
+
+    Raises DiskFullError when there is no room for the copy of the older keystore.
+    """
+    before = keystore.document_now()
+    copy = keystore.folder / copy_name(before)
+    make_copy = partial(_write_copy, keystore, copy)
+    with keystore.write(clock, actor=actor, operation_id=new_operation_id(), before=make_copy) as transaction:
+        if transaction.document.version < schema.VERSION:  # else another process has done it meanwhile
+            _upgrade(keystore, transaction, copy)
+    words = f"the keystore was upgraded to schema version {schema.VERSION}; {shown(copy)} is a copy of the older one"
+    _log.warning("%s", words)
+    return Notice(EVENT, words, remedy="schema-copy", about={"path": str(copy)}, urgent=True)
+
+
+def copy_name(document: Document) -> str:
+    """Return the file name of the copy. A keystore that was restored from an older version gets another one."""
+    again = "" if document.epoch == 1 else f".epoch-{document.epoch}"
+    return f"keystore.schema-{document.version}{again}.db"
+
+
+def _write_copy(keystore: Keystore, copy: Path) -> None:
+    if not keystore.is_outdated():
+        return
+    try:
+        write_backup(keystore, copy, force=True)
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"no space left for {shown(copy)}, the copy of the keystore before its upgrade",
+            "free some space; until then only revoke works",
+            remedy="no-room-to-upgrade",
+        ) from error
+
+
+def _upgrade(keystore: Keystore, transaction: Transaction, copy: Path) -> None:
+    """Put every key on the agenda. The copy holds each of them, so their audit numbers are those of the last record."""
+    older = transaction.document.version
+    size = transaction.audit.size
+    keystore.raise_version(transaction)
+    newest: dict[ModelId, list[KeyId]] = {}
+    for key_id in all_key_ids(transaction.rows):
+        stored = must_get_key(transaction.rows, key_id, Instant(0))
+        put_key(transaction.rows, replace(stored.key, audit_number=size - 1), stored.wrapped)
+        if stored.key.successor is None:
+            newest.setdefault(stored.key.model_id, []).append(key_id)
+    for model_id, key_ids in newest.items():
+        heads = head_ids(transaction.rows, model_id)
+        ended = [key_id for key_id in key_ids if key_id not in heads]
+        payload = {"model_id": model_id, "heads": heads, "ended": ended if len(ended) <= MAX_ENDED else None}
+        transaction.rows.put(RecordKind.MODEL, model_id, payload)
+    note = {"at": transaction.now, "path": str(copy), "done": True, "size": size, "epoch": transaction.document.epoch}
+    transaction.rows.put(RecordKind.BACKUP, COPY, note)
+    transaction.record(EVENT, detail={"from": older, "to": schema.VERSION, "path": str(copy)})
