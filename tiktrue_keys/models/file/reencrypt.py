@@ -107,7 +107,7 @@ def reencrypt_model(
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_anew(job, held.place, asked, replaces=True)
+        return write_reencrypted(job, held.place, asked, replaces=True)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
 
-def write_anew(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
+def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)

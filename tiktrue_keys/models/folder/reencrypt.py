@@ -29,7 +29,7 @@ from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
 from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_OPERATION
-from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
+from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_reencrypted
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
@@ -163,8 +163,8 @@ class _Job:
         with ExitStack() as stack:
             with noted(self.manager, FILE_OPERATION, None):
                 source = self._source(entry)
-                anew = stack.enter_context(begun(self.manager, source, self.request, report))
-            made = write_anew(anew, path, None, replaces=False)
+                job = stack.enter_context(begun(self.manager, source, self.request, report))
+            made = write_reencrypted(job, path, None, replaces=False)
         self.files.append(made)
         return ContainerEntry(entry.path, made.length, made.file_id, made.root)
 
