@@ -18,7 +18,7 @@ help:
 	@echo 'check     lint, types, import ladder, generated files current'
 	@echo 'lint      ruff: rules and format'
 	@echo 'types     mypy --strict'
-	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of acts on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
+	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of operations on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
 	@echo 'torture   every fault campaign at its full figure, two hours'
 	@echo 'campaign  the suite a week and a year ahead and beside busy loops, then torture: hours; CAMPAIGN="--only week" for one'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'

@@ -107,7 +107,7 @@ class Desk:
         return manager
 
     def session(self) -> KeystoreSession:
-        """A session as the acts get it."""
+        """A session as the operations get it."""
         session = KeystoreSession(
             KeystorePaths(self.folder, self.secret),
             clock=self.clock,
@@ -153,7 +153,7 @@ class Desk:
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
-    """A temporary folder that lives in memory where there is one: every act syncs its files several times."""
+    """A temporary folder that lives in memory where there is one: every operation syncs its files several times."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
@@ -173,14 +173,14 @@ def container(key: ManagedKey, *more: ManagedKey, **changes: Any) -> ContainerRe
     return replace(record, **changes)
 
 
-def file_act(
-    act: str, *, before: tuple[ManagedKey, ...] = (), after: tuple[ManagedKey, ...] = (), **more: Any
+def file_operation(
+    operation: str, *, before: tuple[ManagedKey, ...] = (), after: tuple[ManagedKey, ...] = (), **more: Any
 ) -> FileIntent:
     """An intent about /models/llama.ttm."""
     members: dict[str, Any] = {"file_id": FILE_ID, "path": "/models/llama.ttm", "model_id": "llama", "name": "llama"}
     keys_before = frozenset(key.key_id for key in before)
     keys_after = frozenset(key.key_id for key in after)
-    return FileIntent(act=act, keys_before=keys_before, keys_after=keys_after, **(members | more))
+    return FileIntent(operation=operation, keys_before=keys_before, keys_after=keys_after, **(members | more))
 
 
 def error_of(call: Callable[[], object]) -> TikTrueKeysError | None:

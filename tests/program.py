@@ -23,9 +23,9 @@ from tiktrue_keys.core.manager import KeyManager
 
 LICENSE = "a-license-for-tests"
 TIMEOUT_SECONDS = 2 * PATIENCE
-COMMAND_LINE = "tests/cli/"
-"""The tests that run fresh interpreters, which take part in the measurement of coverage. All others fork their programs
-from a warm one, unmeasured: what these run is run there as well.
+COMMAND_LINE, DOCS = "tests/cli/", "tests/cli/docs/"
+"""The tests that run fresh interpreters, which take part in the measurement of coverage, and those among them that do
+not. All others fork their programs from a warm one, unmeasured: what these run is run there as well.
 """
 
 
@@ -36,7 +36,8 @@ def unmeasured() -> dict[str, str]:
 
 def is_about_the_command_line() -> bool:
     """Whether the test that runs now is one of COMMAND_LINE."""
-    return os.environ.get("PYTEST_CURRENT_TEST", "").startswith(COMMAND_LINE)
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    return test.startswith(COMMAND_LINE) and not test.startswith(DOCS)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""man/tiktrue-keys-format.5 against keystores and a fleet that have seen every act: the members that were written."""
+"""man/tiktrue-keys-format.5 against keystores and a fleet that have seen every operation: the members as written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _page_members(kind: str) -> set[str]:
 
 
 def test_payloads_of_records(tmp_path: Path) -> None:
-    """Keystores that have seen every act: each record's members are those of the page, and no kind is missing there."""
+    """Keystores that have seen every operation: each record's members are those of the page, and no kind is missing."""
     seen: dict[str, set[str]] = {}
     with _used_keystore(tmp_path) as manager:
         _add_members(seen, manager)
@@ -64,8 +64,8 @@ def _used_keystore(folder: Path) -> KeyManager:
     )
     key = manager.generate("model", license_key="license", labels={"a": "b"}, operation_id="made").keys[0]
     other = manager.generate("other", no_license=True).keys[0]
-    act = FileIntent("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
-    manager.begin_file_act(act)
+    intent = FileIntent("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
+    manager.begin_file_operation(intent)
     manager.rotate(["model"], license_key="license", notify=["client"])
     manager.revoke([key.key_id], reason="reason")
     manager.cleanup([key.key_id])

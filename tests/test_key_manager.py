@@ -72,12 +72,12 @@ class TestHardwareBinding:
         desk.secret.write_bytes(os.urandom(32))
         with desk.manager() as elsewhere:
             assert elsewhere.validate_hardware_binding(key.key_id) is False
-            for act in (
+            for operation in (
                 lambda: elsewhere.find(key.key_id),
                 lambda: elsewhere.open_key(key.key_id, LICENSE, use=Use.DECRYPT),
                 lambda: elsewhere.rotate([key.key_id], license_key=LICENSE),
             ):
-                error = error_of(act)
+                error = error_of(operation)
                 assert isinstance(error, WrongMachineError)
                 assert isinstance(error, SecurityError)
 
@@ -284,14 +284,14 @@ class TestErrors:
 
     def test_no_error_tells_a_secret(self, manager: KeyManager, key: ManagedKey) -> None:
         secret = secret_of(manager, key.key_id)
-        for act in (
+        for operation in (
             lambda: manager.rotate([key.key_id], license_key="hunter2 hunter2"),
             lambda: manager.open_key(key.key_id, b"hunter2 hunter2", use=Use.DECRYPT),
             lambda: manager.generate("other", license_key="hunter2 hunter2"),
             lambda: manager.generate("other", license_key="hunter2 hunter2" * 9999),
             lambda: manager.generate("other", license_key=LICENSE, material=secret + b"x"),
         ):
-            error = error_of(act)
+            error = error_of(operation)
             assert error is not None
             told = f"{error!r} {error.message} {error.hint} {vars(error)} {error.__cause__!r} {error.__context__!r}"
             assert "hunter2" not in told

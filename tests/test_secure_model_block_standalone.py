@@ -86,7 +86,7 @@ def test_the_wrong_license_opens_nothing(node: Node) -> None:
         node.encryption.decrypt_block(block, model_id=MODEL, license_key="stolen", block_id="block-0")
 
 
-def test_rotation_keeps_old_blocks_readable_and_seals_new_ones_anew(node: Node) -> None:
+def test_rotation_keeps_old_blocks_readable_and_seals_new_ones_again(node: Node) -> None:
     old = node.seal(b"old")
     new_key = asyncio.run(
         node.manager.rotate_key(old_key_id=node.key.key_id, license_key=LICENSE, notify_clients=["client1", "client2"])

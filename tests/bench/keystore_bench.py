@@ -1,9 +1,9 @@
-"""`make bench`, third part: milliseconds of acts on a keystore, beside the bars that they were designed for.
+"""`make bench`, third part: milliseconds of operations on a keystore, beside the bars that they were designed for.
 
     python -m tests.bench.keystore_bench [--rounds 15] [--folder /dev/shm] [--json FILE]
 
 CPU time of this process, the best of the rounds, so that what else the machine does counts for little. The license is
-stretched before anything is measured. What the same acts may cost in calls is a test's (test_manager_figures.py).
+stretched before anything is measured. What the same operations may cost in calls is a test's (test_manager_figures.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLE = "{:<44}{:>12}{:>12}{:>9}"
 
 
 @dataclass(frozen=True)
-class Act:
+class Operation:
     """What is timed; `bar` in seconds, for one of the `units` that a run does."""
 
     name: str
@@ -38,37 +38,39 @@ class Act:
     share: float = 1.0
 
 
-def acts(small: KeyManager, large: KeyManager) -> Iterator[Act]:
-    """Every act with a bar, on ten keys with a license and on MANY without."""
+def operations(small: KeyManager, large: KeyManager) -> Iterator[Operation]:
+    """Every operation with a bar, on ten keys with a license and on MANY without."""
     names = (f"made-{number}" for number in range(10**6))
     small.generate("many", license_key=LICENSE, count=10)
     large.generate("many", no_license=True, count=MANY)
     key = small.find("many-0001").key_id
-    yield Act("read the machine's facts", read_facts, 0.010)
-    yield Act("check a key's binding", lambda: small.validate_hardware_binding(key), 0.0005)
-    yield Act("check a key for revocation", lambda: small.is_revoked(key), 0.0005)
-    yield Act("one key", lambda: small.generate(next(names), license_key=LICENSE), 0.010)
-    yield Act("one rotation", lambda: small.rotate(["many-0001"], license_key=LICENSE), 0.015)
+    yield Operation("read the machine's facts", read_facts, 0.010)
+    yield Operation("check a key's binding", lambda: small.validate_hardware_binding(key), 0.0005)
+    yield Operation("check a key for revocation", lambda: small.is_revoked(key), 0.0005)
+    yield Operation("one key", lambda: small.generate(next(names), license_key=LICENSE), 0.010)
+    yield Operation("one rotation", lambda: small.rotate(["many-0001"], license_key=LICENSE), 0.015)
     for name, manager, license_key in (("ten", small, LICENSE), (f"{MANY}", large, None)):
 
         def opened(manager: KeyManager = manager, license_key: str | None = license_key) -> None:
             manager.open_key("many-0007", license_key, use=Use.ENCRYPT).secret.wipe()
 
-        yield Act(f"open one key among {name}", opened, 0.001)
-    yield Act("validate 10,000 keys", large.validate, 1.0, share=MANY / 10_000)
-    yield Act("rotate 10,000 keys", lambda: large.rotate(every=True), 3.0, share=MANY / 10_000)
-    yield Act("one key in a batch of 300", lambda: large.generate(next(names), no_license=True, count=300), 0.0002, 300)
+        yield Operation(f"open one key among {name}", opened, 0.001)
+    yield Operation("validate 10,000 keys", large.validate, 1.0, share=MANY / 10_000)
+    yield Operation("rotate 10,000 keys", lambda: large.rotate(every=True), 3.0, share=MANY / 10_000)
+    yield Operation(
+        "one key in a batch of 300", lambda: large.generate(next(names), no_license=True, count=300), 0.0002, 300
+    )
 
 
-def measured(act: Act, rounds: int) -> dict[str, float]:
+def measured(operation: Operation, rounds: int) -> dict[str, float]:
     """Milliseconds of the best round, its bar, and how many times the bar that is."""
     best = float("inf")
     for _ in range(rounds):
         began = time.process_time()
-        act.run()
+        operation.run()
         best = min(best, time.process_time() - began)
-    each = best / act.units / act.share
-    return {"ms": each * 1000, "bar_ms": act.bar * 1000, "times": each / act.bar}
+    each = best / operation.units / operation.share
+    return {"ms": each * 1000, "bar_ms": operation.bar * 1000, "times": each / operation.bar}
 
 
 def main() -> None:
@@ -87,12 +89,12 @@ def main() -> None:
             for place in places
         )
         with small, large:
-            for act in acts(small, large):
-                found = measured(act, asked.rounds if act.share == 1 else 2)
-                figures[act.name] = found
-                print(_TABLE.format(act.name, *(f"{found[key]:.3f}" for key in ("ms", "bar_ms", "times"))))
+            for operation in operations(small, large):
+                found = measured(operation, asked.rounds if operation.share == 1 else 2)
+                figures[operation.name] = found
+                print(_TABLE.format(operation.name, *(f"{found[key]:.3f}" for key in ("ms", "bar_ms", "times"))))
     if asked.json:
-        title = "acts on a keystore"
+        title = "operations on a keystore"
         written(asked.json, [{"title": title, "beside": "bar", "figures": figures}], rounds=asked.rounds)
 
 

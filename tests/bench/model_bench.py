@@ -139,12 +139,12 @@ class Bench:
         sections.append(shown("whole commands, fresh output: decrypt", measured(opening, self.rounds), beside=beside))
         ours = next(peer for peer in self.programs if peer.name == OURS)
         again = {}
-        for act, words, source, target in (
+        for operation, words, source, target in (
             ("encrypt-model", ours.seal, self.plain, self.folder / "again.ttm"),
             ("decrypt-model", ours.open, self.folder / "again.ttm", opened),
         ):
-            again[act] = self._peak_memory(_filled(words, source, target))
-            print(f"peak memory of {act}: {again[act] / 1e6:.0f} MB")
+            again[operation] = self._peak_memory(_filled(words, source, target))
+            print(f"peak memory of {operation}: {again[operation] / 1e6:.0f} MB")
         subprocess.run(["cmp", self.plain, opened], check=True)
         _remover(opened, self.folder / "again.ttm")()
         return [*sections, {"title": "peak memory in bytes", "figures": again}]

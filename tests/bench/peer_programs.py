@@ -18,20 +18,20 @@ KEY = bytes(range(32))
 MIB = 1 << 20
 
 
-def pyrage_files(act: str, source: str, target: str) -> None:
+def pyrage_files(operation: str, source: str, target: str) -> None:
     import pyrage
 
     kept = Path(target).with_name("pyrage.identity")
     if not kept.exists():
         kept.write_text(str(pyrage.x25519.Identity.generate()))
     identity = pyrage.x25519.Identity.from_str(kept.read_text())
-    if act == "seal":
+    if operation == "seal":
         pyrage.encrypt_file(source, target, [identity.to_public()])
     else:
         pyrage.decrypt_file(source, target, [identity])
 
 
-def tink_stream(act: str, source: str, target: str) -> None:
+def tink_stream(operation: str, source: str, target: str) -> None:
     import json
 
     import tink
@@ -46,7 +46,7 @@ def tink_stream(act: str, source: str, target: str) -> None:
     handle = tink.json_proto_keyset_format.parse(json.dumps(keyset), secret_key_access.TOKEN)
     primitive = handle.primitive(streaming_aead.StreamingAead)
     with open(source, "rb") as given, open(target, "wb") as out:
-        if act == "seal":
+        if operation == "seal":
             with primitive.new_encrypting_stream(out, b"") as sealing:
                 copy(given, sealing)
         else:
@@ -54,7 +54,7 @@ def tink_stream(act: str, source: str, target: str) -> None:
                 copy(opening, out)
 
 
-def aws_encryption_sdk(act: str, source: str, target: str) -> None:
+def aws_encryption_sdk(operation: str, source: str, target: str) -> None:
     import aws_encryption_sdk as sdk
     from aws_encryption_sdk.identifiers import CommitmentPolicy, EncryptionKeyType, WrappingAlgorithm
     from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
@@ -71,7 +71,7 @@ def aws_encryption_sdk(act: str, source: str, target: str) -> None:
     provider.add_master_key(b"bench")
     client = sdk.EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
     with open(source, "rb") as given, open(target, "wb") as out:
-        if act == "seal":
+        if operation == "seal":
             stream = client.stream(mode="e", source=given, key_provider=provider, frame_length=MIB)
         else:
             stream = client.stream(mode="d", source=given, key_provider=provider)
@@ -79,7 +79,7 @@ def aws_encryption_sdk(act: str, source: str, target: str) -> None:
             out.writelines(chunks)
 
 
-def cryptotensors_files(act: str, source: str, target: str) -> None:
+def cryptotensors_files(operation: str, source: str, target: str) -> None:
     import cryptotensors
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptotensors.numpy import load_file, save_file
@@ -89,7 +89,7 @@ def cryptotensors_files(act: str, source: str, target: str) -> None:
     halves = {"d": base64.b64encode(KEY).decode(), "x": base64.b64encode(public).decode()}
     sign = {"kty": "okp", "alg": "ed25519", "kid": "s", **halves}
     cryptotensors.register_direct_key_provider(keys=[enc, sign])
-    config = {"enc_key": enc, "sign_key": sign} if act == "seal" else None
+    config = {"enc_key": enc, "sign_key": sign} if operation == "seal" else None
     save_file(load_file(source), target, config=config)
 
 

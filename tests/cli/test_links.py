@@ -107,7 +107,7 @@ def test_a_strangers_link_on_the_way_is_refused(shop: Program, option: str) -> N
     assert f"symbolic link of user {NOBODY}" in found["error"]["message"]
 
 
-def test_a_restore_makes_its_copy_anew(shop: Program, tmp_path: Path) -> None:
+def test_a_restore_makes_its_copy_again(shop: Program, tmp_path: Path) -> None:
     other = Program(tmp_path)
     for name in ("keystore", "host"):
         shutil.copytree(shop.folder / name, tmp_path / name)

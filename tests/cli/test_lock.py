@@ -29,24 +29,24 @@ def program(tmp_path: Path) -> Program:
 
 @contextmanager
 def holding(program: Program, *words: str) -> Iterator[int]:
-    """The process id of an act that holds the writers' lock: it cannot commit, because somebody reads. Then it may."""
+    """The process id of an operation that holds the writers' lock: it cannot commit during a read. Then it may."""
     lock = program.keystore / "keystore.lock"
     with closing(sqlite3.connect(program.keystore / "keystore.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM state").fetchall()
-        act = subprocess.Popen(
+        holder = subprocess.Popen(
             program.argv(*words, "--lock-timeout", "1h"),
             env=program.environment,
             cwd=program.folder,
             stdout=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: lock.read_bytes() or act.poll() is not None)
-            assert act.poll() is None, "it ended without the lock"
-            yield act.pid
+            wait_until(lambda: lock.read_bytes() or holder.poll() is not None)
+            assert holder.poll() is None, "it ended without the lock"
+            yield holder.pid
         finally:
             reader.execute("ROLLBACK")
-            code = act.wait(TIMEOUT_SECONDS)
+            code = holder.wait(TIMEOUT_SECONDS)
     assert code == 0
 
 

@@ -288,9 +288,10 @@ import os, sys
 from tiktrue_keys.core.durable import *
 from tiktrue_keys.errors import RefusedError
 os.setuid(65534)
-for act in (lambda: read_capped(sys.argv[1] + "/file", 10, "the file"), lambda: create_bytes(sys.argv[1] + "/x", b"")):
+read, create = lambda: read_capped(sys.argv[1] + "/file", 10, "the file"), lambda: create_bytes(sys.argv[1] + "/x", b"")
+for operation in (read, create):
     try:
-        act()
+        operation()
     except RefusedError as error:
         print(error.message)
 """

@@ -18,7 +18,7 @@ from tiktrue_keys.errors import BusyError
 
 PROCESSES = 6
 LONG = 300  # seconds to wait for the others on the slowest machine
-ACTS = 10
+OPERATIONS = 10
 THREADS = 8
 
 
@@ -33,11 +33,11 @@ import json, sys
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RefusedError
 
-folder, secret, license_key, number, acts = sys.argv[1:]
+folder, secret, license_key, number, operations = sys.argv[1:]
 manager = KeyManager(folder, host_secret_file=secret, pbkdf2_rounds=100_000, lock_timeout=300)
 done = []
 
-def act(name, *call, **options):
+def operate(name, *call, **options):
     try:
         getattr(manager, name)(*call, **options)
         done.append(name)
@@ -45,14 +45,14 @@ def act(name, *call, **options):
         done.append("refused")
 
 own = f"process-{number}"
-act("generate", own, license_key=license_key)
-for turn in range(int(acts) - 3):
+operate("generate", own, license_key=license_key)
+for turn in range(int(operations) - 3):
     if turn % 3 == 2:
-        act("rotate", ["shared"], license_key=license_key)
+        operate("rotate", ["shared"], license_key=license_key)
     else:
-        act("rotate", [own], license_key=license_key)
-act("revoke", [own], reason="done")
-act("generate", own, license_key=license_key)
+        operate("rotate", [own], license_key=license_key)
+operate("revoke", [own], reason="done")
+operate("generate", own, license_key=license_key)
 print(json.dumps(done))
 manager.close()
 """
@@ -64,7 +64,7 @@ def test_processes(desk: Desk) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, desk.folder, desk.secret, LICENSE, str(number), str(ACTS)],
+            [sys.executable, "-c", WORKER, desk.folder, desk.secret, LICENSE, str(number), str(OPERATIONS)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -75,19 +75,19 @@ def test_processes(desk: Desk) -> None:
     told = [worker.communicate(timeout=LONG) for worker in workers]
     assert [stderr for _, stderr in told] == [""] * PROCESSES
     results = [json.loads(stdout) for stdout, _ in told]
-    acts = [name for result in results for name in result]
-    assert len(acts) == PROCESSES * ACTS
-    assert "refused" not in acts
+    operations = [name for result in results for name in result]
+    assert len(operations) == PROCESSES * OPERATIONS
+    assert "refused" not in operations
     manager = desk.manager()
     shared = 2 * PROCESSES  # of seven turns two
     assert manager.find("shared").generation == 1 + shared
-    own = ACTS - 3 - 2
+    own = OPERATIONS - 3 - 2
     for number in range(PROCESSES):
         assert manager.find(f"process-{number}").generation == 1
         revoked = [key for key in list(manager.keys()) if key.model_id == f"process-{number}" and key.revoked_at]
         assert [key.generation for key in revoked] == [1 + own]
-    assert manager.audit_verify() == 3 + len(acts)
-    assert manager.validate(deep=True).audit_size == 3 + len(acts)
+    assert manager.audit_verify() == 3 + len(operations)
+    assert manager.validate(deep=True).audit_size == 3 + len(operations)
 
 
 def test_processes_that_all_want_to_make_the_keystore(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What acts on a keystore cost, in calls, transactions and bytes; `make bench` has the milliseconds.
+"""What operations on a keystore cost, in calls, transactions and bytes; `make bench` has the milliseconds.
 
 Bounds on all calls are twice what was counted: another version of Python or of a library may count a little otherwise.
 """
@@ -44,10 +44,10 @@ def small() -> Iterator[Desk]:
         yield desk
 
 
-def warm(act: Callable[[], object]) -> Counter[str]:
+def warm(operation: Callable[[], object]) -> Counter[str]:
     """The calls of the second of two runs: the first imports modules and fills caches."""
-    act()
-    return calls_of(act)
+    operation()
+    return calls_of(operation)
 
 
 def test_a_binding_is_checked_from_what_was_read_before(small: Desk) -> None:

@@ -119,7 +119,7 @@ def test_so_is_what_the_repetition_refuses(desk: Desk, session: KeystoreSession)
     assert events(desk.manager())[-1] == ("count", "refused")
 
 
-def test_the_refusal_names_the_first_act(session: KeystoreSession) -> None:
+def test_the_refusal_names_the_first_operation(session: KeystoreSession) -> None:
     count(session, asked(key="a"))
     same = error_of(lambda: count(session, asked(key="b")))
     other = error_of(lambda: count(session, OperationRequest.of("weigh", "nightly", {"key": "a"})))

@@ -170,17 +170,17 @@ class TestFork:
         assert len(models(manager)) == 9
         assert manager.audit_verify() == 3 + 8
 
-    def test_a_fork_while_another_thread_acts_leaves_both_whole(self, desk: Desk) -> None:
+    def test_a_fork_while_another_thread_operations_leaves_both_whole(self, desk: Desk) -> None:
         manager = desk.manager()
         stop = threading.Event()
         made: list[int] = []
 
-        def act() -> None:
+        def operation() -> None:
             while not stop.is_set():
                 made.append(len(made))
                 manager.generate(f"busy-{len(made)}", no_license=True)
 
-        thread = threading.Thread(target=act)
+        thread = threading.Thread(target=operation)
         thread.start()
         try:
             told = [in_a_child(lambda: str(manager.find("llama").generation).encode()) for _ in range(15)]
@@ -248,9 +248,9 @@ class TestWhatTheAuditLogCannotHold:
 
 
 class TestBeingStopped:
-    """SIGTERM in the middle of an act is recorded as it was before it became no Exception."""
+    """SIGTERM in the middle of an operation is recorded as it was before it became no Exception."""
 
-    def test_it_is_the_acts_failure(self, desk: Desk) -> None:
+    def test_it_is_the_operations_failure(self, desk: Desk) -> None:
         manager = desk.manager()
         manager.find("llama")
         with pytest.raises(Termination), manager.noting("rotate"):

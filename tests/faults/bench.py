@@ -1,4 +1,4 @@
-"""One act in one shop, interrupted somewhere: what is found afterwards is the old or the new state of each unit.
+"""One operation in one shop, interrupted somewhere: what is found afterwards is the old or the new state of each unit.
 
 What the new state is, and which audit records lead there, comes from one run that nobody interrupts.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.faults import traced
-from tests.faults.acts import Act
 from tests.faults.campaign import ViolationError
+from tests.faults.operations import Operation
 from tests.faults.shop import Shop, View
 from tests.faults.traced import Ended, Point
 
@@ -18,34 +18,34 @@ PROBE = ["generate", "probe", "--no-license"]
 
 
 class Bench:
-    """The act, its shop, and its two honest ends."""
+    """The operation, its shop, and its two honest ends."""
 
-    def __init__(self, act: Act, base: Path, *, kept: Path | None = None) -> None:
-        self.act = act
-        self.shop = Shop(base, bare=act.bare, moved=act.moved, folders=act.folders, kept=kept)
+    def __init__(self, operation: Operation, base: Path, *, kept: Path | None = None) -> None:
+        self.operation = operation
+        self.shop = Shop(base, bare=operation.bare, moved=operation.moved, folders=operation.folders, kept=kept)
         self._log = (kept or base) / "log"
         self.old = self.shop.view()
         self._old_listing = self._listing_after_probe()
         self.shop.restore()
-        traced.warm_up(act.work(self.shop), self.shop.environment)
+        traced.warm_up(operation.work(self.shop), self.shop.environment)
         self.new = self.shop.view()
         self._new_listing = self._listing_after_probe()
-        # Records and files together: a folder that could not be synced fails the act, and its output is in its place.
+        # Records and files together: a folder that could not be synced fails the operation, with the output in place.
         self._states = {(view.events, view.files): view.state for view in (self.old, self.new)}
 
     def points(self, *, failing: bool = False, every: bool = False) -> list[Point]:
         """What may be interrupted in one run."""
         self.shop.restore()
-        ended = traced.forked(self.act.work(self.shop), self.shop.environment, log=self._log)
+        ended = traced.forked(self.operation.work(self.shop), self.shop.environment, log=self._log)
         if ended.code != 0:
-            raise ViolationError(f"{self.act.name} cannot be recorded: {ended.errors}")
+            raise ViolationError(f"{self.operation.name} cannot be recorded: {ended.errors}")
         calls = traced.FAILING if failing else None if every else traced.CHANGING
-        return traced.points(self._log, self.shop.folders, calls, every_thread=self.act.folders)
+        return traced.points(self._log, self.shop.folders, calls, every_thread=self.operation.folders)
 
     def interrupted(self, *injections: str) -> Ended:
-        """A fresh shop, and the act in it with these injections."""
+        """A fresh shop, and the operation in it with these injections."""
         self.shop.restore()
-        return traced.forked(self.act.work(self.shop), self.shop.environment, injections)
+        return traced.forked(self.operation.work(self.shop), self.shop.environment, injections)
 
     def examine(self, ended: Ended) -> str:
         """`old`, `new`, or `between` where units of a batch differ; ViolationError for anything else."""
@@ -54,22 +54,24 @@ class Bench:
         # A rotation is done when its keys are; it warns of containers that it could not rewrap.
         told = "not rewrapped" in ended.errors and found.keys == self.new.keys
         if ended.acknowledged and not told and (found.state, found.files) != (self.new.state, self.new.files):
-            raise ViolationError(f"an acknowledged act is lost: {_difference(self.new, found)}")
+            raise ViolationError(f"an acknowledged operation is lost: {_difference(self.new, found)}")
         if found.done == self.new.done and found.files == self.new.files:
             return "new"
         return "old" if (found.done, found.files) == (self.old.done, self.old.files) else "between"
 
     def go_on(self, *, probe_first: bool, tidy: bool = True) -> None:
-        """The next commands: one that writes something else, and the act once more under its operation id.
+        """The next commands: one that writes something else, and the operation once more under its operation id.
 
-        `tidy` False: nothing could be removed when the act ran, and what it left is nobody's any more.
+        `tidy` False: nothing could be removed when the operation ran, and what it left is nobody's any more.
         """
         self.shop.age()
         if probe_first:
-            self._probe(tidy=tidy and not self.act.resumes)
-        again = traced.forked(self.act.work(self.shop), self.shop.environment)
+            self._probe(tidy=tidy and not self.operation.resumes)
+        again = traced.forked(self.operation.work(self.shop), self.shop.environment)
         if again.code != 0:
-            raise ViolationError(f"the act under its operation id again: exit {again.code}: {again.errors[-600:]}")
+            raise ViolationError(
+                f"the operation under its operation id again: exit {again.code}: {again.errors[-600:]}"
+            )
         found = self.shop.view()
         without_probe = tuple(key for key in found.keys if key[0] != "probe")
         if (without_probe, found.containers, found.drift, found.files) != (*self.new.state, self.new.files):

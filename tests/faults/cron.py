@@ -115,7 +115,7 @@ def _damage_a_key(year: Year, tally: Tally) -> str:
     """Damage the row of an active key that is alone in its bucket: what it takes along is that key. Its model."""
     for name in _OURS:
         key_id = year.manager.find(name).key_id
-        tag = year.manager._session.keystore.keys.tag_of(RecordKind.KEY, key_id)  # opened anew after each attempt
+        tag = year.manager._session.keystore.keys.tag_of(RecordKind.KEY, key_id)  # reopened after each attempt
         if _damage(year, f"bucket = {bucket_of(tag)}", alone=True):
             break
     else:

@@ -1,9 +1,9 @@
-"""Many at once: 32 processes of 20 mixed acts, 8 threads in one KeyManager, an event loop.
+"""Many at once: 32 processes of 20 mixed operations, 8 threads in one KeyManager, an event loop.
 
     python -m tests.faults.crowd --count 32
 
 Nobody's update is lost, nobody sees "database is locked", and with --bars nobody waits longer than five seconds for an
-act.
+operation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
 _LICENSE = "a license, made up for tests"
-_ACTS = 20
+_OPERATIONS = 20
 _LONGEST_WAIT = 5.0
 
 
@@ -86,7 +86,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 def _judge(keystore: Keystore, done: list[dict[str, Any]]) -> None:
     failed = [entry for entry in done if entry["error"]]
     if failed:
-        raise ViolationError(f"{len(failed)} acts failed: {failed[:3]}")
+        raise ViolationError(f"{len(failed)} operations failed: {failed[:3]}")
     with keystore.manager() as manager:
         keys = {check.key.key_id: check.key for check in manager.validate(deep=True).checks}
         manager.audit_verify()
@@ -96,46 +96,46 @@ def _judge(keystore: Keystore, done: list[dict[str, Any]]) -> None:
             raise ViolationError(f"lost: {entry}")
         if entry["act"] == "revoke" and keys[entry["made"]].revoked_at is None:
             raise ViolationError(f"lost: {entry}")
-    for act in ("generate", "rotate", "revoke"):
-        told = sum(entry["act"] == act for entry in done) + (act == "generate")
-        if records.count((act, "ok")) != told:
-            raise ViolationError(f"{records.count((act, 'ok'))} records of {act}, {told} acts")
+    for operation in ("generate", "rotate", "revoke"):
+        told = sum(entry["act"] == operation for entry in done) + (operation == "generate")
+        if records.count((operation, "ok")) != told:
+            raise ViolationError(f"{records.count((operation, 'ok'))} records of {operation}, {told} operations")
     shared = sorted(key.generation for key in keys.values() if key.model_id == "shared")
     if shared != list(range(1, len(shared) + 1)):
         raise ViolationError(f"the shared chain has generations {shared}")
 
 
 def _one(manager: KeyManager, chooser: random.Random, worker: int, number: int) -> dict[str, Any]:
-    """One act; how long it took, and what came of it."""
+    """One operation; how long it took, and what came of it."""
     begun = time.monotonic()
-    choice, made, error, act = chooser.random(), "", "", "read"
+    choice, made, error, operation = chooser.random(), "", "", "read"
     try:
         if choice < 0.35:
-            act = "generate"
+            operation = "generate"
             made = manager.generate(f"w{worker}-{number}", license_key=_LICENSE).keys[0].key_id
         elif choice < 0.6:
-            act = "rotate"
+            operation = "rotate"
             new = manager.rotate(["shared"], license_key=_LICENSE).rotations[0].new
             made = new.key_id if new else ""
         elif choice < 0.7:
-            act = "revoke"
+            operation = "revoke"
             own, keys = f"w{worker}-", manager.keys()
             mine = [key.key_id for key in keys if key.model_id.startswith(own) and not key.revoked_at]
             if mine:
                 manager.revoke([mine[0]], reason="a test")
                 made = mine[0]
             else:
-                act = "read"
+                operation = "read"
         else:
             assert manager.find("shared").model_id == "shared"
             assert len(list(manager.keys())) >= 1
     except TikTrueKeysError as problem:
         error = f"{type(problem).__name__}: {problem}"
-    return _entry(act, made, begun, error)
+    return _entry(operation, made, begun, error)
 
 
-def _entry(act: str, made: str, begun: float, error: str = "") -> dict[str, Any]:
-    return {"act": act, "made": made, "error": error, "wait": time.monotonic() - begun}
+def _entry(operation: str, made: str, begun: float, error: str = "") -> dict[str, Any]:
+    return {"act": operation, "made": made, "error": error, "wait": time.monotonic() - begun}
 
 
 def _processes(keystore: Keystore, many: int, options: Options) -> list[dict[str, Any]]:
@@ -153,8 +153,8 @@ def _processes(keystore: Keystore, many: int, options: Options) -> list[dict[str
             done += [json.loads(line) for line in pipe]
     for _ in range(many):
         os.wait()
-    if len(done) != many * _ACTS:
-        raise ViolationError(f"{len(done)} acts of {many * _ACTS}: workers died")
+    if len(done) != many * _OPERATIONS:
+        raise ViolationError(f"{len(done)} operations of {many * _OPERATIONS}: workers died")
     return done
 
 
@@ -162,7 +162,7 @@ def _worker(keystore: Keystore, worker: int, seed: int, writing: int) -> None:
     try:
         chooser = random.Random(f"{seed} {worker}")
         with keystore.manager() as manager, open(writing, "w", encoding="utf-8") as pipe:
-            pipe.writelines(json.dumps(_one(manager, chooser, worker, number)) + "\n" for number in range(_ACTS))
+            pipe.writelines(json.dumps(_one(manager, chooser, worker, number)) + "\n" for number in range(_OPERATIONS))
     except BaseException:  # noqa: BLE001  nothing of the child may run on in the parent's code
         traceback.print_exc()
     finally:
@@ -175,7 +175,7 @@ def _threads(keystore: Keystore, many: int, options: Options) -> list[dict[str, 
 
     def work(worker: int) -> None:
         chooser = random.Random(f"{options.seed} {worker}")
-        done.extend([_one(manager, chooser, worker, number) for number in range(_ACTS)])
+        done.extend([_one(manager, chooser, worker, number) for number in range(_OPERATIONS)])
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(many)]
     for thread in threads:
@@ -183,18 +183,18 @@ def _threads(keystore: Keystore, many: int, options: Options) -> list[dict[str, 
     for thread in threads:
         thread.join()
     manager.close()
-    if len(done) != many * _ACTS:
-        raise ViolationError(f"{len(done)} acts of {many * _ACTS}: a thread died")
+    if len(done) != many * _OPERATIONS:
+        raise ViolationError(f"{len(done)} operations of {many * _OPERATIONS}: a thread died")
     return done
 
 
 def _tasks(keystore: Keystore, many: int, options: Options) -> list[dict[str, Any]]:
-    """The async names; meanwhile the loop must go on turning, and no act may take place in its thread."""
+    """The async names; meanwhile the loop must go on turning, and no operation may take place in its thread."""
     stalls: list[float] = []
     in_the_loop: list[float] = []
 
     def clock() -> float:
-        """Every act asks what time it is."""
+        """Every operation asks what time it is."""
         now = time.time()
         if threading.current_thread() is threading.main_thread():
             in_the_loop.append(now)
@@ -211,7 +211,7 @@ def _tasks(keystore: Keystore, many: int, options: Options) -> list[dict[str, An
         begun = time.monotonic()
         made = (await asyncio.to_thread(manager.generate, name, license_key=_LICENSE)).keys[0]
         done = [_entry("generate", made.key_id, begun)]
-        for _ in range(_ACTS - 2):
+        for _ in range(_OPERATIONS - 2):
             begun = time.monotonic()
             made = await manager.rotate_key(made.key_id, _LICENSE)
             done.append(_entry("rotate", made.key_id, begun))
@@ -228,7 +228,7 @@ def _tasks(keystore: Keystore, many: int, options: Options) -> list[dict[str, An
         stop.set()
         await beating
         done = [entry for entries in ended if not isinstance(entries, BaseException) for entry in entries]
-        if len(done) != many * _ACTS:
+        if len(done) != many * _OPERATIONS:
             failed = [each for each in ended if isinstance(each, BaseException)]
             raise ViolationError(f"{len(failed)} tasks failed: {failed[:3]}")
         return done
@@ -251,7 +251,7 @@ def _without_lock() -> None:
 
 
 def _without_guard() -> None:
-    """The threads of one manager use its connection all at once: some of their acts must fail."""
+    """The threads of one manager use its connection all at once: some of their operations must fail."""
     from tiktrue_keys.core.session import KeystoreSession
 
     begin = KeystoreSession.__init__

@@ -2,8 +2,8 @@
 
     python -m tests.faults.errors --only rotate --every
 
-What is found is the old or the new state; exit 0 means that it is done, 12 that the disk is to blame; the same act
-under its operation id, on a disk that works again, ends in the new state.
+What is found is the old or the new state; exit 0 means that it is done, 12 that the disk is to blame; the same
+operation under its operation id, on a disk that works again, ends in the new state.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import traced
-from tests.faults.acts import ACTS, act_named
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
+from tests.faults.operations import OPERATIONS, operation_named
 from tests.faults.traced import Point
 
 _UNAVAILABLE = 12
@@ -39,15 +39,15 @@ class Fault:
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """`count` faults over the acts (`--only`, or all); `--every`: each call, each error, once and lasting."""
+    """`count` faults over the operations (`--only`, or all); `--every`: each call, each error, once and lasting."""
     folder = scratch("errors")
     if options.control is not None:
         believe_commits()
-    names = options.only or tuple(act.name for act in ACTS if act.exists)
+    names = options.only or tuple(operation.name for operation in OPERATIONS if operation.exists)
     seen: dict[str, Counter[str]] = {}
     for at, name in enumerate(names):
         (folder / name).mkdir()
-        bench = Bench(act_named(name), folder / name)
+        bench = Bench(operation_named(name), folder / name)
         seen[name] = Counter()
         quota = (options.count * (at + 1)) // len(names) - (options.count * at) // len(names)
         for case, fault in _chosen(bench, options, quota):
@@ -70,13 +70,15 @@ def _chosen(bench: Bench, options: Options, quota: int) -> Iterator[tuple[int, F
     if options.every:
         yield from ((case, fault) for case, fault in enumerate(faults) if options.mine(case))
         return
-    chooser = options.random(bench.act.name, options.part)
+    chooser = options.random(bench.operation.name, options.part)
     yield from ((case, chooser.choice(faults)) for case in range(quota))
 
 
 def _fail(bench: Bench, fault: Fault, seen: Counter[str], tally: Tally, *, probe_first: bool) -> None:
     point = fault.point
-    where = f"{bench.act.name}, {fault.error}{' from then on' if fault.lasting else ''} at {point.call} {point.nth}: "
+    where = (
+        f"{bench.operation.name}, {fault.error}{' from then on' if fault.lasting else ''} at {point.call} {point.nth}: "
+    )
     where += point.text[:100]
     ended = bench.interrupted(fault.injection)
     seen[f"exit {ended.code}"] += 1
@@ -118,5 +120,5 @@ if __name__ == "__main__":
         count=400,
         skip=traced.skip_reason,
         controls=("commit-believed",),
-        only=[act.name for act in ACTS],
+        only=[operation.name for operation in OPERATIONS],
     )

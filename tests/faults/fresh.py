@@ -13,23 +13,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults import traced
-from tests.faults.acts import ACTS, OPERATION, act_named
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
+from tests.faults.operations import OPERATION, OPERATIONS, operation_named
 from tests.faults.shop import Shop
 
 _NAMES = ("rotate", "rewrap-model", "generate", "encrypt-model", "revoke")
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """`count` kills, the acts in turns."""
+    """`count` kills, the operations in turns."""
     Shop.real = True
     folder = scratch("fresh")
     names = options.only or _NAMES
     benches = {}
     for name in names:
         (folder / name).mkdir()
-        benches[name] = Bench(act_named(name), folder / name)
+        benches[name] = Bench(operation_named(name), folder / name)
     seen: dict[str, Counter[str]] = {name: Counter() for name in names}
     points = {name: _recorded(bench, folder / "log") for name, bench in benches.items()}
     chooser = options.random(options.part)
@@ -49,16 +49,16 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 
 
 def _words(bench: Bench) -> list[str]:
-    return [*bench.act.words(bench.shop), "--operation-id", OPERATION]
+    return [*bench.operation.words(bench.shop), "--operation-id", OPERATION]
 
 
 def _recorded(bench: Bench, log: Path) -> list[traced.Point]:
     bench.shop.restore()
     ended = traced.exec_traced(_words(bench), bench.shop.environment, [], log)
     if ended.code != 0:
-        raise ViolationError(f"{bench.act.name} cannot be recorded: {ended.errors}")
+        raise ViolationError(f"{bench.operation.name} cannot be recorded: {ended.errors}")
     return traced.points(log, bench.shop.folders)
 
 
 if __name__ == "__main__":
-    main(Path(__file__).stem, run, count=20, skip=traced.skip_reason, only=[act.name for act in ACTS])
+    main(Path(__file__).stem, run, count=20, skip=traced.skip_reason, only=[operation.name for operation in OPERATIONS])

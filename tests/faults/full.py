@@ -1,8 +1,8 @@
-"""Every act where not one byte is free: the store stays whole, the exit code says why, `revoke` works all the same.
+"""Every operation where not one byte is free: the store stays whole, the exit code says why, `revoke` still works.
 
     python -m tests.faults.full
 
-On tmpfs, ext4 and xfs, filled to the last block. Afterwards space is freed and the same act, under its operation id, is
+On tmpfs, ext4 and xfs, filled to the last block. Afterwards space is freed and the same operation, under its id, is
 done. It also measures how much room a `revoke` needs.
 """
 
@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults import mounts, traced
-from tests.faults.acts import ACTS, act_named
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
+from tests.faults.operations import OPERATIONS, operation_named
 from tests.faults.traced import Ended
 
 _PAGE = 4096
@@ -29,12 +29,12 @@ _MUST_WORK = ("revoke",)
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """Each act on each kind of file system, then the room that a revocation needs."""
+    """Each operation on each kind of file system, then the room that a revocation needs."""
     mounts.enter()
     folder = scratch("full")
     if options.control is not None:
         _break()
-    names = options.only or tuple(act.name for act in ACTS if act.exists)
+    names = options.only or tuple(operation.name for operation in OPERATIONS if operation.exists)
     seen: dict[str, Counter[str]] = {}
     kinds = ("tmpfs", *mounts.kinds()) if options.every else ("tmpfs",)
     for kind in kinds:
@@ -43,7 +43,7 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
                 break
             tally.cases += 1
             with _small(folder, kind) as place:
-                bench = Bench(act_named(name), place, kept=folder / "kept")
+                bench = Bench(operation_named(name), place, kept=folder / "kept")
                 with watched(tally, f"{name} on a full {kind}"):
                     ended = _without_room(bench, place, 0)
                     seen.setdefault(name, Counter())[f"{kind}: exit {ended.code}"] += 1
@@ -63,12 +63,12 @@ def _judge(bench: Bench, name: str, ended: Ended) -> None:
 
 
 def _without_room(bench: Bench, place: Path, room: int) -> Ended:
-    """The act on a disk with `room` bytes free; the disk is emptied again before anybody looks."""
+    """The operation on a disk with `room` bytes free; the disk is emptied again before anybody looks."""
     bench.shop.restore()
     filler = place / "filler"
     _fill(filler, room)
     try:
-        return traced.forked(bench.act.work(bench.shop), bench.shop.environment)
+        return traced.forked(bench.operation.work(bench.shop), bench.shop.environment)
     finally:
         filler.unlink()
 
@@ -90,7 +90,7 @@ def _fill(filler: Path, room: int) -> None:
 
 
 def _needed(bench: Bench, place: Path) -> int:
-    """The least room, in whole pages, in which the act succeeds; by bisection."""
+    """The least room, in whole pages, in which the operation succeeds; by bisection."""
     fails, works = -1, 512
     while works - fails > 1:
         middle = (fails + works) // 2
@@ -134,5 +134,5 @@ if __name__ == "__main__":
         count=400,
         skip=lambda: traced.skip_reason() or mounts.skip_reason(),
         controls=("no-reserve",),
-        only=[act.name for act in ACTS],
+        only=[operation.name for operation in OPERATIONS],
     )

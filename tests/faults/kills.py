@@ -1,6 +1,6 @@
-"""kill -9 in the middle of every act: the next command finds the old or the new state of each unit, and goes on.
+"""kill -9 in the middle of every operation: the next command finds the old or the new state of each unit, and goes on.
 
-python -m tests.faults.kills --only rotate --every        every point of one act
+python -m tests.faults.kills --only rotate --every        every point of one operation
 python -m tests.faults.kills --count 10000                random points of all of them, but for those on folders
 """
 
@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.faults import traced
-from tests.faults.acts import ACTS, FOLDER_ACTS, act_named
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
+from tests.faults.operations import FOLDER_OPERATIONS, OPERATIONS, operation_named
 from tests.faults.traced import Point
 
 CONTROLS = ("journal-off", "in-place")
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """`count` kills over the acts (`--only`, or all), in turns; `--every`: each kill point of each of them once."""
+    """`count` kills over the operations (`--only`, or all), in turns; `--every`: each kill point of each once."""
     folder = scratch("kills")
     if options.control is not None:
         _break(options.control)
-    names = options.only or tuple(act.name for act in ACTS if act.exists)
-    tally.figures["acts not there yet"] = [act.name for act in ACTS if not act.exists]
+    names = options.only or tuple(operation.name for operation in OPERATIONS if operation.exists)
+    tally.figures["acts not there yet"] = [operation.name for operation in OPERATIONS if not operation.exists]
     seen: dict[str, Counter[str]] = {}
     for at, name in enumerate(names):
         (folder / name).mkdir()
-        bench = Bench(act_named(name), folder / name)
+        bench = Bench(operation_named(name), folder / name)
         seen[name] = Counter()
         quota = (options.count * (at + 1)) // len(names) - (options.count * at) // len(names)
         for case, point in _chosen(bench, options, quota):
@@ -50,12 +50,12 @@ def _chosen(bench: Bench, options: Options, quota: int) -> Iterator[tuple[int, P
     if options.every:
         yield from ((case, point) for case, point in enumerate(points) if options.mine(case))
         return
-    chooser = options.random(bench.act.name, options.part)
+    chooser = options.random(bench.operation.name, options.part)
     yield from ((case, chooser.choice(points)) for case in range(quota))
 
 
 def _kill(bench: Bench, point: Point, seen: Counter[str], tally: Tally, *, probe_first: bool) -> None:
-    where = f"{bench.act.name} at {point.call} number {point.nth}: {point.text[:110]}"
+    where = f"{bench.operation.name} at {point.call} number {point.nth}: {point.text[:110]}"
     ended = bench.interrupted(point.kill())
     seen["killed" if ended.code is None else "not reached"] += 1
     if ended.code not in (None, 0):
@@ -98,5 +98,5 @@ if __name__ == "__main__":
         count=400,
         skip=traced.skip_reason,
         controls=CONTROLS,
-        only=[act.name for act in (*ACTS, *FOLDER_ACTS)],
+        only=[operation.name for operation in (*OPERATIONS, *FOLDER_OPERATIONS)],
     )

@@ -51,12 +51,12 @@ class Acknowledged:
     def take(self, line: str) -> None:
         """One line of a worker."""
         self.count += 1
-        act, *words = line.split("\t")
-        if act == "generate":
+        operation, *words = line.split("\t")
+        if operation == "generate":
             self.keys.add(words[0])
-        elif act == "rotate":
+        elif operation == "rotate":
             self.rotated[words[0]] = words[1]
-        elif act == "revoke":
+        elif operation == "revoke":
             self.revoked.add(words[0])
         else:
             self.files.add(words[0])
@@ -111,7 +111,7 @@ class Machine:
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """`count` cuts, half of them as soon as an act is acknowledged, half at any instant."""
+    """`count` cuts, half of them as soon as an operation is acknowledged, half at any instant."""
     mounts.enter()
     facts.become(facts.FIVE)
     folder = scratch("power")
@@ -174,20 +174,20 @@ def _one_cut(machine: Machine, known: Acknowledged, chooser: random.Random) -> N
     os.close(reading)
     for line in told.decode().splitlines():
         if line.startswith("error"):
-            continue  # an act that the cut interrupted
+            continue  # an operation that the cut interrupted
         known.take(line)
     machine.unmount()
     machine.mount()
 
 
 def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) -> NoReturn:
-    """Act after act, each acknowledged when it has returned; ends in a kill."""
+    """Operation after operation, each acknowledged when it has returned; ends in a kill."""
     try:
         chooser = random.Random(seed)
         manager = machine.manager()
         while True:
             try:
-                line = _act(machine, manager, known, chooser)
+                line = _operation(machine, manager, known, chooser)
             except TikTrueKeysError as error:
                 line = f"error\t{type(error).__name__}"
                 time.sleep(0.005)
@@ -200,7 +200,7 @@ def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) ->
         os._exit(1)
 
 
-def _act(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: random.Random) -> str:
+def _operation(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: random.Random) -> str:
     from tiktrue_keys.models.file.encrypt import encrypt_model
 
     live = sorted(known.keys - known.revoked - set(known.rotated))

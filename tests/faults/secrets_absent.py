@@ -3,8 +3,8 @@
     python -m tests.faults.secrets_absent
 
 The managed key, H, a data key and the host secret are searched for in /proc/PID/mem of a process that has done its work
-and closed its manager, in the core file of one that dies in the middle of it, in all that an act writes and says, and
-in the traceback of a bug in it. What cannot be promised (the license as text, the working keys inside the cipher
+and closed its manager, in the core file of one that dies in the middle of it, in all that an operation writes and says,
+and in the traceback of a bug in it. What cannot be promised (the license as text, the working keys inside the cipher
 library) stands in tiktrue-keys-security(7).
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.faults import traced
-from tests.faults.acts import ACTS, Act
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
+from tests.faults.operations import OPERATIONS, Operation
 from tests.faults.shop import LICENSE, Shop
 from tiktrue_keys.core.keys.lifecycle import Use
 
@@ -31,7 +31,7 @@ _kept: list[object] = []
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
-    """Memory and a core file, then every act's output, files and traceback."""
+    """Memory and a core file, then every operation's output, files and traceback."""
     shop = Shop(scratch("secrets"))
     needles = _in_a_child(lambda: _needles(shop))
     assert all(len(needle) == 32 for needle in needles.values())
@@ -49,17 +49,17 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
             if any(found.values()):
                 raise ViolationError(f"left: {found}")
     needles["license"] = LICENSE.encode()
-    for act in ACTS:
-        if act.exists and not act.bare and go_on():
+    for operation in OPERATIONS:
+        if operation.exists and not operation.bare and go_on():
             tally.cases += 1
-            with watched(tally, act.name):
-                _act(shop, act, needles)
-                _bug_in(shop, act, needles, tally)
+            with watched(tally, operation.name):
+                _operation(shop, operation, needles)
+                _bug_in(shop, operation, needles, tally)
 
 
-def _act(shop: Shop, act: Act, needles: dict[str, bytes]) -> None:
+def _operation(shop: Shop, operation: Operation, needles: dict[str, bytes]) -> None:
     shop.restore()
-    words = act.words(shop)
+    words = operation.words(shop)
     ended = shop.run([*words, "--verbose"])
     if ended.code != 0:
         raise ViolationError(f"what says nothing hides nothing: exit {ended.code} and {ended.errors[-300:]!r}")
@@ -71,8 +71,8 @@ def _act(shop: Shop, act: Act, needles: dict[str, bytes]) -> None:
             _must_not_hold(path.read_bytes(), needles, path.name)
 
 
-def _bug_in(shop: Shop, act: Act, needles: dict[str, bytes], tally: Tally) -> None:
-    """The act falls over where it would be recorded, with every secret that it has opened in reach."""
+def _bug_in(shop: Shop, operation: Operation, needles: dict[str, bytes], tally: Tally) -> None:
+    """The operation falls over where it would be recorded, with every secret that it has opened in reach."""
     from tiktrue_keys.core.keystore.transaction import Transaction
 
     def fall_over(*_: object, **__: object) -> None:
@@ -83,9 +83,9 @@ def _bug_in(shop: Shop, act: Act, needles: dict[str, bytes], tally: Tally) -> No
         return traced.program([*words, "--verbose"])()
 
     shop.restore()
-    words = act.words(shop)
+    words = operation.words(shop)
     ended = traced.forked(work, shop.environment)
-    if ended.code == 0 and act.moved:
+    if ended.code == 0 and operation.moved:
         return  # nothing to do on a machine that is the same
     if ended.code != 1 or "ZeroDivisionError" not in ended.errors or "in fall_over" not in ended.errors:
         raise ViolationError(f"a bug under --verbose gives exit {ended.code} and {ended.errors[-300:]!r}")

@@ -1,4 +1,4 @@
-"""A small shop with everything in it that an act can hurt: keys of every kind, a keystore, containers, a backup.
+"""A small shop with everything in it that an operation can hurt: keys of every kind, a keystore, containers, a backup.
 
 It is built once, saved, and put back in no time before each case. Everything lies below one folder whose path never
 changes, because the keystore names its host secret's path and the registry names containers.
@@ -114,7 +114,7 @@ class Shop:
 
     @property
     def folders(self) -> list[Path]:
-        """The paths whose first mention begins an act."""
+        """The paths whose first mention begins an operation."""
         return [self.live]
 
     def manager(self, **options: Any) -> KeyManager:

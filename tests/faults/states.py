@@ -1,4 +1,4 @@
-"""A hypothesis state machine: random programs of acts, restarts and a moving clock against a plain model of the keys.
+"""A hypothesis state machine: random programs of operations, restarts and a moving clock against a model of the keys.
 
     python -m tests.faults.states --count 1000
 
@@ -111,7 +111,7 @@ class World:
 
 
 class Keystores(RuleBasedStateMachine):
-    """Each rule does one act to the manager and to the model, and compares what both say."""
+    """Each rule does one operation to the manager and to the model, and compares what both say."""
 
     folder: Path
     done: ClassVar[Counter[str]] = Counter()
@@ -282,12 +282,12 @@ class Keystores(RuleBasedStateMachine):
         keys = list(self.world.keys.values())  # in the order of their making: their ids differ from run to run
         return keys[data.draw(st.integers(0, len(keys) - 1))]
 
-    def _do(self, expected: tuple[type[TikTrueKeysError], ...], act: Callable[[], Any]) -> Any:
-        """The act's result; None when it raised what was expected, or a clock that leapt."""
+    def _do(self, expected: tuple[type[TikTrueKeysError], ...], operation: Callable[[], Any]) -> Any:
+        """The operation's result; None when it raised what was expected, or a clock that leapt."""
         world = self.world
         leapt = world.created and world.clock > world.newest + 400 * DAY
         try:
-            done = act()
+            done = operation()
         except TikTrueKeysError as error:
             self._failed(error)
             if leapt and isinstance(error, RefusedError):

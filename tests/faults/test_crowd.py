@@ -19,7 +19,7 @@ def test_a_missing_lock_is_seen_among_processes_and_a_missing_guard_among_thread
     assert {"violations of threads", "violations of tasks"} <= set(unguarded["counts"])
 
 
-def test_cost_does_not_grow_with_what_an_act_does_not_touch() -> None:
+def test_cost_does_not_grow_with_what_an_operation_does_not_touch() -> None:
     result, _ = results("scale --count 2000", "scale --count 2000 --control file-grows")
     assert result["figures"]["bytes a key"] < 1_500
 

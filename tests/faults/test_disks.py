@@ -18,7 +18,7 @@ def test_a_disk_that_fails_leaves_the_old_state_or_the_new() -> None:
     assert control["violations"]
 
 
-def test_no_acknowledged_act_is_lost_in_a_power_cut() -> None:
+def test_no_acknowledged_operation_is_lost_in_a_power_cut() -> None:
     for result in results("power --only ext4 --count 24", "power --only xfs --count 24"):
         assert result["cases"] == 24
         assert result["counts"]["acknowledged"] > 24
@@ -30,8 +30,8 @@ def test_a_power_cut_is_seen(control: str) -> None:
 
 
 def test_without_a_free_byte_the_store_stays_whole() -> None:
-    acts = ("generate", "rotate", "revoke", "encrypt-model", "rewrap-model")
-    (result,) = results("full " + " ".join(f"--only {act}" for act in acts))
+    operations = ("generate", "rotate", "revoke", "encrypt-model", "rewrap-model")
+    (result,) = results("full " + " ".join(f"--only {operation}" for operation in operations))
     assert result["figures"]["acts"]["revoke"] == {"tmpfs: exit 0": 1}
 
 

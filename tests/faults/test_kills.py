@@ -12,13 +12,13 @@ pytestmark = pytest.mark.slow
 def test_every_kill_point_of_a_rotation_and_of_a_rewrap() -> None:
     command = "kills --only rotate --only rewrap-model --every --seed 1 --part"
     halves = results(f"{command} 0/2", f"{command} 1/2")
-    for act in ("rotate", "rewrap-model"):
-        seen = [half["figures"]["acts"][act] for half in halves]
+    for operation in ("rotate", "rewrap-model"):
+        seen = [half["figures"]["acts"][operation] for half in halves]
         assert sum(counts["killed"] for counts in seen) >= 60
         assert all({"old", "new"} <= counts.keys() for counts in seen), "no kill came after the commit, or none before"
 
 
-def test_random_kill_points_of_every_act() -> None:
+def test_random_kill_points_of_every_operation() -> None:
     warm, fresh = results("kills --count 21", "fresh --count 10")
     assert (warm["cases"], fresh["cases"]) == (21, 10)
     assert sum(counts.get("killed", 0) for counts in fresh["figures"]["acts"].values()) >= 8

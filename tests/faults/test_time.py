@@ -1,4 +1,4 @@
-"""Programs of acts over time: random ones against a plain model, a year of cron, clocks that are wrong."""
+"""Programs of operations over time: random ones against a plain model, a year of cron, clocks that are wrong."""
 
 from __future__ import annotations
 

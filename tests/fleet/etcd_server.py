@@ -126,7 +126,7 @@ class Cluster:
             self.kill(place)
 
     def start(self, place: int) -> None:
-        """Start one member, anew or on the data that it had."""
+        """Start one member, empty or on the data that it had."""
         client, peer = self._url(self.host, self.clients[place]), self._url(LOCAL, self.peers[place])
         cluster = ",".join(f"m{number}={self._url(LOCAL, port)}" for number, port in enumerate(self.peers))
         with open(self.folder / f"m{place}.log", "ab") as log:

@@ -1,4 +1,4 @@
-"""An issuer and its nodes, each with a keystore of its own, over one spool; every step by the package's own acts."""
+"""An issuer and its nodes, each with a keystore of its own, over one spool; every step by the package's operations."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Staff:
         path.chmod(0o600)
 
     def _join(self, name: str, node: Program) -> None:
-        """Pinned both ways by the package's own acts: four programs a node would take longer than most tests."""
+        """Pinned both ways by the package's own operations: four programs a node would take longer than most tests."""
         with node.manager() as manager, self.admin.manager() as admin:
             init_node(manager, name)
             card, issuer = (parse_card(own_card(each)[1]) for each in (manager, admin))

@@ -55,7 +55,7 @@ def opened(line: bytes, seed: memoryview = NODE_SEED) -> Contents:
 
 
 def resigned(**changes: Any) -> bytes:
-    """The envelope with other clear members, signed anew: what a thief of the issuer's signing key alone could make."""
+    """The envelope with other clear members, signed again: what a thief of only the issuer's signing key could make."""
     members = json.loads(LINE) | changes
     del members["signature"]
     return signed_line(members, "envelope", ISSUER.sign)

@@ -39,7 +39,7 @@ def test_a_revocation_reaches_every_node(shared: Fleet) -> None:
         assert (record.key_id, record.before, record.after) == (key.key_id, "active", "revoked")
 
 
-def test_a_successor_follows_in_the_same_act(shared: Fleet) -> None:
+def test_a_successor_follows_in_the_same_operation(shared: Fleet) -> None:
     old = shared.key
     revoked = shared.admin.revoke([old.key_id], reason="leaked", rotate=True, license_key=LICENSE)
     shared.deliver()

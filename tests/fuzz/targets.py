@@ -106,7 +106,7 @@ def safetensors(data: bytes) -> None:
 
 
 def card(data: bytes) -> None:
-    """A keystore's card, signed anew by the key that it names where it names ours."""
+    """A keystore's card, signed again by the key that it names where it names ours."""
     line = _signed(data, "card", MAX_CARD)
     found = parse_card(line)
     assert found.sign(SIGNER.sign) == line + b"\n"
@@ -201,7 +201,7 @@ def run(name: str, data: bytes) -> bool:
 
 
 def _signed(data: bytes, kind: str, limit: int) -> bytes:
-    """The object that `data` is, signed anew: no fuzzer finds a signature."""
+    """The object that `data` is, signed again: no fuzzer finds a signature."""
     members = parse_canonical(data, limit=limit, what="the input")
     return signed_line({name: value for name, value in members.items() if name != "signature"}, kind, SIGNER.sign)
 

@@ -1,4 +1,4 @@
-"""A keystore with one model's key, and models to encrypt with it, for the tests of acts on models."""
+"""A keystore with one model's key, and models to encrypt with it, for the tests of operations on models."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Finds every name of an audit event in the source, by following what is recorded back to the string that names it.
 
-It begins at every parameter and field `event` or `act` that is a `str`. A parameter that is handed on to such a place
-is one itself, so that the names at its callers count. A name that is neither a string, nor a constant of a module, nor
-the result of a function of the module, nor handed on, is an UntraceableEventError with its place: no name escapes.
+It begins at every parameter and field `event` or `operation` that is a `str`. A parameter that is handed on to such a
+place is one itself, so that the names at its callers count. A name that is neither a string, nor a constant of a
+module, nor the result of a function of the module, nor handed on, is an UntraceableEventError with its place: no name
+escapes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EVENT = r"[a-z0-9][a-z0-9.-]*"
-NAMES = frozenset({"act", "event"})
+NAMES = frozenset({"event", "operation"})
 """What the parameters and fields are called. A member of an object is one, too: it was found where that was made."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

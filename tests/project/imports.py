@@ -24,9 +24,9 @@ class Import:
     place: str
 
 
-def modules(root: Path, package: str = PACKAGE) -> dict[str, Path]:
-    """The modules of a package below `root`, by dotted name."""
-    files = sorted((root / package).rglob("*.py"))
+def modules(root: Path, *packages: str) -> dict[str, Path]:
+    """The modules below `root` of our package, or of these, by dotted name."""
+    files = [path for package in packages or (PACKAGE,) for path in sorted((root / package).rglob("*.py"))]
     return {dotted(path.relative_to(root)): path for path in files}
 
 
@@ -36,9 +36,9 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(root: Path, package: str = PACKAGE) -> list[Import]:
-    """Every import of one of the package's modules by another, in the order of the source."""
-    known = modules(root, package)
+def imports(root: Path, *packages: str) -> list[Import]:
+    """Every import of one of these modules by another, in the order of the source."""
+    known = modules(root, *packages)
     return [
         Import(importer, imported, f"{path.relative_to(root)}:{line}")
         for importer, path in known.items()

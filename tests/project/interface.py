@@ -28,9 +28,9 @@ REQUIRED = "required"
 
 NOT_PROMISED = frozenset(
     {
-        "KeyManager.begin_file_act",
-        "KeyManager.finish_file_act",
-        "KeyManager.finished_file_act",
+        "KeyManager.begin_file_operation",
+        "KeyManager.finish_file_operation",
+        "KeyManager.finished_file_operation",
         "KeyManager.noting",
         "KeyManager.open_intents",
         "KeyManager.open_key",

@@ -70,28 +70,28 @@ class Transaction:
     def record(self, event: str, *, outcome="ok"): ...
 class Intent:
     place: str
-    act: str
+    operation: str
 class Request:
     @classmethod
-    def of(cls, act: str): ...
+    def of(cls, operation: str): ...
 class Other:
     @classmethod
     def of(cls, what: str): ...
 def noted(manager, name): manager.noting(name)
 def noting(self, event: str): ...
-def work(transaction, manager, act, *, how="by-default"):
+def work(transaction, manager, operation, *, how="by-default"):
     transaction.record("plain")
     transaction.record(EVENT)
-    transaction.record("one" if act else "other")
-    transaction.record(act.act)
-    Intent("a-place", act="intended")
+    transaction.record("one" if operation else "other")
+    transaction.record(operation.operation)
+    Intent("a-place", operation="intended")
     Request.of("asked")
     Other.of("not-an-event")
     noted(manager, "handed-on")
-    chosen = named(act)
+    chosen = named(operation)
     transaction.record(chosen)
     finish(transaction, what=EVENT)
-def named(act): return "returned" if act else EVENT
+def named(operation): return "returned" if operation else EVENT
 def finish(transaction, what, *, last="at-last"): transaction.record(what); transaction.record(event=last)
 """
 

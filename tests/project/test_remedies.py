@@ -69,7 +69,7 @@ def test_a_flag_or_a_command_is_noticed(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ['"""As --force."""', 'act = "sign-model"', 'tag = "tiktrue-keys"', 'line = "a -- b"', 'tail = "-other"']
+    "source", ['"""As --force."""', 'name = "sign-model"', 'tag = "tiktrue-keys"', 'line = "a -- b"', 'tail = "-other"']
 )
 def test_a_docstring_a_name_and_a_dash_are_not(source: str) -> None:
     assert not named_flags(source)

@@ -75,24 +75,24 @@ def test_a_replaced_escrow(desk: Desk, saved: Path, tmp_path: Path) -> None:
     folder = desk.folder.parent / "shares"
     (old,) = shares_in(folder)
 
-    def act() -> None:
+    def operation() -> None:
         with desk.manager() as manager:
             make_escrow(manager, folder, replacing=True, operation_id="once")
 
-    act()
+    operation()
     put_back(desk, saved)
-    points = kills.kill_points(act, [desk.folder, folder], tmp_path / "log")
+    points = kills.kill_points(operation, [desk.folder, folder], tmp_path / "log")
     assert len(points) > 60
     states = set()
     for point in chosen(points, 30):
         put_back(desk, saved)
-        outcome = kills.killed_at(act, point)
+        outcome = kills.killed_at(operation, point)
         sets = shares_in(folder)
         opening = {number for number, shares in sets.items() if opens(desk, shares)}
         assert len(opening) == 1, f"{point}: of {len(sets)} sets of shares {len(opening)} open the keystore"
         assert not outcome.acknowledged or opening != {old}, point
         states.add("old" if opening == {old} else "new")
-        act()
+        operation()
         with desk.manager() as manager:
             assert events(manager).count(("escrow-create", "ok")) == 2
         assert not leftovers(desk), point
@@ -105,7 +105,7 @@ def test_a_recovery(desk: Desk, saved: Path, tmp_path: Path, place: str) -> None
     backup = None if place == "where it lies" else saved / "shares/backup.db"
     facts.become(ELSEWHERE)
 
-    def act() -> None:
+    def operation() -> None:
         with desk.manager() as manager:
             recover(manager, backup, shares, operation_id="once")
 
@@ -116,19 +116,19 @@ def test_a_recovery(desk: Desk, saved: Path, tmp_path: Path, place: str) -> None
             shutil.rmtree(desk.folder)
 
     prepare()
-    act()
+    operation()
     prepare()
-    points = kills.kill_points(act, [desk.folder, desk.secret.parent], tmp_path / "log")
+    points = kills.kill_points(operation, [desk.folder, desk.secret.parent], tmp_path / "log")
     assert len(points) > 100
     acknowledged = 0
     for point in chosen(points, 40):
         prepare()
-        outcome = kills.killed_at(act, point)
+        outcome = kills.killed_at(operation, point)
         if outcome.acknowledged:
             acknowledged += 1
             with desk.manager() as manager:
                 assert models(manager) == ["llama"], point
-        act()
+        operation()
         with desk.manager() as manager:
             assert models(manager) == ["llama"], point
             assert events(manager).count(("escrow-recover", "ok")) == 1, point

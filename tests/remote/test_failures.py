@@ -37,7 +37,7 @@ def encrypt(shop: Workshop, source: Any, url: str, **options: Any) -> object:
     return encrypt_model(shop.manager, source, url, key=MODEL, license_key=LICENSE, **options)
 
 
-def at(fraction: float, act: Callable[[], object]) -> Callable[[int, int | None], None]:
+def at(fraction: float, operation: Callable[[], object]) -> Callable[[int, int | None], None]:
     """A progress report that does something once, when that part of a BIG model is done."""
     done = False
 
@@ -45,7 +45,7 @@ def at(fraction: float, act: Callable[[], object]) -> Callable[[int, int | None]
         nonlocal done
         if not done and count > BIG * fraction:
             done = True
-            act()
+            operation()
 
     return report
 
@@ -181,9 +181,9 @@ def test_urls_that_are_not_taken(shop: Workshop) -> None:
     pytest.importorskip("fsspec", reason="fsspec is installed by the extra `remote`")
     size, plain = shop.manager.audit_size(), shop.plain()
     for url, error in NOT_TAKEN.items():
-        for act in (partial(inspect_model, url), partial(encrypt, shop, plain, url)):
+        for operation in (partial(inspect_model, url), partial(encrypt, shop, plain, url)):
             with pytest.raises(error) as caught:
-                act()
+                operation()
             assert "geheim" not in f"{caught.value} {caught.value.hint}"
     assert "geheim" not in str(list(shop.manager.audit_records())[size:])
 

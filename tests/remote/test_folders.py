@@ -144,7 +144,7 @@ def test_a_folder_counts_as_done_with_its_manifest(shop: Workshop, bucket: Bucke
     if not whole:
         bucket.remove("m/tiktrue-manifest.json")
     left_open(shop, FileIntent("encrypt-folder", made.folder_id, str(made.destination), frozenset(), frozenset()))
-    (settled,) = settle_intents(shop.desk.manager()).acts
+    (settled,) = settle_intents(shop.desk.manager()).operations
     assert settled.outcome == ("ok" if whole else "failed")
     assert len(shop.manager.containers()) == 4
 

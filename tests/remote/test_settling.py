@@ -1,4 +1,4 @@
-"""Acts on objects that a process has left open: the next command looks at the object, and waits for nobody long."""
+"""Operations on objects that a process has left open: the next command looks at the object, without a long wait."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, bucket: Bucket) -> No
     settled = program.json("models", "scan", f"s3://{bucket.name}")
     assert "an interrupted encrypt" in str(settled["warnings"])
     assert bucket.names() == []
-    # The moto that the tests run against says 2010 of every upload: too old to be this act's.
+    # The moto that the tests run against says 2010 of every upload: too old to be this operation's.
     discard_uploads(Url("s3", f"{bucket.name}/a.tt"), 0)
     assert len(bucket.uploads()) == 1
     discard_uploads(Url("s3", f"{bucket.name}/a.ttm"), 0)
@@ -61,60 +61,60 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, bucket: Bucket) -> No
     assert program.json("models", "list")["result"]["containers"] == []
 
 
-def left_open(shop: Workshop, act: FileIntent) -> None:
+def left_open(shop: Workshop, intent: FileIntent) -> None:
     """An intent of a process that is dead."""
-    said = in_a_child(lambda: str(shop.desk.manager().begin_file_act(act).operation_id).encode())
+    said = in_a_child(lambda: str(shop.desk.manager().begin_file_operation(intent).operation_id).encode())
     assert b"Error" not in said, said
 
 
-def act_on(shop: Workshop, act: str, url: str, before: frozenset[str], after: frozenset[str]) -> FileIntent:
+def intent_on(shop: Workshop, operation: str, url: str, before: frozenset[str], after: frozenset[str]) -> FileIntent:
     (record,) = shop.manager.containers()
-    return FileIntent(act, record.file_id, url, before, after, model_id=record.model_id, name=record.name)
+    return FileIntent(operation, record.file_id, url, before, after, model_id=record.model_id, name=record.name)
 
 
 def test_completed_before_it_was_recorded(shop: Workshop, bucket: Bucket) -> None:
     url, key = sealed(shop, bucket, 5000), frozenset({shop.key.key_id})
-    left_open(shop, act_on(shop, "encrypt", url, frozenset(), key))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    left_open(shop, intent_on(shop, "encrypt", url, frozenset(), key))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
     assert [item.state for item in list_containers(shop.manager)] == ["present"]
 
 
 def test_a_rewrap_came_to_its_end_or_did_not_begin(shop: Workshop, bucket: Bucket) -> None:
     url = sealed(shop, bucket, 5000)
     old, new = (frozenset({key}) for key in rotated(shop))
-    left_open(shop, act_on(shop, "rewrap", url, old, new))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    left_open(shop, intent_on(shop, "rewrap", url, old, new))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed"]
     assert [record.keys for record in shop.manager.containers()] == [old]
     rewrap_model(shop.manager, url, license_key=LICENSE)
-    left_open(shop, act_on(shop, "rewrap", url, old, new))
+    left_open(shop, intent_on(shop, "rewrap", url, old, new))
     assert [record.keys for record in shop.manager.containers()] == [old | new]
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
     assert [record.keys for record in shop.manager.containers()] == [new]
 
 
 def test_a_signature_and_a_plaintext_are_looked_for_too(shop: Workshop, bucket: Bucket) -> None:
     url, key = bucket.put("ci.ttm", shop.unsigned().read_bytes()), frozenset({shop.key.key_id})
     scan(shop.manager, f"s3://{bucket.name}")
-    signing = act_on(shop, "sign", url, key, key)
+    signing = intent_on(shop, "sign", url, key, key)
     left_open(shop, signing)
-    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain")))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed", "failed"]
+    left_open(shop, replace(signing, operation="decrypt", temporary=bucket.url("plain")))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed", "failed"]
     sign_model(shop.manager, url, expected_root=inspect_model(url).root, license_key=LICENSE)
     bucket.put("plain", b"the plaintext")
     left_open(shop, signing)
-    left_open(shop, replace(signing, act="decrypt", temporary=bucket.url("plain")))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok", "ok"]
+    left_open(shop, replace(signing, operation="decrypt", temporary=bucket.url("plain")))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok", "ok"]
 
 
 def test_an_object_that_was_there_before_is_not_taken_for_the_output(shop: Workshop, bucket: Bucket) -> None:
     """By the clock of this keystore, which is years behind the storage's, the object is newer than the intent."""
     url, target = sealed(shop, bucket, 5000), bucket.put("plain", b"older")
     assert died(lambda: decrypt_over(shop, url, target, kill_in=Upload, method="commit"))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed"]
     assert bucket.get("plain") == b"older"
-    assert died(lambda: decrypt_over(shop, url, target, kill_in=KeyManager, method="finish_file_act"))
+    assert died(lambda: decrypt_over(shop, url, target, kill_in=KeyManager, method="finish_file_operation"))
     assert bucket.get("plain") == pattern(5000)
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 
 def decrypt_over(shop: Workshop, url: str, target: str, *, kill_in: type, method: str) -> None:
@@ -131,17 +131,17 @@ def test_an_intent_of_an_earlier_version_is_judged_by_whole_seconds(
     assert found is not None
     shop.desk.clock.now = int(found["LastModified"].timestamp()) + later
     key = frozenset({shop.key.key_id})
-    left_open(shop, replace(act_on(shop, "decrypt", url, key, key), temporary=target, replaces=True))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == [outcome]
+    left_open(shop, replace(intent_on(shop, "decrypt", url, key, key), temporary=target, replaces=True))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == [outcome]
 
 
-def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Workshop, bucket: Bucket) -> None:
+def test_a_storage_out_of_reach_keeps_the_operation_open_and_stops_nobody(shop: Workshop, bucket: Bucket) -> None:
     url, key = sealed(shop, bucket, 5000), frozenset({shop.key.key_id})
-    left_open(shop, act_on(shop, "encrypt", url, frozenset(), key))
+    left_open(shop, intent_on(shop, "encrypt", url, frozenset(), key))
     bucket.relay.cut_up_after = 0
     bucket.relay.drop()
     settled = settle_intents(shop.manager)
-    assert (settled.changed, [item.outcome for item in settled.acts]) == (False, ["open"])
+    assert (settled.changed, [item.outcome for item in settled.operations]) == (False, ["open"])
     assert [notice.message for notice in settled.warnings] == [f"an interrupted encrypt of {url} cannot be settled yet"]
     shop.sealed(10, "another")
     shop.manager.register(replace(shop.manager.containers()[-1], file_id=bytes(16), path=bucket.url("another.ttm")))
@@ -153,7 +153,7 @@ def test_a_storage_out_of_reach_keeps_the_act_open_and_stops_nobody(shop: Worksh
     assert bucket.relay.refused - before == 2 * of_one > 0  # two objects of one storage are asked for once
     shop.manager.forget(bytes(16))
     bucket.relay.cut_up_after = None
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 
 def test_a_storage_that_is_silent_is_not_waited_for() -> None:

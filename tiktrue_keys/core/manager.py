@@ -317,13 +317,13 @@ class KeyManager(KeystoreReader):
             signer = self._session.signer(view)
         return signer(derivation.signed_message(kind, canonical))
 
-    def begin_file_act(self, act: FileIntent, request: OperationRequest | None = None) -> FileIntent:
+    def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent and register its file before the file changes. Return the intent with its operation id."""
-        request = request or OperationRequest.of(act.act, None, {})
+        request = request or OperationRequest.of(intent.operation, None, {})
         with self._session.write(request.operation_id) as transaction:
-            return intents.begin_intent(transaction, act, request)
+            return intents.begin_intent(transaction, intent, request)
 
-    def finished_file_act(self, request: OperationRequest) -> tuple[bytes, str] | None:
+    def finished_file_operation(self, request: OperationRequest) -> tuple[bytes, str] | None:
         """Return file id and path of the file operation that was done for this request, or None.
 
         Raises RefusedError when its operation id was used for another request.
@@ -332,7 +332,7 @@ class KeyManager(KeystoreReader):
             first = request.first_result(view.rows)
         return None if not first else (bytes.fromhex(first[0][0]), first[0][1])
 
-    def finish_file_act(
+    def finish_file_operation(
         self,
         operation_id: str,
         *,

@@ -120,11 +120,11 @@ class Repeatable:
 
 
 def repeatable(
-    session: KeystoreSession, act: str, operation_id: str | None, arguments: Mapping[str, Any]
+    session: KeystoreSession, operation: str, operation_id: str | None, arguments: Mapping[str, Any]
 ) -> Repeatable:
     """An operation to be repeated at will; RefusedError, recorded, when its id was used for another request."""
-    request = OperationRequest.of(act, operation_id, arguments)
-    with session.noting(act, request.operation_id):
+    request = OperationRequest.of(operation, operation_id, arguments)
+    with session.noting(operation, request.operation_id):
         _first_result(session, request, must_open=True)
     return Repeatable(session, request)
 
@@ -144,7 +144,7 @@ def once(
     False, a keystore that does not open counts as one without a first result. Raises RefusedError for the id of another
     request.
     """
-    with session.noting(request.act, request.operation_id):
+    with session.noting(request.operation, request.operation_id):
         first = _standing(_first_result(session, request, must_open=must_open), stands)
         if first is None:
             try:

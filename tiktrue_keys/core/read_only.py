@@ -42,18 +42,18 @@ class SystemLogManager(KeyManager):
         request = request or OperationRequest.of(event, None, {})
         self._record(event, request.operation_id, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
-    def begin_file_act(self, act: FileIntent, request: OperationRequest | None = None) -> FileIntent:
+    def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent in the system log and return it with its operation id.
 
         The intent is not stored: if this process dies, no later command settles it.
         """
-        operation = (request or OperationRequest.of(act.act, None, {})).operation_id
-        begun = replace(act, operation_id=operation, process=this_process(), at=self.now())
-        self._record("intent", operation, **_of(act), detail={"act": act.act, **_where(act)})
+        operation = (request or OperationRequest.of(intent.operation, None, {})).operation_id
+        begun = replace(intent, operation_id=operation, process=this_process(), at=self.now())
+        self._record("intent", operation, **_of(intent), detail={"act": intent.operation, **_where(intent)})
         self._begun[operation] = begun
         return begun
 
-    def finish_file_act(
+    def finish_file_operation(
         self,
         operation_id: str,
         *,
@@ -66,10 +66,12 @@ class SystemLogManager(KeyManager):
 
         Raises IntegrityError when this manager did not begin the operation.
         """
-        act = self._begun.pop(operation_id, None)
-        if act is None:
+        intent = self._begun.pop(operation_id, None)
+        if intent is None:
             raise IntegrityError(f"operation {operation_id} was not begun here")
-        self._record(act.act, operation_id, outcome=outcome, **_of(act), detail={**_where(act), **(detail or {})})
+        self._record(
+            intent.operation, operation_id, outcome=outcome, **_of(intent), detail={**_where(intent), **(detail or {})}
+        )
 
     def register(self, record: ContainerRecord) -> None:
         """Nothing: the registry cannot be written to."""
@@ -92,11 +94,11 @@ class SystemLogManager(KeyManager):
         self.session.recorder.record(entry)
 
 
-def _of(act: FileIntent) -> dict[str, Any]:
+def _of(intent: FileIntent) -> dict[str, Any]:
     """Return the key id and the model id of an operation, for its record."""
-    keys = list(act.needs)
-    return {"key_id": keys[0] if len(keys) == 1 else None, "model_id": act.model_id or None}
+    keys = list(intent.needs)
+    return {"key_id": keys[0] if len(keys) == 1 else None, "model_id": intent.model_id or None}
 
 
-def _where(act: FileIntent) -> dict[str, str]:
-    return {"file_id": act.file_id.hex(), "path": act.path}
+def _where(intent: FileIntent) -> dict[str, str]:
+    return {"file_id": intent.file_id.hex(), "path": intent.path}

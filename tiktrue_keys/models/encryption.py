@@ -147,6 +147,6 @@ class ModelEncryption:
 
 
 async def _in_thread(
-    act: Callable[_Arguments, _Result], *positional: _Arguments.args, **named: _Arguments.kwargs
+    operation: Callable[_Arguments, _Result], *positional: _Arguments.args, **named: _Arguments.kwargs
 ) -> _Result:
-    return await asyncio.to_thread(act, *positional, **named)
+    return await asyncio.to_thread(operation, *positional, **named)

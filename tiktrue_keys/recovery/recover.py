@@ -67,7 +67,7 @@ def recover(
             manager.session,
             _source(manager, backup),
             by_escrow(secret),
-            act=RECOVER,
+            event=RECOVER,
             also=lambda transaction: notices.extend(_recovered(transaction, shares[0].escrow)),
             accept_clock=accept_clock,
             operation_id=operation_id,

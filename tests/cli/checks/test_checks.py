@@ -77,7 +77,7 @@ def test_an_expired_key_that_a_container_needs_fails(program: Program) -> None:
 
 
 @pytest.mark.parametrize("place", ["keystore/keystore.reserve", "host/*.reserve"])
-def test_a_reserve_that_is_gone_is_warned_about_until_the_next_act(program: Program, place: str) -> None:
+def test_a_reserve_that_is_gone_is_warned_about_until_the_next_operation(program: Program, place: str) -> None:
     program.generate("m")
     assert checks(program)["reserve"][0] == "ok"
     (reserve,) = program.folder.glob(place)

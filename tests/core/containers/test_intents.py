@@ -1,4 +1,4 @@
-"""Intents and the registry: what is known of files before, during and after an act on one."""
+"""Intents and the registry: what is known of files before, during and after an operation on one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keystores import ACTOR, FILE_ID, LICENSE, NOON, Desk, container, error_of, file_act, in_a_child
+from tests.keystores import ACTOR, FILE_ID, LICENSE, NOON, Desk, container, error_of, file_operation, in_a_child
 from tiktrue_keys.core.containers import intents
 from tiktrue_keys.core.containers.owner_process import describe_process, is_running, this_process
 from tiktrue_keys.core.containers.registry import MAX_WRAPS
@@ -50,91 +50,95 @@ def ids(*keys: ManagedKey) -> set[str]:
     return {key.key_id for key in keys}
 
 
-class TestAnAct:
+class TestAnOperation:
     def test_a_new_file(self, manager: KeyManager, keys: Keys) -> None:
-        act = manager.begin_file_act(file_act("encrypt", after=keys[1:], temporary="/models/.llama.tmp"))
-        assert manager.open_intents() == (act,)
-        assert (act.existed, act.at, act.process) == (False, NOON, this_process())
+        begun = manager.begin_file_operation(file_operation("encrypt", after=keys[1:], temporary="/models/.llama.tmp"))
+        assert manager.open_intents() == (begun,)
+        assert (begun.existed, begun.at, begun.process) == (False, NOON, this_process())
         assert registered(manager) == ids(keys[1])
-        manager.finish_file_act(act.operation_id, outcome="ok", keys=frozenset(ids(keys[1])), detail={"size": 7})
+        manager.finish_file_operation(
+            begun.operation_id, outcome="ok", keys=frozenset(ids(keys[1])), detail={"size": 7}
+        )
         assert manager.open_intents() == ()
         assert registered(manager) == ids(keys[1])
         intent, outcome = list(manager.audit_records())[-2:]
         assert (intent.event, outcome.event, outcome.outcome) == ("intent", "encrypt", "ok")
-        assert intent.operation_id == outcome.operation_id == act.operation_id
+        assert intent.operation_id == outcome.operation_id == begun.operation_id
         assert outcome.detail == {"file_id": FILE_ID.hex(), "path": PATH, "size": 7}
         assert outcome.key_id == keys[1].key_id
 
     def test_a_new_file_that_never_came_to_be_is_forgotten(self, manager: KeyManager, keys: Keys) -> None:
-        act = manager.begin_file_act(file_act("encrypt", after=keys[1:]))
-        manager.finish_file_act(act.operation_id, outcome="failed", keys=None)
+        intent = manager.begin_file_operation(file_operation("encrypt", after=keys[1:]))
+        manager.finish_file_operation(intent.operation_id, outcome="failed", keys=None)
         assert registered(manager) is None
 
     def test_between_intent_and_outcome_a_file_counts_under_every_key_that_may_open_it(
         self, manager: KeyManager, keys: Keys
     ) -> None:
         manager.register(container(keys[0]))
-        act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]))
-        assert act.existed
+        intent = manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:]))
+        assert intent.existed
         assert registered(manager) == ids(*keys)
-        manager.finish_file_act(act.operation_id, outcome="ok", keys=frozenset(ids(keys[1])))
+        manager.finish_file_operation(intent.operation_id, outcome="ok", keys=frozenset(ids(keys[1])))
         assert registered(manager) == ids(keys[1])
 
     @pytest.mark.parametrize("keys_now", [None, frozenset[str]()])
-    def test_a_known_file_keeps_what_it_had_when_the_act_failed(
+    def test_a_known_file_keeps_what_it_had_when_the_operation_failed(
         self, manager: KeyManager, keys: Keys, keys_now: frozenset[str] | None
     ) -> None:
         manager.register(container(keys[0]))
-        act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]))
-        manager.finish_file_act(act.operation_id, outcome="failed", keys=keys_now)
+        intent = manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:]))
+        manager.finish_file_operation(intent.operation_id, outcome="failed", keys=keys_now)
         assert registered(manager) == ids(keys[0])
 
     def test_what_had_the_name_before_is_kept_and_an_earlier_version_said_nothing_of_it(
         self, manager: KeyManager, keys: Keys
     ) -> None:
-        begun = file_act("decrypt", before=keys[:1], after=keys[:1])
-        act = manager.begin_file_act(replace(begun, before="size=5&ETag=x"))
-        assert manager.open_intents() == (act,)
-        stored = intents._intent_json(act)
-        assert intents._intent_of(stored) == act
+        begun = file_operation("decrypt", before=keys[:1], after=keys[:1])
+        intent = manager.begin_file_operation(replace(begun, before="size=5&ETag=x"))
+        assert manager.open_intents() == (intent,)
+        stored = intents._intent_json(intent)
+        assert intents._intent_of(stored) == intent
         del stored["before"]
-        assert intents._intent_of(stored) == replace(act, before=None)
+        assert intents._intent_of(stored) == replace(intent, before=None)
 
     def test_another_manager_settles_it(self, manager: KeyManager, desk: Desk, keys: Keys) -> None:
-        act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]))
+        intent = manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:]))
         desk.close()
         other = desk.manager()
-        assert other.open_intents() == (act,)
-        other.finish_file_act(act.operation_id, outcome="ok", keys=frozenset(ids(keys[1])))
+        assert other.open_intents() == (intent,)
+        other.finish_file_operation(intent.operation_id, outcome="ok", keys=frozenset(ids(keys[1])))
         error = error_of(
-            lambda: manager.finish_file_act(act.operation_id, outcome="failed", keys=frozenset(ids(keys[0])))
+            lambda: manager.finish_file_operation(intent.operation_id, outcome="failed", keys=frozenset(ids(keys[0])))
         )
         assert isinstance(error, IntegrityError)
         assert registered(manager) == ids(keys[1])
 
     def test_the_same_operation_is_not_begun_twice(self, manager: KeyManager, keys: Keys) -> None:
-        manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY)
-        again = error_of(lambda: manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY))
+        manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY)
+        again = error_of(
+            lambda: manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:]), NIGHTLY)
+        )
         assert isinstance(again, RefusedError)
 
     def test_a_chosen_operation_is_not_done_twice_and_its_end_is_remembered(
         self, manager: KeyManager, keys: Keys
     ) -> None:
-        assert manager.finished_file_act(NIGHTLY) is None
-        act = file_act("rewrap", before=keys[:1], after=keys[1:])
-        manager.begin_file_act(act, NIGHTLY)
-        manager.finish_file_act("nightly", outcome="ok", keys=frozenset(ids(keys[1])))
-        assert manager.finished_file_act(NIGHTLY) == (FILE_ID, PATH)
-        assert isinstance(error_of(lambda: manager.begin_file_act(act, NIGHTLY)), RefusedError)
-        for act_name, path in (("encrypt", PATH), ("rewrap", "/models/mistral.ttm")):
-            other = OperationRequest.of(act_name, "nightly", {"path": path})
-            assert isinstance(error_of(lambda other=other: manager.finished_file_act(other)), RefusedError)  # type: ignore[misc]
+        assert manager.finished_file_operation(NIGHTLY) is None
+        intent = file_operation("rewrap", before=keys[:1], after=keys[1:])
+        manager.begin_file_operation(intent, NIGHTLY)
+        manager.finish_file_operation("nightly", outcome="ok", keys=frozenset(ids(keys[1])))
+        assert manager.finished_file_operation(NIGHTLY) == (FILE_ID, PATH)
+        assert isinstance(error_of(lambda: manager.begin_file_operation(intent, NIGHTLY)), RefusedError)
+        for operation_name, path in (("encrypt", PATH), ("rewrap", "/models/mistral.ttm")):
+            other = OperationRequest.of(operation_name, "nightly", {"path": path})
+            assert isinstance(error_of(lambda other=other: manager.finished_file_operation(other)), RefusedError)  # type: ignore[misc]
 
     def test_one_that_failed_may_be_begun_again(self, manager: KeyManager, keys: Keys) -> None:
-        act = file_act("rewrap", before=keys[:1], after=keys[1:])
-        manager.begin_file_act(act, NIGHTLY)
-        manager.finish_file_act("nightly", outcome="failed", keys=None)
-        assert manager.begin_file_act(act, NIGHTLY).operation_id == "nightly"
+        intent = file_operation("rewrap", before=keys[:1], after=keys[1:])
+        manager.begin_file_operation(intent, NIGHTLY)
+        manager.finish_file_operation("nightly", outcome="failed", keys=None)
+        assert manager.begin_file_operation(intent, NIGHTLY).operation_id == "nightly"
 
 
 class TestRegistry:
@@ -170,8 +174,8 @@ class TestRegistry:
     def test_a_path_comes_back_as_it_was(self, manager: KeyManager, desk: Desk, keys: Keys, path: str) -> None:
         record = container(keys[0], path=path)
         manager.register(record)
-        act = manager.begin_file_act(file_act("rewrap", before=keys[:1], after=keys[1:], path=path))
-        assert act.path == path
+        intent = manager.begin_file_operation(file_operation("rewrap", before=keys[:1], after=keys[1:], path=path))
+        assert intent.path == path
         desk.close()
         assert manager.open_intents()[0].path == path
         assert manager.audit_verify() == manager.audit_size()

@@ -145,15 +145,15 @@ class TestKnown:
 
 
 class TestWhenItIsAskedFor:
-    ACTS: tuple[Callable[[KeyManager, License], object], ...] = (
+    OPERATIONS: tuple[Callable[[KeyManager, License], object], ...] = (
         lambda manager, license_key: manager.generate("new", license_key=license_key),
         lambda manager, license_key: manager.rotate(["llama"], license_key=license_key),
         lambda manager, license_key: manager.revoke(["llama"], reason="x", rotate=True, license_key=license_key),
         lambda manager, license_key: manager.open_key("llama", license_key, use=Use.ENCRYPT),
     )
 
-    @pytest.mark.parametrize("act", ACTS, ids=["generate", "rotate", "revoke", "open"])
-    def test_no_transaction_is_open(self, desk: Desk, act: Callable[[KeyManager, License], object]) -> None:
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=["generate", "rotate", "revoke", "open"])
+    def test_no_transaction_is_open(self, desk: Desk, operation: Callable[[KeyManager, License], object]) -> None:
         manager = desk.manager()
         manager.generate("llama", license_key=LICENSE)
         asked = []
@@ -168,12 +168,12 @@ class TestWhenItIsAskedFor:
                 stranger.close()
             return LICENSE
 
-        act(manager, ask)
+        operation(manager, ask)
         assert asked == [True]
 
-    @pytest.mark.parametrize("act", ACTS, ids=["generate", "rotate", "revoke", "open"])
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=["generate", "rotate", "revoke", "open"])
     def test_an_exception_of_whoever_asks_passes_and_nothing_is_done(
-        self, desk: Desk, act: Callable[[KeyManager, License], object]
+        self, desk: Desk, operation: Callable[[KeyManager, License], object]
     ) -> None:
         def ask() -> str:
             raise EOFError("no terminal")
@@ -181,7 +181,7 @@ class TestWhenItIsAskedFor:
         manager = desk.manager()
         manager.generate("llama", license_key=LICENSE)
         with pytest.raises(EOFError):
-            act(manager, ask)
+            operation(manager, ask)
         assert [key.generation for key in list(manager.keys())] == [1]
         assert len(secret_of(manager, LICENSE)) == 32
 

@@ -1,4 +1,4 @@
-"""Where the tests of this folder keep their keystore: in memory where there is some, for every act syncs its files."""
+"""Where the tests of this folder keep their keystore: in memory where possible: every operation syncs its files."""
 
 from __future__ import annotations
 

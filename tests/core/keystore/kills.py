@@ -1,7 +1,8 @@
 """Kills a process at a chosen system call (strace's fault injection) and lists the calls worth a kill.
 
-The act runs in a forked child that waits until strace is attached: the modules are loaded already, so that the first
-call that is counted is the act's own. SIGKILL arrives when the call is entered: the call itself does not happen.
+The operation runs in a forked child that waits until strace is attached: the modules are loaded already, so that the
+first call that is counted is the operation's own. SIGKILL arrives when the call is entered: the call itself does not
+happen.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _PATIENCE_SECONDS = PATIENCE
 
 @dataclass(frozen=True)
 class KillPoint:
-    """The `nth` (from 1) call of that name since the act began, and what it was about to do."""
+    """The `nth` (from 1) call of that name since the operation began, and what it was about to do."""
 
     call: str
     nth: int
@@ -40,7 +41,7 @@ class KillPoint:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether the act's process was killed, and whether it had told of its success before."""
+    """Whether the operation's process was killed, and whether it had told of its success before."""
 
     killed: bool
     acknowledged: bool
@@ -57,9 +58,9 @@ def skip_reason() -> str | None:
     return None if outcome is not None and outcome.killed else "strace may not trace here"
 
 
-def kill_points(act: Callable[[], object], folders: Sequence[Path], log: Path) -> list[KillPoint]:
-    """Run the act unharmed; its calls from the first one that names one of `folders`."""
-    outcome = run(act, (), log)
+def kill_points(operation: Callable[[], object], folders: Sequence[Path], log: Path) -> list[KillPoint]:
+    """Run the operation unharmed; its calls from the first one that names one of `folders`."""
+    outcome = run(operation, (), log)
     assert outcome == Outcome(killed=False, acknowledged=True), log.read_text()
     counts: Counter[str] = Counter()
     points: list[KillPoint] = []
@@ -84,22 +85,22 @@ def thinned(points: list[KillPoint], keep: int) -> list[KillPoint]:
     return [edges[int(at * step)] for at in range(min(keep, len(edges)))]
 
 
-def killed_at(act: Callable[[], object], point: KillPoint) -> Outcome:
-    """Run the act and kill it at that call."""
-    outcome = run(act, ("-e", f"inject={point.call}:signal=KILL:when={point.nth}"))
+def killed_at(operation: Callable[[], object], point: KillPoint) -> Outcome:
+    """Run the operation and kill it at that call."""
+    outcome = run(operation, ("-e", f"inject={point.call}:signal=KILL:when={point.nth}"))
     assert outcome is not None
     return outcome
 
 
-def run(act: Callable[[], object], injection: Sequence[str], log: Path = Path("/dev/null")) -> Outcome | None:
-    """Run the act in a traced child; None when strace could not attach."""
+def run(operation: Callable[[], object], injection: Sequence[str], log: Path = Path("/dev/null")) -> Outcome | None:
+    """Run the operation in a traced child; None when strace could not attach."""
     start_reading, start = os.pipe()
     acknowledged, acknowledge = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
         child = os.fork()
     if child == 0:
-        _act(act, start_reading, acknowledge)
+        _operation(operation, start_reading, acknowledge)
     os.close(start_reading)
     os.close(acknowledge)
     argv = ["strace", "-qq", "-p", str(child), "-o", str(log), "-e", f"trace={_CALLS}", *injection]
@@ -114,10 +115,10 @@ def run(act: Callable[[], object], injection: Sequence[str], log: Path = Path("/
     return Outcome(os.WIFSIGNALED(status), told) if attached else None
 
 
-def _act(act: Callable[[], object], start: int, acknowledge: int) -> None:
+def _operation(operation: Callable[[], object], start: int, acknowledge: int) -> None:
     try:
         os.read(start, 1)
-        act()
+        operation()
         os.write(acknowledge, b"done")
         os._exit(0)
     finally:

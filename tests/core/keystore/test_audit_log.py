@@ -1,4 +1,4 @@
-"""The log inside a keystore: appended with each act, proven by its tree, every edit found by its record's number."""
+"""The log inside a keystore: appended with each operation, proven by its tree, every edit found by its number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import IntegrityError, NotFoundError
 
-ACTS = 12
+OPERATIONS = 12
 
 
 @pytest.fixture
@@ -28,18 +28,18 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def manager(desk: Desk) -> KeyManager:
-    """A log of ACTS + 2 records, so that the tree has complete and incomplete parts."""
+    """A log of OPERATIONS + 2 records, so that the tree has complete and incomplete parts."""
     made = desk.manager()
-    for number in range(ACTS):
+    for number in range(OPERATIONS):
         made.generate(f"model-{number:02d}", no_license=True)
     return made
 
 
 def test_records_stand_in_their_order_with_number_and_epoch(manager: KeyManager) -> None:
     records = list(manager.audit_records())
-    assert [record.number for record in records] == list(range(ACTS + 1))
+    assert [record.number for record in records] == list(range(OPERATIONS + 1))
     assert {record.epoch for record in records} == {1}
-    assert [record.model_id for record in records][1:] == [f"model-{number:02d}" for number in range(ACTS)]
+    assert [record.model_id for record in records][1:] == [f"model-{number:02d}" for number in range(OPERATIONS)]
     assert list(manager.audit_records(backwards=True)) == records[::-1]
     assert list(manager.audit_records(start=10)) == records[10:]
     assert list(manager.audit_records(start=10, backwards=True)) == records[:9:-1]
@@ -50,8 +50,8 @@ def test_records_that_come_while_they_are_read_are_left_out(manager: KeyManager)
     reading = manager.audit_records()
     next(reading)
     manager.generate("meanwhile", no_license=True)
-    assert len(list(reading)) == ACTS
-    assert manager.audit_size() == ACTS + 2
+    assert len(list(reading)) == OPERATIONS
+    assert manager.audit_size() == OPERATIONS + 2
 
 
 def test_reading_holds_nothing_up_however_long_it_takes(manager: KeyManager, desk: Desk) -> None:
@@ -60,7 +60,7 @@ def test_reading_holds_nothing_up_however_long_it_takes(manager: KeyManager, des
     with desk.manager(lock_timeout=0.2) as other:
         other.generate("meanwhile", no_license=True)
     del reading
-    assert manager.audit_size() == ACTS + 2
+    assert manager.audit_size() == OPERATIONS + 2
 
 
 def statements_of(manager: KeyManager, work: Callable[[], object]) -> int:
@@ -79,7 +79,7 @@ def test_verifying_and_reading_cost_statements_by_the_level_not_by_the_record(ma
     few_read = statements_of(manager, lambda: list(manager.audit_records()))
     for _ in range(20):
         manager.generate(f"more-{manager.audit_size()}", no_license=True)
-    levels = manager.audit_size().bit_length() - (ACTS + 1).bit_length()
+    levels = manager.audit_size().bit_length() - (OPERATIONS + 1).bit_length()
     assert statements_of(manager, manager.audit_verify) <= few + 2 * levels
     assert statements_of(manager, lambda: list(manager.audit_records())) == few_read
 
@@ -114,7 +114,7 @@ def test_every_record_proves_itself_under_the_head(manager: KeyManager) -> None:
 def test_every_earlier_head_is_a_beginning_of_this_one(desk: Desk) -> None:
     manager = desk.manager()
     heads: list[tuple[int, bytes]] = []
-    for number in range(ACTS):
+    for number in range(OPERATIONS):
         manager.generate(f"model-{number}", no_license=True)
         with manager._session.read() as (view, _):
             heads.append((view.audit.size, view.audit.head()))

@@ -103,7 +103,7 @@ def test_one_that_cannot_be_recorded_is_still_told(manager: KeyManager) -> None:
     assert events(manager)[-1] == ("generate", "ok")
 
 
-def test_an_act_of_many_keys_is_all_or_nothing(manager: KeyManager) -> None:
+def test_an_operation_of_many_keys_is_all_or_nothing(manager: KeyManager) -> None:
     manager.generate("batch", license_key=LICENSE, count=20)
     failing(manager, IO_ERROR, after=False)
     assert error_of(lambda: manager.rotate(every=True, license_key=LICENSE)) is not None
@@ -112,7 +112,7 @@ def test_an_act_of_many_keys_is_all_or_nothing(manager: KeyManager) -> None:
     assert len(manager.rotate(every=True, license_key=LICENSE).rotations) == 21
 
 
-def test_an_exception_inside_an_act_leaves_no_transaction_open(manager: KeyManager) -> None:
+def test_an_exception_inside_an_operation_leaves_no_transaction_open(manager: KeyManager) -> None:
     session = manager._session
 
     def interrupted() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, file_act
+from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, file_operation
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
@@ -121,7 +121,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
         manager.generate("mistral", license_key=OTHER_LICENSE, new_license=True)
         manager.generate("plain", no_license=True)
         manager.register(container(llama))
-        manager.begin_file_act(file_act("rewrap", before=(llama,), after=(llama,), file_id=b"i" * 16))
+        manager.begin_file_operation(file_operation("rewrap", before=(llama,), after=(llama,), file_id=b"i" * 16))
         manager.rotate(["llama"], license_key=LICENSE, notify=["client1"])
         known = told(manager)
         assert set(known) == set(PARTS)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keystores import FULL_RUN, LICENSE, Desk, answers, container, file_act
+from tests.keystores import FULL_RUN, LICENSE, Desk, answers, container, file_operation
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -28,7 +28,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         llama = manager.generate("llama", license_key=LICENSE).keys[0]
         manager.generate("plain", no_license=True)
         manager.register(container(llama))
-        manager.begin_file_act(file_act("rewrap", before=(llama,), after=(llama,), file_id=b"i" * 16))
+        manager.begin_file_operation(file_operation("rewrap", before=(llama,), after=(llama,), file_id=b"i" * 16))
         manager.rotate(["llama"], license_key=LICENSE)
         made.close()
         yield made

@@ -1,4 +1,4 @@
-"""A kill between any two steps of an act: the next command finds the old state or the new one, and goes on."""
+"""A kill between any two steps of an operation: the next command finds the old state or the new one, and goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen(points: list[kills.KillPoint], sample: int) -> list[kills.KillPoint]:
 
 
 def leftovers(desk: Desk) -> set[str]:
-    """What lies in the keystore's and the host secret's folder and should not, once the next writing act is through."""
+    """Files that should be gone from the keystore's and the host secret's folder after the next writing operation."""
     for path in desk.secret.parent.glob(f".{desk.secret.name}.*"):
         os.utime(path, (0, 0))  # several keystores may be making their host secret there: only old ones are swept
     with desk.manager() as manager:
@@ -33,32 +33,32 @@ def leftovers(desk: Desk) -> set[str]:
 
 
 def test_the_harness_kills_where_it_says(tmp_path: Path) -> None:
-    def act() -> None:
+    def operation() -> None:
         for name in ("a", "b", "c"):
             (tmp_path / name).touch()
 
-    points = [point for point in kills.kill_points(act, [tmp_path], tmp_path / "log") if point.call == "openat"]
+    points = [point for point in kills.kill_points(operation, [tmp_path], tmp_path / "log") if point.call == "openat"]
     for name in ("a", "b", "c"):
         (tmp_path / name).unlink()
-    assert kills.killed_at(act, points[1]) == kills.Outcome(killed=True, acknowledged=False)
+    assert kills.killed_at(operation, points[1]) == kills.Outcome(killed=True, acknowledged=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "log"]
 
 
 def test_creation(tmp_path: Path) -> None:
-    def act(desk: Desk, name: str = "llama") -> None:
+    def operation(desk: Desk, name: str = "llama") -> None:
         with desk.manager() as manager:
             manager.generate(name, license_key=LICENSE)
 
-    act(Desk(tmp_path))  # here, so that no child has to import anything
+    operation(Desk(tmp_path))  # here, so that no child has to import anything
     first = Desk(tmp_path / "first")
     first.secret.parent.parent.mkdir()
-    points = kills.kill_points(lambda: act(first), [first.folder, first.secret.parent], tmp_path / "log")
+    points = kills.kill_points(lambda: operation(first), [first.folder, first.secret.parent], tmp_path / "log")
     assert len(points) > 60
     states, left = set(), {}
     for number, point in enumerate(chosen(points, 20)):
         desk = Desk(tmp_path / str(number))
         desk.secret.parent.parent.mkdir()
-        outcome = kills.killed_at(lambda desk=desk: act(desk), point)  # type: ignore[misc]
+        outcome = kills.killed_at(lambda desk=desk: operation(desk), point)  # type: ignore[misc]
         assert outcome.killed, point
         if number % 2:
             must_go_on(desk)  # the very next command makes a key: nothing else may have tidied up before
@@ -99,16 +99,16 @@ def test_rotation(tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     shutil.copytree(tmp_path / "desk", saved)
 
-    def act() -> None:
+    def operation() -> None:
         desk.manager().rotate(["llama"], license_key=LICENSE, notify=["client1"], operation_id="nightly")
 
-    points = kills.kill_points(act, [desk.folder, desk.secret.parent], tmp_path / "log")
+    points = kills.kill_points(operation, [desk.folder, desk.secret.parent], tmp_path / "log")
     assert len(points) > 30
     states, left = set(), {}
     for point in chosen(points, 20):
         shutil.rmtree(tmp_path / "desk")
         shutil.copytree(saved, tmp_path / "desk")
-        outcome = kills.killed_at(act, point)
+        outcome = kills.killed_at(operation, point)
         # Which pages a rotation touches is random: now and then there are fewer writes than the first time.
         assert outcome.killed or outcome.acknowledged, point
         states.add(found_after_rotation(desk, point, outcome.acknowledged))
@@ -139,12 +139,12 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     with desk.manager() as manager:
         manager.generate("llama", license_key=LICENSE)
 
-    def act() -> None:
+    def operation() -> None:
         desk.manager().rotate(["llama"], license_key=LICENSE)
 
     locked = next(
-        point for point in kills.kill_points(act, [desk.folder], tmp_path / "log") if point.call == "pwrite64"
+        point for point in kills.kill_points(operation, [desk.folder], tmp_path / "log") if point.call == "pwrite64"
     )
-    kills.killed_at(act, locked)
+    kills.killed_at(operation, locked)
     with desk.manager(lock_timeout=1.0) as manager:
         manager.generate("next", license_key=LICENSE)

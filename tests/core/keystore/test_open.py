@@ -52,8 +52,8 @@ def test_a_file_of_something_else_is_refused_and_left_alone(desk: Desk, make: Ca
     make(desk.file)
     desk.file.chmod(0o600)
     before = desk.file.read_bytes()
-    for act in (lambda: desk.manager().find("m"), lambda: desk.manager().generate("m", license_key=LICENSE)):
-        assert isinstance(error_of(act), IntegrityError)
+    for operation in (lambda: desk.manager().find("m"), lambda: desk.manager().generate("m", license_key=LICENSE)):
+        assert isinstance(error_of(operation), IntegrityError)
     assert desk.file.read_bytes() == before
 
 

@@ -134,7 +134,7 @@ def test_whatever_the_umask_all_that_is_made_is_private(tmp_path: Path, mask: in
 @AS_ROOT
 @pytest.mark.parametrize("mask", [0o000, 0o777])
 def test_an_unusual_umask_keeps_an_ordinary_user_from_nothing(tmp_path: Path, mask: int) -> None:
-    def act() -> bytes:
+    def operation() -> bytes:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
@@ -153,18 +153,18 @@ def test_an_unusual_umask_keeps_an_ordinary_user_from_nothing(tmp_path: Path, ma
             if parent not in (tmp_path, tmp_path.parent):
                 pytest.skip(f"nobody may not pass {parent}")
             parent.chmod(0o711)
-    assert in_a_child(act) == b"2"
+    assert in_a_child(operation) == b"2"
 
 
 @AS_ROOT
 def test_who_may_not_read_it_is_told_so(made: Desk, tmp_path: Path) -> None:
-    def act() -> bytes:
+    def operation() -> bytes:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         return type(error_of(lambda: made.manager().find("llama"))).__name__.encode()
 
-    assert in_a_child(act) in (b"RefusedError", b"InsecureError")
+    assert in_a_child(operation) in (b"RefusedError", b"InsecureError")
 
 
 @pytest.mark.parametrize("name", ["a b", "ü€", "new\nline", "quote'\"", "%41?mode=memory#x", "\udcff raw"])
@@ -185,19 +185,19 @@ def test_a_host_secret_in_a_folder_that_is_no_utf_8_is_refused_in_words(tmp_path
         assert isinstance(error_of(lambda: desk.manager().generate("llama", license_key=LICENSE)), UsageError)
 
 
-ACTS: list[Callable[[KeyManager], object]] = [
+OPERATIONS: list[Callable[[KeyManager], object]] = [
     lambda manager: manager.find("llama"),
     lambda manager: manager.generate("llama", license_key=LICENSE),
     lambda manager: manager.exists() or manager.find("llama"),
 ]
 
 
-@pytest.mark.parametrize("act", ACTS, ids=["find", "generate", "exists"])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=["find", "generate", "exists"])
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"], ids=["too long", "zero byte"])
 def test_a_folder_that_cannot_be_is_an_error_of_ours(
-    desk: Desk, tmp_path: Path, name: str, act: Callable[[KeyManager], object]
+    desk: Desk, tmp_path: Path, name: str, operation: Callable[[KeyManager], object]
 ) -> None:
-    assert error_of(lambda: act(KeyManager(f"{tmp_path}/{name}", host_secret_file=desk.secret))) is not None
+    assert error_of(lambda: operation(KeyManager(f"{tmp_path}/{name}", host_secret_file=desk.secret))) is not None
     assert not desk.secret.exists()
 
 

@@ -17,7 +17,7 @@ from tiktrue_keys.errors import RefusedError
 
 
 @dataclass(frozen=True)
-class Act:
+class Operation:
     """An operation to do under an id, what of its result must come again, and requests that differ from it."""
 
     name: str
@@ -86,8 +86,8 @@ def rotated(result: Any) -> list[str]:
 
 
 MONTH = 30 * 86_400
-ACTS = [
-    Act(
+OPERATIONS = [
+    Operation(
         "generate",
         generate,
         lambda result: ids(result.keys),
@@ -103,14 +103,14 @@ ACTS = [
             partial(generate, count=2),
         ),
     ),
-    Act(
+    Operation(
         "generate from a key",
         partial(generate, material=bytes(32)),
         lambda result: ids(result.keys),
         (partial(generate, material=bytes(31) + b"x"), generate),
     ),
-    Act("generate in a batch", partial(generate, count=150), lambda result: ids(result.keys), (generate,)),
-    Act(
+    Operation("generate in a batch", partial(generate, count=150), lambda result: ids(result.keys), (generate,)),
+    Operation(
         "rotate",
         lambda manager, name, license_key: rotate(manager, name, license_key, "llama"),
         rotated,
@@ -126,14 +126,14 @@ ACTS = [
             partial(rotate, due=True),
         ),
     ),
-    Act("rotate --all", partial(rotate, every=True), rotated, (partial(rotate, due=True),)),
-    Act(
+    Operation("rotate --all", partial(rotate, every=True), rotated, (partial(rotate, due=True),)),
+    Operation(
         "rotate --due",
         partial(rotate, due=True, within=MONTH),
         rotated,
         (partial(rotate, due=True), partial(rotate, due=True, within=MONTH, atomic=True)),
     ),
-    Act(
+    Operation(
         "revoke",
         lambda manager, name, license_key: revoke(manager, name, license_key, "llama"),
         lambda result: ids(result.keys),
@@ -145,13 +145,13 @@ ACTS = [
             lambda manager, name, license_key: revoke(manager, name, license_key, "llama", rotate=True),
         ),
     ),
-    Act(
+    Operation(
         "revoke --rotate",
         lambda manager, name, license_key: revoke(manager, name, license_key, "llama", rotate=True),
         lambda result: ids(result.keys, *((rotation.old, rotation.new) for rotation in result.successors)),
         (lambda manager, name, license_key: revoke(manager, name, license_key, "llama"),),
     ),
-    Act(
+    Operation(
         "cleanup",
         cleanup,
         lambda result: ids(result.marked, result.destroyed),
@@ -162,30 +162,30 @@ ACTS = [
             partial(cleanup, cancel=["lost"]),
         ),
     ),
-    Act("forget", forget, lambda result: [result.record.path], (partial(forget, file_id=bytes(16)),)),
-    Act("relicense", relicense, lambda result: ids(result.keys), (partial(relicense, new="a third license"),)),
-    Act(
+    Operation("forget", forget, lambda result: [result.record.path], (partial(forget, file_id=bytes(16)),)),
+    Operation("relicense", relicense, lambda result: ids(result.keys), (partial(relicense, new="a third license"),)),
+    Operation(
         "export-public",
         export_public,
         lambda result: [result.key.key_id, result.public.hex()],
         (partial(export_public, key="spare"), partial(export_public, destination="/key.pub")),
     ),
-    Act(
+    Operation(
         "backup",
         backup,
         lambda result: [str(result.path), str(result.audit_size)],
         (partial(backup, file="copy-2.db"), partial(backup, force=True)),
     ),
-    Act(
+    Operation(
         "restore",
         restore,
         lambda result: [str(result.restored.epoch), str(result.restored.audit_size)],
         (partial(restore, file="later.db"), partial(restore, accept_clock=True)),
     ),
-    Act("rebind", rebind, lambda result: [str(result.after)]),
-    Act("accept-clock", accept_clock, lambda _: ["accepted"]),
+    Operation("rebind", rebind, lambda result: [str(result.after)]),
+    Operation("accept-clock", accept_clock, lambda _: ["accepted"]),
 ]
-each_act = pytest.mark.parametrize("act", ACTS, ids=lambda act: act.name)
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 
 
 @pytest.fixture
@@ -203,31 +203,33 @@ def manager(desk: Desk) -> KeyManager:
     return made
 
 
-@each_act
-def test_repeating_it_gives_the_first_result_and_changes_nothing(manager: KeyManager, desk: Desk, act: Act) -> None:
-    first = act.do(manager, "nightly", LICENSE)
+@each_operation
+def test_repeating_it_gives_the_first_result_and_changes_nothing(
+    manager: KeyManager, desk: Desk, operation: Operation
+) -> None:
+    first = operation.do(manager, "nightly", LICENSE)
     size = manager.audit_size()
     desk.clock.forward(days=1)
     for one in (manager, desk.manager()):
-        again = act.do(one, "nightly", LICENSE)
-        assert act.told(again) == act.told(first) != []
+        again = operation.do(one, "nightly", LICENSE)
+        assert operation.told(again) == operation.told(first) != []
         assert getattr(again, "changed", False) is False
         assert getattr(again, "operation_id", "nightly") == "nightly"
     assert manager.audit_size() == size
 
 
-@each_act
-def test_another_act_may_not_take_its_id(manager: KeyManager, act: Act) -> None:
-    act.do(manager, "nightly", LICENSE)
-    for other in ACTS:
-        if other.name.split()[0] != act.name.split()[0]:
+@each_operation
+def test_another_operation_may_not_take_its_id(manager: KeyManager, operation: Operation) -> None:
+    operation.do(manager, "nightly", LICENSE)
+    for other in OPERATIONS:
+        if other.name.split()[0] != operation.name.split()[0]:
             must_be_refused(manager, other.do)
 
 
-@each_act
-def test_another_request_may_not_take_its_id(manager: KeyManager, act: Act) -> None:
-    act.do(manager, "nightly", LICENSE)
-    for differing in act.differing:
+@each_operation
+def test_another_request_may_not_take_its_id(manager: KeyManager, operation: Operation) -> None:
+    operation.do(manager, "nightly", LICENSE)
+    for differing in operation.differing:
         must_be_refused(manager, differing)
 
 
@@ -246,29 +248,32 @@ def must_be_refused(manager: KeyManager, do: Callable[[KeyManager, str, License]
     assert (record.outcome, record.operation_id, record.detail["error"]) == ("refused", "nightly", "refused")
 
 
-@each_act
-def test_without_an_id_it_is_another_act_each_time(manager: KeyManager, act: Act) -> None:
+@each_operation
+def test_without_an_id_it_is_another_operation_each_time(manager: KeyManager, operation: Operation) -> None:
     first = {record.operation_id for record in manager.audit_records()}
-    act.do(manager, None, LICENSE)  # type: ignore[arg-type]
+    operation.do(manager, None, LICENSE)  # type: ignore[arg-type]
     assert len({record.operation_id for record in manager.audit_records()} - first) == 1
 
 
-@pytest.mark.parametrize("act", [act for act in ACTS if act.name in ("rotate", "rotate --all", "revoke --rotate")])
-def test_two_who_do_it_at_once_do_it_once(manager: KeyManager, desk: Desk, act: Act) -> None:
+@pytest.mark.parametrize(
+    "operation",
+    [operation for operation in OPERATIONS if operation.name in ("rotate", "rotate --all", "revoke --rotate")],
+)
+def test_two_who_do_it_at_once_do_it_once(manager: KeyManager, desk: Desk, operation: Operation) -> None:
     firsts: list[Any] = []
 
-    def ask() -> str:  # while this one waits for the license the other one does the same act
+    def ask() -> str:  # while this one waits for the license the other one does the same operation
         if not firsts:
-            firsts.append(act.do(desk.manager(), "nightly", LICENSE))
+            firsts.append(operation.do(desk.manager(), "nightly", LICENSE))
         return LICENSE
 
-    second = act.do(manager, "nightly", ask)
-    assert act.told(second) == act.told(firsts[0])
+    second = operation.do(manager, "nightly", ask)
+    assert operation.told(second) == operation.told(firsts[0])
     assert not second.changed
     assert max(key.generation for key in list(manager.keys())) == 2
 
 
-def test_an_act_that_failed_may_be_tried_again_under_its_id(manager: KeyManager) -> None:
+def test_an_operation_that_failed_may_be_tried_again_under_its_id(manager: KeyManager) -> None:
     assert error_of(lambda: manager.rotate(["llama"], license_key="wrong", operation_id="nightly")) is not None
     assert manager.rotate(["llama"], license_key=LICENSE, operation_id="nightly").changed
 

@@ -1,4 +1,4 @@
-"""An older copy put back, and the high-water mark that tells: beside the host secret, moved along with every act."""
+"""An older copy put back, and the high-water mark that tells: beside the host secret, moved by every operation."""
 
 from __future__ import annotations
 
@@ -185,14 +185,14 @@ def test_marks_are_ordered_by_epoch_then_size() -> None:
     assert [(mark.epoch, mark.size) for mark in sorted(marks)] == [(1, 9), (1, 10), (2, 0)]
 
 
-def test_a_failed_act_moves_the_mark_with_its_record(rotated: Desk) -> None:
+def test_a_failed_operation_moves_the_mark_with_its_record(rotated: Desk) -> None:
     with rotated.manager() as manager:
         assert error_of(lambda: manager.rotate(["llama"], license_key="a stranger's")) is not None
         size = manager.audit_size()
     assert json.loads(rotated.mark.read_bytes())["size"] == size == 5
 
 
-def test_where_the_marks_folder_is_gone_the_act_tells_the_truth(rotated: Desk) -> None:
+def test_where_the_marks_folder_is_gone_the_operation_tells_the_truth(rotated: Desk) -> None:
     with rotated.manager() as manager:
         assert manager.find("llama").generation == 2
         shutil.rmtree(rotated.secret.parent)

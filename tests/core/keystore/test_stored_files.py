@@ -155,15 +155,15 @@ def become_the_next_version(*, killed: bool = False) -> None:
     schema.VERSION += 1
 
 
-ACTS: dict[str, Callable[[KeyManager, Path], object]] = {
-    "an act": lambda manager, _: manager.revoke(["llama"], reason="a test"),
+OPERATIONS: dict[str, Callable[[KeyManager, Path], object]] = {
+    "an operation": lambda manager, _: manager.revoke(["llama"], reason="a test"),
     "a restore": lambda manager, copy: manager.restore(copy),
 }
 
 
-@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
-def test_the_first_act_of_the_next_version_takes_the_step(
-    desk: Desk, tmp_path: Path, act: Callable[[KeyManager, Path], object]
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_the_first_operation_of_the_next_version_takes_the_step(
+    desk: Desk, tmp_path: Path, operation: Callable[[KeyManager, Path], object]
 ) -> None:
     desk.manager().generate("llama", license_key=DESK_LICENSE)
     desk.manager().backup(tmp_path / "copy.db")
@@ -174,7 +174,7 @@ def test_the_first_act_of_the_next_version_takes_the_step(
         with desk.manager() as manager:
             assert manager.find("llama").generation == 1  # a reader takes no step
             assert desk.rows("PRAGMA user_version") == [(schema.VERSION - 1,)]
-            act(manager, tmp_path / "copy.db")
+            operation(manager, tmp_path / "copy.db")
             manager.validate(deep=True)
         return str(desk.rows("PRAGMA user_version")[0][0] - schema.VERSION).encode()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keystores import FILE_ID, LICENSE, Desk, answers, container, error_of, events, file_act, models
+from tests.keystores import FILE_ID, LICENSE, Desk, answers, container, error_of, events, file_operation, models
 from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -163,10 +163,10 @@ def test_the_secret_of_a_destroyed_key_does_not_come_back_into_the_file(manager:
         assert must_get_key(view.rows, key_id, now).wrapped == b""
 
 
-def test_no_container_nor_unfinished_act_is_forgotten(manager: KeyManager, saved: Path) -> None:
+def test_no_container_nor_unfinished_operation_is_forgotten(manager: KeyManager, saved: Path) -> None:
     key = manager.find("llama")
     manager.register(container(key))
-    manager.begin_file_act(file_act("rewrap", before=(key,), after=(key,), file_id=b"i" * 16))
+    manager.begin_file_operation(file_operation("rewrap", before=(key,), after=(key,), file_id=b"i" * 16))
     manager.restore(saved)
     assert FILE_ID in [record.file_id for record in manager.containers(key.key_id)]
     manager.revoke([key.key_id], reason="lost")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.keystores import FILE_ID, LICENSE, Desk, container, error_of, events, file_act
+from tests.keystores import FILE_ID, LICENSE, Desk, container, error_of, events, file_operation
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -123,7 +123,7 @@ class TestDestroyed:
 
 
 class TestCancelled:
-    def test_the_mark_goes_and_the_next_run_marks_anew(
+    def test_the_mark_goes_and_the_next_run_marks_again(
         self, manager: KeyManager, desk: Desk, revoked: ManagedKey
     ) -> None:
         manager.cleanup(after=0)
@@ -217,11 +217,13 @@ class TestKept:
         manager.register(container(manager.generate("other", license_key=LICENSE).keys[0]))
         assert not manager.cleanup(after=0, wraps_in=wraps_in).marked
 
-    def test_what_an_unfinished_act_may_still_need(self, manager: KeyManager, revoked: ManagedKey) -> None:
-        act = manager.begin_file_act(file_act("reencrypt", before=(revoked,), after=()))
+    def test_what_an_unfinished_operation_may_still_need(self, manager: KeyManager, revoked: ManagedKey) -> None:
+        operation = manager.begin_file_operation(file_operation("reencrypt", before=(revoked,), after=()))
         (reason,) = self.kept(manager, wraps_in=lambda _: frozenset())
         assert "unfinished reencrypt of /models/llama.ttm" in reason
-        manager.finish_file_act(act.operation_id, outcome="ok", keys=frozenset({"another_0123456789abcdef"}))
+        manager.finish_file_operation(
+            operation.operation_id, outcome="ok", keys=frozenset({"another_0123456789abcdef"})
+        )
         assert manager.cleanup(after=0, wraps_in=lambda _: frozenset()).changed
 
     def test_a_mark_does_not_outweigh_a_container_that_came_later(
@@ -243,8 +245,8 @@ class TestKept:
         manager.register(container(revoked, file_id=b"f" * 16, path="/models/file.ttm"))
         assert len(self.kept(manager, confirm=[revoked.key_id])) == 1
 
-    def test_a_word_does_not_go_for_an_unfinished_act(self, manager: KeyManager, revoked: ManagedKey) -> None:
-        manager.begin_file_act(file_act("encrypt", after=(revoked,), path="", piped=True))
+    def test_a_word_does_not_go_for_an_unfinished_operation(self, manager: KeyManager, revoked: ManagedKey) -> None:
+        manager.begin_file_operation(file_operation("encrypt", after=(revoked,), path="", piped=True))
         assert len(self.kept(manager, confirm=[revoked.key_id])) == 1
 
 
@@ -266,7 +268,7 @@ def test_after_a_long_silence_nothing_is_destroyed_until_the_clock_is_accepted(
     assert bool(result.destroyed) is destroys
     if not destroys:
         assert result.kept[0].remedy == "confirm-clock"
-        manager.generate("another", license_key=LICENSE)  # an act in between does not make the clock right
+        manager.generate("another", license_key=LICENSE)  # an operation in between does not make the clock right
         assert manager.cleanup(after=0).destroyed == ()
         manager.accept_clock()
         assert only(manager.cleanup(after=0).destroyed) == revoked.key_id

@@ -61,12 +61,12 @@ def test_a_leap_of_more_than_400_days_writes_nothing_until_it_is_accepted(
 ) -> None:
     desk.clock.forward(seconds=seconds)
     size = manager.audit_size()
-    for act in (
+    for operation in (
         lambda: manager.generate("second", license_key=LICENSE),
         lambda: manager.rotate(["llama"], license_key=LICENSE),
         lambda: manager.revoke(["llama"], reason="x"),
     ):
-        error = error_of(act)
+        error = error_of(operation)
         if writes:
             assert error is None
             return

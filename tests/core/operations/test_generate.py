@@ -80,7 +80,7 @@ def test_what_is_out_of_bounds_is_a_usage_error_before_anything_is_made(
     assert not desk.folder.exists()
 
 
-def test_a_batch_is_numbered_and_one_act(manager: KeyManager) -> None:
+def test_a_batch_is_numbered_and_one_operation(manager: KeyManager) -> None:
     made = manager.generate("llama", license_key=LICENSE, count=12)
     assert [key.model_id for key in made.keys] == [f"llama-{number:04d}" for number in range(1, 13)]
     assert models(manager) == [f"llama-{number:04d}" for number in range(1, 13)]
@@ -125,7 +125,7 @@ def test_a_second_chain_must_be_asked_for_and_makes_the_model_id_ambiguous(manag
     assert (second.generation, second.predecessor) == (1, None)
 
 
-def test_after_revocation_a_model_starts_anew(manager: KeyManager) -> None:
+def test_after_revocation_a_model_starts_again(manager: KeyManager) -> None:
     first = manager.generate("llama", license_key=LICENSE).keys[0]
     manager.revoke([first.key_id], reason="lost")
     assert manager.find("llama").status is Status.REVOKED
@@ -133,7 +133,7 @@ def test_after_revocation_a_model_starts_anew(manager: KeyManager) -> None:
     assert manager.find("llama") == second
 
 
-def test_a_model_may_start_anew_as_often_as_it_must(manager: KeyManager) -> None:
+def test_a_model_may_start_again_as_often_as_it_must(manager: KeyManager) -> None:
     model = "m" * 96
     for _ in range(160):
         manager.generate(model, no_license=True)

@@ -14,7 +14,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, WrongMachineError
 
 
 def backed_up(desk: Desk) -> Path:
-    """A keystore with one key, its backup, and then one act more."""
+    """A keystore with one key, its backup, and then one operation more."""
     manager = desk.manager()
     manager.generate("llama", license_key=LICENSE)
     copy = manager.backup(desk.folder.parent / "copy.db").path

@@ -1,4 +1,4 @@
-"""relicense: all keys of one license go over to another in one act; the keys themselves stay."""
+"""relicense: all keys of one license go over to another in one operation; the keys themselves stay."""
 
 from __future__ import annotations
 

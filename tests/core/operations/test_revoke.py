@@ -82,13 +82,13 @@ def test_what_is_revoked_or_unknown_cannot_be_revoked(manager: KeyManager) -> No
     assert manager.find("plain").revoke_reason == "lost"
 
 
-def test_several_keys_are_one_act_or_none(manager: KeyManager) -> None:
+def test_several_keys_are_one_operation_or_none(manager: KeyManager) -> None:
     with pytest.raises(NotFoundError):
         manager.revoke(["llama", "nothing"], reason="x")
     assert statuses(manager) == ["rotating", "rotating", "active"]
 
 
-def test_with_a_successor_in_the_same_act_without_overlap(manager: KeyManager) -> None:
+def test_with_a_successor_in_the_same_operation_without_overlap(manager: KeyManager) -> None:
     result = manager.revoke(["llama"], reason="lost", rotate=True, license_key=LICENSE)
     (rotation,) = result.successors
     assert rotation.new is not None

@@ -100,7 +100,7 @@ def test_a_text_in_place_of_a_list_is_one_name_not_its_letters(manager: KeyManag
     assert [request.client for request in result.distributions] == ["client1"]
 
 
-def test_named_keys_are_one_act_or_none(manager: KeyManager) -> None:
+def test_named_keys_are_one_operation_or_none(manager: KeyManager) -> None:
     with pytest.raises(NotFoundError):
         manager.rotate(["llama", "nothing"], license_key=LICENSE)
     with pytest.raises(WrongLicenseError):
@@ -236,14 +236,14 @@ FAILING: list[Callable[[KeyManager], object]] = [
 ]
 
 
-@pytest.mark.parametrize("act", FAILING, ids=["other license", "unknown license", "has a successor"])
+@pytest.mark.parametrize("operation", FAILING, ids=["other license", "unknown license", "has a successor"])
 def test_a_failure_is_recorded_and_leaves_all_as_it_was(
-    manager: KeyManager, act: Callable[[KeyManager], object]
+    manager: KeyManager, operation: Callable[[KeyManager], object]
 ) -> None:
     manager.rotate(["plain"])
     before = sorted(manager.keys(), key=lambda key: key.key_id)
     size = manager.audit_size()
-    assert error_of(lambda: act(manager)) is not None
+    assert error_of(lambda: operation(manager)) is not None
     assert sorted(manager.keys(), key=lambda key: key.key_id) == before
     assert [event for event in events(manager)[size:] if event[1] != "ok"] == [("rotate", "refused")]
 

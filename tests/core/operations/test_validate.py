@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, file_act
+from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, error_of, file_operation
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, RevokedError
@@ -62,7 +62,7 @@ def test_named_keys_only_each_once(manager: KeyManager) -> None:
 
 def test_the_whole_is_warned_of_what_is_unfinished(manager: KeyManager) -> None:
     key = manager.find("active")
-    manager.begin_file_act(file_act("rewrap", before=(key,), after=(key,)))
+    manager.begin_file_operation(file_operation("rewrap", before=(key,), after=(key,)))
     warnings = [notice for notice in manager.validate().warnings if notice.code == "open-intent"]
     assert len(warnings) == 1
     assert "/models/llama.ttm" in warnings[0].message
@@ -92,12 +92,12 @@ REFUSED: list[tuple[str, Callable[[KeyManager], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("_", "act", "event"), REFUSED, ids=[name for name, _, _ in REFUSED])
+@pytest.mark.parametrize(("_", "operation", "event"), REFUSED, ids=[name for name, _, _ in REFUSED])
 def test_a_refusal_is_recorded_with_its_reason_and_its_key(
-    manager: KeyManager, _: str, act: Callable[[KeyManager], object], event: str
+    manager: KeyManager, _: str, operation: Callable[[KeyManager], object], event: str
 ) -> None:
     size = manager.audit_size()
-    error = error_of(lambda: act(manager))
+    error = error_of(lambda: operation(manager))
     assert error is not None
     (record,) = list(manager.audit_records(start=size))
     assert (record.event, record.outcome, record.key_id) == (event, "refused", error.key_id)
@@ -107,11 +107,11 @@ def test_a_refusal_is_recorded_with_its_reason_and_its_key(
 
 def test_what_is_only_badly_asked_is_not_recorded(manager: KeyManager) -> None:
     size = manager.audit_size()
-    for act in (
+    for operation in (
         lambda: manager.rotate([]),
         lambda: manager.rotate(["nothing"], license_key=LICENSE),
         lambda: manager.revoke(["active"], reason=""),
         lambda: manager.generate("a b", license_key=LICENSE),
     ):
-        assert error_of(act) is not None
+        assert error_of(operation) is not None
     assert manager.audit_size() == size

@@ -360,9 +360,9 @@ def test_a_closed_file_reads_nothing_and_can_be_closed_again(sample: Sample) -> 
     file.read(100)
     file.close()
     file.close()
-    for act in (lambda: file.read(1), lambda: file.seek(0), file.tell, lambda: file.readinto_at(bytearray(0), 0)):
+    for operation in (lambda: file.read(1), lambda: file.seek(0), file.tell, lambda: file.readinto_at(bytearray(0), 0)):
         with pytest.raises(ValueError, match="closed"):
-            act()
+            operation()
 
 
 def test_closing_waits_for_a_read_under_way(sample: Sample) -> None:

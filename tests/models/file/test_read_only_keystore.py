@@ -213,7 +213,7 @@ def test_a_keystore_whose_owner_may_only_read_it(tmp_path: Path) -> None:
         "decrypt-model": [str(desk / "m.ttm"), "-o", str(desk / "out")],
     }
 
-    def act(name: str) -> subprocess.CompletedProcess[str]:
+    def run(name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tiktrue_keys", name, *at, *words[name]]
         environment = {"TIKTRUE_LICENSE_KEY": LICENSE, "PYTHONPATH": str(REPOSITORY)}
         return SERVER.run(command, user="nobody", cwd=desk, env=environment)
@@ -221,10 +221,10 @@ def test_a_keystore_whose_owner_may_only_read_it(tmp_path: Path) -> None:
     (desk / "m").write_bytes(pattern(LENGTH))
     (desk / "m").chmod(0o644)
     for name in ("generate", "encrypt-model"):
-        done = act(name)
+        done = run(name)
         assert done.returncode == 0, done.stderr
     (desk / "keys/keystore.db").chmod(0o400)
     (desk / "keys").chmod(0o500)
-    refused = act("decrypt-model")
+    refused = run("decrypt-model")
     assert (refused.returncode, "--audit-to syslog" in refused.stderr) == (5, True)
     assert not (desk / "out").exists()

@@ -170,13 +170,13 @@ def test_a_failure_after_the_rename_leaves_one_row(shop: Workshop, monkeypatch: 
             raise UnavailableError("the folder cannot be synced")
 
     monkeypatch.setattr(NewFile, "commit", commit_and_fail)
-    acts: list[Callable[[], object]] = [
+    operations: list[Callable[[], object]] = [
         lambda: reencrypt(shop, sealed),
         lambda: encrypt_model(shop.manager, shop.plain(), sealed, key=MODEL, license_key=LICENSE, force=True),
     ]
-    for act in acts:
+    for operation in operations:
         with pytest.raises(UnavailableError):
-            act()
+            operation()
         assert shop.last_events(1)[0][1] == "failed"
         assert [row.file_id for row in shop.manager.containers()] == [slots(sealed).current.header.file_id]
     monkeypatch.undo()

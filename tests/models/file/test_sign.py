@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.keystores import LICENSE, OTHER_LICENSE, error_of, file_act, in_a_child
+from tests.keystores import LICENSE, OTHER_LICENSE, error_of, file_operation, in_a_child
 from tests.models.containers import add_signature
 from tests.models.workshop import EDGES, MODEL, Workshop, other_manager, pattern
 from tiktrue_keys.core.secret import SecretBuffer
@@ -224,15 +224,17 @@ def test_a_sign_that_was_killed_is_settled_by_what_the_file_says(shop: Workshop,
         sign(shop, path)
     with path.open("rb") as file:
         file_id = read_slots(file.fileno()).current.header.file_id
-    act = file_act("sign", before=(shop.key,), after=(shop.key,), file_id=file_id, path=str(path), model_id=MODEL)
+    intent = file_operation(
+        "sign", before=(shop.key,), after=(shop.key,), file_id=file_id, path=str(path), model_id=MODEL
+    )
 
     def begin() -> bytes:
-        shop.manager.begin_file_act(act)
+        shop.manager.begin_file_operation(intent)
         return b"begun"
 
     assert in_a_child(begin) == b"begun"
     settled = settle_intents(shop.manager)
-    assert [item.outcome for item in settled.acts] == ["ok" if done else "failed"]
+    assert [item.outcome for item in settled.operations] == ["ok" if done else "failed"]
     assert shop.manager.open_intents() == ()
     assert (
         decrypt_model(shop.manager, path, shop.folder / "out", license_key=LICENSE, allow_unsigned=not done).signed

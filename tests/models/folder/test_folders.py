@@ -417,11 +417,11 @@ def test_a_rewrap_goes_on_over_what_is_broken(shop: Workshop, source: Path) -> N
 
 
 def test_what_is_no_folder(shop: Workshop, source: Path) -> None:
-    for act in (encrypt, decrypt):
+    for operation in (encrypt, decrypt):
         with pytest.raises(UsageError, match="is not a folder"):
-            act(shop, shop.plain())
+            operation(shop, shop.plain())
         with pytest.raises(NotFoundError):
-            act(shop, shop.folder / "absent")
+            operation(shop, shop.folder / "absent")
     with pytest.raises(UsageError, match="output"):
         decrypt(shop, source)
     with pytest.raises(NotFoundError, match="has no tiktrue-manifest"):

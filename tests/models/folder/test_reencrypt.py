@@ -286,7 +286,7 @@ def test_a_kill_anywhere_leaves_the_old_one_or_the_new_one(shop: Workshop, folde
 
 
 @pytest.mark.parametrize("at", ["before the second rename", "before the outcome"])
-def test_a_kill_late_in_the_act_leaves_the_new_one(shop: Workshop, folder: Path, at: str) -> None:
+def test_a_kill_late_in_the_operation_leaves_the_new_one(shop: Workshop, folder: Path, at: str) -> None:
     rename = os.rename
 
     def kill_before_the_second(old: Any, new: Any, **named: Any) -> None:
@@ -307,7 +307,7 @@ def test_a_kill_late_in_the_act_leaves_the_new_one(shop: Workshop, folder: Path,
     else:
         assert died(until_then)
         assert not folder.exists()
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
     assert set(ids(folder).values()).isdisjoint(old.values())
     assert whole(shop, folder)
     assert hidden(shop) == []

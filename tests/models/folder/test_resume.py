@@ -1,4 +1,4 @@
-"""A folder's encryption goes on after a kill: what is done is taken over, what changed is made anew."""
+"""A folder's encryption goes on after a kill: what is done is taken over, what changed is made again."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_kill_with_several_files_under_way(shop: Workshop, source: Path) -> No
 def test_a_settled_kill_keeps_what_was_done(shop: Workshop, source: Path) -> None:
     killed_after(shop, source, 3)
     settled = settle_intents(shop.manager)
-    assert {item.outcome for item in settled.acts} == {"failed"}
+    assert {item.outcome for item in settled.operations} == {"failed"}
     assert shop.manager.open_intents() == ()
     assert len(shop.manager.containers()) >= 2  # their keys are needed
     made = run(shop, source)
@@ -169,7 +169,7 @@ def grow(source: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [change_bytes, touch, grow])
-def test_a_source_that_changed_is_encrypted_anew_under_another_key(
+def test_a_source_that_changed_is_encrypted_again_under_another_key(
     shop: Workshop, source: Path, change: Callable[[Path], None]
 ) -> None:
     killed_after(shop, source, 3)
@@ -184,7 +184,7 @@ def test_a_source_that_changed_is_encrypted_anew_under_another_key(
     opens_as(shop, made.destination, source)
 
 
-def test_the_file_that_was_under_way_is_begun_anew_under_another_key(shop: Workshop, source: Path) -> None:
+def test_the_file_that_was_under_way_is_begun_again_under_another_key(shop: Workshop, source: Path) -> None:
     killed_after(shop, source, 3)  # d.bin is there already, its line is not
     before = salts(partial(shop))
     assert "d.bin.ttm" in before
@@ -212,7 +212,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
-def test_an_output_that_is_not_what_was_written_is_made_anew(
+def test_an_output_that_is_not_what_was_written_is_made_again(
     shop: Workshop, source: Path, damage: Callable[[Path], None]
 ) -> None:
     killed_after(shop, source, 3)

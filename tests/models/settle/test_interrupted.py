@@ -129,7 +129,7 @@ def each_kill(shop: Workshop, work: Work, look: Callable[[], None], *, sample: i
         if not killed(shop, work, at):
             return at
         settled = settle_intents(shop.manager)
-        assert all(item.outcome != "open" for item in settled.acts)
+        assert all(item.outcome != "open" for item in settled.operations)
         assert shop.manager.open_intents() == ()
         assert not [path for path in shop.folder.rglob("*") if path.name.endswith((".tmp", ".old"))]
         assert shop.manager.audit_verify() == shop.manager.audit_size()
@@ -137,8 +137,8 @@ def each_kill(shop: Workshop, work: Work, look: Callable[[], None], *, sample: i
         at += step
 
 
-def last_outcome(shop: Workshop, act: str) -> str:
-    return [record.outcome for record in shop.manager.audit_records() if record.event == act][-1]
+def last_outcome(shop: Workshop, operation: str) -> str:
+    return [record.outcome for record in shop.manager.audit_records() if record.event == operation][-1]
 
 
 def was_begun(shop: Workshop) -> bool:
@@ -309,14 +309,14 @@ def killed_before_outcome(shop: Workshop, work: Work, operation: str) -> None:
 
     def until_then() -> None:
         manager = shop.desk.manager()
-        finish = manager.finish_file_act
+        finish = manager.finish_file_operation
 
         def kill_or_finish(operation_id: str, **named: Any) -> None:
             if operation_id == operation:
                 kill_me()
             finish(operation_id, **named)
 
-        manager.finish_file_act = kill_or_finish  # type: ignore[method-assign]
+        manager.finish_file_operation = kill_or_finish  # type: ignore[method-assign]
         work(manager)
 
     assert died(until_then)
@@ -335,10 +335,10 @@ def killed_in(shop: Workshop, work: Work, method: str) -> None:
 
 def test_a_kill_before_the_outcome(shop: Workshop) -> None:
     source = shop.plain(100)
-    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_act")
-    (act,) = shop.manager.open_intents()
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operation")
+    (intent,) = shop.manager.open_intents()
     settled = settle_intents(shop.manager)
-    assert [(item.act.operation_id, item.outcome) for item in settled.acts] == [(act.operation_id, "ok")]
+    assert [(item.intent.operation_id, item.outcome) for item in settled.operations] == [(intent.operation_id, "ok")]
     assert (settled.changed, settled.warnings) == (True, ())
     assert last_outcome(shop, "encrypt") == "ok"
     assert settle_intents(shop.manager).changed is False
@@ -350,9 +350,9 @@ def test_a_pipe_that_nobody_can_look_into_keeps_its_key(shop: Workshop) -> None:
     def work(manager: KeyManager) -> None:
         drained(lambda sink: encrypt_model(manager, source, sink, key=MODEL, license_key=LICENSE))
 
-    killed_in(shop, work, "finish_file_act")
+    killed_in(shop, work, "finish_file_operation")
     settled = settle_intents(shop.manager)
-    assert [item.outcome for item in settled.acts] == ["failed"]
+    assert [item.outcome for item in settled.operations] == ["failed"]
     assert [notice.code for notice in settled.warnings] == ["interrupted"]
     (row,) = shop.manager.containers()
     assert (row.piped, row.keys) == (True, frozenset({shop.key.key_id}))
@@ -360,62 +360,70 @@ def test_a_pipe_that_nobody_can_look_into_keeps_its_key(shop: Workshop) -> None:
 
 def test_what_cannot_be_looked_at_stays_open(shop: Workshop) -> None:
     source = shop.plain(100)
-    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_act")
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operation")
     away = shop.folder.rename(shop.folder.with_name("unmounted"))
     settled = settle_intents(shop.manager)
-    assert ([item.outcome for item in settled.acts], settled.changed) == (["open"], False)
+    assert ([item.outcome for item in settled.operations], settled.changed) == (["open"], False)
     assert "cannot be settled" in settled.warnings[0].message
     assert len(shop.manager.open_intents()) == 1
     away.rename(shop.folder)
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 
-def test_a_running_act_is_left_alone(shop: Workshop) -> None:
+def test_a_running_operation_is_left_alone(shop: Workshop) -> None:
     source = shop.plain(40 << 20)
     outcomes: list[Any] = []
 
     def progress(_: int, __: int | None) -> None:
-        outcomes.append(settle_intents(shop.desk.manager()).acts)
+        outcomes.append(settle_intents(shop.desk.manager()).operations)
 
     encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress)
     assert set(outcomes) == {()}
 
 
-def test_an_act_whose_process_cannot_be_seen_is_left_alone(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_whose_process_cannot_be_seen_is_left_alone(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another container of this host: its pid means nothing here, its lock on what it makes does."""
     monkeypatch.setattr("tiktrue_keys.models.settle.interrupted.is_running", lambda process: False)
     outcomes: list[tuple[str, str]] = []
 
     def progress(_: int, __: int | None) -> None:
-        outcomes.extend((item.act.act, item.outcome) for item in settle_intents(shop.desk.manager()).acts)
+        outcomes.extend(
+            (item.intent.operation, item.outcome) for item in settle_intents(shop.desk.manager()).operations
+        )
 
     source, folder = shop.plain(40 << 20), folder_of(shop)
     sealed = encrypt_model(shop.manager, source, key=MODEL, license_key=LICENSE, progress=progress).destination
     assert isinstance(sealed, Path)
     decrypt_model(shop.manager, sealed, shop.folder / "out", license_key=LICENSE, progress=progress)
     reencrypt_model(shop.manager, sealed, license_key=LICENSE, progress=progress)
-    assert {act for act, _ in outcomes} == {"encrypt", "decrypt", "reencrypt"}
+    assert {operation for operation, _ in outcomes} == {"encrypt", "decrypt", "reencrypt"}
     assert {outcome for _, outcome in outcomes} == {"open"}
     # A folder's files are encrypted in other threads than this one, which may see one between its intent and its lock.
     whole: list[str] = []
 
     def folder_progress(_: int, __: int | None) -> None:
         manager = shop.desk.manager()
-        whole.extend(interrupted._settle(manager, act) for act in manager.open_intents() if act.act == "encrypt-folder")
+        whole.extend(
+            interrupted._settle(manager, intent)
+            for intent in manager.open_intents()
+            if intent.operation == "encrypt-folder"
+        )
 
     encrypt_folder(shop.manager, folder_request(folder, progress=folder_progress))
     assert set(whole) == {"open"}
     shop.manager.rotate([MODEL], license_key=LICENSE)
-    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_act")
+    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_operation")
     with locked_container(sealed, 1.0):
-        assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+        assert [item.outcome for item in settle_intents(shop.manager).operations] == ["open"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 
-def test_an_act_of_a_later_version_stays_open(shop: Workshop) -> None:
-    act = FileIntent("sign-in-the-future", bytes(16), str(shop.folder / "x"), frozenset(), frozenset())
-    assert not died(lambda: shop.desk.manager().begin_file_act(act))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["open"]
+def test_an_operation_of_a_later_version_stays_open(shop: Workshop) -> None:
+    intent = FileIntent("sign-in-the-future", bytes(16), str(shop.folder / "x"), frozenset(), frozenset())
+    assert not died(lambda: shop.desk.manager().begin_file_operation(intent))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["open"]
 
 
 def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
@@ -430,16 +438,16 @@ def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
         decrypt_model(manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
 
     assert died(work)
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed"]
     target.chmod(0o644)  # changes its time of change, and it is still the older one
     assert died(work)
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed"]
     assert target.read_bytes() == pattern(101)[1:]
     again = decrypt_model(shop.manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
     assert again.changed
     assert target.read_bytes() == pattern(100)
-    killed_in(shop, lambda m: decrypt_model(m, sealed, license_key=LICENSE, force=True), "finish_file_act")
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    killed_in(shop, lambda m: decrypt_model(m, sealed, license_key=LICENSE, force=True), "finish_file_operation")
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 
 def test_an_older_folder_is_not_taken_for_the_new_one(shop: Workshop) -> None:
@@ -454,10 +462,10 @@ def test_an_older_folder_is_not_taken_for_the_new_one(shop: Workshop) -> None:
         decrypt(shop.desk.manager())
 
     assert died(work)
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["failed"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["failed"]
     assert os.path.samestat((shop.folder / "llama" / "a.bin").stat(), older)
     killed_before_outcome(shop, decrypt, "nightly")
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
     assert not os.path.samestat((shop.folder / "llama" / "a.bin").stat(), older)
 
 
@@ -468,20 +476,20 @@ def test_an_intent_of_an_earlier_version_is_judged_by_whole_seconds(shop: Worksh
     target = shop.plain(100)
     shop.desk.clock.now = target.stat().st_ctime_ns // 10**9 + later
     temporary = str(target.with_name(".weights.bin.01234567.tmp"))
-    act = FileIntent(
+    intent = FileIntent(
         "decrypt", record.file_id, record.path, record.keys, record.keys, temporary=temporary, replaces=True
     )
-    assert not died(lambda: shop.desk.manager().begin_file_act(act))
-    assert [item.outcome for item in settle_intents(shop.manager).acts] == [outcome]
+    assert not died(lambda: shop.desk.manager().begin_file_operation(intent))
+    assert [item.outcome for item in settle_intents(shop.manager).operations] == [outcome]
 
 
-def test_a_settled_act_is_not_done_again_under_its_operation_id(shop: Workshop) -> None:
+def test_a_settled_operation_is_not_done_again_under_its_operation_id(shop: Workshop) -> None:
     sealed, folder = shop.sealed(100), folder_of(shop)
 
-    def done_twice(operation: str, act: Callable[[KeyManager], Any]) -> None:
-        killed_before_outcome(shop, act, operation)
-        assert [item.outcome for item in settle_intents(shop.manager).acts] == ["ok"]
-        assert act(shop.manager).changed is False
+    def done_twice(operation: str, work: Callable[[KeyManager], Any]) -> None:
+        killed_before_outcome(shop, work, operation)
+        assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
+        assert work(shop.manager).changed is False
 
     plain, made = shop.folder / "plain.bin", shop.folder / "llama.ttm"
     shop.plain(200, "plain.bin")

@@ -128,14 +128,14 @@ def done_to_files(verb: str, files: Sequence[object], plain: Sequence[str], leng
     return f"{verb} {plural(len(files), 'file')}{copied}; {length} bytes"
 
 
-def _file_json(act: Encrypted | Decrypted) -> dict[str, Any]:
+def _file_json(result: Encrypted | Decrypted) -> dict[str, Any]:
     return {
-        "source": str(act.source) if act.source else None,
-        "destination": str(act.destination) if act.destination else None,
-        "file_id": act.file_id.hex(),
-        "model_id": act.key.model_id,
-        "key_id": act.key.key_id,
-        "name": act.name,
-        "kind": act.kind,
-        "length": act.length,
+        "source": str(result.source) if result.source else None,
+        "destination": str(result.destination) if result.destination else None,
+        "file_id": result.file_id.hex(),
+        "model_id": result.key.model_id,
+        "key_id": result.key.key_id,
+        "name": result.name,
+        "kind": result.kind,
+        "length": result.length,
     }

@@ -38,7 +38,7 @@ class FileIntent:
     a `chosen` operation id.
     """
 
-    act: str
+    operation: str
     file_id: bytes
     path: str
     keys_before: frozenset[str]
@@ -64,11 +64,11 @@ class FileIntent:
 
     @property
     def asked(self) -> OperationRequest:
-        """What the act does; it may end in another process than the one that was asked."""
-        return OperationRequest(self.act, OperationId(self.operation_id), self.chosen, self.request)
+        """What the operation does; it may end in another process than the one that was asked."""
+        return OperationRequest(self.operation, OperationId(self.operation_id), self.chosen, self.request)
 
 
-def begin_intent(transaction: Transaction, act: FileIntent, request: OperationRequest) -> FileIntent:
+def begin_intent(transaction: Transaction, intent: FileIntent, request: OperationRequest) -> FileIntent:
     """Record the intent, and register the file under every key that may open it from now on.
 
     Raises RefusedError when the operation id is open already, was done already, or was used for another request.
@@ -77,9 +77,9 @@ def begin_intent(transaction: Transaction, act: FileIntent, request: OperationRe
         raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
     if request.first_result(transaction.rows) is not None:
         raise RefusedError(f"operation {transaction.operation_id} was done already")
-    known = get_container(transaction.rows, act.file_id)
-    act = replace(
-        act,
+    known = get_container(transaction.rows, intent.file_id)
+    intent = replace(
+        intent,
         chosen=request.chosen,
         request=request.digest,
         operation_id=transaction.operation_id,
@@ -87,16 +87,16 @@ def begin_intent(transaction: Transaction, act: FileIntent, request: OperationRe
         at=transaction.now,
         existed=known is not None,
     )
-    put_intent(transaction, act)
-    if act.needs:
-        put_container(transaction, _record_of(act, known, act.needs | (known.keys if known else frozenset())))
+    put_intent(transaction, intent)
+    if intent.needs:
+        put_container(transaction, _record_of(intent, known, intent.needs | (known.keys if known else frozenset())))
     transaction.record(
         "intent",
-        key_id=_single(act.needs),
-        model_id=act.model_id or None,
-        detail={"act": act.act, "file_id": act.file_id.hex(), "path": act.path},
+        key_id=_single(intent.needs),
+        model_id=intent.model_id or None,
+        detail={"act": intent.operation, "file_id": intent.file_id.hex(), "path": intent.path},
     )
-    return act
+    return intent
 
 
 @dataclass(frozen=True)
@@ -131,35 +131,35 @@ def finish_intent(
     payload = transaction.rows.get(RecordKind.INTENT, operation_id)
     if payload is None:
         raise IntegrityError(f"operation {operation_id} was settled by another process")
-    act = _intent_of(payload)
+    intent = _intent_of(payload)
     if outcome == "ok":
-        act.asked.remember(transaction, [[act.file_id.hex(), act.path]])
+        intent.asked.remember(transaction, [[intent.file_id.hex(), intent.path]])
     transaction.rows.delete(RecordKind.INTENT, operation_id)
-    known = get_container(transaction.rows, act.file_id)
+    known = get_container(transaction.rows, intent.file_id)
     if keys:
-        put_container(transaction, _record_of(act, known, keys))
-    elif known is not None and not act.existed:
+        put_container(transaction, _record_of(intent, known, keys))
+    elif known is not None and not intent.existed:
         delete_container(transaction, known)
-    elif known is not None and act.existed:
-        put_container(transaction, replace(known, keys=act.keys_before or known.keys))
-    _settle_others(transaction, act, others)
+    elif known is not None and intent.existed:
+        put_container(transaction, replace(known, keys=intent.keys_before or known.keys))
+    _settle_others(transaction, intent, others)
     transaction.record(
-        act.act,
+        intent.operation,
         outcome=outcome,
-        key_id=_single(keys or act.needs),
-        model_id=act.model_id or None,
-        detail={"file_id": act.file_id.hex(), "path": act.path, **detail},
+        key_id=_single(keys or intent.needs),
+        model_id=intent.model_id or None,
+        detail={"file_id": intent.file_id.hex(), "path": intent.path, **detail},
     )
 
 
-def _settle_others(transaction: Transaction, act: FileIntent, others: Settlement) -> None:
+def _settle_others(transaction: Transaction, intent: FileIntent, others: Settlement) -> None:
     for file_id, path in others.moved.items():
         known = get_container(transaction.rows, file_id)
         if known is not None and known.path != path:
             put_container(transaction, replace(known, path=path))
             detail = {"file_id": file_id.hex(), "path": path, "keys": sorted(known.keys)}
             transaction.record("move", model_id=known.model_id, detail=detail)
-    places = [place for place in (act.path, act.temporary) if place]
+    places = [place for place in (intent.path, intent.temporary) if place]
     for file_id in others.gone:
         known = get_container(transaction.rows, file_id)
         if known is not None and any(PurePath(known.path).is_relative_to(place) for place in places):
@@ -168,9 +168,9 @@ def _settle_others(transaction: Transaction, act: FileIntent, others: Settlement
             transaction.record("forget", model_id=known.model_id, detail=detail)
 
 
-def put_intent(transaction: Transaction, act: FileIntent) -> None:
+def put_intent(transaction: Transaction, intent: FileIntent) -> None:
     """Write an open intent."""
-    transaction.rows.put(RecordKind.INTENT, act.operation_id, _intent_json(act), OPEN_INTENTS)
+    transaction.rows.put(RecordKind.INTENT, intent.operation_id, _intent_json(intent), OPEN_INTENTS)
 
 
 def open_intents(rows: Rows) -> tuple[FileIntent, ...]:
@@ -188,46 +188,48 @@ def _single(keys: Iterable[str]) -> str | None:
     return listed[0] if len(listed) == 1 else None
 
 
-def _record_of(act: FileIntent, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
+def _record_of(intent: FileIntent, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
     return ContainerRecord(
-        act.file_id,
-        act.path,
-        act.model_id or (known.model_id if known else model_of(KeyId(min(keys)))),
-        act.name or (known.name if known else ""),
+        intent.file_id,
+        intent.path,
+        intent.model_id or (known.model_id if known else model_of(KeyId(min(keys)))),
+        intent.name or (known.name if known else ""),
         keys,
-        Instant(act.at),
-        piped=act.piped,
-        signed=act.signed or bool(known and known.signed),
+        Instant(intent.at),
+        piped=intent.piped,
+        signed=intent.signed or bool(known and known.signed),
     )
 
 
-def _intent_json(act: FileIntent) -> dict[str, Any]:
+def _intent_json(intent: FileIntent) -> dict[str, Any]:
     return {
-        "act": act.act,
-        "file_id": act.file_id.hex(),
-        "path": act.path,
-        "keys_before": sorted(act.keys_before),
-        "keys_after": sorted(act.keys_after),
-        "model_id": act.model_id,
-        "name": act.name,
-        "temporary": act.temporary,
-        "existed": act.existed,
-        "piped": act.piped,
-        "signed": act.signed,
-        "replaces": act.replaces,
-        "chosen": act.chosen,
-        "operation_id": act.operation_id,
-        "process": act.process,
-        "at": act.at,
-        "before": act.before,
-        "request": act.request,
+        "act": intent.operation,
+        "file_id": intent.file_id.hex(),
+        "path": intent.path,
+        "keys_before": sorted(intent.keys_before),
+        "keys_after": sorted(intent.keys_after),
+        "model_id": intent.model_id,
+        "name": intent.name,
+        "temporary": intent.temporary,
+        "existed": intent.existed,
+        "piped": intent.piped,
+        "signed": intent.signed,
+        "replaces": intent.replaces,
+        "chosen": intent.chosen,
+        "operation_id": intent.operation_id,
+        "process": intent.process,
+        "at": intent.at,
+        "before": intent.before,
+        "request": intent.request,
     }
 
 
 def _intent_of(payload: dict[str, Any]) -> FileIntent:
+    members = dict(payload)
     return FileIntent(
         **{
-            **payload,
+            "operation": members.pop("act"),
+            **members,
             "file_id": bytes.fromhex(payload["file_id"]),
             "keys_before": frozenset(payload["keys_before"]),
             "keys_after": frozenset(payload["keys_after"]),

@@ -47,7 +47,9 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
         for key_id in record.keys if key_ids is None else key_ids:
             containers.setdefault(key_id, reason)
     unfinished = {
-        key_id: f"an unfinished {act.act} of {act.path} needs it" for act in every_intent(rows) for key_id in act.needs
+        key_id: f"an unfinished {intent.operation} of {intent.path} needs it"
+        for intent in every_intent(rows)
+        for key_id in intent.needs
     }
     return Needs(containers, unfinished, piped_keys(rows))
 

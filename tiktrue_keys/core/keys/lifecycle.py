@@ -83,7 +83,7 @@ class ManagedKey:
     exported: bool = False
     fingerprint: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    audit_number: int = 0
+    audit_number: int = field(default=0, compare=False)
 
     @property
     def algorithm(self) -> str:

@@ -32,22 +32,22 @@ class OperationRequest:
     `digest` is SHA-256 in hex of the arguments, and empty without a chosen id.
     """
 
-    act: str
+    operation: str
     operation_id: OperationId
     chosen: bool = False
     digest: str = ""
 
     @classmethod
-    def of(cls, act: str, operation_id: str | None, arguments: Mapping[str, Any]) -> OperationRequest:
-        """Return the request of operation `act` with these JSON-able arguments.
+    def of(cls, operation: str, operation_id: str | None, arguments: Mapping[str, Any]) -> OperationRequest:
+        """Return the request of `operation` with these JSON-able arguments.
 
         An argument that is null, false or empty counts as not given, so that a new option does not change older
         requests. Raises UsageError for a malformed operation id.
         """
         if operation_id is None:
-            return cls(act, new_operation_id())
+            return cls(operation, new_operation_id())
         digest = hashlib.sha256(record_json(_given(arguments))).hexdigest()
-        return cls(act, parse_operation_id(operation_id), True, digest)
+        return cls(operation, parse_operation_id(operation_id), True, digest)
 
     def first_result(self, rows: Rows) -> Items | None:
         """Return the items of the first run; None when the operation was not done.
@@ -57,11 +57,11 @@ class OperationRequest:
         payload = rows.get(RecordKind.OPERATION, self.operation_id) if self.chosen else None
         if payload is None:
             return None
-        if payload["act"] != self.act:
+        if payload["act"] != self.operation:
             raise self._taken(payload["act"])
         known = payload.get("request")
         if known and self.digest and known != self.digest:  # older records have none
-            raise self._taken(f"{self.act} with other arguments")
+            raise self._taken(f"{self.operation} with other arguments")
         items: Items = []
         for part in range(payload["parts"]):
             stored = rows.get(RecordKind.OPERATION, f"{self.operation_id} {part}")
@@ -73,7 +73,7 @@ class OperationRequest:
         if not self.chosen:
             return
         parts = [items[at : at + _ITEMS_A_PART] for at in range(0, len(items), _ITEMS_A_PART)]
-        header = {"act": self.act, "at": transaction.now, "parts": len(parts)}
+        header = {"act": self.operation, "at": transaction.now, "parts": len(parts)}
         if self.digest:
             header["request"] = self.digest
         transaction.rows.put(RecordKind.OPERATION, self.operation_id, header)

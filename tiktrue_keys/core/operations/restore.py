@@ -48,7 +48,7 @@ def restore(
     source: Path,
     way_in: WayIn | None = None,
     *,
-    act: str = RESTORE,
+    event: str = RESTORE,
     also: Callable[[Transaction], None] | None = None,
     accept_clock: bool = False,
     operation_id: str | None,
@@ -59,8 +59,8 @@ def restore(
     confirmation: the present keystore is replaced. `also` runs in the same transaction.
     """
     arguments = {"source": str(source.absolute()), "accept_clock": accept_clock}
-    asked = OperationRequest.of(act, operation_id, arguments)
-    do = partial(_restore, session, source, way_in, act, also, accept_clock)
+    asked = OperationRequest.of(event, operation_id, arguments)
+    do = partial(_restore, session, source, way_in, event, also, accept_clock)
     return once(session, asked, do, _repeated, must_open=False)
 
 
@@ -68,7 +68,7 @@ def _restore(
     session: KeystoreSession,
     source: Path,
     way_in: WayIn | None,
-    act: str,
+    event: str,
     also: Callable[[Transaction], None] | None,
     accept_clock: bool,
     operation: Operation,
@@ -81,7 +81,7 @@ def _restore(
         way_in,
         session.facts(),
         session.clock,
-        event=act,
+        event=event,
         actor=session.actor,
         operation_id=operation.id,
         accept_clock=accept_clock,
@@ -192,8 +192,8 @@ def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
     for record in remembered.containers:
         known = get_container(transaction.rows, record.file_id)
         put_container(transaction, replace(record, keys=record.keys | (known.keys if known else frozenset())))
-    for act in remembered.intents:
-        put_intent(transaction, act)
+    for intent in remembered.intents:
+        put_intent(transaction, intent)
     if not remembered.whole:
         gap = {"since": transaction.now, "until": transaction.now}
         transaction.rows.put(RecordKind.CLOCK_GAP, GAP, gap)

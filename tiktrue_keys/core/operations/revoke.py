@@ -60,16 +60,16 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
     arguments = arguments_of(request, without=("license_key", "dry_run"))
     # Always remembered: a second attempt must see whether the first was committed.
     asked = OperationRequest.of(OPERATION, operation_id or new_operation_id(), arguments)
-    act = partial(_revoke, session, replace(request, reason=check_reason(request.reason)))
+    operation = partial(_revoke, session, replace(request, reason=check_reason(request.reason)))
     with session.noting(OPERATION, asked.operation_id):
         try:
-            return once(session, asked, act, _repeated)
+            return once(session, asked, operation, _repeated)
         except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite
             if not session.release_reserve():
                 raise
         session.keeps_version = True  # an upgrade needs room for a copy of the whole keystore
         try:
-            result = once(session, asked, act, _repeated)
+            result = once(session, asked, operation, _repeated)
         finally:
             session.keeps_version = False
     words = "the space reserved for revocations is used up: free some, so that it can be reserved again"

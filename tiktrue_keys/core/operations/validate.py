@@ -69,6 +69,8 @@ def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:
 
 def _intent_notices(rows: Rows) -> tuple[Notice, ...]:
     return tuple(
-        Notice("open-intent", f"an {act.act} of {act.path or act.file_id.hex()} was begun but not finished")
-        for act in open_intents(rows)
+        Notice(
+            "open-intent", f"an {intent.operation} of {intent.path or intent.file_id.hex()} was begun but not finished"
+        )
+        for intent in open_intents(rows)
     )

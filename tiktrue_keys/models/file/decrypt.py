@@ -26,7 +26,7 @@ from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import StreamSink
-from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
 from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
@@ -209,7 +209,7 @@ def decrypt_model(
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
-def _again(manager: KeyManager, source: Location, target: Location, done: FinishedAct) -> Decrypted:
+def _again(manager: KeyManager, source: Location, target: Location, done: FinishedOperation) -> Decrypted:
     """What was made, when that is still there."""
     operation = f"operation {done.operation_id}"
     if isinstance(source, Stream) or isinstance(target, Stream) or not storage_of(target).exists():
@@ -244,7 +244,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
+def _intent(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
     """Return the intent. Its path is the container's; only `temporary` tells where the output goes."""
     return FileIntent(
         OPERATION,
@@ -263,8 +263,8 @@ def _act(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
 
 def _to_storage(job: _Job, output: Output) -> Decrypted:
     destination, place = recorded_path(output.place), job.track()
-    act = _act(job, place, recorded_path(output.temporary or output.place), output.before)
-    with file_act(job.manager, act, job.request, keys=job.keys()) as outcome:
+    intent = _intent(job, place, recorded_path(output.temporary or output.place), output.before)
+    with file_operation(job.manager, intent, job.request, keys=job.keys()) as outcome:
         outcome.detail = job.detail(destination)
         with output.begun(job.expected) as out:
             job.write(out)

@@ -26,7 +26,7 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.pipeline.sinks import StreamSink
-from tiktrue_keys.models.registry.intent import FileOutcome, FinishedAct, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FileOutcome, FinishedOperation, file_operation, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import (
@@ -71,7 +71,7 @@ class _Job:
     progress: ProgressReport | None
     request: OperationRequest
 
-    def act(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
+    def intent(self, path: str, temporary: str | None, *, piped: bool = False) -> FileIntent:
         """Return the intent: no key opens the file before, the key opens it after."""
         return FileIntent(
             OPERATION,
@@ -160,7 +160,7 @@ def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSourc
     return Header(file_id, key.model_id, source.name, source.kind, None, Origin.KEYSTORE, (wrap,))
 
 
-def _again(manager: KeyManager, done: FinishedAct) -> Encrypted:
+def _again(manager: KeyManager, done: FinishedOperation) -> Encrypted:
     """What was made, read from its container."""
     if not done.path:
         words = f"operation {done.operation_id} was done already, into a pipe"
@@ -191,8 +191,8 @@ def encrypted_at(manager: KeyManager, path: Place, operation_id: str) -> Encrypt
 
 def _to_storage(job: _Job, output: Output) -> Encrypted:
     path, temporary = recorded_path(output.place), output.temporary
-    act = job.act(path, None if temporary is None else recorded_path(temporary))
-    with file_act(job.manager, act, job.request) as outcome:
+    intent = job.intent(path, None if temporary is None else recorded_path(temporary))
+    with file_operation(job.manager, intent, job.request) as outcome:
         try:
             with output.begun(job.source.sealed_size) as out:
                 sealed = job.seal(out)
@@ -207,7 +207,7 @@ def _to_storage(job: _Job, output: Output) -> Encrypted:
 
 def _to_stream(job: _Job, stream: Stream) -> Encrypted:
     fd = stream.flushed("the output")
-    with file_act(job.manager, job.act("", None, piped=True), job.request) as outcome:
+    with file_operation(job.manager, job.intent("", None, piped=True), job.request) as outcome:
         with foreign_os_errors("the output", "standard output"):
             sealed = job.seal(StreamSink(fd))
         outcome.keys = job.header.key_ids

@@ -44,23 +44,23 @@ def export_recipient(
     `force`), and the errors of KeyManager.export_public.
     """
     place = None if destination is None else Path(destination).absolute()
-    act = manager.export_public(key, license_key, destination=place, force=force, operation_id=operation_id)
-    recipient = _signed(manager, act)
-    writes = place is not None and (act.changed or not os.path.lexists(place))
+    exported = manager.export_public(key, license_key, destination=place, force=force, operation_id=operation_id)
+    recipient = _signed(manager, exported)
+    writes = place is not None and (exported.changed or not os.path.lexists(place))
     if place is not None and writes:
         (replace_bytes if force else create_bytes)(place, recipient.encode(), 0o644, what=_WHAT)
     return ExportedRecipient(
-        operation_id=act.operation_id,
-        changed=act.changed or writes,
-        key=act.key,
+        operation_id=exported.operation_id,
+        changed=exported.changed or writes,
+        key=exported.key,
         recipient=recipient,
         destination=place,
     )
 
 
-def _signed(manager: KeyManager, act: ExportedPublic) -> Recipient:
-    key = act.key
+def _signed(manager: KeyManager, exported: ExportedPublic) -> Recipient:
+    key = exported.key
     unsigned = Recipient(
-        key.model_id, key.key_id, key.generation, key.created_at, key.expires_at, act.public, manager.issuer
+        key.model_id, key.key_id, key.generation, key.created_at, key.expires_at, exported.public, manager.issuer
     )
     return replace(unsigned, signature=manager.sign(SIGNATURE_KIND, canonical_json(unsigned.content())))

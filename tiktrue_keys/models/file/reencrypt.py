@@ -36,7 +36,7 @@ from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.files import FileOutput, FileStorage
 from tiktrue_keys.models.storage.location import asked_place, recorded_path
@@ -72,10 +72,10 @@ class Request:
         """Return the use to open the old key for."""
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
-    def request_of(self, path: str | PathLike[str], act: str, operation_id: str | None) -> OperationRequest:
-        """The request of `act` on `path`."""
+    def request_of(self, path: str | PathLike[str], operation: str, operation_id: str | None) -> OperationRequest:
+        """The request of `operation` on `path`."""
         arguments = arguments_of(self, without=("license_key",))
-        return OperationRequest.of(act, operation_id, arguments | {"path": asked_place(path)})
+        return OperationRequest.of(operation, operation_id, arguments | {"path": asked_place(path)})
 
 
 def reencrypt_model(
@@ -107,7 +107,7 @@ def reencrypt_model(
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_anew(job, held.place, asked, replaces=True)
+        return write_reencrypted(job, held.place, asked, replaces=True)
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def begun(
         yield Reencryption(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
 
 
-def _again(manager: KeyManager, done: FinishedAct) -> Reencrypted:
+def _again(manager: KeyManager, done: FinishedOperation) -> Reencrypted:
     """What was made, read from its container."""
     operation, path = done.operation_id, Path(done.path)
     with opened_container(path) as found:
@@ -166,11 +166,11 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
 
-def write_anew(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
+def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)
-    act = FileIntent(
+    intent = FileIntent(
         OPERATION,
         job.header.file_id,
         recorded,
@@ -184,7 +184,7 @@ def write_anew(job: Reencryption, path: Path, asked: OperationRequest | None, *,
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
-    with file_act(job.manager, act, asked) as outcome:
+    with file_operation(job.manager, intent, asked) as outcome:
         try:
             with output.begun(container_size(job.source.container.length)) as fd:
                 with suppress(OSError):  # only root can give a file away; other users own it or become its owner

@@ -30,7 +30,7 @@ from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, he
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
-from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
 from tiktrue_keys.models.registry.tracking import followed, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, parse_place, recorded_path
@@ -120,7 +120,7 @@ def rewrap_model(
         return _rewrite(manager, held, header, new, opened, result, request)
 
 
-def _again(manager: KeyManager, done: FinishedAct) -> Rewrapped:
+def _again(manager: KeyManager, done: FinishedOperation) -> Rewrapped:
     """The container that was rewrapped, as it is now."""
     header = slots_at(done.path).current.header
     done.must_be(header.file_id)
@@ -244,7 +244,7 @@ def _rewrite(
     path = recorded_path(result.path)
     known = manager.container(header.file_id)
     place = followed(known, header, path)
-    act = FileIntent(
+    intent = FileIntent(
         OPERATION,
         header.file_id,
         path,
@@ -256,7 +256,7 @@ def _rewrite(
     if known is not None and known.piped:
         manager.register(replace(known, path=path, piped=False))
     # Until both slots are whole and equal either key may be the one that opens it.
-    with file_act(manager, act, request, keys=act.needs) as outcome:
+    with file_operation(manager, intent, request, keys=intent.needs) as outcome:
         held.rewrite(new, opened.secret.view)
         outcome.keys = result.keys_after
     if place.is_copy and known is not None:

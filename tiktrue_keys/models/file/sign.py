@@ -35,7 +35,7 @@ from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH, make_signature, signature_place
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
-from tiktrue_keys.models.registry.intent import FinishedAct, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
 from tiktrue_keys.models.registry.tracking import track, tracked_place
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, parse_place, recorded_path
@@ -122,7 +122,7 @@ def sign_model(
         )
 
 
-def _again(manager: KeyManager, done: FinishedAct) -> Signed:
+def _again(manager: KeyManager, done: FinishedOperation) -> Signed:
     """The container that was signed, as it is now."""
     place = parse_place(done.path)
     with opened_container(place) as found:
@@ -154,9 +154,9 @@ def _sign(
     header = container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
-    act = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
+    intent = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
-    with file_act(manager, act, request, keys=keys) as outcome:
+    with file_operation(manager, intent, request, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}
         signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)
         held.sign(container.slots, signature_place(container.root, signature), container.size)

@@ -26,7 +26,7 @@ from tiktrue_keys.models.format.header import SUFFIX
 from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.output_identity import file_identity
 
@@ -91,7 +91,7 @@ def decrypt_folder(
     return _result(outcome.operation_id, root, target, manifest, files, changed=True)
 
 
-def _again(manager: KeyManager, root: Place, target: Path, done: FinishedAct) -> DecryptedFolder:
+def _again(manager: KeyManager, root: Place, target: Path, done: FinishedOperation) -> DecryptedFolder:
     """What was made, when that is still there."""
     manifest = trusted_manifest(manager, root)
     if done.file_id != manifest.folder_id or not target.is_dir():

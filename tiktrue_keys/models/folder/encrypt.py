@@ -31,7 +31,7 @@ from tiktrue_keys.models.folder.tree import SourceFile, real_folder
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
 from tiktrue_keys.models.storage.location import Place, Url
 
 OPERATION = "encrypt-folder"
@@ -73,7 +73,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
         if done is not None:
             return done
     with ExitStack() as stack:
-        with noted(manager, asked.act, asked.operation_id):
+        with noted(manager, asked.operation, asked.operation_id):
             root = real_folder(request.source)
             state = stack.enter_context(opened_state(request, root))
         made = _finished_before(manager, root, state)
@@ -91,7 +91,7 @@ def make_folder(
     target_of: Callable[[], FolderTarget[AnyPlace]],
 ) -> EncryptedFolder[AnyPlace]:
     """Plan, build, name and settle the encrypted form of the folder `root` at a target; raises as encrypt_folder."""
-    with noted(manager, asked.act, asked.operation_id):
+    with noted(manager, asked.operation, asked.operation_id):
         target = target_of()
         job = planned_folder(manager, request, root, target.must_be_free)
         target.begin(job.key.model_id)
@@ -118,14 +118,14 @@ def make_folder(
 
 
 def made_before(
-    manager: KeyManager, request: FolderRequest, place: AnyPlace, done: FinishedAct
+    manager: KeyManager, request: FolderRequest, place: AnyPlace, done: FinishedOperation
 ) -> EncryptedFolder[AnyPlace]:
     """The folder at `place` that an operation made before, read back."""
     _, manifest = folder_made(manager, done)
     return _read_back(manager, place, manifest, Path(request.source), done.operation_id)
 
 
-def _made_before(manager: KeyManager, request: FolderRequest, done: FinishedAct) -> EncryptedFolder[Path]:
+def _made_before(manager: KeyManager, request: FolderRequest, done: FinishedOperation) -> EncryptedFolder[Path]:
     return made_before(manager, request, Path(done.path), done)
 
 

@@ -23,7 +23,7 @@ from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.tree import SourceTree, entries_of, source_tree
 from tiktrue_keys.models.format.header import safe_name
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, ManifestEntry
-from tiktrue_keys.models.registry.intent import FinishedAct
+from tiktrue_keys.models.registry.intent import FinishedOperation
 from tiktrue_keys.models.storage.location import Place, parse_place
 
 _CHUNK = 1 << 20
@@ -78,7 +78,7 @@ def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: 
     return Settlement(moved, [file_id for file_id in replaced if file_id not in moved])
 
 
-def folder_made(manager: KeyManager, done: FinishedAct) -> tuple[Place, Manifest]:
+def folder_made(manager: KeyManager, done: FinishedOperation) -> tuple[Place, Manifest]:
     """Where the folder lies that an operation made before, and its manifest.
 
     Raises RefusedError when another folder is there now.

@@ -11,7 +11,7 @@ from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settleme
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder, remove_aside
-from tiktrue_keys.models.registry.intent import FileOutcome, file_act
+from tiktrue_keys.models.registry.intent import FileOutcome, file_operation
 from tiktrue_keys.models.storage.location import Place
 
 
@@ -46,7 +46,7 @@ def new_folder(
 
     `settle` returns the effects on containers, after the block or its failure. `built` makes the temporary folder.
     """
-    with file_act(manager, intent, request) as outcome:
+    with file_operation(manager, intent, request) as outcome:
         try:
             with built(place):
                 yield outcome

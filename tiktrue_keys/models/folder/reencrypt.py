@@ -28,8 +28,8 @@ from tiktrue_keys.models.container.container import ContainerFile, read_containe
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
-from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_ACT
-from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_anew
+from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_OPERATION
+from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_reencrypted
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
@@ -42,7 +42,7 @@ from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
-from tiktrue_keys.models.registry.intent import FinishedAct, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.location import recorded_path
 
@@ -161,10 +161,10 @@ class _Job:
             copy_plain(self.root, entry, path, report)
             return entry
         with ExitStack() as stack:
-            with noted(self.manager, FILE_ACT, None):
+            with noted(self.manager, FILE_OPERATION, None):
                 source = self._source(entry)
-                anew = stack.enter_context(begun(self.manager, source, self.request, report))
-            made = write_anew(anew, path, None, replaces=False)
+                job = stack.enter_context(begun(self.manager, source, self.request, report))
+            made = write_reencrypted(job, path, None, replaces=False)
         self.files.append(made)
         return ContainerEntry(entry.path, made.length, made.file_id, made.root)
 
@@ -177,11 +177,11 @@ class _Job:
         return ContainerFile(fd, path, container)
 
 
-def _again(manager: KeyManager, done: FinishedAct) -> ReencryptedFolder:
+def _again(manager: KeyManager, done: FinishedOperation) -> ReencryptedFolder:
     """What was made, read from the folder."""
     root, manifest = folder_made(manager, done)
     assert isinstance(root, Path), "no folder in object storage is encrypted again"
-    records = [record.detail for record in manager.audit_records() if record.event == FILE_ACT]
+    records = [record.detail for record in manager.audit_records() if record.event == FILE_OPERATION]
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
     files = []
     for entry in manifest.containers:

@@ -34,8 +34,8 @@ class FolderRequest:
     progress: ProgressReport | None = None
     operation_id: str | None = None
 
-    def asked(self, act: str) -> OperationRequest:
-        """What is asked of `act`, which a repetition of the operation id is compared by."""
+    def asked(self, operation: str) -> OperationRequest:
+        """What is asked of `operation`, which a repetition of the operation id is compared by."""
         places = {name: asked_place(getattr(self, name)) for name in ("source", "destination", "resume")}
         arguments = {**places, "key": self.key, "force": self.force, **arguments_of(self.selection)}
-        return OperationRequest.of(act, self.operation_id, arguments)
+        return OperationRequest.of(operation, self.operation_id, arguments)

@@ -117,7 +117,7 @@ class DiskTarget:
 
     @contextmanager
     def recorded(self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
-        intent = job.intent(asked.act, self.folder_id, self.destination, self.place.temporary)
+        intent = job.intent(asked.operation, self.folder_id, self.destination, self.place.temporary)
 
         def settle() -> Settlement:
             made = () if self.state.kept else [made.file_id for made in files]

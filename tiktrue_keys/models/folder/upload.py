@@ -30,7 +30,7 @@ from tiktrue_keys.models.format.header import new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport, within
-from tiktrue_keys.models.registry.intent import FileOutcome, file_act, noted, repeated
+from tiktrue_keys.models.registry.intent import FileOutcome, file_operation, noted, repeated
 from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.object_requests import objects_below, remove_object
 from tiktrue_keys.models.storage.upload import Upload
@@ -77,8 +77,8 @@ class UploadTarget:
 
     @contextmanager
     def recorded(self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
-        intent = job.intent(asked.act, self.folder_id, self.destination, None)
-        with file_act(job.manager, intent, asked) as outcome:
+        intent = job.intent(asked.operation, self.folder_id, self.destination, None)
+        with file_operation(job.manager, intent, asked) as outcome:
             try:
                 yield outcome
             except BaseException:

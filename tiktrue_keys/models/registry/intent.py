@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class FinishedAct:
+class FinishedOperation:
     """A file operation that was done before: the id (16 bytes) of its container or folder, and its path.
 
     The path is empty for a pipe.
@@ -39,17 +39,17 @@ class FinishedAct:
             raise RefusedError(f"operation {self.operation_id} was done already; another {what} is at {where} now")
 
 
-def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[FinishedAct], R]) -> R | None:
+def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[FinishedOperation], R]) -> R | None:
     """Return what `again` makes of a request that was done before; None when it is to be done now.
 
     Raises RefusedError when its operation id was used for another request. Refusals and failures are recorded. Without
-    this call file_act refuses a repetition.
+    this call file_operation refuses a repetition.
     """
     if not request.chosen or not manager.exists():
         return None
-    with manager.noting(request.act, request.operation_id):
-        first = manager.finished_file_act(request)
-        return None if first is None else again(FinishedAct(request.operation_id, *first))
+    with manager.noting(request.operation, request.operation_id):
+        first = manager.finished_file_operation(request)
+        return None if first is None else again(FinishedOperation(request.operation_id, *first))
 
 
 @dataclass
@@ -74,14 +74,14 @@ class FileOutcome:
 
 
 @contextmanager
-def file_act(
-    manager: KeyManager, act: FileIntent, request: OperationRequest | None, *, keys: frozenset[str] | None = None
+def file_operation(
+    manager: KeyManager, intent: FileIntent, request: OperationRequest | None, *, keys: frozenset[str] | None = None
 ) -> Iterator[FileOutcome]:
     """Record the intent, run the block and record its outcome; an error is recorded as `failed` and raised again.
 
     `request` None: a part of another operation, under an id of its own. `keys` open the file even when the block fails.
     """
-    outcome = FileOutcome(manager.begin_file_act(act, request).operation_id, keys)
+    outcome = FileOutcome(manager.begin_file_operation(intent, request).operation_id, keys)
     try:
         yield outcome
     except BaseException as error:
@@ -97,7 +97,9 @@ def file_act(
 
 def _finish(manager: KeyManager, outcome: FileOutcome, how: str, said: dict[str, str]) -> None:
     detail = {**outcome.detail, **said}
-    manager.finish_file_act(outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail, others=outcome.others)
+    manager.finish_file_operation(
+        outcome.operation_id, outcome=how, keys=outcome.keys, detail=detail, others=outcome.others
+    )
 
 
 @contextmanager

@@ -24,11 +24,11 @@ from tiktrue_keys.models.storage.location import Place, parse_place
 from tiktrue_keys.models.storage.protocol import storage_of
 
 
-def folder_ending(manager: KeyManager, act: FileIntent) -> Ending:
+def folder_ending(manager: KeyManager, intent: FileIntent) -> Ending:
     """Return how an operation on a folder ended. An uploaded folder has no temporary name."""
-    if act.temporary is None:
-        return _uploaded(parse_place(act.path), act.file_id)
-    return _built(manager, act, FolderPlace(Path(act.path), Path(act.temporary)))
+    if intent.temporary is None:
+        return _uploaded(parse_place(intent.path), intent.file_id)
+    return _built(manager, intent, FolderPlace(Path(intent.path), Path(intent.temporary)))
 
 
 def _uploaded(folder: Place, folder_id: bytes) -> Ending:
@@ -43,7 +43,7 @@ def _uploaded(folder: Place, folder_id: bytes) -> Ending:
     return Ending(OK if storage_of(folder).promptly(look) else FAILED, None)
 
 
-def _built(manager: KeyManager, act: FileIntent, place: FolderPlace) -> Ending:
+def _built(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Ending:
     must_be_reachable(place.destination)
     must_be_unclaimed(place.temporary)
     if place.aside.is_dir() and not os.path.lexists(place.destination):
@@ -52,17 +52,17 @@ def _built(manager: KeyManager, act: FileIntent, place: FolderPlace) -> Ending:
             os.rename(place.temporary if place.temporary.is_dir() else place.aside, place.destination)
             sync_folder(place.destination.parent)
     built, replaced = place.temporary.is_dir(), place.aside.is_dir()
-    if act.act != RESUMABLE:
+    if intent.operation != RESUMABLE:
         shutil.rmtree(place.temporary, ignore_errors=True)
     shutil.rmtree(place.aside, ignore_errors=True)
-    if act.act == decrypt.OPERATION:
-        new = FileStorage(place.destination).is_new(act)
+    if intent.operation == decrypt.OPERATION:
+        new = FileStorage(place.destination).is_new(intent)
         return Ending(OK if not built and (replaced or new) else FAILED, None)
-    if lies_there(place.destination, act.file_id):
+    if lies_there(place.destination, intent.file_id):
         moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
         return Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
     # What an encryption has finished waits in the temporary folder for the run that takes it over.
-    gone = () if act.act == RESUMABLE else _registered_below(manager, place.temporary)
+    gone = () if intent.operation == RESUMABLE else _registered_below(manager, place.temporary)
     return Ending(FAILED, None, others=Settlement(gone=gone))
 
 

@@ -41,10 +41,10 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class SettledAct:
+class SettledOperation:
     """An operation of a process that died, and its outcome; `open` when it cannot be determined now."""
 
-    act: FileIntent
+    intent: FileIntent
     outcome: str
 
 
@@ -52,39 +52,39 @@ class SettledAct:
 class Settled(OperationResult):
     """The operations that were open. `changed` is true when any was settled."""
 
-    acts: tuple[SettledAct, ...] = ()
+    operations: tuple[SettledOperation, ...] = ()
 
 
 def settle_intents(manager: KeyManager) -> Settled:
     """Settle every open operation of a process that no longer runs. Costs one read when none is open."""
     settled, warnings = [], []
     # Files before folders: what becomes of a folder's files goes with the folder.
-    for act in sorted(manager.open_intents(), key=lambda act: "-folder" in act.act):
-        if is_running(act.process):
+    for intent in sorted(manager.open_intents(), key=lambda intent: "-folder" in intent.operation):
+        if is_running(intent.process):
             continue
-        outcome = _settle(manager, act)
-        settled.append(SettledAct(act, outcome))
+        outcome = _settle(manager, intent)
+        settled.append(SettledOperation(intent, outcome))
         if outcome != OK:
-            warnings.append(_notice(act, outcome))
+            warnings.append(_notice(intent, outcome))
     return Settled(
         operation_id=new_operation_id(),
         changed=any(item.outcome != OPEN for item in settled),
         warnings=tuple(warnings),
-        acts=tuple(settled),
+        operations=tuple(settled),
     )
 
 
-def _settle(manager: KeyManager, act: FileIntent) -> str:
-    find_ending = _ENDINGS.get(act.act)
+def _settle(manager: KeyManager, intent: FileIntent) -> str:
+    find_ending = _ENDINGS.get(intent.operation)
     if find_ending is None:
         return OPEN
     try:
-        ending = find_ending(manager, act)
+        ending = find_ending(manager, intent)
     except TikTrueKeysError:
         return OPEN
     with suppress(IntegrityError):  # settled by another process meanwhile
-        manager.finish_file_act(
-            act.operation_id,
+        manager.finish_file_operation(
+            intent.operation_id,
             outcome=ending.outcome,
             keys=ending.keys,
             detail={"settled": True, **ending.detail},
@@ -93,18 +93,18 @@ def _settle(manager: KeyManager, act: FileIntent) -> str:
     return ending.outcome
 
 
-def _new_container(manager: KeyManager, act: FileIntent) -> Ending:
+def _new_container(manager: KeyManager, intent: FileIntent) -> Ending:
     """Done when the new container is at the path. A pipe cannot be checked, so its key stays needed."""
-    if act.piped:
-        return Ending(FAILED, act.keys_after)
-    storage = storage_of(parse_place(act.path))
-    slots = storage.promptly(partial(_slots_left, storage, act.temporary))
-    if slots is None or slots.current.header.file_id != act.file_id:
-        if not any(other.path == act.path and other != act for other in manager.open_intents()):
+    if intent.piped:
+        return Ending(FAILED, intent.keys_after)
+    storage = storage_of(parse_place(intent.path))
+    slots = storage.promptly(partial(_slots_left, storage, intent.temporary))
+    if slots is None or slots.current.header.file_id != intent.file_id:
+        if not any(other.path == intent.path and other != intent for other in manager.open_intents()):
             with suppress(TikTrueKeysError):
-                storage.promptly(partial(storage.give_up_uploads, act.at))
+                storage.promptly(partial(storage.give_up_uploads, intent.at))
         return Ending(FAILED, None)
-    gone = [r.file_id for r in manager.containers() if r.path == act.path and r.file_id != act.file_id]
+    gone = [r.file_id for r in manager.containers() if r.path == intent.path and r.file_id != intent.file_id]
     detail = {"old_file_id": gone[0].hex()} if len(gone) == 1 else {}
     return Ending(OK, frozenset(held_keys(manager, slots.current.header)), detail, Settlement(gone=gone))
 
@@ -115,25 +115,25 @@ def _slots_left(storage: Storage, temporary: str | None) -> HeaderSlots | None:
     return storage.left()
 
 
-def _rewrapped(manager: KeyManager, act: FileIntent) -> Ending:
+def _rewrapped(manager: KeyManager, intent: FileIntent) -> Ending:
     """Done when both header slots are equal and have exactly the new keys; otherwise rewrap again to finish it."""
-    storage = storage_of(parse_place(act.path))
+    storage = storage_of(parse_place(intent.path))
     storage.must_be_unclaimed()
     slots = storage.promptly(storage.left)
-    if slots is None or slots.current.header.file_id != act.file_id:
-        return Ending(FAILED, act.needs)
+    if slots is None or slots.current.header.file_id != intent.file_id:
+        return Ending(FAILED, intent.needs)
     keys = frozenset(held_keys(manager, slots.current.header))
     if not slots.equal:
-        return Ending(FAILED, keys | act.needs)
-    return Ending(OK if keys == act.keys_after else FAILED, keys)
+        return Ending(FAILED, keys | intent.needs)
+    return Ending(OK if keys == intent.keys_after else FAILED, keys)
 
 
-def _signed(manager: KeyManager, act: FileIntent) -> Ending:
+def _signed(manager: KeyManager, intent: FileIntent) -> Ending:
     """Done when this keystore's signature is there. Opening the container verifies it later."""
-    storage = storage_of(parse_place(act.path))
+    storage = storage_of(parse_place(intent.path))
     slots = storage.promptly(storage.left)
-    if slots is None or slots.current.header.file_id != act.file_id:
-        return Ending(FAILED, act.needs)
+    if slots is None or slots.current.header.file_id != intent.file_id:
+        return Ending(FAILED, intent.needs)
     signature = storage.promptly(partial(_signature_at, storage.place))
     signed = signature is not None and signature.issuer == manager.issuer
     return Ending(OK if signed else FAILED, frozenset(held_keys(manager, slots.current.header)))
@@ -144,25 +144,25 @@ def _signature_at(place: Place) -> Signature | None:
         return found.container.trailer.signature
 
 
-def _decrypted(manager: KeyManager, act: FileIntent) -> Ending:
+def _decrypted(manager: KeyManager, intent: FileIntent) -> Ending:
     """Done when the temporary file is gone and the output is new. The container itself is unchanged."""
-    known = manager.container(act.file_id)
-    keys = known.keys if known is not None else act.needs
-    if act.temporary is None:
+    known = manager.container(intent.file_id)
+    keys = known.keys if known is not None else intent.needs
+    if intent.temporary is None:
         return Ending(FAILED, keys)
-    temporary = parse_place(act.temporary)
-    done = storage_of(temporary).promptly(partial(_plaintext_is_there, temporary, act))
+    temporary = parse_place(intent.temporary)
+    done = storage_of(temporary).promptly(partial(_plaintext_is_there, temporary, intent))
     return Ending(OK if done else FAILED, keys)
 
 
-def _plaintext_is_there(temporary: Place, act: FileIntent) -> bool:
+def _plaintext_is_there(temporary: Place, intent: FileIntent) -> bool:
     """Return whether the output is complete. `temporary` is its final name where a partial output is invisible."""
     named = _TEMPORARY.fullmatch(temporary.name)
     if named is None:
-        return storage_of(temporary).is_new(act)
+        return storage_of(temporary).is_new(intent)
     if storage_of(temporary).remove_unfinished():
         return False
-    return storage_of(temporary.with_name(named[1])).is_new(act)
+    return storage_of(temporary.with_name(named[1])).is_new(intent)
 
 
 _ENDINGS: dict[str, Callable[[KeyManager, FileIntent], Ending]] = {
@@ -178,11 +178,11 @@ _ENDINGS: dict[str, Callable[[KeyManager, FileIntent], Ending]] = {
 }
 
 
-def _notice(act: FileIntent, outcome: str) -> Notice:
-    where = shown(act.path) if act.path else "a pipe"
+def _notice(intent: FileIntent, outcome: str) -> Notice:
+    where = shown(intent.path) if intent.path else "a pipe"
     if outcome == OPEN:
-        return Notice(INTERRUPTED, f"an interrupted {act.act} of {where} cannot be settled yet")
-    words = f"an interrupted {act.act} of {where} did not finish"
-    if act.act == "rewrap" and act.path:
-        return Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": act.path})
+        return Notice(INTERRUPTED, f"an interrupted {intent.operation} of {where} cannot be settled yet")
+    words = f"an interrupted {intent.operation} of {where} did not finish"
+    if intent.operation == "rewrap" and intent.path:
+        return Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": intent.path})
     return Notice(INTERRUPTED, words)

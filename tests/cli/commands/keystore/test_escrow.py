@@ -40,7 +40,7 @@ def files(program: Program) -> list[str]:
 
 @pytest.mark.skipif(skip_reason() is not None, reason=skip_reason() or "")
 def test_from_one_machine_to_another_of_its_kind(tmp_path: Path) -> None:
-    """A server dies: its backup and two of three shares make the keystore anew on another, and only there."""
+    """A server dies: its backup and two of three shares re-create the keystore on another, and only there."""
     tmp_path.chmod(0o700)
 
     def on(machine: Machine, home: str, *words: str, code: int = 0) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def command(
     Reads the license when a licensed key has to be sent.
     """
     context: CommandContext = ctx.obj
-    act: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
+    operation: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
     with closing(transport_of(context, via)) as transport:
-        done = act(
+        done = operation(
             context.writer,
             transport,
             license_key=context.license(),

@@ -1,4 +1,4 @@
-"""The acts that are interrupted: the words of the command line, and which shop they are done in."""
+"""The operations that are interrupted: the words of the command line, and which shop they are done in."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ OPERATION = "0123456789abcdef01234567"
 
 
 @dataclass(frozen=True)
-class Act:
-    """One act. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come.
+class Operation:
+    """One operation. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come.
 
-    `folders`: in a shop that has a model's folder too. `resumes`: what is done after a kill waits for the same act.
+    `folders`: in a shop that has a model's folder too. `resumes`: what is done after a kill waits for the same one.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Act:
     call: Callable[[KeyManager, Shop], object] | None = None
 
     def work(self, shop: Shop) -> Callable[[], int]:
-        """The act as a child does it; gives the exit code."""
+        """The operation as a child does it; gives the exit code."""
         words = self.words(shop)
         if words[0] in CATALOG or self.call is None:
             return program([*words, "--operation-id", OPERATION])
@@ -54,9 +54,9 @@ def _exit_code(call: Callable[[], object]) -> int:
     return 0
 
 
-def act_named(name: str) -> Act:
-    """The act of that name."""
-    return next(act for act in (*ACTS, *FOLDER_ACTS) if act.name == name)
+def operation_named(name: str) -> Operation:
+    """The operation of that name."""
+    return next(operation for operation in (*OPERATIONS, *FOLDER_OPERATIONS) if operation.name == name)
 
 
 class _Anywhere(Shop):
@@ -109,50 +109,52 @@ def _restore(manager: KeyManager, shop: Shop) -> object:
     return manager.restore(shop.backups / "earlier.db", operation_id=OPERATION)
 
 
-ACTS = (
-    Act("generate", lambda shop: ["generate", "fresh"]),
-    Act("generate-first", lambda shop: ["generate", "fresh"], bare=True),
-    Act("rotate", lambda shop: ["rotate", "mistral", "--notify", "client1"]),
-    Act("rotate-with-container", lambda shop: ["rotate", "llama"]),
-    Act("rotate-all", lambda shop: ["rotate", "--all"]),
-    Act("revoke", lambda shop: ["revoke", shop.key_ids["mistral"], "--reason", "a test", "--yes"]),
-    Act("revoke-rotate", lambda shop: ["revoke", shop.key_ids["llama"], "--reason", "a test", "--rotate", "--yes"]),
-    Act("cleanup", lambda shop: ["cleanup", "--after", "0s", "--yes"]),
-    Act(
+OPERATIONS = (
+    Operation("generate", lambda shop: ["generate", "fresh"]),
+    Operation("generate-first", lambda shop: ["generate", "fresh"], bare=True),
+    Operation("rotate", lambda shop: ["rotate", "mistral", "--notify", "client1"]),
+    Operation("rotate-with-container", lambda shop: ["rotate", "llama"]),
+    Operation("rotate-all", lambda shop: ["rotate", "--all"]),
+    Operation("revoke", lambda shop: ["revoke", shop.key_ids["mistral"], "--reason", "a test", "--yes"]),
+    Operation(
+        "revoke-rotate", lambda shop: ["revoke", shop.key_ids["llama"], "--reason", "a test", "--rotate", "--yes"]
+    ),
+    Operation("cleanup", lambda shop: ["cleanup", "--after", "0s", "--yes"]),
+    Operation(
         "rebind",
         lambda shop: ["rebind", "--yes"],
         moved=True,
         call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION),
     ),
-    Act("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
-    Act("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
-    Act("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),
-    Act("escrow-create", lambda _: ["escrow", "create", "-o", "-", "--replace", "--yes"]),
-    Act("escrow-verify", lambda shop: ["escrow", "verify", *_shares(shop)]),
-    Act("recover", lambda shop: ["escrow", "recover", str(shop.backups / "earlier.db"), *_shares(shop), "--yes"]),
-    Act("encrypt-model", lambda shop: ["encrypt-model", *_encrypted(shop, "new.ttm")]),
-    Act("encrypt-over", lambda shop: ["encrypt-model", *_encrypted(shop, "precious.bin"), "--force"]),
-    Act("rewrap-model", lambda shop: ["rewrap-model", str(shop.models / "phi.ttm")]),
-    Act("reencrypt-model", lambda shop: ["reencrypt-model", str(shop.models / "phi.ttm")]),
-    Act("decrypt-model", lambda shop: ["decrypt-model", *_decrypted(shop, "out.bin")]),
-    Act("decrypt-over", lambda shop: ["decrypt-model", *_decrypted(shop, "precious.bin"), "--force"]),
+    Operation("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
+    Operation("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
+    Operation("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),
+    Operation("escrow-create", lambda _: ["escrow", "create", "-o", "-", "--replace", "--yes"]),
+    Operation("escrow-verify", lambda shop: ["escrow", "verify", *_shares(shop)]),
+    Operation("recover", lambda shop: ["escrow", "recover", str(shop.backups / "earlier.db"), *_shares(shop), "--yes"]),
+    Operation("encrypt-model", lambda shop: ["encrypt-model", *_encrypted(shop, "new.ttm")]),
+    Operation("encrypt-over", lambda shop: ["encrypt-model", *_encrypted(shop, "precious.bin"), "--force"]),
+    Operation("rewrap-model", lambda shop: ["rewrap-model", str(shop.models / "phi.ttm")]),
+    Operation("reencrypt-model", lambda shop: ["reencrypt-model", str(shop.models / "phi.ttm")]),
+    Operation("decrypt-model", lambda shop: ["decrypt-model", *_decrypted(shop, "out.bin")]),
+    Operation("decrypt-over", lambda shop: ["decrypt-model", *_decrypted(shop, "precious.bin"), "--force"]),
 )
 
-FOLDER_ACTS = (
-    Act("encrypt-folder", lambda shop: _encrypted_folder(shop, "-o", str(shop.models / "new.ttm")), folders=True),
-    Act("encrypt-folder-over", lambda shop: _encrypted_folder(shop, "--force"), folders=True),
-    Act(
+FOLDER_OPERATIONS = (
+    Operation("encrypt-folder", lambda shop: _encrypted_folder(shop, "-o", str(shop.models / "new.ttm")), folders=True),
+    Operation("encrypt-folder-over", lambda shop: _encrypted_folder(shop, "--force"), folders=True),
+    Operation(
         "encrypt-folder-resumable",
         lambda shop: _encrypted_folder(shop, "-o", str(shop.models / "new.ttm"), "--resume", str(shop.live / "state")),
         folders=True,
         resumes=True,
     ),
-    Act(
+    Operation(
         "decrypt-folder",
         lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "-o", str(shop.models / "out")),
         folders=True,
     ),
-    Act("decrypt-folder-over", lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "--force"), folders=True),
-    Act("reencrypt-folder", lambda shop: _folder(shop, "reencrypt-model", "dir.ttm"), folders=True),
+    Operation("decrypt-folder-over", lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "--force"), folders=True),
+    Operation("reencrypt-folder", lambda shop: _folder(shop, "reencrypt-model", "dir.ttm"), folders=True),
 )
-"""The acts on folders, which only the campaign of kills knows, and only when it is asked for them by name."""
+"""The operations on folders, which only the campaign of kills knows, and only when it is asked for them by name."""

@@ -1,0 +1,135 @@
+"""Which test is about a module that has no test file of its name, by the test's path below tests/.
+
+A golden scenario (.txt) counts for the commands that it runs.
+"""
+
+from __future__ import annotations
+
+TESTED_BY: dict[str, str] = {
+    "cli/checks/test_checks.py": "cli/checks/finding cli/checks/keystore cli/checks/machine cli/checks/storage",
+    "cli/commands/keystore/test_backup_restore.py": "cli/input/confirm_restore",
+    "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",
+    "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
+    "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift core/operations/rebind",
+    "cli/context/test_default_places.py": "cli/context/actor",
+    "cli/context/test_license.py": "cli/context/context cli/context/trusted_files",
+    "cli/docs/test_completions.py": (
+        "cli/commands/keystore/completion cli/docs/shells/bash cli/docs/shells/fish cli/docs/shells/zsh"
+    ),
+    "cli/docs/test_generate.py": "cli/docs/manpages",
+    "cli/docs/test_words.py": "cli/docs/program_page cli/docs/reference",
+    "cli/program/test_boundary.py": "cli/program/hygiene cli/program/main cli/view/streams errors",
+    "cli/program/test_options.py": "cli/program/parser",
+    "cli/test_terminal.py": "cli/context/prompts cli/view/progress_bar cli/view/tables cli/view/trees",
+    "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results",
+    "cli/view/test_hints.py": "core/keys/key_results core/notices",
+    "cli/view/test_render.py": "cli/view/escape cli/view/outcome",
+    "core/containers/test_intents.py": "core/containers/owner_process core/containers/registry",
+    "core/keystore/test_commit.py": "core/keystore/make core/keystore/transaction",
+    "core/keystore/test_copied.py": (
+        "core/keystore/bind core/keystore/document core/keystore/paths core/keystore/store"
+    ),
+    "core/keystore/test_open.py": "core/keystore/database core/keystore/leftovers core/keystore/schema",
+    "core/keystore/test_rollback.py": "core/keystore/high_water",
+    "core/operations/test_backup.py": "core/keys/keyring core/keystore/backup core/operations/restore",
+    "core/operations/test_cleanup.py": "core/keys/destruction",
+    "core/operations/test_clock.py": "core/operations/accept_clock",
+    "core/operations/test_revoke.py": "core/keys/revocation",
+    "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
+    "core/operations/test_validate.py": "core/keys/health",
+    "core/test_durable_reading.py": "core/system_errors",
+    "core/test_fingerprint.py": "core/machine/facts",
+    "core/test_manager_concurrency.py": "core/reader",
+    "core/test_session.py": "core/forks core/read_only",
+    "fleet/test_commands.py": (
+        "cli/commands/fleet/fleet_add cli/commands/fleet/fleet_card cli/commands/fleet/fleet_init "
+        "cli/commands/fleet/fleet_list cli/commands/fleet/fleet_remove cli/commands/fleet/fleet_send "
+        "cli/commands/fleet/fleet_show cli/commands/fleet/fleet_status cli/commands/fleet/fleet_sync cli/input/fleet "
+        "cli/view/fleet_status"
+    ),
+    "fleet/test_delivery.py": (
+        "core/dispatch/distribution_request core/dispatch/peers core/keys/received fleet/apply fleet/backlog fleet/pin"
+    ),
+    "fleet/test_envelopes.py": "fleet/acknowledgements fleet/signed",
+    "fleet/test_etcd.py": (
+        "fleet/status fleet/sync fleet/transports/etcd fleet/transports/etcd_members fleet/transports/interface"
+    ),
+    "fleet/test_holding.py": "core/keys/holders",
+    "fleet/test_hostile_transport.py": "fleet/collect fleet/receive fleet/receive_result fleet/send",
+    "fleet/test_promotion.py": "core/keys/promotion",
+    "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
+    "fleet/test_revocation.py": (
+        "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"
+    ),
+    "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
+    "fleet/test_transports.py": "fleet/transports/spool",
+    "fleet/test_witnesses.py": "fleet/epochs",
+    "golden/scenarios/audit.txt": (
+        "cli/commands/audit/audit_checkpoint cli/commands/audit/audit_export cli/commands/audit/audit_prove "
+        "cli/commands/audit/audit_show cli/commands/audit/audit_verify cli/input/audit_filter"
+    ),
+    "golden/scenarios/backup.txt": "cli/commands/keystore/backup",
+    "golden/scenarios/cleanup.txt": "cli/commands/keys/cleanup",
+    "golden/scenarios/config.txt": "cli/commands/keystore/config_show",
+    "golden/scenarios/doctor.txt": "cli/commands/keystore/doctor",
+    "golden/scenarios/encrypt-decrypt.txt": "cli/commands/models/decrypt_model",
+    "golden/scenarios/escrow.txt": (
+        "cli/commands/keystore/escrow_create cli/commands/keystore/escrow_recover cli/commands/keystore/escrow_show "
+        "cli/commands/keystore/escrow_verify"
+    ),
+    "golden/scenarios/folder.txt": "cli/commands/models/encrypt_folder_or_recipients",
+    "golden/scenarios/generate-batch.txt": "cli/commands/keys/generate",
+    "golden/scenarios/generate-from-file.txt": "cli/input/key_material",
+    "golden/scenarios/list-filters.txt": "cli/commands/keys/list_keys",
+    "golden/scenarios/model-inspect.txt": "cli/commands/models/inspect_model cli/commands/models/verify_model",
+    "golden/scenarios/model-rotate.txt": "cli/commands/models/rewrap_model",
+    "golden/scenarios/models.txt": (
+        "cli/commands/models/models_forget cli/commands/models/models_list cli/commands/models/models_scan"
+    ),
+    "golden/scenarios/rebind.txt": "cli/commands/keystore/binding_show",
+    "golden/scenarios/recipient.txt": "cli/commands/models/export_public cli/commands/models/sign_model",
+    "golden/scenarios/reencrypt.txt": "cli/commands/models/reencrypt_model cli/input/folders",
+    "golden/scenarios/restore.txt": "cli/commands/keystore/restore",
+    "golden/scenarios/resume.txt": "cli/commands/models/encrypt_model models/file/plan models/folder/plan",
+    "golden/scenarios/revoke.txt": "cli/commands/keys/revoke",
+    "golden/scenarios/rotate.txt": "cli/commands/keys/rotate",
+    "golden/scenarios/show.txt": "cli/commands/keys/show",
+    "golden/scenarios/validate.txt": "cli/commands/keys/validate",
+    "models/container/test_container.py": "models/container/seal models/container/unseal",
+    "models/container/test_model_file.py": "models/container/segments",
+    "models/file/test_decrypt.py": "models/container/open",
+    "models/file/test_encrypt.py": "models/file/output models/file/plaintext",
+    "models/file/test_inspect.py": "models/file/verify",
+    "models/file/test_open.py": "models/tensors",
+    "models/file/test_read_only_keystore.py": "cli/input/audit_to",
+    "models/file/test_reencrypt.py": "models/container/reseal",
+    "models/folder/test_folders.py": (
+        "models/folder/compare models/folder/decrypt models/folder/encrypt models/folder/inspect models/folder/job "
+        "models/folder/new_folder models/folder/plain models/folder/rewrap models/folder/target models/folder/verify"
+    ),
+    "models/folder/test_parallel.py": "models/container/data_key models/folder/swap",
+    "models/folder/test_reencrypt.py": "models/folder/manifest_file",
+    "models/folder/test_resume.py": "models/folder/state",
+    "models/format/test_header.py": "models/format/kind",
+    "models/format/test_recipient.py": "core/operations/export_public models/file/export_public",
+    "models/pipeline/test_parallel.py": "models/pipeline/progress",
+    "models/pipeline/test_pipeline.py": "models/pipeline/sinks models/pipeline/sources",
+    "models/registry/test_containers.py": "core/operations/forget models/registry/tracking",
+    "models/registry/test_intent.py": "models/folder/request models/folder/tree",
+    "models/serving/test_execute.py": "models/serving/child",
+    "models/settle/test_interrupted.py": "models/settle/ending models/settle/folder",
+    "models/storage/test_header_file.py": "models/storage/container_lock models/storage/files",
+    "models/storage/test_protocol.py": "models/storage/location models/storage/object_requests",
+    "recovery/test_escrow.py": "core/keystore/slots core/operations/standing_notices",
+    "recovery/test_shares.py": "recovery/share_files",
+    "remote/test_commands.py": "cli/input/locations",
+    "remote/test_detached_header.py": (
+        "models/container/header_of models/format/detached_header models/storage/objects"
+    ),
+    "remote/test_folders.py": "models/folder/upload",
+    "remote/test_settling.py": "models/storage/deadline models/storage/upload",
+    "test_format_page_records.py": "core/keystore/identity",
+    "test_key_manager.py": "core/keys/creation core/manager core/operations/open_key",
+    "test_model_encryption.py": "models/encryption",
+    "vectors/test_vectors.py": "core/keys/wrapping core/keystore/rows",
+}
