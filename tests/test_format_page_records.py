@@ -27,8 +27,12 @@ from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL"}
-_SOMETIMES = {"KEY": set(keyring._STORED) | {"wrapped"}, "ROTATION": {"promote_at", "min_acks"}}
+_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "CLAIM", "RELEASE", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
+_SOMETIMES = {
+    "KEY": set(keyring._STORED) | {"wrapped"},
+    "ROTATION": {"promote_at", "min_acks"},
+    "BACKUP": {"size", "epoch"},
+}
 
 
 def _page_members(kind: str) -> set[str]:

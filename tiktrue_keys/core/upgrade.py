@@ -7,7 +7,6 @@ older versions as they are.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -31,8 +30,6 @@ EVENT = "schema-upgrade"
 COPY = "schema"
 """The name of the record of the copy that the newest upgrade has left."""
 
-_log = logging.getLogger("tiktrue_keys.keystore")
-
 
 def upgrade(keystore: Keystore, clock: Callable[[], float], actor: Actor) -> Notice:
     """Upgrade the keystore, and return the notice that says so. The caller has no transaction open.
@@ -46,7 +43,6 @@ def upgrade(keystore: Keystore, clock: Callable[[], float], actor: Actor) -> Not
         if transaction.document.version < schema.VERSION:  # else another process has done it meanwhile
             _upgrade(keystore, transaction, copy)
     words = f"the keystore was upgraded to schema version {schema.VERSION}; {shown(copy)} is a copy of the older one"
-    _log.warning("%s", words)
     return Notice(EVENT, words, remedy="schema-copy", about={"path": str(copy)}, urgent=True)
 
 

@@ -159,7 +159,7 @@ HEADER_EDITS: dict[str, tuple[list[str | int], object]] = {
     "an epoch that is true": (["epoch"], True),
     "no rounds": (["costs", 0, "rounds"], 0),
     "no costs": (["costs"], []),
-    "another format": (["format"], "tiktrue-keystore/2"),
+    "another format": (["format"], "tiktrue-keystore/3"),
     "a member more": (["more"], 1),
 }
 

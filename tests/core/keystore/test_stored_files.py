@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,16 +11,11 @@ import pytest
 
 from tests.independent.open_container import open_container
 from tests.independent.open_keystore import open_keystore
-from tests.keystores import LICENSE as DESK_LICENSE
-from tests.keystores import Desk, in_a_child
 from tests.machines import OTHER_SERVER, SERVER, skip_reason
 from tests.program import Program
 from tests.vectors.known import known
 from tests.vectors.store_keystore import LICENSE, Site, site, stored, unpack
 from tiktrue_keys.core.keystore import schema
-from tiktrue_keys.core.keystore.database import connect, open_existing
-from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import IntegrityError
 
 MADE_UP = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
 EVERY = pytest.mark.parametrize("archive", stored(), ids=lambda path: path.name.partition(".")[0])
@@ -111,71 +103,3 @@ def test_one_of_a_later_version_asks_for_a_later_program(program: Program, archi
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     return Program(tmp_path)
-
-
-@EVERY
-@pytest.mark.parametrize("killed", [True, False])
-def test_a_step_to_the_next_version_is_taken_whole_or_not_at_all(archive: Path, tmp_path: Path, killed: bool) -> None:
-    unpack(archive, tmp_path / "library")
-    file = tmp_path / "library/tiktrue-keys/keystore.db"
-    before = file.read_bytes()
-    assert in_a_child(lambda: take_the_next_step(file, killed)) == (b"" if killed else b"done")
-    if killed:
-        with closing(open_existing(file, timeout=1)):
-            assert file.read_bytes() == before
-    else:
-        with pytest.raises(IntegrityError, match="schema version"):
-            open_existing(file, timeout=1)
-
-
-def take_the_next_step(file: Path, killed: bool) -> bytes:
-    """In a child of its own: this program as the next version may be, with a table more."""
-    become_the_next_version(killed=killed)
-    with closing(open_existing(file, timeout=1)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        schema.migrate(connection)
-        connection.execute("COMMIT")
-    with closing(connect(file, timeout=1)) as connection:
-        schema.must_be_ours(connection)
-    return b"done"
-
-
-def become_the_next_version(*, killed: bool = False) -> None:
-    """From now on this process knows one schema version more."""
-    novelty = "CREATE TABLE novelty (x)"
-
-    def step(connection: sqlite3.Connection) -> None:
-        connection.execute(novelty)
-        connection.executemany("INSERT INTO novelty VALUES (?)", ((bytes(4_000),) for _ in range(20_000)))
-        if killed:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    schema.TABLES[schema.VERSION + 1] = (*schema.TABLES[schema.VERSION], novelty)
-    schema.MIGRATIONS[schema.VERSION] = step
-    schema.VERSION += 1
-
-
-OPERATIONS: dict[str, Callable[[KeyManager, Path], object]] = {
-    "an operation": lambda manager, _: manager.revoke(["llama"], reason="a test"),
-    "a restore": lambda manager, copy: manager.restore(copy),
-}
-
-
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_the_first_operation_of_the_next_version_takes_the_step(
-    desk: Desk, tmp_path: Path, operation: Callable[[KeyManager, Path], object]
-) -> None:
-    desk.manager().generate("llama", license_key=DESK_LICENSE)
-    desk.manager().backup(tmp_path / "copy.db")
-    desk.close()
-
-    def work() -> bytes:
-        become_the_next_version()
-        with desk.manager() as manager:
-            assert manager.find("llama").generation == 1  # a reader takes no step
-            assert desk.rows("PRAGMA user_version") == [(schema.VERSION - 1,)]
-            operation(manager, tmp_path / "copy.db")
-            manager.validate(deep=True)
-        return str(desk.rows("PRAGMA user_version")[0][0] - schema.VERSION).encode()
-
-    assert in_a_child(work) == b"0"

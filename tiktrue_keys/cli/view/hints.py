@@ -38,6 +38,8 @@ REMEDIES: Mapping[str, str] = {
     "confirm-exported": "if no file was made with it, run tiktrue-keys cleanup --confirm {key_id}",
     "confirm-held": "if it is not needed there, run tiktrue-keys cleanup --confirm {key_id}",
     "confirm-clock": "check the clock, then run tiktrue-keys doctor --accept-clock",
+    "schema-copy": "keep it until you are sure that you need not go back, then remove it",
+    "no-room-to-upgrade": "free some space, and run it again; until then only tiktrue-keys revoke works",
     # Licenses
     "needs-license": _LICENSE,
     "needs-license-or-none": f"{_LICENSE}, or use --no-license",

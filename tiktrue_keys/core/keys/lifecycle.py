@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
@@ -36,7 +36,7 @@ class Status(str, Enum):
     DESTROYED = "destroyed"
 
 
-class Series(str, Enum):
+class Series(StrEnum):
     """What a key waits for, in the agenda: rotation, the end of its overlap, promotion, or nothing more."""
 
     DUE = "due"

@@ -14,7 +14,7 @@ from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors
 from tiktrue_keys.core.instants import Instant, instant_of
-from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.bind import host_secret_for, store_binding
 from tiktrue_keys.core.keystore.document import (
     KEYSTORE_ID_LENGTH,
@@ -106,6 +106,7 @@ def _sealed(
         costs=(cost,),
         slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
         resealed_at=now,
+        version=schema.VERSION,
         **_halves(publics),
     )
     path = place.folder / database.FILE_NAME

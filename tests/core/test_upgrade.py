@@ -1,0 +1,195 @@
+"""The step from schema version 1: readers leave it alone, the first operation that writes takes it, whole or not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.core.first_version import in_the_first_version
+from tests.core.keystore import kills
+from tests.core.keystore.test_kills import chosen, leftovers
+from tests.faults import mounts
+from tests.keystores import LICENSE, Desk, error_of, events, in_a_child
+from tiktrue_keys.core.instants import DAY
+from tiktrue_keys.core.keys import deadlines
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.upgrade import EVENT, copy_name
+from tiktrue_keys.errors import DiskFullError
+
+COPY = "keystore.schema-1.db"
+
+
+def fill(desk: Desk) -> None:
+    """Keys in every state, an ended chain, and a model with two live ones."""
+    with desk.manager() as manager:
+        manager.generate("llama", license_key=LICENSE, labels={"team": "a"})
+        manager.rotate(["llama"], license_key=LICENSE)
+        manager.generate("plain", no_license=True, lifetime=2 * DAY)
+        manager.generate("plain", no_license=True, new_chain=True)
+        gone = manager.generate("gone", no_license=True).keys[0].key_id
+        manager.revoke([gone], reason="a test")
+        manager.generate("gone", no_license=True)
+        manager.rotate(["llama"], license_key=LICENSE, prepublish=DAY)
+
+
+@pytest.fixture
+def old(desk: Desk) -> Desk:
+    in_the_first_version(desk, lambda: fill(desk))
+    assert version(desk) == 1
+    return desk
+
+
+def version(desk: Desk) -> int:
+    ((found,),) = desk.rows("PRAGMA user_version")
+    return int(found)
+
+
+def told(manager: KeyManager) -> object:
+    """What the manager says of its keys."""
+    keys = sorted(manager.keys(), key=lambda key: key.order)
+    of_models = {model: sorted(key.key_id for key in manager.keys([model])) for model in {key.model_id for key in keys}}
+    return keys, of_models, manager.key_counts(), manager.document().epoch, manager.document().slots
+
+
+def must_be_whole(manager: KeyManager) -> None:
+    assert all(check.error is None for check in manager.validate(["llama"], deep=True).checks)
+    with manager.session.read() as (view, now):
+        deadlines.must_agree(view.rows, now)
+    assert manager.audit_verify() == manager.audit_size()
+
+
+def test_a_reader_takes_no_step(old: Desk) -> None:
+    before = old.file.read_bytes()
+    with old.manager() as manager:
+        told(manager)
+        manager.validate(deep=True)
+        assert manager.rotate(every=True, dry_run=True).rotations
+        assert manager.session.notices == []
+    assert old.file.read_bytes() == before
+
+
+def test_the_first_operation_that_writes_takes_it_and_says_so(old: Desk) -> None:
+    with old.manager() as manager:
+        before = told(manager)
+        records = manager.audit_size()
+        manager.generate("new", no_license=True)
+        assert version(old) == 2
+        assert events(manager)[records:] == [(EVENT, "ok"), ("generate", "ok")]
+        (notice,) = manager.session.notices
+        assert notice.urgent
+        assert str(old.folder / COPY) in notice.message
+        must_be_whole(manager)
+        new = [key.key_id for key in manager.keys(["new"])]
+        manager.generate("newer", no_license=True)
+        assert manager.session.notices == [notice]
+    in_the_first_version(old, lambda: go_back(old, new, before))
+
+
+def go_back(desk: Desk, new: list[str], before: object) -> None:
+    """In the child of version 1, which opens the copy under the keystore's name: it says what was said before."""
+    shutil.copy(desk.folder / COPY, desk.file)
+    desk.mark.unlink()
+    with desk.manager() as manager:
+        manager.restore(desk.folder / COPY)
+    with desk.manager() as manager:
+        keys, of_models, counts, epoch, slots = told(manager)
+        assert (keys, of_models, counts, slots) == (before[0], before[1], before[2], before[4])
+        assert epoch > before[3]
+        assert not set(new) & {key.key_id for key in keys}
+
+
+def test_what_was_said_before_is_said_after(old: Desk) -> None:
+    with old.manager() as manager:
+        before = told(manager)
+        manager.session.keystore  # noqa: B018  opened before the step
+        manager.accept_clock()
+        assert told(manager) == before
+        must_be_whole(manager)
+
+
+@pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason()))
+def test_a_kill_leaves_the_old_version_or_the_new_one(old: Desk, tmp_path: Path) -> None:
+    with old.manager() as manager:
+        before = told(manager)
+    saved = tmp_path / "saved"
+    shutil.copytree(old.folder.parent, saved)
+
+    def operation() -> None:
+        old.manager().accept_clock()
+
+    put_back(old, saved)
+    points = kills.kill_points(operation, [old.folder, old.secret.parent], tmp_path / "log")
+    assert len(points) > 30
+    states, left = set(), {}
+    for point in chosen(points, 20):
+        put_back(old, saved)
+        outcome = kills.killed_at(operation, point)
+        assert outcome.killed or outcome.acknowledged, point
+        states.add(version(old))
+        with old.manager() as manager:
+            assert told(manager) == before, point
+            manager.accept_clock()
+            assert version(old) == 2
+            assert [event for event, _ in events(manager)].count(EVENT) == 1, point
+            must_be_whole(manager)
+        left[point] = leftovers(old) - {COPY}
+    assert states == {1, 2}
+    assert {point: names for point, names in left.items() if names} == {}
+
+
+def put_back(desk: Desk, saved: Path) -> None:
+    desk.close()
+    for folder in (desk.folder, desk.secret.parent):
+        shutil.rmtree(folder)
+        shutil.copytree(saved / folder.name, folder)
+
+
+@pytest.mark.skipif(mounts.skip_reason() is not None, reason=str(mounts.skip_reason()))
+def test_without_room_for_the_copy_only_revoke_works_and_the_version_stays(old: Desk, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    shutil.copytree(old.folder, saved)
+    old.close()
+
+    def work() -> bytes:
+        mounts.enter()
+        used = sum(each.stat().st_size for each in saved.iterdir())
+        mounts.mount_memory(old.folder, used + 128 * 1024)
+        for each in saved.iterdir():
+            shutil.copy2(each, old.folder)
+        old.folder.chmod(0o700)
+        with old.manager() as manager:
+            error = error_of(lambda: manager.generate("new", no_license=True))
+            assert isinstance(error, DiskFullError), error
+            assert COPY in error.message
+            assert [path.name for path in old.folder.glob("*.tmp")] == []
+            manager.revoke([key.key_id for key in manager.keys(["plain"])][:1], reason="a leak")
+            assert not (old.folder / COPY).exists()
+            assert sum(key.revoked_at is not None for key in manager.keys(["plain"])) == 1
+        return str(version(old)).encode()
+
+    said = in_a_child(work)
+    assert said == b"1", said
+
+
+def test_a_copy_that_is_restored_is_upgraded_again_beside_the_first_copy(old: Desk) -> None:
+    with old.manager() as manager:
+        manager.accept_clock()
+        first = (old.folder / COPY).read_bytes()
+        manager.restore(old.folder / COPY)
+        assert version(old) == 1
+        manager.accept_clock()
+        assert version(old) == 2
+        assert (old.folder / COPY).read_bytes() == first
+        again = [path.name for path in old.folder.glob("keystore.schema-1.epoch-*.db")]
+        assert again == [copy_name(manager.document()).replace("schema-2", "schema-1")]
+        must_be_whole(manager)
+
+
+def test_two_processes_take_one_step(old: Desk) -> None:
+    with old.manager() as one, old.manager() as other:
+        assert one.document().version == other.document().version == 1
+        one.accept_clock()
+        other.accept_clock()
+        assert [event for event, _ in events(one)].count(EVENT) == 1
