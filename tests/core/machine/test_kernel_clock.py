@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.faked_kernel import kernel_library, needs_compiler
 from tiktrue_keys.core.machine import kernel_clock
 
-SOURCE = """
-#include <errno.h>
-#include <sys/timex.h>
-int adjtimex(struct timex *timex) {
-    if (timex->modes != 0) { errno = EPERM; return -1; }  /* it would set the clock */
-    timex->status = STATUS;
-    errno = ERROR;
-    return STATE;
-}
-"""
 ASK = "from tiktrue_keys.core.machine.kernel_clock import *; print(kernel_clock_is_synchronised())"
 
 
-@pytest.mark.skipif(shutil.which("cc") is None or sys.platform != "linux", reason="needs a C compiler and Linux")
+@needs_compiler
 @pytest.mark.parametrize(
     ("state", "status", "error", "word"),
     [
@@ -39,10 +29,7 @@ ASK = "from tiktrue_keys.core.machine.kernel_clock import *; print(kernel_clock_
     ],
 )
 def test_what_the_kernel_says(tmp_path: Path, state: str, status: str, error: str, word: str) -> None:
-    source, library = tmp_path / "adjtimex.c", tmp_path / "adjtimex.so"
-    source.write_text(SOURCE)
-    defined = [f"-DSTATE={state}", f"-DSTATUS={status}", f"-DERROR={error}"]
-    subprocess.run(["cc", "-shared", "-fPIC", *defined, "-o", library, source], check=True)
+    library = kernel_library(tmp_path, state, status, error)
     environment = os.environ | {"LD_PRELOAD": str(library)}
     done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == word
