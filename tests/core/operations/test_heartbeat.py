@@ -17,6 +17,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
 SCHEDULED: list[tuple[str, Callable[[KeyManager], Any]]] = [
@@ -24,6 +25,13 @@ SCHEDULED: list[tuple[str, Callable[[KeyManager], Any]]] = [
     ("cleanup", lambda manager: manager.cleanup()),
 ]
 scheduled = pytest.mark.parametrize("run", [run for _, run in SCHEDULED], ids=[name for name, _ in SCHEDULED])
+
+
+class ReadOnly(KeystoreSession):
+    """A keystore on a read-only mount; permissions alone do not stop a test that runs as root."""
+
+    def is_read_only(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -80,11 +88,10 @@ class TestRenewal:
         manager.validate()
         assert heartbeat(desk) is None
 
-    def test_a_read_only_keystore_keeps_its_mark(
-        self, manager: KeyManager, desk: Desk, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(manager.session, "is_read_only", lambda: True)  # this test may run as root
-        assert codes(manager.rotate(due=True)) == set()
+    def test_a_read_only_keystore_keeps_its_mark(self, manager: KeyManager, desk: Desk) -> None:
+        place = manager.session.place
+        with KeyManager(session=ReadOnly(place, clock=desk.clock, recorder=desk.heard)) as reader:
+            assert codes(reader.rotate(due=True)) == set()
         assert heartbeat(desk) is None
 
     def test_it_stays_in_the_mark_when_an_operation_replaces_it(self, manager: KeyManager, desk: Desk) -> None:

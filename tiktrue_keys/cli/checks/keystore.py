@@ -72,7 +72,10 @@ def _missing_containers(manager: KeyManager) -> Finding:
 
 def clock_checks(reading: ClockReading) -> Iterator[Finding]:
     """Return the checks of the time: the clock, and whether scheduled runs renew the heartbeat."""
-    yield _clock(reading)
+    faults = [fault for fault in (doubt(reading), lag(reading)) if fault is not None]
+    yield from (_fault("clock", fault) for fault in faults)
+    if not faults:
+        yield _sound_clock(reading)
     late = late_heartbeat(reading)
     if late is not None:
         yield _fault("scheduled runs", late)
@@ -82,10 +85,7 @@ def clock_checks(reading: ClockReading) -> Iterator[Finding]:
         yield good("scheduled runs", f"the heartbeat is of {rfc3339(reading.heartbeat)}")
 
 
-def _clock(reading: ClockReading) -> Finding:
-    fault = doubt(reading) or lag(reading)
-    if fault is not None:
-        return _fault("clock", fault)
+def _sound_clock(reading: ClockReading) -> Finding:
     synchronised = {True: "the kernel calls it synchronised", False: "the kernel calls it unsynchronised"}
     word = synchronised.get(reading.synchronised, "whether it is synchronised is unknown")
     return good("clock", f"not behind the last known time ({rfc3339(reading.last_known)}); {word}")

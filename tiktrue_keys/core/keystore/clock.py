@@ -91,7 +91,7 @@ def leap(reading: ClockReading) -> ClockFault | None:
     if reading.ahead <= CLOCK_LEAP:
         return None
     words = f"{_ahead(reading)}; more than 400 days is refused"
-    return ClockFault("clock-leapt", words, reading.last_known, "clock-leapt")
+    return ClockFault("clock-leapt", words, reading.last_known, remedy="clock-leapt")
 
 
 def doubt(reading: ClockReading) -> ClockFault | None:
@@ -104,13 +104,13 @@ def doubt(reading: ClockReading) -> ClockFault | None:
         return leapt
     if reading.ahead > SILENCE and reading.is_called_wrong:
         words = f"{_ahead(reading)}, and the kernel calls the clock unsynchronised"
-        return ClockFault("clock-unconfirmed", words, reading.last_known, "confirm-clock")
+        return ClockFault("clock-unconfirmed", words, reading.last_known, remedy="confirm-clock")
     gap = reading.unconfirmed
     if gap is None or (reading.now >= gap.until and not reading.is_called_wrong):
         return None
     why = "the kernel calls it unsynchronised" if reading.is_called_wrong else "it is behind that time now"
     words = f"the clock has not been confirmed since it passed from {rfc3339(gap.since)} to {rfc3339(gap.until)}"
-    return ClockFault("clock-unconfirmed", f"{words} without a record, and {why}", gap.since, "confirm-clock")
+    return ClockFault("clock-unconfirmed", f"{words} without a record, and {why}", gap.since, remedy="confirm-clock")
 
 
 def lag(reading: ClockReading) -> ClockFault | None:
@@ -119,12 +119,12 @@ def lag(reading: ClockReading) -> ClockFault | None:
     if behind < STEP:
         return None
     by_record = reading.newest_record >= reading.last_known
-    source, remedy = ("record", "clock-behind") if by_record else ("heartbeat", "heartbeat-ahead")
+    source = "record" if by_record else "heartbeat"
     words = (
         f"the system clock is {span(behind)} behind the newest {source}; using that {source}'s time,"
         f" {rfc3339(reading.effective)}, until the clock reaches it"
     )
-    return ClockFault("clock-behind", words, reading.now, remedy)
+    return ClockFault("clock-behind", words, reading.now, remedy="clock-behind" if by_record else "heartbeat-ahead")
 
 
 def late_heartbeat(reading: ClockReading) -> ClockFault | None:
@@ -132,7 +132,7 @@ def late_heartbeat(reading: ClockReading) -> ClockFault | None:
     if reading.heartbeat is None or reading.effective - reading.heartbeat <= HEARTBEAT_LATE:
         return None
     words = f"no scheduled run for {span(reading.effective - reading.heartbeat)}, since {rfc3339(reading.heartbeat)}"
-    return ClockFault("rotation-not-running", words, reading.heartbeat, "check-timer")
+    return ClockFault("rotation-not-running", words, reading.heartbeat, remedy="check-timer")
 
 
 def is_heartbeat_due(reading: ClockReading) -> bool:

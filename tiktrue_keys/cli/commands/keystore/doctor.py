@@ -31,7 +31,8 @@ def command(
     accept_clock: Annotated[
         bool,
         typer.Option(
-            "--accept-clock", help="Confirm that the clock is right after a long silence or a jump; this is recorded."
+            "--accept-clock",
+            help="Confirm that the clock is right after a long silence, a jump or a heartbeat ahead of it; recorded.",
         ),
     ] = False,
 ) -> Outcome:
