@@ -201,6 +201,17 @@ class TestDoubtfulClock:
             desk.clock.forward(days=1)
             synchronised.cleanup()
 
+    @pytest.mark.parametrize("synchronised", [True, None])
+    def test_a_silence_that_the_kernel_does_not_doubt_is_recorded_and_not_stored(
+        self, manager: KeyManager, desk: Desk, synchronised: bool | None
+    ) -> None:
+        with desk.manager(synchronised=lambda: synchronised) as later:
+            desk.clock.forward(days=31)
+            later.rotate(["llama"])
+            assert "clock-gap" in [record.event for record in later.audit_records()]
+            desk.clock.forward(days=-1)
+            later.cleanup()
+
     @pytest.mark.parametrize(("synchronised", "goes_on"), [(True, True), (None, True), (False, False)])
     def test_the_gap_that_an_earlier_version_stored_counts_like_a_new_one(
         self, manager: KeyManager, desk: Desk, synchronised: bool | None, goes_on: bool
@@ -259,6 +270,11 @@ class TestBackToTheRightTime:
         assert heartbeat(desk) == NOON
         assert ahead.now() == NOON
         assert ahead.find("llama").generation == 1
+
+    def test_a_restore_needs_no_mark_that_can_be_read(self, ahead: KeyManager, desk: Desk, tmp_path: Path) -> None:
+        desk.mark.write_bytes(b"{}")
+        ahead.restore(tmp_path / "before")
+        assert ahead.now() == NOON
 
     def test_a_restore_keeps_an_older_heartbeat_which_goes_on_ageing(
         self, manager: KeyManager, desk: Desk, tmp_path: Path

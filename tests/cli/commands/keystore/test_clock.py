@@ -52,6 +52,30 @@ def test_an_unsynchronised_silence_stops_the_timers_until_the_clock_is_confirmed
     assert row(later, "clock")[0] == row(later, "scheduled runs")[0] == "ok"
 
 
+def test_under_a_doubtful_clock_a_due_rotation_does_not_sync_the_fleet_first(
+    program: Program, kernels: dict[str, Path]
+) -> None:
+    program.generate("m", lifetime=300 * 86_400)
+    program.generate("lost")
+    program.ok("fleet", "init", "head-office")
+    place, card = program.folder / "node", program.folder / "node.card"
+    place.mkdir()
+    node_id = Program(place).json("fleet", "init", "node")["result"]["node_id"]
+    Program(place).ok("fleet", "card", "-o", str(card))
+    program.ok("fleet", "add", str(card), "--expect", node_id)
+    program.ok("revoke", "--model", "lost", "--reason", "a test", "--yes")  # a list, which a sync renews after 15 days
+    size = len(program.json("audit", "show")["result"]["records"])
+    spool = program.folder / "spool"
+    spool.mkdir()
+    due = ("rotate", "--due", "--via", f"spool:{spool}")
+    assert at(program, 31, kernels["unsynchronised"]).run(*due).returncode == 5
+    records = program.json("audit", "show")["result"]["records"][size:]
+    assert [(record["event"], record["outcome"]) for record in records] == [("rotate", "refused")]
+    at(program, 31, kernels["synchronised"]).ok(*due)
+    records = program.json("audit", "show")["result"]["records"][size + 1 :]
+    assert "renew-revocation-list" in {record["event"] for record in records}
+
+
 def test_a_synchronised_silence_stops_nothing(program: Program, kernels: dict[str, Path]) -> None:
     program.generate("m", lifetime=300 * 86_400)
     later = at(program, 399, kernels["synchronised"])
