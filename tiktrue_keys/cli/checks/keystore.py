@@ -86,8 +86,11 @@ def clock_checks(reading: ClockReading) -> Iterator[Finding]:
 
 
 def _sound_clock(reading: ClockReading) -> Finding:
-    synchronised = {True: "the kernel calls it synchronised", False: "the kernel calls it unsynchronised"}
-    word = synchronised.get(reading.synchronised, "whether it is synchronised is unknown")
+    word = {
+        True: "the kernel calls it synchronised",
+        False: "the kernel calls it unsynchronised",
+        None: "whether it is synchronised is unknown",
+    }[reading.synchronised]
     return good("clock", f"not behind the last known time ({rfc3339(reading.last_known)}); {word}")
 
 
