@@ -438,7 +438,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s V -l version -d
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -f
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l accept-clock -d 'Confirm that the clock is right after a long silence or a jump; this is recorded.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l accept-clock -d 'Confirm that the clock is right after a long silence, a jump or a heartbeat ahead of it; recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l license-file -rF -d 'File with the license, or - for standard input.'

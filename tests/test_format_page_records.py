@@ -64,7 +64,11 @@ def _add_members(seen: dict[str, set[str]], manager: KeyManager) -> None:
 def _used_keystore(folder: Path) -> KeyManager:
     now = [1_800_000_000]
     manager = KeyManager(
-        folder / "ks", host_secret_file=folder / "state" / "host", clock=lambda: now[0], pbkdf2_rounds=100_000
+        folder / "ks",
+        host_secret_file=folder / "state" / "host",
+        clock=lambda: now[0],
+        pbkdf2_rounds=100_000,
+        synchronised=lambda: False,
     )
     key = manager.generate("model", license_key="license", labels={"a": "b"}, operation_id="made").keys[0]
     other = manager.generate("other", no_license=True).keys[0]

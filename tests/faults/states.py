@@ -86,8 +86,8 @@ class World:
     real: int = _NOON
     behind: int = 0
     newest: int = 0
+    heartbeat: int = 0
     created: bool = False
-    gap: bool = False
     licenses: set[str] = field(default_factory=set)
     keys: dict[str, Key] = field(default_factory=dict)
 
@@ -99,7 +99,17 @@ class World:
     @property
     def now(self) -> int:
         """Effective time."""
-        return max(self.clock, self.newest)
+        return max(self.clock, self.newest, self.heartbeat)
+
+    @property
+    def leapt(self) -> bool:
+        """Whether nothing may be written."""
+        return self.created and self.clock > max(self.newest, self.heartbeat) + 400 * DAY
+
+    def beat(self) -> None:
+        """A scheduled run: once a day it remembers the time."""
+        if not self.leapt and self.now // DAY > self.heartbeat // DAY:
+            self.heartbeat = self.now
 
     def live(self, model: str) -> list[Key]:
         """Heads of the model's chains that are neither revoked nor destroyed."""
@@ -189,6 +199,7 @@ class Keystores(RuleBasedStateMachine):
     def rotate_due(self, license_key: str) -> None:
         world = self.world
         due = [key for key in world.keys.values() if self._is_due(key)]
+        world.beat()
         done = self._do((), lambda: self.manager.rotate(due=True, license_key=license_key))
         if done is None:
             return
@@ -214,6 +225,7 @@ class Keystores(RuleBasedStateMachine):
     @precondition(lambda self: self.world.created)
     @rule(after=st.sampled_from((0, 5 * DAY)))
     def cleanup(self, after: int) -> None:
+        self.world.beat()
         done = self._do((), lambda: self.manager.cleanup(after=after))
         if done is None:
             return
@@ -234,7 +246,8 @@ class Keystores(RuleBasedStateMachine):
     @rule()
     def accept_clock(self) -> None:
         self.manager.accept_clock()
-        self.world.newest = self.world.now
+        self.world.newest = max(self.world.clock, self.world.newest)
+        self.world.heartbeat = min(self.world.heartbeat, self.world.newest)
 
     @precondition(lambda self: self.world.keys)
     @rule(data=st.data(), use=st.sampled_from(list(Use)))
@@ -285,7 +298,7 @@ class Keystores(RuleBasedStateMachine):
     def _do(self, expected: tuple[type[TikTrueKeysError], ...], operation: Callable[[], Any]) -> Any:
         """The operation's result; None when it raised what was expected, or a clock that leapt."""
         world = self.world
-        leapt = world.created and world.clock > world.newest + 400 * DAY
+        leapt = world.leapt
         try:
             done = operation()
         except TikTrueKeysError as error:
@@ -380,7 +393,7 @@ def _break() -> None:
 
     @contextlib.contextmanager
     def read(self: Any) -> Iterator[Any]:
-        with self._guard, self.keystore.read() as view:
+        with self.guard, self.keystore.read() as view:
             yield view, instant_of(self.clock())
 
     break_it(session.KeystoreSession, "read", read)

@@ -56,6 +56,9 @@ def test_no_unit_takes_away_what_binding_needs() -> None:
         text = (UNITS / name).read_text()
         directives = re.findall(r"^([A-Za-z]+)=(.*)$", text, re.MULTILINE)
         names = {directive for directive, _ in directives}
-        assert not names & {"PrivateNetwork", "PrivateUsers", "InaccessiblePaths", "ProcSubset"}
+        assert not names & {"PrivateNetwork", "PrivateUsers", "InaccessiblePaths", "ProcSubset", "ProtectClock"}
+        # The kernel is asked whether the clock is synchronised; without CAP_SYS_TIME these calls only read.
+        assert ("SystemCallFilter", "@system-service adjtimex clock_adjtime") in directives
+        assert ("CapabilityBoundingSet", "") in directives
         assert ("LoadCredential", "tiktrue-license:/etc/tiktrue-keys/license") in directives
         assert dict(directives)["User"] == "tiktrue-keys"

@@ -75,6 +75,7 @@ def keystore_vectors() -> dict[str, bytes]:
             "record": _record(keys, document),
             "audit": _audit(keys),
             "mark": _mark(keys),
+            "mark_with_heartbeat": _mark(keys, Instant(1_795_608_000)),
             "deflated_record": {"payload": deflated_payload().decode(), "sealed": _deflated(keys).hex()},
         }
     return {"keystore.json": pretty(value)}
@@ -196,10 +197,10 @@ def _audit(keys: RootKeys) -> dict[str, object]:
         }
 
 
-def _mark(keys: RootKeys) -> str:
+def _mark(keys: RootKeys, heartbeat: Instant | None = None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mark")
-        mark = Mark(1, 6, known("head"))
+        mark = Mark(1, 6, known("head"), heartbeat)
         write_mark(path, mark, root=keys.root.view, keystore_id=keys.keystore_id)
         return path.read_text()
 

@@ -65,7 +65,8 @@ class KeyManager(KeystoreReader):
     `host_secret_file` names the file of the host secret; without it an existing keystore uses the path that it stores,
     and a new one the default path. The keystore is opened when first needed and created by the first `generate`.
     `recorder` takes what the audit log cannot hold: refusals before the keystore is open. `session` of another manager
-    replaces all the other parameters: both then use one opened keystore.
+    replaces all the other parameters: both then use one opened keystore. `synchronised` returns whether `clock` is
+    synchronised, None when that is unknown; by default the kernel is asked, and nothing is known of a clock of yours.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class KeyManager(KeystoreReader):
         pbkdf2_rounds: int = derivation.PBKDF2_ROUNDS,
         recorder: Recorder | None = None,
         session: KeystoreSession | None = None,
+        synchronised: Callable[[], bool | None] | None = None,
     ) -> None:
         if session is None:
             folder = _path(storage_dir) if storage_dir is not None else default_folder()
@@ -89,6 +91,7 @@ class KeyManager(KeystoreReader):
                 recorder=recorder or SystemLog(),
                 actor=actor,
                 rounds=pbkdf2_rounds,
+                synchronised=synchronised,
             )
         super().__init__(session)
 

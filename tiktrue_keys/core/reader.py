@@ -16,6 +16,7 @@ from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys import keyring
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey
 from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
+from tiktrue_keys.core.keystore.clock import ClockReading
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.session import KeystoreSession
@@ -105,9 +106,14 @@ class KeystoreReader:
             return view.document
 
     def now(self) -> Instant:
-        """Return the effective time: the clock, but never earlier than the newest audit record."""
+        """Return the effective time: the clock, but never earlier than the newest audit record and the heartbeat."""
         with self._session.read() as (_, now):
             return now
+
+    def clock_reading(self) -> ClockReading:
+        """Return the clock and everything that it is judged by."""
+        with self._session.read() as (view, _):
+            return self._session.clock_reading(view)
 
     def containers(self, key_id: str | None = None) -> tuple[ContainerRecord, ...]:
         """Return the registered containers: all of them, or those that one key opens."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
@@ -20,6 +22,7 @@ from tiktrue_keys.core.keys.cache import OpenedKeyCache
 from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, accepted_time, must_not_leap, noted_time
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
@@ -28,8 +31,9 @@ from tiktrue_keys.core.keystore.open import open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.store import Keystore
-from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
 from tiktrue_keys.core.machine import MachineFacts, read_facts
+from tiktrue_keys.core.machine.kernel_clock import kernel_clock_is_synchronised
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.upgrade import upgrade
@@ -64,11 +68,13 @@ class KeystoreSession:
         recorder: Recorder,
         actor: Actor | None = None,
         rounds: int = derivation.PBKDF2_ROUNDS,
+        synchronised: Callable[[], bool | None] | None = None,
     ) -> None:
         if not derivation.PBKDF2_MIN_ROUNDS <= rounds <= derivation.PBKDF2_MAX_ROUNDS:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
         self.place = place
         self.clock = clock
+        self._synchronised = synchronised or (kernel_clock_is_synchronised if clock is time.time else _unknown)
         self.recorder = recorder
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
@@ -148,7 +154,7 @@ class KeystoreSession:
         if self.guard.acquire(blocking=False):
             try:
                 with self.keystore.read() as view:
-                    yield view, self._effective(view)
+                    yield view, self.read_clock(view).effective
             finally:
                 self.guard.release()
             return
@@ -156,26 +162,43 @@ class KeystoreSession:
             keystore = self._keystore
             if keystore is not None and not keystore.is_replaced():
                 with keystore.read(aside=True) as view:
-                    yield view, self._effective(view)
+                    yield view, self.read_clock(view).effective
                 return
         with self.guard, self.keystore.read() as view:  # another thread is opening the keystore
-            yield view, self._effective(view)
-
-    def _effective(self, view: Snapshot) -> Instant:
-        return Instant(max(instant_of(self.clock()), view.audit.newest_time()))
+            yield view, self.read_clock(view).effective
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
         """Yield the transaction of one operation. A keystore of an older schema version is upgraded before it."""
-        if not self.keeps_version and self.keystore.is_outdated():
-            self.notices.append(upgrade(self.keystore, self.clock, self.actor))
+        rule = accepted_time if accept_clock else must_not_leap
+        with self.guard:
+            if not self.keeps_version and self.keystore.is_outdated():
+                self.notices.append(upgrade(self.keystore, self.read_clock, self.actor, rule))
         with (
             self.guard,
             self.keystore.write(
-                self.clock, actor=self.actor, operation_id=operation_id, accept_clock=accept_clock
+                self.read_clock, actor=self.actor, operation_id=operation_id, time_rule=rule
             ) as transaction,
         ):
             yield transaction
+
+    def clock_reading(self, view: Snapshot) -> ClockReading:
+        """Return the clock and everything that it is judged by."""
+        reading = self.read_clock(view)
+        return replace(reading, synchronised=self._synchronised(), unconfirmed=unconfirmed_gap(view.rows))
+
+    def renew_heartbeat(self) -> None:
+        """Write the heartbeat of a scheduled run into the mark, once a day.
+
+        Raises BusyError, or UnavailableError when the mark cannot be written.
+        """
+        with self.guard:
+            self.keystore.renew_heartbeat(self.clock_reading, actor=self.actor)
+
+    def read_clock(self, view: Snapshot) -> ClockReading:
+        """Return the clock as a transaction needs it: the kernel is asked only about a long silence."""
+        reading = ClockReading(instant_of(self.clock()), view.audit.newest_time(), view.heartbeat)
+        return replace(reading, synchronised=self._synchronised()) if reading.ahead > SILENCE else reading
 
     @contextlib.contextmanager
     def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
@@ -241,14 +264,19 @@ class KeystoreSession:
                 raise
 
     def note_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None = None) -> None:
-        """Record that an operation was refused or failed, if the keystore is open and its log can be written to."""
+        """Record that an operation was refused or failed, if the keystore is open and its log can be written to.
+
+        A doubtful clock does not get into the log by it: the record then bears the last known time.
+        """
         if isinstance(error, _UNRECORDED):
             return
         with contextlib.suppress(TikTrueKeysError), self.guard:
             if self._keystore is None:
                 return
             operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
-            with self._keystore.write(self.clock, actor=self.actor, operation_id=operation) as transaction:
+            with self._keystore.write(
+                self.read_clock, actor=self.actor, operation_id=operation, time_rule=noted_time
+            ) as transaction:
                 transaction.record(
                     event,
                     outcome="refused" if isinstance(error, RefusedError | SecurityError | ExpiredError) else "failed",
@@ -263,3 +291,7 @@ class KeystoreSession:
         with self.read() as (view, _):
             costs = view.document.costs
         return self.licenses.prepare(license_key, costs)
+
+
+def _unknown() -> None:
+    """The kernel's word is about its own clock, and says nothing about a clock of the caller's."""

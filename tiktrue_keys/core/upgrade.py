@@ -7,7 +7,6 @@ older versions as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,11 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import MAX_ENDED, all_key_ids, head_ids, must_get_key, put_key
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.backup import write_backup
+from tiktrue_keys.core.keystore.clock import TimeRule
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
-from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
 from tiktrue_keys.core.names import KeyId, ModelId, new_operation_id
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown
@@ -31,7 +31,7 @@ COPY = "schema"
 """The name of the record of the copy that the newest upgrade has left."""
 
 
-def upgrade(keystore: Keystore, clock: Callable[[], float], actor: Actor) -> Notice:
+def upgrade(keystore: Keystore, read_clock: ReadClock, actor: Actor, time_rule: TimeRule) -> Notice:
     """Upgrade the keystore, and return the notice that says so. The caller has no transaction open.
 
     Raises DiskFullError when there is no room for the copy of the older keystore.
@@ -39,7 +39,9 @@ def upgrade(keystore: Keystore, clock: Callable[[], float], actor: Actor) -> Not
     before = keystore.document_now()
     copy = keystore.folder / copy_name(before)
     make_copy = partial(_write_copy, keystore, copy)
-    with keystore.write(clock, actor=actor, operation_id=new_operation_id(), before=make_copy) as transaction:
+    with keystore.write(
+        read_clock, actor=actor, operation_id=new_operation_id(), time_rule=time_rule, before=make_copy
+    ) as transaction:
         if transaction.document.version < schema.VERSION:  # else another process has done it meanwhile
             _upgrade(keystore, transaction, copy)
     words = f"the keystore was upgraded to schema version {schema.VERSION}; {shown(copy)} is a copy of the older one"

@@ -19,6 +19,7 @@ from tiktrue_keys.core.keystore.identity import Signer, open_seed
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.once import repeatable
+from tiktrue_keys.core.operations.heartbeat import renew_heartbeat
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import (
     ExpiredError,
@@ -62,6 +63,7 @@ def receive(
         sign = session.signer(view)
     if not issuers:
         raise RefusedError("no issuer is pinned here", "pin the issuer's card", remedy="pin-issuer")
+    time_notices = renew_heartbeat(session)
     tally = Tally()
     for issuer in issuers:
         try:
@@ -76,7 +78,7 @@ def receive(
     return Received(
         operation_id=operation.id,
         changed=bool(tally.consumed),
-        warnings=notices(tally),
+        warnings=(*notices(tally), *time_notices),
         consumed=tally.consumed,
         keys=tuple(tally.keys),
         superseded=tuple(tally.superseded),

@@ -23,6 +23,7 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import FirstRun, Operation, Repeatable, once, repeatable
+from tiktrue_keys.core.operations.heartbeat import renew_heartbeat
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collect import Collected, collect_acknowledgements
@@ -136,6 +137,7 @@ def _round(
     *,
     patient: bool = False,
 ) -> Synced:
+    notices = renew_heartbeat(manager.session)
     outage: UnavailableError | None = None
     try:
         collected = collect_acknowledgements(manager, transport, operation=operation)
@@ -148,7 +150,7 @@ def _round(
     return Synced(
         operation_id=operation.id,
         changed=collected.changed or bool(promoted) or renewed or sent.changed,
-        warnings=(*collected.warnings, *sent.warnings),
+        warnings=(*collected.warnings, *sent.warnings, *notices),
         collected=collected.acknowledged,
         envelopes=sent.envelopes,
         promoted=promoted,

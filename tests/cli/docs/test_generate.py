@@ -55,7 +55,7 @@ def test_every_command_page_has_its_options_and_the_exit_codes(files: dict[str, 
     page = files["man/tiktrue-keys-rotate.1"]
 
     assert "\\fB\\-\\-overlap\\fR \\fIDURATION\\fR" in page
-    assert ".SH EXIT STATUS\n.TP\n\\fB7\\fR\nWith" in page
+    assert ".SH EXIT STATUS\n.TP\n\\fB5\\fR\nWith" in page
     assert "\\fBtiktrue\\-keys audit show\\fR" in files["man/tiktrue-keys-audit.1"]
 
 

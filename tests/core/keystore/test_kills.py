@@ -134,6 +134,38 @@ def found_after_rotation(desk: Desk, point: kills.KillPoint, acknowledged: bool)
     return "old" if generation == 1 else "new"
 
 
+def test_heartbeat(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "desk")
+    desk.secret.parent.parent.mkdir()
+    with desk.manager() as manager:
+        manager.generate("llama", license_key=LICENSE)
+        manager.cleanup()  # here, so that no child has to import anything
+    begun = desk.clock.now
+    desk.clock.forward(days=1)
+    saved = tmp_path / "saved"
+    shutil.copytree(tmp_path / "desk", saved)
+
+    def act() -> None:
+        desk.manager().cleanup()
+
+    points = kills.kill_points(act, [desk.folder, desk.secret.parent], tmp_path / "log")
+    assert len(points) > 5
+    states, left = set(), {}
+    for point in points:
+        shutil.rmtree(tmp_path / "desk")
+        shutil.copytree(saved, tmp_path / "desk")
+        outcome = kills.killed_at(act, point)
+        assert outcome.killed or outcome.acknowledged, point
+        with desk.manager() as manager:
+            heartbeat = manager.clock_reading().heartbeat  # a torn mark would not open the keystore
+        assert heartbeat in (begun, desk.clock.now), point
+        assert heartbeat == desk.clock.now or not outcome.acknowledged, point
+        states.add(heartbeat)
+        left[point] = leftovers(desk)
+    assert states == {begun, desk.clock.now}
+    assert {point: names for point, names in left.items() if names} == {}
+
+
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     with desk.manager() as manager:

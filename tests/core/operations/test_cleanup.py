@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 
 import pytest
 
 from tests.keystores import FILE_ID, LICENSE, Desk, container, error_of, events, file_operation
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import RefusedError, RevokedError, UsageError
 
 
@@ -250,28 +252,32 @@ class TestKept:
         assert len(self.kept(manager, confirm=[revoked.key_id])) == 1
 
 
-CLOCKS: list[tuple[str, Callable[[Desk], object], bool]] = [
-    ("29 days of silence", lambda desk: desk.clock.forward(days=29), True),
-    ("30 days", lambda desk: desk.clock.forward(days=30), True),
-    ("a second more", lambda desk: desk.clock.forward(days=30, seconds=1), False),
-    ("a year", lambda desk: desk.clock.forward(days=365), False),
-]
-
-
-@pytest.mark.parametrize(("_", "wait", "destroys"), CLOCKS, ids=[name for name, _, _ in CLOCKS])
-def test_after_a_long_silence_nothing_is_destroyed_until_the_clock_is_accepted(
-    manager: KeyManager, desk: Desk, revoked: ManagedKey, _: str, wait: Callable[[Desk], object], destroys: bool
+@pytest.mark.parametrize("days", [29, 31, 365])
+@pytest.mark.parametrize("synchronised", [True, None])
+def test_a_quiet_keystore_destroys_after_any_silence_that_the_kernel_does_not_doubt(
+    desk: Desk, days: int, synchronised: bool | None
 ) -> None:
+    with desk.manager(synchronised=lambda: synchronised) as manager:
+        key = manager.generate("llama", no_license=True).keys[0]
+        manager.revoke([key.key_id], reason="lost")
+        manager.cleanup(after=0)
+        desk.clock.forward(days=days)
+        assert only(manager.cleanup(after=0).destroyed) == key.key_id
+
+
+def test_a_registry_that_may_lack_containers_keeps_every_key_until_the_operator_has_looked(
+    desk: Desk, revoked: ManagedKey
+) -> None:
+    manager = desk.manager(synchronised=lambda: False)  # it is not a matter of the clock
+    with manager.session.write(new_operation_id()) as transaction:  # as an earlier version's restore stored it
+        transaction.rows.put(RecordKind.CLOCK_GAP, GAP, {"since": transaction.now, "until": transaction.now})
+        transaction.record("restore")
     manager.cleanup(after=0)
-    wait(desk)
     result = manager.cleanup(after=0)
-    assert bool(result.destroyed) is destroys
-    if not destroys:
-        assert result.kept[0].remedy == "confirm-clock"
-        manager.generate("another", license_key=LICENSE)  # an operation in between does not make the clock right
-        assert manager.cleanup(after=0).destroyed == ()
-        manager.accept_clock()
-        assert only(manager.cleanup(after=0).destroyed) == revoked.key_id
+    assert result.destroyed == ()
+    assert result.kept[0].remedy == "registry-lost"
+    manager.accept_clock()
+    assert only(manager.cleanup(after=0).destroyed) == revoked.key_id
 
 
 def test_the_secret_of_a_marked_key_can_still_be_saved(manager: KeyManager, revoked: ManagedKey) -> None:

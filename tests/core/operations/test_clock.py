@@ -1,4 +1,7 @@
-"""Time as the keystore takes it: the clock, but never before its newest record, and not much after it either."""
+"""Time as the keystore takes it: the clock, but never before its newest record, and not much after it either.
+
+The rules themselves are tested in tests/core/keystore/test_clock.py, the heartbeat in test_heartbeat.py.
+"""
 
 from __future__ import annotations
 
@@ -73,18 +76,22 @@ def test_a_leap_of_more_than_400_days_writes_nothing_until_it_is_accepted(
         assert isinstance(error, RefusedError)
         assert "400 days" in error.message
         assert error.remedy == "clock-leapt"
-    assert manager.audit_size() == size
-    assert manager.find("llama").status is Status.EXPIRED  # read with the clock as it is, remembered by nobody
+    refusals = list(manager.audit_records())[size:]
+    assert [(record.event, record.outcome, record.time) for record in refusals] == [
+        (event, "refused", NOON) for event in ("generate", "rotate", "revoke")
+    ]
+    assert manager.find("llama").status is Status.EXPIRED  # read with the clock as it is, which is not stored
     manager.accept_clock()
     manager.rotate(["llama"], license_key=LICENSE)
-    assert [record.event for record in list(manager.audit_records())[size:]] == ["clock-gap", "accept-clock", "rotate"]
+    after = [record.event for record in list(manager.audit_records())[size + 3 :]]
+    assert after == ["clock-gap", "accept-clock", "rotate"]
 
 
 def test_ten_years_ahead_and_right_again_leaves_everything_as_it_was(manager: KeyManager, desk: Desk) -> None:
     before = manager.find("llama")
     desk.clock.forward(days=3650)
-    assert error_of(lambda: manager.rotate(due=True, license_key=LICENSE)) is not None
-    assert not manager.cleanup(dry_run=True).destroyed
+    assert isinstance(error_of(lambda: manager.rotate(due=True, license_key=LICENSE)), RefusedError)
+    assert isinstance(error_of(lambda: manager.cleanup(dry_run=True)), RefusedError)
     desk.clock.forward(days=-3650)
     assert manager.find("llama") == before
     assert manager.rotate(["llama"], license_key=LICENSE).changed

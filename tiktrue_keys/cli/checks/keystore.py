@@ -8,17 +8,18 @@ from pathlib import Path
 from tiktrue_keys.cli.checks.finding import CheckState, Finding, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
 from tiktrue_keys.cli.view.hints import message_of
-from tiktrue_keys.core.instants import DAY, rfc3339
+from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import plural
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import TikTrueKeysError
 
-_SILENCE = 30 * DAY
+_HAVE_A_ROW = ("clock-leapt", "clock-unconfirmed", "clock-behind", "rotation-not-running")
 
 
-def keystore_checks(manager: KeyManager, clock: int, host_secret: str | None) -> Iterator[Finding]:
+def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Finding]:
     """Return the findings about the contents; when the keystore does not open, one failed finding says why."""
     try:
         document = manager.document()
@@ -30,7 +31,7 @@ def keystore_checks(manager: KeyManager, clock: int, host_secret: str | None) ->
     yield from host_secret_checks(Path(host_secret or document.host_secret_path), manager.path)
     yield reserve_check(manager.path, mark_path(Path(document.marks_path), document.keystore_id))
     yield from _contents(manager)
-    yield _clock(manager, clock)
+    yield from clock_checks(manager.clock_reading())
     folders = [Path(record.path).parent for record in manager.containers() if record.path]
     yield from leftover_checks([manager.path, *folders])
 
@@ -46,7 +47,7 @@ def _contents(manager: KeyManager) -> Iterator[Finding]:
         "every row and audit record", f"{len(found.checks)} keys, {records} audit records, and SQLite's own check"
     )
     yield from _keys(found)
-    for notice in found.warnings:
+    for notice in (each for each in found.warnings if each.code not in _HAVE_A_ROW):
         yield warning(notice.code.replace("-", " "), message_of(notice))
     yield _missing_containers(manager)
 
@@ -69,27 +70,34 @@ def _missing_containers(manager: KeyManager) -> Finding:
     return warning("containers", f"{words}: run models scan if it was moved, models forget if it is gone")
 
 
-def _clock(manager: KeyManager, clock: int) -> Finding:
-    newest = next((record.time for record in manager.audit_records(backwards=True)), None)
-    if newest is None:
-        return skipped("clock", "no audit record to compare the clock with")
-    if clock < newest:
-        return warning(
-            "clock", f"the system clock is {_span(newest - clock)} behind the newest record; using that record's time"
-        )
-    if clock - newest > _SILENCE:
-        return warning(
-            "clock", f"no record since {rfc3339(newest)}: cleanup waits until doctor --accept-clock confirms the clock"
-        )
-    return good("clock", f"not behind the newest audit record ({rfc3339(newest)})")
+def clock_checks(reading: ClockReading) -> Iterator[Finding]:
+    """Return the checks of the time: the clock, and whether scheduled runs renew the heartbeat."""
+    faults = [fault for fault in (doubt(reading), lag(reading)) if fault is not None]
+    yield from (_fault("clock", fault) for fault in faults)
+    if not faults:
+        yield _sound_clock(reading)
+    late = late_heartbeat(reading)
+    if late is not None:
+        yield _fault("scheduled runs", late)
+    elif reading.heartbeat is None:
+        yield good("scheduled runs", "none yet: no heartbeat has been written")
+    else:
+        yield good("scheduled runs", f"the heartbeat is of {rfc3339(reading.heartbeat)}")
 
 
-def _span(seconds: int) -> str:
-    """A time in its largest whole unit: `24 d`."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+def _sound_clock(reading: ClockReading) -> Finding:
+    word = {
+        True: "the kernel calls it synchronised",
+        False: "the kernel calls it unsynchronised",
+        None: "whether it is synchronised is unknown",
+    }[reading.synchronised]
+    return good("clock", f"not behind the last known time ({rfc3339(reading.last_known)}); {word}")
+
+
+def _fault(check: str, fault: ClockFault) -> Finding:
+    refused = {"clock-leapt": "; nothing is written", "clock-unconfirmed": "; rotate --due and cleanup are refused"}
+    words = fault.message + refused.get(fault.code, "")
+    return warning(check, message_of(Notice(fault.code, words, remedy=fault.remedy)))
 
 
 def worst_state(findings: list[Finding]) -> CheckState:

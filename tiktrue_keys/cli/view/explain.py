@@ -64,7 +64,7 @@ def explanation_table(explained: list[Explanation]) -> Table:
 
 def time_fields(now: Instant, clock: Instant) -> Fields:
     """Return the instant for which statuses are shown, and its source."""
-    whose = "the newest audit record's, because the clock is behind it" if clock < now else "the clock's"
+    whose = "the newest audit record's or heartbeat's, because the clock is behind it" if clock < now else "the clock's"
     return Fields([("status as of", f"{rfc3339(now)}, {whose}")])
 
 

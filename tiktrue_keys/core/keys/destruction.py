@@ -17,8 +17,7 @@ from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, may_be_destroyed
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import GAP, Transaction
+from tiktrue_keys.core.keystore.transaction import Transaction
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
 """Reads a container again: returns the ids of the keys that open it, or None when it cannot be read."""
@@ -83,17 +82,15 @@ def piped_keys(rows: Rows) -> frozenset[str]:
     return frozenset(into_pipes - in_files)
 
 
-def is_doubtful_clock(rows: Rows) -> bool:
-    """Return whether a long silence was recorded and the clock has not been accepted since."""
-    return rows.get(RecordKind.CLOCK_GAP, GAP) is not None
+def waits(key: ManagedKey, now: Instant, *, lacks_containers: bool) -> Kept | None:
+    """Return why a marked key is not destroyed yet, or None when its time has come.
 
-
-def waits(key: ManagedKey, now: Instant, *, doubtful: bool) -> Kept | None:
-    """Why a marked key is not destroyed yet, or None when its time has come; `doubtful` is the clock."""
+    `lacks_containers`: the registry may lack containers since a restore.
+    """
     if key.destroy_at is not None and now < key.destroy_at:
         return Kept(key, f"marked, destroyed by the first cleanup after {rfc3339(key.destroy_at)}")
-    if doubtful:
-        return Kept(key, "nothing was recorded for more than 30 days before this run", remedy="confirm-clock")
+    if lacks_containers:
+        return Kept(key, "a container registered since the restored backup may need it", remedy="registry-lost")
     return None
 
 

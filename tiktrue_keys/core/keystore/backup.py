@@ -28,7 +28,7 @@ from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
-from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
@@ -112,6 +112,7 @@ def restoring(
     way_in: WayIn,
     facts: MachineFacts,
     clock: Callable[[], float],
+    read_clock: ReadClock,
     *,
     event: str,
     actor: Actor,
@@ -136,7 +137,7 @@ def restoring(
                 epoch = _next_epoch(keystore.document_now(), known, instant_of(clock()))
                 kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(
-                    epoch, clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
+                    epoch, read_clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
                 ) as transaction:
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)

@@ -1,19 +1,22 @@
 """The high-water mark: the highest audit position of a keystore that this machine has seen, beside the host secret.
 
 Come here for "the keystore is older than this machine remembers": a keystore behind its mark is an older copy. An
-attacker who puts back an older mark too is not detected here, but by the nodes that witness the audit head.
+attacker who puts back an older mark too is not detected here, but by the nodes that witness the audit head. The mark
+also carries the heartbeat: the time of the last scheduled run, which needs no audit record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.durable import read_capped, replace_bytes
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError, NotFoundError
 
 _LIMIT = 1024
@@ -22,11 +25,15 @@ _WHAT = "the high-water mark"
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by epoch, then size."""
+    """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by epoch, then size.
+
+    `heartbeat` is the time of the last scheduled run; None in the mark of a keystore without one.
+    """
 
     epoch: int
     size: int
     head: bytes
+    heartbeat: Instant | None = field(default=None, compare=False)
 
 
 def mark_path(folder: Path, keystore_id: bytes) -> Path:
@@ -53,11 +60,40 @@ def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
         raise IntegrityError(f"{_WHAT} {path} was changed")
     if value.get("keystore") != keystore_id.hex():
         raise IntegrityError(f"{_WHAT} {path} is another keystore's")
-    return Mark(value["epoch"], value["size"], bytes.fromhex(value["head"]))
+    return Mark(value["epoch"], value["size"], bytes.fromhex(value["head"]), value.get("heartbeat"))
+
+
+class HeartbeatReader:
+    """Returns the heartbeat of a mark that other processes replace; the file is read only after it was replaced."""
+
+    def __init__(self) -> None:
+        self._version: tuple[int, int, int] | None = None
+        self._heartbeat: Instant | None = None
+
+    def read(self, path: Path, *, root: memoryview, keystore_id: bytes) -> Instant | None:
+        """Return the heartbeat. A mark that is gone keeps the last one that was read.
+
+        Raises IntegrityError when the mark was modified.
+        """
+        try:
+            status = os.stat(path)
+        except OSError:  # opening the keystore refuses a missing mark
+            return self._heartbeat
+        version = (status.st_ino, status.st_ctime_ns, status.st_size)
+        if version != self._version:
+            self._heartbeat = read_mark(path, root=root, keystore_id=keystore_id).heartbeat
+            self._version = version
+        return self._heartbeat
 
 
 def _body(mark: Mark, keystore_id: bytes) -> dict[str, object]:
-    return {"keystore": keystore_id.hex(), "epoch": mark.epoch, "size": mark.size, "head": mark.head.hex()}
+    body: dict[str, object] = {
+        "keystore": keystore_id.hex(),
+        "epoch": mark.epoch,
+        "size": mark.size,
+        "head": mark.head.hex(),
+    }
+    return body if mark.heartbeat is None else body | {"heartbeat": mark.heartbeat}
 
 
 def _mac(root: memoryview, body: dict[str, object]) -> bytes:

@@ -19,6 +19,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
+from tiktrue_keys.core.keystore.clock import TimeRule, accepted_time, is_heartbeat_due, must_not_leap
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
 from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
@@ -27,7 +28,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot, Transaction, effective_time
+from tiktrue_keys.core.keystore.transaction import KeystoreState, ReadClock, Snapshot, Transaction
 from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
@@ -111,11 +112,11 @@ class Keystore:
     @contextlib.contextmanager
     def write(
         self,
-        clock: Callable[[], float],
+        read_clock: ReadClock,
         *,
         actor: Actor,
         operation_id: OperationId,
-        accept_clock: bool = False,
+        time_rule: TimeRule = must_not_leap,
         before: Callable[[], None] | None = None,
     ) -> Iterator[Transaction]:
         """Yield one transaction: committed at the end if something was recorded, undone if the block raises.
@@ -126,8 +127,8 @@ class Keystore:
         def begin() -> Transaction:
             view = self._writer.view()
             self._sweep(view.document, view.rows)
-            now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
-            return Transaction(view, now, actor, operation_id)
+            reading = read_clock(view)
+            return Transaction(view, time_rule(reading), actor, operation_id, reading)
 
         with writers_lock(self.folder, timeout=self._timeout, actor=actor):
             if before is not None:
@@ -177,7 +178,7 @@ class Keystore:
     def new_epoch(
         self,
         epoch: int,
-        clock: Callable[[], float],
+        read_clock: ReadClock,
         *,
         actor: Actor,
         operation_id: OperationId,
@@ -192,8 +193,9 @@ class Keystore:
             view = self._writer.view()
             audit = AuditLog(self._writer.sqlite, self.keys, size=view.audit.size, epoch=epoch)
             moved = Snapshot(replace(view.document, epoch=epoch), view.state, view.rows, audit)
-            now = effective_time(instant_of(clock()), view.audit.newest_time(), accept_clock=accept_clock)
-            return Transaction(moved, now, actor, operation_id)
+            reading = read_clock(moved)
+            time_rule = accepted_time if accept_clock else must_not_leap
+            return Transaction(moved, time_rule(reading), actor, operation_id, reading)
 
         with self._committing(begin, marks=False) as transaction:
             yield transaction
@@ -206,9 +208,16 @@ class Keystore:
             self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
 
     def write_mark_of_epoch(self) -> None:
-        """Write the mark that new_epoch left out, once the copy is in its place."""
+        """Write the mark that new_epoch left out, once the copy is in its place.
+
+        A heartbeat stays, but not past the restore: a restore is the way back from a clock that was ahead.
+        """
+        known = self.mark_or_none()
+        heartbeat = known.heartbeat if known else None
         with self.read() as view:
-            mark = Mark(view.document.epoch, view.state.audit_size, view.state.audit_head)
+            if heartbeat is not None:
+                heartbeat = min(heartbeat, view.audit.newest_time())
+            mark = Mark(view.document.epoch, view.state.audit_size, view.state.audit_head, heartbeat)
         self._write_mark_after_commit(view.document, mark)
         keep_reserve(self.folder, _mark_path(view.document))
 
@@ -228,6 +237,21 @@ class Keystore:
             if mark is not None and marks:
                 self._write_mark_after_commit(transaction.document, mark)
                 keep_reserve(self.folder, _mark_path(transaction.document))
+
+    def renew_heartbeat(self, read_clock: ReadClock, *, actor: Actor) -> None:
+        """Replace the mark by one with a new heartbeat, if that is due. Nothing else changes, and nothing is recorded.
+
+        Raises what writers_lock and replace_bytes raise.
+        """
+        with self.read() as view:
+            if not is_heartbeat_due(read_clock(view)):
+                return
+        with writers_lock(self.folder, timeout=self._timeout, actor=actor):
+            with self.read() as view:
+                reading = read_clock(view)
+            if is_heartbeat_due(reading):
+                position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
+                self._write_mark(view.document, Mark(*position, reading.effective))
 
     def _sweep(self, document: Document, rows: Rows) -> None:
         """Remove what killed writers left, once per opened keystore."""
@@ -306,7 +330,7 @@ class Keystore:
         self._writer.trusted = Trusted(
             version, transaction.document, state, bytes(transaction.rows.digests), transaction.now
         )
-        return Mark(transaction.document.epoch, state.audit_size, state.audit_head)
+        return Mark(transaction.document.epoch, state.audit_size, state.audit_head, transaction.heartbeat)
 
     def _write_state(self, transaction: Transaction, document_changed: bool) -> KeystoreState:
         document = transaction.document

@@ -5,28 +5,23 @@ Come here for audit records and effective time. store.py begins, verifies and co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tiktrue_keys.core.audit.record import Actor
-from tiktrue_keys.core.instants import DAY, Instant, rfc3339
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.audit_log import AuditLog
+from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, Gap
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.errors import RefusedError
-
-CLOCK_LEAP = 400 * DAY
-"""A clock further ahead of the newest audit record than this is taken for wrong, not for a long silence."""
-
-SILENCE = 30 * DAY
-"""A longer gap between two audit records may be a wrong clock.
-
-It blocks destruction until the operator accepts the clock.
-"""
 
 GAP = "gap"
+"""The name of the stored gap. `since` and `until` are equal where an earlier version stored REGISTRY under it."""
+
+REGISTRY = "registry"
+"""The name under which a restore stores that the registry may lack containers, for cleanup."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +35,45 @@ class KeystoreState:
 
 
 class Snapshot:
-    """A consistent view of the keystore: its header, its records and its audit log."""
+    """A consistent view of the keystore: its header, its records, its audit log, and the heartbeat of its mark."""
 
-    def __init__(self, document: Document, state: KeystoreState, rows: Rows, audit: AuditLog) -> None:
+    def __init__(
+        self, document: Document, state: KeystoreState, rows: Rows, audit: AuditLog, heartbeat: Instant | None = None
+    ) -> None:
         self.document = document
         self.state = state
         self.rows = rows
         self.audit = audit
+        self.heartbeat = heartbeat
+
+
+ReadClock = Callable[[Snapshot], ClockReading]
+"""Reads the clock and judges it by a snapshot."""
 
 
 class Transaction(Snapshot):
     """A snapshot that may be written to.
 
-    `now` is the effective time: the clock, but never earlier than the newest audit record.
+    `now` is the time that its records bear: the effective time, except where a doubtful clock is confirmed or noted.
+    `reading` is the clock; None while the keystore is created.
     """
 
-    def __init__(self, view: Snapshot, now: Instant, actor: Actor, operation_id: OperationId) -> None:
-        super().__init__(view.document, view.state, view.rows, view.audit)
+    def __init__(
+        self,
+        view: Snapshot,
+        now: Instant,
+        actor: Actor,
+        operation_id: OperationId,
+        reading: ClockReading | None = None,
+    ) -> None:
+        super().__init__(view.document, view.state, view.rows, view.audit, view.heartbeat)
         self.now = now
+        if self.heartbeat is not None:
+            self.heartbeat = min(self.heartbeat, now)  # earlier only where the operator confirms an earlier clock
         self.actor = actor
         self.operation_id = operation_id
-        newest = view.audit.newest_time()
-        self._gap_since = newest if view.audit.size and now - newest > SILENCE else None
+        is_silent = reading is not None and now - reading.last_known > SILENCE
+        self._silence = reading if is_silent else None
 
     def record(
         self,
@@ -76,11 +88,13 @@ class Transaction(Snapshot):
     ) -> None:
         """Append an audit record of this operation.
 
-        The first one after a long silence also stores the gap, for cleanup.
+        The first one after a long silence also records the gap, and stores it if the clock is unsynchronised.
         """
-        if self._gap_since is not None:
-            gap, self._gap_since = {"since": self._gap_since, "until": self.now}, None
-            self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+        if self._silence is not None:
+            reading, self._silence = self._silence, None
+            gap = {"since": reading.last_known, "until": self.now}
+            if reading.is_called_wrong:
+                self.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
             self.record("clock-gap", detail=gap)
         self.audit.append(
             time=self.now,
@@ -100,15 +114,14 @@ class Transaction(Snapshot):
         self.document = document
 
 
-def effective_time(clock: Instant, newest: Instant, *, accept_clock: bool) -> Instant:
-    """Return the clock, but never earlier than the newest audit record.
+def unconfirmed_gap(rows: Rows) -> Gap | None:
+    """Return the stored gap, or None."""
+    stored = rows.get(RecordKind.CLOCK_GAP, GAP)
+    return None if stored is None or stored["since"] == stored["until"] else Gap(stored["since"], stored["until"])
 
-    Raises RefusedError when the clock has leapt ahead, unless `accept_clock`.
-    """
-    if clock > newest + CLOCK_LEAP and not accept_clock:
-        raise RefusedError(
-            f"the clock says {rfc3339(clock)}, more than 400 days after the newest audit record ({rfc3339(newest)})",
-            "set the clock right, or accept it",
-            remedy="clock-leapt",
-        )
-    return Instant(max(clock, newest))
+
+def lacks_containers(rows: Rows) -> bool:
+    """Return whether the registry may lack containers since a restore, and the operator has not looked since."""
+    stored = rows.get(RecordKind.CLOCK_GAP, GAP)
+    by_earlier_version = stored is not None and stored["since"] == stored["until"]
+    return by_earlier_version or rows.get(RecordKind.CLOCK_GAP, REGISTRY) is not None

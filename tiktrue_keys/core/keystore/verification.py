@@ -14,7 +14,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.document import Document, authenticated, read_document
-from tiktrue_keys.core.keystore.high_water import mark_path, read_mark
+from tiktrue_keys.core.keystore.high_water import HeartbeatReader, mark_path, read_mark
 from tiktrue_keys.core.keystore.integrity import state_root
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot
@@ -45,6 +45,7 @@ class VerifiedConnection:
         self.sqlite = connection
         self.trusted: Trusted | None = None
         self.ignores_mark = False
+        self._heartbeats = HeartbeatReader()
         self._keys = keys
 
     def view(self) -> Snapshot:
@@ -64,7 +65,13 @@ class VerifiedConnection:
         )
         has_agenda = trusted.document.version > schema.FIRST_VERSION
         rows = Rows(self.sqlite, self._keys, bytearray(trusted.digests), has_agenda=has_agenda)
-        return Snapshot(trusted.document, trusted.state, rows, audit)
+        return Snapshot(trusted.document, trusted.state, rows, audit, self._heartbeat(trusted.document))
+
+    def _heartbeat(self, document: Document) -> Instant | None:
+        if self.ignores_mark:
+            return None
+        path = mark_path(Path(document.marks_path), document.keystore_id)
+        return self._heartbeats.read(path, root=self._keys.root.view, keystore_id=document.keystore_id)
 
     def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> Trusted:
         if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:

@@ -6,7 +6,7 @@ Come here for how a run is planned; the reasons are in core/keys/destruction.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
@@ -20,8 +20,9 @@ from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, must_g
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.transaction import SILENCE, Snapshot, Transaction
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, lacks_containers
 from tiktrue_keys.core.once import FirstRun, Operation, once
+from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
 from tiktrue_keys.core.operations.results import CleanupResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
@@ -57,7 +58,8 @@ class _Plan:
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
     """Run one cleanup, or unmark the keys in `cancel`. Return what was done.
 
-    Raises UsageError for contradictory arguments, and RefusedError for a named key that is kept or is not a candidate.
+    Raises UsageError for contradictory arguments, and RefusedError for a doubtful clock, and for a named key that is
+    kept or is not a candidate.
     """
     if request.cancel and request.keys:
         raise UsageError(
@@ -71,12 +73,17 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
 
 
 def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
+    notices = begin_scheduled_run(session, dry_run=request.dry_run)
+    cleaned = _mark_and_destroy(session, request, operation)
+    return replace(cleaned, warnings=(*cleaned.warnings, *notices))
+
+
+def _mark_and_destroy(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
     with session.read() as (view, _):
         registered = every_container(view.rows)
     wraps_in = _read_once(registered, request.wraps_in)  # reads files, so outside of a transaction
     with session.read() as (view, now):
-        gap = now - view.audit.newest_time() > SILENCE
-        plan = _plan(view, request, wraps_in, now, doubtful=gap)
+        plan = _plan(view, request, wraps_in, now)
     if request.keys and plan.kept and not (plan.mark or plan.destroy):
         kept = plan.kept[0]
         raise RefusedError(
@@ -94,12 +101,12 @@ def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Oper
             kept=tuple(plan.kept),
             dry_run=request.dry_run,
         )
-    return _clean(request, wraps_in, operation, gap=gap)
+    return _clean(request, wraps_in, operation)
 
 
-def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation, *, gap: bool) -> CleanupResult:
+def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation) -> CleanupResult:
     with operation.write() as transaction:
-        plan = _plan(transaction, request, wraps_in, transaction.now, doubtful=gap)
+        plan = _plan(transaction, request, wraps_in, transaction.now)
         marked = tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
         destroyed = tuple(destruction.destroy(transaction, stored) for stored in plan.destroy)
         if marked or destroyed:
@@ -141,17 +148,17 @@ def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> W
     return remembered
 
 
-def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant, *, doubtful: bool) -> _Plan:
+def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant) -> _Plan:
     plan = _Plan()
     needs = destruction.needs_of(view.rows, wraps_in)
-    doubtful = doubtful or destruction.is_doubtful_clock(view.rows)
+    incomplete = lacks_containers(view.rows)
     candidates = _candidates(view.rows, request, now)
     holding = holding_of(view, (stored.key for stored in candidates), now)
     for stored in candidates:
         key = stored.key
         kept = destruction.reason_to_keep(key, needs, holding, request.confirm)
         if kept is None and key.destroy_at is not None:
-            kept = destruction.waits(key, now, doubtful=doubtful)
+            kept = destruction.waits(key, now, lacks_containers=incomplete)
         if kept is not None:
             plan.kept.append(kept)
         elif key.destroy_at is None:

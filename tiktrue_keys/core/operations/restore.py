@@ -14,7 +14,6 @@ from typing import Any
 
 from tiktrue_keys.core.containers.intents import FileIntent, every_intent, put_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container, get_container, put_container
-from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore import database
@@ -24,7 +23,7 @@ from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
-from tiktrue_keys.core.keystore.transaction import GAP, Snapshot, Transaction
+from tiktrue_keys.core.keystore.transaction import REGISTRY, Snapshot, Transaction
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
@@ -81,6 +80,7 @@ def _restore(
         way_in,
         session.facts(),
         session.clock,
+        session.read_clock,
         event=event,
         actor=session.actor,
         operation_id=operation.id,
@@ -169,7 +169,7 @@ def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> I
 
 
 def _memory_of(session: KeystoreSession, view: Snapshot) -> _Remembered:
-    now = Instant(max(instant_of(session.clock()), view.audit.newest_time()))
+    now = session.read_clock(view).effective
     keys = [stored.key for stored in all_keys(view.rows, now)]
     return _Remembered(
         keystore_id=view.document.keystore_id,
@@ -195,8 +195,8 @@ def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
     for intent in remembered.intents:
         put_intent(transaction, intent)
     if not remembered.whole:
-        gap = {"since": transaction.now, "until": transaction.now}
-        transaction.rows.put(RecordKind.CLOCK_GAP, GAP, gap)
+        at = {"since": transaction.now, "until": transaction.now}
+        transaction.rows.put(RecordKind.CLOCK_GAP, REGISTRY, at)
 
 
 def _carry_escrow(transaction: Transaction, remembered: _Remembered) -> list[Notice]:

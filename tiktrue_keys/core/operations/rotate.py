@@ -34,6 +34,7 @@ from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import FirstRun, Operation, once
+from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
 from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.core.session import KeystoreSession
@@ -86,6 +87,12 @@ def rotate(session: KeystoreSession, request: RotateRequest, operation_id: str |
 
 
 def _rotate(session: KeystoreSession, request: RotateRequest, operation: Operation) -> RotateResult:
+    notices = begin_scheduled_run(session, dry_run=request.dry_run) if request.due else ()
+    rotated = _rotate_planned(session, request, operation)
+    return replace(rotated, warnings=(*rotated.warnings, *notices))
+
+
+def _rotate_planned(session: KeystoreSession, request: RotateRequest, operation: Operation) -> RotateResult:
     with session.read() as (view, now):
         damaged: list[IntegrityError] = []
         planned = _plan(view.rows, request, now, damaged)

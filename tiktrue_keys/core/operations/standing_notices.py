@@ -1,11 +1,12 @@
 """Notices about a keystore's standing: they are repeated until their cause is gone.
 
-Come here for the warnings about recovery and binding. These functions only read rows.
+Come here for the warnings about recovery, binding and time. These functions only read.
 """
 
 from __future__ import annotations
 
 from tiktrue_keys.core.fingerprint import Binding
+from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.notices import Notice
@@ -32,3 +33,15 @@ def binding_notices(binding: Binding) -> tuple[Notice, ...]:
         return ()
     words = "no hardware fact can be read: the keys are bound only to the machine-id and the host secret on this disk"
     return (Notice("weak-binding", words),)
+
+
+def time_notices(reading: ClockReading) -> tuple[Notice, ...]:
+    """Return a notice for a doubtful clock, a clock that is behind, and scheduled runs that no longer happen."""
+    return tuple(
+        notice for fault in (doubt(reading), lag(reading), late_heartbeat(reading)) for notice in clock_notice(fault)
+    )
+
+
+def clock_notice(fault: ClockFault | None) -> tuple[Notice, ...]:
+    """Return the notice of a fault, if there is one."""
+    return () if fault is None else (Notice(fault.code, fault.message, remedy=fault.remedy),)

@@ -18,7 +18,7 @@ from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
-from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
+from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices, time_notices
 from tiktrue_keys.core.session import KeystoreSession
 
 
@@ -40,6 +40,7 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
             *_drift_notices(report),
             *binding_notices(binding),
             *recovery_notices(view.rows),
+            *time_notices(session.clock_reading(view)),
             *_intent_notices(view.rows),
         )
         return ValidateResult(checks, binding, report, view.audit.size, deep, notices)

@@ -23,7 +23,7 @@ EXAMPLES = (
     ("Show which keys would be marked or destroyed:", "tiktrue-keys cleanup --dry-run"),
     ("Mark keys that a run after 60 days may destroy:", "tiktrue-keys cleanup --after 60d --yes"),
 )
-EXIT_STATUS = {5: "A named key is kept."}
+EXIT_STATUS = {5: "A named key is kept, or the clock is doubtful."}
 
 
 def command(

@@ -17,6 +17,7 @@ from tiktrue_keys.core.dispatch.distribution_request import QUEUED
 from tiktrue_keys.core.instants import Seconds, duration_text, parse_duration, rfc3339
 from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, DEFAULT_WITHIN
+from tiktrue_keys.core.keystore.clock import doubt
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.errors import TikTrueKeysError, UsageError
@@ -29,7 +30,10 @@ EXAMPLES = (
     ("Rotate the key of a model:", "tiktrue-keys rotate llama-7b"),
     ("Rotate the keys that expire soon, from cron:", "tiktrue-keys rotate --due --quiet"),
 )
-EXIT_STATUS = {7: "With --due: some keys were not rotated; the result lists them."}
+EXIT_STATUS = {
+    5: "With --due: the clock is doubtful.",
+    7: "With --due: some keys were not rotated; the result lists them.",
+}
 
 
 def command(
@@ -147,8 +151,8 @@ def _sync_first(
     context: CommandContext, transport: Transport | None, license_key: Callable[[], bytes], overlap: Seconds
 ) -> Sequence[Notice]:
     """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
-    if transport is None or not context.manager.exists():
-        return []
+    if transport is None or not context.manager.exists() or doubt(context.manager.clock_reading()) is not None:
+        return []  # under a doubtful clock the rotation refuses and says why
     from tiktrue_keys.fleet.sync import sync
 
     try:

@@ -17,6 +17,8 @@ from tiktrue_keys.cli.view.batches import worst
 from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.keystore.clock import lag
+from tiktrue_keys.core.operations.standing_notices import clock_notice
 
 EXAMPLES = (
     ("Run every check:", "tiktrue-keys doctor"),
@@ -29,23 +31,24 @@ def command(
     accept_clock: Annotated[
         bool,
         typer.Option(
-            "--accept-clock", help="Confirm that the clock is right after a long silence or a jump; this is recorded."
+            "--accept-clock",
+            help="Confirm that the clock is right after a long silence, a jump or a heartbeat ahead of it; recorded.",
         ),
     ] = False,
 ) -> Outcome:
     """Run every read-only check.
 
-    Checks permissions, every row of the keystore, the audit log, the clock, memory locking, core dumps, swap, the host
-    secret's location, free space, the reserve, and leftover files. Changes nothing and reads no license. A warning
-    leaves the exit code at 0; a failed check sets it, and of several the worst, in the order 4, 13, 8, 9, 10, 11, 12,
-    5.
+    Checks permissions, every row of the keystore, the audit log, the clock, scheduled runs, memory locking, core dumps,
+    swap, the host secret's location, free space, the reserve, and leftover files. Changes nothing and reads no license.
+    A warning leaves the exit code at 0; a failed check sets it, and of several the worst, in the order 4, 13, 8, 9, 10,
+    11, 12, 5.
     """
     context: CommandContext = ctx.obj
     if accept_clock:
         return _accept_clock(context)
     findings = [
         *keystore_folder_checks(context.keystore),
-        *keystore_checks(context.manager, int(time.time()), context.host_secret),
+        *keystore_checks(context.manager, context.host_secret),
         *machine_checks(),
     ]
     counts = Counter(finding.state.value for finding in findings)
@@ -72,5 +75,9 @@ def _accept_clock(context: CommandContext) -> Outcome:
     context.confirm(f"The clock shows {now}. Is that correct?")
     context.manager.accept_clock(operation_id=context.operation_id)
     return Outcome(
-        result={"accepted": now}, view=[Line(f"accepted: {now}")], changed=True, operation_id=context.operation_id
+        result={"accepted": now},
+        view=[Line(f"accepted: {now}")],
+        changed=True,
+        operation_id=context.operation_id,
+        warnings=clock_notice(lag(context.manager.clock_reading())),
     )
