@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,7 @@ def version(desk: Desk) -> int:
     return int(found)
 
 
-def told(manager: KeyManager) -> object:
+def told(manager: KeyManager) -> tuple[Any, ...]:
     """What the manager says of its keys."""
     keys = sorted(manager.keys(), key=lambda key: key.order)
     of_models = {model: sorted(key.key_id for key in manager.keys([model])) for model in {key.model_id for key in keys}}
@@ -87,7 +89,7 @@ def test_the_first_operation_that_writes_takes_it_and_says_so(old: Desk) -> None
     in_the_first_version(old, lambda: go_back(old, new, before))
 
 
-def go_back(desk: Desk, new: list[str], before: object) -> None:
+def go_back(desk: Desk, new: Sequence[str], before: tuple[Any, ...]) -> None:
     """In the child of version 1, which opens the copy under the keystore's name: it says what was said before."""
     shutil.copy(desk.folder / COPY, desk.file)
     desk.mark.unlink()

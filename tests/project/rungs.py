@@ -20,6 +20,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "containers",
         "dispatch",
         "keys",
+        "upgrade",
         "session",
         "once",
         "operations",

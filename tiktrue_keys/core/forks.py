@@ -14,8 +14,9 @@ from typing import Protocol
 class Forkable(Protocol):
     """An object with secrets and a connection that a forked child must not use."""
 
-    guards: tuple[threading.RLock, ...]
-    """Held in this order by everything that uses the object."""
+    @property
+    def guards(self) -> tuple[threading.RLock, ...]:
+        """The locks that are held, in this order, by everything that uses the object."""
 
     def forget(self) -> None:
         """Drop what belongs to the parent. Called in the child."""

@@ -1,7 +1,7 @@
 """The tables of a keystore, the kinds and members of its records, and their version.
 
 Come here to change what is stored. Everything that an operator would call data is a sealed row of `record`; the other
-tables prove that it is complete. This module does no cryptography; migration.py takes older keystores to VERSION.
+tables prove that it is complete. This module does no cryptography; core/upgrade.py takes older keystores to VERSION.
 """
 
 from __future__ import annotations
