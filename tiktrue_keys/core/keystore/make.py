@@ -21,7 +21,7 @@ from tiktrue_keys.core.keystore.document import (
     Cost,
     Document,
 )
-from tiktrue_keys.core.keystore.identity import PublicHalves, make_identity, store_identity
+from tiktrue_keys.core.keystore.identity import make_identity, store_identity
 from tiktrue_keys.core.keystore.leftovers import begin_creation, end_creation, sweep
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.paths import KeystorePaths
@@ -107,16 +107,10 @@ def _sealed(
         slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
         resealed_at=now,
         version=schema.VERSION,
-        **_halves(publics),
+        audit_key=publics.audit,
+        identity_key=publics.identity,
+        identity_hpke=publics.identity_hpke,
     )
     path = place.folder / database.FILE_NAME
     connection = database.connect(path, timeout=place.timeout)
     return Keystore(path, connection, keys, secret, timeout=place.timeout), document, binding, wrapped
-
-
-def _halves(publics: PublicHalves) -> dict[str, bytes]:
-    return {
-        "audit_key": publics.audit,
-        "identity_key": publics.identity,
-        "identity_hpke": publics.identity_hpke,
-    }
