@@ -54,6 +54,11 @@ def copy_name(document: Document) -> str:
     return f"keystore.schema-{document.version}{again}.db"
 
 
+def older_copies(folder: Path) -> list[str]:
+    """Return the paths of the copies of older schema versions that lie in the keystore's folder."""
+    return sorted(str(path) for path in folder.glob("keystore.schema-*.db"))
+
+
 def _write_copy(keystore: Keystore, copy: Path) -> None:
     if not keystore.is_outdated():
         return

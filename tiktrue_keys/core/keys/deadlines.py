@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, keys_of_day
@@ -54,6 +55,26 @@ def key_counts(rows: Rows, now: Instant, within: Seconds) -> KeyCounts:
     """Return the counts at `now`."""
     due = sum(is_due(stored.key, now, within) for stored in _candidates(rows, now, within))
     return KeyCounts(_by_status(rows, now), due, _next_expiry(rows, now))
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A day on which keys change: what they wait for, an instant not later than the first, and how many they are."""
+
+    series: Series
+    first: Instant
+    count: int
+
+
+def upcoming(rows: Rows, now: Instant, most: int) -> list[Deadline]:
+    """Return the next days on which keys expire or overlaps end, at most `most`; none for schema version 1."""
+    found = []
+    for series in (Series.DUE, Series.ROTATED):
+        ahead = (each for each in agenda.days(rows, series) if (each.day + 1) * DAY > now)
+        for each in islice(ahead, most):
+            first = each.first if series is Series.DUE else Instant(each.day * DAY)
+            found.append(Deadline(series, Instant(max(first, now)), each.count))
+    return sorted(found, key=lambda deadline: deadline.first)[:most]
 
 
 def must_agree(rows: Rows, now: Instant) -> None:

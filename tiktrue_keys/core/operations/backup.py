@@ -57,9 +57,10 @@ def _back_up(session: KeystoreSession, destination: Path, force: bool, operation
     if Path(os.path.realpath(destination)).is_relative_to(os.path.realpath(session.place.folder)):
         raise RefusedError("a backup inside the keystore's folder is lost with it", "choose a place on another disk")
     with operation.write() as transaction:
-        known = transaction.rows.get(RecordKind.BACKUP, BACKUP)
-        done = bool(known and known["done"])
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
+        known = transaction.rows.get(RecordKind.BACKUP, BACKUP) or {"done": False}
+        earlier = {name: known[name] for name in ("size", "epoch") if name in known}
+        note = _note(transaction, destination, done=known["done"]) | earlier
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, note)
         transaction.record("intent", detail={"act": BACKUP, "path": str(destination)})
         size = transaction.audit.size
         operation.leave_open()
@@ -69,10 +70,12 @@ def _back_up(session: KeystoreSession, destination: Path, force: bool, operation
         if before is None:
             write_backup(keystore, destination, force=force)
     with _unrecorded_copy_removed(destination, keep=force), operation.write() as transaction:
-        done = escrow == escrow_slots(
-            transaction.document
-        )  # else an escrow was created since, and the copy does not hold it
-        transaction.rows.put(RecordKind.BACKUP, BACKUP, _note(transaction, destination, done=done))
+        # False when an escrow was created since: the copy does not hold it.
+        done = escrow == escrow_slots(transaction.document)
+        note = _note(transaction, destination, done=done)
+        if transaction.rows.has_agenda:
+            note |= {"size": size, "epoch": transaction.document.epoch}
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, note)
         transaction.record(BACKUP, detail={"path": str(destination), "records": size})
         operation.remember(transaction, [[str(destination), str(size)]])
     return BackedUp(

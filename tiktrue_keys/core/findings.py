@@ -1,0 +1,238 @@
+"""Findings: what is not as it should be with a keystore, from rules over what it holds and the time.
+
+Come here to add a finding: one function of RULES yields it, and status, doctor and metrics show it until its cause is
+gone. The rules are pure. An ERROR has the exit code of its error, a LAG that of a partial result, a WARNING none: it
+counts only where the caller is strict. core/operations/status.py gathers the Standing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.fingerprint import Binding, DriftReport
+from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
+from tiktrue_keys.core.keys.deadlines import KeyCounts
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
+from tiktrue_keys.core.notices import plural
+from tiktrue_keys.errors import ExpiredError, IntegrityError, PartialError, RefusedError, TikTrueKeysError
+
+MAX_BACKUP_AGE = Seconds(7 * DAY)
+_NAMED = 8
+"""Findings of one kind that are named one by one; the rest are counted."""
+
+
+class Severity(StrEnum):
+    """What a finding does to an exit code."""
+
+    ERROR = "error"
+    LAG = "lag"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be: a stable id, what it is, since when (None: unknown), and what mends it.
+
+    `subject` is the key, container or node concerned, empty for the keystore itself. `error` is the class of an ERROR.
+    """
+
+    id: str
+    severity: Severity
+    message: str
+    subject: str = ""
+    since: Instant | None = None
+    remedy: str = ""
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)
+    error: type[TikTrueKeysError] = PartialError
+
+    def as_error(self) -> TikTrueKeysError:
+        """Return the error that the finding is for the caller of a command."""
+        return self.error(self.message, remedy=self.remedy, about=self.about)
+
+
+@dataclass(frozen=True)
+class Backups:
+    """The kept backups: when the newest was finished (None: never), and how many audit records it holds."""
+
+    newest_at: Instant | None = None
+    size: int = 0
+    holds_escrow: bool = False
+
+
+@dataclass(frozen=True)
+class NodeBehind:
+    """A node that has not acknowledged everything; `lacks_revocation` if a revocation list is among it."""
+
+    name: str
+    lacks_revocation: bool
+    conflict: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the rules look at: one snapshot of a keystore, and the machine.
+
+    `needed` are the keys that registered containers need; `lagging` and `exposed` are the containers whose best key no
+    longer encrypts, and those whose best key is revoked.
+    """
+
+    clock: ClockReading
+    binding: Binding
+    drift: DriftReport
+    counts: KeyCounts
+    backups: Backups
+    escrow_created_at: Instant | None
+    escrow_verified_at: Instant | None
+    needed: Sequence[ManagedKey] = ()
+    lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
+    exposed: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
+    waiting: Sequence[Waiting] = ()
+    behind: Sequence[NodeBehind] = ()
+    unfinished: Sequence[str] = ()
+    older_copy: str = ""
+
+    @property
+    def now(self) -> Instant:
+        """The effective time."""
+        return self.clock.effective
+
+
+def findings(standing: Standing) -> tuple[Finding, ...]:
+    """Return every finding: errors first, then what lags, then warnings."""
+    order = list(Severity)
+    found = [finding for rule in RULES for finding in rule(standing)]
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def _clock(standing: Standing) -> Iterator[Finding]:
+    for fault in (doubt(standing.clock), lag(standing.clock), late_heartbeat(standing.clock)):
+        if fault is not None:
+            yield Finding(fault.code, Severity.WARNING, fault.message, since=fault.since, remedy=fault.remedy)
+
+
+def _binding(standing: Standing) -> Iterator[Finding]:
+    if standing.binding.weak:
+        words = "no hardware fact is in the binding: a copy of this disk with its host secret opens elsewhere"
+        yield Finding("weak-binding", Severity.WARNING, words, remedy="show-binding")
+    for name in standing.drift.names():
+        words = f"the {name} differs from the one that the keystore is sealed to"
+        yield Finding("drift", Severity.WARNING, words, subject=name, remedy="rebind")
+
+
+def _expired(standing: Standing) -> Iterator[Finding]:
+    expired = [key for key in standing.needed if key.successor is None and key.expires_at <= standing.now]
+    for key in [key for key in expired if key.revoked_at is None and not key.pending][:_NAMED]:
+        words = f"key {key.key_id} expired at {rfc3339(key.expires_at)} without a successor"
+        yield Finding(
+            "expired",
+            Severity.ERROR,
+            words,
+            key.key_id,
+            key.expires_at,
+            "rotate-this-key",
+            {"key": key.key_id},
+            ExpiredError,
+        )
+
+
+def _due(standing: Standing) -> Iterator[Finding]:
+    if standing.counts.due:
+        words = f"{plural(standing.counts.due, 'key')} due for rotation"
+        yield Finding("rotation-due", Severity.WARNING, words, remedy="rotate-due")
+
+
+def _containers(standing: Standing) -> Iterator[Finding]:
+    for record, key in standing.exposed[:_NAMED]:
+        words = f"{_name(record)} is still encrypted under revoked key {key.key_id}"
+        about = {"path": record.path or record.file_id.hex()}
+        yield Finding(
+            "needs-reencryption", Severity.LAG, words, record.file_id.hex(), key.revoked_at, "reencrypt-this", about
+        )
+    for record, key in standing.lagging[:_NAMED]:
+        words = f"{_name(record)} is still on key {key.key_id}, which decrypts until {rfc3339(key.decrypt_until)}"
+        about = {"path": record.path or record.file_id.hex()}
+        yield Finding(
+            "container-lagging", Severity.LAG, words, record.file_id.hex(), key.rotated_at, "rewrap-this", about
+        )
+    for name, listed in (("needs-reencryption", standing.exposed), ("container-lagging", standing.lagging)):
+        if len(listed) > _NAMED:
+            words = f"{plural(len(listed) - _NAMED, 'more container')} like these"
+            yield Finding(name, Severity.LAG, words, remedy="list-containers")
+
+
+def _backups(standing: Standing) -> Iterator[Finding]:
+    if standing.escrow_verified_at is None:
+        words = "no escrow exists" if standing.escrow_created_at is None else "the escrow's shares were never verified"
+        remedy = "create-escrow" if standing.escrow_created_at is None else "verify-escrow"
+        words += ": a dead mainboard makes every key unreadable"
+        yield Finding("no-escrow", Severity.WARNING, words, since=standing.escrow_created_at, remedy=remedy)
+    severity = Severity.LAG if standing.needed else Severity.WARNING
+    backups = standing.backups
+    if backups.newest_at is None:
+        yield Finding("no-backup", severity, "no backup was taken: a dead disk loses every key", remedy="take-backup")
+        return
+    missing = [key for key in standing.needed if key.audit_number >= backups.size]
+    if missing:
+        words = f"{plural(len(missing), 'key')} that containers need in no backup, first {missing[0].key_id}"
+        since = min(key.created_at for key in missing)
+        yield Finding("key-not-in-backup", severity, words, missing[0].key_id, since, "take-backup")
+    if not backups.holds_escrow and standing.escrow_created_at is not None:
+        words = "no backup holds the present escrow: its shares do not open the backups"
+        yield Finding(
+            "escrow-not-in-backup", Severity.WARNING, words, since=standing.escrow_created_at, remedy="take-backup"
+        )
+    if standing.now - backups.newest_at > MAX_BACKUP_AGE:
+        words = f"the newest backup is of {rfc3339(backups.newest_at)}"
+        stale_since = Instant(backups.newest_at + MAX_BACKUP_AGE)
+        yield Finding("backup-stale", Severity.WARNING, words, since=stale_since, remedy="take-backup")
+
+
+def _fleet(standing: Standing) -> Iterator[Finding]:
+    for node in standing.behind[:_NAMED]:
+        about = {"node": node.name}
+        if node.conflict:
+            words = f"node '{node.name}' holds a conflicting audit history: {node.conflict}"
+            yield Finding(
+                "node-conflict", Severity.ERROR, words, node.name, None, "node-conflict", about, IntegrityError
+            )
+        elif node.lacks_revocation:
+            words = f"node '{node.name}' has not acknowledged a revocation"
+            yield Finding("node-without-revocation", Severity.LAG, words, node.name, None, "sync-fleet", about)
+        else:
+            words = f"node '{node.name}' has not acknowledged everything that was sent"
+            yield Finding("node-behind", Severity.WARNING, words, node.name, None, "sync-fleet", about)
+    for one in standing.waiting:
+        if one.promote_at <= standing.now:
+            who = ", ".join(one.missing[:_NAMED])
+            words = f"key {one.new.key_id} is overdue for promotion; not acknowledged by {who}"
+            about = {"key": one.new.key_id}
+            yield Finding(
+                "promotion-overdue", Severity.LAG, words, one.new.key_id, one.promote_at, "promote-anyway", about
+            )
+
+
+def _leftovers(standing: Standing) -> Iterator[Finding]:
+    for what in standing.unfinished[:_NAMED]:
+        yield Finding("open-intent", Severity.WARNING, f"{what} was begun but not finished", remedy="settle")
+    if standing.older_copy:
+        words = f"{standing.older_copy} is a copy of the keystore from before its schema was upgraded"
+        yield Finding("schema-copy", Severity.WARNING, words, remedy="schema-copy")
+
+
+Rule = Callable[[Standing], Iterator[Finding]]
+RULES: tuple[Rule, ...] = (_clock, _binding, _expired, _due, _containers, _backups, _fleet, _leftovers)
+
+
+def strict_error(found: Iterable[Finding]) -> RefusedError | None:
+    """Return the error of a caller that counts warnings: the first warning, as a refusal."""
+    first = next((finding for finding in found if finding.severity is Severity.WARNING), None)
+    return None if first is None else RefusedError(first.message, remedy=first.remedy, about=first.about)
+
+
+def _name(record: ContainerRecord) -> str:
+    return record.path or f"container {record.file_id.hex()}"

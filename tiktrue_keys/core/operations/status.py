@@ -1,0 +1,130 @@
+"""The operation `status`: one snapshot of the keystore and the machine, and what is not as it should be.
+
+Come here for what status costs: the registry and the agenda are read, not every key. The rules are core/findings.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tiktrue_keys.core.containers.intents import open_intents
+from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
+from tiktrue_keys.core.dispatch.outbox import LIST, nodes_of, open_dispatches
+from tiktrue_keys.core.dispatch.peers import NODE, all_progress
+from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
+from tiktrue_keys.core.fingerprint import drift
+from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming
+from tiktrue_keys.core.keys.keyring import get_key
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.keys.promotion import waiting
+from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.core.upgrade import older_copies
+
+DEADLINES = 3
+_BEST_FIRST = (
+    Status.ACTIVE,
+    Status.PENDING,
+    Status.ROTATING,
+    Status.EXPIRED,
+    Status.DEPRECATED,
+    Status.REVOKED,
+    Status.DESTROYED,
+)
+
+
+@dataclass(frozen=True)
+class KeystoreStatus:
+    """The standing of a keystore, its findings, its next deadlines and its number of registered containers."""
+
+    document: Document
+    standing: Standing
+    findings: tuple[Finding, ...]
+    deadlines: tuple[Deadline, ...]
+    containers: int
+    nodes: int
+
+
+def keystore_status(session: KeystoreSession, within: Seconds) -> KeystoreStatus:
+    """Return the status at this moment. Records nothing and needs no license."""
+    with session.read() as (view, now):
+        containers = all_containers(view.rows)
+        standing = _standing(session, view, now, within, containers)
+        nodes = [each for each in all_progress(view.rows).values() if each.role == NODE]
+        deadlines = upcoming(view.rows, now, DEADLINES)
+        return KeystoreStatus(
+            view.document, standing, findings(standing), tuple(deadlines), len(containers), len(nodes)
+        )
+
+
+def _standing(
+    session: KeystoreSession, view: Snapshot, now: Instant, within: Seconds, containers: tuple[ContainerRecord, ...]
+) -> Standing:
+    rows = view.rows
+    binding = read_binding(rows)
+    keys = _keys_of(rows, containers, now)
+    best = [(record, _best(record, keys)) for record in containers if not record.piped]
+    held = [(record, key) for record, key in best if key is not None]
+    escrow = rows.get(RecordKind.ESCROW, "escrow")
+    return Standing(
+        clock=session.clock_reading(view),
+        binding=binding,
+        drift=drift(binding, session.facts()),
+        counts=key_counts(rows, now, within),
+        backups=_backups(rows),
+        escrow_created_at=Instant(escrow["created_at"]) if escrow else None,
+        escrow_verified_at=escrow["verified_at"] if escrow else None,
+        needed=sorted(keys.values(), key=lambda key: key.order),
+        lagging=[(record, key) for record, key in held if key.status in (Status.ROTATING, Status.DEPRECATED)],
+        exposed=[(record, key) for record, key in held if key.status is Status.REVOKED],
+        waiting=waiting(rows, now),
+        behind=list(_behind(rows)),
+        unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
+        older_copy=next(iter(older_copies(session.place.folder)), ""),
+    )
+
+
+def _keys_of(rows: Rows, containers: tuple[ContainerRecord, ...], now: Instant) -> dict[str, ManagedKey]:
+    found = {}
+    for key_id in {key_id for record in containers for key_id in record.keys}:
+        stored = get_key(rows, key_id, now)
+        if stored is not None:
+            found[key_id] = stored.key
+    return found
+
+
+def _best(record: ContainerRecord, keys: dict[str, ManagedKey]) -> ManagedKey | None:
+    held = [keys[key_id] for key_id in record.keys if key_id in keys]
+    return min(held, key=lambda key: _BEST_FIRST.index(key.status), default=None)
+
+
+def _backups(rows: Rows) -> Backups:
+    note, upgraded = rows.get(RecordKind.BACKUP, "backup"), rows.get(RecordKind.BACKUP, "schema")
+    finished = [each for each in (note, upgraded) if each is not None and each.get("size")]
+    if not finished:
+        return Backups()
+    return Backups(
+        Instant(max(each["at"] for each in finished)),
+        max(each["size"] for each in finished),
+        holds_escrow=bool(note and note["done"]),
+    )
+
+
+def _behind(rows: Rows) -> Iterator[NodeBehind]:
+    fleet = {node_id: each for node_id, each in all_progress(rows).items() if each.role == NODE}
+    without = {
+        node_id
+        for dispatch in (open_dispatches(rows) if fleet else ())
+        if dispatch.kind == LIST
+        for node_id, number in nodes_of(rows, dispatch)
+        if node_id in fleet and number > fleet[node_id].acked
+    }
+    for node_id, each in sorted(fleet.items(), key=lambda item: item[1].name):
+        if each.conflict or each.acked < each.issued:
+            yield NodeBehind(each.name, node_id in without, each.conflict)
