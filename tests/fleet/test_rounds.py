@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,12 +168,17 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
     via = ("--via", f"spool:{spool.folder}")
 
     warned = node.json("fleet", "receive", *via)
-    assert [each["code"] for each in warned["warnings"]] == ["stale-revocation-list"]
+    assert _warned_of(warned) == ["stale-revocation-list"]
     refused = node.json("fleet", "receive", "--strict", *via, code=11)
     assert "revocation list of issuer 'head-office' expired" in refused["error"]["message"]
     assert "fleet sync" in refused["error"]["hint"]
     admin.json("fleet", "sync", *via, code=7)
-    assert node.json("fleet", "receive", "--strict", *via)["warnings"] == []
+    assert _warned_of(node.json("fleet", "receive", "--strict", *via)) == []
+
+
+def _warned_of(envelope: dict[str, Any]) -> list[str]:
+    """The codes of its warnings, without that of 31 silent days where this machine's kernel doubts its clock."""
+    return [each["code"] for each in envelope["warnings"] if each["code"] != "clock-unconfirmed"]
 
 
 def _long_ago(program: Program) -> KeyManager:
