@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models doctor metrics audit backup restore escrow binding rebind relicense fleet export-public config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind relicense fleet export-public config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -60,6 +60,8 @@ _tiktrue_keys_of() {
         "models forget:commands") echo "" ;;
         "models forget:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models forget:argument") echo "text" ;;
+        "status:commands") echo "" ;;
+        "status:options") echo "--strict --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "doctor:commands") echo "" ;;
         "doctor:options") echo "--accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "metrics:commands") echo "" ;;

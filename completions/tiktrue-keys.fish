@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models doctor metrics audit backup restore escrow binding rebind relicense fleet export-public config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind relicense fleet export-public config completion
                     set -a path $word
                 end
             case 'models'
@@ -73,6 +73,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a inspect-model -d 'Show wha
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a sign-model -d 'Sign a container that was encrypted with --recipient.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a exec-model -d 'Run a program on decrypted models that exist only in memory.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'List, find and forget registered containers.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a status -d 'Show the keystore\'s state and what needs attention.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a metrics -d 'Print the keystore\'s state as Prometheus metrics.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a audit -d 'Show, verify, export and prove the audit log.'
@@ -437,6 +438,20 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l no-color -d 'Pr
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -f
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l strict -d 'Fail on warnings too.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at status' -s h -l help -d 'Show this message and exit.'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l accept-clock -d 'Confirm that the clock is right after a long silence, a jump or a heartbeat ahead of it; recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'

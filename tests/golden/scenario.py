@@ -115,7 +115,10 @@ class Names:
         ("base64", r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43,}={0,2}"),
     )
     # Where the tests run in a bare container, whose machine shows nothing of its own.
-    _WEAK = re.compile(r'^warning: no machine-borne fact.*\n|\{"code": "weak-binding"[^}]*\}(, )?', re.MULTILINE)
+    _WEAK = re.compile(
+        r'^warning: no hardware fact.*\n(  run tiktrue-keys binding.*\n)?|^weak-binding\n|\{"code": "weak-binding"[^}]*\}(, )?',
+        re.MULTILINE,
+    )
 
     def __init__(self, program: Program) -> None:
         self._folder = str(program.folder)
@@ -131,6 +134,9 @@ class Names:
         text = re.sub(r'("user": ?"|,|<time>  +)' + re.escape(self._user) + r'("|,|  )', r"\1<user>\2", text)
         text = re.sub(r'("host": ?"|<user>,)' + re.escape(self._host) + r'("|,)', r"\1<host>\2", text)
         text = re.sub(r'"binding": \{.*?\}, "drift": \{.*?\}', '"binding": <binding>, "drift": <drift>', text)
+        text = re.sub(r"^(binding: +)\d.*|^(binding: +)weak.*", r"\1\2<binding>", text, flags=re.MULTILINE)
+        text = re.sub(r"\bin \d+ d \(<time>\)", "in <left> (<time>)", text)
+        text = re.sub(r"\b\d+ (s|min) ago\b", "<age> ago", text)
         text = re.sub(r"\bkeystore-[0-9]{8}T[0-9]{6}Z\b", "keystore-<time>", text)
         for kind, pattern in self._KINDS:
             text = re.sub(pattern, lambda match, kind=kind: self._name(kind, match[0]), text)  # type: ignore[misc]

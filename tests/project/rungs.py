@@ -20,7 +20,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "containers",
         "dispatch",
         "keys",
-        "upgrade",
+        "upgrade findings",
         "session",
         "once",
         "operations",

@@ -6,7 +6,7 @@ A golden scenario (.txt) counts for the commands that it runs.
 from __future__ import annotations
 
 TESTED_BY: dict[str, str] = {
-    "cli/checks/test_checks.py": "cli/checks/finding cli/checks/keystore cli/checks/machine cli/checks/storage",
+    "cli/checks/test_checks.py": "cli/checks/check cli/checks/keystore cli/checks/machine cli/checks/storage",
     "cli/commands/keystore/test_backup_restore.py": "cli/input/confirm_restore",
     "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",
     "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
@@ -65,6 +65,7 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
     "fleet/test_transports.py": "fleet/transports/spool",
     "fleet/test_witnesses.py": "fleet/epochs",
+    "golden/scenarios/status.txt": "cli/commands/keystore/status cli/view/findings core/operations/status",
     "golden/scenarios/audit.txt": (
         "cli/commands/audit/audit_checkpoint cli/commands/audit/audit_export cli/commands/audit/audit_prove "
         "cli/commands/audit/audit_show cli/commands/audit/audit_verify cli/input/audit_filter"

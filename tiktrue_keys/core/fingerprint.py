@@ -54,6 +54,11 @@ class Binding:
         """Return whether a copied disk image carries every anchor along."""
         return self.machine_borne == 0
 
+    @property
+    def has_spare(self) -> bool:
+        """Return whether any one of the facts may change."""
+        return self.machine_borne >= _SPARE
+
     def value_of(self, kind: FactKind) -> str | None:
         """Return the value of the anchor of `kind`, or None."""
         return next((anchor.value for anchor in self.anchors if anchor.kind is kind), None)

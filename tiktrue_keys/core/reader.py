@@ -24,6 +24,8 @@ from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.deadlines import KeyCounts
+    from tiktrue_keys.core.operations.status import KeystoreStatus
+    from tiktrue_keys.core.operations.verify import Verified
 
 _RECORDS_AT_ONCE = 256
 
@@ -81,6 +83,24 @@ class KeystoreReader:
 
         with self._session.read() as (view, now):
             return key_counts(view.rows, now, Seconds(within))
+
+    def status(self, *, within: int = DEFAULT_WITHIN) -> KeystoreStatus:
+        """Return the standing of the keystore: findings, keys by status, deadlines, backups, escrow, clock and fleet.
+
+        `within` is how many seconds ahead a key counts as due for rotation.
+        """
+        from tiktrue_keys.core.operations.status import keystore_status
+
+        return keystore_status(self._session, Seconds(within))
+
+    def verify(self) -> Verified:
+        """Verify every row and audit record, the agenda, and the file by SQLite's own check; return how many there are.
+
+        Raises IntegrityError for the first that is not intact.
+        """
+        from tiktrue_keys.core.operations.verify import verify
+
+        return verify(self._session)
 
     def chain(self, key: ManagedKey | str) -> tuple[ManagedKey, ...]:
         """Return the chain that a key belongs to, oldest generation first."""

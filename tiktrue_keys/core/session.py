@@ -93,8 +93,10 @@ class KeystoreSession:
 
     def exists(self) -> bool:
         """Return whether there is a keystore in the folder."""
+        if self._keystore is not None:
+            return True
         with self.guard:
-            return self._keystore is not None or database.is_keystore(self.place.folder, timeout=self.place.timeout)
+            return database.is_keystore(self.place.folder, timeout=self.place.timeout)
 
     def is_read_only(self) -> bool:
         """Return whether there is a keystore that this process may not write to: a read-only mount, or permissions."""
@@ -113,6 +115,9 @@ class KeystoreSession:
 
         Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError when it does not open.
         """
+        known = self._keystore
+        if known is not None and not known.is_replaced():
+            return known  # without the guard: a reader must not wait for a writer that waits for the reader
         with self.guard:
             if self._keystore is not None and self._keystore.is_replaced():
                 with self._reading_aside:

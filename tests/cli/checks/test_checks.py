@@ -11,7 +11,7 @@ import pytest
 
 from tests.program import Program
 from tests.waiting import wait_until
-from tiktrue_keys.cli.checks.finding import CheckState
+from tiktrue_keys.cli.checks.check import CheckState
 from tiktrue_keys.cli.checks.machine import is_encrypted, machine_checks, swap_checks
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks
 

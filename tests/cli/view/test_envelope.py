@@ -102,6 +102,7 @@ COMMANDS: dict[str, list[str]] = {
     "fleet show": ["fleet", "show", "shed"],
     "fleet status": ["fleet", "status"],
     "fleet sync": ["fleet", "sync", "--via", "spool:spool"],
+    "status": ["status"],
     "doctor": ["doctor"],
     "binding show": ["binding"],
     "rebind": ["rebind"],

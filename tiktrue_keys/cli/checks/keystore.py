@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tiktrue_keys.cli.checks.finding import CheckState, Finding, failed, good, skipped, warning
+from tiktrue_keys.cli.checks.check import Check, CheckState, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
+from tiktrue_keys.cli.view.findings import finding_words
 from tiktrue_keys.cli.view.hints import message_of
+from tiktrue_keys.core.findings import Finding, Severity
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
-from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import TikTrueKeysError
 
 _HAVE_A_ROW = ("clock-leapt", "clock-unconfirmed", "clock-behind", "rotation-not-running")
 
 
-def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Finding]:
+def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Check]:
     """Return the findings about the contents; when the keystore does not open, one failed finding says why."""
     try:
         document = manager.document()
@@ -36,31 +37,30 @@ def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Fi
     yield from leftover_checks([manager.path, *folders])
 
 
-def _contents(manager: KeyManager) -> Iterator[Finding]:
+def _contents(manager: KeyManager) -> Iterator[Check]:
     try:
-        found = manager.validate(deep=True)
-        records = manager.audit_verify()
+        verified = manager.verify()
     except TikTrueKeysError as error:
         yield failed("every row and audit record", error)
         return
-    yield good(
-        "every row and audit record", f"{len(found.checks)} keys, {records} audit records, and SQLite's own check"
-    )
-    yield from _keys(found)
-    for notice in (each for each in found.warnings if each.code not in _HAVE_A_ROW):
-        yield warning(notice.code.replace("-", " "), message_of(notice))
+    words = f"{plural(verified.keys, 'key')}, {plural(verified.records, 'audit record')}, and SQLite's own check"
+    yield good("every row and audit record", words)
+    found = manager.status().findings
+    yield from (finding_check(finding) for finding in found if finding.id not in _HAVE_A_ROW)
+    if not any(finding.severity is Severity.ERROR for finding in found):
+        yield good("keys", "every key that a container needs is usable")
     yield _missing_containers(manager)
 
 
-def _keys(found: ValidateResult) -> Iterator[Finding]:
-    unusable = [check for check in found.checks if check.error is not None and check.expected_usable]
-    yield from (failed("keys", check.error) for check in unusable if check.error is not None)
-    yield from (warning("keys", message_of(notice)) for check in found.checks for notice in check.notices)
-    if not unusable:
-        yield good("keys", "every key that should be usable is usable")
+def finding_check(finding: Finding) -> Check:
+    """Return the row of a finding."""
+    name = finding.id.replace("-", " ")
+    if finding.severity is Severity.WARNING:
+        return warning(name, finding_words(finding))
+    return failed(name, finding.as_error())
 
 
-def _missing_containers(manager: KeyManager) -> Finding:
+def _missing_containers(manager: KeyManager) -> Check:
     gone = [
         record.path for record in manager.containers() if record.path.startswith("/") and not Path(record.path).exists()
     ]
@@ -70,7 +70,7 @@ def _missing_containers(manager: KeyManager) -> Finding:
     return warning("containers", f"{words}: run models scan if it was moved, models forget if it is gone")
 
 
-def clock_checks(reading: ClockReading) -> Iterator[Finding]:
+def clock_checks(reading: ClockReading) -> Iterator[Check]:
     """Return the checks of the time: the clock, and whether scheduled runs renew the heartbeat."""
     faults = [fault for fault in (doubt(reading), lag(reading)) if fault is not None]
     yield from (_fault("clock", fault) for fault in faults)
@@ -85,7 +85,7 @@ def clock_checks(reading: ClockReading) -> Iterator[Finding]:
         yield good("scheduled runs", f"the heartbeat is of {rfc3339(reading.heartbeat)}")
 
 
-def _sound_clock(reading: ClockReading) -> Finding:
+def _sound_clock(reading: ClockReading) -> Check:
     word = {
         True: "the kernel calls it synchronised",
         False: "the kernel calls it unsynchronised",
@@ -94,13 +94,13 @@ def _sound_clock(reading: ClockReading) -> Finding:
     return good("clock", f"not behind the last known time ({rfc3339(reading.last_known)}); {word}")
 
 
-def _fault(check: str, fault: ClockFault) -> Finding:
+def _fault(check: str, fault: ClockFault) -> Check:
     refused = {"clock-leapt": "; nothing is written", "clock-unconfirmed": "; rotate --due and cleanup are refused"}
     words = fault.message + refused.get(fault.code, "")
     return warning(check, message_of(Notice(fault.code, words, remedy=fault.remedy)))
 
 
-def worst_state(findings: list[Finding]) -> CheckState:
+def worst_state(findings: list[Check]) -> CheckState:
     """Return the worst state among findings."""
     states = {finding.state for finding in findings}
     return next((state for state in (CheckState.FAILED, CheckState.WARNING) if state in states), CheckState.OK)

@@ -9,7 +9,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from tiktrue_keys.cli.checks.finding import Finding, good, skipped, warning
+from tiktrue_keys.cli.checks.check import Check, good, skipped, warning
 from tiktrue_keys.core.machine.surroundings import container_runtime
 from tiktrue_keys.core.secret import memory_is_locked
 
@@ -17,7 +17,7 @@ _PROC = Path("/proc")
 _SYS = Path("/sys")
 
 
-def machine_checks() -> Iterator[Finding]:
+def machine_checks() -> Iterator[Check]:
     """Return every check that needs no keystore."""
     yield _memory_lock()
     yield _core_dumps()
@@ -26,7 +26,7 @@ def machine_checks() -> Iterator[Finding]:
     yield _versions()
 
 
-def _memory_lock() -> Finding:
+def _memory_lock() -> Check:
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
     if memory_is_locked():
@@ -36,15 +36,15 @@ def _memory_lock() -> Finding:
     )
 
 
-def _core_dumps() -> Finding:
+def _core_dumps() -> Check:
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
     if soft == 0:
         return good("core dumps", "off for this program")
     return warning("core dumps", f"on for this program (limit {soft} bytes): its memory could reach the disk")
 
 
-def swap_checks(swaps: Path, sys_folder: Path) -> Iterator[Finding]:
-    """Return a finding for each swap area of `swaps` (proc_swaps): encrypted, in memory, or unknown."""
+def swap_checks(swaps: Path, sys_folder: Path) -> Iterator[Check]:
+    """Return a check for each swap area of `swaps` (proc_swaps): encrypted, in memory, or unknown."""
     try:
         lines = swaps.read_text("ascii", "replace").splitlines()[1:]
     except OSError:
@@ -73,14 +73,14 @@ def is_encrypted(device: str, sys_folder: Path) -> bool:
         return False
 
 
-def _container() -> Finding:
+def _container() -> Check:
     runtime = container_runtime()
     if runtime is None:
         return good("container", "none")
     return warning("container", f"{runtime}: keep the host secret where it outlives the container")
 
 
-def _versions() -> Finding:
+def _versions() -> Check:
     import sqlite3
 
     import cryptography

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tiktrue_keys.cli.checks.finding import Finding, failed, good, skipped, warning
+from tiktrue_keys.cli.checks.check import Check, failed, good, skipped, warning
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
@@ -21,7 +21,7 @@ _LITTLE_SPACE = 64 * 1024 * 1024
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
-def keystore_folder_checks(folder: Path) -> Iterator[Finding]:
+def keystore_folder_checks(folder: Path) -> Iterator[Check]:
     """Return the checks of the keystore's folder and file: owner, modes, free space."""
 
     def check() -> None:
@@ -32,7 +32,7 @@ def keystore_folder_checks(folder: Path) -> Iterator[Finding]:
     yield _free_space(folder)
 
 
-def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
+def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
     """Return the checks of the host secret: owner, mode, apart from the keystore, on lasting storage."""
 
     def check() -> None:
@@ -48,7 +48,7 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Finding]:
         yield good("host secret's storage", "persistent")
 
 
-def reserve_check(folder: Path, mark: Path) -> Finding:
+def reserve_check(folder: Path, mark: Path) -> Check:
     """Return the check of the space reserved for a revocation on a full disk, beside keystore and mark."""
     gone = [path for path in (folder / reserve.FILE_NAME, mark.with_suffix(".reserve")) if not path.exists()]
     if not gone:
@@ -59,7 +59,7 @@ def reserve_check(folder: Path, mark: Path) -> Finding:
     )
 
 
-def leftover_checks(folders: Iterable[Path]) -> Iterator[Finding]:
+def leftover_checks(folders: Iterable[Path]) -> Iterator[Check]:
     """Return the temporary files that killed processes left beside containers or in the keystore's folder."""
     found = sorted({path for folder in set(folders) for path in _temporary_files(folder)})
     if not found:
@@ -76,7 +76,7 @@ def _temporary_files(folder: Path) -> Iterator[Path]:
     yield from (folder / name for name in names if _TEMPORARY.fullmatch(name))
 
 
-def _free_space(folder: Path) -> Finding:
+def _free_space(folder: Path) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -85,7 +85,7 @@ def _free_space(folder: Path) -> Finding:
     return warning("free space", f"only {words}") if free < _LITTLE_SPACE else good("free space", words)
 
 
-def _sound(name: str, detail: str, check: Callable[[], None]) -> Finding:
+def _sound(name: str, detail: str, check: Callable[[], None]) -> Check:
     try:
         check()
     except TikTrueKeysError as error:

@@ -10,7 +10,7 @@ from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.core.keys.key_results import Failure
 from tiktrue_keys.errors import PartialError, TikTrueKeysError
 
-WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5)
+WORST_FIRST = (4, 13, 8, 9, 10, 11, 12, 5, 7)
 """Which exit code speaks for several errors: the first of these that occurs."""
 
 

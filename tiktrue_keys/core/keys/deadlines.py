@@ -77,17 +77,19 @@ def upcoming(rows: Rows, now: Instant, most: int) -> list[Deadline]:
     return sorted(found, key=lambda deadline: deadline.first)[:most]
 
 
-def must_agree(rows: Rows, now: Instant) -> None:
-    """Compare the agenda with every key. Raises IntegrityError where they differ."""
-    if not rows.has_agenda:
-        return
+def must_agree(rows: Rows, now: Instant) -> int:
+    """Compare the agenda with every key, which verifies every row, and return the number of keys.
+
+    Raises IntegrityError where they differ.
+    """
     expected: Counter[tuple[str, int]] = Counter()
     for stored in all_keys(rows, now):
         series, at = next_change(stored.key)
         expected[(series, agenda.day_of(at))] += 1
     kept = {(series.value, each.day): each.count for series in Series for each in agenda.days(rows, series)}
-    if kept != expected:
+    if rows.has_agenda and kept != expected:
         raise IntegrityError("the agenda does not list the keys as they are", remedy="damaged-keystore")
+    return expected.total()
 
 
 def _by_status(rows: Rows, now: Instant) -> Counter[Status]:

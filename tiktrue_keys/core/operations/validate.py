@@ -19,6 +19,7 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices, time_notices
+from tiktrue_keys.core.operations.verify import verify_view
 from tiktrue_keys.core.session import KeystoreSession
 
 
@@ -34,8 +35,7 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
         report = drift(binding, session.facts())
         if deep:
             session.keystore.check_file()
-            view.audit.verify()
-            _verify_rows(view.rows, now)
+            verify_view(view, now)
         notices = (
             *_drift_notices(report),
             *binding_notices(binding),
@@ -55,11 +55,6 @@ def _all(rows: Rows, now: Instant) -> tuple[KeyCheck, ...]:
     needed = {key_id for record in all_containers(rows) for key_id in record.keys}
     checks = [check_key(stored.key, now, needed=stored.key.key_id in needed) for stored in all_keys(rows, now)]
     return tuple(sorted(checks, key=lambda check: check.key.order))
-
-
-def _verify_rows(rows: Rows, now: Instant) -> None:
-    for _ in all_keys(rows, now):
-        pass
 
 
 def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.checks.finding import Finding
+from tiktrue_keys.cli.checks.check import Check
 from tiktrue_keys.cli.checks.keystore import keystore_checks, worst_state
 from tiktrue_keys.cli.checks.machine import machine_checks
 from tiktrue_keys.cli.checks.storage import keystore_folder_checks
@@ -61,7 +61,7 @@ def command(
     )
 
 
-def _json(finding: Finding) -> dict[str, object]:
+def _json(finding: Check) -> dict[str, object]:
     return {
         "check": finding.check,
         "state": finding.state.value,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition, metric_json
 from tiktrue_keys.core.durable import replace_bytes
+from tiktrue_keys.core.findings import Finding
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Status
 from tiktrue_keys.core.keystore.database import FILE_NAME
@@ -60,7 +63,8 @@ def command(
 def _measured(context: CommandContext) -> list[Metric]:
     manager = context.manager
     within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
-    counts = manager.key_counts(within=within)
+    status = manager.status(within=within)
+    counts = status.standing.counts
     newest = next((record.time for record in manager.audit_records(backwards=True)), None)
     identity = {"version": __version__, "keystore": str(context.keystore)}
     return [
@@ -72,9 +76,10 @@ def _measured(context: CommandContext) -> list[Metric]:
             "When the first active key stops encrypting; absent if no key is active.",
             counts.next_expiry,
         ),
-        _one("containers", "Registered model containers.", len(manager.containers())),
+        _one("containers", "Registered model containers.", status.containers),
         _one("audit_records", "Records in the audit log.", manager.audit_size()),
         _one("last_audit_record_timestamp_seconds", "When the newest audit record was made.", newest),
+        Metric(f"{_PREFIX}findings", "What needs attention, by finding and severity.", _by_finding(status.findings)),
         _one("open_intents", "Operations on files that were begun and not finished.", len(manager.open_intents())),
         _one("keystore_bytes", "Size of the keystore's file.", os.stat(context.keystore / FILE_NAME).st_size),
     ]
@@ -82,6 +87,11 @@ def _measured(context: CommandContext) -> list[Metric]:
 
 def _by_status(counts: KeyCounts) -> list[Sample]:
     return [Sample(counts.by_status.get(status, 0), {"status": status.value}) for status in Status]
+
+
+def _by_finding(found: Iterable[Finding]) -> list[Sample]:
+    counts = Counter((finding.id, finding.severity.value) for finding in found)
+    return [Sample(count, {"finding": name, "severity": severity}) for (name, severity), count in counts.items()]
 
 
 def _one(name: str, words: str, value: int | None) -> Metric:

@@ -1,0 +1,174 @@
+"""Each rule: the standing that it finds something in, and one that it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Severity, Standing, findings, strict_error
+from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport
+from tiktrue_keys.core.instants import DAY, Instant
+from tiktrue_keys.core.keys.deadlines import KeyCounts
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.keystore.clock import ClockReading
+from tiktrue_keys.core.machine import FactKind
+from tiktrue_keys.core.names import KeyId, ModelId
+
+NOW = Instant(1_800_000_000)
+BORN = Instant(NOW - 10 * DAY)
+EXPIRES = Instant(BORN + 30 * DAY)
+KEY = ManagedKey(
+    KeyId("m_0123456789abcdef"), ModelId("m"), 1, BORN, EXPIRES, Instant(EXPIRES + 90 * DAY), audit_number=5
+)
+OLD = replace(KEY, successor=KeyId("m_fedcba9876543210"), rotated_at=Instant(NOW - DAY), overlap_ends_at=NOW).at(NOW)
+RECORD = ContainerRecord(bytes(16), "/models/m.ttm", "m", "m", frozenset({KEY.key_id}), NOW)
+BINDING = Binding(tuple(Anchor(kind, "x") for kind in (FactKind.DISK, FactKind.NIC)))
+WEAK = Binding((Anchor(FactKind.MACHINE_ID, "x"),))
+NO_DRIFT = DriftReport((), (), (), ())
+SOUND = Standing(
+    clock=ClockReading(NOW, Instant(NOW - DAY), Instant(NOW - DAY)),
+    binding=BINDING,
+    drift=NO_DRIFT,
+    counts=KeyCounts({Status.ACTIVE: 1}, 0, EXPIRES),
+    backups=Backups(Instant(NOW - DAY), 9, holds_escrow=True),
+    escrow_created_at=BORN,
+    escrow_verified_at=BORN,
+    needed=(KEY,),
+)
+WAITING = Waiting(KEY, replace(KEY, key_id=KeyId("m_fedcba9876543210")), Instant(NOW - 1), 1, (), ("gpu-3",))
+
+
+def test_a_sound_keystore_has_none() -> None:
+    assert findings(SOUND) == ()
+
+
+CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
+    "the clock is behind": (
+        {"clock": ClockReading(Instant(NOW - DAY), NOW, NOW)},
+        "clock-behind",
+        Severity.WARNING,
+        5,
+    ),
+    "no scheduled run": (
+        {"clock": ClockReading(NOW, NOW, Instant(NOW - 4 * DAY))},
+        "rotation-not-running",
+        Severity.WARNING,
+        5,
+    ),
+    "a clock that leapt": (
+        {"clock": ClockReading(NOW, Instant(NOW - 500 * DAY)), "backups": replace(SOUND.backups, newest_at=NOW)},
+        "clock-leapt",
+        Severity.WARNING,
+        5,
+    ),
+    "no hardware fact": (
+        {"binding": Binding((Anchor(FactKind.MACHINE_ID, "x"),))},
+        "weak-binding",
+        Severity.WARNING,
+        5,
+    ),
+    "a changed part": ({"drift": replace(NO_DRIFT, changed=(FactKind.NIC,))}, "drift", Severity.WARNING, 5),
+    "a needed key expired": ({"needed": (replace(KEY, expires_at=Instant(NOW - 1)),)}, "expired", Severity.ERROR, 11),
+    "keys are due": ({"counts": KeyCounts({}, 3, None)}, "rotation-due", Severity.WARNING, 5),
+    "a container on an older key": ({"lagging": ((RECORD, OLD),)}, "container-lagging", Severity.LAG, 7),
+    "a container under a revoked key": (
+        {"exposed": ((RECORD, replace(KEY, revoked_at=Instant(NOW - 5))),)},
+        "needs-reencryption",
+        Severity.LAG,
+        7,
+    ),
+    "no escrow": (
+        {"escrow_created_at": None, "escrow_verified_at": None},
+        "no-escrow",
+        Severity.WARNING,
+        5,
+    ),
+    "shares that were never verified": ({"escrow_verified_at": None}, "no-escrow", Severity.WARNING, 5),
+    "no backup, and a container": ({"backups": Backups()}, "no-backup", Severity.LAG, 7),
+    "no backup, and nothing that needs one": ({"backups": Backups(), "needed": ()}, "no-backup", Severity.WARNING, 5),
+    "a needed key in no backup": (
+        {"backups": replace(SOUND.backups, size=KEY.audit_number)},
+        "key-not-in-backup",
+        Severity.LAG,
+        7,
+    ),
+    "an escrow in no backup": (
+        {"backups": replace(SOUND.backups, holds_escrow=False)},
+        "escrow-not-in-backup",
+        Severity.WARNING,
+        5,
+    ),
+    "an old backup": (
+        {"backups": replace(SOUND.backups, newest_at=Instant(NOW - 7 * DAY - 1))},
+        "backup-stale",
+        Severity.WARNING,
+        5,
+    ),
+    "a node behind": ({"behind": (NodeBehind("gpu-3", False),)}, "node-behind", Severity.WARNING, 5),
+    "a node without a revocation": (
+        {"behind": (NodeBehind("gpu-3", True),)},
+        "node-without-revocation",
+        Severity.LAG,
+        7,
+    ),
+    "a node with another past": (
+        {"behind": (NodeBehind("gpu-3", True, "a fork"),)},
+        "node-conflict",
+        Severity.ERROR,
+        4,
+    ),
+    "a promotion that waits": ({"waiting": (WAITING,)}, "promotion-overdue", Severity.LAG, 7),
+    "an unfinished operation": ({"unfinished": ("rewrap of /m",)}, "open-intent", Severity.WARNING, 5),
+    "a copy of an older schema": ({"older_copy": "/k/keystore.schema-1.db"}, "schema-copy", Severity.WARNING, 5),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_what_each_rule_finds(case: tuple[dict[str, Any], str, Severity, int]) -> None:
+    changes, name, severity, code = case
+    (found,) = findings(replace(SOUND, **changes))
+    assert (found.id, found.severity) == (name, severity)
+    assert exit_code(found) == code
+
+
+def exit_code(found: Finding) -> int:
+    error = strict_error([found]) or found.as_error()
+    return error.exit_code
+
+
+FINE: dict[str, dict[str, Any]] = {
+    "a key that expired and has a successor": {"needed": (replace(OLD, expires_at=Instant(NOW - 1)),)},
+    "a revoked key that expired": {"needed": (replace(KEY, expires_at=Instant(NOW - 1), revoked_at=Instant(NOW - 2)),)},
+    "a backup that holds the key by one record": {"backups": replace(SOUND.backups, size=KEY.audit_number + 1)},
+    "a backup of seven days to the second": {"backups": replace(SOUND.backups, newest_at=Instant(NOW - 7 * DAY))},
+    "a promotion whose day has not come": {"waiting": (replace(WAITING, promote_at=Instant(NOW + 1)),)},
+    "no escrow in backups where there is none": {
+        "backups": replace(SOUND.backups, holds_escrow=False),
+        "escrow_created_at": None,
+        "escrow_verified_at": BORN,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", FINE.values(), ids=FINE.keys())
+def test_what_no_rule_finds(changes: dict[str, Any]) -> None:
+    assert findings(replace(SOUND, **changes)) == ()
+
+
+def test_errors_come_first_then_what_lags() -> None:
+    changes = {"behind": (NodeBehind("a", False), NodeBehind("b", True), NodeBehind("c", False, "a fork"))}
+    assert [found.id for found in findings(replace(SOUND, **changes))] == [
+        "node-conflict",
+        "node-without-revocation",
+        "node-behind",
+    ]
+
+
+def test_many_containers_are_counted_and_not_listed() -> None:
+    found = findings(replace(SOUND, lagging=((RECORD, OLD),) * 100))
+    assert len(found) == 9
+    assert found[-1].message.startswith("92 more containers")
