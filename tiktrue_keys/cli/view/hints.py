@@ -47,6 +47,9 @@ REMEDIES: Mapping[str, str] = {
     "unknown-license": "use a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
     # Models
     "output-exists": "add --force, or choose another name",
+    "protected-output": "choose another path; --force does not lift this",
+    "keystore-folder": "choose a path outside of {folder}; --force does not lift this",
+    "not-replaced": "choose another path, or move it away; --force does not lift this",
     "name-output": "name the output with -o DST",
     "name-output-folder": "name the output with -o DIR",
     "name-recipient": "add --recipient FILE",
