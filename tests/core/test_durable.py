@@ -15,6 +15,7 @@ from tiktrue_keys.core.durable import (
     replace_bytes,
     sync_folder,
 )
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY
 from tiktrue_keys.errors import (
     InsecureError,
     NotFoundError,
@@ -258,3 +259,25 @@ def test_the_folder_is_held_while_its_path_moves(folder: Path) -> None:
         new.commit(replace=True)
     assert names(folder / "after") == ["file"]
     assert names(folder / "before") == []
+
+
+def test_what_the_gate_refuses_is_not_begun(folder: Path) -> None:
+    (folder / "license").write_bytes(b"license")
+    gate = KEYSTORES_ONLY.also("the license file", folder / "license")
+    for write in (create_bytes, replace_bytes):
+        with pytest.raises(RefusedError, match="is the license file"):
+            write(folder / "license", b"x", gate=gate)
+    with pytest.raises(RefusedError, match="is the license file"):
+        NewFile(folder / "license", gate=gate)
+    assert (folder / "license").read_bytes() == b"license"
+
+
+def test_the_gate_is_asked_again_before_a_file_is_replaced(folder: Path) -> None:
+    gate = KEYSTORES_ONLY.also("the license file", folder / "license")
+    with NewFile(folder / "file", gate=gate) as new:
+        (folder / "license").write_bytes(b"license")
+        (folder / "file").hardlink_to(folder / "license")
+        with pytest.raises(RefusedError, match="is the license file"):
+            new.commit(replace=True)
+    assert (folder / "file").read_bytes() == b"license"
+    assert names(folder) == ["file", "license"]
