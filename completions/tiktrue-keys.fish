@@ -467,7 +467,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -l no-color -d 'Print wit
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at doctor' -s h -l help -d 'Show this message and exit.'
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l textfile -rF -d 'File to replace, readable by every user (default: standard output).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l textfile -rF -d 'File to write, readable by every user (default: standard output).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -26,8 +26,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts or changes own
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
-REPLACE = "import sys; from tiktrue_keys.core.durable import *; replace_bytes(sys.argv[1], b'new')"
-CREATE = "import sys; from tiktrue_keys.core.durable import *; create_bytes(sys.argv[1], b'new')"
+REPLACE = "import sys; from tiktrue_keys.core.durable import *; replace_bytes(sys.argv[1], b'new', gate=None)"
+CREATE = "import sys; from tiktrue_keys.core.durable import *; create_bytes(sys.argv[1], b'new', gate=None)"
 
 
 def run(script: str, *arguments: str | Path, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file(old: Path) -> None:
     script = """
 import os, signal, sys
 from tiktrue_keys.core.durable import NewFile
-with NewFile(sys.argv[1]) as new:
+with NewFile(sys.argv[1], gate=None) as new:
     new.write(b"new, but only half of")
     print(new.temporary.name, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -80,7 +80,7 @@ from tiktrue_keys.core.durable import *
 from tiktrue_keys.errors import UnavailableError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    replace_bytes(sys.argv[1], bytes(300_000))
+    replace_bytes(sys.argv[1], bytes(300_000), gate=None)
 except UnavailableError as error:
     print(error.message)
 """
@@ -98,10 +98,10 @@ from tiktrue_keys.core.durable import *
 from tiktrue_keys.errors import UnavailableError
 folder = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
-replace_bytes(f"{folder}/file", b"old")
+replace_bytes(f"{folder}/file", b"old", gate=None)
 for write in (replace_bytes, create_bytes):
     try:
-        write(f"{folder}/file", bytes(200_000))
+        write(f"{folder}/file", bytes(200_000), gate=None)
     except UnavailableError as error:
         print(error.message, "|", error.hint, "|", os.listdir(folder), open(f"{folder}/file").read())
 """
@@ -175,7 +175,7 @@ import sys
 import tempfile
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.errors import UnavailableError
-with NewFile(sys.argv[1]) as new:
+with NewFile(sys.argv[1], gate=None) as new:
     new.write(b"new")
     try:
         new.commit(replace=True)
@@ -276,7 +276,7 @@ def test_everything_is_written_however_little_each_call_takes() -> None:
 
 def test_a_buffer_of_wider_items_is_written_whole(folder: Path) -> None:
     words = memoryview(bytes(range(16))).cast("I")
-    with NewFile(folder / "file") as new:
+    with NewFile(folder / "file", gate=None) as new:
         new.write(words)
         assert new.temporary.read_bytes() == bytes(range(16))
 
@@ -288,7 +288,8 @@ import os, sys
 from tiktrue_keys.core.durable import *
 from tiktrue_keys.errors import RefusedError
 os.setuid(65534)
-read, create = lambda: read_capped(sys.argv[1] + "/file", 10, "the file"), lambda: create_bytes(sys.argv[1] + "/x", b"")
+read = lambda: read_capped(sys.argv[1] + "/file", 10, "the file")
+create = lambda: create_bytes(sys.argv[1] + "/x", b"", gate=None)
 for operation in (read, create):
     try:
         operation()

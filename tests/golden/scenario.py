@@ -116,7 +116,8 @@ class Names:
     )
     # Where the tests run in a bare container, whose machine shows nothing of its own.
     _WEAK = re.compile(
-        r'^warning: no hardware fact.*\n(  run tiktrue-keys binding.*\n)?|^weak-binding\n|\{"code": "weak-binding"[^}]*\}(, )?',
+        r"^warning: no hardware fact.*\n(  run tiktrue-keys binding.*\n)?|^weak-binding\n"
+        r'|\{"code": "weak-binding"[^}]*\}(, )?',
         re.MULTILINE,
     )
 

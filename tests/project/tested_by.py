@@ -37,7 +37,7 @@ TESTED_BY: dict[str, str] = {
     "core/operations/test_revoke.py": "core/keys/revocation",
     "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
     "core/keys/test_deadlines.py": "core/keystore/agenda core/keystore/tallies",
-    "core/operations/test_validate.py": "core/keys/health",
+    "core/operations/test_validate.py": "core/keys/health core/operations/verify",
     "core/test_durable_reading.py": "core/system_errors",
     "core/test_fingerprint.py": "core/machine/facts",
     "core/test_manager_concurrency.py": "core/reader",
@@ -65,7 +65,9 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
     "fleet/test_transports.py": "fleet/transports/spool",
     "fleet/test_witnesses.py": "fleet/epochs",
-    "golden/scenarios/status.txt": "cli/commands/keystore/status cli/view/findings core/operations/status",
+    "golden/scenarios/status.txt": (
+        "cli/commands/keystore/status_screen cli/view/finding_lines core/operations/keystore_status"
+    ),
     "golden/scenarios/audit.txt": (
         "cli/commands/audit/audit_checkpoint cli/commands/audit/audit_export cli/commands/audit/audit_prove "
         "cli/commands/audit/audit_show cli/commands/audit/audit_verify cli/input/audit_filter"

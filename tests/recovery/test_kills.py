@@ -15,6 +15,7 @@ from tests.faults import facts
 from tests.keystores import LICENSE, Desk, error_of, events, models
 from tests.recovery.test_recover import ELSEWHERE
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.recovery.escrow import create_escrow, verify_escrow
 from tiktrue_keys.recovery.recover import recover
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kill
 
 def make_escrow(manager: KeyManager, folder: Path, *, replacing: bool = False, operation_id: str | None = None) -> None:
     def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
-        return write_shares(folder, shares, keystore_id)[1]
+        return write_shares(folder, shares, keystore_id, gate=KEYSTORES_ONLY)[1]
 
     create_escrow(manager, hand_over, shares=2, threshold=2, replacing=replacing, operation_id=operation_id)
 

@@ -11,6 +11,7 @@ import pytest
 import shamir_mnemonic
 
 from tests.keystores import error_of
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.recovery.share_files import LIMIT, parse_shares, read_share_file, share_text, write_shares
@@ -116,7 +117,7 @@ def test_other_shares_of_the_standard(make: Callable[[], str]) -> None:
 
 def test_files(tmp_path: Path) -> None:
     shares = shares_of(5, 3)
-    written, _ = write_shares(tmp_path / "shares", shares, KEYSTORE_ID)
+    written, _ = write_shares(tmp_path / "shares", shares, KEYSTORE_ID, gate=KEYSTORES_ONLY)
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "shares", *written)] == [0o700, *[0o600] * 5]
     assert [read_share_file(path) for path in written] == [[share] for share in shares]
     assert KEYSTORE_ID.hex() in written[0].read_text()
@@ -126,16 +127,16 @@ def test_files_are_there_all_of_them_or_none(tmp_path: Path) -> None:
     shares = shares_of(3, 2)
     taken = tmp_path / f"escrow-{shares[0].escrow}-share-2-of-3.txt"
     taken.write_text("somebody's")
-    assert isinstance(error_of(lambda: write_shares(tmp_path, shares, KEYSTORE_ID)), RefusedError)
+    assert isinstance(error_of(lambda: write_shares(tmp_path, shares, KEYSTORE_ID, gate=KEYSTORES_ONLY)), RefusedError)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody's"]
 
 
 def test_taking_them_back_leaves_what_is_somebody_elses(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    _, take_back = write_shares(folder, shares_of(3, 2), KEYSTORE_ID)
+    _, take_back = write_shares(folder, shares_of(3, 2), KEYSTORE_ID, gate=KEYSTORES_ONLY)
     take_back()
     assert not folder.exists()
-    _, take_back = write_shares(folder, shares_of(3, 2), KEYSTORE_ID)
+    _, take_back = write_shares(folder, shares_of(3, 2), KEYSTORE_ID, gate=KEYSTORES_ONLY)
     (folder / "note").touch()
     take_back()
     assert [path.name for path in folder.iterdir()] == ["note"]
@@ -144,7 +145,8 @@ def test_taking_them_back_leaves_what_is_somebody_elses(tmp_path: Path) -> None:
 def test_a_place_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, kind in ((tmp_path / "no/where", NotFoundError), (tmp_path / "file/in", TikTrueKeysError)):
-        assert isinstance(error_of(lambda folder=folder: write_shares(folder, shares_of(2, 2), KEYSTORE_ID)), kind)  # type: ignore[misc]
+        with pytest.raises(kind):
+            write_shares(folder, shares_of(2, 2), KEYSTORE_ID, gate=KEYSTORES_ONLY)
 
 
 def test_several_in_one_text_however_broken_into_lines() -> None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import (
     InsecureError,
@@ -38,17 +39,29 @@ class NewFile:
 
     Use it as a context manager; without `commit` nothing remains. `.fd` is open for reading and writing, unbuffered.
     `.temporary` is the file's path until `commit`, fixed at construction. The file gets exactly `mode`, whatever the
-    umask. Raises UsageError when `path` does not name a file, InsecureError when it is a symbolic link, RefusedError
-    when it is anything else but a regular file, and NotFoundError, RefusedError, DiskFullError or UnavailableError for
-    the operating system's errors.
+    umask. An output passes `gate`, which is asked at construction and before a replacement, and its `kind`; None is for
+    a file whose place the program chose itself. Raises UsageError when `path` does not name a file, InsecureError when
+    it is a symbolic link, RefusedError when the gate refuses it or it is anything else but a regular file, and
+    NotFoundError, RefusedError, DiskFullError or UnavailableError for the operating system's errors.
     """
 
-    def __init__(self, path: str | PathLike[str], mode: int = 0o600, *, what: str = "the file") -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        mode: int = 0o600,
+        *,
+        gate: OutputGate | None,
+        kind: FileKind = FileKind.OTHER,
+        what: str = "the file",
+    ) -> None:
         self.path = Path(path)
         self.mode = mode
         self.what = what
+        self._gate, self._kind = gate, kind
         if self.path.name in ("", "..") or os.fspath(path).endswith(os.sep):
             raise UsageError(f"{shown(path)} does not name a file")
+        if gate is not None:
+            gate.check(path, kind)
         self._name = _temporary_name(self.path.name)
         self.temporary = self.path.parent / self._name
         self.committed = False
@@ -78,10 +91,12 @@ class NewFile:
     def commit(self, replace: bool) -> None:
         """Sync the file, give it its name and sync the folder.
 
-        Raises RefusedError if `replace` is false and the name is taken. If only the sync of the folder fails, a new
-        name is removed again, so that repeating the operation is not refused. A file that replaced another one stays:
-        `committed` is true, and whether it survives a power cut is unknown.
+        Raises RefusedError if `replace` is false and the name is taken, or if the gate refuses. If only the sync of the
+        folder fails, a new name is removed again, so that repeating the operation is not refused. A file that replaced
+        another one stays: `committed` is true, and whether it survives a power cut is unknown.
         """
+        if replace and self._gate is not None:
+            self._gate.check(self.path, self._kind)  # once more: writing may have taken hours
         with foreign_os_errors(self.what, self.path):
             sync_file(self.fd)
             self._refuse_odd_destination()
@@ -170,16 +185,32 @@ class NewFile:
         self._may_exist = False
 
 
-def replace_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
-    """Write `data` durably to `path`, replacing the file that is there."""
-    with NewFile(path, mode, what=what) as new:
+def replace_bytes(
+    path: str | PathLike[str],
+    data: bytes,
+    mode: int = 0o600,
+    *,
+    gate: OutputGate | None,
+    kind: FileKind = FileKind.OTHER,
+    what: str = "the file",
+) -> None:
+    """Write `data` durably to `path`, replacing the file that is there. Raises RefusedError when the gate refuses."""
+    with NewFile(path, mode, gate=gate, kind=kind, what=what) as new:
         new.write(data)
         new.commit(replace=True)
 
 
-def create_bytes(path: str | PathLike[str], data: bytes, mode: int = 0o600, *, what: str = "the file") -> None:
-    """Write `data` durably to a new file at `path`. Raises RefusedError when something is there already."""
-    with NewFile(path, mode, what=what) as new:
+def create_bytes(
+    path: str | PathLike[str],
+    data: bytes,
+    mode: int = 0o600,
+    *,
+    gate: OutputGate | None,
+    kind: FileKind = FileKind.OTHER,
+    what: str = "the file",
+) -> None:
+    """Write `data` durably to a new file at `path`. Raises RefusedError for a taken name, or by the gate."""
+    with NewFile(path, mode, gate=gate, kind=kind, what=what) as new:
         new.write(data)
         new.commit(replace=False)
 

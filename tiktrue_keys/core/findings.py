@@ -2,7 +2,7 @@
 
 Come here to add a finding: one function of RULES yields it, and status, doctor and metrics show it until its cause is
 gone. The rules are pure. An ERROR has the exit code of its error, a LAG that of a partial result, a WARNING none: it
-counts only where the caller is strict. core/operations/status.py gathers the Standing.
+counts only where the caller is strict. core/operations/keystore_status.py gathers the Standing.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def _expired(standing: Standing) -> Iterator[Finding]:
             words,
             key.key_id,
             key.expires_at,
-            "rotate-this-key",
-            {"key": key.key_id},
-            ExpiredError,
+            remedy="rotate-this-key",
+            about={"key": key.key_id},
+            error=ExpiredError,
         )
 
 
@@ -148,16 +148,24 @@ def _due(standing: Standing) -> Iterator[Finding]:
 
 def _containers(standing: Standing) -> Iterator[Finding]:
     for record, key in standing.exposed[:_NAMED]:
-        words = f"{_name(record)} is still encrypted under revoked key {key.key_id}"
-        about = {"path": record.path or record.file_id.hex()}
         yield Finding(
-            "needs-reencryption", Severity.LAG, words, record.file_id.hex(), key.revoked_at, "reencrypt-this", about
+            "needs-reencryption",
+            Severity.LAG,
+            f"{_name(record)} is still encrypted under revoked key {key.key_id}",
+            record.file_id.hex(),
+            key.revoked_at,
+            remedy="reencrypt-this",
+            about={"path": record.path},
         )
     for record, key in standing.lagging[:_NAMED]:
-        words = f"{_name(record)} is still on key {key.key_id}, which decrypts until {rfc3339(key.decrypt_until)}"
-        about = {"path": record.path or record.file_id.hex()}
         yield Finding(
-            "container-lagging", Severity.LAG, words, record.file_id.hex(), key.rotated_at, "rewrap-this", about
+            "container-lagging",
+            Severity.LAG,
+            f"{_name(record)} is still on key {key.key_id}, which decrypts until {rfc3339(key.decrypt_until)}",
+            record.file_id.hex(),
+            key.rotated_at,
+            remedy="rewrap-this",
+            about={"path": record.path},
         )
     for name, listed in (("needs-reencryption", standing.exposed), ("container-lagging", standing.lagging)):
         if len(listed) > _NAMED:
@@ -166,11 +174,13 @@ def _containers(standing: Standing) -> Iterator[Finding]:
 
 
 def _backups(standing: Standing) -> Iterator[Finding]:
-    if standing.escrow_verified_at is None:
-        words = "no escrow exists" if standing.escrow_created_at is None else "the escrow's shares were never verified"
-        remedy = "create-escrow" if standing.escrow_created_at is None else "verify-escrow"
-        words += ": a dead mainboard makes every key unreadable"
-        yield Finding("no-escrow", Severity.WARNING, words, since=standing.escrow_created_at, remedy=remedy)
+    why = "a dead mainboard makes every key unreadable"
+    if standing.escrow_created_at is None:
+        yield Finding("no-escrow", Severity.WARNING, f"no escrow exists: {why}", remedy="create-escrow")
+    elif standing.escrow_verified_at is None:
+        words = f"the escrow's shares were never verified: if they are wrong, {why}"
+        since = standing.escrow_created_at
+        yield Finding("no-escrow", Severity.WARNING, words, since=since, remedy="verify-escrow")
     severity = Severity.LAG if standing.needed else Severity.WARNING
     backups = standing.backups
     if backups.newest_at is None:
@@ -180,7 +190,7 @@ def _backups(standing: Standing) -> Iterator[Finding]:
     if missing:
         words = f"{plural(len(missing), 'key')} that containers need in no backup, first {missing[0].key_id}"
         since = min(key.created_at for key in missing)
-        yield Finding("key-not-in-backup", severity, words, missing[0].key_id, since, "take-backup")
+        yield Finding("key-not-in-backup", severity, words, missing[0].key_id, since, remedy="take-backup")
     if not backups.holds_escrow and standing.escrow_created_at is not None:
         words = "no backup holds the present escrow: its shares do not open the backups"
         yield Finding(
@@ -194,26 +204,29 @@ def _backups(standing: Standing) -> Iterator[Finding]:
 
 def _fleet(standing: Standing) -> Iterator[Finding]:
     for node in standing.behind[:_NAMED]:
-        about = {"node": node.name}
-        if node.conflict:
-            words = f"node '{node.name}' holds a conflicting audit history: {node.conflict}"
-            yield Finding(
-                "node-conflict", Severity.ERROR, words, node.name, None, "node-conflict", about, IntegrityError
-            )
-        elif node.lacks_revocation:
-            words = f"node '{node.name}' has not acknowledged a revocation"
-            yield Finding("node-without-revocation", Severity.LAG, words, node.name, None, "sync-fleet", about)
-        else:
-            words = f"node '{node.name}' has not acknowledged everything that was sent"
-            yield Finding("node-behind", Severity.WARNING, words, node.name, None, "sync-fleet", about)
+        yield _behind(node)
     for one in standing.waiting:
         if one.promote_at <= standing.now:
             who = ", ".join(one.missing[:_NAMED])
-            words = f"key {one.new.key_id} is overdue for promotion; not acknowledged by {who}"
-            about = {"key": one.new.key_id}
             yield Finding(
-                "promotion-overdue", Severity.LAG, words, one.new.key_id, one.promote_at, "promote-anyway", about
+                "promotion-overdue",
+                Severity.LAG,
+                f"key {one.new.key_id} is overdue for promotion; not acknowledged by {who}",
+                one.new.key_id,
+                one.promote_at,
+                remedy="promote-anyway",
             )
+
+
+def _behind(node: NodeBehind) -> Finding:
+    if node.conflict:
+        words = f"node '{node.name}' holds a conflicting audit history: {node.conflict}"
+        return Finding("node-conflict", Severity.ERROR, words, node.name, remedy="node-conflict", error=IntegrityError)
+    if node.lacks_revocation:
+        words = f"node '{node.name}' has not acknowledged a revocation"
+        return Finding("node-without-revocation", Severity.LAG, words, node.name, remedy="sync-fleet")
+    words = f"node '{node.name}' has not acknowledged everything that was sent"
+    return Finding("node-behind", Severity.WARNING, words, node.name, remedy="sync-fleet")
 
 
 def _leftovers(standing: Standing) -> Iterator[Finding]:

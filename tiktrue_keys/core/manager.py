@@ -34,6 +34,7 @@ from tiktrue_keys.core.keys.lifecycle import (
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.names import new_operation_id, parse_operation_id
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError, WrongMachineError
@@ -64,6 +65,7 @@ class KeyManager(KeystoreReader):
     `storage_dir` None means /var/lib/tiktrue-keys for root and the platform's data folder for other users.
     `host_secret_file` names the file of the host secret; without it an existing keystore uses the path that it stores,
     and a new one the default path. The keystore is opened when first needed and created by the first `generate`.
+    `protected` are more files that no output may replace, by names for messages such as "the license file".
     `recorder` takes what the audit log cannot hold: refusals before the keystore is open. `session` of another manager
     replaces all the other parameters: both then use one opened keystore. `synchronised` returns whether `clock` is
     synchronised, None when that is unknown; by default the kernel is asked, and nothing is known of a clock of yours.
@@ -81,6 +83,7 @@ class KeyManager(KeystoreReader):
         recorder: Recorder | None = None,
         session: KeystoreSession | None = None,
         synchronised: Callable[[], bool | None] | None = None,
+        protected: Mapping[str, str | PathLike[str]] | None = None,
     ) -> None:
         if session is None:
             folder = _path(storage_dir) if storage_dir is not None else default_folder()
@@ -92,6 +95,7 @@ class KeyManager(KeystoreReader):
                 actor=actor,
                 rounds=pbkdf2_rounds,
                 synchronised=synchronised,
+                protected=KEYSTORES_ONLY.also_all(protected or {}),
             )
         super().__init__(session)
 
@@ -290,7 +294,11 @@ class KeyManager(KeystoreReader):
 
         accept_clock(self._session, operation_id)
 
-    # For the package models: opened keys, file operations, the registry.
+    # For the package models: outputs, opened keys, file operations, the registry.
+
+    def output_gate(self) -> OutputGate:
+        """Return the gate that every output passes. Raises NotFoundError without a keystore."""
+        return self._session.output_gate()
 
     def open_key(self, key: str, license_key: License | None, *, use: Use) -> OpenedKey:
         """Return a key opened for `use`. The caller wipes it.

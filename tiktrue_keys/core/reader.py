@@ -24,7 +24,7 @@ from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.deadlines import KeyCounts
-    from tiktrue_keys.core.operations.status import KeystoreStatus
+    from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
     from tiktrue_keys.core.operations.verify import Verified
 
 _RECORDS_AT_ONCE = 256
@@ -89,7 +89,7 @@ class KeystoreReader:
 
         `within` is how many seconds ahead a key counts as due for rotation.
         """
-        from tiktrue_keys.core.operations.status import keystore_status
+        from tiktrue_keys.core.operations.keystore_status import keystore_status
 
         return keystore_status(self._session, Seconds(within))
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
@@ -36,6 +37,7 @@ from tiktrue_keys.core.machine import MachineFacts, read_facts
 from tiktrue_keys.core.machine.kernel_clock import kernel_clock_is_synchronised
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.upgrade import upgrade
 from tiktrue_keys.errors import (
     BusyError,
@@ -69,6 +71,7 @@ class KeystoreSession:
         actor: Actor | None = None,
         rounds: int = derivation.PBKDF2_ROUNDS,
         synchronised: Callable[[], bool | None] | None = None,
+        protected: OutputGate = KEYSTORES_ONLY,
     ) -> None:
         if not derivation.PBKDF2_MIN_ROUNDS <= rounds <= derivation.PBKDF2_MAX_ROUNDS:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
@@ -83,6 +86,7 @@ class KeystoreSession:
         self.notices: list[Notice] = []
         self.keeps_version = False
         self._rounds = rounds
+        self._protected = protected
         self.guard = threading.RLock()
         self._reading_aside = threading.RLock()
         self.guards = (self.guard, self._reading_aside)
@@ -222,6 +226,13 @@ class KeystoreSession:
             raise
         finally:
             self._depth.noting = depth
+
+    def output_gate(self) -> OutputGate:
+        """Return the gate that protects the keystore, its host secret and marks, and what the caller named."""
+        with self.read() as (view, _):
+            document = view.document
+        secret = self.place.host_secret or Path(document.host_secret_path)
+        return self._protected.of_keystore(self.place.folder, secret, Path(document.marks_path))
 
     @property
     def root_keys(self) -> RootKeys:

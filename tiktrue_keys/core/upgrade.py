@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import MAX_ENDED, all_key_ids, head_ids, must_get_key, put_key
 from tiktrue_keys.core.keystore import schema
-from tiktrue_keys.core.keystore.backup import write_backup
 from tiktrue_keys.core.keystore.clock import TimeRule
 from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.leftovers import sweep_backup
+from tiktrue_keys.core.keystore.permissions import FILE_MODE
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
@@ -63,7 +65,10 @@ def _write_copy(keystore: Keystore, copy: Path) -> None:
     if not keystore.is_outdated():
         return
     try:
-        write_backup(keystore, copy, force=True)
+        sweep_backup(copy)
+        with NewFile(copy, FILE_MODE, gate=None, what="the copy") as output:
+            keystore.copy_to(output.temporary)
+            output.commit(replace=True)
     except DiskFullError as error:
         raise DiskFullError(
             f"no space left for {shown(copy)}, the copy of the keystore before its upgrade",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.durable import create_bytes, read_capped, sync_folder
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.recovery.shares import MAX_SHARES, WORDS, Share, parse_share
@@ -32,12 +33,15 @@ def share_text(share: Share, count: int, keystore_id: bytes) -> str:
     )
 
 
-def write_shares(folder: Path, shares: Sequence[Share], keystore_id: bytes) -> tuple[list[Path], Callable[[], None]]:
+def write_shares(
+    folder: Path, shares: Sequence[Share], keystore_id: bytes, *, gate: OutputGate
+) -> tuple[list[Path], Callable[[], None]]:
     """Write a file (mode 0600) for each share, all of them or none.
 
-    Returns the paths, and a function that removes the files. Raises RefusedError for a file that exists or cannot be
-    written.
+    Returns the paths, and a function that removes the files. Raises RefusedError for a folder that the gate refuses,
+    and for a file that exists or cannot be written.
     """
+    must_take_shares(folder, gate)
     written: list[Path] = []
     made_folder = not folder.exists()
 
@@ -57,12 +61,18 @@ def write_shares(folder: Path, shares: Sequence[Share], keystore_id: bytes) -> t
                 sync_folder(folder.parent)
         for share in shares:
             path = folder / f"escrow-{share.escrow}-share-{share.number}-of-{len(shares)}.txt"
-            create_bytes(path, share_text(share, len(shares), keystore_id).encode(), FILE_MODE, what="the share")
+            text = share_text(share, len(shares), keystore_id).encode()
+            create_bytes(path, text, FILE_MODE, gate=gate, kind=FileKind.SHARE, what="the share")
             written.append(path)
     except BaseException:
         take_back()
         raise
     return written, take_back
+
+
+def must_take_shares(folder: Path, gate: OutputGate) -> None:
+    """Raise RefusedError when the gate refuses new files in the folder, or a new folder."""
+    gate.check(folder / "share" if folder.is_dir() else folder)
 
 
 def read_share_file(path: Path) -> list[Share]:

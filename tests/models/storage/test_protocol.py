@@ -15,6 +15,7 @@ import pytest
 
 from tests.models.containers import make_sample
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY, FileKind
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
 from tiktrue_keys.models.storage.object_requests import modified
@@ -113,7 +114,9 @@ def written(output: Output, data: bytes) -> None:
 
 def test_an_output_is_there_whole_when_it_is_committed(root: Place, put: Put) -> None:
     put("beside", b"")
-    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+    with storage_of(root / "a").reserved(
+        force=False, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER
+    ) as output:
         assert (output.place, output.before, output.replaced, output.may_exist) == (root / "a", ABSENT, None, False)
         assert listed(root) == ["beside"]
         written(output, b"data")
@@ -124,7 +127,9 @@ def test_an_output_is_there_whole_when_it_is_committed(root: Place, put: Put) ->
 
 def test_an_output_that_is_not_committed_leaves_nothing(root: Place, put: Put) -> None:
     put("beside", b"")
-    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+    with storage_of(root / "a").reserved(
+        force=False, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER
+    ) as output:
         with pytest.raises(KeyboardInterrupt), output.begun(100):
             raise KeyboardInterrupt
         assert not output.may_exist
@@ -132,7 +137,9 @@ def test_an_output_that_is_not_committed_leaves_nothing(root: Place, put: Put) -
 
 
 def test_the_temporary_name_is_beside_the_output_and_not_taken(root: Place) -> None:
-    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+    with storage_of(root / "a").reserved(
+        force=False, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER
+    ) as output:
         temporary = output.temporary
         assert temporary is not None
         assert temporary.with_name("a") == output.place
@@ -140,22 +147,39 @@ def test_the_temporary_name_is_beside_the_output_and_not_taken(root: Place) -> N
         assert not storage_of(temporary).exists()
 
 
+def test_a_container_is_replaced_only_by_a_container(root: Place, put: Put, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    storage = put("a.ttm", make_sample(tmp_path / "made", segment_size=1 << 20).bytes())
+
+    for force in (False, True):
+        with (
+            pytest.raises(RefusedError, match=r"a\.ttm (is a model container|exists already)"),
+            storage.reserved(force=force, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.OTHER),
+        ):
+            pass
+
+
 def test_what_is_there_is_replaced_only_by_force(root: Place, put: Put, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     sample = make_sample(tmp_path / "made", segment_size=1 << 20)
     storage = put("a.ttm", sample.bytes())
-    with pytest.raises(RefusedError, match="exists already"), storage.reserved(force=False, lock_timeout=0):
+    with (
+        pytest.raises(RefusedError, match="exists already"),
+        storage.reserved(force=False, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER),
+    ):
         pass
-    with storage.reserved(force=True, lock_timeout=0) as output:
+    with storage.reserved(force=True, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER) as output:
         assert (output.before, output.replaced) == (storage.identity(), sample.sealed.header)
         written(output, b"another one")
     assert storage.read_capped(20, "the file") == b"another one"
-    with storage.reserved(force=True, lock_timeout=0) as output:
+    with storage.reserved(force=True, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER) as output:
         assert (output.before, output.replaced) == (storage.identity(), None)
 
 
 def test_an_output_that_came_meanwhile_is_not_replaced(root: Place, put: Put) -> None:
-    with storage_of(root / "a").reserved(force=False, lock_timeout=0) as output:
+    with storage_of(root / "a").reserved(
+        force=False, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER
+    ) as output:
         put("a", b"theirs")
         with pytest.raises(RefusedError, match="exists already"):
             written(output, b"ours")
@@ -195,7 +219,7 @@ def test_an_output_is_new_where_another_one_has_its_name(root: Place, put: Put) 
     assert not storage.is_new(intent)
     assert storage.is_new(replace(intent, before=ABSENT))
     assert not storage_of(root / "none").is_new(replace(intent, before=ABSENT))
-    with storage.reserved(force=True, lock_timeout=0) as output:
+    with storage.reserved(force=True, lock_timeout=0, gate=KEYSTORES_ONLY, kind=FileKind.CONTAINER) as output:
         written(output, b"another")
     assert storage.is_new(intent)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiktrue_keys.cli.checks.check import Check, CheckState, failed, good, skipped, warning
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
-from tiktrue_keys.cli.view.findings import finding_words
+from tiktrue_keys.cli.view.finding_lines import finding_words
 from tiktrue_keys.cli.view.hints import message_of
 from tiktrue_keys.core.findings import Finding, Severity
 from tiktrue_keys.core.instants import rfc3339

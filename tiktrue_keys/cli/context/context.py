@@ -19,6 +19,7 @@ from tiktrue_keys.errors import TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager
+    from tiktrue_keys.core.outputs import OutputGate
 
 DEFAULT_LOCK_TIMEOUT = Seconds(10)
 MAX_LOCK_TIMEOUT = Seconds(86_400)
@@ -83,7 +84,13 @@ class CommandContext:
 
         self._opened = True
         actor = current_actor(self.command)
-        return KeyManager(self.keystore, host_secret_file=self.host_secret, lock_timeout=self.lock_timeout, actor=actor)
+        return KeyManager(
+            self.keystore,
+            host_secret_file=self.host_secret,
+            lock_timeout=self.lock_timeout,
+            actor=actor,
+            protected=self._protected,
+        )
 
     @cached_property
     def writer(self) -> KeyManager:
@@ -97,6 +104,20 @@ class CommandContext:
             from tiktrue_keys.models.settle.interrupted import settle_intents
 
             self.warnings.extend(settle_intents(self.manager).warnings)
+
+    @property
+    def gate_without_keystore(self) -> OutputGate:
+        """The gate for outputs of a command that opens no keystore."""
+        from tiktrue_keys.core.outputs import KEYSTORES_ONLY
+
+        secret = None if self.host_secret is None else Path(self.host_secret)
+        return KEYSTORES_ONLY.also_all(self._protected).of_keystore(self.keystore, secret)
+
+    @property
+    def _protected(self) -> dict[str, Path]:
+        """The files that steer this command, by names for messages."""
+        licenses = {f"the license file {path}": path for path in self._license_source(twice=False).files()}
+        return licenses | {f"the configuration {path}": path for path in (user_config_file(), SYSTEM_FILE)}
 
     @cached_property
     def lock_timeout(self) -> float:

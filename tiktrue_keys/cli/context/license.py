@@ -36,6 +36,12 @@ class LicenseSource:
         """Return whether the license comes on standard input."""
         return self._file() == "-"
 
+    def files(self) -> list[Path]:
+        """Return the paths of the license files that are named anywhere, whether or not they are read."""
+        credentials = credential(self.environment, CREDENTIAL)
+        named = (self.option, self.environment.get("TIKTRUE_LICENSE_FILE"), credentials, self.configured)
+        return [Path(file) for file in named if file and file != "-"]
+
     def origin(self) -> str | None:
         """Return where the license would come from, in words; None when only the prompt remains, or nothing."""
         if self.option is not None:

@@ -68,7 +68,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
             "forget": CatalogEntry("Remove a container from the registry.", "models.models_forget"),
         },
     ),
-    "status": CatalogEntry("Show the keystore's state and what needs attention.", "keystore.status", WATCH),
+    "status": CatalogEntry("Show the keystore's state and what needs attention.", "keystore.status_screen", WATCH),
     "doctor": CatalogEntry("Run every read-only check.", "keystore.doctor", WATCH),
     "metrics": CatalogEntry("Print the keystore's state as Prometheus metrics.", "keystore.metrics", WATCH),
     "audit": CatalogEntry(

@@ -46,7 +46,7 @@ REMEDIES: Mapping[str, str] = {
     "rewrap-this": "run tiktrue-keys rewrap-model {path}",
     "verify-escrow": "collect the shares and run tiktrue-keys escrow verify",
     "take-backup": "run tiktrue-keys backup FILE, on another disk",
-    "promote-anyway": "run tiktrue-keys fleet sync, or fleet sync --promote-anyway {key} to activate it now",
+    "promote-anyway": "run tiktrue-keys fleet sync, or tiktrue-keys fleet sync --promote-anyway to activate it now",
     "node-conflict": "copy the newest state back there, or restore it as a new epoch",
     "settle": "run any command that writes, for example tiktrue-keys rotate --due",
     "schema-copy": "keep it until you are sure that you need not go back, then remove it",
@@ -58,6 +58,9 @@ REMEDIES: Mapping[str, str] = {
     "unknown-license": "use a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
     # Models
     "output-exists": "add --force, or choose another name",
+    "protected-output": "choose another path; --force does not lift this",
+    "keystore-folder": "choose a path outside of {folder}; --force does not lift this",
+    "not-replaced": "choose another path, or move it away; --force does not lift this",
     "name-output": "name the output with -o DST",
     "name-output-folder": "name the output with -o DIR",
     "name-recipient": "add --recipient FILE",

@@ -31,6 +31,7 @@ from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
 
@@ -46,12 +47,16 @@ class Restored:
     replaced: Path | None
 
 
-def write_backup(keystore: Keystore, destination: Path, *, force: bool) -> None:
-    """Copy the keystore to a file (0600, complete or not at all). Raises RefusedError if it exists, unless `force`."""
+def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: OutputGate) -> None:
+    """Copy the keystore to a file (0600, complete or not at all).
+
+    Raises RefusedError when the gate refuses it, or it exists, unless `force`.
+    """
+    gate.check(destination, FileKind.BACKUP)
     if not force and os.path.lexists(destination):
         raise RefusedError(f"{destination} exists", "choose another name, or pass force=True", remedy="output-exists")
     sweep_backup(destination)
-    with NewFile(destination, FILE_MODE, what="the backup") as output:
+    with NewFile(destination, FILE_MODE, gate=gate, kind=FileKind.BACKUP, what="the backup") as output:
         keystore.copy_to(output.temporary)
         output.commit(replace=force)
 

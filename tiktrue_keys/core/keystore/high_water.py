@@ -44,7 +44,7 @@ def mark_path(folder: Path, keystore_id: bytes) -> Path:
 def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) -> None:
     """Replace the mark durably."""
     body = _body(mark, keystore_id)
-    replace_bytes(path, canonical_json({**body, "mac": _mac(root, body).hex()}))
+    replace_bytes(path, canonical_json({**body, "mac": _mac(root, body).hex()}), gate=None)
 
 
 def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:

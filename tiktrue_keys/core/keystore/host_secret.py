@@ -76,7 +76,7 @@ def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
         make_private_folder(path.parent)
     try:
         with SecretBuffer.random(LENGTH) as secret:
-            create_bytes(path, bytes(secret.view), FILE_MODE)
+            create_bytes(path, bytes(secret.view), FILE_MODE, gate=None)
     except RefusedError:  # another process created it between the two steps: use that one
         if not path.exists():
             raise

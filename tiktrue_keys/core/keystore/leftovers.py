@@ -28,7 +28,8 @@ _OLD = 600.0  # seconds; a host secret is created in milliseconds, and several k
 
 def begin_creation(folder: Path, document: Document) -> None:
     """Record which mark belongs to a creation, in case it is killed."""
-    replace_bytes(folder / CREATING, f"{document.keystore_id.hex()}\n{document.marks_path}".encode())
+    note = f"{document.keystore_id.hex()}\n{document.marks_path}"
+    replace_bytes(folder / CREATING, note.encode(), gate=None)
 
 
 def end_creation(folder: Path) -> None:

@@ -24,7 +24,7 @@ def keep_reserve(folder: Path, mark: Path) -> None:
     for path, size in _places(folder, mark):
         if not path.exists():
             with contextlib.suppress(TikTrueKeysError, OSError):
-                replace_bytes(path, os.urandom(size))
+                replace_bytes(path, os.urandom(size), gate=None)
 
 
 def release_reserve(folder: Path, mark: Path) -> bool:

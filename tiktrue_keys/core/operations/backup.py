@@ -23,8 +23,9 @@ from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import RefusedError, Termination, TikTrueKeysError
+from tiktrue_keys.errors import Termination, TikTrueKeysError
 
 BACKUP = "backup"
 
@@ -45,8 +46,8 @@ def backup(session: KeystoreSession, destination: Path, *, force: bool, operatio
     """Record the intent, copy the keystore, record the outcome.
 
     The copy therefore holds the intent, and the keystore the paths of its copies. Under the same operation id, a copy
-    that no longer exists is created again. Raises RefusedError for a destination inside the keystore's folder, and for
-    one that exists, unless `force`.
+    that no longer exists is created again. Raises RefusedError for a destination that the gate refuses, and for one
+    that exists, unless `force`.
     """
     destination = destination.absolute()
     asked = OperationRequest.of(BACKUP, operation_id, {"destination": str(destination), "force": force})
@@ -54,8 +55,8 @@ def backup(session: KeystoreSession, destination: Path, *, force: bool, operatio
 
 
 def _back_up(session: KeystoreSession, destination: Path, force: bool, operation: Operation) -> BackedUp:
-    if Path(os.path.realpath(destination)).is_relative_to(os.path.realpath(session.place.folder)):
-        raise RefusedError("a backup inside the keystore's folder is lost with it", "choose a place on another disk")
+    gate = session.output_gate()
+    gate.check(destination, FileKind.BACKUP)
     with operation.write() as transaction:
         known = transaction.rows.get(RecordKind.BACKUP, BACKUP) or {"done": False}
         earlier = {name: known[name] for name in ("size", "epoch") if name in known}
@@ -68,7 +69,7 @@ def _back_up(session: KeystoreSession, destination: Path, force: bool, operation
         before = _made_before(session, destination, operation.id) if operation.chosen else None
         size, escrow = before or (size, escrow_slots(keystore.document_now()))
         if before is None:
-            write_backup(keystore, destination, force=force)
+            write_backup(keystore, destination, force=force, gate=gate)
     with _unrecorded_copy_removed(destination, keep=force), operation.write() as transaction:
         # False when an escrow was created since: the copy does not hold it.
         done = escrow == escrow_slots(transaction.document)

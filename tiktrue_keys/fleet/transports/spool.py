@@ -24,6 +24,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from tiktrue_keys.core.durable import read_capped, replace_bytes, sync_folder, write_all
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import (
     InsecureError,
@@ -46,12 +47,17 @@ _TRIES = 100
 
 
 def open_spool(rest: str, credentials: Mapping[str, str]) -> Spool:
-    """Return the spool in the folder `rest`. Raises UsageError for credentials, or a NUL byte in the name."""
+    """Return the spool in the folder `rest`.
+
+    Raises UsageError for credentials, or a NUL byte in the name; RefusedError for a folder in that of a keystore.
+    """
     if credentials:
         raise UsageError("a spool takes no credentials", "the folder's permissions decide who may write to it")
     if "\0" in rest:
         raise UsageError("the name of the spool's folder contains a NUL byte", "use spool:DIR")
-    return Spool(Path(rest).absolute())
+    folder = Path(rest).absolute()
+    KEYSTORES_ONLY.check(folder)
+    return Spool(folder)
 
 
 class Spool:
@@ -96,7 +102,7 @@ class Spool:
         """Replace the node's file."""
         with _outages():
             folder = self._issuer(issuer, make=True) / _ACKNOWLEDGEMENTS
-            replace_bytes(folder / node_id, line + b"\n", _MODE, what="the acknowledgement")
+            replace_bytes(folder / node_id, line + b"\n", _MODE, gate=None, what="the acknowledgement")
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield each node's file. A file that cannot be read is skipped."""

@@ -15,13 +15,14 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.container import Authorship, Front, OpenedContainer, read_front
 from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge, opened_container, unlock
 from tiktrue_keys.models.container.unseal import open_container, open_stream
-from tiktrue_keys.models.file.output import reserved_output
+from tiktrue_keys.models.file.output import gate_with, reserved_output
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
@@ -195,7 +196,10 @@ def decrypt_model(
     with ExitStack() as stack:
         found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
         with noted(manager, OPERATION, request.operation_id):
-            output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+            gate = gate_with(manager.output_gate(), given, "the container itself")
+            output = stack.enter_context(
+                reserved_output(target, force=force, lock_timeout=lock_timeout, gate=gate, kind=FileKind.OTHER)
+            )
             front: Front
             if found is not None:
                 fd, front = -1, found.container

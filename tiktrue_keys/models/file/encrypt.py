@@ -20,7 +20,7 @@ from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.seal import SealedContainer, keystore_signer
-from tiktrue_keys.models.file.output import reserved_output
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.plaintext import PlaintextSource, plaintext_source
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.wraps import wrap_for_key
@@ -135,10 +135,12 @@ def encrypt_model(
     if done is not None:
         return done
     with ExitStack() as stack:
+        with noted(manager, OPERATION, request.operation_id):
+            gate = manager.output_gate()
+            must_be_a_model(gate, given)
         plaintext = stack.enter_context(plaintext_source(given, name))
         with noted(manager, OPERATION, request.operation_id):
-            plaintext.must_not_be_at(target)
-            output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+            output = stack.enter_context(plaintext.reserved_for(target, gate, force=force, lock_timeout=lock_timeout))
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)

@@ -16,10 +16,11 @@ from typing import BinaryIO
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.seal import SealedContainer
-from tiktrue_keys.models.file.output import reserved_output
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.plaintext import PlaintextSource, plaintext_source
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id, sorted_wraps
 from tiktrue_keys.models.format.recipient import Recipient, same_model
@@ -59,10 +60,12 @@ def encrypt_for_recipients(
     force: bool = False,
     progress: ProgressReport | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
+    gate: OutputGate = KEYSTORES_ONLY,
 ) -> SealedForRecipients:
     """Encrypt `source` so that the keystore of each recipient opens it. The default destination is FILE.ttm beside it.
 
-    A failure leaves no new output and the old output untouched. Raises ExpiredError when a recipient is past its
+    `gate` protects files that the output must not replace; keystores are protected anyway. A failure leaves no new
+    output and the old output untouched. Raises ExpiredError when a recipient is past its
     `not_after` at `now`, UsageError for recipients of several models or a folder, RefusedError when the destination
     exists (unless `force`) or the source is a container, UnavailableError when the source changes meanwhile.
     """
@@ -70,12 +73,12 @@ def encrypt_for_recipients(
     warnings = tuple(notice for recipient in recipients for notice in recipient.must_be_valid(now))
     given = parse_location(source)
     target = default_destination(given) if destination is None else parse_location(destination)
+    must_be_a_model(gate, given)
     with ExitStack() as stack:
         plaintext = stack.enter_context(plaintext_source(given, name))
         data_key = stack.enter_context(SecretBuffer.random())
         header = _header(plaintext, model_id, recipients, data_key)
-        plaintext.must_not_be_at(target)
-        output = stack.enter_context(reserved_output(target, force=force, lock_timeout=lock_timeout))
+        output = stack.enter_context(plaintext.reserved_for(target, gate, force=force, lock_timeout=lock_timeout))
         seal = partial(plaintext.seal, header=header, data_key=data_key, signer=None, progress=progress)
         sealed = _to_stream(output, seal) if isinstance(output, Stream) else _to_storage(output, plaintext, seal)
     return SealedForRecipients(

@@ -40,15 +40,18 @@ def export_recipient(
     """Export the public half of an active key, to a new file (mode 0644) when there is a destination.
 
     The key is recorded as exported even if writing the file then fails; cleanup then asks once more than necessary.
-    Repeating an operation id writes the file if it is missing. Raises RefusedError when the destination exists (unless
-    `force`), and the errors of KeyManager.export_public.
+    Repeating an operation id writes the file if it is missing. Raises RefusedError when the gate refuses the
+    destination, or it exists (unless `force`), and the errors of KeyManager.export_public.
     """
     place = None if destination is None else Path(destination).absolute()
+    gate = manager.output_gate()
+    if place is not None:
+        gate.check(place)
     exported = manager.export_public(key, license_key, destination=place, force=force, operation_id=operation_id)
     recipient = _signed(manager, exported)
     writes = place is not None and (exported.changed or not os.path.lexists(place))
     if place is not None and writes:
-        (replace_bytes if force else create_bytes)(place, recipient.encode(), 0o644, what=_WHAT)
+        (replace_bytes if force else create_bytes)(place, recipient.encode(), 0o644, gate=gate, what=_WHAT)
     return ExportedRecipient(
         operation_id=exported.operation_id,
         changed=exported.changed or writes,

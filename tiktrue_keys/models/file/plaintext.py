@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, UnavailableError
 from tiktrue_keys.models.container.seal import ContainerSigner, SealedContainer, container_size, seal_container
+from tiktrue_keys.models.file.output import reserved_output
 from tiktrue_keys.models.format.header import Header, safe_name
 from tiktrue_keys.models.format.header_slots import MAGIC
 from tiktrue_keys.models.format.kind import SNIFF_LENGTH, Kind, detect_kind
@@ -18,7 +20,7 @@ from tiktrue_keys.models.pipeline.sources import read_stream
 from tiktrue_keys.models.storage.files import must_be_readable
 from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Location, Place, Stream
-from tiktrue_keys.models.storage.protocol import storage_of
+from tiktrue_keys.models.storage.protocol import Output, storage_of
 from tiktrue_keys.models.storage.readable import Readable, extent_of, pipe_of, pread_full, stamp_of
 
 
@@ -39,10 +41,14 @@ class PlaintextSource:
         """Return the size of its container in bytes, None when unknown."""
         return None if self.size is None else container_size(self.size)
 
-    def must_not_be_at(self, target: Location) -> None:
-        """Raises RefusedError when the output would replace the source itself."""
+    def reserved_for(
+        self, target: Location, gate: OutputGate, *, force: bool, lock_timeout: float
+    ) -> AbstractContextManager[Output | Stream]:
+        """Reserve the container of this plaintext. Raises RefusedError when it would replace the plaintext, too."""
         if not isinstance(target, Stream) and storage_of(target).is_open(self.fd):
             raise RefusedError(f"{shown(str(target))} is the model itself", "choose another output")
+        kind = FileKind.CONTAINER
+        return reserved_output(target, force=force, lock_timeout=lock_timeout, gate=gate, kind=kind)
 
     def seal(
         self,

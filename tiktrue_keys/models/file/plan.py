@@ -12,6 +12,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.container.seal import container_size
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.plaintext import plaintext_source
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import (
@@ -22,7 +23,6 @@ from tiktrue_keys.models.storage.location import (
     parse_place,
     recorded_path,
 )
-from tiktrue_keys.models.storage.protocol import storage_of
 
 ENCRYPT, COPY, DONE = "encrypt", "copy", "done"
 
@@ -70,9 +70,10 @@ def plan_model(
     """Return the plan of encrypt_model for one file. Raises the errors of encrypt_model."""
     given = object_place(source)
     target = default_destination(given) if destination is None else object_place(destination)
+    gate = manager.output_gate()
+    must_be_a_model(gate, given)
     with plaintext_source(given) as plaintext:
-        plaintext.must_not_be_at(target)
-        with storage_of(target).reserved(force=force, lock_timeout=LOCK_TIMEOUT):
+        with plaintext.reserved_for(target, gate, force=force, lock_timeout=LOCK_TIMEOUT):
             opened_key = _opened(manager, key, license_key)
         planned = PlannedFile(given.name, plaintext.size or 0, ENCRYPT)
     return EncryptionPlan(given, parse_place(recorded_path(target)), opened_key, (planned,))

@@ -31,6 +31,7 @@ from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.rewrap import active_key
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
@@ -101,6 +102,8 @@ def reencrypt_model(
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done
+    with noted(manager, OPERATION, asked.operation_id):
+        must_be_a_model(manager.output_gate(), Path(path))
     with FileStorage(Path(path)).held(lock_timeout) as held, ExitStack() as stack:
         with noted(manager, OPERATION, asked.operation_id):
             with foreign_os_errors("the container", held.place):
@@ -169,7 +172,7 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
 def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
     """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
-    output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), what="the output"), force=replaces)
+    output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), gate=None, what="the output"), force=replaces)
     intent = FileIntent(
         OPERATION,
         job.header.file_id,

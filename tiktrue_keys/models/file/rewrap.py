@@ -28,6 +28,7 @@ from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError, UsageError
 from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
@@ -93,6 +94,8 @@ def rewrap_model(
     again = repeated(manager, request, partial(_again, manager))
     if again is not None:
         return again
+    with noted(manager, OPERATION, request.operation_id):
+        must_be_a_model(manager.output_gate(), object_place(path))
     # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
     # what the first one left; in object storage the second one's write is refused.
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:

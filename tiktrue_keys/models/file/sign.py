@@ -33,6 +33,7 @@ from tiktrue_keys.models.container.data_key import held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge, opened_container
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import ReadOptions
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH, make_signature, signature_place
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
@@ -87,6 +88,8 @@ def sign_model(
     done = repeated(manager, request, partial(_again, manager))
     if done is not None:
         return done
+    with noted(manager, OPERATION, request.operation_id):
+        must_be_a_model(manager.output_gate(), object_place(path))
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
         with noted(manager, OPERATION, request.operation_id):

@@ -15,6 +15,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.file.output import gate_with
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
@@ -76,6 +77,7 @@ def decrypt_folder(
         return again
     with noted(manager, OPERATION, request.operation_id):
         manifest = trusted_manifest(manager, root)
+        gate_with(manager.output_gate(), root, "the encrypted folder itself").check(target)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
         must_be_complete(root, manifest)
         open_beforehand(manager, root, manifest, license_key, options.use)

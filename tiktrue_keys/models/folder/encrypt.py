@@ -26,7 +26,7 @@ from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume import RESUMABLE, is_finished
 from tiktrue_keys.models.folder.resume_state import DoneFile
 from tiktrue_keys.models.folder.state import FolderState, opened_state
-from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget
+from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget, checked_gate
 from tiktrue_keys.models.folder.tree import SourceFile, real_folder
 from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
@@ -75,7 +75,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
     with ExitStack() as stack:
         with noted(manager, asked.operation, asked.operation_id):
             root = real_folder(request.source)
-            state = stack.enter_context(opened_state(request, root))
+            state = stack.enter_context(opened_state(request, checked_gate(manager, request, root)))
         made = _finished_before(manager, root, state)
         if made is None:
             made = make_folder(manager, request, asked, root, partial(DiskTarget.of, request, root, state))

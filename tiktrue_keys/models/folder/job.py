@@ -98,6 +98,7 @@ def planned_folder(
     """
     license_key, replaced = asked_once(request.license_key), must_be_free()
     tree = source_tree(root, request.selection)
+    manager.output_gate().check_sources(file.path for file in tree.files)
     with manager.open_key(request.key, license_key, use=Use.ENCRYPT) as opened:
         return FolderJob(manager, request, root, tree, opened.key, license_key, replaced)
 

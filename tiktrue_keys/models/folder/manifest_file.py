@@ -53,7 +53,7 @@ def signed_manifest(manager: KeyManager, manifest: Manifest) -> bytes:
 def write_manifest(manager: KeyManager, folder: Path, manifest: Manifest, *, again: bool = False) -> None:
     """Sign the manifest and write it into the folder; with `again` it may replace an existing one."""
     signed = signed_manifest(manager, manifest)
-    with NewFile(folder / MANIFEST_NAME, what="the manifest") as new:
+    with NewFile(folder / MANIFEST_NAME, gate=None, what="the manifest") as new:
         new.write(signed)
         new.commit(replace=again)
 

@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
     """Copy a clear file out of an encrypted folder. Raises IntegrityError unless it matches the manifest."""
     hashed, length, source = hashlib.sha256(), 0, root / entry.place
-    with storage_of(source).opened("the file") as found, NewFile(made, what="the output") as new:
+    with storage_of(source).opened("the file") as found, NewFile(made, gate=None, what="the output") as new:
         must_be_listed(entry, size_of(found), entry.sha256)  # do not transfer a file of the wrong length
         with foreign_os_errors("the file", str(source)):
             while chunk := pread_full(found, _CHUNK, length):
@@ -64,7 +64,7 @@ def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, by
 
 def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
     """Copy a file in clear to its path below `root`; return its entry. Raises UnavailableError when it changes."""
-    with NewFile(make_parents(root, file.place), what="the output") as new:
+    with NewFile(make_parents(root, file.place), gate=None, what="the output") as new:
         entry = copy_through(file, new.write, report)
         new.commit(replace=again)
     return entry

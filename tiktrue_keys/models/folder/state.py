@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder
@@ -73,14 +72,13 @@ class MemoryState:
 
 
 @contextmanager
-def opened_state(request: FolderRequest, root: Path) -> Iterator[FolderState]:
-    """Yield the state of an encryption of the folder `root`. Raises RefusedError for a state file inside `root`."""
+def opened_state(request: FolderRequest, gate: OutputGate) -> Iterator[FolderState]:
+    """Yield the state of a folder's encryption. Raises RefusedError for a state file that the gate refuses."""
     if request.resume is None:
         yield MemoryState()
         return
     path = Path(recorded_path(request.resume))
-    if path.is_relative_to(root):
-        raise RefusedError(f"{shown(path)} lies in the folder that is to be encrypted", "choose another place")
+    gate.check(path)
     with ResumeState.open(path) as state:
         yield state
 

@@ -14,8 +14,7 @@ from typing import Protocol, TypeVar
 from tiktrue_keys.core.containers.intents import Settlement
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.models.file.encrypt import Encrypted
 from tiktrue_keys.models.folder.job import FolderJob, replaceable, settlement
 from tiktrue_keys.models.folder.manifest_file import write_manifest
@@ -75,6 +74,20 @@ class FolderTarget(Protocol[AnyPlace_co]):
         """Write the manifest and give the folder its name."""
 
 
+def destination_of(request: FolderRequest, root: Path) -> Path:
+    """Return the path of the encrypted form of the folder `root`. Raises UsageError for a URL."""
+    given = request.destination
+    named = root.with_name(root.name + SUFFIX) if given is None else local_path(given, "an encrypted folder")
+    return Path(recorded_path(named))
+
+
+def checked_gate(manager: KeyManager, request: FolderRequest, root: Path) -> OutputGate:
+    """Return the gate for what encrypting the folder `root` writes. Raises RefusedError when it refuses the folder."""
+    gate = manager.output_gate().also("the folder that is to be encrypted", root)
+    gate.check(destination_of(request, root))
+    return gate
+
+
 @dataclass(frozen=True)
 class DiskTarget:
     """A folder on a disk, built under a temporary name beside its destination."""
@@ -88,9 +101,7 @@ class DiskTarget:
     @classmethod
     def of(cls, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
         """Return the target for the source folder `root`. A resumed run keeps its temporary name and folder id."""
-        given, begun = request.destination, state.folder
-        named = root.with_name(root.name + SUFFIX) if given is None else local_path(given, "an encrypted folder")
-        destination = Path(recorded_path(named))
+        destination, begun = destination_of(request, root), state.folder
         if begun is None:
             return cls(root, FolderPlace.beside(destination), new_file_id(), state, request.force)
         place = FolderPlace(destination, destination.with_name(begun.temporary))
@@ -101,9 +112,6 @@ class DiskTarget:
         return self.place.destination
 
     def must_be_free(self) -> tuple[bytes, ...]:
-        if self.destination.is_relative_to(self.root):
-            words = f"{shown(self.destination)} lies in the folder that is to be encrypted"
-            raise RefusedError(words, "choose another output")
         if not self.force:
             must_be_free(self.destination, None)
             return ()

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped, sync_folder
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, UsageError
 from tiktrue_keys.models.format.header import Header
@@ -64,8 +65,8 @@ class FileStorage:
         return is_file(readable, self.place)
 
     @contextmanager
-    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[FileOutput]:
-        new, before = NewFile(self.place, what=_OUTPUT), self.identity()
+    def reserved(self, *, force: bool, lock_timeout: float, gate: OutputGate, kind: FileKind) -> Iterator[FileOutput]:
+        new, before = NewFile(self.place, gate=gate, kind=kind, what=_OUTPUT), self.identity()
         if before != ABSENT and not force:
             words = f"{_OUTPUT} {shown(self.place)} exists already"
             raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")

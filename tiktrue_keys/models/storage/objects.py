@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
+from tiktrue_keys.core.outputs import FileKind, OutputGate, not_replaced
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.format import detached_header
@@ -61,7 +62,7 @@ class ObjectStorage:
         return isinstance(readable, RemoteObject) and readable.url == self.place
 
     @contextmanager
-    def reserved(self, *, force: bool, lock_timeout: float) -> Iterator[ObjectOutput]:
+    def reserved(self, *, force: bool, lock_timeout: float, gate: OutputGate, kind: FileKind) -> Iterator[ObjectOutput]:
         replaced, before = None, self.identity()
         if before != ABSENT and not force:
             words = f"{_OUTPUT} {shown(str(self.place))} exists already"
@@ -69,6 +70,8 @@ class ObjectStorage:
         if before != ABSENT:
             with suppress(IntegrityError):  # no container, or a damaged one
                 replaced = self.slots().current.header
+        if replaced is not None and kind is not FileKind.CONTAINER:
+            raise not_replaced(str(self.place), FileKind.CONTAINER.value)
         yield ObjectOutput(Upload(self.place, replace=force), before, replaced)
 
     def identity(self) -> str:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
@@ -52,10 +53,13 @@ class Storage(Protocol):
     def is_open(self, readable: Readable) -> bool:
         """Return whether `readable` is the file or object here."""
 
-    def reserved(self, *, force: bool, lock_timeout: float) -> AbstractContextManager[Output]:
-        """Reserve this place for a new output. An existing container file stays locked for the block.
+    def reserved(
+        self, *, force: bool, lock_timeout: float, gate: OutputGate, kind: FileKind
+    ) -> AbstractContextManager[Output]:
+        """Reserve this place for a new output of that kind. An existing container file stays locked for the block.
 
-        Raises RefusedError when the place is taken, unless `force`; BusyError when the lock times out.
+        Raises RefusedError when the gate refuses a file, a container would be replaced by another kind, or the place is
+        taken, unless `force`; BusyError when the lock times out.
         """
 
     def identity(self) -> str:

@@ -104,7 +104,7 @@ def test_without_active_keys_there_is_no_soonest_expiry(program: Program) -> Non
 
 def test_a_file_that_everybody_can_read_whatever_the_umask(program: Program) -> None:
     program.generate("m", no_license=True)
-    (program.folder / "keys.prom").write_text("what an earlier run wrote\n")
+    (program.folder / "keys.prom").write_text("# HELP tiktrue_keys_info of an earlier run\n")
     before = os.stat(program.folder / "keys.prom").st_ino
     umask = os.umask(0o077)
     try:

@@ -17,6 +17,7 @@ from tiktrue_keys.core.audit.export import RECORD_WRITERS, tlog
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.durable import NewFile, write_all
 from tiktrue_keys.core.notices import plural
+from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.errors import UsageError
 
 EXAMPLES = (
@@ -52,7 +53,7 @@ def command(
         raise UsageError("tlog takes no filter", "omit --since and --until")
     context.stdout_is_data = output is None
     lines = _lines(context, form, wanted)
-    count = _to_stdout(lines) if output is None else _to_file(lines, Path(output))
+    count = _to_stdout(lines) if output is None else _to_file(lines, Path(output), context.manager.output_gate())
     return Outcome(
         result={"format": form, "output": output, "lines": count},
         messages=[] if output is None else [f"Wrote {plural(count, 'line')} to {output}"],
@@ -75,9 +76,9 @@ def _written(line: str) -> int:
     return 1
 
 
-def _to_file(lines: Iterator[str], path: Path) -> int:
+def _to_file(lines: Iterator[str], path: Path, gate: OutputGate) -> int:
     count = 0
-    with NewFile(path) as file:
+    with NewFile(path, gate=gate) as file:
         for line in lines:
             write_all(file.fd, line.encode())
             count += 1

@@ -38,9 +38,6 @@ def command(
     messages = [f"Node id: {card.node_id}"]
     if output in (None, "-"):
         return Outcome(result=result, view=[Raw(line.decode())], messages=messages)
-    path = Path(output or "")
-    if force:
-        replace_bytes(path, line, _MODE, what="the card")
-    else:
-        create_bytes(path, line, _MODE, what="the card")
+    path, gate = Path(output or ""), context.manager.output_gate()
+    (replace_bytes if force else create_bytes)(path, line, _MODE, gate=gate, what="the card")
     return Outcome(result=result, view=[Line(card.node_id)], ids=[card.node_id], changed=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,9 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.escrows import escrow_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.cli.view.streams import write_out
-from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
+from tiktrue_keys.errors import NotFoundError, UsageError
 from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
-from tiktrue_keys.recovery.share_files import share_text, write_shares
+from tiktrue_keys.recovery.share_files import must_take_shares, share_text, write_shares
 from tiktrue_keys.recovery.shares import Share
 
 EXAMPLES = (
@@ -54,17 +53,15 @@ def command(
     if not output:
         raise UsageError("no destination for the shares", "use -o DIR for a file each, or -o - for standard output")
     folder = None if output == "-" else Path(output).absolute()
-    if folder is not None and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(context.keystore)):
-        raise RefusedError(
-            "shares in the keystore's folder are lost and stolen with it", "choose another folder with -o"
-        )
+    if folder is not None:
+        must_take_shares(folder, context.manager.output_gate())
     context.stdout_is_data = folder is None
     if replace:
         _confirm(context)
     files: list[Path] = []
     made = create_escrow(
         context.writer,
-        _hand_over(folder, files),
+        _hand_over(context, folder, files),
         shares=shares,
         threshold=threshold,
         replacing=replace,
@@ -93,12 +90,13 @@ def _confirm(context: CommandContext) -> None:
     context.confirm(f"Replace escrow {escrow.number}, whose {escrow.shares} shares then open only earlier backups?")
 
 
-def _hand_over(folder: Path | None, files: list[Path]) -> HandOver:
+def _hand_over(context: CommandContext, folder: Path | None, files: list[Path]) -> HandOver:
     def hand_over(keystore_id: bytes, shares: Sequence[Share]) -> Callable[[], None]:
         if folder is None:
             write_out("".join(share_text(share, len(shares), keystore_id) for share in shares))
             return lambda: None
-        written, take_back = write_shares(folder, shares, keystore_id)
+        gate = context.manager.output_gate()
+        written, take_back = write_shares(folder, shares, keystore_id, gate=gate)
         files.extend(written)
         return take_back
 

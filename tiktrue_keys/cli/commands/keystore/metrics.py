@@ -19,6 +19,7 @@ from tiktrue_keys.core.findings import Finding
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Status
 from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.errors import UsageError
 
 _MODE = 0o644  # node_exporter runs as a user of its own
@@ -37,14 +38,14 @@ def command(
     ctx: typer.Context,
     textfile: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File to replace, readable by every user (default: standard output)."),
+        typer.Option(metavar="FILE", help="File to write, readable by every user (default: standard output)."),
     ] = None,
 ) -> Outcome:
     """Print the keystore's state as Prometheus metrics.
 
     Keys by status, keys due for rotation, the next expiry, containers, audit records, unfinished operations, and size.
     Reads no license and records nothing. With --textfile, for the textfile collector of node_exporter, the file is left
-    as it was when the keystore does not open, and the exit code says why.
+    as it was when the keystore does not open, and the exit code says why. Only a file that metrics wrote is replaced.
     """
     context: CommandContext = ctx.obj
     if textfile in ("", "-"):
@@ -52,7 +53,8 @@ def command(
     measured = _measured(context)
     text = exposition(measured)
     if textfile is not None:
-        replace_bytes(Path(textfile), text.encode(), _MODE, what="the metrics file")
+        gate = context.manager.output_gate()
+        replace_bytes(Path(textfile), text.encode(), _MODE, gate=gate, kind=FileKind.METRICS, what="the metrics file")
     return Outcome(
         result={"textfile": textfile, "metrics": [metric_json(metric) for metric in measured]},
         view=[Raw(text) if textfile is None else Line(textfile)],

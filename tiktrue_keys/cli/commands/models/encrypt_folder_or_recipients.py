@@ -95,6 +95,7 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
             force=asked.force,
             progress=report,
             lock_timeout=context.lock_timeout,
+            gate=context.gate_without_keystore.also_all({f"the recipient file {file}": file for file in files}),
         )
     named = ", ".join(recipient.key_id for recipient in recipients)
     return Outcome(

@@ -8,7 +8,7 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
-from tiktrue_keys.cli.view.findings import finding_json, findings_error
+from tiktrue_keys.cli.view.finding_lines import finding_json, findings_error
 from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome
 from tiktrue_keys.core.findings import Finding
@@ -16,7 +16,7 @@ from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Series, Status
 from tiktrue_keys.core.keystore.clock import span
 from tiktrue_keys.core.notices import plural
-from tiktrue_keys.core.operations.status import KeystoreStatus
+from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
 
 _WAITS_FOR = {Series.DUE: ("expires", "expire"), Series.ROTATED: ("ends its overlap", "end their overlap")}
 

@@ -1,0 +1,265 @@
+"""The gate of outputs: refuses one that would destroy what the program lives on, whatever `force` says.
+
+An output is a file or folder that the caller names for the program to write. Come here before you write one:
+
+    gate = manager.output_gate().also("the container itself", source)
+    create_bytes(path, data, gate=gate)
+
+Protected are the host secret, the marks, the license file, the source of the operation, the folder of every keystore,
+and files that cannot be made again. Files are compared by device and inode, so that a hard link, a symbolic link and a
+bind mount are the same file. The program's own files of fixed names are not outputs.
+
+Does not handle: objects in a storage service; changes by another process after the check.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from os import PathLike
+from pathlib import Path
+
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import RefusedError
+
+_KEYSTORE, _LOCK = "keystore.db", "keystore.lock"
+_MARKS = (".mark", ".reserve")
+_FIRST_BYTES = 100
+_APPLICATION_AT = 68  # of SQLite's header: the application id
+_CHOOSE_ANOTHER = "choose another path"
+
+_Identity = tuple[int, int]
+
+
+class FileKind(Enum):
+    """What a file is by its first bytes, in words for messages."""
+
+    CONTAINER = "a model container"
+    BACKUP = "a keystore or the backup of one"
+    SHARE = "an escrow share"
+    METRICS = "a file of metrics"
+    OTHER = "another file"
+
+
+_BEGINNINGS = ((b"TTM1", FileKind.CONTAINER), (b"# tiktrue-keys escrow ", FileKind.SHARE))
+_METRICS = b"# HELP tiktrue_keys_"
+_SQLITE, _APPLICATION = b"SQLite format 3\0", b"TTK1"
+_KEPT = (FileKind.CONTAINER, FileKind.BACKUP, FileKind.SHARE)
+"""What may be the only copy of something: replaced by its own kind alone."""
+
+
+def kind_of(beginning: bytes) -> FileKind:
+    """Return the kind of a file that begins with these bytes; 100 are enough."""
+    for first, kind in _BEGINNINGS:
+        if beginning.startswith(first):
+            return kind
+    if beginning.startswith(_METRICS):
+        return FileKind.METRICS
+    if beginning.startswith(_SQLITE) and beginning[_APPLICATION_AT:].startswith(_APPLICATION):
+        return FileKind.BACKUP
+    return FileKind.OTHER
+
+
+@dataclass(frozen=True)
+class OutputGate:
+    """What outputs must leave alone, beside the folders of keystores.
+
+    `protected` are names for messages, such as "the host secret", and paths: a file, or a folder with all that is in
+    it. A file that does not exist protects its path. `marks` are folders whose marks and reserves are protected.
+    """
+
+    protected: tuple[tuple[str, Path], ...] = ()
+    marks: tuple[Path, ...] = ()
+
+    def also(self, name: str, path: str | PathLike[str]) -> OutputGate:
+        """Return a gate that protects this file or folder too."""
+        return self.also_all({name: path})
+
+    def also_all(self, files: Mapping[str, str | PathLike[str]]) -> OutputGate:
+        """Return a gate that protects these files and folders too, by their names for messages."""
+        more = tuple((name, Path(path)) for name, path in files.items())
+        return replace(self, protected=(*self.protected, *more))
+
+    def of_keystore(self, folder: Path, host_secret: Path | None, *marks: Path) -> OutputGate:
+        """Return a gate that protects a keystore's folder, its host secret, and the marks in these folders too."""
+        own = [("the keystore", folder / _KEYSTORE), ("the lock of the keystore", folder / _LOCK)]
+        if host_secret is not None:
+            own.append(("the host secret", host_secret))
+        own.append(("the folder of the keystore", folder))
+        beside = () if host_secret is None else (host_secret.parent,)
+        return OutputGate((*self.protected, *own), tuple(dict.fromkeys((*self.marks, *marks, *beside))))
+
+    def check(self, output: str | PathLike[str], kind: FileKind = FileKind.OTHER) -> None:
+        """Return when a file of that kind, or a folder, may be written to `output`.
+
+        Raises RefusedError when `output` is protected, contains or lies in what is protected, lies in a keystore's
+        folder, or holds a container, a backup or a share and the new file is not of the same kind. Metrics replace
+        metrics only.
+        """
+        if "\0" in os.fspath(output):
+            return  # opening it fails
+        path = _absolute(output)
+        folders = _folders_of(path)
+        self._must_not_be_protected(output, path, folders)
+        for folder in (path, *folders):
+            if _is_keystore(folder):
+                raise _in_keystore(output, folder)
+        _must_not_replace(output, path, kind)
+
+    def check_sources(self, sources: Iterable[str | PathLike[str] | int]) -> None:
+        """Return when these files, or file descriptors, may be read as models. Raises RefusedError for a protected one.
+
+        Call it before a file is opened: closing a second descriptor of a keystore drops SQLite's lock.
+        """
+        names = {identity: name for name, file in self._files() for identity in _identities(file)}
+        for source in sources:
+            identity = _identity(source)
+            if identity in names:
+                raise _not_a_model(source, names[identity])
+            if not isinstance(source, int) and _is_of_keystore(source):
+                raise _not_a_model(source, "a keystore")
+
+    def _must_not_be_protected(self, output: str | PathLike[str], path: str, folders: Iterable[str]) -> None:
+        targets, above = _identities(path), {_identity(folder) for folder in folders}
+        is_folder = os.path.isdir(path)
+        for name, file in self._files():
+            found = _identities(file)
+            if found & targets or (not found and _same_name(file, path)):
+                raise _refused(f"{shown(output)} is {name}")
+            if found & above:
+                raise _refused(f"{shown(output)} lies in {name}")
+            if is_folder and targets & {_identity(folder) for folder in _folders_of(file)}:
+                raise _refused(f"{shown(output)} contains {name}")
+        for folder in self.marks:
+            if path.endswith(_MARKS) and _identity(os.path.dirname(path)) == _identity(folder) is not None:
+                raise _refused(f"{shown(output)} has the name of a keystore's mark")
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        """Yield the names and absolute paths of what is protected."""
+        for name, path in self.protected:
+            yield name, _absolute(path)
+        for folder in self.marks:
+            for file in _listed(folder):
+                if file.endswith(_MARKS):
+                    yield "the mark of a keystore", os.path.join(folder, file)
+
+
+KEYSTORES_ONLY = OutputGate()
+"""Protects the folders of keystores, and what is the only copy of something."""
+
+
+def _must_not_replace(output: str | PathLike[str], path: str, kind: FileKind) -> None:
+    if not os.path.isfile(path):
+        return  # what is not a regular file is refused where it is written
+    there = kind_of(_beginning(path))
+    if there is kind or (there not in _KEPT and (kind is not FileKind.METRICS or os.path.islink(path))):
+        return
+    words = there.value if there in _KEPT else f"not {kind.value} of this program"
+    raise not_replaced(output, words)
+
+
+def not_replaced(output: str | PathLike[str], words: str) -> RefusedError:
+    """Return the error of an output that would replace a file of another kind, which `words` name."""
+    return RefusedError(f"{shown(output)} is {words}", f"{_CHOOSE_ANOTHER}, or move it away", remedy="not-replaced")
+
+
+def _beginning(path: str) -> bytes:
+    """Return the first bytes of a file, nothing of one that cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, _FIRST_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _refused(message: str) -> RefusedError:
+    return RefusedError(message, _CHOOSE_ANOTHER, remedy="protected-output")
+
+
+def _in_keystore(output: str | PathLike[str], folder: str) -> RefusedError:
+    return RefusedError(
+        f"{shown(output)} lies in {shown(folder)}, which is the folder of a keystore",
+        "choose another folder",
+        remedy="keystore-folder",
+        about={"folder": folder},
+    )
+
+
+def _not_a_model(source: str | PathLike[str] | int, name: str) -> RefusedError:
+    what = "the source" if isinstance(source, int) else shown(source)
+    return RefusedError(f"{what} is {name}, not a model", "name the file of a model")
+
+
+def _is_of_keystore(source: str | PathLike[str]) -> bool:
+    path = os.path.realpath(source) if os.path.islink(source) else os.fspath(source)
+    folder, name = os.path.split(path)
+    return name == _KEYSTORE and _is_keystore(folder)
+
+
+def _is_keystore(folder: str) -> bool:
+    """Return whether a keystore is used in the folder. Its lock tells it from a backup of the same name."""
+    return os.path.lexists(os.path.join(folder, _KEYSTORE)) and os.path.lexists(os.path.join(folder, _LOCK))
+
+
+def _absolute(path: str | PathLike[str]) -> str:
+    """Return an absolute path that keeps `..`, which after a symbolic link is the parent of the link's target."""
+    text = os.fspath(path)
+    return text if os.path.isabs(text) else os.path.join(os.getcwd(), text)
+
+
+def _folders_of(path: str) -> Iterable[str]:
+    """Return the folders that a path lies in: as written, as the kernel follows it, and those of a link's target."""
+    folder = os.path.dirname(path)
+    starts = [os.path.realpath(folder)]
+    if os.pardir not in folder.split(os.sep):  # else what stands before `..` is not a parent
+        starts.append(folder)
+    if os.path.islink(path):
+        starts.append(os.path.dirname(os.path.realpath(path)))
+    found: dict[str, None] = {}
+    for start in starts:
+        while start not in found:
+            found[start] = None
+            start = os.path.dirname(start)
+    return found
+
+
+def _identities(path: str) -> set[_Identity]:
+    """Return the device and inode of the file and, for a symbolic link, of the link; empty without a file."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return set()
+    identity = found.st_dev, found.st_ino
+    if not stat.S_ISLNK(found.st_mode):
+        return {identity}
+    target = _identity(path)
+    return {identity} if target is None else {identity, target}
+
+
+def _identity(path: str | PathLike[str] | int) -> _Identity | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _same_name(one: str, other: str) -> bool:
+    (one_folder, one_name), (other_folder, other_name) = os.path.split(one), os.path.split(other)
+    folder = _identity(one_folder) if one_name == other_name else None
+    return folder is not None and folder == _identity(other_folder)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
