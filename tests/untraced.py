@@ -12,4 +12,4 @@ import threading
 def leave_measurement() -> None:
     """Trace nothing more in this process, in this thread and in those to come."""
     sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]  # documented so for sys.settrace alone
+    threading.settrace(None)

@@ -171,7 +171,7 @@ def serve(connection: socket.socket) -> Mapping[str, Any]:
         data, ends, _, _ = socket.recv_fds(connection, _MESSAGE, 3)
         if not data:
             sys.exit(0)
-        request = json.loads(data)
+        request: dict[str, Any] = json.loads(data)
         child = os.fork()
         if child == 0:
             connection.close()
