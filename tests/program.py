@@ -25,11 +25,7 @@ LICENSE = "a-license-for-tests"
 TIMEOUT_SECONDS = 2 * PATIENCE
 MEASURED = "tests/cli/"
 """The tests whose programs take part in the measurement of coverage. What all others run is run there as well."""
-FRESH = (
-    "tests/cli/program/test_boundary.py",
-    "tests/cli/commands/models/test_exec_model.py",
-    "tests/cli/test_modes.py",
-)
+FRESH = ("tests/cli/program/test_boundary.py", "tests/cli/commands/models/test_exec_model.py")
 """Those of how a process starts and ends, which run fresh interpreters. All others fork theirs from a warm one."""
 UNMEASURED = (*FRESH, "tests/cli/docs/")
 """Those that run what others run. A fresh interpreter that is measured takes twice as long."""
