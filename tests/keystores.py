@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.untraced import leave_measurement
 from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.registry import ContainerRecord
@@ -229,6 +230,7 @@ def in_a_child(work: Callable[[], bytes]) -> bytes:
         child = os.fork()
     if child == 0:
         try:
+            leave_measurement()
             said = work()
         except BaseException as error:  # noqa: BLE001  the parent has to hear of it
             said = repr(error).encode()

@@ -23,10 +23,12 @@ from tiktrue_keys.core.manager import KeyManager
 
 LICENSE = "a-license-for-tests"
 TIMEOUT_SECONDS = 2 * PATIENCE
-COMMAND_LINE, DOCS = "tests/cli/", "tests/cli/docs/"
-"""The tests that run fresh interpreters, which take part in the measurement of coverage, and those among them that do
-not. All others fork their programs from a warm one, unmeasured: what these run is run there as well.
-"""
+MEASURED = "tests/cli/"
+"""The tests whose programs take part in the measurement of coverage. What all others run is run there as well."""
+FRESH = ("tests/cli/program/test_boundary.py", "tests/cli/commands/models/test_exec_model.py")
+"""Those of how a process starts and ends, which run fresh interpreters. All others fork theirs from a warm one."""
+UNMEASURED = (*FRESH, "tests/cli/docs/")
+"""Those that run what others run. A fresh interpreter that is measured takes twice as long."""
 
 
 def unmeasured() -> dict[str, str]:
@@ -34,22 +36,26 @@ def unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def is_about_the_command_line() -> bool:
-    """Whether the test that runs now is one of COMMAND_LINE."""
+def _is_measured() -> bool:
+    """Whether the programs of the test that runs now take part in the measurement of coverage."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    return test.startswith(COMMAND_LINE) and not test.startswith(DOCS)
+    return test.startswith(MEASURED) and not test.startswith(UNMEASURED)
+
+
+def _is_about_the_process() -> bool:
+    return os.environ.get("PYTEST_CURRENT_TEST", "").startswith(FRESH)
 
 
 @cache
 def _warm() -> WarmInterpreter:
-    return WarmInterpreter(unmeasured())
+    return WarmInterpreter(os.environ)
 
 
 def _may_be_warm(environment: Mapping[str, str]) -> bool:
     """Whether a program needs no interpreter of its own: for its start, or for what an interpreter reads then."""
-    read_at_the_start = {name for name in environment if name.startswith(("PYTHON", "COVERAGE_", "LD_", "LC_", "TZ"))}
+    read_at_the_start = {name for name in environment if name.startswith(("PYTHON", "LD_", "LC_", "TZ"))}
     is_usual = read_at_the_start == {"PYTHONPATH"} and environment["PYTHONPATH"] == str(REPOSITORY)
-    return is_usual and sys.platform == "linux" and not (FULL_RUN or is_about_the_command_line())
+    return is_usual and sys.platform == "linux" and not (FULL_RUN or _is_about_the_process())
 
 
 @dataclass
@@ -76,7 +82,7 @@ class Program:
     def environment(self) -> dict[str, str]:
         """What the program sees. PYTHONPATH lets it be found from any working folder."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        is_measured = is_about_the_command_line()
+        is_measured = _is_measured()
         measuring = {name: value for name, value in os.environ.items() if is_measured and name.startswith("COVERAGE_")}
         surroundings = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
         return {**measuring, **of_the_clock(), **surroundings, **self.variables}
@@ -95,7 +101,14 @@ class Program:
         environment = {**self.environment, **(env or {})}
         done = None
         if _may_be_warm(environment):
-            done = _warm().run(words, data, folder=self.folder, environment=environment, timeout=TIMEOUT_SECONDS)
+            done = _warm().run(
+                words,
+                data,
+                folder=self.folder,
+                environment=environment,
+                timeout=TIMEOUT_SECONDS,
+                measured=_is_measured(),
+            )
         if done is None:
             done = subprocess.run(
                 self.argv(*words),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.program import Program, unmeasured
-from tests.warm import WarmInterpreter
+from tests.warm import REPOSITORY, WarmInterpreter
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forked from a warm one on Linux only")
 LARGE = bytes(range(256)) * 8_000  # more than a pipe holds
@@ -151,6 +151,20 @@ def test_no_descriptor_is_left_open(warm: WarmInterpreter, node: Program) -> Non
         both(warm, node, "list", data=data)
 
     assert [len(os.listdir(f"/proc/{process}/fd")) for process in (os.getpid(), warm.process_id)] == before
+
+
+def test_a_run_that_is_measured_leaves_its_own_data(node: Program, tmp_path: Path) -> None:
+    asked = {"COVERAGE_PROCESS_START": str(REPOSITORY / "pyproject.toml"), "COVERAGE_FILE": str(tmp_path / "measured")}
+    warm = WarmInterpreter({**unmeasured(), **asked})
+    files = []
+    for measured in (False, True, True):
+        warm.run(["list"], None, folder=node.folder, environment=node.environment, timeout=60, measured=measured)
+        files.append(len(list(tmp_path.glob("measured.*"))))
+    warm.close()
+
+    assert files == [1, 2, 3]  # the first is of the loading of the modules
+    newest = max(tmp_path.glob("measured.*"), key=lambda path: path.stat().st_mtime_ns)
+    assert b"list_keys.py" in newest.read_bytes()
 
 
 def _children(warm: WarmInterpreter) -> list[int]:

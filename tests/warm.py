@@ -2,8 +2,10 @@
 
 A run is the unmodified `main` of the program with arguments, environment, working folder, streams and exit code of its
 own. It takes a fifth of the processor time of a fresh interpreter, most of which loads modules. What it cannot show is
-how a process starts and ends: the tests of the command line (tests/cli) run fresh ones, and TESTS_IN_FULL=1 does so
-everywhere.
+how a process starts and ends: the tests of that run fresh ones, and TESTS_IN_FULL=1 does so everywhere.
+
+Where the interpreter's environment asks for a measurement of coverage, that of the modules' loading is its own, and a
+child takes part when its request says so.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+
+from coverage import Coverage
 
 from tests.faults.traced import program
 
@@ -55,7 +59,14 @@ class WarmInterpreter:
         return self._process.pid
 
     def run(
-        self, words: Sequence[str], data: bytes | None, *, folder: Path, environment: Mapping[str, str], timeout: float
+        self,
+        words: Sequence[str],
+        data: bytes | None,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        timeout: float,
+        measured: bool = False,
     ) -> subprocess.CompletedProcess[bytes] | None:
         """Run the program with these words, `data` on its standard input (none: /dev/null).
 
@@ -63,15 +74,16 @@ class WarmInterpreter:
         """
         if os.getpid() != self._owner or not self._busy.acquire(blocking=False):
             return None
+        asked = {"folder": str(folder), "environment": dict(environment), "measured": measured}
         try:
-            return self._run(words, data, folder, environment, timeout)
+            return self._run(words, data, asked, timeout)
         finally:
             self._busy.release()
 
     def _run(
-        self, words: Sequence[str], data: bytes | None, folder: Path, environment: Mapping[str, str], timeout: float
+        self, words: Sequence[str], data: bytes | None, asked: Mapping[str, Any], timeout: float
     ) -> subprocess.CompletedProcess[bytes]:
-        request = json.dumps({"words": list(words), "folder": str(folder), "environment": dict(environment)}).encode()
+        request = json.dumps({"words": list(words), **asked}).encode()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         in_end, into = os.pipe() if data is not None else (os.open(os.devnull, os.O_RDONLY), None)
         ends = [in_end, out_end, err_end]
@@ -153,17 +165,18 @@ def warm_up() -> None:
     gc.freeze()  # else a child's first collection would copy the memory that it shares with us
 
 
-def serve(connection: socket.socket) -> list[str]:
-    """Fork a child for each request. Returns in the child, which has become what was asked for, with its words."""
+def serve(connection: socket.socket) -> Mapping[str, Any]:
+    """Fork a child for each request. Returns in the child, which has become what was asked for, with the request."""
     while True:
         data, ends, _, _ = socket.recv_fds(connection, _MESSAGE, 3)
         if not data:
             sys.exit(0)
-        request = json.loads(data)
+        request: dict[str, Any] = json.loads(data)
         child = os.fork()
         if child == 0:
             connection.close()
-            return _become(request, ends)
+            _become(request, ends)
+            return request
         for end in ends:
             os.close(end)
         connection.send(str(child).encode())
@@ -171,8 +184,8 @@ def serve(connection: socket.socket) -> list[str]:
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(request: Mapping[str, Any], ends: Sequence[int]) -> list[str]:
-    """Take over streams, folder and environment, as the start of an interpreter does; returns the words."""
+def _become(request: Mapping[str, Any], ends: Sequence[int]) -> None:
+    """Take over streams, folder and environment, as the start of an interpreter does."""
     for number, end in enumerate(ends):
         os.dup2(end, number)
         os.close(end)
@@ -184,22 +197,40 @@ def _become(request: Mapping[str, Any], ends: Sequence[int]) -> list[str]:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    words: list[str] = request["words"]
-    return words
 
 
 def _main() -> NoReturn:
     connection = socket.socket(fileno=int(sys.argv[1]))
+    measurement = Coverage.current()  # started by the environment
     warm_up()
-    work = program(serve(connection))
+    if measurement is not None:
+        measurement.stop()
+        measurement.save()
+    request = serve(connection)
+    work = program(request["words"])
     code = 1
     try:
-        code = work()
+        with _measured(measurement if request["measured"] else None):
+            code = work()
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001  as the interpreter does
         traceback.print_exc()
     finally:
         os._exit(code)  # taking an interpreter with all these modules apart takes longer than most commands
+
+
+@contextlib.contextmanager
+def _measured(measurement: Coverage | None) -> Iterator[None]:
+    """Go on with the measurement, whose data goes to a file of this process."""
+    if measurement is None:
+        yield
+        return
+    measurement.start()
+    try:
+        yield
+    finally:
+        measurement.stop()
+        measurement.save()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, models
+from tests.program import unmeasured
 from tiktrue_keys.errors import BusyError
 
 PROCESSES = 6
@@ -61,7 +61,7 @@ manager.close()
 def test_processes(desk: Desk) -> None:
     desk.manager().generate("shared", license_key=LICENSE)
     desk.close()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**unmeasured(), "PYTHONPATH": str(Path(__file__).parents[2])}
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, desk.folder, desk.secret, LICENSE, str(number), str(OPERATIONS)],
@@ -91,7 +91,7 @@ def test_processes(desk: Desk) -> None:
 
 
 def test_processes_that_all_want_to_make_the_keystore(desk: Desk) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**unmeasured(), "PYTHONPATH": str(Path(__file__).parents[2])}
     program = (
         "import sys; from tiktrue_keys.core.manager import KeyManager;"
         "m = KeyManager(sys.argv[1], host_secret_file=sys.argv[2], pbkdf2_rounds=100_000, lock_timeout=300);"

@@ -17,6 +17,8 @@ from tests.keystores import LICENSE, Desk, desk_in_memory
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 
+pytestmark = pytest.mark.untraced
+
 MANY = 1_000
 FEW = 100
 

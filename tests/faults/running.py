@@ -34,7 +34,7 @@ def started(words: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", f"tests.faults.{words[0]}", *words[1:]],
         cwd=_REPOSITORY,
-        env={name: value for name, value in os.environ.items() if not name.startswith("TIKTRUE_")},
+        env={name: value for name, value in os.environ.items() if not name.startswith(("TIKTRUE_", "COVERAGE_"))},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

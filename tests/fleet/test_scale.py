@@ -7,7 +7,7 @@ import pytest
 from tests.faults.running import results
 from tests.fleet.etcd_server import is_installed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
 
 
 def test_rotate_and_distribute_to_a_fleet_by_spool() -> None:

@@ -22,7 +22,10 @@ from tiktrue_keys.recovery.recover import recover
 from tiktrue_keys.recovery.share_files import read_share_file, write_shares
 from tiktrue_keys.recovery.shares import Share
 
-pytestmark = pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason()))
+pytestmark = [
+    pytest.mark.untraced,
+    pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason())),
+]
 
 
 def make_escrow(manager: KeyManager, folder: Path, *, replacing: bool = False, operation_id: str | None = None) -> None:

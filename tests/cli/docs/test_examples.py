@@ -7,10 +7,13 @@ before a command is set up by shell lines of the story.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -19,6 +22,8 @@ from tiktrue_keys.cli.docs.reference import Description, descriptions
 
 COMMANDS = {each.name: each for each in descriptions()}
 LONGEST = 80
+SHELL = re.compile(r"[|&;<>()*?~`#\[\]\\\n]")
+"""What a shell reads in its own way, beside quotes and variables."""
 
 KEY_ID, FILE_ID, OTHER_FILE_ID = "llama-7b_0123456789abcdef", "0123456789abcdef" * 2, "89abcdef01234567" * 2
 NODE_ID = "abcdefghijklmnopqrstuvwxyz234567"
@@ -33,9 +38,12 @@ class World:
     variables: dict[str, str] = field(default_factory=dict)
 
     def shell(self, line: str, *, on_node: bool = False) -> subprocess.CompletedProcess[str]:
-        program = self.node if on_node else self.office
+        program, real = self.node if on_node else self.office, self._real(line)
+        words = program_words(real, self.variables)
+        if words is not None:
+            return program.run(*words, env=self.variables)
         return subprocess.run(
-            ["sh", "-ec", self._real(line)],
+            ["sh", "-ec", real],
             cwd=program.folder,
             env={**program.environment, **self.variables},
             capture_output=True,
@@ -65,6 +73,12 @@ class World:
         return line
 
 
+def program_words(line: str, variables: Mapping[str, str]) -> list[str] | None:
+    """The words of a line that runs the program and needs no shell; None for any other."""
+    words = shlex.split(Template(line).safe_substitute(variables))
+    return words[1:] if words[0] == "tiktrue-keys" and not SHELL.search(line) else None
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     for name in ("mnt-backup", "mnt-spool", "mnt-witness", "srv-models", "node", ".config/fish/completions"):
@@ -80,7 +94,8 @@ def world(tmp_path: Path) -> World:
 
 
 RESTORED = """
-        % tiktrue-keys restore early.db --yes && tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool
+        % tiktrue-keys restore early.db --yes
+        % tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool
         %node tiktrue-keys fleet receive --via spool:/mnt/spool || [ $? = 5 ]
         %HEAD
         """
@@ -103,20 +118,23 @@ STORIES = {
         verify-model
         inspect-model
         decrypt-model
-        % for name in big draft; do tiktrue-keys encrypt-model llama.gguf --key llama-7b -o $name.ttm; done
+        % tiktrue-keys encrypt-model llama.gguf --key llama-7b -o big.ttm
+        % tiktrue-keys encrypt-model llama.gguf --key llama-7b -o draft.ttm
         exec-model
         rewrap-model
         % cp big.ttm srv-models/ && mv big.ttm moved.ttm
         models scan
         models list
         export-public
-        % for name in ci late; do tiktrue-keys encrypt-model llama.gguf --recipient model.pub -o $name.ttm; done
+        % tiktrue-keys encrypt-model llama.gguf --recipient model.pub -o ci.ttm
+        % tiktrue-keys encrypt-model llama.gguf --recipient model.pub -o late.ttm
         %ROOT ci.ttm
         sign-model 1
         %ROOT late.ttm
         sign-model 2
         reencrypt-model 1
-        % tiktrue-keys revoke --model llama-7b --reason test --yes && tiktrue-keys generate llama-7b --no-license
+        % tiktrue-keys revoke --model llama-7b --reason test --yes
+        % tiktrue-keys generate llama-7b --no-license
         reencrypt-model 2
         models forget
         """,
@@ -152,7 +170,8 @@ STORIES = {
         node: fleet init 2
         fleet card
         %node tiktrue-keys fleet card -o ../gpu-1.card
-        % tiktrue-keys --keystore other fleet init gpu-2; tiktrue-keys --keystore other fleet card -o gpu-2.card
+        % tiktrue-keys --keystore other fleet init gpu-2
+        % tiktrue-keys --keystore other fleet card -o gpu-2.card
         %NODE_ID
         fleet add
         %EXPECT
@@ -168,12 +187,15 @@ STORIES = {
         fleet remove
         """,
     "restored": f"""
-        % tiktrue-keys generate llama-7b --no-license && tiktrue-keys fleet init head-office
+        % tiktrue-keys generate llama-7b --no-license
+        % tiktrue-keys fleet init head-office
         % tiktrue-keys fleet card -o head-office.card
-        %node tiktrue-keys fleet init gpu-1 && tiktrue-keys fleet card -o ../gpu-1.card
+        %node tiktrue-keys fleet init gpu-1
+        %node tiktrue-keys fleet card -o ../gpu-1.card
         % tiktrue-keys fleet add gpu-1.card --expect {NODE_ID}
         %EXPECT
-        % tiktrue-keys backup early.db && tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool
+        % tiktrue-keys backup early.db
+        % tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool
         %node tiktrue-keys fleet receive --via spool:/mnt/spool
         {RESTORED}
         node: fleet accept-epoch 1

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.untraced import leave_measurement
 from tests.waiting import PATIENCE
 
 _CALLS = (
@@ -117,6 +118,7 @@ def run(operation: Callable[[], object], injection: Sequence[str], log: Path = P
 
 def _operation(operation: Callable[[], object], start: int, acknowledge: int) -> None:
     try:
+        leave_measurement()
         os.read(start, 1)
         operation()
         os.write(acknowledge, b"done")

@@ -16,6 +16,8 @@ from tests.keystores import FULL_RUN, LICENSE, Desk, answers, container, file_op
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import TikTrueKeysError
 
+pytestmark = pytest.mark.untraced
+
 SAMPLE = 200
 PAGE = 4096
 

@@ -13,7 +13,10 @@ from tests.core.keystore import kills
 from tests.keystores import FULL_RUN, LICENSE, Desk, error_of, events, models
 from tiktrue_keys.errors import NotFoundError
 
-pytestmark = pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason()))
+pytestmark = [
+    pytest.mark.untraced,
+    pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason())),
+]
 
 
 def chosen(points: list[kills.KillPoint], sample: int) -> list[kills.KillPoint]:

@@ -221,31 +221,31 @@ def test_repeating_it_gives_the_first_result_and_changes_nothing(
 @each_operation
 def test_another_operation_may_not_take_its_id(manager: KeyManager, operation: Operation) -> None:
     operation.do(manager, "nightly", LICENSE)
-    for other in OPERATIONS:
-        if other.name.split()[0] != operation.name.split()[0]:
-            must_be_refused(manager, other.do)
+    word = operation.name.split()[0]
+    must_be_refused(manager, *(other.do for other in OPERATIONS if other.name.split()[0] != word))
 
 
 @each_operation
 def test_another_request_may_not_take_its_id(manager: KeyManager, operation: Operation) -> None:
     operation.do(manager, "nightly", LICENSE)
-    for differing in operation.differing:
-        must_be_refused(manager, differing)
+    must_be_refused(manager, *operation.differing)
 
 
-def must_be_refused(manager: KeyManager, do: Callable[[KeyManager, str, License], Any]) -> None:
-    """Refused, naming the operation id; the refusal's record is all that comes of it."""
-    before = answers(manager)
-    error = error_of(lambda: do(manager, "nightly", LICENSE))
-    assert isinstance(error, RefusedError), (do, error)
-    assert "nightly" in error.message
-    after = answers(manager)
+def must_be_refused(manager: KeyManager, *requests: Callable[[KeyManager, str, License], Any]) -> None:
+    """Each is refused, naming the operation id; the refusal's record is all that comes of it."""
     changing = ("records", "verified", "checkpoint")
-    assert {name: after[name] for name in after if name not in changing} == {
-        name: before[name] for name in before if name not in changing
-    }
-    (record,) = after["records"][len(before["records"]) :]
-    assert (record.outcome, record.operation_id, record.detail["error"]) == ("refused", "nightly", "refused")
+    before = answers(manager)
+    for do in requests:
+        error = error_of(partial(do, manager, "nightly", LICENSE))
+        assert isinstance(error, RefusedError), (do, error)
+        assert "nightly" in error.message
+        after = answers(manager)
+        assert {name: after[name] for name in after if name not in changing} == {
+            name: before[name] for name in before if name not in changing
+        }
+        (record,) = after["records"][len(before["records"]) :]
+        assert (record.outcome, record.operation_id, record.detail["error"]) == ("refused", "nightly", "refused")
+        before = after
 
 
 @each_operation

@@ -185,19 +185,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def must_be_refused(shop: Workshop, do: Do) -> None:
-    """Refused, naming the operation id; nothing changes, and the refusal's record is all that comes of it."""
+def must_be_refused(shop: Workshop, *requests: Do) -> None:
+    """Each is refused, naming the operation id; nothing changes, and the refusal's record is all that comes of it."""
     before, files = answers(shop.manager), contents(shop.folder)
-    error = error_of(lambda: do(shop.manager, shop.folder))
-    assert isinstance(error, RefusedError), error
-    assert error.message.startswith("operation nightly was used for")
-    after = answers(shop.manager)
-    assert [after[name] for name in ("keys", "containers", "intents")] == [
-        before[name] for name in ("keys", "containers", "intents")
-    ]
-    assert contents(shop.folder) == files
-    (record,) = after["records"][len(before["records"]) :]
-    assert (record.outcome, record.operation_id) == ("refused", "nightly")
+    for do in requests:
+        error = error_of(partial(do, shop.manager, shop.folder))
+        assert isinstance(error, RefusedError), error
+        assert error.message.startswith("operation nightly was used for")
+        after = answers(shop.manager)
+        assert [after[name] for name in ("keys", "containers", "intents")] == [
+            before[name] for name in ("keys", "containers", "intents")
+        ]
+        assert contents(shop.folder) == files
+        (record,) = after["records"][len(before["records"]) :]
+        assert (record.outcome, record.operation_id) == ("refused", "nightly")
+        before = after
 
 
 @each_operation
@@ -214,12 +216,12 @@ def test_repeating_it_gives_the_first_result_and_changes_nothing(stocked: Worksh
 @each_operation
 def test_another_request_may_not_take_its_id(stocked: Workshop, operation: FileOperation) -> None:
     operation.do(stocked.manager, stocked.folder)
-    for differing in operation.differing:
-        must_be_refused(stocked, differing)
-    for other in OPERATIONS:
-        if other.name != operation.name:
-            must_be_refused(stocked, other.do)
-    must_be_refused(stocked, lambda manager, _: manager.generate("new", no_license=True, operation_id="nightly"))
+    must_be_refused(
+        stocked,
+        *operation.differing,
+        *(other.do for other in OPERATIONS if other.name != operation.name),
+        lambda manager, _: manager.generate("new", no_license=True, operation_id="nightly"),
+    )
 
 
 @each_operation

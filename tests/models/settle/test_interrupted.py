@@ -15,6 +15,7 @@ import pytest
 from tests.keystores import FULL_RUN, LICENSE
 from tests.models.file.test_rewrap import slots
 from tests.models.workshop import MODEL, Workshop, drained, folder_request, pattern
+from tests.untraced import leave_measurement
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
@@ -98,6 +99,7 @@ def died(work: Callable[[], object]) -> bool:
         child = os.fork()
     if child == 0:
         try:
+            leave_measurement()
             work()
         finally:
             os._exit(0)
