@@ -68,7 +68,7 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
     if signature == VALID:
         verified.append("the manifest's signature is the issuer's")
     if not found.sentence():
-        verified.append("every file is there, under its file id or its hash, and no other")
+        verified.append("the folder holds every listed file, by file id or hash, and no other")
     return FolderInspection(
         path=folder,
         folder_id=signed.manifest.folder_id,

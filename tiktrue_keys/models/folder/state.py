@@ -80,7 +80,7 @@ def opened_state(request: FolderRequest, root: Path) -> Iterator[FolderState]:
         return
     path = Path(recorded_path(request.resume))
     if path.is_relative_to(root):
-        raise RefusedError(f"{shown(path)} lies in the folder that is to be encrypted", "choose another place")
+        raise RefusedError(f"{shown(path)} is inside the folder to encrypt", "choose another place")
     with ResumeState.open(path) as state:
         yield state
 

@@ -102,7 +102,7 @@ class DiskTarget:
 
     def must_be_free(self) -> tuple[bytes, ...]:
         if self.destination.is_relative_to(self.root):
-            words = f"{shown(self.destination)} lies in the folder that is to be encrypted"
+            words = f"{shown(self.destination)} is inside the folder to encrypt"
             raise RefusedError(words, "choose another output")
         if not self.force:
             must_be_free(self.destination, None)
