@@ -64,7 +64,7 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
     except IntegrityError:
         signature = WRONG
     found = differences(folder, signed.manifest)
-    verified = ["the manifest is in its canonical form"]
+    verified = ["the manifest is canonical"]
     if signature == VALID:
         verified.append("the manifest's signature is the issuer's")
     if not found.sentence():

@@ -67,7 +67,7 @@ class ObjectStorage:
             words = f"{_OUTPUT} {shown(str(self.place))} exists already"
             raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
         if before != ABSENT:
-            with suppress(IntegrityError):  # no container, or a damaged one
+            with suppress(IntegrityError):  # not a container, or a damaged one
                 replaced = self.slots().current.header
         yield ObjectOutput(Upload(self.place, replace=force), before, replaced)
 
