@@ -26,8 +26,6 @@ from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, Manifes
 from tiktrue_keys.models.registry.intent import FinishedOperation
 from tiktrue_keys.models.storage.location import Place, parse_place
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True)
 class Replaced:
