@@ -34,8 +34,8 @@ demo: $(VENV)/.runtime
 fleet-demo: $(VENV)/.complete
 	@$(BIN)/python -m tests.demo.fleet
 
-# Three processes side by side (they wait for programs and disks), then one by one what occupies both cores by itself, or looks at which files are written;
-# coverage is that of the first part.
+# Three processes side by side (they wait for programs and disks), then one by one what occupies both cores by itself,
+# or looks at which files are written; coverage is that of the first part.
 ALONE := tests/faults tests/models/test_real_libraries.py
 COVERAGE ?= --cov --cov-report=term
 test: export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -97,7 +97,7 @@ $(VENV)/.complete: requirements-test.lock $(VENV)/.runtime
 	$(PIP) install --quiet --require-hashes --no-deps -r requirements-test.lock
 	@touch $@
 
-# uv resolves for every platform and Python version at once; it lives in a folder of its own and is needed for nothing else.
+# uv resolves for every platform and Python version at once; it is in a folder of its own and needed for nothing else.
 UV_COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 \
              --upgrade --generate-hashes --no-annotate --no-header
 lock:

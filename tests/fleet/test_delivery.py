@@ -145,6 +145,18 @@ def test_every_step_is_in_the_audit_log(fleet: Fleet) -> None:
     assert events(fleet.nodes["n1"]).count(("receive", "ok")) == 2
 
 
+def test_a_key_that_no_node_was_ever_sent_goes_only_by_its_name(fleet: Fleet) -> None:
+    fleet.admin.generate("secret", no_license=True)
+
+    nothing = distribute(fleet.admin, [], every_node=True)
+
+    assert (nothing.keys, nothing.changed) == ((), False)
+    assert [notice.code for notice in nothing.warnings] == ["nothing-queued"]
+    distribute(fleet.admin, ["llama"], every_node=True)
+    again = distribute(fleet.admin, [], every_node=True)
+    assert ([key.model_id for key in again.keys], again.warnings) == (["llama"], ())
+
+
 def test_without_the_license_a_licensed_key_waits(fleet: Fleet) -> None:
     distribute(fleet.admin, ["llama"], to=["n1"])
     done = fleet.sync(license_key=None)

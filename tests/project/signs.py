@@ -1,8 +1,8 @@
 """Signs: what comments, docstrings and pages say about where something lies in this repository.
 
 A sign is a Python file by its name (`store.py`), with the folders that are named with it (`keystore/store.py`), a path
-from the root (`tests/golden`, `tiktrue_keys/deploy/systemd/*.timer`) or from the package (`core/keystore`), or a dotted
-name (`tiktrue_keys.core.manager`).
+from the root (`tests/golden`, `tiktrue_keys/deploy/systemd/*.timer`) or from the package (`core/keystore`), a module
+with the folder that it is in (`registry/intent`), or a dotted name (`tiktrue_keys.core.manager`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ OTHER = {"tiktrue_keys.transports", "models/llama"}
 _FILE = re.compile(r"(?<![\w./*<-])(?:\w[\w-]*/)*\w+\.py\b(?!/)")
 _PATH = re.compile(rf"(?<![\w./$-])(?:{'|'.join(FOLDERS)})/\w[\w./*-]*[\w*]")
 _BELOW = re.compile(r"(?<![\w./-])(?:core|models|fleet|recovery|cli|deploy)/[\w/*.]*\w")
+_INNER = re.compile(r"(?<![\w./<-])[a-z]\w*/[a-z]\w*\b(?![\w./*])")
 _DOTTED = re.compile(rf"(?<![\w./-])(?:{'|'.join(SOURCES)})(?:\.\w+)+(?![\w(/])")
 
 
@@ -37,10 +38,12 @@ def false_signs(root: Path) -> list[str]:
 
 
 def _false(text: str, root: Path, files: set[str]) -> Iterator[str]:
+    folders = {part for file in files for part in file.split("/")[1:-1]}
     checks: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
         (_FILE, lambda sign: any(f"/{file}".endswith(f"/{sign}") for file in files)),
         (_PATH, lambda sign: any(root.glob(sign))),
         (_BELOW, lambda sign: any(_below(sign, root))),
+        (_INNER, lambda sign: sign.split("/")[0] not in folders or _ends_a_path(sign, files)),
         (_DOTTED, lambda sign: _is_name(sign, root)),
     )
     for pattern, leads in checks:
@@ -51,6 +54,11 @@ def _below(sign: str, root: Path) -> Iterator[Path]:
     """What a path from the package leads to, with or without `.py`; in the tests' mirror of it as well."""
     for folder in SOURCES:
         yield from (path for name in (sign, f"{sign}.py") for path in (root / folder).glob(name))
+
+
+def _ends_a_path(sign: str, files: set[str]) -> bool:
+    """Whether it is the end of the path of a module or of its folder."""
+    return any(f"/{place}".endswith(f"/{sign}") for file in files for place in (file[:-3], file.rpartition("/")[0]))
 
 
 def _is_name(sign: str, root: Path) -> bool:
@@ -87,6 +95,7 @@ def _comments(source: str) -> Iterator[str]:
 
 
 def _docstrings(source: str) -> Iterator[str]:
+    """Strings that stand alone: also those below a constant or a field, which ast.get_docstring leaves out."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield ast.get_docstring(node, clean=False) or ""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value

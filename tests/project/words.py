@@ -1,7 +1,4 @@
-"""Words that neither the source nor the pages use: for each there is one that says who or what is meant.
-
-python -m tests.project.words      takes the files that are clean now out of the list of those still to be done
-"""
+"""Words that neither the source nor the pages use: for each there is one that says who or what is meant."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STILL_TO_DO = Path(__file__).with_name("words_still_to_do.txt")
 PLACES = ("tiktrue_keys/**/*", "man/*", "README.md", "CONTRIBUTING.md")
 # unauthenticated, another process, the caller, an attacker; re-created; "is not a"; how long, as long as. "There is no
 # key" says that one is missing, and "is no longer" is about time: both are plain English.
@@ -33,16 +29,6 @@ def unclean(root: Path = ROOT) -> dict[str, list[str]]:
     return {name: words for name, words in found.items() if words}
 
 
-def still_to_do(path: Path = STILL_TO_DO) -> list[str]:
-    """Files that had such words when this check was written and are not rewritten yet; the list may only shrink."""
-    return path.read_text(encoding="utf-8").split()
-
-
 def _files(root: Path) -> Iterator[Path]:
     for pattern in PLACES:
         yield from (path for path in sorted(root.glob(pattern)) if path.is_file() and path.suffix != ".pyc")
-
-
-if __name__ == "__main__":
-    dirty = unclean()
-    STILL_TO_DO.write_text("".join(f"{name}\n" for name in still_to_do() if name in dirty), encoding="utf-8")

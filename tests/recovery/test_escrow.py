@@ -76,6 +76,23 @@ def test_what_is_warned_of_until_it_is_verified_and_backed_up(manager: KeyManage
     assert said(manager).endswith(": no escrow was verified and no backup was taken since the escrow was created")
 
 
+def test_the_remedy_is_what_is_missing(manager: KeyManager, desk: Desk) -> None:
+    def remedies() -> list[str]:
+        with manager.session.read() as (view, _):
+            return [notice.remedy for notice in recovery_notices(view.rows)]
+
+    assert remedies() == ["begin-recovery"]
+    shares = escrow_of(manager)
+    assert remedies() == ["verify-and-back-up"]
+    manager.backup(desk.folder.parent / "with-escrow.db")
+    assert remedies() == ["verify-escrow"]
+    verify_escrow(manager, shares[:3])
+    assert remedies() == []
+    shares = escrow_of(manager, replacing=True)
+    verify_escrow(manager, shares[:3])
+    assert remedies() == ["back-up"]
+
+
 def test_verified_shares_are_recorded(manager: KeyManager, desk: Desk) -> None:
     shares = escrow_of(manager)
     now = desk.clock.forward(days=1)

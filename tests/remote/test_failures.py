@@ -159,7 +159,7 @@ def test_what_is_not_there(shop: Workshop, bucket: Bucket) -> None:
     with pytest.raises(RefusedError, match="folder"):
         inspect_model(bucket.url("folder"))
     encrypt(shop, shop.plain(), bucket.url("x.ttm"))
-    with pytest.raises(UsageError, match="a place of its own"):
+    with pytest.raises(UsageError, match="no default destination"):
         decrypt_model(shop.manager, bucket.url("x.ttm"), license_key=LICENSE)
 
 

@@ -83,7 +83,7 @@ def test_there_and_back(shop: Workshop, bucket: Bucket, folder: Path) -> None:
     loaded = {tensor.name: tensor.buffer for tensor in load_tensors(bucket.url("m/"), shop.manager, LICENSE)}
     assert set(loaded) == set(TENSORS)
     assert all((loaded[name] == TENSORS[name]).all() for name in TENSORS)
-    with pytest.raises(RefusedError, match="something lies below"):
+    with pytest.raises(RefusedError, match="there are objects below"):
         uploaded(shop, bucket, folder)
 
 

@@ -64,8 +64,9 @@ def distribute(
     every_node: bool = False,
     operation_id: str | None = None,
 ) -> Distributed:
-    """Queue keys (KEY arguments) for nodes; without any, all that the fleet was ever sent and that are still in use.
+    """Queue keys (KEY arguments) for nodes. Without any, queue the keys in use that some node was sent before.
 
+    A key that no node was ever sent must be named: it never leaves this keystore by default.
     Every KEY and NODE is resolved before anything is queued. Raises UsageError without a recipient, and RefusedError
     when no node is pinned and for a key that came from an issuer or is neither pending, active nor rotating.
     """
@@ -92,7 +93,13 @@ def _distribute(keys: Sequence[str], to: Sequence[str], operation: Operation) ->
             outbox.queue(transaction, outbox.KEY, chosen, key_id=key.key_id, generation=key.generation)
         nodes = tuple(sorted(chosen.values()))
         operation.remember(transaction, [["key", key.key_id] for key in found] + [["node", name] for name in nodes])
-    return Distributed(operation_id=operation.id, changed=bool(found), keys=tuple(found), nodes=nodes)
+    notices = () if found else (_nothing_queued(),)
+    return Distributed(operation_id=operation.id, changed=bool(found), warnings=notices, keys=tuple(found), nodes=nodes)
+
+
+def _nothing_queued() -> Notice:
+    words = "no key was queued: none of the keys in use was ever sent to a node"
+    return Notice("nothing-queued", words, remedy="name-key-to-send")
 
 
 def _distributed(first: FirstRun) -> Distributed:

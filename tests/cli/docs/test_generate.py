@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tiktrue_keys.cli.docs import generate
+from tiktrue_keys.cli.docs import generate, manpages
 from tiktrue_keys.cli.docs.program_page import ENVIRONMENT, FILES, VALUES
+from tiktrue_keys.cli.docs.reference import descriptions
 from tiktrue_keys.cli.program.catalog import CATALOG
 from tiktrue_keys.errors import ERRORS
 
@@ -95,6 +97,64 @@ def test_man_warns_of_nothing(pages: list[Path]) -> None:
             check=True,
         )
         assert done.stderr == "", page
+
+
+LEADING = (".TH is not a request.", "'br is not one either.")
+EXAMPLE = "printf '%s\\n' `ls` ~ ^ -- .TH" + " --one-more-argument" * 5
+
+
+@pytest.fixture(scope="module")
+def odd_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with words at the beginnings of lines that roff reads as requests, and an example full of quotes."""
+    program, rotate = descriptions()[0], next(each for each in descriptions() if each.name == "rotate")
+    # Lines are filled up to 78 characters: each word of the last paragraph begins a line.
+    text = "\n\n".join((*LEADING, f"{'x' * 70} .TH-{'y' * 70} 'br{'z' * 70} e.g. {'v' * 76}"))
+    odd = replace(rotate, help=text, examples=((".so is a name:", EXAMPLE),))
+    path = tmp_path_factory.mktemp("odd") / "tiktrue-keys-rotate.1"
+    path.write_text(manpages.pages([program, odd], [])[path.name], "utf-8")
+    return path
+
+
+def _rendered(*command: str | Path) -> str:
+    """The words of the page, without overstrikes, each after one space."""
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "300"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    return re.sub(" +", " ", re.sub("\n *", " ", re.sub(".\b", "", done.stdout)))
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        pytest.param(("mandoc", "-T", "utf8", "-O", "width=300"), marks=MANDOC, id="mandoc"),
+        pytest.param(("man", "-l"), marks=MAN, id="man"),
+    ],
+)
+def test_no_character_of_a_page_is_read_as_a_request_or_replaced(odd_page: Path, reader: tuple[str, ...]) -> None:
+    rendered = _rendered(*reader, odd_page)
+
+    assert EXAMPLE in rendered
+    words = rendered.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")  # how some set an apostrophe outside of examples
+    assert LEADING[0] in words
+    assert LEADING[1] in words
+    assert f".TH-{'y' * 70} 'br{'z' * 70} e.g. {'v' * 76}" in words
+    assert ".so is a name:" in words
+
+
+def test_quotes_of_an_example_stay_and_no_abbreviation_ends_a_sentence(odd_page: Path) -> None:
+    """In the source: whether a reader without these escapes sets other characters is up to its configuration."""
+    source = odd_page.read_text("utf-8")
+    example = source.partition("\n.EX\n")[2].partition("\n.EE\n")[0]
+
+    assert ("\\(aq" in example, "\\(ga" in example) == (True, True)
+    assert not set("'`") & set(example)
+    assert " e.g.\\&\n" in source
+
+
+@MANDOC
+def test_no_line_of_a_page_is_longer_than_mandoc_wants(odd_page: Path) -> None:
+    done = subprocess.run(["mandoc", "-T", "lint", odd_page], capture_output=True, text=True, check=False)
+
+    assert [line for line in done.stdout.splitlines() if "longer than" in line] == []
 
 
 def test_writing_and_checking_in_another_folder(

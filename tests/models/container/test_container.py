@@ -231,7 +231,7 @@ def test_appended_bytes_are_refused(tmp_path: Path, through_pipe: bool, extra: b
 def test_a_byte_between_body_and_trailer_is_refused(sample: Sample) -> None:
     good, end = sample.bytes(), BODY_AT + GEOMETRY.body_length(200)
     spoil(sample, good[:end] + b"\x00" + good[end:])
-    with pytest.raises(IntegrityError, match="another length than its trailer"):
+    with pytest.raises(IntegrityError, match="body does not match its trailer"):
         open_file(sample.path, sample.data_key)
 
 
@@ -362,7 +362,7 @@ def test_a_stripped_header_is_an_error_and_never_plaintext(sample: Sample) -> No
 def test_a_stripped_trailer_is_refused(sample: Sample) -> None:
     end = BODY_AT + GEOMETRY.body_length(len(sample.plaintext))
     spoil(sample, sample.bytes()[:end])
-    with pytest.raises(IntegrityError, match="does not end as one"):
+    with pytest.raises(IntegrityError, match="does not end with a footer"):
         open_file(sample.path, sample.data_key)
 
 
@@ -397,7 +397,7 @@ def test_an_old_header_put_back_does_not_count_beside_the_new_one(sample: Sample
 
 
 def test_another_data_key_is_refused(sample: Sample) -> None:
-    with pytest.raises(IntegrityError, match="data key is another one"):
+    with pytest.raises(IntegrityError, match="data key belongs to another container"):
         open_file(sample.path, SecretBuffer.random())
 
 

@@ -279,7 +279,7 @@ def test_from_a_pipe_into_a_file(shop: Workshop) -> None:
 
 
 def test_a_pipe_has_no_name_to_derive_the_output_from(shop: Workshop) -> None:
-    with fed_pipe(b"x") as pipe, pytest.raises(UsageError, match="no name"):
+    with fed_pipe(b"x") as pipe, pytest.raises(UsageError, match="no output name"):
         encrypt_model(shop.manager, pipe, key=MODEL, license_key=LICENSE)
 
 

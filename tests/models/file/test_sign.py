@@ -113,7 +113,7 @@ def test_a_second_time_there_is_nothing_to_do(shop: Workshop) -> None:
 def test_another_root_is_not_signed(shop: Workshop) -> None:
     path = shop.unsigned()
     before = path.read_bytes()
-    with pytest.raises(IntegrityError, match="another root"):
+    with pytest.raises(IntegrityError, match="the expected root"):
         sign(shop, path, expected_root=bytes(32))
     assert path.read_bytes() == before
     assert shop.last_events(1) == [("sign", "refused")]

@@ -25,11 +25,11 @@ def source(shop: Workshop) -> Path:
 def test_the_state_file_of_another_folder_is_refused(shop: Workshop, source: Path) -> None:
     killed_after(shop, source, 2)
     shutil.copytree(source, shop.folder / "other")
-    with pytest.raises(RefusedError, match="is of"):
+    with pytest.raises(RefusedError, match=" resumes "):
         run(shop, shop.folder / "other")
-    with pytest.raises(RefusedError, match="is of"):
+    with pytest.raises(RefusedError, match=" resumes "):
         run(shop, source, destination=shop.folder / "elsewhere.ttm")
-    with pytest.raises(RefusedError, match="lies in the folder"):
+    with pytest.raises(RefusedError, match="is inside the folder"):
         run(shop, source, resume=source / "state")
 
 
@@ -54,7 +54,7 @@ def test_one_process_at_a_time(shop: Workshop, source: Path) -> None:
 def test_a_file_of_another_kind_is_left_as_it_is(shop: Workshop, source: Path, data: bytes) -> None:
     state = shop.folder / "state"
     state.write_bytes(data)
-    with pytest.raises(IntegrityError, match="no resume file"):
+    with pytest.raises(IntegrityError, match="not a resume file"):
         run(shop, source)
     assert state.read_bytes() == data
 
@@ -101,7 +101,7 @@ def test_its_lines_are_read_back_as_they_were() -> None:
 def test_a_line_that_no_run_writes(line: ResumedFolder | DoneFile, edit: dict[str, Any]) -> None:
     before = b"" if line is FIRST else FIRST.encode()
     edited = canonical_json(json.loads(line.encode()) | edit) + b"\n"
-    with pytest.raises(IntegrityError, match="no resume file"):
+    with pytest.raises(IntegrityError, match="not a resume file"):
         ResumeState(Path("state")).take(before + edited)
 
 

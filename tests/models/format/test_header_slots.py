@@ -101,7 +101,7 @@ def test_a_changed_slot_with_a_good_checksum_is_refused_without_falling_back() -
 
 
 def test_another_data_key_is_refused() -> None:
-    with pytest.raises(IntegrityError, match="data key is another one"):
+    with pytest.raises(IntegrityError, match="data key belongs to another container"):
         decode(OLD_SLOT * 2).current.authenticate(memoryview(bytes(32)))
 
 

@@ -111,7 +111,7 @@ def test_what_encode_would_not_write(name: str) -> None:
 
 def test_two_at_one_place() -> None:
     files = (ContainerEntry("a", 0, bytes(16), bytes(32)), PlainEntry("a.ttm", 0, bytes(32)))
-    with pytest.raises(RefusedError, match="the same place"):
+    with pytest.raises(RefusedError, match="the same path"):
         replace(MANIFEST, files=files)
 
 

@@ -268,7 +268,7 @@ class TestIntoAPipe:
                 )
             )
         assert isinstance(error, RefusedError)
-        assert "into a pipe" in error.message
+        assert "wrote to a pipe" in error.message
         must_be_refused(stocked, run("encrypt", "plain.bin"))
 
 

@@ -12,7 +12,7 @@ from tiktrue_keys.models.storage.claim import claim, claimed_folder, must_be_unc
 
 
 def test_a_folder_is_claimed_for_the_block(tmp_path: Path) -> None:
-    with claimed_folder(tmp_path), pytest.raises(BusyError, match="another process is working on"):
+    with claimed_folder(tmp_path), pytest.raises(BusyError, match="another process is using"):
         must_be_unclaimed(tmp_path)
     must_be_unclaimed(tmp_path)
 

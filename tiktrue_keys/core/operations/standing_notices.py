@@ -18,13 +18,20 @@ ESCROW_RECORD = "escrow"
 def recovery_notices(rows: Rows) -> tuple[Notice, ...]:
     """Return a notice until an escrow was verified and a backup that holds it was taken."""
     backup, escrow = rows.get(RecordKind.BACKUP, "backup"), rows.get(RecordKind.ESCROW, ESCROW_RECORD)
-    missing = ["no escrow was verified"] if escrow is None or escrow["verified_at"] is None else []
-    if backup is None or not backup["done"]:
-        missing.append("no backup was taken" + (" since the escrow was created" if escrow else ""))
-    if not missing:
-        return ()
+    backed_up = backup is not None and backup["done"]
+    no_backup = "no backup was taken" + (" since the escrow was created" if escrow else "")
+    if escrow is None:
+        return _no_recovery("no escrow was verified", *([] if backed_up else [no_backup]), remedy="begin-recovery")
+    if escrow["verified_at"] is None and not backed_up:
+        return _no_recovery("no escrow was verified", no_backup, remedy="verify-and-back-up")
+    if escrow["verified_at"] is None:
+        return _no_recovery("no escrow was verified", remedy="verify-escrow")
+    return () if backed_up else _no_recovery(no_backup, remedy="back-up")
+
+
+def _no_recovery(*missing: str, remedy: str) -> tuple[Notice, ...]:
     words = f"this keystore cannot be recovered if its disk or mainboard fails: {' and '.join(missing)}"
-    return (Notice("no-recovery", words),)
+    return (Notice("no-recovery", words, remedy=remedy),)
 
 
 def binding_notices(binding: Binding) -> tuple[Notice, ...]:

@@ -207,7 +207,7 @@ def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:
     leaves = pread_full(fd, leaves_length, size - TAIL_LENGTH - leaves_length)
     trailer = decode_trailer(leaves, tail, geometry)
     if geometry.body_length(trailer.length) != body_length:
-        raise IntegrityError("the container's body has another length than its trailer says")
+        raise IntegrityError("the length of the container's body does not match its trailer")
     return trailer
 
 

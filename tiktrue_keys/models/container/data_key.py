@@ -17,7 +17,7 @@ from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, Revok
 from tiktrue_keys.models.format.header import Header, Wrap
 from tiktrue_keys.models.format.wraps import unwrap_data_key
 
-# Which key to try first: the one that is good for longest.
+# Order of trying keys: the one that stays usable longest comes first.
 _PREFERENCE = tuple(Status)
 _THIS_KEY_NOT = (UsageError, WrongLicenseError, RevokedError, ExpiredError, RefusedError)
 
@@ -59,8 +59,8 @@ def open_data_key(manager: KeyManager, header: Header, license_key: License | No
     if not held:
         listed = ", ".join(sorted(header.key_ids)[:3])
         raise NotFoundError(
-            f"this keystore holds no key that opens the container (it names {listed})",
-            f"looked in {manager.path}: use the keystore that has one of them",
+            f"this keystore holds no key that opens the container (wrapped for {listed})",
+            f"use the keystore that holds one of them; this one is {manager.path}",
         )
     wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
     wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))
@@ -79,7 +79,7 @@ def asked_once(license_key: License | None) -> License | None:
     if not callable(license_key):
         return license_key
     answers: list[str | bytes] = []
-    asking = threading.Lock()  # the files of a folder are opened side by side
+    asking = threading.Lock()  # the files of a folder are opened in several threads
 
     def ask() -> str | bytes:
         with asking:

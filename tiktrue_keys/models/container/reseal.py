@@ -93,5 +93,7 @@ class Reencryption:
         written: Container = read_container(fd)
         written.authenticate(self.data_key.view)
         if written.root != trailer.root:
-            raise IntegrityError("the new container was not written as it was made", "look at the kernel's log")
+            raise IntegrityError(
+                "the new container on disk differs from the one that was written", "check the disk: see dmesg(1)"
+            )
         verify_body(fd, written)

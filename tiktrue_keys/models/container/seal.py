@@ -82,7 +82,7 @@ def seal_container(
         sink.write_header(encode_header(header, data_key))
     summary = seal_body(source, sink, cipher, geometry, threads=threads or threads_for(plain), progress=progress)
     _refuse_changed(plain, offset, length)
-    # A reader refuses leaves behind a header without a length: nothing tells it beforehand where they begin.
+    # A reader refuses leaves behind a header without a length: it cannot know where they begin.
     listed = not isinstance(out, StreamSink) and (length is not None or not sink.header_first)
     trailer = _trailer(_with_length(header, summary.length), cipher.header, summary, signer, listed=listed)
     body_end = HEADER_SIZE + geometry.body_length(summary.length)
@@ -101,12 +101,12 @@ def _source(plain: Readable, geometry: Geometry, offset: int, length: int | None
 
 def _refuse_changed(plain: Readable, offset: int, length: int | None) -> None:
     if length is not None and size_of(plain) - offset > length:
-        raise UnavailableError("the file became longer while it was read", "encrypt it when nothing writes to it")
+        raise UnavailableError("the file grew while it was read", "encrypt it when nothing writes to it")
 
 
 def _with_length(header: Header, length: int | None) -> Header:
     if header.length not in (None, length):
-        raise InternalError("a header of another length was given")
+        raise InternalError("the header has another length than the source")
     return header if length is None else header.with_length(length)
 
 

@@ -50,7 +50,7 @@ UNSIGNED = "unsigned"
 
 def unsigned_notice() -> Notice:
     """Return the notice about an unsigned container."""
-    return Notice(UNSIGNED, "nobody signed the container: whoever holds its data key may have made it")
+    return Notice(UNSIGNED, "the container is not signed: any holder of its data key may have made it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +214,7 @@ def decrypt_model(
 
 
 def _again(manager: KeyManager, source: Location, target: Location, done: FinishedOperation) -> Decrypted:
-    """What was made, when that is still there."""
+    """Return the result of an earlier operation. Raises RefusedError when its output is gone or cannot be told."""
     operation = f"operation {done.operation_id}"
     if isinstance(source, Stream) or isinstance(target, Stream) or not storage_of(target).exists():
         raise RefusedError(f"{operation} was done already", "choose another id", remedy="operation-id-taken")
@@ -249,7 +249,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
 
 
 def _intent(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
-    """Return the intent. Its path is the container's; only `temporary` tells where the output goes."""
+    """Return the intent. Its path is the container's; only `temporary` names the output."""
     return FileIntent(
         OPERATION,
         job.header.file_id,

@@ -163,9 +163,9 @@ def new_header(opened: OpenedKey, data_key: SecretBuffer, source: PlaintextSourc
 
 
 def _again(manager: KeyManager, done: FinishedOperation) -> Encrypted:
-    """What was made, read from its container."""
+    """Return the result of an earlier operation. Raises RefusedError when it wrote to a pipe."""
     if not done.path:
-        words = f"operation {done.operation_id} was done already, into a pipe"
+        words = f"operation {done.operation_id} was done already, and wrote to a pipe"
         raise RefusedError(words, "choose another id", remedy="operation-id-taken")
     made = encrypted_at(manager, parse_place(done.path), done.operation_id)
     done.must_be(made.file_id)

@@ -15,8 +15,8 @@ from tiktrue_keys.models.storage.location import Place, Url, object_place
 
 VALID, WRONG, ABSENT = "valid", "wrong", "absent"
 
-_HEADER = "whether the header is authentic: that takes the data key"
-_BODY = "whether the encrypted body is what the root stands for: that reads all of it"
+_HEADER = "whether the header is authentic (this needs the data key)"
+_BODY = "whether the encrypted body matches the root (this reads all of it)"
 ISSUER_NOT_VERIFIED = "whether the issuer is this keystore"
 
 
@@ -88,9 +88,9 @@ def inspect_model(path: str | PathLike[str] | Url) -> Inspection:
         container = found.container
     header, trailer = container.header, container.trailer
     signature = signature_state(container)
-    verified = ["one copy of the header is whole and in its canonical form", "the trailer is whole"]
+    verified = ["one copy of the header is intact and canonical", "the trailer is intact"]
     if trailer.leaves is not None:
-        verified.append("the root is that of the listed leaves")
+        verified.append("the root matches the listed leaves")
     if signature == VALID:
         verified.append("the signature over file id, names, length and root is the issuer's")
     return Inspection(

@@ -23,7 +23,7 @@ from tiktrue_keys.models.storage.location import Url, object_place, recorded_pat
 from tiktrue_keys.models.storage.readable import kept_open, let_go
 
 _SETTLED = 2 * 10**9
-"""Nanoseconds after which a file's time of change tells every change: coarser clocks than that stamp no file system."""
+"""Nanoseconds: a change of a file that is older has changed its ctime. No file system has a coarser clock."""
 
 
 def open_model(

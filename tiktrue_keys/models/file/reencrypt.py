@@ -74,7 +74,7 @@ class Request:
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
 
     def request_of(self, path: str | PathLike[str], operation: str, operation_id: str | None) -> OperationRequest:
-        """The request of `operation` on `path`."""
+        """Return the request for `operation` on `path`."""
         arguments = arguments_of(self, without=("license_key",))
         return OperationRequest.of(operation, operation_id, arguments | {"path": asked_place(path)})
 
@@ -134,7 +134,7 @@ def begun(
 
 
 def _again(manager: KeyManager, done: FinishedOperation) -> Reencrypted:
-    """What was made, read from its container."""
+    """Return the result of an earlier operation, read from its container."""
     operation, path = done.operation_id, Path(done.path)
     with opened_container(path) as found:
         container = found.container

@@ -96,8 +96,8 @@ def rewrap_model(
         return again
     with noted(manager, OPERATION, request.operation_id):
         must_be_a_model(manager.output_gate(), object_place(path))
-    # Lock order: file, then keystore. Everything is decided under the lock, so that of two rewraps the second one sees
-    # what the first one left; in object storage the second one's write is refused.
+    # Lock order: file, then keystore. Everything is decided under the lock, so that the second of two rewraps
+    # sees the result of the first; in object storage the second one's write is refused.
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
         with noted(manager, OPERATION, request.operation_id):
@@ -124,7 +124,7 @@ def rewrap_model(
 
 
 def _again(manager: KeyManager, done: FinishedOperation) -> Rewrapped:
-    """The container that was rewrapped, as it is now."""
+    """Return the container that an earlier operation rewrapped, in its current state."""
     header = slots_at(done.path).current.header
     done.must_be(header.file_id)
     ours = frozenset(held_keys(manager, header))
@@ -156,7 +156,7 @@ def rewrap_registered(
     stale: list[NotRewrapped] = []
     for record in _records(manager, keys):
         if record.piped:
-            words = "it went into a pipe: its location is unknown"
+            words = "it was written to a pipe: its location is unknown"
             error = UnavailableError(words, "scan the folder where it is now", remedy="scan-for-container")
             stale.append(not_rewrapped(manager, record, error))
             continue
@@ -258,7 +258,7 @@ def _rewrite(
     )
     if known is not None and known.piped:
         manager.register(replace(known, path=path, piped=False))
-    # Until both slots are whole and equal either key may be the one that opens it.
+    # Until both slots are intact and equal, either key may be the one that opens it.
     with file_operation(manager, intent, request, keys=intent.needs) as outcome:
         held.rewrite(new, opened.secret.view)
         outcome.keys = result.keys_after
@@ -280,7 +280,7 @@ def _rewrap_record(
     found = slots_at(record.path).current.header.file_id
     if found != record.file_id:
         raise NotFoundError(
-            f"another container lies at {shown(record.path)}",
+            f"another container is at {shown(record.path)}",
             "scan the folder where it is now, or forget it",
             remedy="moved-container",
             about={"file_id": record.file_id.hex()},

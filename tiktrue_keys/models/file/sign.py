@@ -63,7 +63,9 @@ def parse_root(text: str) -> bytes:
     except ValueError:
         root = b""
     if len(root) != ROOT_LENGTH or not text.isalnum():
-        raise UsageError("a root has 64 hex digits", "copy it from where it was made", remedy="expected-root")
+        raise UsageError(
+            "a root has 64 hex digits", "copy it from the output of the encryption", remedy="expected-root"
+        )
     return root
 
 
@@ -97,8 +99,8 @@ def sign_model(
             container = found.container
             if container.root != expected_root:
                 raise IntegrityError(
-                    f"{shown(str(path))} has another root than expected",
-                    f"it is {container.root.hex()}: check who made it",
+                    f"{shown(str(path))} does not have the expected root",
+                    f"its root is {container.root.hex()}: check where the container came from",
                 )
             use = ReadOptions(allow_deprecated).use
             opened = stack.enter_context(open_data_key(manager, container.header, license_key, use))
@@ -126,7 +128,7 @@ def sign_model(
 
 
 def _again(manager: KeyManager, done: FinishedOperation) -> Signed:
-    """The container that was signed, as it is now."""
+    """Return the container that an earlier operation signed, in its current state."""
     place = parse_place(done.path)
     with opened_container(place) as found:
         container = found.container
@@ -153,7 +155,7 @@ def _read(held: HeldContainer) -> OpenedContainer:
 def _sign(
     manager: KeyManager, held: HeldContainer, container: Container, path: str, request: OperationRequest
 ) -> tuple[Notice, ...]:
-    """Record and sign. The registry learns that the container is signed only when it is."""
+    """Record and sign. The registry records the signature only after it is written."""
     header = container.header
     keys = frozenset(held_keys(manager, header))
     place, known = tracked_place(manager, header, path), manager.container(header.file_id)
@@ -164,5 +166,5 @@ def _sign(
         signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)
         held.sign(container.slots, signature_place(container.root, signature), container.size)
     if place.is_copy and known is not None:
-        manager.register(known)  # the row goes on following the other one
+        manager.register(known)  # the row keeps following the other copy
     return place.notices

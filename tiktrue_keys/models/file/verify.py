@@ -9,7 +9,7 @@ from os import PathLike
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.container import Authorship, OpenedContainer, check_root
 from tiktrue_keys.models.container.data_key import OpenedDataKey
@@ -94,7 +94,7 @@ def _verified(found: OpenedContainer, opened: OpenedDataKey, authorship: Authors
         checks.append("this keystore signed file id, names, length and root")
     else:
         warnings.append(unsigned_notice())
-    checks.append(f"every one of {container.trailer.segments} segments has its leaf, its tag and its place in the root")
+    checks.append(f"{plural(container.trailer.segments, 'segment')} verified: every tag, every leaf, and the root")
     if not container.slots.equal:
         words = "the header's two copies differ: a rewrap was interrupted"
         warnings.append(Notice(INTERRUPTED, words, remedy="finish-rewrap", about={"path": str(found.path)}))

@@ -80,7 +80,7 @@ def must_be_complete(folder: Place, manifest: Manifest, *, hashes: bool = True) 
     else:
         words = remote_differences(folder, manifest).sentence()
     if words:
-        said = f"{shown(str(folder))} is not as its manifest says: {words}"
+        said = f"{shown(str(folder))} does not match its manifest: {words}"
         raise IntegrityError(said, "restore the folder from a copy")
 
 

@@ -86,7 +86,7 @@ def decrypt_folder(
     intent = folder_intent(
         OPERATION, manifest.folder_id, target, place.temporary, model_id=manifest.model_id, name=manifest.name
     )
-    intent = replace(intent, before=file_identity(target))  # a plaintext has no id of its own that settling could ask
+    intent = replace(intent, before=file_identity(target))  # settling cannot identify a plaintext by an id
     with new_folder(manager, intent, place, request) as outcome:
         files = job.build(jobs, progress)
         outcome.detail = {"files": len(manifest.files), "length": manifest.length, "source": str(root)}
@@ -94,7 +94,7 @@ def decrypt_folder(
 
 
 def _again(manager: KeyManager, root: Place, target: Path, done: FinishedOperation) -> DecryptedFolder:
-    """What was made, when that is still there."""
+    """Return the result of an earlier operation. Raises RefusedError when its output is gone."""
     manifest = trusted_manifest(manager, root)
     if done.file_id != manifest.folder_id or not target.is_dir():
         words = f"operation {done.operation_id} was done already"
@@ -156,10 +156,10 @@ class _Job:
 def _default(root: Place) -> Path:
     if isinstance(root, Url):
         raise UsageError(
-            "a folder from object storage needs a place of its own", "pass a destination", remedy="name-output-folder"
+            "a folder in object storage has no default destination", "pass a destination", remedy="name-output-folder"
         )
     if root.suffix != SUFFIX or not root.stem:
         raise UsageError(
-            f"the output's name follows from DIR{SUFFIX} only", "pass a destination", remedy="name-output-folder"
+            f"the output's name can be derived only from DIR{SUFFIX}", "pass a destination", remedy="name-output-folder"
         )
     return root.with_suffix("")

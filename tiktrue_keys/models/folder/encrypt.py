@@ -68,7 +68,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
     for a state file of another folder, BusyError while another process holds it.
     """
     asked = request.asked(OPERATION if request.resume is None else RESUMABLE)
-    if request.resume is None or not os.path.lexists(request.resume):  # one that is still there has to go, too
+    if request.resume is None or not os.path.lexists(request.resume):  # the run removes an existing state file
         done = repeated(manager, asked, partial(_made_before, manager, request))
         if done is not None:
             return done
@@ -120,7 +120,7 @@ def make_folder(
 def made_before(
     manager: KeyManager, request: FolderRequest, place: AnyPlace, done: FinishedOperation
 ) -> EncryptedFolder[AnyPlace]:
-    """The folder at `place` that an operation made before, read back."""
+    """Return the result of an earlier operation, read from its folder at `place`."""
     _, manifest = folder_made(manager, done)
     return _read_back(manager, place, manifest, Path(request.source), done.operation_id)
 

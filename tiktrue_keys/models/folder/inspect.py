@@ -64,11 +64,11 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
     except IntegrityError:
         signature = WRONG
     found = differences(folder, signed.manifest)
-    verified = ["the manifest is in its canonical form"]
+    verified = ["the manifest is canonical"]
     if signature == VALID:
         verified.append("the manifest's signature is the issuer's")
     if not found.sentence():
-        verified.append("every file is there, under its file id or its hash, and no other")
+        verified.append("the folder holds every listed file, by file id or hash, and no other")
     return FolderInspection(
         path=folder,
         folder_id=signed.manifest.folder_id,

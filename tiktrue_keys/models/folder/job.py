@@ -26,8 +26,6 @@ from tiktrue_keys.models.format.manifest import MANIFEST_NAME, Manifest, Manifes
 from tiktrue_keys.models.registry.intent import FinishedOperation
 from tiktrue_keys.models.storage.location import Place, parse_place
 
-_CHUNK = 1 << 20
-
 
 @dataclass(frozen=True)
 class Replaced:
@@ -79,9 +77,9 @@ def settlement(folder: Path, folder_id: bytes, replaced: Iterable[bytes], made: 
 
 
 def folder_made(manager: KeyManager, done: FinishedOperation) -> tuple[Place, Manifest]:
-    """Where the folder lies that an operation made before, and its manifest.
+    """Return the path and manifest of the folder that an earlier operation made.
 
-    Raises RefusedError when another folder is there now.
+    Raises RefusedError when another folder has that path now.
     """
     place = parse_place(done.path)
     manifest = trusted_manifest(manager, place)

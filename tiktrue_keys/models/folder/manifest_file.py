@@ -40,7 +40,8 @@ def read_manifest(folder: Place) -> SignedManifest:
         data = storage_of(folder / MANIFEST_NAME).read_capped(MAX_MANIFEST, "the manifest")
     except NotFoundError:
         raise NotFoundError(
-            f"{shown(str(folder))} has no {MANIFEST_NAME}", "it is not an encrypted folder, or was not finished"
+            f"{shown(str(folder))} has no {MANIFEST_NAME}",
+            "it is not an encrypted folder, or its encryption did not finish",
         ) from None
     return SignedManifest.decode(data)
 

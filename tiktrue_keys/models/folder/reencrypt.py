@@ -178,9 +178,9 @@ class _Job:
 
 
 def _again(manager: KeyManager, done: FinishedOperation) -> ReencryptedFolder:
-    """What was made, read from the folder."""
+    """Return the result of an earlier operation, read from its folder."""
     root, manifest = folder_made(manager, done)
-    assert isinstance(root, Path), "no folder in object storage is encrypted again"
+    assert isinstance(root, Path), "a folder in object storage cannot be re-encrypted"
     records = [record.detail for record in manager.audit_records() if record.event == FILE_OPERATION]
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
     files = []
@@ -213,7 +213,7 @@ def _again(manager: KeyManager, done: FinishedOperation) -> ReencryptedFolder:
 
 
 def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Request) -> ManagedKey:
-    """Return the key for all new containers. Opens it and the old key once, so that a refusal comes before any work."""
+    """Return the key for all new containers. Opens it and the old key once, to raise refusals before any work."""
     old = open_beforehand(manager, root, manifest, request.license_key, request.use)
     target = manager.find(request.to) if request.to is not None else active_key(manager, old)
     with manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT) as opened:

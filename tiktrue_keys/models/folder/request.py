@@ -35,7 +35,7 @@ class FolderRequest:
     operation_id: str | None = None
 
     def asked(self, operation: str) -> OperationRequest:
-        """What is asked of `operation`, which a repetition of the operation id is compared by."""
+        """Return the request for `operation`, with which a repetition of its operation id is compared."""
         places = {name: asked_place(getattr(self, name)) for name in ("source", "destination", "resume")}
         arguments = {**places, "key": self.key, "force": self.force, **arguments_of(self.selection)}
         return OperationRequest.of(operation, self.operation_id, arguments)

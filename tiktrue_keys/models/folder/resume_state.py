@@ -141,8 +141,8 @@ class ResumeState:
             return
         if (begun.source, begun.destination, begun.model_id) != (folder.source, folder.destination, folder.model_id):
             raise RefusedError(
-                f"{shown(self.path)} is of {shown(begun.source)} into {shown(begun.destination)} for {begun.model_id}",
-                "give another state file, or remove this one",
+                f"{shown(self.path)} resumes {shown(begun.source)} to {shown(begun.destination)} for {begun.model_id}",
+                "choose another state file, or remove this one to start over",
             )
         if not FolderPlace.is_temporary(begun.temporary, Path(begun.destination).name):
             raise RefusedError(f"{shown(self.path)} was changed", "remove it to start over")
@@ -154,7 +154,7 @@ class ResumeState:
         with foreign_os_errors("the output", place.destination):
             with suppress(FileExistsError):
                 os.mkdir(root, 0o700)
-                os.chmod(root, 0o700)  # whatever the umask
+                os.chmod(root, 0o700)  # regardless of the umask
             if not stat.S_ISDIR(os.lstat(root).st_mode):
                 raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to start over")
         yield root
@@ -202,7 +202,7 @@ class ResumeState:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
-            raise BusyError(f"another process resumes by {shown(self.path)}", "wait for it") from None
+            raise BusyError(f"another process is using {shown(self.path)}", "wait until it has finished") from None
 
     def _read(self) -> None:
         whole = self.take(read_capped(self.path, _MAX_STATE, _WHAT))
@@ -239,7 +239,7 @@ def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneF
 
 
 def _malformed(path: Path) -> IntegrityError:
-    return IntegrityError(f"{shown(path)} is no resume file, or was damaged", "remove it to start over")
+    return IntegrityError(f"{shown(path)} is not a resume file, or it was damaged", "remove it to start over")
 
 
 def _beginning(data: bytes) -> bool:

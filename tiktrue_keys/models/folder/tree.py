@@ -73,9 +73,9 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
         found = _regular(folder, path)
         files.append(SourceFile(relative, path, found.st_size, _matches(relative, selection.plain)))
     if not files:
-        raise RefusedError(f"there is nothing to encrypt in {shown(folder)}")
+        raise RefusedError(f"{shown(folder)} holds no file to encrypt")
     if len({MANIFEST_NAME, *(file.place for file in files)}) != len(files) + 1:
-        raise RefusedError("two files of the folder would lie at the same place", remedy="exclude-one")
+        raise RefusedError("two files would have the same path in the encrypted folder", remedy="exclude-one")
     return SourceTree(tuple(sorted(files, key=lambda file: file.relative)), tuple(left_out))
 
 
@@ -110,7 +110,7 @@ def entries_of(files: Sequence[ManifestEntry]) -> tuple[ManifestEntry, ...]:
 
 def _walk(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, Path]]:
     if depth > _MAX_DEPTH:
-        raise RefusedError(f"{shown(folder)} lies deeper than {_MAX_DEPTH} folders")
+        raise RefusedError(f"{shown(folder)} is more than {_MAX_DEPTH} folders deep")
     with foreign_os_errors("the folder", folder), os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     if len(entries) > MAX_FILES:

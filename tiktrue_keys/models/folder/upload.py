@@ -46,7 +46,7 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedF
     if not isinstance(destination, Url):
         raise UsageError(f"{shown(str(destination))} is not a URL of object storage")
     if request.force or request.resume or request.jobs is not None:
-        raise UsageError("force, resume and jobs are for a folder that goes to a disk", "leave them out")
+        raise UsageError("force, resume and jobs apply only to a folder on a disk", "omit them")
     asked = request.asked(OPERATION)
     done = repeated(manager, asked, partial(made_before, manager, request, destination))
     if done is not None:
@@ -68,12 +68,12 @@ class UploadTarget:
     def must_be_free(self) -> tuple[bytes, ...]:
         with suppress(NotFoundError):
             if objects_below(self.destination):
-                words = f"something lies below {shown(str(self.destination))} already"
+                words = f"there are objects below {shown(str(self.destination))} already"
                 raise RefusedError(words, "choose another name")
         return ()
 
     def begin(self, model_id: str) -> None:
-        pass  # nothing of it could be taken up again
+        pass  # an upload cannot be resumed
 
     @contextmanager
     def recorded(self, job: FolderJob, asked: OperationRequest, files: Sequence[Encrypted]) -> Iterator[FileOutcome]:
@@ -109,7 +109,7 @@ class UploadTarget:
 
     def _take_back(self, manager: KeyManager) -> None:
         """Remove the uploaded objects. A container that cannot be removed stays registered."""
-        with suppress(TikTrueKeysError):  # its last request may have been done and not answered
+        with suppress(TikTrueKeysError):  # the last request may have succeeded without an answer
             remove_object(self.destination / MANIFEST_NAME, "the manifest")
         for entry in self.arrived:
             with suppress(TikTrueKeysError):

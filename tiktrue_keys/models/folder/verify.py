@@ -75,6 +75,6 @@ def verify_folder(
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
         length=manifest.length,
-        checks=("this keystore signed the manifest", "every file of it is there, whole, and no other"),
+        checks=("this keystore signed the manifest", "the folder holds every listed file, intact, and no other"),
         warnings=each_once(notice for verified in files for notice in verified.warnings),
     )

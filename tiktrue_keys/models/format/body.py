@@ -151,7 +151,7 @@ class BodyCipher:
         except InvalidTag:
             plaintext[:] = bytes(len(plaintext))
             raise IntegrityError(
-                f"segment {index} of the encrypted body was changed, or the data key is another one"
+                f"segment {index} of the encrypted body was changed, or the data key belongs to another container"
             ) from None
 
     def _nonce(self, index: int, last: bool) -> bytes:

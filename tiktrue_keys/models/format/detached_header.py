@@ -36,7 +36,7 @@ _MAGIC = b"TTMH"
 _VERSION = 1
 _HEAD = struct.Struct(">4sHH16s")
 LENGTH = _HEAD.size + HEADER_SIZE + SIGNATURE_PLACE_LENGTH
-_RESTORE = "a rewrap cannot mend it: restore the object, or remove it and rewrap the container again"
+_RESTORE = "restore the object, or remove it and rewrap the container"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Detached:
     def decode(cls, data: bytes) -> Detached:
         """Decode the object, without authenticating it. Raises IntegrityError for anything `encode` would not write."""
         if len(data) != LENGTH or not data.startswith(_MAGIC):
-            raise IntegrityError(f"{WHAT} beside the container is none, or was cut off", _RESTORE)
+            raise IntegrityError(f"{WHAT} beside the container is malformed, or was cut off", _RESTORE)
         _, version, zero, file_id = _HEAD.unpack_from(data)
         if version != _VERSION:
             raise IntegrityError(f"{WHAT} has version {version}", f"this program reads version {_VERSION}")
@@ -76,7 +76,7 @@ def decode_detached(file_id: bytes, data: bytes | None) -> Detached | None:
     """
     if data is None:
         return None
-    # Looked at first: what is left of a replaced container may be in any state, and is not an error.
+    # Compare the id first: a leftover of a replaced container may be malformed, and is not an error.
     if len(data) >= _HEAD.size and data[8 : 8 + FILE_ID_LENGTH] != file_id and data.startswith(_MAGIC):
         return None
     return Detached.decode(data)
@@ -91,5 +91,5 @@ def counting_slots(own: HeaderSlots, detached: Detached | None) -> HeaderSlots:
         return own
     header = own.current.header
     if detached.slots.current.header.with_wraps(header.wraps) != header:
-        raise IntegrityError(f"{WHAT} is another container's", _RESTORE)
+        raise IntegrityError(f"{WHAT} belongs to another container", _RESTORE)
     return detached.slots

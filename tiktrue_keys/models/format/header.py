@@ -110,7 +110,7 @@ class Header:
         if not is_model_id(self.model_id):
             raise IntegrityError(f"{_WHAT} has a malformed model id")
         if self.name != safe_name(self.name):
-            raise IntegrityError(f"{_WHAT} has a name that no file may have")
+            raise IntegrityError(f"{_WHAT} has an invalid file name")
         if self.length is not None and not 0 <= self.length <= MAX_INTEGER:
             raise IntegrityError(f"{_WHAT} has an impossible length")
         if not self.wraps:

@@ -65,7 +65,9 @@ class HeaderSlot:
         """Verify the HMAC under the 32-byte data key. Raises IntegrityError when it is wrong."""
         expected = _mac(_without_checksum(self.raw[:_MAC_AT]), self.header, data_key)
         if not hmac.compare_digest(expected, self.raw[_MAC_AT:]):
-            raise IntegrityError("the container's header was changed, or the data key is another one", _RESTORE)
+            raise IntegrityError(
+                "the container's header was changed, or the data key belongs to another container", _RESTORE
+            )
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def encode_slot(header: Header, sequence: int, data_key: memoryview) -> bytes:
     """
     json = header.encode()
     if len(json) > MAX_JSON:
-        raise RefusedError("the container's header has no room for so many wrapped keys", "name fewer recipients")
+        raise RefusedError("the container's header has no room for this many wrapped keys", "name fewer recipients")
     body = _fixed(sequence, len(json), bytes(32)) + json + bytes(MAX_JSON - len(json))
     slot = body + _mac(body, header, data_key)
     return slot[:_CHECKSUM_AT] + hashlib.sha256(slot).digest() + slot[_JSON_AT:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 SNIFF_LENGTH = 512
-"""As many of the first bytes as `detect_kind` looks at."""
+"""The number of first bytes that `detect_kind` reads."""
 
 _SAFETENSORS_MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 _SUFFIXES = (".safetensors", ".gguf", ".onnx")

@@ -108,7 +108,7 @@ class Manifest:
             raise IntegrityError(f"{_WHAT} has its files in the wrong order")
         places = [entry.place for entry in self.files]
         if len({*places, MANIFEST_NAME}) != len(places) + 1:
-            raise RefusedError("two files of the folder would lie at the same place", remedy="exclude-one")
+            raise RefusedError("two files would have the same path in the encrypted folder", remedy="exclude-one")
         for entry in self.files:
             _check_entry(entry)
 
@@ -156,7 +156,7 @@ class SignedManifest:
         members = {"issuer": self.issuer.hex(), "manifest": self.manifest.to_json(), "signature": self.signature.hex()}
         data = canonical_json(members)
         if len(data) > MAX_MANIFEST:
-            raise RefusedError("the folder has too many files for one manifest", "encrypt its folders one by one")
+            raise RefusedError("the folder has too many files for one manifest", "encrypt its folders separately")
         return data
 
     @classmethod
@@ -175,7 +175,7 @@ class SignedManifest:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         if not hmac.compare_digest(self.issuer, issuer):
-            raise IntegrityError(f"{_WHAT} is signed by another keystore", "check where the folder came from")
+            raise IntegrityError(f"{_WHAT} is signed by another keystore", "check the origin of the folder")
         message = signed_message(SIGNATURE_KIND, canonical_json(self.manifest.to_json()))
         try:
             Ed25519PublicKey.from_public_bytes(issuer).verify(self.signature, message)
@@ -187,7 +187,7 @@ def must_be_relative(path: str) -> None:
     """Check a path for the manifest. Raises RefusedError when it could lead out of the folder or is too long."""
     parts = path.split("/")
     if len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH or any(part != safe_name(part) for part in parts):
-        raise RefusedError(f"'{path[:80]!a}' is no path that a manifest may have", "rename it, or leave it out")
+        raise RefusedError(f"'{path[:80]!a}' is not a valid path in a manifest", "rename it, or exclude it")
 
 
 def _check_entry(entry: ManifestEntry) -> None:

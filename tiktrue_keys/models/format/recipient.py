@@ -105,7 +105,7 @@ class Recipient:
                 about={"model": self.model_id},
             )
         if self.not_after - now <= (self.not_after - self.not_before) // _LAST_PART:
-            words = f"the recipient {self.key_id} is valid until {until} only"
+            words = f"the recipient {self.key_id} is valid only until {until}"
             return (
                 Notice(
                     "recipient-expires",
@@ -121,7 +121,7 @@ class Recipient:
 def parse_recipient(data: bytes) -> Recipient:
     """Decode a file without verifying its signature. Raises IntegrityError when it is malformed."""
     if not data.endswith(b"\n"):
-        raise IntegrityError(f"{_WHAT} was cut off, or is none", **_EXPORT_AGAIN)
+        raise IntegrityError(f"{_WHAT} is malformed, or was cut off", **_EXPORT_AGAIN)
     members = Members.parse(data[:-1], limit=MAX_RECIPIENT, what=_WHAT, advice=_EXPORT_AGAIN)
     members.form(_TYPE)
     members.version(_VERSION)
@@ -159,7 +159,7 @@ def same_model(recipients: Sequence[Recipient]) -> str:
     Raises UsageError when there are no recipients, they belong to several models, or one is given twice.
     """
     if not recipients:
-        raise UsageError("a container needs a recipient", remedy="name-recipient")
+        raise UsageError("no recipient was given", remedy="name-recipient")
     models = {recipient.model_id for recipient in recipients}
     if len(models) > 1:
         listed = ", ".join(sorted(models))

@@ -68,10 +68,10 @@ def parse_header(raw: bytes, file_length: int) -> tuple[TensorPlace, ...]:
     end = start
     for place in places:
         if place.offset != end:
-            raise IntegrityError(f"tensor '{place.name[:80]}' does not follow the one before it")
+            raise IntegrityError(f"tensor '{place.name[:80]}' does not start where the previous one ends")
         end += place.size
     if end != file_length:
-        raise IntegrityError("the safetensors file has another length than its header says")
+        raise IntegrityError("the length of the safetensors file does not match its header")
     return tuple(places)
 
 
@@ -82,10 +82,10 @@ def _place(name: str, value: Any, start: int) -> TensorPlace:
     if not isinstance(dtype, str) or dtype not in BITS:
         raise IntegrityError(f"tensor '{name[:80]}' has an unknown dtype")
     if not _are_extents(shape) or len(shape) > _MAX_DIMENSIONS or not _are_extents(offsets) or len(offsets) != 2:
-        raise IntegrityError(f"tensor '{name[:80]}' has a malformed shape or place")
+        raise IntegrityError(f"tensor '{name[:80]}' has a malformed shape or offset")
     size, bits = offsets[1] - offsets[0], BITS[dtype] * math.prod(shape)
     if size < 0 or bits % 8 or bits // 8 != size:
-        raise IntegrityError(f"tensor '{name[:80]}' has another size than its shape")
+        raise IntegrityError(f"tensor '{name[:80]}' has a size that does not match its shape")
     return TensorPlace(name, dtype, tuple(shape), start + offsets[0], size)
 
 

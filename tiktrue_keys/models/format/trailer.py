@@ -187,7 +187,7 @@ def decode_footer(footer: bytes) -> int:
     Raises IntegrityError when the bytes are not a footer.
     """
     if len(footer) != FOOTER_LENGTH or not footer.startswith(_FOOTER_MAGIC):
-        raise IntegrityError("the container does not end as one: it was cut off or something was appended")
+        raise IntegrityError("the container does not end with a footer: it was cut off, or data was appended")
     _, version, zero, length, _ = _FOOTER.unpack(footer)
     _check_version(version)
     leaves = length - RECORD_LENGTH
@@ -200,7 +200,7 @@ def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
     """Decode the leaves and the last 200 bytes. Raises IntegrityError for anything that `encode` would not write."""
     record, footer = tail[:RECORD_LENGTH], tail[RECORD_LENGTH:]
     if decode_footer(footer) != len(leaves) + RECORD_LENGTH:
-        raise IntegrityError("the container's trailer has another length than its footer says")
+        raise IntegrityError("the length of the container's trailer does not match its footer")
     magic, version, flags, segments, length, root, place = _RECORD.unpack(record)
     if magic != _RECORD_MAGIC:
         raise IntegrityError("the container has no trailer")
@@ -210,13 +210,13 @@ def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
         raise IntegrityError("the container's trailer is damaged")
     listed = flags == _LEAVES_LISTED
     if flags not in (0, _LEAVES_LISTED) or len(leaves) != (segments * LEAF_LENGTH if listed else 0):
-        raise IntegrityError("the container's trailer lists another number of segments than it says")
+        raise IntegrityError("the number of leaves in the container's trailer does not match its record")
     if (
         segments > MAX_SEGMENTS
         or length > segments * geometry.segment_size
         or geometry.segment_count(length) != segments
     ):
-        raise IntegrityError("the container's trailer claims another number of segments than its length has")
+        raise IntegrityError("the number of segments in the container's trailer does not match its length")
     return Trailer(segments, length, root, leaves if listed else None, decode_signature_place(root, place))
 
 

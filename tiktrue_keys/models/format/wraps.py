@@ -72,7 +72,7 @@ def _unwrap_hpke(wrapped: bytes, managed_key: memoryview, context: bytes) -> Sec
     try:
         data_key = _suite().decrypt(wrapped, private, info=context)
     except (InvalidTag, ValueError):
-        raise IntegrityError("a wrapped key does not open") from None
+        raise IntegrityError("a wrapped key cannot be opened") from None
     if len(data_key) != KEY_LENGTH:
         raise IntegrityError("a wrapped key has the wrong length")
     return SecretBuffer.copy_of(data_key)

@@ -24,7 +24,7 @@ from tiktrue_keys.models.storage.readable import Readable, is_remote
 
 THREADS = 2
 REMOTE_THREADS = 6
-"""Over a network a thread mostly waits for its segment. They take 12 MiB of buffers, and 6 MiB of answers."""
+"""Over a network a thread mostly waits for its segment. The threads take 12 MiB of buffers, and 6 MiB of answers."""
 _REPORT_EVERY = 0.1  # seconds between two calls of `progress`
 _GRACE = 1.0  # seconds for cancelled threads; one that hangs in a write to a full pipe is left behind
 
@@ -109,7 +109,7 @@ def open_body(
         _Crew(step, geometry, threads, progress, sink.wake).run()
     except IntegrityError as error:
         if isinstance(sink, StreamSink):
-            released = f"{error.message}; {sink.written} verified bytes before it went out already"
+            released = f"{error.message}; {sink.written} verified bytes before it were written already"
             raise IntegrityError(released, **error.advice) from error
         raise
     return tally.summary()

@@ -75,7 +75,7 @@ class PlainFile(_Positioned):
         segment = self._geometry.segment(index, self._length)
         wanted = segment.plain_length
         if pread_into(self._fd, view[:wanted], self._offset + segment.plain_offset) != wanted:
-            raise UnavailableError("the file became shorter while it was read", "encrypt it when nothing writes to it")
+            raise UnavailableError("the file shrank while it was read", "encrypt it when nothing writes to it")
         return Piece(index, segment.last, wanted)
 
 

@@ -33,14 +33,14 @@ class FinishedOperation:
     path: str
 
     def must_be(self, file_id: bytes, what: str = "container") -> None:
-        """Raise RefusedError unless that is the id of what was made; something else may lie at the path by now."""
+        """Raise RefusedError unless `file_id` is that of the operation's output: another one may have the path now."""
         if file_id != self.file_id:
             where = shown(self.path)
-            raise RefusedError(f"operation {self.operation_id} was done already; another {what} is at {where} now")
+            raise RefusedError(f"operation {self.operation_id} was done already; {where} now holds another {what}")
 
 
 def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[FinishedOperation], R]) -> R | None:
-    """Return what `again` makes of a request that was done before; None when it is to be done now.
+    """Return the result of an earlier operation, as `again` reads it; None when the request is new.
 
     Raises RefusedError when its operation id was used for another request. Refusals and failures are recorded. Without
     this call file_operation refuses a repetition.
@@ -88,7 +88,7 @@ def file_operation(
         said = {"error": type(error).__name__}
         if isinstance(error, TikTrueKeysError | Termination):
             said = {"error": error.code, "reason": error.message}
-        # What went wrong first is what the caller must hear; an intent that stays open is settled by the next command.
+        # The caller gets the first error. An intent that stays open is settled by the next command.
         with suppress(TikTrueKeysError):
             _finish(manager, outcome, "failed", said)
         raise

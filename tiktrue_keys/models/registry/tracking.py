@@ -1,6 +1,6 @@
 """Updates the registry's row of a container that was opened, with the path where it is now.
 
-Does not handle: operations that change a container; their intent updates the row (registry/intent.py).
+Does not handle: operations that change a container; their intent updates the row (models/registry/intent.py).
 """
 
 from __future__ import annotations

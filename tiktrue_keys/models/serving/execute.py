@@ -19,7 +19,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.models.container.container import Authorship, OpenedContainer
@@ -35,7 +35,7 @@ from tiktrue_keys.models.storage.location import Place, Url, asked_place, object
 
 EVENT = "exec"
 PLACE = "{}"
-"""What stands in the program's words for the path of a model."""
+"""The placeholder for the path of a model in the program's arguments."""
 _ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
 """F_ADD_SEALS; no more seals, no shrinking, no growing, no writing. Python names them where the system's headers do."""
 
@@ -69,8 +69,8 @@ def filled_in(words: Sequence[str], paths: Sequence[str]) -> list[str]:
     places = sum(word.count(PLACE) for word in words)
     if places == 0 or (len(paths) > 1 and places != len(paths)):
         raise UsageError(
-            f"{places} of the program's words say {PLACE} for {len(paths)} models",
-            f"write {PLACE} where the path of a model belongs: once for each, in their order",
+            f"the program's arguments contain {PLACE} {plural(places, 'time')} for {plural(len(paths), 'model')}",
+            f"write {PLACE} in place of each model's path, once for each, in their order",
         )
     following = iter(paths if len(paths) > 1 else [paths[0]] * places)
     return [_replaced(word, following) for word in words]
@@ -95,7 +95,7 @@ def held_models(
     """
     if not hasattr(os, "memfd_create"):
         raise UnavailableError(
-            "this system has no files in memory", "decrypt the model into a file", remedy="decrypt-instead"
+            "this system does not support files in memory", "decrypt the model into a file", remedy="decrypt-instead"
         )
     options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
     arguments = {"sources": [asked_place(source) for source in sources], "program": program, **vars(options)}

@@ -61,7 +61,7 @@ def _built(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Endin
     if lies_there(place.destination, intent.file_id):
         moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
         return Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
-    # What an encryption has finished waits in the temporary folder for the run that takes it over.
+    # The finished files of an encryption stay in the temporary folder for the run that resumes it.
     gone = () if intent.operation == RESUMABLE else _registered_below(manager, place.temporary)
     return Ending(FAILED, None, others=Settlement(gone=gone))
 

@@ -58,7 +58,7 @@ class Settled(OperationResult):
 def settle_intents(manager: KeyManager) -> Settled:
     """Settle every open operation of a process that no longer runs. Costs one read when none is open."""
     settled, warnings = [], []
-    # Files before folders: what becomes of a folder's files goes with the folder.
+    # Files before folders: settling a folder changes the rows of its files.
     for intent in sorted(manager.open_intents(), key=lambda intent: "-folder" in intent.operation):
         if is_running(intent.process):
             continue

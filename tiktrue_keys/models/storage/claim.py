@@ -47,6 +47,6 @@ def must_be_unclaimed(path: str | PathLike[str]) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
-            raise BusyError(f"another process is working on {shown(path)}", "wait for it") from None
+            raise BusyError(f"another process is using {shown(path)}", "wait until it has finished") from None
     finally:
         os.close(fd)

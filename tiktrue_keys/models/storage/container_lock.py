@@ -55,7 +55,7 @@ def _lock(fd: int, deadline: float, path: str | PathLike[str]) -> None:
             return
         if time.monotonic() >= deadline:
             raise BusyError(
-                f"another process is working on {shown(path)}",
+                f"another process is using {shown(path)}",
                 "wait, or pass a longer lock_timeout",
                 remedy="wait-longer",
             )

@@ -74,7 +74,7 @@ class FileStorage:
             replaced = None
             if before != ABSENT and _is_container(self.place):
                 fd = stack.enter_context(locked_container(self.place, lock_timeout))
-                with suppress(IntegrityError):  # damaged: nothing is known of it, and it may be replaced like any file
+                with suppress(IntegrityError):  # damaged: its id is unknown, and it may be replaced like any file
                     replaced = read_slots(fd).current.header
             yield FileOutput(new, force, before, replaced)
 
@@ -137,7 +137,7 @@ class FileStorage:
                 sync_folder(self.place.parent)
         except NotFoundError:
             return False
-        return found.st_nlink == 1  # with two the file has its name already
+        return found.st_nlink == 1  # two links: the file has its final name already
 
     def must_be_unclaimed(self) -> None:
         must_be_unclaimed(self.place)

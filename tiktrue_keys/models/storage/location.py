@@ -24,7 +24,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _CHAINED = re.compile(r"(?:[A-Za-z0-9+.-]+::)+[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL = ("file", "local")
 _MAX_LENGTH = 4096
-_CREDENTIALS = "credentials come from the storage's own environment or configuration, never from the URL"
+_CREDENTIALS = "put credentials into the storage's own environment or configuration, never into the URL"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def default_destination(source: Location) -> Place:
     """Return FILE.ttm beside FILE. Raises UsageError for a stream."""
     if isinstance(source, Stream):
         raise UsageError(
-            "standard input has no name to derive the output's from", "pass a destination", remedy="name-output"
+            "no output name can be derived from standard input", "pass a destination", remedy="name-output"
         )
     return source.with_name(source.name + SUFFIX)
 
@@ -137,11 +137,11 @@ def plaintext_destination(source: Location) -> Path:
     """
     if isinstance(source, Url):
         raise UsageError(
-            "a model from object storage needs a place of its own", "pass a destination", remedy="name-output"
+            "a model in object storage has no default destination", "pass a destination", remedy="name-output"
         )
     if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
         raise UsageError(
-            f"the output's name follows from FILE{SUFFIX} only", "pass a destination", remedy="name-output"
+            f"the output's name can be derived only from FILE{SUFFIX} only", "pass a destination", remedy="name-output"
         )
     return source.with_suffix("")
 
@@ -150,7 +150,7 @@ def local_path(given: str | PathLike[str] | Url, what: str) -> Path:
     """Return `given` as a local path. Raises UsageError for a URL."""
     place = parse_place(given)
     if isinstance(place, Url):
-        raise UsageError(f"{what} cannot be in object storage", "give a path of this machine")
+        raise UsageError(f"{what} cannot be in object storage", "give a local path")
     return place
 
 
@@ -166,17 +166,17 @@ def asked_place(place: str | PathLike[str] | Url | Stream | BinaryIO | None) -> 
 
 def _parse_url(text: str) -> Place:
     if "::" in text.partition("://")[0]:
-        raise UsageError("a chained URL is not taken", "give the object's own URL: no copy of it is kept anywhere")
+        raise UsageError("chained URLs are not supported", "give the URL of the object itself; it is never cached")
     found = _URL.match(text)
     assert found is not None, "is_url said so"
     scheme, rest = found[1].lower(), found[2]
     # Do not repeat any part of a refused URL: it may hold a password.
     if ":" in rest.partition("/")[0].rpartition("@")[0]:
-        raise UsageError("the URL holds a user and a password", _CREDENTIALS)
+        raise UsageError("the URL contains a user or a password", _CREDENTIALS)
     if "?" in rest:
         raise UsageError("the URL has a query, which may hold a signature or a token", _CREDENTIALS)
     if len(text) > _MAX_LENGTH or not text.isprintable() or not rest.strip("/"):
-        raise UsageError(f"the {scheme}:// URL names nothing, is too long or has control characters in it")
+        raise UsageError(f"the {scheme}:// URL is empty, too long, or contains control characters")
     if scheme not in _LOCAL:
         return Url(scheme, rest)
     if not rest.startswith("/"):

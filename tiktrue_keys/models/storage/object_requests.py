@@ -21,9 +21,9 @@ from tiktrue_keys.models.storage.output_identity import object_identity
 
 _CONDITIONAL = frozenset({"s3", "s3a"})
 """Schemes whose storage compares before it replaces an object (If-Match) or makes one (If-None-Match)."""
-_SETUP = "credentials and address come from the storage's own configuration, for example AWS_ACCESS_KEY_ID"
+_SETUP = "check the storage's own configuration of credentials and address, for example AWS_ACCESS_KEY_ID"
 _SMALL = 128 << 10
-_AROUND = 32 << 10  # with the last 200 bytes of a container come the leaves of a GiB
+_AROUND = 32 << 10  # enough for the last 200 bytes of a container and the leaves of a GiB
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified")
 
 
@@ -39,7 +39,9 @@ def file_system(url: Url) -> tuple[Any, str]:
         words = "object storage needs the package fsspec, which is not installed"
         raise UnavailableError(words, "pip install 'tiktrue-keys[remote]'") from None
     if url.scheme not in available_protocols():
-        raise UsageError(f"no storage is known by {url.scheme}://", "for example s3, gs, abfs: whatever fsspec has")
+        raise UsageError(
+            f"the URL scheme {url.scheme}:// is unknown", "use a scheme of fsspec, for example s3, gs or abfs"
+        )
     try:
         with storage_errors("the storage", url):
             system, path = url_to_fs(str(url))
@@ -71,7 +73,7 @@ def storage_errors(what: str, url: Url) -> Iterator[None]:
         raise RefusedError(f"{what} {shown(str(url))} is a folder", "give one object") from error
     except PermissionError as error:
         raise UnavailableError(f"{what} {shown(str(url))}: the storage denies access", _SETUP) from error
-    except NotImplementedError as error:  # what fsspec's base class raises for what a storage does not offer
+    except NotImplementedError as error:  # fsspec's base class raises it for an operation that a storage does not offer
         raise UnavailableError(f"{what} {shown(str(url))}: this storage cannot do that") from error
     except Exception as error:  # a storage's package may raise anything, and a traceback does not help
         kind = type(error).__name__
@@ -115,7 +117,7 @@ class RemoteObject:
         with storage_errors(self._what, self.url):
             data = bytes(self._system.cat_file(self._path, start=start, end=end))
         if len(data) != end - start:
-            words = f"{self._what} {shown(str(self.url))} was cut off on its way, or changed while it was read"
+            words = f"{self._what} {shown(str(self.url))} was cut off in transit, or changed while it was read"
             raise UnavailableError(words, "try again")
         return data
 
@@ -130,7 +132,7 @@ class RemoteObject:
         if found.get("type") != "file":
             raise RefusedError(f"{self._what} {shown(str(self.url))} is a folder", "give one object")
         if not isinstance(found.get("size"), int):
-            raise UnavailableError(f"the storage does not say how long {shown(str(self.url))} is")
+            raise UnavailableError(f"the storage does not report the size of {shown(str(self.url))}")
         return found
 
 
@@ -239,7 +241,7 @@ def objects_below(prefix: Url) -> list[Url]:
     root = path.rstrip("/") + "/"
     names = sorted(str(name) for name in found)
     if not names and _info(system, path, "the folder", prefix) is None:
-        raise NotFoundError(f"nothing lies at {shown(str(prefix))}")
+        raise NotFoundError(f"there is no object at {shown(str(prefix))}")
     return [prefix / name.removeprefix(root) for name in names if name.startswith(root)]
 
 

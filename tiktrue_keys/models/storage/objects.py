@@ -68,7 +68,7 @@ class ObjectStorage:
             words = f"{_OUTPUT} {shown(str(self.place))} exists already"
             raise RefusedError(words, "pass force=True, or choose another name", remedy="output-exists")
         if before != ABSENT:
-            with suppress(IntegrityError):  # no container, or a damaged one
+            with suppress(IntegrityError):  # not a container, or a damaged one
                 replaced = self.slots().current.header
         if replaced is not None and kind is not FileKind.CONTAINER:
             raise not_replaced(str(self.place), FileKind.CONTAINER.value)

@@ -19,7 +19,10 @@ EXAMPLES = (
         "Send the active key of a model to one node:",
         "tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool",
     ),
-    ("Send every node what it lacks:", "tiktrue-keys fleet send --all --via spool:/mnt/spool"),
+    (
+        "Bring every node up to date, also those that joined late:",
+        "tiktrue-keys fleet send --all --via spool:/mnt/spool",
+    ),
 )
 
 
@@ -27,7 +30,7 @@ def command(
     ctx: typer.Context,
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY", help="Key ids or model ids to send (default: all keys that the fleet uses)."),
+        typer.Argument(metavar="KEY", help="Key or model id to send (default: every key in use that was sent before)."),
     ] = None,
     to: Annotated[list[str] | None, typer.Option(metavar="NODE", help="Node to send to (repeatable).")] = None,
     every: Annotated[bool, typer.Option("--all", help="Send to every node.")] = False,
@@ -35,8 +38,9 @@ def command(
 ) -> Outcome:
     """Send keys to nodes, each sealed to that node's machine.
 
-    Reads the license. Without KEY it sends all keys that the fleet was ever sent and still uses, so that a node that
-    joined late catches up. What cannot be sent now stays in the outbox, and fleet sync sends it.
+    Reads the license. Without KEY it sends every key that some node was sent before and that is still in use, so that a
+    node that joined late catches up. A key that was never sent must be named. Envelopes that cannot be sent now stay in
+    the outbox, and fleet sync sends them.
     """
     context: CommandContext = ctx.obj
     with transport_if_given(context, via) as transport:

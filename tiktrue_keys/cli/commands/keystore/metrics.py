@@ -70,20 +70,26 @@ def _measured(context: CommandContext) -> list[Metric]:
     newest = next((record.time for record in manager.audit_records(backwards=True)), None)
     identity = {"version": __version__, "keystore": str(context.keystore)}
     return [
-        Metric(f"{_PREFIX}info", "The program's version and the keystore's folder.", [Sample(1, identity)]),
-        Metric(f"{_PREFIX}keys", "Keys by status.", _by_status(counts)),
-        _one("keys_due", "Keys that rotate --due would rotate.", counts.due),
+        Metric(
+            f"{_PREFIX}info",
+            "Version of the program and folder of the keystore, as labels; always 1.",
+            [Sample(1, identity)],
+        ),
+        Metric(f"{_PREFIX}keys", "Number of keys, by status.", _by_status(counts)),
+        _one("keys_due", "Number of keys that rotate --due would rotate now.", counts.due),
         _one(
             "next_expiry_timestamp_seconds",
-            "When the first active key stops encrypting; absent if no key is active.",
+            "Unix time when the next active key stops encrypting (absent: no key is active).",
             counts.next_expiry,
         ),
-        _one("containers", "Registered model containers.", status.containers),
-        _one("audit_records", "Records in the audit log.", manager.audit_size()),
-        _one("last_audit_record_timestamp_seconds", "When the newest audit record was made.", newest),
-        Metric(f"{_PREFIX}findings", "What needs attention, by finding and severity.", _by_finding(status.findings)),
-        _one("open_intents", "Operations on files that were begun and not finished.", len(manager.open_intents())),
-        _one("keystore_bytes", "Size of the keystore's file.", os.stat(context.keystore / FILE_NAME).st_size),
+        _one("containers", "Number of registered model containers.", status.containers),
+        _one("audit_records", "Number of records in the audit log.", manager.audit_size()),
+        _one("last_audit_record_timestamp_seconds", "Unix time of the newest audit record.", newest),
+        Metric(f"{_PREFIX}findings", "Number of findings, by finding and severity.", _by_finding(status.findings)),
+        _one(
+            "open_intents", "Number of file operations that were begun but not finished.", len(manager.open_intents())
+        ),
+        _one("keystore_bytes", "Size of the keystore file in bytes.", os.stat(context.keystore / FILE_NAME).st_size),
     ]
 
 
