@@ -31,7 +31,7 @@ _WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "CLAIM", "RELEASE", "FINDING", "EVENT"
 _SOMETIMES = {
     "KEY": set(keyring._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
-    "BACKUP": {"size", "epoch"},
+    "BACKUP": {"size", "epoch"},  # of a backup that was finished
 }
 
 

@@ -113,9 +113,9 @@ def test_a_protected_folder_takes_nothing(tmp_path: Path) -> None:
     gate = KEYSTORES_ONLY.also("the source", source)
 
     assert refused(gate, source) == f"{source} is the source"
-    assert "lies in the source" in refused(gate, source / "new")
-    assert "lies in the source" in refused(gate, source / "none" / "new")
-    assert "lies in the source" in refused(gate, tmp_path / "link" / "new")
+    assert "is inside the source" in refused(gate, source / "new")
+    assert "is inside the source" in refused(gate, source / "none" / "new")
+    assert "is inside the source" in refused(gate, tmp_path / "link" / "new")
     gate.check(tmp_path / "models.ttm")
 
 
@@ -177,7 +177,7 @@ def test_a_keystore_with_its_secret_and_marks(desk: Desk) -> None:
 
     assert "is the keystore" in refused(gate, desk.folder / FILE_NAME)
     assert "is the lock of the keystore" in refused(gate, desk.folder / LOCK)
-    assert "lies in the folder of the keystore" in refused(gate, desk.folder / "new")
+    assert "is inside the folder of the keystore" in refused(gate, desk.folder / "new")
     assert "is the host secret" in refused(gate, desk.secret)
     assert "is the mark of a keystore" in refused(gate, mark)
     mark.rename(mark.with_name("elsewhere"))

@@ -130,7 +130,7 @@ class OutputGate:
             if found & targets or (not found and _same_name(file, path)):
                 raise _refused(f"{shown(output)} is {name}")
             if found & above:
-                raise _refused(f"{shown(output)} lies in {name}")
+                raise _refused(f"{shown(output)} is inside {name}")
             if is_folder and targets & {_identity(folder) for folder in _folders_of(file)}:
                 raise _refused(f"{shown(output)} contains {name}")
         for folder in self.marks:
@@ -186,7 +186,7 @@ def _refused(message: str) -> RefusedError:
 
 def _in_keystore(output: str | PathLike[str], folder: str) -> RefusedError:
     return RefusedError(
-        f"{shown(output)} lies in {shown(folder)}, which is the folder of a keystore",
+        f"{shown(output)} is inside {shown(folder)}, which is the folder of a keystore",
         "choose another folder",
         remedy="keystore-folder",
         about={"folder": folder},

@@ -140,6 +140,8 @@ STORIES = {
         """,
     "watch": """
         % tiktrue-keys generate llama-7b --no-license
+        status 1
+        status 2=5
         doctor
         metrics
         audit show

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -429,11 +430,12 @@ def test_what_is_no_folder(shop: Workshop, source: Path) -> None:
 
 
 def test_a_plain_file_that_changes_meanwhile(shop: Workshop, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = os.read
+    read, times = os.read, count(1)
 
     def read_and_touch(fd: int, length: int) -> bytes:
         data = read(fd, length)
-        os.utime(source / "config.json", ns=(1, 1))
+        now = next(times)
+        os.utime(source / "config.json", ns=(now, now))
         return data
 
     monkeypatch.setattr(os, "read", read_and_touch)

@@ -44,7 +44,6 @@ REMEDIES: Mapping[str, str] = {
     "rotate-due": "run tiktrue-keys rotate --due",
     "reencrypt-this": "run tiktrue-keys reencrypt-model {path}",
     "rewrap-this": "run tiktrue-keys rewrap-model {path}",
-    "verify-escrow": "collect the shares and run tiktrue-keys escrow verify",
     "take-backup": "run tiktrue-keys backup FILE, on another disk",
     "promote-anyway": "run tiktrue-keys fleet sync, or tiktrue-keys fleet sync --promote-anyway to activate it now",
     "node-conflict": "copy the newest state back there, or restore it as a new epoch",

@@ -83,7 +83,7 @@ def destination_of(request: FolderRequest, root: Path) -> Path:
 
 def checked_gate(manager: KeyManager, request: FolderRequest, root: Path) -> OutputGate:
     """Return the gate for what encrypting the folder `root` writes. Raises RefusedError when it refuses the folder."""
-    gate = manager.output_gate().also("the folder that is to be encrypted", root)
+    gate = manager.output_gate().also("the folder to encrypt", root)
     gate.check(destination_of(request, root))
     return gate
 
