@@ -15,10 +15,9 @@ from tests.keystores import LICENSE
 from tests.models.file.test_rewrap import rotated, slots
 from tests.models.workshop import MODEL, Workshop
 from tests.waiting import wait_until
-from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.errors import BusyError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.file.rewrap import RewrapBatch, rewrap_registered
-from tiktrue_keys.models.file.rewrap_batch import WantedRewrap, rewrap_all
+from tiktrue_keys.models.file.rewrap_batch import RewrapOptions, WantedRewrap, rewrap_all
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.readable import pwrite_synced
 
@@ -78,8 +77,7 @@ def test_a_copy_in_the_same_batch_has_a_turn_of_its_own(shop: Workshop) -> None:
     known = shop.manager.container(slots(original).current.header.file_id)
     assert known is not None
 
-    wanted = [WantedRewrap(path, OperationRequest.of("rewrap", None, {})) for path in (original, copy)]
-    rewrap_all(shop.manager, wanted, license_key=LICENSE, to=None, lock_timeout=1)
+    rewrap_all(shop.manager, [WantedRewrap(original), WantedRewrap(copy)], RewrapOptions(LICENSE))
     assert {slots(path).current.header.key_ids for path in (original, copy)} == {frozenset({new})}
     (row,) = shop.manager.containers()
     assert (row.path, set(row.keys)) == (str(original), {new})

@@ -22,11 +22,17 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.file.rewrap_batch import OPERATION, RewrapEnding, Rewrapped, WantedRewrap, rewrap_all
+from tiktrue_keys.models.file.rewrap_batch import (
+    OPERATION,
+    RewrapEnding,
+    RewrapOptions,
+    Rewrapped,
+    WantedRewrap,
+    rewrap_all,
+)
 from tiktrue_keys.models.registry.intent import FinishedOperation, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Url, asked_place, object_place, parse_place
@@ -76,8 +82,8 @@ def rewrap_model(
     again = repeated(manager, request, partial(_again, manager))
     if again is not None:
         return again
-    wanted = WantedRewrap(object_place(path), request)
-    (ending,) = rewrap_all(manager, [wanted], license_key=license_key, to=to, lock_timeout=lock_timeout)
+    options = RewrapOptions(license_key, to, lock_timeout, request=request)
+    (ending,) = rewrap_all(manager, [WantedRewrap(object_place(path))], options)
     if isinstance(ending, TikTrueKeysError):
         raise ending
     return ending
@@ -120,8 +126,8 @@ def rewrap_registered(
             stale.append(not_rewrapped(manager, record, error))
         else:
             records.append(record)
-    wanted = [_wanted(record) for record in records]
-    endings = rewrap_all(manager, wanted, license_key=license_key, to=None, lock_timeout=lock_timeout)
+    wanted = [WantedRewrap(parse_place(record.path), record.file_id) for record in records]
+    endings = rewrap_all(manager, wanted, RewrapOptions(license_key, lock_timeout=lock_timeout))
     done, failed = sorted_out(manager, zip(records, endings, strict=True))
     return RewrapBatch(
         operation_id=new_operation_id(),
@@ -152,19 +158,6 @@ def _records(manager: KeyManager, keys: Iterable[str] | None) -> list[ContainerR
         return list(manager.containers())
     found = {record.file_id: record for key_id in keys for record in manager.containers(key_id)}
     return sorted(found.values(), key=lambda record: (record.path, record.file_id))
-
-
-def _wanted(record: ContainerRecord) -> WantedRewrap:
-    def another() -> NotFoundError:
-        return NotFoundError(
-            f"another container lies at {shown(record.path)}",
-            "scan the folder where it is now, or forget it",
-            remedy="moved-container",
-            about={"file_id": record.file_id.hex()},
-        )
-
-    request = OperationRequest.of(OPERATION, None, {})
-    return WantedRewrap(parse_place(record.path), request, record.file_id, another)
 
 
 def not_rewrapped(manager: KeyManager, record: ContainerRecord, error: TikTrueKeysError) -> NotRewrapped:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending
@@ -18,12 +17,14 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import failure_detail, noted
 from tiktrue_keys.models.registry.tracking import SeenContainer, followed, track_all
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import Place, recorded_path
 from tiktrue_keys.models.storage.overlap import overlapped
@@ -47,65 +48,75 @@ class Rewrapped(OperationResult):
     keys_after: frozenset[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WantedRewrap:
-    """A container to rewrap.
-
-    `another` returns the error of one that is not `file_id`; without it any container may be there.
-    """
+    """A container to rewrap: where it is, and its id, None for whichever is there."""
 
     place: Place
-    request: OperationRequest
     file_id: bytes | None = None
-    another: Callable[[], TikTrueKeysError] | None = None
+
+
+def another_container(wanted: WantedRewrap) -> TikTrueKeysError:
+    """Return the error of a place where another container lies than the registry says."""
+    return NotFoundError(
+        f"another container lies at {shown(str(wanted.place))}",
+        "scan the folder where it is now, or forget it",
+        remedy="moved-container",
+        about={"file_id": (wanted.file_id or b"").hex()},
+    )
+
+
+@dataclass(frozen=True)
+class RewrapOptions:
+    """To which key containers are moved, and how.
+
+    `to` is a KEY argument (default: the active key of each one's chain), `another` the error of a container that is not
+    the wanted one, `request` that of a single container (default: each one is an operation of its own).
+    """
+
+    license_key: License | None
+    to: str | None = None
+    lock_timeout: float = LOCK_TIMEOUT
+    threads: int = THREADS
+    another: Callable[[WantedRewrap], TikTrueKeysError] = another_container
+    request: OperationRequest | None = None
+
+    def asked(self) -> OperationRequest:
+        """Return the request of the next container."""
+        return self.request or OperationRequest.of(OPERATION, None, {})
 
 
 RewrapEnding = Rewrapped | TikTrueKeysError
 
 
-def rewrap_all(
-    manager: KeyManager,
-    wanted: Sequence[WantedRewrap],
-    *,
-    license_key: License | None,
-    to: str | None,
-    lock_timeout: float,
-    threads: int = THREADS,
-) -> list[RewrapEnding]:
-    """Rewrap containers for `to` (a KEY argument; default: the active key of each one's chain); go on after failures.
+def rewrap_all(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOptions) -> list[RewrapEnding]:
+    """Rewrap containers, and go on after failures.
 
     Returns the result or the error of each, in order; the errors are those of rewrap_model. A container that another
     process has locked, or that is a copy of another one of its batch, waits for a batch of its own: no other container
     is locked while this one is waited for.
     """
-    run = partial(_run, manager, license_key, to, threads)
     if len(wanted) == 1:
-        return list(run(wanted, lock_timeout).values())
+        return list(_run(manager, wanted, options).values())
     endings: dict[int, RewrapEnding] = {}
     numbers, size = range(len(wanted)), allowed_descriptors(FILES_AT_ONCE)
     for at in range(0, len(wanted), size):
         part = numbers[at : at + size]
-        made = run([wanted[number] for number in part], 0.0)
+        made = _run(manager, [wanted[number] for number in part], replace(options, lock_timeout=0.0))
         endings |= {part[index]: ending for index, ending in made.items() if not isinstance(ending, BusyError)}
     for number in numbers:
         if number not in endings:
-            endings[number] = run([wanted[number]], lock_timeout)[0]
+            endings[number] = _run(manager, [wanted[number]], options)[0]
     return [endings[number] for number in numbers]
 
 
-def _run(
-    manager: KeyManager,
-    license_key: License | None,
-    to: str | None,
-    threads: int,
-    wanted: Sequence[WantedRewrap],
-    lock_timeout: float,
-) -> dict[int, RewrapEnding]:
+def _run(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOptions) -> dict[int, RewrapEnding]:
     """Rewrap one batch; return the endings by number. One without an ending has to wait for another batch."""
     # Lock order: file, then keystore. Everything is decided under the locks, so that of two rewraps the second one sees
     # what the first one left; in object storage the second one's write is refused.
     with ExitStack() as stack:
-        batch = _Batch(manager, stack.enter_context(_Keys(manager, license_key, to)), stack, lock_timeout, threads)
+        keys = stack.enter_context(_Keys(manager, options.license_key, options.to))
+        batch = _Batch(manager, keys, stack, options)
         for number, each in enumerate(wanted):
             try:
                 batch.take(number, each)
@@ -154,8 +165,7 @@ class _Batch:
     manager: KeyManager
     keys: _Keys
     stack: ExitStack
-    lock_timeout: float
-    threads: int
+    options: RewrapOptions
     endings: dict[int, RewrapEnding] = field(default_factory=dict)
     changing: list[_Locked] = field(default_factory=list)
     seen: dict[int, SeenContainer] = field(default_factory=dict)
@@ -163,13 +173,14 @@ class _Batch:
 
     def take(self, number: int, wanted: WantedRewrap) -> None:
         """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
-        held = self.stack.enter_context(storage_of(wanted.place).held(self.lock_timeout))
-        with noted(self.manager, OPERATION, wanted.request.operation_id):
+        held = self.stack.enter_context(storage_of(wanted.place).held(self.options.lock_timeout))
+        request = self.options.asked()
+        with noted(self.manager, OPERATION, request.operation_id):
             slots = held.slots()
         header = slots.current.header
-        if wanted.another is not None and header.file_id != wanted.file_id:
-            raise wanted.another()
-        with noted(self.manager, OPERATION, wanted.request.operation_id):
+        if wanted.file_id not in (None, header.file_id):
+            raise self.options.another(wanted)
+        with noted(self.manager, OPERATION, request.operation_id):
             opened = self.stack.enter_context(self.keys.data_key(header))
             held.authenticate(opened.secret.view)
             ours = self.keys.held_for(header)
@@ -177,9 +188,9 @@ class _Batch:
         if header.file_id in self.ids:
             return  # a copy of another one of this batch: what its row says depends on the other one
         self.ids.add(header.file_id)
-        before, after = frozenset(ours), new.key_ids & {*ours, target}
+        before, after = self.keys.shared(frozenset(ours)), self.keys.shared(new.key_ids & {*ours, target})
         result = Rewrapped(
-            operation_id=wanted.request.operation_id,
+            operation_id=request.operation_id,
             changed=False,
             warnings=opened.notices if new == header else (),
             path=held.place,
@@ -194,7 +205,7 @@ class _Batch:
             self.seen[number] = SeenContainer(header, path, after)
             return
         intent = FileIntent(OPERATION, header.file_id, path, before, after, model_id=header.model_id, name=header.name)
-        self.changing.append(_Locked(number, held, new, opened, result, wanted.request, intent))
+        self.changing.append(_Locked(number, held, new, opened, result, request, intent))
 
     def rewrite(self) -> None:
         """Rewrite the headers between two records of all of them."""
@@ -212,7 +223,7 @@ class _Batch:
         )
         self.manager.begin_file_operations([(each.intent, each.request) for each in self.changing])
         try:
-            overlapped(_Locked.write, self.changing, threads=self.threads)
+            overlapped(_Locked.write, self.changing, threads=self.options.threads)
         except BaseException:
             # What went wrong first is what the caller must hear; an open intent is settled by the next command.
             with suppress(TikTrueKeysError):
@@ -242,6 +253,7 @@ class _Keys(HeldKeys):
         super().__init__(manager, license_key, Use.DECRYPT_DEPRECATED)
         self._to = to
         self._targets: dict[str, ManagedKey] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._encrypting = HeldKeys(manager, license_key, Use.ENCRYPT)
 
     def __enter__(self) -> _Keys:
@@ -268,6 +280,10 @@ class _Keys(HeldKeys):
         kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
         wrap = _wrap_of(header, target) or self._new_wrap(header, target, data_key)
         return header.with_wraps((*kept, wrap)), target.key_id
+
+    def shared(self, keys: frozenset[str]) -> frozenset[str]:
+        """Return an equal set that all containers of the batch have in common, to save memory."""
+        return self._sets.setdefault(keys, keys)
 
     def _target(self, key: ManagedKey) -> ManagedKey:
         """Return the key to move to, looked up once for each key of a batch."""

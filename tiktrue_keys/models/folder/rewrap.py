@@ -10,18 +10,17 @@ from pathlib import Path
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
-from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.rewrap import RewrapBatch, sorted_out
-from tiktrue_keys.models.file.rewrap_batch import OPERATION, THREADS, WantedRewrap, rewrap_all
+from tiktrue_keys.models.file.rewrap_batch import THREADS, RewrapOptions, WantedRewrap, rewrap_all
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.tree import real_folder
-from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest
+from tiktrue_keys.models.format.manifest import Manifest
 from tiktrue_keys.models.pipeline.parallel import allowed_jobs
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
@@ -48,8 +47,9 @@ def rewrap_folder(
         open_beforehand(manager, folder, manifest, license_key, Use.DECRYPT_DEPRECATED)
 
     threads = THREADS if jobs is None else allowed_jobs(jobs)
-    wanted = [_wanted(folder / entry.place, entry) for entry in manifest.containers]
-    endings = rewrap_all(manager, wanted, license_key=license_key, to=to, lock_timeout=lock_timeout, threads=threads)
+    options = RewrapOptions(license_key, to, lock_timeout, threads, _not_listed)
+    wanted = [WantedRewrap(folder / entry.place, entry.file_id) for entry in manifest.containers]
+    endings = rewrap_all(manager, wanted, options)
     records = _records(manager, manifest, folder)
     done, failed = sorted_out(manager, zip(records, endings, strict=True))
     return RewrapBatch(
@@ -61,11 +61,8 @@ def rewrap_folder(
     )
 
 
-def _wanted(place: Path, entry: ContainerEntry) -> WantedRewrap:
-    def another() -> IntegrityError:
-        return IntegrityError(f"{place} is another container than the manifest lists")
-
-    return WantedRewrap(place, OperationRequest.of(OPERATION, None, {}), entry.file_id, another)
+def _not_listed(wanted: WantedRewrap) -> IntegrityError:
+    return IntegrityError(f"{wanted.place} is another container than the manifest lists")
 
 
 def _records(manager: KeyManager, manifest: Manifest, folder: Path) -> Iterator[ContainerRecord]:
