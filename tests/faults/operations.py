@@ -156,5 +156,6 @@ FOLDER_OPERATIONS = (
     ),
     Operation("decrypt-folder-over", lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "--force"), folders=True),
     Operation("reencrypt-folder", lambda shop: _folder(shop, "reencrypt-model", "dir.ttm"), folders=True),
+    Operation("rewrap-folder", lambda shop: _folder(shop, "rewrap-model", "dir.ttm"), folders=True),
 )
 """The operations on folders, which only the campaign of kills knows, and only when it is asked for them by name."""

@@ -15,7 +15,8 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import Settlement
+from tiktrue_keys.core.containers.settlement import Settlement
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -30,7 +31,7 @@ from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
 from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_OPERATION
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_reencrypted
-from tiktrue_keys.models.file.rewrap import active_key
+from tiktrue_keys.models.file.rewrap_batch import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
@@ -44,10 +45,10 @@ from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import recorded_path
 
 OPERATION = "reencrypt-folder"
-_SPARE_DESCRIPTORS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,9 @@ class _Job:
     def _make(self, entry: ManifestEntry, report: ProgressReport) -> ManifestEntry:
         path = make_parents(self.place.temporary, entry.place)
         if isinstance(entry, PlainEntry):
-            copy_plain(self.root, entry, path, report)
+            with NewFile(path, gate=None, what="the output") as new:
+                copy_plain(self.root, entry, new.write, report)
+                new.commit(replace=False)
             return entry
         with ExitStack() as stack:
             with noted(self.manager, FILE_OPERATION, None):
@@ -223,24 +226,13 @@ def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Reques
 @contextmanager
 def _locked(root: Path, manifest: Manifest, timeout: float) -> Iterator[dict[bytes, int]]:
     """Lock every container of the folder; yield descriptors by file id. Waits at most `timeout` seconds in all."""
-    _allow_descriptors(len(manifest.containers) + _SPARE_DESCRIPTORS)
+    allowed_descriptors(len(manifest.containers))
     deadline, locked = time.monotonic() + timeout, {}
     with ExitStack() as stack:
         for entry in manifest.containers:
             left = max(0.0, deadline - time.monotonic())
             locked[entry.file_id] = stack.enter_context(locked_container(root / entry.place, left))
         yield locked
-
-
-def _allow_descriptors(count: int) -> None:
-    """Raise this process's limit of open files to `count`, as far as its hard limit allows."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _take_modes(old: Path, new: Path) -> None:

@@ -16,7 +16,8 @@ from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
-from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap_batch import Rewrapped
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
 EXAMPLES = (
