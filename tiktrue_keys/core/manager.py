@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,7 @@ from tiktrue_keys.core.containers import intents, registry
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.containers.settlement import NO_OTHERS, ROWS_AT_ONCE, Ending, Settlement
-from tiktrue_keys.core.instants import Seconds
+from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import (
     DEFAULT_DECRYPT_FOR,
@@ -42,6 +42,7 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import InternalError, UsageError, WrongMachineError
 
 if TYPE_CHECKING:
+    from tiktrue_keys.core.containers.claims import Claim
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.operations.backup import BackedUp
@@ -400,28 +401,59 @@ class KeyManager(KeystoreReader):
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
         self.register_all([record])
 
-    def register_all(self, records: Sequence[ContainerRecord]) -> None:
-        """Write the rows of many containers as `register` does, at most ROWS_AT_ONCE in a transaction."""
+    def register_all(
+        self, records: Sequence[ContainerRecord], moved_from: Mapping[tuple[bytes, str], str] | None = None
+    ) -> None:
+        """Write the rows of many containers as `register` does, at most ROWS_AT_ONCE in a transaction.
+
+        `moved_from` gives the former path of rows that move, by file id and new path.
+        """
         for at in range(0, len(records), ROWS_AT_ONCE):
             part = records[at : at + ROWS_AT_ONCE]
-            known = self.containers_by_id(record.file_id for record in part)
-            changed = [record for record in part if known.get(record.file_id) != record]
+            known = self.locations_by_id(record.file_id for record in part)
+            changed = [record for record in part if record not in known.get(record.file_id, ())]
             if not changed:
                 continue
             with self._session.write(new_operation_id()) as transaction:
                 for record in changed:
-                    registry.put_container(transaction, record)
+                    was = (moved_from or {}).get((record.file_id, record.path))
+                    registry.put_container(transaction, record, was=was)
                     detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
                     transaction.record("register", model_id=record.model_id, detail=detail)
 
-    def forget(self, file_id: bytes, *, operation_id: str | None = None) -> Forgotten:
-        """Remove a container from the registry and record it: its keys may then be destroyed.
+    def claim(self, claims: Collection[Claim], gone: Collection[str]) -> int:
+        """Store what unauthenticated headers say, and drop the claims of the paths in `gone`.
 
-        Raises NotFoundError for an unknown container.
+        Returns how many found no room. Nothing happens when nothing changes.
+        """
+        from tiktrue_keys.core.containers.claims import all_claims, put_claims
+
+        with self._session.read() as (view, _):
+            known = {each.path: replace(each, seen_at=Instant(0)) for each in all_claims(view.rows)}
+        new = [each for each in claims if known.get(each.path) != replace(each, seen_at=Instant(0))]
+        old = [path for path in gone if path in known]
+        if not new and not old:
+            return 0
+        with self._session.write(new_operation_id()) as transaction:
+            refused = put_claims(transaction, new, old)
+            transaction.record("claim", detail={"claimed": len(new) - refused, "dropped": len(old), "refused": refused})
+        return refused
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Return what unauthenticated headers have claimed."""
+        from tiktrue_keys.core.containers.claims import all_claims
+
+        with self._session.read() as (view, _):
+            return all_claims(view.rows)
+
+    def forget(self, file_id: bytes, *, location: str | None = None, operation_id: str | None = None) -> Forgotten:
+        """Remove a container from the registry, at one location or all, and record it: its keys may be destroyed.
+
+        Raises NotFoundError for an unknown container or location.
         """
         from tiktrue_keys.core.operations.forget import forget
 
-        return forget(self._session, file_id, operation_id)
+        return forget(self._session, file_id, location, operation_id)
 
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None

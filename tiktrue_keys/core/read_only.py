@@ -71,7 +71,9 @@ class SystemLogManager(KeyManager):
             detail = {**_where(intent), **ending.detail}
             self._record(intent.operation, operation_id, outcome=ending.outcome, **_of(intent), detail=detail)
 
-    def register_all(self, records: Sequence[ContainerRecord]) -> None:
+    def register_all(
+        self, records: Sequence[ContainerRecord], moved_from: Mapping[tuple[bytes, str], str] | None = None
+    ) -> None:
         """Nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager

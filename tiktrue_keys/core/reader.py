@@ -145,11 +145,16 @@ class KeystoreReader:
         with self._session.read() as (view, _):
             return registry.get_container(view.rows, file_id)
 
-    def containers_by_id(self, file_ids: Iterable[bytes]) -> dict[bytes, ContainerRecord]:
+    def locations(self, file_id: bytes) -> tuple[ContainerRecord, ...]:
+        """Return the registry rows of a container, one for each location."""
+        with self._session.read() as (view, _):
+            return registry.locations_of(view.rows, file_id)
+
+    def locations_by_id(self, file_ids: Iterable[bytes]) -> dict[bytes, tuple[ContainerRecord, ...]]:
         """Return the registry rows of many containers in one read, without those that have none."""
         with self._session.read() as (view, _):
-            found = {file_id: registry.get_container(view.rows, file_id) for file_id in file_ids}
-        return {file_id: record for file_id, record in found.items() if record is not None}
+            found = {file_id: registry.locations_of(view.rows, file_id) for file_id in file_ids}
+        return {file_id: records for file_id, records in found.items() if records}
 
     def open_intents(self) -> tuple[FileIntent, ...]:
         """Return the file operations that were begun and not finished."""

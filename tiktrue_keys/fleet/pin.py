@@ -182,7 +182,7 @@ def _held(rows: Rows, peer: Peer) -> tuple[list[str], list[ContainerRecord]]:
 
 
 def _opened_by(rows: Rows, keys: Iterable[str]) -> list[ContainerRecord]:
-    found = {record.file_id: record for key_id in keys for record in containers_of(rows, key_id)}
+    found = {(record.file_id, record.path): record for key_id in keys for record in containers_of(rows, key_id)}
     return _by_path(found.values())
 
 

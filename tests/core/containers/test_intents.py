@@ -159,7 +159,7 @@ class TestRegistry:
 
     def test_what_is_forgotten_is_gone(self, manager: KeyManager, keys: Keys) -> None:
         manager.register(container(*keys))
-        assert manager.forget(FILE_ID).record.path == PATH
+        assert manager.forget(FILE_ID).records[0].path == PATH
         assert registered(manager) is None
         assert isinstance(error_of(lambda: manager.forget(FILE_ID)), NotFoundError)
 

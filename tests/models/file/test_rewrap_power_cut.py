@@ -76,7 +76,8 @@ def cut_everywhere(shop: Workshop, disk: Disk, monkeypatch: pytest.MonkeyPatch) 
         patched.setattr(os, "pwritev", disk.pwritev)
         rewrap_registered(shop.manager, license_key=LICENSE)
     assert len(disk.writes) == 2 * FILES
-    chooser, opened = random.Random(1), set()
+    chooser = random.Random(1)
+    opened: set[str] = set()
     for _ in range(CUTS):
         cut = chooser.randrange(disk.step + 1)
         for path in paths:

@@ -35,6 +35,8 @@ REMEDIES: Mapping[str, str] = {
     "recover-revoked": "to save a model, give it a new key: tiktrue-keys reencrypt-model --recover-revoked CONTAINER",
     "reencrypt-containers": "run tiktrue-keys reencrypt-model on each",
     "cancel-alone": "name each key with --cancel KEY_ID, and omit the KEY_ID arguments",
+    "scan-with-license": "run tiktrue-keys models scan again with --license-file FILE",
+    "confirm-claim": "run tiktrue-keys models scan with the license, or tiktrue-keys cleanup --confirm {key_id}",
     "confirm-exported": "if no file was made with it, run tiktrue-keys cleanup --confirm {key_id}",
     "confirm-held": "if it is not needed there, run tiktrue-keys cleanup --confirm {key_id}",
     "confirm-clock": "check the clock, then run tiktrue-keys doctor --accept-clock",

@@ -87,7 +87,7 @@ def begin_intent(transaction: Transaction, intent: FileIntent, request: Operatio
         raise RefusedError(f"operation {operation_id} is open already", "finish it, or choose another id")
     if request.first_result(transaction.rows) is not None:
         raise RefusedError(f"operation {operation_id} was done already")
-    known = get_container(transaction.rows, intent.file_id)
+    known = get_container(transaction.rows, intent.file_id, intent.path)
     intent = replace(
         intent,
         chosen=request.chosen,
@@ -145,7 +145,7 @@ def _must_be_open(transaction: Transaction, operation_id: OperationId) -> FileIn
 
 
 def _register_outcome(transaction: Transaction, intent: FileIntent, keys: frozenset[str] | None) -> None:
-    known = get_container(transaction.rows, intent.file_id)
+    known = get_container(transaction.rows, intent.file_id, intent.path)
     if keys:
         put_container(transaction, _record_of(intent, known, keys))
     elif known is not None and not intent.existed:

@@ -1,6 +1,7 @@
 """The registry of containers as records: which keys open a container, and where it was last seen.
 
-Come here for the containers of a key; models/registry reads the files themselves.
+A container has a row for each location, because each copy of it needs its keys. Come here for the containers of a key;
+models/registry reads the files themselves.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ from tiktrue_keys.errors import RefusedError
 
 ALL_CONTAINERS = Owner(RecordKind.CONTAINER, "all")
 MAX_WRAPS = 64
+MAX_LOCATIONS = 256
 
 
-def get_container(rows: Rows, file_id: bytes) -> ContainerRecord | None:
-    """Return the registry row of a container, or None."""
-    payload = rows.get(RecordKind.CONTAINER, file_id.hex())
-    return None if payload is None else _container_of(payload)
+def locations_of(rows: Rows, file_id: bytes) -> tuple[ContainerRecord, ...]:
+    """Return the registered locations of a container; a copy has a location of its own."""
+    return tuple(_container_of(payload) for payload in _payloads(rows, file_id))
+
+
+def get_container(rows: Rows, file_id: bytes, path: str | None = None) -> ContainerRecord | None:
+    """Return the row of a container at `path`, or its first row; None when there is none."""
+    found = locations_of(rows, file_id)
+    return next((record for record in found if path is None or record.path == path), None)
 
 
 def all_containers(rows: Rows) -> tuple[ContainerRecord, ...]:
-    """Return every registered container, sorted by path."""
+    """Return every registered location of every container, sorted by path."""
     found = (_container_of(payload) for payload in rows.owned_by(RecordKind.CONTAINER, ALL_CONTAINERS))
     return tuple(sorted(found, key=lambda record: (record.path, record.file_id)))
 
 
 def every_container(rows: Rows) -> list[ContainerRecord]:
-    """Return every registered container from a full pass, which detects a hidden row.
+    """Return every registered location from a full pass, which detects a hidden row.
 
     Destruction uses it, because it must not miss a container that needs a key.
     """
@@ -39,31 +46,82 @@ def every_container(rows: Rows) -> list[ContainerRecord]:
 
 
 def containers_of(rows: Rows, key_id: str) -> tuple[ContainerRecord, ...]:
-    """Return the registered containers that a key opens, sorted by path."""
+    """Return the registered locations that a key opens, sorted by path."""
     wrappings = rows.owned_by(RecordKind.WRAPPING, Owner(RecordKind.KEY, key_id))
-    found = (get_container(rows, bytes.fromhex(wrapping["file_id"])) for wrapping in wrappings)
-    return tuple(sorted((record for record in found if record), key=lambda record: (record.path, record.file_id)))
+    found = (record for wrapping in wrappings for record in locations_of(rows, bytes.fromhex(wrapping["file_id"])))
+    return tuple(
+        sorted((record for record in found if key_id in record.keys), key=lambda record: (record.path, record.file_id))
+    )
 
 
-def put_container(transaction: Transaction, record: ContainerRecord) -> None:
-    """Write a registry row and the links from its keys. Raises RefusedError for more than 64 keys."""
+def put_container(transaction: Transaction, record: ContainerRecord, *, was: str | None = None) -> None:
+    """Write the row of a container at its path, and the links from its keys; `was` is the path of the row to move.
+
+    Raises RefusedError for more than 64 keys or 256 locations.
+    """
     if len(record.keys) > MAX_WRAPS:
         raise RefusedError(f"a container has at most {MAX_WRAPS} keys, not {len(record.keys)}")
-    known = get_container(transaction.rows, record.file_id)
-    file_id = record.file_id.hex()
-    for key_id in (known.keys if known else frozenset()) - record.keys:
-        transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {file_id}")
-    for key_id in record.keys - (known.keys if known else frozenset()):
-        link = {"key_id": key_id, "file_id": file_id}
-        transaction.rows.put(RecordKind.WRAPPING, f"{key_id} {file_id}", link, Owner(RecordKind.KEY, key_id))
-    transaction.rows.put(RecordKind.CONTAINER, file_id, _container_json(record), ALL_CONTAINERS)
+    stored = _payloads(transaction.rows, record.file_id)
+    paths = [payload["path"] for payload in stored]
+    if was in paths and was != record.path and record.path in paths:
+        del stored[paths.index(was)]  # the row that is moved takes the place of the one that is there
+        paths = [payload["path"] for payload in stored]
+    place = was if was in paths else record.path
+    if place in paths:
+        stored[paths.index(place)] = _container_json(record)
+    elif len(stored) >= MAX_LOCATIONS:
+        raise RefusedError(f"a container has at most {MAX_LOCATIONS} registered locations")
+    else:
+        stored.append(_container_json(record))
+    _write(transaction, record.file_id, stored)
 
 
 def delete_container(transaction: Transaction, record: ContainerRecord) -> None:
-    """Remove a registry row and the links from its keys."""
-    for key_id in record.keys:
-        transaction.rows.delete(RecordKind.WRAPPING, f"{key_id} {record.file_id.hex()}")
-    transaction.rows.delete(RecordKind.CONTAINER, record.file_id.hex())
+    """Remove the row of a container at its path, and the links from keys that open it nowhere else."""
+    stored = _payloads(transaction.rows, record.file_id)
+    _write(transaction, record.file_id, [payload for payload in stored if payload["path"] != record.path])
+
+
+def _payloads(rows: Rows, file_id: bytes) -> list[dict[str, Any]]:
+    first = rows.get(RecordKind.CONTAINER, file_id.hex())
+    if first is None:
+        return []
+    names = (_name(file_id, number) for number in range(1, first.get("copies", 0) + 1))
+    others = (rows.get(RecordKind.CONTAINER, name) for name in names)
+    return [first, *(payload for payload in others if payload is not None)]
+
+
+def _write(transaction: Transaction, file_id: bytes, payloads: list[dict[str, Any]]) -> None:
+    """Write the rows that differ, remove those past the end, and bring the links from keys up to date."""
+    rows = transaction.rows
+    before = _payloads(rows, file_id)
+    if payloads:
+        payloads[0] = _with_copies(payloads[0], len(payloads) - 1)
+        payloads[1:] = [_with_copies(payload, 0) for payload in payloads[1:]]
+    for number, payload in enumerate(payloads):
+        if number >= len(before) or before[number] != payload:
+            rows.put(RecordKind.CONTAINER, _name(file_id, number), payload, ALL_CONTAINERS)
+    for number in range(len(payloads), len(before)):
+        rows.delete(RecordKind.CONTAINER, _name(file_id, number))
+    old, new = _keys_of(before), _keys_of(payloads)
+    for key_id in sorted(old - new):
+        rows.delete(RecordKind.WRAPPING, f"{key_id} {file_id.hex()}")
+    for key_id in sorted(new - old):
+        link = {"key_id": key_id, "file_id": file_id.hex()}
+        rows.put(RecordKind.WRAPPING, f"{key_id} {file_id.hex()}", link, Owner(RecordKind.KEY, key_id))
+
+
+def _with_copies(payload: dict[str, Any], copies: int) -> dict[str, Any]:
+    without = {name: value for name, value in payload.items() if name != "copies"}
+    return without | {"copies": copies} if copies else without
+
+
+def _keys_of(payloads: list[dict[str, Any]]) -> set[str]:
+    return {key_id for payload in payloads for key_id in payload["keys"]}
+
+
+def _name(file_id: bytes, number: int) -> str:
+    return file_id.hex() if number == 0 else f"{file_id.hex()} {number}"
 
 
 def _container_json(record: ContainerRecord) -> dict[str, Any]:
@@ -94,7 +152,9 @@ def _container_of(payload: dict[str, Any]) -> ContainerRecord:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """A registered container: which keys open it, and where it was last seen. `file_id` has 16 bytes.
+    """A registered container at one location: which keys open it there, and when it was last seen.
+
+    `file_id` has 16 bytes; `path` is empty for a container that was written to a pipe.
 
     `signed` says that it once carried this keystore's signature; a file without one is not that container any more.
     """

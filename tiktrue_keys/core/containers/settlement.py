@@ -10,7 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Generic, TypeVar, overload
 
-from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, get_container, put_container
+from tiktrue_keys.core.containers.registry import (
+    ContainerRecord,
+    delete_container,
+    get_container,
+    locations_of,
+    put_container,
+)
 from tiktrue_keys.core.keystore.transaction import Transaction
 
 ROWS_AT_ONCE = 500
@@ -100,19 +106,29 @@ class Ending:
 def apply_settlement(transaction: Transaction, settlement: Settlement, places: Collection[str]) -> None:
     """Change the rows and record each change. `places` are the path and the temporary path of the operation."""
     for made in settlement.made:
-        _add(transaction, made)
+        _add(transaction, made, places)
     for file_id, path in settlement.moved.items():
-        _move(transaction, get_container(transaction.rows, file_id), path)
+        _move(transaction, _built(transaction, file_id, places), path)
     for file_id in settlement.gone:
-        known = get_container(transaction.rows, file_id)
-        if known is not None and any(PurePath(known.path).is_relative_to(place) for place in places):
+        for known in _below(transaction, file_id, places):
             delete_container(transaction, known)
             detail = {"file_id": file_id.hex(), "path": known.path}
             transaction.record("forget", model_id=known.model_id, detail=detail)
 
 
-def _add(transaction: Transaction, made: NewContainer) -> None:
-    known = get_container(transaction.rows, made.record.file_id)
+def _below(transaction: Transaction, file_id: bytes, places: Collection[str]) -> list[ContainerRecord]:
+    """Return the rows of a container at these places or below them."""
+    found = locations_of(transaction.rows, file_id)
+    return [record for record in found if any(PurePath(record.path).is_relative_to(place) for place in places)]
+
+
+def _built(transaction: Transaction, file_id: bytes, places: Collection[str]) -> ContainerRecord | None:
+    """Return the row that the operation has moved: one at its places, else the first."""
+    return next(iter(_below(transaction, file_id, places)), None) or get_container(transaction.rows, file_id)
+
+
+def _add(transaction: Transaction, made: NewContainer, places: Collection[str]) -> None:
+    known = next(iter(_below(transaction, made.record.file_id, places)), None)
     if known is not None:
         _move(transaction, known, made.record.path)
         return
@@ -128,7 +144,7 @@ def _add(transaction: Transaction, made: NewContainer) -> None:
 def _move(transaction: Transaction, known: ContainerRecord | None, path: str) -> None:
     if known is None or known.path == path:
         return
-    put_container(transaction, replace(known, path=path))
+    put_container(transaction, replace(known, path=path), was=known.path)
     detail = {"file_id": known.file_id.hex(), "path": path, "keys": sorted(known.keys)}
     transaction.record("move", model_id=known.model_id, detail=detail)
 

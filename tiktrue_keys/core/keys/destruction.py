@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from tiktrue_keys.core.containers.claims import all_claims
 from tiktrue_keys.core.containers.intents import every_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
@@ -20,37 +21,43 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 
 WrapsIn = Callable[[ContainerRecord], frozenset[str] | None]
-"""Reads a container again: returns the ids of the keys that open it, or None when it cannot be read."""
+"""Reads a container's header again: returns the key ids that it names, not authenticated; None when unreadable."""
 
 
 @dataclass(frozen=True)
 class Needs:
     """The ids of keys that are needed: by containers, by unfinished file operations, by containers written to a pipe.
 
-    `containers` and `unfinished` map each id to the reason.
+    `containers`, `unfinished` and `claims` map each id to the reason. Claims come from headers that were not
+    authenticated.
     """
 
     containers: dict[str, str]
     unfinished: dict[str, str]
     piped: frozenset[str]
+    claims: dict[str, str]
 
 
 def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
     """Return the keys that are still needed, from a full pass over the registry and the open intents."""
     containers: dict[str, str] = {}
+    claims = {
+        key_id: f"an unverified header at {claim.path} names it" for claim in all_claims(rows) for key_id in claim.keys
+    }
     for record in every_container(rows):
         key_ids = wraps_in(record)
-        reason = f"container {record.path or record.file_id.hex()} " + (
-            "cannot be read" if key_ids is None else "needs it"
-        )
-        for key_id in record.keys if key_ids is None else key_ids:
+        where = record.path or record.file_id.hex()
+        reason = f"container {where} " + ("cannot be read" if key_ids is None else "needs it")
+        for key_id in record.keys:  # whatever the header says now: it is not authenticated here
             containers.setdefault(key_id, reason)
+        for key_id in (key_ids or frozenset()) - record.keys:
+            claims.setdefault(key_id, f"the unverified header at {where} names it")
     unfinished = {
         key_id: f"an unfinished {intent.operation} of {intent.path} needs it"
         for intent in every_intent(rows)
         for key_id in intent.needs
     }
-    return Needs(containers, unfinished, piped_keys(rows))
+    return Needs(containers, unfinished, piped_keys(rows), claims)
 
 
 def reason_to_keep(
@@ -64,6 +71,8 @@ def reason_to_keep(
         return Kept(key, needs.unfinished[key.key_id])
     if key.key_id in needs.containers and not (key.key_id in needs.piped and key.key_id in confirmed):
         return Kept(key, needs.containers[key.key_id])
+    if key.key_id in needs.claims and key.key_id not in confirmed:
+        return Kept(key, needs.claims[key.key_id], remedy="confirm-claim")
     if key.exported and key.key_id not in confirmed:
         return Kept(key, "its public half was exported", remedy="confirm-exported")
     if key.key_id in holding:

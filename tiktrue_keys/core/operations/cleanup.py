@@ -139,10 +139,10 @@ def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> W
     """Read every container now. One that is registered or rewrapped later needs all keys that its row names."""
     if wraps_in is None:
         return lambda record: record.keys
-    readings = {record.file_id: (record.keys, wraps_in(record)) for record in registered}
+    readings = {(record.file_id, record.path): (record.keys, wraps_in(record)) for record in registered}
 
     def remembered(record: ContainerRecord) -> frozenset[str] | None:
-        keys, found = readings.get(record.file_id, (frozenset[str](), None))
+        keys, found = readings.get((record.file_id, record.path), (frozenset[str](), None))
         return found if keys == record.keys else record.keys
 
     return remembered

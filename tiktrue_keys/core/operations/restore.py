@@ -190,7 +190,7 @@ def _is_same_file(one: Path, other: Path) -> bool:
 def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
     """Carry over containers and open file operations that are newer than the backup: they still need their keys."""
     for record in remembered.containers:
-        known = get_container(transaction.rows, record.file_id)
+        known = get_container(transaction.rows, record.file_id, record.path)
         put_container(transaction, replace(record, keys=record.keys | (known.keys if known else frozenset())))
     for intent in remembered.intents:
         put_intent(transaction, intent)

@@ -124,7 +124,7 @@ def _successors(
 
 
 def _affected(rows: Rows, keys: Sequence[ManagedKey]) -> tuple[ContainerRecord, ...]:
-    found = {record.file_id: record for key in keys for record in containers_of(rows, key.key_id)}
+    found = {(record.file_id, record.path): record for key in keys for record in containers_of(rows, key.key_id)}
     return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))
 
 

@@ -179,7 +179,7 @@ def _rotate_due(
     rotations: list[Rotation] = []
     failures: list[Failure] = []
     requests: list[KeyDistributionRequest] = []
-    containers: dict[bytes, ContainerRecord] = {}
+    containers: dict[tuple[bytes, str], ContainerRecord] = {}
     for key_id in (stored.key.key_id for stored in plan.keys):
         single = replace(request, keys=(key_id,), due=False)
         try:
@@ -190,7 +190,7 @@ def _rotate_due(
         else:
             rotations += one.rotations
             requests += one.distributions
-            containers.update({record.file_id: record for record in one.containers})
+            containers.update({(record.file_id, record.path): record for record in one.containers})
     return _result(operation.id, rotations, failures, tuple(containers.values()), requests)
 
 
@@ -221,7 +221,11 @@ def _notify(
 
 
 def _stale(rows: Rows, rotations: Sequence[Rotation]) -> tuple[ContainerRecord, ...]:
-    found = {record.file_id: record for rotation in rotations for record in containers_of(rows, rotation.old.key_id)}
+    found = {
+        (record.file_id, record.path): record
+        for rotation in rotations
+        for record in containers_of(rows, rotation.old.key_id)
+    }
     return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))
 
 

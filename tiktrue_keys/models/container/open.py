@@ -98,10 +98,8 @@ def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned
 def _judged(
     manager: KeyManager, front: Front, trailer: Trailer, issuers: Collection[bytes], allow_unsigned: bool
 ) -> Authorship:
-    if trailer.signature is None:
-        known = manager.container(front.header.file_id)
-        if known is not None and known.signed:
-            raise IntegrityError("the container's signature was removed", "restore the container from a copy")
+    if trailer.signature is None and any(known.signed for known in manager.locations(front.header.file_id)):
+        raise IntegrityError("the container's signature was removed", "restore the container from a copy")
     return check_authorship(front.header, front.body, trailer, issuers=issuers, allow_unsigned=allow_unsigned)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -135,9 +134,9 @@ class Decryption:
         """Return the audit detail, without file id and path."""
         return {"destination": destination, **self.options.detail}
 
-    def result(self, destination: Place | None, notices: Iterable[Notice], operation_id: str) -> Decrypted:
-        """Return the result, with notices about the container's place."""
-        warnings = [*self.opened.notices, *notices]
+    def result(self, destination: Place | None, operation_id: str) -> Decrypted:
+        """Return the result."""
+        warnings = [*self.opened.notices]
         if self.authorship is Authorship.UNSIGNED:
             warnings.append(unsigned_notice())
         return Decrypted(
@@ -277,7 +276,7 @@ def _to_storage(job: Decryption, output: Output) -> Decrypted:
             job.write(out)
             output.commit()
         outcome.detail["length"] = job.length
-    return job.result(parse_place(destination), place.notices, outcome.operation_id)
+    return job.result(parse_place(destination), outcome.operation_id)
 
 
 def _to_stream(job: Decryption, stream: Stream) -> Decrypted:
@@ -287,4 +286,4 @@ def _to_stream(job: Decryption, stream: Stream) -> Decrypted:
     job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request)
     with noted(job.manager, OPERATION, job.request.operation_id), foreign_os_errors("the output", "standard output"):
         job.write(StreamSink(fd))
-    return job.result(None, place.notices, job.request.operation_id)
+    return job.result(None, job.request.operation_id)

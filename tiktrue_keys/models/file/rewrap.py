@@ -159,7 +159,7 @@ def sorted_out(
 def _records(manager: KeyManager, keys: Iterable[str] | None) -> list[ContainerRecord]:
     if keys is None:
         return list(manager.containers())
-    found = {record.file_id: record for key_id in keys for record in manager.containers(key_id)}
+    found = {(record.file_id, record.path): record for key_id in keys for record in manager.containers(key_id)}
     return sorted(found.values(), key=lambda record: (record.path, record.file_id))
 
 

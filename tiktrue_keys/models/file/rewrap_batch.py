@@ -23,7 +23,7 @@ from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import failure_detail, noted
-from tiktrue_keys.models.registry.tracking import SeenContainer, followed, track_all
+from tiktrue_keys.models.registry.tracking import SeenContainer, track_all, tracked_places
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import Place, recorded_path
@@ -212,15 +212,7 @@ class _Batch:
         track_all(self.manager, list(self.seen.values()))
         if not self.changing:
             return
-        known = self.manager.containers_by_id(each.intent.file_id for each in self.changing)
-        places = [followed(known.get(each.new.file_id), each.new, each.intent.path) for each in self.changing]
-        self.manager.register_all(
-            [
-                replace(known[each.new.file_id], path=each.intent.path, piped=False)
-                for each in self.changing
-                if each.new.file_id in known and known[each.new.file_id].piped
-            ]
-        )
+        tracked_places(self.manager, [(each.new, each.intent.path) for each in self.changing])
         self.manager.begin_file_operations([(each.intent, each.request) for each in self.changing])
         try:
             overlapped(_Locked.write, self.changing, threads=self.options.threads)
@@ -230,12 +222,8 @@ class _Batch:
                 self._finish()
             raise
         self._finish()
-        # The row keeps following the other copy, which the old key still opens.
-        copies = [each.new.file_id for each, place in zip(self.changing, places, strict=True) if place.is_copy]
-        self.manager.register_all([known[file_id] for file_id in copies])
-        for each, place in zip(self.changing, places, strict=True):
-            done = replace(each.result, changed=True, warnings=place.notices)
-            self.endings[each.number] = done if each.done else _error_of(each)
+        for each in self.changing:
+            self.endings[each.number] = replace(each.result, changed=True) if each.done else _error_of(each)
 
     def _finish(self) -> None:
         self.manager.finish_file_operations({str(each.request.operation_id): each.ending() for each in self.changing})

@@ -18,7 +18,6 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError, UsageError
@@ -113,7 +112,7 @@ def sign_model(
                     progress(container.length, container.length)
         changed, notices = authorship is Authorship.UNSIGNED, opened.notices
         if changed:
-            notices = (*notices, *_sign(manager, held, found.container, recorded, request))
+            _sign(manager, held, found.container, recorded, request)
         track(manager, container.header, recorded, held_keys(manager, container.header), signed=True)
         return Signed(
             operation_id=request.operation_id,
@@ -152,19 +151,14 @@ def _read(held: HeldContainer) -> OpenedContainer:
     return OpenedContainer(readable, held.place, container)
 
 
-def _sign(
-    manager: KeyManager, held: HeldContainer, container: Container, path: str, request: OperationRequest
-) -> tuple[Notice, ...]:
+def _sign(manager: KeyManager, held: HeldContainer, container: Container, path: str, request: OperationRequest) -> None:
     """Record and sign. The registry records the signature only after it is written."""
     header = container.header
     keys = frozenset(held_keys(manager, header))
-    place, known = tracked_place(manager, header, path), manager.container(header.file_id)
+    tracked_place(manager, header, path)
     intent = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
     signer = keystore_signer(manager)
     with file_operation(manager, intent, request, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}
         signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)
         held.sign(container.slots, signature_place(container.root, signature), container.size)
-    if place.is_copy and known is not None:
-        manager.register(known)  # the row keeps following the other copy
-    return place.notices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice, each_once
+from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.container import Authorship
@@ -99,8 +99,7 @@ def decrypt_folder(
         made = job.build(jobs, progress)
         counts = {"files": len(manifest.files), "length": manifest.length}
         outcome.detail = {**counts, "source": str(root), **options.detail}
-    result = _result(outcome.operation_id, root, target, manifest, made, changed=True)
-    return replace(result, warnings=each_once([*result.warnings, *job.notices]))
+    return _result(outcome.operation_id, root, target, manifest, made, changed=True)
 
 
 def _again(manager: KeyManager, root: Place, target: Path, done: FinishedOperation) -> DecryptedFolder:
@@ -129,7 +128,7 @@ def _result(
 
 @dataclass(frozen=True)
 class _Job:
-    """The decryption of one folder. `notices` collects those about containers at other places."""
+    """The decryption of one folder."""
 
     manager: KeyManager
     root: Place
@@ -138,7 +137,6 @@ class _Job:
     license_key: License | None
     options: ReadOptions
     request: OperationRequest
-    notices: list[Notice] = field(default_factory=list)
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
         """Fill the temporary folder and swap it in; return the containers' results in the manifest's order."""
@@ -183,12 +181,11 @@ class _Job:
                 job.write(out)
             keys = frozenset(unlocker.keys.held_for(container.header))
             seen = SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED)
-            return job.result(self.place.destination / entry.path, (), self.request.operation_id), seen
+            return job.result(self.place.destination / entry.path, self.request.operation_id), seen
 
     def _synced(self, unlocker: Unlocker, batch: Sequence[_Seen]) -> None:
         """Update the registry after a batch, and notice a key that was revoked meanwhile."""
-        for place in track_all(self.manager, [seen for seen in batch if seen is not None]):
-            self.notices.extend(place.notices)
+        track_all(self.manager, [seen for seen in batch if seen is not None])
         unlocker.renew()
 
 

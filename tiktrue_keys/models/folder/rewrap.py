@@ -67,8 +67,8 @@ def _not_listed(wanted: WantedRewrap) -> IntegrityError:
 
 def _records(manager: KeyManager, manifest: Manifest, folder: Path) -> Iterator[ContainerRecord]:
     """Yield the row of each container, also of one that has none."""
-    known, now = manager.containers_by_id(entry.file_id for entry in manifest.containers), manager.now()
+    known, now = manager.locations_by_id(entry.file_id for entry in manifest.containers), manager.now()
     for entry in manifest.containers:
         place = str(folder / entry.place)
         unknown = ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), now)
-        yield known.get(entry.file_id, unknown)
+        yield next((record for record in known.get(entry.file_id, ()) if record.path == place), unknown)

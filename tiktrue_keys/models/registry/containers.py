@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
+from tiktrue_keys.core.containers.claims import MAX_CLAIMS, Claim
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.forget import Forgotten
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError
-from tiktrue_keys.models.container.data_key import held_keys
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError, WrongLicenseError
+from tiktrue_keys.models.container.data_key import HeldKeys, asked_once, held_keys
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX
+from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX, Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
-from tiktrue_keys.models.registry.tracking import track
+from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.location import Place, Url, parse_place, recorded_path
 from tiktrue_keys.models.storage.protocol import storage_of
 
@@ -33,13 +38,18 @@ class Registered:
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned(OperationResult):
-    """The result of a scan: rows added, moved, updated and unchanged; copies, containers without a key, failures."""
+    """The result of a scan: rows added, moved, updated and unchanged, and paths of the others.
+
+    `copies` are those of `added` that are copies, with the path of another one; `waiting` could not be authenticated;
+    `foreign` have no key of this keystore.
+    """
 
     added: tuple[ContainerRecord, ...] = ()
     moved: tuple[ContainerRecord, ...] = ()
     updated: tuple[ContainerRecord, ...] = ()
     unchanged: tuple[ContainerRecord, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
+    waiting: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     failed: tuple[tuple[str, TikTrueKeysError], ...] = ()
 
@@ -75,7 +85,7 @@ class HeaderReader:
             return None
         if slots.current.header.file_id != record.file_id:
             return None
-        return slots.current.header.key_ids if slots.equal else slots.current.header.key_ids | record.keys
+        return slots.current.header.key_ids
 
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
@@ -84,77 +94,136 @@ def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
     return tuple(_looked_up(record, reader) for record in manager.containers())
 
 
-def scan(manager: KeyManager, folder: str | PathLike[str] | Url) -> Scanned:
+def scan(manager: KeyManager, folder: str | PathLike[str] | Url, license_key: License | None = None) -> Scanned:
     """Register the containers (*.ttm) below a folder that this keystore holds a key for, and follow moved ones.
 
-    The folder may be a URL, a prefix of objects. Symbolic links are not followed. Headers are not authenticated:
-    no key is opened.
+    A row changes only by a header that a held key authenticates. Without the license of its keys a container waits: its
+    row is touched, or, where it has none, its keys are noted as claims, which delay their destruction. The folder may
+    be a URL, a prefix of objects. Symbolic links are not followed.
     """
-    found = _Findings()
-    for path in storage_of(parse_place(folder)).below(SUFFIX):
-        try:
-            found.take(manager, path)
-        except TikTrueKeysError as error:
-            found.failed.append((str(path), error))
-    return found.result()
+    with HeldKeys(manager, asked_once(license_key), Use.RECOVER_REVOKED) as keys:
+        found = _Findings(manager, keys)
+        for path in storage_of(parse_place(folder)).below(SUFFIX):
+            try:
+                found.take(path)
+            except TikTrueKeysError as error:
+                found.failed.append((str(path), error))
+    return found.result(recorded_path(parse_place(folder)))
 
 
-def forget(manager: KeyManager, file_id: str, *, operation_id: str | None = None) -> Forgotten:
-    """Remove a container (file id, 32 hex digits) from the registry. Raises UsageError, NotFoundError."""
+def forget(
+    manager: KeyManager, file_id: str, *, location: str | Place | None = None, operation_id: str | None = None
+) -> Forgotten:
+    """Remove a container (file id, 32 hex digits) from the registry, at one location or all.
+
+    Raises UsageError for a malformed file id, NotFoundError where there is none.
+    """
     try:
         raw = bytes.fromhex(file_id)
     except ValueError:
         raw = b""
     if len(raw) != FILE_ID_LENGTH:
         raise UsageError(f"'{file_id[:40]}' is not a file id", "it has 32 hex digits", remedy="list-containers")
-    return manager.forget(raw, operation_id=operation_id)
+    where = None if location is None else recorded_path(parse_place(location))
+    return manager.forget(raw, location=where, operation_id=operation_id)
 
 
 @dataclass
 class _Findings:
+    manager: KeyManager
+    keys: HeldKeys
     added: list[ContainerRecord] = field(default_factory=list)
     moved: list[ContainerRecord] = field(default_factory=list)
     updated: list[ContainerRecord] = field(default_factory=list)
     unchanged: list[ContainerRecord] = field(default_factory=list)
     copies: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[Claim] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     failed: list[tuple[str, TikTrueKeysError]] = field(default_factory=list)
 
-    def take(self, manager: KeyManager, path: Place) -> None:
+    def take(self, path: Place) -> None:
         slots = slots_at(path)
         header, text = slots.current.header, recorded_path(path)
-        keys = frozenset(held_keys(manager, header))
-        known = manager.container(header.file_id)
+        keys = frozenset(held_keys(self.manager, header))
+        known = self.manager.locations(header.file_id)
         if not keys:
             self.foreign.append(text)
             return
-        place = track(manager, header, text, keys if slots.equal or known is None else keys | known.keys)
-        if place.is_copy:
-            self.copies.append((text, place.path))
+        if not self._is_authentic(slots):
+            self._wait(header, text, keys, known)
             return
-        now = manager.container(header.file_id)
-        if now is not None:
-            self._where(known, now).append(now)
+        if not slots.equal:  # a rewrap was interrupted: either slot's keys may open it
+            keys |= frozenset(key_id for record in known if record.path == text for key_id in record.keys)
+        place = track(self.manager, header, text, keys)
+        (now,) = [record for record in self.manager.locations(header.file_id) if record.path == text]
+        self._where(known, now, place).append(now)
 
-    def _where(self, known: ContainerRecord | None, now: ContainerRecord) -> list[ContainerRecord]:
-        if known is None:
-            return self.added
-        if known.path != now.path:
+    def _is_authentic(self, slots: HeaderSlots) -> bool:
+        """Return whether a held key that can be opened here authenticates the header.
+
+        Raises IntegrityError when the header was changed.
+        """
+        try:
+            with self.keys.data_key(slots.current.header) as opened:
+                slots.current.authenticate(opened.secret.view)
+        except (UsageError, WrongLicenseError):
+            return False
+        return True
+
+    def _wait(self, header: Header, path: str, keys: frozenset[str], known: Sequence[ContainerRecord]) -> None:
+        at_path = [record for record in known if record.path == path]
+        if at_path:
+            self.manager.register(replace(at_path[0], last_seen=self.manager.now()))
+        self.waiting.append(Claim(path, header.file_id, keys, self.manager.now()))
+
+    def _where(self, known: Sequence[ContainerRecord], now: ContainerRecord, place: Tracked) -> list[ContainerRecord]:
+        if place.was is not None:
             return self.moved
-        return self.unchanged if replace(known, last_seen=now.last_seen) == now else self.updated
+        before = [record for record in known if record.path == now.path]
+        if not before:
+            if known:
+                self.copies.append((now.path, known[0].path))
+            return self.added
+        return self.unchanged if replace(before[0], last_seen=now.last_seen) == now else self.updated
 
-    def result(self) -> Scanned:
+    def result(self, folder: str) -> Scanned:
+        """Store the claims, drop those below the folder that are settled or gone, and return what was found."""
+        claims = [claim for claim in self.waiting if not self._is_registered(claim)]
+        paths = {claim.path for claim in claims}
+        gone = [
+            claim.path for claim in self.manager.claims() if _is_below(claim.path, folder) and claim.path not in paths
+        ]
+        refused = self.manager.claim(claims, gone)
+        warnings = []
+        if self.waiting:
+            words = (
+                f"{plural(len(self.waiting), 'container')} not authenticated: the license was not given or is another"
+            )
+            warnings.append(Notice("waiting-containers", words, remedy="scan-with-license"))
+        if refused:
+            words = f"{plural(refused, 'container')} not noted: there are {MAX_CLAIMS} unverified ones already"
+            warnings.append(Notice("too-many-claims", words, remedy="scan-with-license"))
         return Scanned(
             operation_id=new_operation_id(),
             changed=bool(self.added or self.moved or self.updated),
+            warnings=tuple(warnings),
             added=tuple(self.added),
             moved=tuple(self.moved),
             updated=tuple(self.updated),
             unchanged=tuple(self.unchanged),
             copies=tuple(self.copies),
+            waiting=tuple(claim.path for claim in self.waiting),
             foreign=tuple(self.foreign),
             failed=tuple(self.failed),
         )
+
+    def _is_registered(self, claim: Claim) -> bool:
+        records = self.manager.locations(claim.file_id)
+        return any(record.path == claim.path and claim.keys <= record.keys for record in records)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _looked_up(record: ContainerRecord, reader: HeaderReader) -> Registered:

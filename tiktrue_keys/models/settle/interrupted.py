@@ -153,8 +153,8 @@ def _signature_at(place: Place) -> Signature | None:
 
 def _decrypted(manager: KeyManager, intent: FileIntent) -> Ending:
     """Done when the temporary file is gone and the output is new. The container itself is unchanged."""
-    known = manager.container(intent.file_id)
-    keys = known.keys if known is not None else intent.needs
+    known = [record for record in manager.locations(intent.file_id) if record.path == intent.path]
+    keys = known[0].keys if known else intent.needs
     if intent.temporary is None:
         return Ending(FAILED, keys)
     temporary = parse_place(intent.temporary)

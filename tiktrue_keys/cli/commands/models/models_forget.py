@@ -23,6 +23,9 @@ EXAMPLES = (
 def command(
     ctx: typer.Context,
     file_id: Annotated[str, typer.Argument(metavar="FILE_ID", help="File id of the container, 32 hex digits.")],
+    location: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Path or URL of the copy to forget (default: every location).")
+    ] = None,
 ) -> Outcome:
     """Remove a container from the registry.
 
@@ -30,12 +33,13 @@ def command(
     confirmation on a terminal; elsewhere it needs --yes.
     """
     context: CommandContext = ctx.obj
-    context.confirm(f"Forget container {file_id}, so that cleanup may destroy its keys?")
-    forgotten = forget(context.writer, file_id, operation_id=context.operation_id)
+    where = "" if location is None else f" at {location}"
+    context.confirm(f"Forget container {file_id}{where}, so that cleanup may destroy its keys?")
+    forgotten = forget(context.writer, file_id, location=location, operation_id=context.operation_id)
     return Outcome(
-        result={"containers": [container_json(forgotten.record)]},
-        view=[Line(f"{forgotten.record.file_id.hex()} {forgotten.record.path or '(pipe)'}")],
-        ids=[forgotten.record.file_id.hex()],
+        result={"containers": [container_json(record) for record in forgotten.records]},
+        view=[Line(f"{record.file_id.hex()} {record.path or '(pipe)'}") for record in forgotten.records],
+        ids=[record.file_id.hex() for record in forgotten.records],
         changed=forgotten.changed,
         operation_id=forgotten.operation_id,
         warnings=forgotten.warnings,

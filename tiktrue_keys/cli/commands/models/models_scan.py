@@ -31,14 +31,17 @@ def command(
 ) -> Outcome:
     """Find containers in a folder and register them.
 
-    Registers files named *.ttm that this keystore has a key for, and follows those that were moved. Symbolic links are
-    not followed. Reads no license.
+    Registers files named *.ttm that this keystore has a key for, also each copy of one, and follows those that were
+    moved. A container whose key has a license is registered only with that license: its header has to be authenticated.
+    Without it the container waits, and its keys are not destroyed meanwhile. Symbolic links are not followed. Reads a
+    license where one is given, and does not ask for it.
     """
     context: CommandContext = ctx.obj
-    found = scan(context.writer, parse_place(folder))
+    license_key = context.license() if context.license_origin is not None else None
+    found = scan(context.writer, parse_place(folder), license_key)
     rows = [
         *(row for outcome, records in _records(found) for row in _rows(outcome, records)),
-        *((path, "copy", f"of {original}") for path, original in found.copies),
+        *((path, "waiting", "not authenticated without its license") for path in found.waiting),
         *((path, "foreign", "this keystore has no key for it") for path in found.foreign),
         *((path, "failed", error.message) for path, error in found.failed),
     ]
@@ -70,6 +73,7 @@ def _result(found: Scanned) -> dict[str, Any]:
         "containers": [
             container_json(record) | {"outcome": outcome} for outcome, records in _records(found) for record in records
         ],
+        "waiting": list(found.waiting),
         "copies": [{"path": path, "original": original} for path, original in found.copies],
         "foreign": list(found.foreign),
         "failed": [{"path": path, "error": error_json(error)} for path, error in found.failed],
