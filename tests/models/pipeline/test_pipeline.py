@@ -310,8 +310,36 @@ def test_the_first_error_stops_all_threads_and_is_raised_once(error: BaseExcepti
     os.close(fd)
 
 
+class Listening:
+    """A sink that notes which threads write."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def preface(self, data: bytes) -> None:
+        pass
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        self.threads.add(threading.get_ident())
+
+    def wake(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("length", "own"), [(0, True), (FIRST, True), (FIRST + 1, False)])
+def test_a_body_of_one_segment_is_sealed_on_the_callers_thread(length: int, own: bool) -> None:
+    fd, sink = os.memfd_create("plain"), Listening()
+    os.write(fd, pattern(length))
+    cipher = BodyCipher(memoryview(bytes(32)), bytes(16), BodyHeader.fresh())
+    seal_body(PlainFile(fd, GEOMETRY, length), sink, cipher, GEOMETRY, threads=2)
+    os.close(fd)
+    assert (sink.threads == {threading.get_ident()}) is own
+
+
 class Slow:
     """A source without end."""
+
+    only = None
 
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
         time.sleep(0.01)

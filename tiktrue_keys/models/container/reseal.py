@@ -38,6 +38,8 @@ class OpenedBody:
         self._segment_size = source.container.header.segment_size
         self._leaves = leaves
         self._own = threading.local()
+        only = self._body.only
+        self.only = None if only is None else only - TAG_LENGTH
 
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
         """Put the next segment's plaintext into `view`. Raises IntegrityError when the segment was changed."""

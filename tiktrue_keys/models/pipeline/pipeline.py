@@ -2,7 +2,8 @@
 
 Each thread takes one segment at a time from the source to the sink, and reuses two buffers of its own. The
 interpreter's lock is released in each of the four steps. Memory use is 2 segments for each thread, for any size of
-model. `open_body` writes a segment only after verifying its leaf (where leaves are known) and its tag.
+model. A body of one segment is processed on the caller's thread, in buffers of its own size. `open_body` writes a
+segment only after verifying its leaf (where leaves are known) and its tag.
 
 Does not handle: header, trailer, signature, file names. System errors are raised as OSError.
 """
@@ -69,7 +70,7 @@ def seal_body(
         sink.put(piece.index, ciphertext, stop)
         return piece.length
 
-    _Crew(step, geometry, threads, progress, sink.wake).run()
+    _Crew(step, source.only, geometry, threads, progress, sink.wake).run()
     return tally.summary()
 
 
@@ -106,7 +107,7 @@ def open_body(
         return len(plaintext)
 
     try:
-        _Crew(step, geometry, threads, progress, sink.wake).run()
+        _Crew(step, source.only, geometry, threads, progress, sink.wake).run()
     except IntegrityError as error:
         if isinstance(sink, StreamSink):
             released = f"{error.message}; {sink.written} verified bytes before it were written already"
@@ -128,7 +129,7 @@ def hash_body(
         tally.add(piece, body_leaf(piece.index, buffers.cipher[: piece.length]), piece.length - TAG_LENGTH)
         return piece.length
 
-    _Crew(step, geometry, threads, progress, lambda: None).run()
+    _Crew(step, source.only, geometry, threads, progress, lambda: None).run()
     return tally.summary()
 
 
@@ -139,11 +140,11 @@ def check_leaf(leaves: Leaves | None, index: int, leaf: bytes) -> None:
 
 
 class _Buffers:
-    """One thread's plaintext and ciphertext buffers, page-aligned; the plaintext is zeroed at the end."""
+    """One thread's plaintext and ciphertext buffers of `size` bytes each; the plaintext is zeroed at the end."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        both = page_buffer(2 * geometry.segment_size)
-        self.plain, self.cipher = both[: geometry.segment_size], both[geometry.segment_size :]
+    def __init__(self, size: int) -> None:
+        both = page_buffer(2 * size)
+        self.plain, self.cipher = both[:size], both[size:]
 
     def wipe(self) -> None:
         self.plain[:] = bytes(len(self.plain))
@@ -175,28 +176,41 @@ class _Tally:
 class _Crew:
     """Runs `step` in threads until each returned None; the first error stops all threads and is raised in the caller.
 
-    The caller's thread only waits and reports, so that a KeyboardInterrupt never interrupts a write.
+    The caller's thread only waits and reports, so that a KeyboardInterrupt never interrupts a write. Two threads take
+    longer to start than a body of one segment (`only`: its length in bytes) takes to process: it gets none.
     """
 
     def __init__(
         self,
         step: Callable[[_Buffers, threading.Event], int | None],
+        only: int | None,
         geometry: Geometry,
         threads: int,
         progress: ProgressCallback | None,
         wake: Callable[[], None],
     ) -> None:
         self._step = step
-        self._geometry = geometry
+        self._alone = only is not None
+        self._size = geometry.segment_size if only is None else only + TAG_LENGTH
         self._progress = progress
         self._wake = wake
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._done = 0
         self._error: BaseException | None = None
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max(1, threads))]
+        count = 0 if self._alone else max(1, threads)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
 
     def run(self) -> None:
+        if self._alone:
+            self._work()
+            self._report()
+        else:
+            self._run_threads()
+        if self._error is not None:
+            raise self._error
+
+    def _run_threads(self) -> None:
         try:
             for thread in self._threads:
                 thread.start()
@@ -211,11 +225,9 @@ class _Crew:
                 if thread.ident is not None:
                     thread.join(_GRACE)
             raise
-        if self._error is not None:
-            raise self._error
 
     def _work(self) -> None:
-        buffers = _Buffers(self._geometry)
+        buffers = _Buffers(self._size)
         try:
             while not self._stop.is_set():
                 done = self._step(buffers, self._stop)

@@ -39,14 +39,19 @@ class Piece:
 class Source(Protocol):
     """A source of segments, called from any number of threads."""
 
+    @property
+    def only(self) -> int | None:
+        """Return the length in bytes of the only segment; None when there may be more."""
+
     def take(self, view: memoryview, stop: threading.Event) -> Piece | None:
         """Put the next segment into `view`; None at the end, or when `stop` was set while waiting."""
 
 
 class _Positioned:
-    def __init__(self, fd: Readable, count: int) -> None:
+    def __init__(self, fd: Readable, count: int, first: int) -> None:
         self._fd = fd
         self._count = count
+        self.only = first if count == 1 else None
         self._next = 0
         self._guard = threading.Lock()
 
@@ -63,7 +68,7 @@ class PlainFile(_Positioned):
     """`length` bytes of plaintext in a seekable file from `offset` on. Raises UnavailableError when it is shorter."""
 
     def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = 0) -> None:
-        super().__init__(fd, _count(geometry, length))
+        super().__init__(fd, _count(geometry, length), geometry.segment(0, length).plain_length)
         self._geometry = geometry
         self._length = length
         self._offset = offset
@@ -83,7 +88,7 @@ class BodyFile(_Positioned):
     """The body of `length` bytes of plaintext in a seekable container. Raises IntegrityError when it ends early."""
 
     def __init__(self, fd: Readable, geometry: Geometry, length: int, offset: int = HEADER_SIZE) -> None:
-        super().__init__(fd, _count(geometry, length))
+        super().__init__(fd, _count(geometry, length), geometry.segment(0, length).body_length)
         self._geometry = geometry
         self._length = length
         self._offset = offset
@@ -101,6 +106,8 @@ class BodyFile(_Positioned):
 
 class _Stream:
     """Segments of a stream of unknown length. The last `hold_back` bytes of the stream are kept back."""
+
+    only = None
 
     def __init__(self, fd: int, full_length: Callable[[int], int], hold_back: int, already: bytes) -> None:
         self._fd = fd
@@ -170,6 +177,8 @@ class BodyStream(_Stream):
 
 class SizedBodyStream:
     """The body of `length` bytes of plaintext from a pipe, after both headers were read; does not read the trailer."""
+
+    only = None
 
     def __init__(self, fd: int, geometry: Geometry, length: int) -> None:
         self._fd = fd
