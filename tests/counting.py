@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+
+from tiktrue_keys.core.keystore.store import Keystore
 
 SEAL, OPEN, HMAC = "AESGCMSIV.encrypt", "AESGCMSIV.decrypt", "hmac_digest"
 STRETCH, SYNC, SQL, PROCESS = "PBKDF2HMAC.derive_into", "fsync", "Connection.execute", "fork_exec"
@@ -39,6 +42,33 @@ def calls_of(work: Callable[[], object]) -> Counter[str]:
     finally:
         sys.setprofile(before)
     return calls
+
+
+def times_called(function: Callable[..., object], work: Callable[[], object]) -> int:
+    """How often `work`, in any thread that it starts, calls a function that is written in Python."""
+    code, count = function.__code__, 0
+    guard = threading.Lock()
+
+    def counted(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal count
+        if event == "call" and frame.f_code is code:
+            with guard:
+                count += 1
+
+    before = sys.getprofile()
+    threading.setprofile(counted)
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
+    return count
+
+
+def commits_of(work: Callable[[], object]) -> int:
+    """How many transactions of a keystore `work` commits."""
+    return times_called(Keystore._commit, work)
 
 
 def bytes_read() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,9 @@ from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.audit.system_log import Recorder, SystemLog
 from tiktrue_keys.core.containers import intents, registry
-from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.containers.settlement import NO_OTHERS, ROWS_AT_ONCE, Ending, Settlement
 from tiktrue_keys.core.instants import Seconds
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import (
@@ -33,7 +35,7 @@ from tiktrue_keys.core.keys.lifecycle import (
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
 from tiktrue_keys.core.keystore.replay import OperationRequest
-from tiktrue_keys.core.names import new_operation_id, parse_operation_id
+from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
@@ -330,9 +332,15 @@ class KeyManager(KeystoreReader):
 
     def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent and register its file before the file changes. Return the intent with its operation id."""
-        request = request or OperationRequest.of(intent.operation, None, {})
-        with self._session.write(request.operation_id) as transaction:
-            return intents.begin_intent(transaction, intent, request)
+        return self.begin_file_operations([(intent, request)])[0]
+
+    def begin_file_operations(
+        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]]
+    ) -> tuple[FileIntent, ...]:
+        """Record the intents of many operations in one transaction, as begin_file_operation does one."""
+        asked = [(intent, request or OperationRequest.of(intent.operation, None, {})) for intent, request in begun]
+        with self._session.write(asked[0][1].operation_id) as transaction:
+            return tuple(intents.begin_intent(transaction, intent, request) for intent, request in asked)
 
     def finished_file_operation(self, request: OperationRequest) -> tuple[bytes, str] | None:
         """Return file id and path of the file operation that was done for this request, or None.
@@ -352,23 +360,47 @@ class KeyManager(KeystoreReader):
         detail: Mapping[str, Any] | None = None,
         others: Settlement = NO_OTHERS,
     ) -> None:
-        """Record the outcome of a file operation.
+        """Record the outcome of a file operation; the arguments are those of Ending.
 
-        `keys` are the ids of the keys that now open the file; None means that the file does not exist. `others` is the
-        effect of the operation on other containers, recorded in the same transaction.
+        Raises IntegrityError when another process has settled the operation.
         """
-        operation, members = parse_operation_id(operation_id), dict(detail or {})
-        with self._session.write(operation) as transaction:
-            intents.finish_intent(transaction, operation, outcome=outcome, keys=keys, detail=members, others=others)
+        self.finish_file_operations({operation_id: Ending(outcome, keys, dict(detail or {}), others)})
+
+    def finish_file_operations(self, endings: Mapping[str, Ending]) -> None:
+        """Record the outcomes of many file operations, by operation id, in one transaction.
+
+        One with effects on more than ROWS_AT_ONCE other containers records these in transactions of their own first,
+        while its intent stays open. Raises IntegrityError when another process has settled one of the operations.
+        """
+        last: dict[OperationId, Ending] = {}
+        for name, ending in endings.items():
+            operation = parse_operation_id(name)
+            *parts, rest = ending.others.parts(ROWS_AT_ONCE)
+            for part in parts:
+                with self._session.write(operation) as transaction:
+                    intents.settle_part(transaction, operation, part)
+            last[operation] = replace(ending, others=rest)
+        with self._session.write(next(iter(last))) as transaction:
+            for operation, ending in last.items():
+                intents.finish_intent(transaction, operation, ending)
 
     def register(self, record: ContainerRecord) -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""
-        if self.container(record.file_id) == record:
-            return
-        with self._session.write(new_operation_id()) as transaction:
-            registry.put_container(transaction, record)
-            detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
-            transaction.record("register", model_id=record.model_id, detail=detail)
+        self.register_all([record])
+
+    def register_all(self, records: Sequence[ContainerRecord]) -> None:
+        """Write the rows of many containers as `register` does, at most ROWS_AT_ONCE in a transaction."""
+        for at in range(0, len(records), ROWS_AT_ONCE):
+            part = records[at : at + ROWS_AT_ONCE]
+            known = self.containers_by_id(record.file_id for record in part)
+            changed = [record for record in part if known.get(record.file_id) != record]
+            if not changed:
+                continue
+            with self._session.write(new_operation_id()) as transaction:
+                for record in changed:
+                    registry.put_container(transaction, record)
+                    detail = {"file_id": record.file_id.hex(), "path": record.path, "keys": sorted(record.keys)}
+                    transaction.record("register", model_id=record.model_id, detail=detail)
 
     def forget(self, file_id: bytes, *, operation_id: str | None = None) -> Forgotten:
         """Remove a container from the registry and record it: its keys may then be destroyed.

@@ -7,14 +7,15 @@ registry stays unchanged.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.containers.intents import NO_OTHERS, FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.containers.settlement import Ending
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
@@ -42,38 +43,35 @@ class SystemLogManager(KeyManager):
         request = request or OperationRequest.of(event, None, {})
         self._record(event, request.operation_id, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
-    def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
-        """Record an intent in the system log and return it with its operation id.
+    def begin_file_operations(
+        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]]
+    ) -> tuple[FileIntent, ...]:
+        """Record intents in the system log and return them with their operation ids.
 
-        The intent is not stored: if this process dies, no later command settles it.
+        They are not stored: if this process dies, no later command settles them.
         """
+        return tuple(self._begin(intent, request) for intent, request in begun)
+
+    def _begin(self, intent: FileIntent, request: OperationRequest | None) -> FileIntent:
         operation = (request or OperationRequest.of(intent.operation, None, {})).operation_id
         begun = replace(intent, operation_id=operation, process=this_process(), at=self.now())
         self._record("intent", operation, **_of(intent), detail={"act": intent.operation, **_where(intent)})
         self._begun[operation] = begun
         return begun
 
-    def finish_file_operation(
-        self,
-        operation_id: str,
-        *,
-        outcome: str,
-        keys: frozenset[str] | None,
-        detail: Mapping[str, Any] | None = None,
-        others: Settlement = NO_OTHERS,
-    ) -> None:
-        """Record the outcome of a file operation in the system log; `keys` and `others` are not used.
+    def finish_file_operations(self, endings: Mapping[str, Ending]) -> None:
+        """Record outcomes in the system log; the keys and effects on others are not used.
 
         Raises IntegrityError when this manager did not begin the operation.
         """
-        intent = self._begun.pop(operation_id, None)
-        if intent is None:
-            raise IntegrityError(f"operation {operation_id} was not begun here")
-        self._record(
-            intent.operation, operation_id, outcome=outcome, **_of(intent), detail={**_where(intent), **(detail or {})}
-        )
+        for operation_id, ending in endings.items():
+            intent = self._begun.pop(operation_id, None)
+            if intent is None:
+                raise IntegrityError(f"operation {operation_id} was not begun here")
+            detail = {**_where(intent), **ending.detail}
+            self._record(intent.operation, operation_id, outcome=ending.outcome, **_of(intent), detail=detail)
 
-    def register(self, record: ContainerRecord) -> None:
+    def register_all(self, records: Sequence[ContainerRecord]) -> None:
         """Nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ Come here for questions about a keystore; KeyManager inherits these methods. The
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tiktrue_keys.core.audit.record import AuditRecord
@@ -144,6 +144,12 @@ class KeystoreReader:
         """Return the registry row of a container, or None."""
         with self._session.read() as (view, _):
             return registry.get_container(view.rows, file_id)
+
+    def containers_by_id(self, file_ids: Iterable[bytes]) -> dict[bytes, ContainerRecord]:
+        """Return the registry rows of many containers in one read, without those that have none."""
+        with self._session.read() as (view, _):
+            found = {file_id: registry.get_container(view.rows, file_id) for file_id in file_ids}
+        return {file_id: record for file_id, record in found.items() if record is not None}
 
     def open_intents(self) -> tuple[FileIntent, ...]:
         """Return the file operations that were begun and not finished."""

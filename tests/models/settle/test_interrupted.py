@@ -407,11 +407,8 @@ def test_an_operation_whose_process_cannot_be_seen_is_left_alone(
 
     def folder_progress(_: int, __: int | None) -> None:
         manager = shop.desk.manager()
-        whole.extend(
-            interrupted._settle(manager, intent)
-            for intent in manager.open_intents()
-            if intent.operation == "encrypt-folder"
-        )
+        folders = [intent for intent in manager.open_intents() if intent.operation == "encrypt-folder"]
+        whole.extend(item.outcome for item in interrupted._settle(manager, folders))
 
     encrypt_folder(shop.manager, folder_request(folder, progress=folder_progress))
     assert set(whole) == {"open"}

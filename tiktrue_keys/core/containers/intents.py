@@ -6,13 +6,12 @@ models). This module also updates the registry; it reads and writes no container
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, get_container, put_container
+from tiktrue_keys.core.containers.settlement import Ending, Settlement, apply_settlement, single
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Owner, Rows
@@ -63,6 +62,16 @@ class FileIntent:
         return self.keys_before | self.keys_after
 
     @property
+    def of_folder(self) -> bool:
+        """Return whether it makes a folder. Its id and path have no row; its containers get theirs at the end."""
+        return "-folder" in self.operation
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return the path, and the temporary path where there is one."""
+        return tuple(place for place in (self.path, self.temporary) if place)
+
+    @property
     def asked(self) -> OperationRequest:
         """What the operation does; it may end in another process than the one that was asked."""
         return OperationRequest(self.operation, OperationId(self.operation_id), self.chosen, self.request)
@@ -73,68 +82,69 @@ def begin_intent(transaction: Transaction, intent: FileIntent, request: Operatio
 
     Raises RefusedError when the operation id is open already, was done already, or was used for another request.
     """
-    if transaction.rows.get(RecordKind.INTENT, transaction.operation_id) is not None:
-        raise RefusedError(f"operation {transaction.operation_id} is open already", "finish it, or choose another id")
+    operation_id = request.operation_id
+    if transaction.rows.get(RecordKind.INTENT, operation_id) is not None:
+        raise RefusedError(f"operation {operation_id} is open already", "finish it, or choose another id")
     if request.first_result(transaction.rows) is not None:
-        raise RefusedError(f"operation {transaction.operation_id} was done already")
+        raise RefusedError(f"operation {operation_id} was done already")
     known = get_container(transaction.rows, intent.file_id)
     intent = replace(
         intent,
         chosen=request.chosen,
         request=request.digest,
-        operation_id=transaction.operation_id,
+        operation_id=operation_id,
         process=this_process(),
         at=transaction.now,
         existed=known is not None,
     )
     put_intent(transaction, intent)
-    if intent.needs:
+    if intent.needs and not intent.of_folder:
         put_container(transaction, _record_of(intent, known, intent.needs | (known.keys if known else frozenset())))
     transaction.record(
         "intent",
-        key_id=_single(intent.needs),
+        key_id=single(intent.needs),
         model_id=intent.model_id or None,
         detail={"act": intent.operation, "file_id": intent.file_id.hex(), "path": intent.path},
+        operation_id=operation_id,
     )
     return intent
 
 
-@dataclass(frozen=True)
-class Settlement:
-    """The effect of an operation on other rows of the registry.
+def finish_intent(transaction: Transaction, operation_id: OperationId, ending: Ending) -> None:
+    """Close the intent and record its outcome. Raises IntegrityError when another process has settled the operation."""
+    intent = _must_be_open(transaction, operation_id)
+    if ending.outcome == "ok":
+        intent.asked.remember(transaction, [[intent.file_id.hex(), intent.path]])
+    transaction.rows.delete(RecordKind.INTENT, operation_id)
+    if not intent.of_folder:
+        _register_outcome(transaction, intent, ending.keys)
+    apply_settlement(transaction, ending.others, intent.places)
+    transaction.record(
+        intent.operation,
+        outcome=ending.outcome,
+        key_id=single(ending.keys or intent.needs),
+        model_id=intent.model_id or None,
+        detail={"file_id": intent.file_id.hex(), "path": intent.path, **ending.detail},
+        operation_id=operation_id,
+    )
 
-    `moved` gives file ids (16 bytes) their new path; `gone` are the file ids that no longer exist. A row of `gone`
-    stays when it names another place: neither the path or temporary path of the operation nor anything below them.
+
+def settle_part(transaction: Transaction, operation_id: OperationId, part: Settlement) -> None:
+    """Change other rows of the registry before the outcome is recorded; the intent stays open.
+
+    Raises IntegrityError when another process has settled the operation.
     """
-
-    moved: Mapping[bytes, str] = field(default_factory=dict)
-    gone: Collection[bytes] = ()
+    apply_settlement(transaction, part, _must_be_open(transaction, operation_id).places)
 
 
-NO_OTHERS = Settlement()
-
-
-def finish_intent(
-    transaction: Transaction,
-    operation_id: str,
-    *,
-    outcome: str,
-    keys: frozenset[str] | None,
-    detail: dict[str, Any],
-    others: Settlement,
-) -> None:
-    """Close the intent and record its outcome.
-
-    `keys` are the ids of the keys that now open the file; None means that the file does not exist. Raises
-    IntegrityError when another process has settled the operation.
-    """
+def _must_be_open(transaction: Transaction, operation_id: OperationId) -> FileIntent:
     payload = transaction.rows.get(RecordKind.INTENT, operation_id)
     if payload is None:
         raise IntegrityError(f"operation {operation_id} was settled by another process")
-    intent = _intent_of(payload)
-    if outcome == "ok":
-        intent.asked.remember(transaction, [[intent.file_id.hex(), intent.path]])
-    transaction.rows.delete(RecordKind.INTENT, operation_id)
+    return _intent_of(payload)
+
+
+def _register_outcome(transaction: Transaction, intent: FileIntent, keys: frozenset[str] | None) -> None:
     known = get_container(transaction.rows, intent.file_id)
     if keys:
         put_container(transaction, _record_of(intent, known, keys))
@@ -142,30 +152,6 @@ def finish_intent(
         delete_container(transaction, known)
     elif known is not None and intent.existed:
         put_container(transaction, replace(known, keys=intent.keys_before or known.keys))
-    _settle_others(transaction, intent, others)
-    transaction.record(
-        intent.operation,
-        outcome=outcome,
-        key_id=_single(keys or intent.needs),
-        model_id=intent.model_id or None,
-        detail={"file_id": intent.file_id.hex(), "path": intent.path, **detail},
-    )
-
-
-def _settle_others(transaction: Transaction, intent: FileIntent, others: Settlement) -> None:
-    for file_id, path in others.moved.items():
-        known = get_container(transaction.rows, file_id)
-        if known is not None and known.path != path:
-            put_container(transaction, replace(known, path=path))
-            detail = {"file_id": file_id.hex(), "path": path, "keys": sorted(known.keys)}
-            transaction.record("move", model_id=known.model_id, detail=detail)
-    places = [place for place in (intent.path, intent.temporary) if place]
-    for file_id in others.gone:
-        known = get_container(transaction.rows, file_id)
-        if known is not None and any(PurePath(known.path).is_relative_to(place) for place in places):
-            delete_container(transaction, known)
-            detail = {"file_id": file_id.hex(), "path": known.path}
-            transaction.record("forget", model_id=known.model_id, detail=detail)
 
 
 def put_intent(transaction: Transaction, intent: FileIntent) -> None:
@@ -181,11 +167,6 @@ def open_intents(rows: Rows) -> tuple[FileIntent, ...]:
 def every_intent(rows: Rows) -> list[FileIntent]:
     """Return the open intents from a full pass, which detects a hidden row."""
     return [_intent_of(payload) for payload in rows.scan(RecordKind.INTENT)]
-
-
-def _single(keys: Iterable[str]) -> str | None:
-    listed = list(keys)
-    return listed[0] if len(listed) == 1 else None
 
 
 def _record_of(intent: FileIntent, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:

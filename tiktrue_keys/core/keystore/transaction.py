@@ -85,8 +85,9 @@ class Transaction(Snapshot):
         before: str | None = None,
         after: str | None = None,
         detail: Mapping[str, object] | None = None,
+        operation_id: OperationId | None = None,
     ) -> None:
-        """Append an audit record of this operation.
+        """Append an audit record of this operation, or of `operation_id`, one of many in this transaction.
 
         The first one after a long silence also records the gap, and stores it if the clock is unsynchronised.
         """
@@ -101,7 +102,7 @@ class Transaction(Snapshot):
             actor=self.actor,
             event=event,
             outcome=outcome,
-            operation_id=self.operation_id,
+            operation_id=operation_id or self.operation_id,
             key_id=key_id,
             model_id=model_id,
             before=before,

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.settlement import Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager

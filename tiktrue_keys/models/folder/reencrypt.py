@@ -15,7 +15,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import Settlement
+from tiktrue_keys.core.containers.settlement import Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest

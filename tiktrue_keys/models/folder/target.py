@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tiktrue_keys.core.containers.intents import Settlement
+from tiktrue_keys.core.containers.settlement import Settlement
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.outputs import OutputGate

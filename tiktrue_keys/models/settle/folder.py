@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending, Settlement
 from tiktrue_keys.core.durable import sync_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -17,7 +18,6 @@ from tiktrue_keys.models.folder.job import followed_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
 from tiktrue_keys.models.folder.resume import RESUMABLE
 from tiktrue_keys.models.folder.swap import FolderPlace
-from tiktrue_keys.models.settle.ending import FAILED, OK, Ending
 from tiktrue_keys.models.storage.claim import must_be_unclaimed
 from tiktrue_keys.models.storage.files import FileStorage, must_be_reachable
 from tiktrue_keys.models.storage.location import Place, parse_place

@@ -10,13 +10,14 @@ that does not answer in time). These operations stay open, and their keys stay n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from tiktrue_keys.core.containers.intents import FileIntent, Settlement
+from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.owner_process import is_running
+from tiktrue_keys.core.containers.settlement import FAILED, OK, ROWS_AT_ONCE, Ending, Settlement
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice
@@ -29,7 +30,6 @@ from tiktrue_keys.models.folder import decrypt, encrypt, reencrypt
 from tiktrue_keys.models.folder.resume import RESUMABLE
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.format.trailer import Signature
-from tiktrue_keys.models.settle.ending import FAILED, OK, Ending
 from tiktrue_keys.models.settle.folder import folder_ending
 from tiktrue_keys.models.storage.location import Place, parse_place
 from tiktrue_keys.models.storage.protocol import Storage, storage_of
@@ -57,40 +57,47 @@ class Settled(OperationResult):
 
 def settle_intents(manager: KeyManager) -> Settled:
     """Settle every open operation of a process that no longer runs. Costs one read when none is open."""
-    settled, warnings = [], []
+    left = [intent for intent in manager.open_intents() if not is_running(intent.process)]
+    files = [intent for intent in left if not intent.of_folder]
+    settled: list[SettledOperation] = []
+    for at in range(0, len(files), ROWS_AT_ONCE):
+        settled += _settle(manager, files[at : at + ROWS_AT_ONCE])
     # Files before folders: settling a folder changes the rows of its files.
-    for intent in sorted(manager.open_intents(), key=lambda intent: "-folder" in intent.operation):
-        if is_running(intent.process):
-            continue
-        outcome = _settle(manager, intent)
-        settled.append(SettledOperation(intent, outcome))
-        if outcome != OK:
-            warnings.append(_notice(intent, outcome))
+    for intent in left:
+        if intent.of_folder:
+            settled += _settle(manager, [intent])
     return Settled(
         operation_id=new_operation_id(),
         changed=any(item.outcome != OPEN for item in settled),
-        warnings=tuple(warnings),
+        warnings=tuple(_notice(item.intent, item.outcome) for item in settled if item.outcome != OK),
         operations=tuple(settled),
     )
 
 
-def _settle(manager: KeyManager, intent: FileIntent) -> str:
-    find_ending = _ENDINGS.get(intent.operation)
-    if find_ending is None:
-        return OPEN
-    try:
-        ending = find_ending(manager, intent)
-    except TikTrueKeysError:
-        return OPEN
-    with suppress(IntegrityError):  # settled by another process meanwhile
-        manager.finish_file_operation(
-            intent.operation_id,
-            outcome=ending.outcome,
-            keys=ending.keys,
-            detail={"settled": True, **ending.detail},
-            others=ending.others,
-        )
-    return ending.outcome
+def _settle(manager: KeyManager, intents: Sequence[FileIntent]) -> list[SettledOperation]:
+    """Settle operations in one transaction."""
+    endings: dict[str, Ending] = {}
+    for intent in intents:
+        find_ending = _ENDINGS.get(intent.operation)
+        with suppress(TikTrueKeysError):
+            if find_ending is not None:
+                ending = find_ending(manager, intent)
+                endings[intent.operation_id] = replace(ending, detail={"settled": True, **ending.detail})
+    _finish(manager, endings)
+    outcomes = {operation_id: ending.outcome for operation_id, ending in endings.items()}
+    return [SettledOperation(intent, outcomes.get(intent.operation_id, OPEN)) for intent in intents]
+
+
+def _finish(manager: KeyManager, endings: Mapping[str, Ending]) -> None:
+    """Record the endings. One that another process has settled meanwhile is left out."""
+    if not endings:
+        return
+    with suppress(IntegrityError):
+        manager.finish_file_operations(endings)
+        return
+    if len(endings) > 1:
+        for operation_id, ending in endings.items():
+            _finish(manager, {operation_id: ending})
 
 
 def _new_container(manager: KeyManager, intent: FileIntent) -> Ending:
