@@ -29,15 +29,21 @@ REQUIRED = "required"
 NOT_PROMISED = frozenset(
     {
         "KeyManager.begin_file_operation",
+        "KeyManager.begin_file_operations",
+        "KeyManager.containers_by_id",
         "KeyManager.finish_file_operation",
+        "KeyManager.finish_file_operations",
         "KeyManager.finished_file_operation",
         "KeyManager.noting",
         "KeyManager.open_intents",
         "KeyManager.open_key",
         "KeyManager.record_use",
         "KeyManager.register",
+        "KeyManager.register_all",
         "KeyManager.session",
+        "KeyManager.settle_part",
         "KeyManager.sign",
+        "KeyManager.signer",
     }
 )
 """Public by their spelling, but there for tiktrue_keys.models, .fleet and .recovery alone."""

@@ -111,6 +111,7 @@ TESTED_BY: dict[str, str] = {
         "models/folder/compare models/folder/decrypt models/folder/encrypt models/folder/inspect models/folder/job "
         "models/folder/new_folder models/folder/plain models/folder/rewrap models/folder/target models/folder/verify"
     ),
+    "models/folder/test_folder_figures.py": "models/folder/sealer",
     "models/folder/test_parallel.py": "models/container/data_key models/folder/swap",
     "models/folder/test_reencrypt.py": "models/folder/manifest_file",
     "models/folder/test_resume.py": "models/folder/state",
@@ -121,9 +122,10 @@ TESTED_BY: dict[str, str] = {
     "models/registry/test_containers.py": "core/operations/forget models/registry/tracking",
     "models/registry/test_intent.py": "models/folder/request models/folder/tree",
     "models/serving/test_execute.py": "models/serving/child",
-    "models/settle/test_interrupted.py": "models/settle/ending models/settle/folder",
+    "models/settle/test_interrupted.py": "models/settle/folder",
     "models/storage/test_header_file.py": "models/storage/container_lock models/storage/files",
     "models/storage/test_protocol.py": "models/storage/location models/storage/object_requests",
+    "models/storage/test_unsynced.py": "models/storage/descriptors",
     "recovery/test_escrow.py": "core/keystore/slots core/operations/standing_notices",
     "recovery/test_shares.py": "recovery/share_files",
     "remote/test_commands.py": "cli/input/locations",

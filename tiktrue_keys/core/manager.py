@@ -326,9 +326,13 @@ class KeyManager(KeystoreReader):
 
     def sign(self, kind: str, canonical: bytes) -> bytes:
         """Return the keystore's 64-byte Ed25519 signature over derivation.signed_message(kind, canonical)."""
+        return self.signer(kind)(canonical)
+
+    def signer(self, kind: str) -> Callable[[bytes], bytes]:
+        """Return a function that signs as `sign` does, without reading the keystore each time."""
         with self._session.read() as (view, _):
             signer = self._session.signer(view)
-        return signer(derivation.signed_message(kind, canonical))
+        return lambda canonical: signer(derivation.signed_message(kind, canonical))
 
     def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
         """Record an intent and register its file before the file changes. Return the intent with its operation id."""
@@ -375,14 +379,22 @@ class KeyManager(KeystoreReader):
         last: dict[OperationId, Ending] = {}
         for name, ending in endings.items():
             operation = parse_operation_id(name)
-            *parts, rest = ending.others.parts(ROWS_AT_ONCE)
+            parts = ending.others.parts(ROWS_AT_ONCE)
+            rest = next(parts)
             for part in parts:
-                with self._session.write(operation) as transaction:
-                    intents.settle_part(transaction, operation, part)
+                self.settle_part(operation, rest)
+                rest = part
             last[operation] = replace(ending, others=rest)
         with self._session.write(next(iter(last))) as transaction:
             for operation, ending in last.items():
                 intents.finish_intent(transaction, operation, ending)
+
+    def settle_part(self, operation_id: str, part: Settlement) -> None:
+        """Record effects on other containers before the outcome of a file operation, whose intent stays open."""
+        operation = parse_operation_id(operation_id)
+        for rows in part.parts(ROWS_AT_ONCE) if part.count else ():
+            with self._session.write(operation) as transaction:
+                intents.settle_part(transaction, operation, rows)
 
     def register(self, record: ContainerRecord) -> None:
         """Write a container's row in the registry, recorded; nothing happens when it is there as it is."""

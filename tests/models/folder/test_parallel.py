@@ -121,7 +121,7 @@ def test_lines_of_files_that_are_finished_at_the_same_time(tmp_path: Path) -> No
 
         def add(number: int) -> None:
             for each in done[number::8]:
-                state.add(each)
+                state.add([each])
 
         at_once(add)
     found = ResumeState.read(tmp_path / "state")
@@ -132,7 +132,7 @@ def test_lines_of_files_that_are_finished_at_the_same_time(tmp_path: Path) -> No
 def test_the_registry_is_told_of_the_whole_folder_in_one_transaction(shop: Workshop, source: Path) -> None:
     encrypt_folder(shop.manager, folder_request(source, operation_id="once", jobs=4))
     last = [record for record in shop.manager.audit_records() if record.operation_id == "once"]
-    assert [record.event for record in last] == ["intent", *["move"] * 7, "encrypt-folder"]
+    assert [record.event for record in last] == ["intent", *["encrypt"] * 7, "encrypt-folder"]
 
 
 def test_of_two_bad_files_the_first_is_named_and_nothing_stays(shop: Workshop, source: Path) -> None:
@@ -225,7 +225,7 @@ def test_control_c_in_the_middle_of_the_command(shop: Workshop, source: Path) ->
     command = program.argv("encrypt-model", str(source), "--key", MODEL, "--jobs", "4")
     command = ["nice", "-n", "19", *command]  # on a busy machine the signal must come before the end
     with subprocess.Popen(command, env=program.environment, stderr=subprocess.PIPE, text=True) as child:
-        wait_until(lambda: list(shop.folder.glob(".llama.ttm.*/.large*")))
+        wait_until(lambda: list(shop.folder.glob(".llama.ttm.*/large*")))
         child.send_signal(signal.SIGINT)
         assert child.wait(PATIENCE) == 130, child.stderr.read() if child.stderr else ""
     assert (hidden(shop), (shop.folder / "llama.ttm").exists()) == ([], False)

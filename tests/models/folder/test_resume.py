@@ -21,6 +21,7 @@ from tiktrue_keys.models.folder.resume_state import ResumeState
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.settle.interrupted import settle_intents
+from tiktrue_keys.models.storage import unsynced
 
 FILES = {"a.safetensors": 2 << 20, "b/b.bin": 3000, "c.json": 50, "d.bin": 1 << 20, "e.bin": 10}
 ALL = ("a.safetensors", "b/b.bin", "c.json", "d.bin", "e.bin")
@@ -46,8 +47,8 @@ def run(shop: Workshop, source: Path, **options: Any) -> EncryptedFolder[Path]:
     return encrypt_folder(shop.manager, folder_request(source, **(known | options)))
 
 
-def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> None:
-    """A run whose process dies, as by kill -9, when it has finished `count` files and begun the next."""
+def killed_after(shop: Workshop, source: Path, count: int, *, batch: int = 1, **options: Any) -> None:
+    """A run whose process dies, as by kill -9, when it has finished `count` files in batches, and made the next one."""
     add = ResumeState.add
 
     def work() -> bytes:
@@ -55,12 +56,13 @@ def killed_after(shop: Workshop, source: Path, count: int, **options: Any) -> No
 
         def counted(state: ResumeState, done: Any) -> None:
             nonlocal finished
-            if finished == count:
+            finished += len(done)
+            if finished > count:
                 os.kill(os.getpid(), 9)
             add(state, done)
-            finished += 1
 
         ResumeState.add = counted  # type: ignore[method-assign, assignment]
+        unsynced.FILES_AT_ONCE = batch
         run(shop, source, **options)
         return b"not killed"
 
@@ -126,9 +128,10 @@ def test_after_a_kill_only_what_is_missing_is_done(shop: Workshop, source: Path,
 def test_a_kill_with_several_files_under_way(shop: Workshop, source: Path) -> None:
     killed_after(shop, source, 2, jobs=4)
     before, keys = salts(partial(shop)), {path.name: shop.data_key(path) for path in partial(shop).rglob("*.ttm")}
+    lines = (shop.folder / "state").read_bytes().splitlines()
     settle_intents(shop.manager)
     made = run(shop, source, jobs=4)
-    assert len(made.taken_over) == 2
+    assert len(made.taken_over) == len(lines) - 1
     after = salts(made.destination)
     for name in set(ALL) - {"c.json"}:
         taken = name in made.taken_over
@@ -136,6 +139,20 @@ def test_a_kill_with_several_files_under_way(shop: Workshop, source: Path) -> No
         assert (shop.data_key(made.destination / f"{name}.ttm") == keys.get(f"{Path(name).name}.ttm")) == taken
     opens_as(shop, made.destination, source)
     assert (hidden(shop), shop.manager.open_intents()) == ([], ())
+
+
+def test_a_kill_costs_the_files_since_the_last_batch(shop: Workshop, source: Path) -> None:
+    killed_after(shop, source, 3, batch=3)
+    assert len(shop.paths()) == 4  # a container has its row before its line
+    before, folder = salts(partial(shop)), partial(shop)
+    settle_intents(shop.manager)
+    made = run(shop, source)
+    assert made.taken_over == ALL[:3]
+    assert not {salts(made.destination)[f"{name}.ttm"] for name in ALL[3:]} & set(before.values())
+    assert set(shop.paths()) == {f"llama.ttm/{name}.ttm" for name in ALL if name != "c.json"}
+    forgotten = [record.detail["path"] for record in shop.manager.audit_records() if record.event == "forget"]
+    assert forgotten == [str(folder / f"{name}.ttm") for name in ALL[3:]]
+    opens_as(shop, made.destination, source)
 
 
 def test_a_settled_kill_keeps_what_was_done(shop: Workshop, source: Path) -> None:

@@ -166,7 +166,7 @@ def test_progress_is_of_all_together_and_never_goes_back() -> None:
             time.sleep(0.0005)
 
     def soon_done(_: ProgressReport) -> None:
-        time.sleep(0.002)
+        time.sleep(0.01)
         left.pop()
 
     def progress(done: int, total: int | None) -> None:

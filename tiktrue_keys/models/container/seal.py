@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import InternalError, UnavailableError
@@ -76,7 +75,7 @@ def seal_container(
     geometry = Geometry(header.segment_size)
     cipher = BodyCipher(data_key, header.file_id, BodyHeader.fresh())
     source = _source(plain, geometry, offset, length, already)
-    sink = container_sink(out, geometry)
+    sink = container_sink(out, geometry, small=source.only is not None)
     if sink.header_first:
         header = _with_length(header, length)
         sink.write_header(encode_header(header, data_key))
@@ -124,7 +123,7 @@ def _trailer(
 
 def keystore_signer(manager: KeyManager) -> ContainerSigner:
     """Return a signer for this keystore."""
-    return ContainerSigner(manager.issuer, partial(manager.sign, SIGNATURE_KIND))
+    return ContainerSigner(manager.issuer, manager.signer(SIGNATURE_KIND))
 
 
 def container_size(length: int) -> int:

@@ -92,19 +92,27 @@ class _Job:
         return self.source.seal(out, self.header, self.data_key, signer=signer, progress=self.progress)
 
     def result(self, sealed: SealedContainer, destination: Place | None, outcome: FileOutcome) -> Encrypted:
-        return Encrypted(
-            operation_id=outcome.operation_id,
-            changed=True,
-            key=self.key,
-            file_id=self.header.file_id,
-            source=self.source.path,
-            destination=destination,
-            name=self.header.name,
-            kind=self.header.kind.value,
-            length=sealed.trailer.length,
-            size=sealed.size,
-            root=sealed.root,
-        )
+        return encrypted(outcome.operation_id, self.key, self.source.path, destination, sealed)
+
+
+def encrypted(
+    operation_id: str, key: ManagedKey, source: Place | None, destination: Place | None, sealed: SealedContainer
+) -> Encrypted:
+    """Return the result of sealing `source` into `destination` under `key`."""
+    header = sealed.header
+    return Encrypted(
+        operation_id=operation_id,
+        changed=True,
+        key=key,
+        file_id=header.file_id,
+        source=source,
+        destination=destination,
+        name=header.name,
+        kind=header.kind.value,
+        length=sealed.trailer.length,
+        size=sealed.size,
+        root=sealed.root,
+    )
 
 
 def encrypt_model(

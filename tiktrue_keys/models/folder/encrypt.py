@@ -19,20 +19,20 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model, encrypted_at
+from tiktrue_keys.models.file.encrypt import Encrypted, encrypted_at
 from tiktrue_keys.models.folder.job import FolderJob, folder_made, planned_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, trusted_manifest
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.resume import RESUMABLE, is_finished
 from tiktrue_keys.models.folder.resume_state import DoneFile
 from tiktrue_keys.models.folder.state import FolderState, opened_state
-from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget, checked_gate
+from tiktrue_keys.models.folder.target import DiskTarget, FolderTarget, checked_gate, entry_of
 from tiktrue_keys.models.folder.tree import SourceFile, real_folder
-from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
-from tiktrue_keys.models.storage.location import Place, Url
+from tiktrue_keys.models.storage.location import Url
 
 OPERATION = "encrypt-folder"
 AnyPlace = TypeVar("AnyPlace", bound=Path | Url)
@@ -109,7 +109,7 @@ def make_folder(
         folder_id=target.folder_id,
         source=root,
         destination=target.destination,
-        files=_placed(run.files, manifest, target.destination),
+        files=_in_order(run.files, manifest),
         plain=tuple(entry.path for entry in manifest.plain),
         left_out=job.tree.left_out,
         length=manifest.length,
@@ -158,10 +158,10 @@ def _read_back(
     )
 
 
-def _placed(files: Iterable[Encrypted], manifest: Manifest, folder: Place) -> tuple[Encrypted, ...]:
-    """Return the results in the manifest's order, with the final paths in `folder`."""
+def _in_order(files: Iterable[Encrypted], manifest: Manifest) -> tuple[Encrypted, ...]:
+    """Return the results in the manifest's order."""
     made = {each.file_id: each for each in files}
-    return tuple(replace(made[entry.file_id], destination=folder / entry.place) for entry in manifest.containers)
+    return tuple(made[entry.file_id] for entry in manifest.containers)
 
 
 @dataclass
@@ -176,27 +176,18 @@ class _Run:
 
 def _entry(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     """Reuse a file that an earlier run finished, else encrypt or copy it; return its entry."""
-    state, done = run.target.state, run.target.state.done.get(file.relative)
+    done = run.target.state.done.get(file.relative)
     if done is not None and is_finished(run.job.manager, file, done, run.target.place_of(file), report):
         return _take_over(run, file, done)
-    return state.finish(file, partial(_make, run, file, report), report)
+    return _make(run, file, report)
 
 
 def _make(run: _Run, file: SourceFile, report: ProgressReport) -> ManifestEntry:
     if file.plain:
         return run.target.copy(file, report)
-    made = encrypt_model(
-        run.job.manager,
-        Path(os.path.realpath(file.path)),
-        run.target.place_of(file),
-        key=run.job.key.key_id,
-        license_key=run.job.license_key,
-        name=file.path.name,
-        force=run.target.state.kept,
-        progress=report,
-    )
+    made = run.target.encrypt(run.job, file, report)
     run.files.append(made)
-    return ContainerEntry(file.relative, made.length, made.file_id, made.root)
+    return entry_of(file, made)
 
 
 def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> ManifestEntry:
@@ -204,5 +195,6 @@ def _take_over(run: _Run, file: SourceFile, done: DoneFile) -> ManifestEntry:
     if done.file_id is None:
         return PlainEntry(file.relative, done.length, done.content)
     made = encrypted_at(run.job.manager, run.target.place_of(file), new_operation_id())
+    made = replace(made, destination=run.target.destination / file.place)
     run.files.append(made)
-    return ContainerEntry(file.relative, made.length, made.file_id, made.root)
+    return entry_of(file, made)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import FileIntent
@@ -57,9 +57,10 @@ class FolderJob:
         return safe_name(self.root.name)
 
     def intent(self, operation: str, folder_id: bytes, destination: Place, temporary: Path | None) -> FileIntent:
-        """Return the intent to make the encrypted folder at `destination`."""
+        """Return the intent to make the encrypted folder at `destination`, which keeps the key of its containers."""
         name, model_id = self.name, self.key.model_id
-        return folder_intent(operation, folder_id, destination, temporary, model_id=model_id, name=name)
+        intent = folder_intent(operation, folder_id, destination, temporary, model_id=model_id, name=name)
+        return replace(intent, keys_after=frozenset({str(self.key.key_id)}))
 
     def manifest(self, folder_id: bytes, entries: Sequence[ManifestEntry]) -> Manifest:
         """Return the manifest of the new folder."""

@@ -13,7 +13,6 @@ from tiktrue_keys.errors import (
     IntegrityError,
     UnavailableError,
 )
-from tiktrue_keys.models.folder.swap import make_parents
 from tiktrue_keys.models.folder.tree import SourceFile
 from tiktrue_keys.models.format.manifest import PlainEntry
 from tiktrue_keys.models.pipeline.progress import ProgressReport
@@ -62,18 +61,10 @@ def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, by
     return length, hashed.digest()
 
 
-def copy_into(file: SourceFile, root: Path, report: ProgressReport, *, again: bool = False) -> PlainEntry:
-    """Copy a file in clear to its path below `root`; return its entry. Raises UnavailableError when it changes."""
-    with NewFile(make_parents(root, file.place), gate=None, what="the output") as new:
-        entry = copy_through(file, new.write, report)
-        new.commit(replace=again)
-    return entry
-
-
 def copy_through(file: SourceFile, write: Callable[[bytes], object], report: ProgressReport | None) -> PlainEntry:
     """Pass a file in clear to `write` and return its entry. Raises UnavailableError when it changes meanwhile."""
     hashed, length = hashlib.sha256(), 0
-    with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
+    with opened_regular(file.path, "the file") as fd, foreign_os_errors("the file", file.path):
         before = os.fstat(fd)
         while chunk := os.read(fd, _CHUNK):
             hashed.update(chunk)

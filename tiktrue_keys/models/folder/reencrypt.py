@@ -44,10 +44,10 @@ from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
+from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import recorded_path
 
 OPERATION = "reencrypt-folder"
-_SPARE_DESCRIPTORS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,24 +223,13 @@ def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Reques
 @contextmanager
 def _locked(root: Path, manifest: Manifest, timeout: float) -> Iterator[dict[bytes, int]]:
     """Lock every container of the folder; yield descriptors by file id. Waits at most `timeout` seconds in all."""
-    _allow_descriptors(len(manifest.containers) + _SPARE_DESCRIPTORS)
+    allowed_descriptors(len(manifest.containers))
     deadline, locked = time.monotonic() + timeout, {}
     with ExitStack() as stack:
         for entry in manifest.containers:
             left = max(0.0, deadline - time.monotonic())
             locked[entry.file_id] = stack.enter_context(locked_container(root / entry.place, left))
         yield locked
-
-
-def _allow_descriptors(count: int) -> None:
-    """Raise this process's limit of open files to `count`, as far as its hard limit allows."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _take_modes(old: Path, new: Path) -> None:

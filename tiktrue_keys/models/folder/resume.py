@@ -1,4 +1,4 @@
-"""Decides which finished files a resumed encryption reuses, so that a kill loses only unfinished files.
+"""Decides which finished files a resumed encryption reuses, so that a kill loses only the last batch of files.
 
 A finished file is reused when its source still has the same size, time and content (BLAKE3), and its output is the
 container that this keystore wrote for it, under a key that still opens it. Every other file is encrypted again under a
@@ -22,7 +22,6 @@ from tiktrue_keys.models.container.container import check_authorship, verify_bod
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.container.open import opened_container
-from tiktrue_keys.models.folder.job import forget_all
 from tiktrue_keys.models.folder.plain import sha256_of
 from tiktrue_keys.models.folder.resume_state import DoneFile
 from tiktrue_keys.models.folder.state import FolderState
@@ -62,15 +61,20 @@ def is_finished(manager: KeyManager, file: SourceFile, done: DoneFile, place: Pa
     return same and any(key.status in _USABLE for key in keys)
 
 
-def remove_strangers(manager: KeyManager, root: Path, wanted: Collection[str]) -> None:
-    """Remove files below `root` that are not `wanted`: files gone from the source, leftovers of a killed run."""
+def remove_strangers(root: Path, wanted: Collection[str]) -> list[bytes]:
+    """Remove files below `root` that are not `wanted`; return the ids of the containers among them.
+
+    They are gone from the source, or leftovers of a killed run.
+    """
+    removed = []
     for relative, path in list(walk(root)):
         if relative in wanted or relative == MANIFEST_NAME:
             continue
         with suppress(TikTrueKeysError):  # no container
-            forget_all(manager, [slots_at(str(path)).current.header.file_id])
+            removed.append(slots_at(path).current.header.file_id)
         with foreign_os_errors("the output", path):
             path.unlink()
     for folder, folders, files in os.walk(root, topdown=False):
         if not folders and not files and Path(folder) != root:
             os.rmdir(folder)
+    return removed

@@ -5,9 +5,9 @@
     {"file_id","length","mtime_ns","path","root","source_hash"}       an encrypted file
     {"length","mtime_ns","path","sha256","source_hash"}               a file in clear
 
-Each line is written and synced after its file is complete in the temporary folder. The last line for a path counts; a
-last line without a newline was cut off by a kill. The file holds no secrets. It is not trusted: a resumed run checks
-the files themselves.
+The lines of a batch of files are written, with one sync, after all of the batch are on stable storage in the temporary
+folder. The last line for a path counts; a last line without a newline was cut off by a kill. The file holds no secrets.
+It is not trusted: a resumed run checks the files themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +97,15 @@ class DoneFile:
         return canonical_json(members) + b"\n"
 
 
+@dataclass(frozen=True)
+class SourceSeen:
+    """A source before it was read: its size in bytes, modification time in nanoseconds, and BLAKE3 hash (32 bytes)."""
+
+    length: int
+    mtime_ns: int
+    content: bytes
+
+
 @dataclass
 class ResumeState:
     """The state file, open and locked until `close`. `folder` is None in a new file; `done` is by relative path."""
@@ -159,22 +168,24 @@ class ResumeState:
                 raise RefusedError(f"{shown(root)} is not a folder", f"remove {shown(self.path)} to start over")
         yield root
 
-    def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
-        """Make a file and write its line. Raises UnavailableError when the source changed meanwhile."""
-        before, source_hash = stamp_of(file), blake3_of(file, report)
-        entry = make()
-        if stamp_of(file) != before or entry.length != before[0]:
+    def look(self, file: SourceFile, report: ProgressReport) -> SourceSeen:
+        """Read a source before it is encrypted."""
+        return SourceSeen(*stamp_of(file), blake3_of(file, report))
+
+    def finished(self, entry: ManifestEntry, file: SourceFile, seen: SourceSeen | None) -> DoneFile:
+        """Return the line of a finished file. Raises UnavailableError when the source changed meanwhile."""
+        assert seen is not None, "the source was looked at"
+        if stamp_of(file) != (seen.length, seen.mtime_ns) or entry.length != seen.length:
             raise UnavailableError(
                 f"{shown(file.path)} changed while it was read", "encrypt the folder when nothing writes to it"
             )
-        self.add(_done_file(entry, before[1], source_hash))
-        return entry
+        return _done_file(entry, seen.mtime_ns, seen.content)
 
-    def add(self, done: DoneFile) -> None:
-        """Write a finished file's line. Thread-safe."""
+    def add(self, done: Sequence[DoneFile]) -> None:
+        """Write the lines of finished files, with one sync. Thread-safe."""
         with self._adding:
-            self._append(done.encode())
-            self.done[done.path] = done
+            self._append(b"".join(each.encode() for each in done))
+            self.done.update((each.path, each) for each in done)
 
     def remove(self) -> None:
         """Remove the state file after the folder is complete."""
@@ -226,9 +237,9 @@ class ResumeState:
             raise _malformed(self.path) from error
         return whole
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         with foreign_os_errors(_WHAT, self.path):
-            write_all(self._fd, line)
+            write_all(self._fd, lines)
             sync_file(self._fd)
 
 

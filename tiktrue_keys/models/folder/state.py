@@ -6,7 +6,7 @@ Both implement FolderState. Does not handle: the file (folder/resume_state.py); 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 
 from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.models.folder.request import FolderRequest
-from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState
+from tiktrue_keys.models.folder.resume_state import DoneFile, ResumedFolder, ResumeState, SourceSeen
 from tiktrue_keys.models.folder.swap import FolderPlace, built_folder
 from tiktrue_keys.models.folder.tree import SourceFile
 from tiktrue_keys.models.format.manifest import ManifestEntry
@@ -43,8 +43,14 @@ class FolderState(Protocol):
     def built(self, place: FolderPlace) -> AbstractContextManager[Path]:
         """Yield the temporary folder, to be filled and then swapped in."""
 
-    def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
-        """Make a file and record that it is finished. Thread-safe."""
+    def look(self, file: SourceFile, report: ProgressReport) -> SourceSeen | None:
+        """Return what a source is before it is read, for `finished`; None where nothing is recorded of it."""
+
+    def finished(self, entry: ManifestEntry, file: SourceFile, seen: SourceSeen | None) -> DoneFile | None:
+        """Return what to record of a finished file. Raises UnavailableError when the source changed meanwhile."""
+
+    def add(self, done: Sequence[DoneFile]) -> None:
+        """Record files as finished, whose outputs are on stable storage."""
 
     def remove(self) -> None:
         """Discard the state after the folder has its name."""
@@ -64,8 +70,14 @@ class MemoryState:
     def built(self, place: FolderPlace) -> AbstractContextManager[Path]:
         return built_folder(place)
 
-    def finish(self, file: SourceFile, make: Callable[[], ManifestEntry], report: ProgressReport) -> ManifestEntry:
-        return make()  # no run will ask later what it was made of, so its source is not read twice
+    def look(self, file: SourceFile, report: ProgressReport) -> None:
+        return None  # no run will ask later what it was made of, so its source is not read twice
+
+    def finished(self, entry: ManifestEntry, file: SourceFile, seen: SourceSeen | None) -> None:
+        return None
+
+    def add(self, done: Sequence[DoneFile]) -> None:
+        pass
 
     def remove(self) -> None:
         self.folder = None

@@ -30,14 +30,19 @@ class Selection:
     plain: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to encrypt or copy: its relative path, the path of its content, and its size in bytes."""
+    """A file to encrypt or copy: its relative path, the real path of its content, and its size in bytes."""
 
     relative: str
     path: Path
     size: int
     plain: bool
+
+    @property
+    def name(self) -> str:
+        """Return the last part of its relative path."""
+        return self.relative.rpartition("/")[2]
 
     @property
     def place(self) -> str:
@@ -70,8 +75,8 @@ def source_tree(folder: Path, selection: Selection) -> SourceTree:
             left_out.append(relative)
             continue
         must_be_relative(relative)
-        found = _regular(folder, path)
-        files.append(SourceFile(relative, path, found.st_size, _matches(relative, selection.plain)))
+        real, size = _regular(folder, path)
+        files.append(SourceFile(relative, real, size, _matches(relative, selection.plain)))
     if not files:
         raise RefusedError(f"{shown(folder)} holds no file to encrypt")
     if len({MANIFEST_NAME, *(file.place for file in files)}) != len(files) + 1:
@@ -91,7 +96,7 @@ def blake3_of(file: SourceFile, report: ProgressReport) -> bytes:
     from blake3 import blake3
 
     hashed, buffer = blake3(), bytearray(_CHUNK)
-    with opened_regular(os.path.realpath(file.path), "the file") as fd, foreign_os_errors("the file", file.path):
+    with opened_regular(file.path, "the file") as fd, foreign_os_errors("the file", file.path):
         while count := os.readv(fd, [buffer]):
             hashed.update(memoryview(buffer)[:count])
             report(0, None)
@@ -123,18 +128,21 @@ def _walk(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, Path]]:
             yield relative, folder / entry.name
 
 
-def _regular(folder: Path, path: Path) -> os.stat_result:
+def _regular(folder: Path, path: Path) -> tuple[Path, int]:
+    """Return the real path and the size of a regular file."""
+    real = path
     with foreign_os_errors("the file", path):
-        if path.is_symlink():
-            target = Path(os.path.realpath(path, strict=True))
-            if not target.is_relative_to(os.path.realpath(folder)):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            real = Path(os.path.realpath(path, strict=True))
+            if not real.is_relative_to(os.path.realpath(folder)):
                 raise RefusedError(
                     f"{shown(path)} is a symbolic link that leads out of the folder",
                     "put the file itself there, or exclude it",
                     remedy="exclude-link",
                     about={"path": path.relative_to(folder).as_posix()},
                 )
-        found = os.stat(path)
+            found = os.stat(real)
     if not stat.S_ISREG(found.st_mode):
         raise RefusedError(
             f"{shown(path)} is not a regular file",
@@ -142,7 +150,7 @@ def _regular(folder: Path, path: Path) -> os.stat_result:
             remedy="exclude-file",
             about={"path": path.relative_to(folder).as_posix()},
         )
-    return found
+    return real, found.st_size
 
 
 def _selected(relative: str, selection: Selection) -> bool:

@@ -18,7 +18,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UsageError
-from tiktrue_keys.models.file.encrypt import Encrypted
+from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
 from tiktrue_keys.models.folder.encrypt import OPERATION, EncryptedFolder, made_before, make_folder
 from tiktrue_keys.models.folder.job import FolderJob, forget_all
 from tiktrue_keys.models.folder.manifest_file import signed_manifest
@@ -87,6 +87,18 @@ class UploadTarget:
 
     def place_of(self, file: SourceFile) -> Url:
         return self.destination / file.place
+
+    def encrypt(self, job: FolderJob, file: SourceFile, report: ProgressReport) -> Encrypted:
+        """Encrypt a file to an object. It is visible at once, so it has an intent and an outcome of its own."""
+        return encrypt_model(
+            job.manager,
+            file.path,
+            self.place_of(file),
+            key=job.key.key_id,
+            license_key=job.license_key,
+            name=file.name,
+            progress=report,
+        )
 
     def copy(self, file: SourceFile, report: ProgressReport) -> PlainEntry:
         with Upload(self.place_of(file), replace=False) as upload:

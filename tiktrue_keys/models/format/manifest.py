@@ -48,7 +48,7 @@ class _Kind(str, Enum):
     PLAIN = "plain"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ContainerEntry:
     """An encrypted file: `length` in bytes of plaintext, `file_id` 16 bytes, `root` 32 bytes."""
 
@@ -68,7 +68,7 @@ class ContainerEntry:
         return {"kind": _Kind.CONTAINER.value, "length": self.length, "path": self.path, **ids}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlainEntry:
     """A file that stays in clear, identified by its SHA-256 (32 bytes). `length` in bytes."""
 

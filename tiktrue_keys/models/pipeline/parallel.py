@@ -34,7 +34,7 @@ class StoppedError(Exception):
     """Stops a file after another one failed, or after an interrupt. It does not leave this module."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task(Generic[_Result]):
     """The work on one file of `size` bytes. `work` reports the bytes done; the total that it reports is ignored."""
 
@@ -77,7 +77,7 @@ class _Crew(Generic[_Result]):
         self._stop = False
         self._next = 0
         self._memory = 0
-        self._news = False
+        self._blocked = 0
         self._ended = 0
         self._done = [0] * len(tasks)
         self._results: dict[int, _Result] = {}
@@ -100,12 +100,10 @@ class _Crew(Generic[_Result]):
         return [self._results[number] for number in range(len(self._tasks))]
 
     def _wait(self) -> None:
-        """Wait until every thread has ended. Wakes up for each finished file, so that progress shows small ones too."""
+        """Wait until every thread has ended, and report now and then. Waking up for each file would double its cost."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._news, _REPORT_EVERY)
-                self._news = False
-                if self._ended == len(self._threads):
+                if self._changed.wait_for(lambda: self._ended == len(self._threads), _REPORT_EVERY):
                     return
             if not self._stop:
                 self._report()
@@ -135,14 +133,11 @@ class _Crew(Generic[_Result]):
                 self._stop = True
             with self._changed:
                 self._memory -= task.memory
-                self._tell()
+                if self._blocked:
+                    self._changed.notify_all()
         with self._changed:
             self._ended += 1
-            self._tell()
-
-    def _tell(self) -> None:
-        self._news = True
-        self._changed.notify_all()
+            self._changed.notify_all()
 
     def _take(self) -> int | None:
         """Return the next task's number once there is memory for it; None when no task is left or all must stop."""
@@ -153,7 +148,9 @@ class _Crew(Generic[_Result]):
                     self._memory += needed
                     self._next += 1
                     return self._next - 1
+                self._blocked += 1
                 self._changed.wait()
+                self._blocked -= 1
             return None
 
     def _reporter(self, number: int) -> ProgressReport:

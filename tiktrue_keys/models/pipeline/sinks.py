@@ -59,9 +59,11 @@ def plain_sink(out: Target, geometry: Geometry) -> Sink:
     return out if isinstance(out, InOrder) else PlainFileSink(out, geometry)
 
 
-def container_sink(out: Target, geometry: Geometry) -> ContainerSink:
-    """Return the sink that writes a container to `out`."""
-    return out if isinstance(out, InOrder) else ContainerFileSink(out, geometry)
+def container_sink(out: Target, geometry: Geometry, *, small: bool = False) -> ContainerSink:
+    """Return the sink that writes a container, of one segment if it is `small`, to `out`."""
+    if isinstance(out, InOrder):
+        return out
+    return SmallContainerSink(out, geometry) if small else ContainerFileSink(out, geometry)
 
 
 class PlainFileSink:
@@ -104,6 +106,26 @@ class ContainerFileSink:
 
     def wake(self) -> None:
         pass
+
+
+class SmallContainerSink(ContainerFileSink):
+    """Writes a container of one segment to a new file in one system call."""
+
+    def __init__(self, fd: int, geometry: Geometry) -> None:
+        super().__init__(fd, geometry)
+        self._parts: list[bytes] = []
+
+    def write_header(self, data: bytes) -> None:
+        pwrite_full(self._fd, b"".join((data, *self._parts)), 0)
+
+    def write_trailer(self, trailer: Trailer, offset: int) -> None:
+        self._parts += [trailer.leaves or b"", trailer.encode_tail()]
+
+    def preface(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def put(self, index: int, view: memoryview, stop: threading.Event) -> None:
+        self._parts.append(bytes(view))  # the buffer is the caller's
 
 
 class StreamSink(InOrder):

@@ -17,6 +17,7 @@ from tiktrue_keys.models.folder import decrypt
 from tiktrue_keys.models.folder.job import followed_folder
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest
 from tiktrue_keys.models.folder.resume import RESUMABLE
+from tiktrue_keys.models.folder.sealer import sealed_containers
 from tiktrue_keys.models.folder.swap import FolderPlace
 from tiktrue_keys.models.storage.claim import must_be_unclaimed
 from tiktrue_keys.models.storage.files import FileStorage, must_be_reachable
@@ -59,11 +60,20 @@ def _built(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Endin
         new = FileStorage(place.destination).is_new(intent)
         return Ending(OK if not built and (replaced or new) else FAILED, None)
     if lies_there(place.destination, intent.file_id):
-        moved = followed_folder(place.destination, read_manifest(place.destination).manifest)
-        return Ending(OK, None, others=Settlement(moved, _registered(manager, place, besides=moved)))
+        return Ending(OK, None, others=_whole(manager, intent, place))
     # The finished files of an encryption stay in the temporary folder for the run that resumes it.
     gone = () if intent.operation == RESUMABLE else _registered_below(manager, place.temporary)
     return Ending(FAILED, None, others=Settlement(gone=gone))
+
+
+def _whole(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Settlement:
+    """Return the effect of a folder that has its name: the containers of its manifest lie in it, others are gone."""
+    manifest = read_manifest(place.destination).manifest
+    moved = followed_folder(place.destination, manifest)
+    gone = _registered(manager, place, besides=moved)
+    if not intent.keys_after:  # each of its containers had an intent of its own, and has its row
+        return Settlement(moved, gone)
+    return Settlement(made=sealed_containers(manifest, place.destination, intent.keys_after, manager.now()), gone=gone)
 
 
 def _registered_below(manager: KeyManager, folder: Path) -> list[bytes]:
