@@ -180,9 +180,7 @@ def test_a_folder(shop: Workshop, log: SystemLog) -> None:
     assert {path.name: path.read_bytes() for path in (shop.folder / "out").iterdir()} == dict.fromkeys(
         "abc", pattern(LENGTH)
     )
-    events = [record["event"] for record in log.records()]
-    assert (events[0], events[-1]) == ("intent", "decrypt-folder")
-    assert sorted(events[1:-1]) == ["decrypt", "decrypt", "intent", "intent"]
+    assert [record["event"] for record in log.records()] == ["intent", "decrypt-folder"]
 
 
 def test_a_program_in_memory(shop: Workshop, sealed: Path, log: SystemLog) -> None:

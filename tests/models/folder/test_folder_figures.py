@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.counting import commits_of
+from tests.keystores import LICENSE
 from tests.models.workshop import Workshop, folder_request, pattern
+from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 
 FEW, MANY = 4, 40
@@ -78,3 +80,21 @@ def test_encrypt_so_that_it_can_be_resumed(shop: Workshop, monkeypatch: pytest.M
     assert commits_of(lambda: encrypt_folder(shop.manager, request)) == 1 + 2 * MANY // BATCH
     assert calls.count["fsync"] == 1 + MANY // BATCH
     assert sorted(shop.paths()) == [f"llama-{MANY}.ttm/{number:02}.bin.ttm" for number in range(MANY)]
+
+
+def test_decrypt(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed, out = sealed_of(shop, MANY), shop.folder / "out"
+    calls = Calls(shop.folder, monkeypatch, "fsync", "pwrite", "rename", "link", "unlink")
+    assert commits_of(lambda: decrypt_folder(shop.manager, sealed, out, license_key=LICENSE)) == 2
+    # One sync and one write for each file; two syncs for the folder and its parent.
+    assert calls.count == {"fsync": MANY + 2, "pwrite": MANY, "rename": 1}
+    record = list(shop.manager.audit_records())[-1]
+    assert (record.event, record.key_id, record.detail["files"]) == ("decrypt-folder", shop.key.key_id, MANY)
+
+
+def test_decrypt_where_the_registry_has_the_folder_elsewhere(shop: Workshop) -> None:
+    moved = sealed_of(shop, MANY).rename(shop.folder / "moved.ttm")
+    out = shop.folder / "out"
+    commits = commits_of(lambda: decrypt_folder(shop.manager, moved, out, license_key=LICENSE))
+    assert commits == 2 + MANY // BATCH
+    assert sorted(shop.paths()) == [f"moved.ttm/{number:02}.bin.ttm" for number in range(MANY)]

@@ -6,8 +6,10 @@ Does not handle: authenticating the header (format/header_slots.py), checking th
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from tiktrue_keys.core.keys.key_results import OpenedKey
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -37,15 +39,81 @@ class OpenedDataKey:
         self.secret.wipe()
 
 
+class HeldKeys:
+    """The keys of this keystore, each looked up and opened once for many containers. Thread-safe.
+
+    `renew` looks them up again, so that a revocation is noticed.
+    """
+
+    def __init__(self, manager: KeyManager, license_key: License | None, use: Use) -> None:
+        self._manager = manager
+        self._license_key = asked_once(license_key)
+        self._use = use
+        self._found: dict[str, ManagedKey | None] = {}
+        self._opened: dict[str, OpenedKey] = {}
+        self._secrets = ExitStack()
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> HeldKeys:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._secrets.close()
+
+    def renew(self) -> None:
+        """Look up and open every key again when it is needed next."""
+        with self._guard:
+            self._found, self._opened = {}, {}
+
+    def of(self, header: Header) -> dict[str, ManagedKey]:
+        """Return the keys of this keystore that a container is wrapped for, by key id."""
+        held = {key_id: self._find(key_id) for key_id in header.key_ids}
+        return {key_id: key for key_id, key in held.items() if key is not None}
+
+    def data_key(self, header: Header) -> OpenedDataKey:
+        """Open and return a data key; raises as open_data_key."""
+        held = self.of(header)
+        if not held:
+            listed = ", ".join(sorted(header.key_ids)[:3])
+            raise NotFoundError(
+                f"this keystore holds no key that opens the container (it names {listed})",
+                f"looked in {self._manager.path}: use the keystore that has one of them",
+            )
+        wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
+        wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))
+        first: Exception | None = None
+        for wrap in wraps:
+            try:
+                return self._unwrapped(header, wrap)
+            except _THIS_KEY_NOT as error:
+                first = first or error
+        assert first is not None, "a container has at least one wrap"
+        raise first
+
+    def _find(self, key_id: str) -> ManagedKey | None:
+        with self._guard:
+            if key_id not in self._found:
+                try:
+                    self._found[key_id] = self._manager.find(key_id)
+                except NotFoundError:
+                    self._found[key_id] = None
+            return self._found[key_id]
+
+    def _unwrapped(self, header: Header, wrap: Wrap) -> OpenedDataKey:
+        with self._guard:
+            opened = self._opened.get(wrap.key_id)
+            if opened is None:
+                opened = self._manager.open_key(wrap.key_id, self._license_key, use=self._use)
+                # Another thread may still use the one before `renew`: all are wiped at the end.
+                self._opened[wrap.key_id] = self._secrets.enter_context(opened)
+        data_key = unwrap_data_key(wrap, opened.secret.view, file_id=header.file_id, model_id=header.model_id)
+        return OpenedDataKey(opened.key, data_key, opened.notices)
+
+
 def held_keys(manager: KeyManager, header: Header) -> dict[str, ManagedKey]:
     """Return the keys of this keystore that a container is wrapped for, by key id."""
-    held = {}
-    for key_id in header.key_ids:
-        try:
-            held[key_id] = manager.find(key_id)
-        except NotFoundError:
-            continue
-    return held
+    with HeldKeys(manager, None, Use.DECRYPT) as held:
+        return held.of(header)
 
 
 def open_data_key(manager: KeyManager, header: Header, license_key: License | None, use: Use) -> OpenedDataKey:
@@ -55,23 +123,8 @@ def open_data_key(manager: KeyManager, header: Header, license_key: License | No
     reason why the best key cannot be used: RevokedError, ExpiredError, RefusedError, WrongLicenseError, or UsageError
     without its license.
     """
-    held, license_key = held_keys(manager, header), asked_once(license_key)
-    if not held:
-        listed = ", ".join(sorted(header.key_ids)[:3])
-        raise NotFoundError(
-            f"this keystore holds no key that opens the container (wrapped for {listed})",
-            f"use the keystore that holds one of them; this one is {manager.path}",
-        )
-    wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
-    wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))
-    first: Exception | None = None
-    for wrap in wraps:
-        try:
-            return _open(manager, header, wrap, license_key, use)
-        except _THIS_KEY_NOT as error:
-            first = first or error
-    assert first is not None, "a container has at least one wrap"
-    raise first
+    with HeldKeys(manager, license_key, use) as held:
+        return held.data_key(header)
 
 
 def asked_once(license_key: License | None) -> License | None:
@@ -88,9 +141,3 @@ def asked_once(license_key: License | None) -> License | None:
         return answers[0]
 
     return ask
-
-
-def _open(manager: KeyManager, header: Header, wrap: Wrap, license_key: License | None, use: Use) -> OpenedDataKey:
-    with manager.open_key(wrap.key_id, license_key, use=use) as opened:
-        data_key = unwrap_data_key(wrap, opened.secret.view, file_id=header.file_id, model_id=header.model_id)
-        return OpenedDataKey(opened.key, data_key, opened.notices)

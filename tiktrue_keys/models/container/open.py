@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from tiktrue_keys.core.keys.licenses import License
@@ -17,7 +17,7 @@ from tiktrue_keys.models.container.container import (
     check_authorship,
     read_container,
 )
-from tiktrue_keys.models.container.data_key import OpenedDataKey, open_data_key
+from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.protocol import storage_of
@@ -41,6 +41,38 @@ def opened_container(place: Place, expected_root: bytes | None = None) -> Iterat
         yield OpenedContainer(readable, storage.place, container)
 
 
+class Unlocker:
+    """Unlocks containers of which this keystore holds a key; keys and issuers are read once for many of them."""
+
+    def __init__(self, manager: KeyManager, license_key: License | None, use: Use, *, allow_unsigned: bool) -> None:
+        self.keys = HeldKeys(manager, license_key, use)
+        self._manager = manager
+        self._allow_unsigned = allow_unsigned
+        self._issuers = trusted_issuers(manager)
+
+    def __enter__(self) -> Unlocker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.keys.__exit__()
+
+    def renew(self) -> None:
+        """Read keys and issuers again, so that a revocation is noticed."""
+        self.keys.renew()
+        self._issuers = trusted_issuers(self._manager)
+
+    def unlock(self, source: OpenedContainer) -> tuple[OpenedDataKey, Authorship]:
+        """Unlock a container as `unlock` does."""
+        container = source.container
+        opened = self.keys.data_key(container.header)
+        try:
+            container.authenticate(opened.secret.view)
+            return opened, _judged(self._manager, container, container.trailer, self._issuers, self._allow_unsigned)
+        except BaseException:
+            opened.secret.wipe()
+            raise
+
+
 def unlock(
     manager: KeyManager, source: OpenedContainer, license_key: License | None, use: Use, *, allow_unsigned: bool
 ) -> tuple[OpenedDataKey, Authorship]:
@@ -50,14 +82,8 @@ def unlock(
     RevokedError, ExpiredError or WrongLicenseError for its key, IntegrityError when header or signature are wrong,
     RefusedError when it is unsigned, unless `allow_unsigned`.
     """
-    container = source.container
-    opened = open_data_key(manager, container.header, license_key, use)
-    try:
-        container.authenticate(opened.secret.view)
-        return opened, judge(manager, container, container.trailer, allow_unsigned=allow_unsigned)
-    except BaseException:
-        opened.secret.wipe()
-        raise
+    with Unlocker(manager, license_key, use, allow_unsigned=allow_unsigned) as unlocker:
+        return unlocker.unlock(source)
 
 
 def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned: bool) -> Authorship:
@@ -66,12 +92,17 @@ def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned
     Also raises IntegrityError when the signature is missing and the registry records that there was one: a holder of
     the data key can change everything in a container, but cannot forge a signature.
     """
-    known = manager.container(front.header.file_id)
-    if trailer.signature is None and known is not None and known.signed:
-        raise IntegrityError("the container's signature was removed", "restore the container from a copy")
-    return check_authorship(
-        front.header, front.body, trailer, issuers=trusted_issuers(manager), allow_unsigned=allow_unsigned
-    )
+    return _judged(manager, front, trailer, trusted_issuers(manager), allow_unsigned)
+
+
+def _judged(
+    manager: KeyManager, front: Front, trailer: Trailer, issuers: Collection[bytes], allow_unsigned: bool
+) -> Authorship:
+    if trailer.signature is None:
+        known = manager.container(front.header.file_id)
+        if known is not None and known.signed:
+            raise IntegrityError("the container's signature was removed", "restore the container from a copy")
+    return check_authorship(front.header, front.body, trailer, issuers=issuers, allow_unsigned=allow_unsigned)
 
 
 def trusted_issuers(manager: KeyManager) -> tuple[bytes, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -79,9 +80,14 @@ class ReadOptions:
         """Return the use to open the key for."""
         return Use.DECRYPT_DEPRECATED if self.allow_deprecated else Use.DECRYPT
 
+    @property
+    def detail(self) -> dict[str, bool]:
+        """Return what was allowed, as the audit log has it."""
+        return {name: True for name, given in vars(self).items() if given}
+
 
 @dataclass
-class _Job:
+class Decryption:
     """The decryption of one container. For a pipe, `authorship` is known only at the end."""
 
     manager: KeyManager
@@ -127,14 +133,11 @@ class _Job:
 
     def detail(self, destination: str) -> dict[str, Any]:
         """Return the audit detail, without file id and path."""
-        allowed = {
-            "allow_deprecated": self.options.allow_deprecated,
-            "allow_unsigned": self.options.allow_unsigned,
-        }
-        return {"destination": destination, **{name: True for name, given in allowed.items() if given}}
+        return {"destination": destination, **self.options.detail}
 
-    def result(self, destination: Place | None, place: Tracked, operation_id: str) -> Decrypted:
-        warnings = [*self.opened.notices, *place.notices]
+    def result(self, destination: Place | None, notices: Iterable[Notice], operation_id: str) -> Decrypted:
+        """Return the result, with notices about the container's place."""
+        warnings = [*self.opened.notices, *notices]
         if self.authorship is Authorship.UNSIGNED:
             warnings.append(unsigned_notice())
         return Decrypted(
@@ -209,7 +212,7 @@ def decrypt_model(
                 fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options.use)
             stack.enter_context(opened)
-        job = _Job(manager, front, opened, found, fd, options, progress, request, authorship)
+        job = Decryption(manager, front, opened, found, fd, options, progress, request, authorship)
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 
@@ -248,7 +251,7 @@ def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use:
     return front, opened
 
 
-def _intent(job: _Job, place: Tracked, temporary: str, before: str) -> FileIntent:
+def _intent(job: Decryption, place: Tracked, temporary: str, before: str) -> FileIntent:
     """Return the intent. Its path is the container's; only `temporary` names the output."""
     return FileIntent(
         OPERATION,
@@ -265,7 +268,7 @@ def _intent(job: _Job, place: Tracked, temporary: str, before: str) -> FileInten
     )
 
 
-def _to_storage(job: _Job, output: Output) -> Decrypted:
+def _to_storage(job: Decryption, output: Output) -> Decrypted:
     destination, place = recorded_path(output.place), job.track()
     intent = _intent(job, place, recorded_path(output.temporary or output.place), output.before)
     with file_operation(job.manager, intent, job.request, keys=job.keys()) as outcome:
@@ -274,14 +277,14 @@ def _to_storage(job: _Job, output: Output) -> Decrypted:
             job.write(out)
             output.commit()
         outcome.detail["length"] = job.length
-    return job.result(parse_place(destination), place, outcome.operation_id)
+    return job.result(parse_place(destination), place.notices, outcome.operation_id)
 
 
-def _to_stream(job: _Job, stream: Stream) -> Decrypted:
+def _to_stream(job: Decryption, stream: Stream) -> Decrypted:
     fd = stream.flushed("the output")
     place = job.track()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
     job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request)
     with noted(job.manager, OPERATION, job.request.operation_id), foreign_os_errors("the output", "standard output"):
         job.write(StreamSink(fd))
-    return job.result(None, place, job.request.operation_id)
+    return job.result(None, place.notices, job.request.operation_id)

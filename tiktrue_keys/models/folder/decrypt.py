@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import each_once
+from tiktrue_keys.core.notices import Notice, each_once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.models.container.container import Authorship
 from tiktrue_keys.models.container.data_key import asked_once
-from tiktrue_keys.models.file.decrypt import Decrypted, ReadOptions, decrypt_model
+from tiktrue_keys.models.container.open import Unlocker, opened_container
+from tiktrue_keys.models.file.decrypt import Decrypted, Decryption, ReadOptions
 from tiktrue_keys.models.file.output import gate_with
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import open_beforehand
@@ -24,14 +27,17 @@ from tiktrue_keys.models.folder.plain import copy_plain
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import SUFFIX
-from tiktrue_keys.models.format.manifest import Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
+from tiktrue_keys.models.registry.tracking import SeenContainer, track_all
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.output_identity import file_identity
+from tiktrue_keys.models.storage.unsynced import UnsyncedFiles
 
 OPERATION = "decrypt-folder"
+_Seen = SeenContainer | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +86,21 @@ def decrypt_folder(
         gate_with(manager.output_gate(), root, "the encrypted folder itself").check(target)
         must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
         must_be_complete(root, manifest)
-        open_beforehand(manager, root, manifest, license_key, options.use)
+        key = open_beforehand(manager, root, manifest, license_key, options.use)
     place = FolderPlace.beside(target)
-    job = _Job(manager, root, manifest, place, license_key, options)
     intent = folder_intent(
         OPERATION, manifest.folder_id, target, place.temporary, model_id=manifest.model_id, name=manifest.name
     )
-    intent = replace(intent, before=file_identity(target))  # settling cannot identify a plaintext by an id
+    keys = frozenset({str(key.key_id)})
+    # Settling cannot identify a plaintext by an id.
+    intent = replace(intent, before=file_identity(target), keys_before=keys, keys_after=keys)
     with new_folder(manager, intent, place, request) as outcome:
-        files = job.build(jobs, progress)
-        outcome.detail = {"files": len(manifest.files), "length": manifest.length, "source": str(root)}
-    return _result(outcome.operation_id, root, target, manifest, files, changed=True)
+        job = _Job(manager, root, manifest, place, license_key, options, request)
+        made = job.build(jobs, progress)
+        counts = {"files": len(manifest.files), "length": manifest.length}
+        outcome.detail = {**counts, "source": str(root), **options.detail}
+    result = _result(outcome.operation_id, root, target, manifest, made, changed=True)
+    return replace(result, warnings=each_once([*result.warnings, *job.notices]))
 
 
 def _again(manager: KeyManager, root: Place, target: Path, done: FinishedOperation) -> DecryptedFolder:
@@ -119,7 +129,7 @@ def _result(
 
 @dataclass(frozen=True)
 class _Job:
-    """The decryption of one folder."""
+    """The decryption of one folder. `notices` collects those about containers at other places."""
 
     manager: KeyManager
     root: Place
@@ -127,30 +137,59 @@ class _Job:
     place: FolderPlace
     license_key: License | None
     options: ReadOptions
+    request: OperationRequest
+    notices: list[Notice] = field(default_factory=list)
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
         """Fill the temporary folder and swap it in; return the containers' results in the manifest's order."""
-        tasks = [Task(entry.length, partial(self._make, entry)) for entry in self.manifest.files]
-        made = side_by_side(tasks, jobs=jobs, progress=progress)
+        options = self.options
+        with (
+            Unlocker(self.manager, self.license_key, options.use, allow_unsigned=options.allow_unsigned) as unlocker,
+            UnsyncedFiles(partial(self._synced, unlocker)) as files,
+        ):
+            make = partial(self._make, unlocker, files)
+            tasks = [Task(entry.length, partial(make, entry)) for entry in self.manifest.files]
+            made = side_by_side(tasks, jobs=jobs, progress=progress)
+            files.sync()
         swap_in(self.place)
         return [each for each in made if each is not None]
 
-    def _make(self, entry: ManifestEntry, report: ProgressReport) -> Decrypted | None:
-        path = make_parents(self.place.temporary, entry.path)
-        if isinstance(entry, PlainEntry):
-            copy_plain(self.root, entry, path, report)
-            return None
-        opened = decrypt_model(
-            self.manager,
-            self.root / entry.place,
-            path,
-            license_key=self.license_key,
-            allow_deprecated=self.options.allow_deprecated,
-            allow_unsigned=self.options.allow_unsigned,
-            expected_root=entry.root,
-            progress=report,
-        )
-        return replace(opened, destination=self.place.destination / entry.path)
+    def _make(
+        self,
+        unlocker: Unlocker,
+        files: UnsyncedFiles[_Seen],
+        entry: ManifestEntry,
+        report: ProgressReport,
+    ) -> Decrypted | None:
+        with files.new(make_parents(self.place.temporary, entry.path), entry.length) as new:
+            if isinstance(entry, PlainEntry):
+                copy_plain(self.root, entry, new.write, report)
+                new.keep(None)
+                return None
+            opened, seen = self._open(unlocker, entry, new.fd, report)
+            new.keep(seen)
+        return opened
+
+    def _open(
+        self, unlocker: Unlocker, entry: ContainerEntry, out: int, report: ProgressReport
+    ) -> tuple[Decrypted, SeenContainer]:
+        with opened_container(self.root / entry.place, entry.root) as found:
+            data_key, authorship = unlocker.unlock(found)
+            with data_key:
+                container, options = found.container, self.options
+                job = Decryption(
+                    self.manager, container, data_key, found, -1, options, report, self.request, authorship
+                )
+                job.write(out)
+            keys = frozenset(unlocker.keys.of(container.header))
+            seen = SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED)
+            return job.result(self.place.destination / entry.path, (), self.request.operation_id), seen
+
+    def _synced(self, unlocker: Unlocker, batch: Sequence[_Seen]) -> None:
+        """Update the registry after a batch, and notice a key that was revoked meanwhile."""
+        for place in track_all(self.manager, [seen for seen in batch if seen is not None]):
+            self.notices.extend(place.notices)
+        unlocker.renew()
 
 
 def _default(root: Place) -> Path:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tiktrue_keys.core.durable import NewFile, opened_regular
+from tiktrue_keys.core.durable import opened_regular
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import (
     IntegrityError,
@@ -23,19 +23,18 @@ from tiktrue_keys.models.storage.readable import pread_full, size_of
 _CHUNK = 1 << 20
 
 
-def copy_plain(root: Place, entry: PlainEntry, made: Path, report: ProgressReport) -> None:
-    """Copy a clear file out of an encrypted folder. Raises IntegrityError unless it matches the manifest."""
+def copy_plain(root: Place, entry: PlainEntry, write: Callable[[bytes], object], report: ProgressReport) -> None:
+    """Pass a clear file of an encrypted folder to `write`. Raises IntegrityError unless it matches the manifest."""
     hashed, length, source = hashlib.sha256(), 0, root / entry.place
-    with storage_of(source).opened("the file") as found, NewFile(made, gate=None, what="the output") as new:
+    with storage_of(source).opened("the file") as found:
         must_be_listed(entry, size_of(found), entry.sha256)  # do not transfer a file of the wrong length
         with foreign_os_errors("the file", str(source)):
             while chunk := pread_full(found, _CHUNK, length):
                 hashed.update(chunk)
-                new.write(chunk)
+                write(chunk)
                 length += len(chunk)
                 report(length, None)
         must_be_listed(entry, length, hashed.digest())
-        new.commit(replace=False)
 
 
 def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:

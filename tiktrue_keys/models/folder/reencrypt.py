@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.containers.settlement import Settlement
+from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -158,7 +159,9 @@ class _Job:
     def _make(self, entry: ManifestEntry, report: ProgressReport) -> ManifestEntry:
         path = make_parents(self.place.temporary, entry.place)
         if isinstance(entry, PlainEntry):
-            copy_plain(self.root, entry, path, report)
+            with NewFile(path, gate=None, what="the output") as new:
+                copy_plain(self.root, entry, new.write, report)
+                new.commit(replace=False)
             return entry
         with ExitStack() as stack:
             with noted(self.manager, FILE_OPERATION, None):

@@ -113,7 +113,7 @@ class SmallContainerSink(ContainerFileSink):
 
     def __init__(self, fd: int, geometry: Geometry) -> None:
         super().__init__(fd, geometry)
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
 
     def write_header(self, data: bytes) -> None:
         pwrite_full(self._fd, b"".join((data, *self._parts)), 0)

@@ -5,10 +5,11 @@ Does not handle: operations that change a container; their intent updates the ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown
@@ -30,6 +31,32 @@ class Tracked:
         return bool(self.notices)
 
 
+@dataclass(frozen=True)
+class SeenContainer:
+    """A container that was opened at `path` (empty for a pipe), which `keys` open.
+
+    `signed`: this keystore's signature was verified. Once recorded, it stays recorded.
+    """
+
+    header: Header
+    path: str
+    keys: frozenset[str]
+    signed: bool = False
+
+    def row(self, place: Tracked, known: ContainerRecord | None, now: Instant) -> ContainerRecord:
+        """Return its row at `place`, given the row that there is."""
+        return ContainerRecord(
+            self.header.file_id,
+            place.path,
+            self.header.model_id,
+            self.header.name,
+            self.keys,
+            now,
+            piped=place.piped,
+            signed=self.signed or bool(known and known.signed),
+        )
+
+
 def tracked_place(manager: KeyManager, header: Header, path: str) -> Tracked:
     """Return the container's location: `path` (empty for a pipe), unless it is still where the registry has it."""
     return followed(manager.container(header.file_id), header, path)
@@ -46,22 +73,20 @@ def followed(known: ContainerRecord | None, header: Header, path: str) -> Tracke
 
 
 def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False) -> Tracked:
-    """Update the registry's row of a container that was opened; `keys` open it. Returns its location.
+    """Update the registry's row of a container that was opened; `keys` open it. Returns its location."""
+    return track_all(manager, [SeenContainer(header, path, frozenset(keys), signed)])[0]
 
-    `signed`: this keystore's signature was verified. Once recorded, it stays recorded.
-    """
-    known = manager.container(header.file_id)
-    place = followed(known, header, path)
-    record = ContainerRecord(
-        header.file_id,
-        place.path,
-        header.model_id,
-        header.name,
-        frozenset(keys),
-        manager.now(),
-        piped=place.piped,
-        signed=signed or bool(known and known.signed),
-    )
-    if known is None or (not place.is_copy and replace(known, last_seen=record.last_seen) != record):
-        manager.register(record)
-    return place
+
+def track_all(manager: KeyManager, seen: Sequence[SeenContainer]) -> list[Tracked]:
+    """Update the rows of many containers as `track` does one, with one read and few transactions."""
+    known, now = manager.containers_by_id(each.header.file_id for each in seen), manager.now()
+    places, records = [], []
+    for each in seen:
+        before = known.get(each.header.file_id)
+        place = followed(before, each.header, each.path)
+        record = each.row(place, before, now)
+        if before is None or (not place.is_copy and replace(before, last_seen=now) != record):
+            records.append(record)
+        places.append(place)
+    manager.register_all(records)
+    return places

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from itertools import islice
+from typing import Generic, TypeVar
 
 _THREADS = 8
 
 _Item = TypeVar("_Item")
 
 
-def overlapped(work: Callable[[_Item], None], items: Iterable[_Item], *, threads: int = _THREADS) -> None:
+def overlapped(work: Callable[[_Item], object], items: Iterable[_Item], *, threads: int = _THREADS) -> None:
     """Call `work` with each item. An error stops the others; it is raised after all threads have ended."""
     waiting = list(items)
     if len(waiting) < 2:
         for item in waiting:
             work(item)
         return
-    crew = _Crew(work, iter(waiting))
-    crew.run(min(threads, len(waiting)))
+    _Crew(work, iter(waiting)).run(min(threads, len(waiting)))
 
 
-class _Crew:
-    def __init__(self, work: Callable[[_Item], None], items: Iterator[_Item]) -> None:
+class _Crew(Generic[_Item]):
+    def __init__(self, work: Callable[[_Item], object], items: Iterator[_Item]) -> None:
         self._work = work
         self._items = items
         self._guard = threading.Lock()
@@ -55,9 +55,9 @@ class _Crew:
         try:
             while not self._errors:
                 with self._guard:
-                    item = next(self._items, self)
-                if item is self:
+                    taken = list(islice(self._items, 1))
+                if not taken:
                     return
-                self._work(item)
+                self._work(taken[0])
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread raises it
             self._errors.append(error)

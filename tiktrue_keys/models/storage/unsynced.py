@@ -72,6 +72,12 @@ class UnsyncedFiles(Generic[_Item]):
         self._waiting: list[tuple[Path, int, _Item]] = []
         self._bytes = 0
 
+    def __enter__(self) -> UnsyncedFiles[_Item]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @contextmanager
     def new(self, path: Path, size: int) -> Iterator[NewUnsynced[_Item]]:
         """Create the file `path`, mode 0600, for about `size` bytes. Raises DiskFullError when there is no room."""
