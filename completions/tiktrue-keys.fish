@@ -285,7 +285,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l all -d 'Move every registered container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key to move to (default: the active key of the container\'s chain).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l jobs -x -d 'For a folder: number of files written at once, 1 to 64 (default: 8).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -17,6 +17,7 @@ STEPS = {
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
     "models/file/test_rewrap.py": {"tiktrue_keys.models.storage.header_file.pwrite_synced"},
+    "models/file/test_rewrap_batch.py": {"tiktrue_keys.models.storage.header_file.pwrite_synced"},
     "models/folder/test_folders.py": {"os.read", "os.rename"},
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
     "models/folder/test_resume.py": {"encrypt._make"},
@@ -46,6 +47,7 @@ LIMITS = {
     "models/folder/test_folder_figures.py": {
         "os.name",
         "tiktrue_keys.core.manager.ROWS_AT_ONCE",
+        "tiktrue_keys.models.file.rewrap_batch.FILES_AT_ONCE",
         "tiktrue_keys.models.storage.unsynced.FILES_AT_ONCE",
     },
     "models/storage/test_unsynced.py": {"unsynced.BYTES_AT_ONCE", "unsynced.FILES_AT_ONCE"},

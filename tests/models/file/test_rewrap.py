@@ -26,7 +26,8 @@ from tiktrue_keys.errors import (
 )
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
-from tiktrue_keys.models.file.rewrap import Rewrapped, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap import rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap_batch import Rewrapped
 from tiktrue_keys.models.format.header import Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, HeaderSlots, encode_slot
 from tiktrue_keys.models.format.wraps import wrap_for_key

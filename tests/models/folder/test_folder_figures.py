@@ -15,6 +15,7 @@ from tests.keystores import LICENSE
 from tests.models.workshop import Workshop, folder_request, pattern
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
+from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
 FEW, MANY = 4, 40
 BATCH = 10
@@ -23,6 +24,7 @@ BATCH = 10
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiktrue_keys.models.storage.unsynced.FILES_AT_ONCE", BATCH)
+    monkeypatch.setattr("tiktrue_keys.models.file.rewrap_batch.FILES_AT_ONCE", BATCH)
     monkeypatch.setattr("tiktrue_keys.core.manager.ROWS_AT_ONCE", BATCH)
 
 
@@ -87,7 +89,7 @@ def test_decrypt(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(shop.folder, monkeypatch, "fsync", "pwrite", "rename", "link", "unlink")
     assert commits_of(lambda: decrypt_folder(shop.manager, sealed, out, license_key=LICENSE)) == 2
     # One sync and one write for each file; two syncs for the folder and its parent.
-    assert calls.count == {"fsync": MANY + 2, "pwrite": MANY, "rename": 1}
+    assert calls.count == {"fsync": MANY + 2, "pwrite": MANY, "rename": 1, "unlink": 0}
     record = list(shop.manager.audit_records())[-1]
     assert (record.event, record.key_id, record.detail["files"]) == ("decrypt-folder", shop.key.key_id, MANY)
 
@@ -95,6 +97,17 @@ def test_decrypt(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_decrypt_where_the_registry_has_the_folder_elsewhere(shop: Workshop) -> None:
     moved = sealed_of(shop, MANY).rename(shop.folder / "moved.ttm")
     out = shop.folder / "out"
-    commits = commits_of(lambda: decrypt_folder(shop.manager, moved, out, license_key=LICENSE))
+    commits = commits_of(lambda: decrypt_folder(shop.manager, moved, out, license_key=LICENSE, jobs=1))
     assert commits == 2 + MANY // BATCH
     assert sorted(shop.paths()) == [f"moved.ttm/{number:02}.bin.ttm" for number in range(MANY)]
+
+
+def test_rewrap(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = sealed_of(shop, MANY)
+    shop.manager.rotate([shop.key.key_id], license_key=LICENSE)
+    calls = Calls(shop.folder, monkeypatch, "fsync", "pwrite", "pwritev")
+    # Of each batch one with the intents and one with the outcomes.
+    assert commits_of(lambda: rewrap_folder(shop.manager, sealed, license_key=LICENSE)) == 2 * MANY // BATCH
+    assert calls.count == {"pwritev": 2 * MANY, "pwrite": 0, "fsync": 0}  # each writes a slot and syncs it
+    assert {row.keys for row in shop.manager.containers()} == {frozenset({shop.key.key_id})}
+    assert commits_of(lambda: rewrap_folder(shop.manager, sealed, license_key=LICENSE)) == 0

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from tests.models.file.test_rewrap import slots
 from tests.models.workshop import MODEL, Workshop, drained, folder_request, pattern
 from tests.untraced import leave_measurement
 from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.settlement import Ending
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RefusedError
@@ -311,14 +312,14 @@ def killed_before_outcome(shop: Workshop, work: Work, operation: str) -> None:
 
     def until_then() -> None:
         manager = shop.desk.manager()
-        finish = manager.finish_file_operation
+        finish = manager.finish_file_operations
 
-        def kill_or_finish(operation_id: str, **named: Any) -> None:
-            if operation_id == operation:
+        def kill_or_finish(endings: Mapping[str, Ending]) -> None:
+            if operation in endings:
                 kill_me()
-            finish(operation_id, **named)
+            finish(endings)
 
-        manager.finish_file_operation = kill_or_finish  # type: ignore[method-assign]
+        manager.finish_file_operations = kill_or_finish  # type: ignore[method-assign]
         work(manager)
 
     assert died(until_then)
@@ -337,7 +338,7 @@ def killed_in(shop: Workshop, work: Work, method: str) -> None:
 
 def test_a_kill_before_the_outcome(shop: Workshop) -> None:
     source = shop.plain(100)
-    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operation")
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operations")
     (intent,) = shop.manager.open_intents()
     settled = settle_intents(shop.manager)
     assert [(item.intent.operation_id, item.outcome) for item in settled.operations] == [(intent.operation_id, "ok")]
@@ -352,7 +353,7 @@ def test_a_pipe_that_nobody_can_look_into_keeps_its_key(shop: Workshop) -> None:
     def work(manager: KeyManager) -> None:
         drained(lambda sink: encrypt_model(manager, source, sink, key=MODEL, license_key=LICENSE))
 
-    killed_in(shop, work, "finish_file_operation")
+    killed_in(shop, work, "finish_file_operations")
     settled = settle_intents(shop.manager)
     assert [item.outcome for item in settled.operations] == ["failed"]
     assert [notice.code for notice in settled.warnings] == ["interrupted"]
@@ -362,7 +363,7 @@ def test_a_pipe_that_nobody_can_look_into_keeps_its_key(shop: Workshop) -> None:
 
 def test_what_cannot_be_looked_at_stays_open(shop: Workshop) -> None:
     source = shop.plain(100)
-    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operation")
+    killed_in(shop, lambda m: encrypt_model(m, source, key=MODEL, license_key=LICENSE), "finish_file_operations")
     away = shop.folder.rename(shop.folder.with_name("unmounted"))
     settled = settle_intents(shop.manager)
     assert ([item.outcome for item in settled.operations], settled.changed) == (["open"], False)
@@ -413,7 +414,7 @@ def test_an_operation_whose_process_cannot_be_seen_is_left_alone(
     encrypt_folder(shop.manager, folder_request(folder, progress=folder_progress))
     assert set(whole) == {"open"}
     shop.manager.rotate([MODEL], license_key=LICENSE)
-    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_operation")
+    killed_in(shop, lambda m: rewrap_model(m, sealed, license_key=LICENSE), "finish_file_operations")
     with locked_container(sealed, 1.0):
         assert [item.outcome for item in settle_intents(shop.manager).operations] == ["open"]
     assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
@@ -445,7 +446,7 @@ def test_an_older_output_is_not_taken_for_the_new_one(shop: Workshop) -> None:
     again = decrypt_model(shop.manager, sealed, license_key=LICENSE, force=True, operation_id="nightly")
     assert again.changed
     assert target.read_bytes() == pattern(100)
-    killed_in(shop, lambda m: decrypt_model(m, sealed, license_key=LICENSE, force=True), "finish_file_operation")
+    killed_in(shop, lambda m: decrypt_model(m, sealed, license_key=LICENSE, force=True), "finish_file_operations")
     assert [item.outcome for item in settle_intents(shop.manager).operations] == ["ok"]
 
 

@@ -6,11 +6,18 @@ Come here for how a later process determines whether the operation is still in p
 from __future__ import annotations
 
 import os
+from functools import cache
 
 
 def this_process() -> str:
     """Return `pid:start:boot` of this process. `start` is in clock ticks since boot; unknown parts are empty."""
-    return describe_process(os.getpid())
+    return _described_once(os.getpid())
+
+
+@cache
+def _described_once(pid: int) -> str:
+    # None of it changes while the process runs, and many intents may name it in one transaction.
+    return describe_process(pid)
 
 
 def describe_process(pid: int) -> str:

@@ -46,7 +46,7 @@ class HeldKeys:
     """
 
     def __init__(self, manager: KeyManager, license_key: License | None, use: Use) -> None:
-        self._manager = manager
+        self.manager = manager
         self._license_key = asked_once(license_key)
         self._use = use
         self._found: dict[str, ManagedKey | None] = {}
@@ -65,19 +65,28 @@ class HeldKeys:
         with self._guard:
             self._found, self._opened = {}, {}
 
-    def of(self, header: Header) -> dict[str, ManagedKey]:
+    def held_for(self, header: Header) -> dict[str, ManagedKey]:
         """Return the keys of this keystore that a container is wrapped for, by key id."""
         held = {key_id: self._find(key_id) for key_id in header.key_ids}
         return {key_id: key for key_id, key in held.items() if key is not None}
 
+    def opened(self, key_id: str) -> OpenedKey:
+        """Return a key, opened; raises as KeyManager.open_key. It is wiped with the others."""
+        with self._guard:
+            if key_id not in self._opened:
+                opened = self.manager.open_key(key_id, self._license_key, use=self._use)
+                # Another thread may still use the one before `renew`: all are wiped at the end.
+                self._opened[key_id] = self._secrets.enter_context(opened)
+            return self._opened[key_id]
+
     def data_key(self, header: Header) -> OpenedDataKey:
         """Open and return a data key; raises as open_data_key."""
-        held = self.of(header)
+        held = self.held_for(header)
         if not held:
             listed = ", ".join(sorted(header.key_ids)[:3])
             raise NotFoundError(
-                f"this keystore holds no key that opens the container (it names {listed})",
-                f"looked in {self._manager.path}: use the keystore that has one of them",
+                f"this keystore holds no key that opens the container (wrapped for {listed})",
+                f"use the keystore that holds one of them; this one is {self.manager.path}",
             )
         wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
         wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))
@@ -94,18 +103,13 @@ class HeldKeys:
         with self._guard:
             if key_id not in self._found:
                 try:
-                    self._found[key_id] = self._manager.find(key_id)
+                    self._found[key_id] = self.manager.find(key_id)
                 except NotFoundError:
                     self._found[key_id] = None
             return self._found[key_id]
 
     def _unwrapped(self, header: Header, wrap: Wrap) -> OpenedDataKey:
-        with self._guard:
-            opened = self._opened.get(wrap.key_id)
-            if opened is None:
-                opened = self._manager.open_key(wrap.key_id, self._license_key, use=self._use)
-                # Another thread may still use the one before `renew`: all are wiped at the end.
-                self._opened[wrap.key_id] = self._secrets.enter_context(opened)
+        opened = self.opened(wrap.key_id)
         data_key = unwrap_data_key(wrap, opened.secret.view, file_id=header.file_id, model_id=header.model_id)
         return OpenedDataKey(opened.key, data_key, opened.notices)
 
@@ -113,7 +117,7 @@ class HeldKeys:
 def held_keys(manager: KeyManager, header: Header) -> dict[str, ManagedKey]:
     """Return the keys of this keystore that a container is wrapped for, by key id."""
     with HeldKeys(manager, None, Use.DECRYPT) as held:
-        return held.of(header)
+        return held.held_for(header)
 
 
 def open_data_key(manager: KeyManager, header: Header, license_key: License | None, use: Use) -> OpenedDataKey:

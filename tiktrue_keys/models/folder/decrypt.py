@@ -181,7 +181,7 @@ class _Job:
                     self.manager, container, data_key, found, -1, options, report, self.request, authorship
                 )
                 job.write(out)
-            keys = frozenset(unlocker.keys.of(container.header))
+            keys = frozenset(unlocker.keys.held_for(container.header))
             seen = SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED)
             return job.result(self.place.destination / entry.path, (), self.request.operation_id), seen
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from os import PathLike
+from pathlib import Path
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.keys.licenses import License
@@ -14,16 +15,16 @@ from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once
-from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, not_rewrapped, rewrap_model
+from tiktrue_keys.models.file.rewrap import RewrapBatch, sorted_out
+from tiktrue_keys.models.file.rewrap_batch import RewrapOptions, WantedRewrap, rewrap_all
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.tree import real_folder
-from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest
-from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
-from tiktrue_keys.models.pipeline.progress import ProgressReport
+from tiktrue_keys.models.format.manifest import Manifest
+from tiktrue_keys.models.pipeline.parallel import allowed_jobs
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.overlap import THREADS
 
 
 def rewrap_folder(
@@ -37,7 +38,7 @@ def rewrap_folder(
 ) -> RewrapBatch:
     """Rewrap every container of an encrypted folder, and continue after failures. The manifest does not change.
 
-    Processes up to `jobs` files at once (default: one for each processor, at most four).
+    Writes up to `jobs` files at once (default: eight, which mostly wait for the disk).
     """
     license_key = asked_once(license_key)
     folder = real_folder(path)
@@ -46,20 +47,12 @@ def rewrap_folder(
     with suppress(TikTrueKeysError):  # the container's own rewrap says what is wrong
         open_beforehand(manager, folder, manifest, license_key, Use.DECRYPT_DEPRECATED)
 
-    def rewrap(entry: ContainerEntry, _: ProgressReport) -> Rewrapped | NotRewrapped:
-        place = folder / entry.place
-        try:
-            if slots_at(str(place)).current.header.file_id != entry.file_id:
-                raise IntegrityError(f"{place} is another container than the manifest lists")
-            return rewrap_model(manager, place, license_key=license_key, to=to, lock_timeout=lock_timeout)
-        except TikTrueKeysError as error:
-            record = manager.container(entry.file_id) or _unknown(manager, manifest, entry, str(place))
-            return not_rewrapped(manager, record, error)
-
-    tasks = [Task(0, partial(rewrap, entry)) for entry in manifest.containers]
-    ended = side_by_side(tasks, jobs=jobs, progress=None)
-    done = [each for each in ended if isinstance(each, Rewrapped)]
-    failed = [each for each in ended if isinstance(each, NotRewrapped)]
+    threads = THREADS if jobs is None else allowed_jobs(jobs)
+    options = RewrapOptions(license_key, to, lock_timeout, threads, _not_listed)
+    wanted = [WantedRewrap(folder / entry.place, entry.file_id) for entry in manifest.containers]
+    endings = rewrap_all(manager, wanted, options)
+    records = _records(manager, manifest, folder)
+    done, failed = sorted_out(manager, zip(records, endings, strict=True))
     return RewrapBatch(
         operation_id=new_operation_id(),
         changed=any(rewrapped.changed for rewrapped in done),
@@ -69,5 +62,14 @@ def rewrap_folder(
     )
 
 
-def _unknown(manager: KeyManager, manifest: Manifest, entry: ContainerEntry, place: str) -> ContainerRecord:
-    return ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), manager.now())
+def _not_listed(wanted: WantedRewrap) -> IntegrityError:
+    return IntegrityError(f"{wanted.place} is another container than the manifest lists")
+
+
+def _records(manager: KeyManager, manifest: Manifest, folder: Path) -> Iterator[ContainerRecord]:
+    """Yield the row of each container, also of one that has none."""
+    known, now = manager.containers_by_id(entry.file_id for entry in manifest.containers), manager.now()
+    for entry in manifest.containers:
+        place = str(folder / entry.place)
+        unknown = ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), now)
+        yield known.get(entry.file_id, unknown)

@@ -18,8 +18,8 @@ from tiktrue_keys.core.containers.settlement import NO_OTHERS, NewContainer, New
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.outputs import OutputGate
-from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.errors import TikTrueKeysError
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.file.encrypt import Encrypted
 from tiktrue_keys.models.folder.job import FolderJob, replaceable

@@ -54,15 +54,20 @@ def default_jobs() -> int:
     return min(4, processors)
 
 
+def allowed_jobs(jobs: int) -> int:
+    """Return `jobs`. Raises UsageError when it is out of range."""
+    if not 1 <= jobs <= MAX_JOBS:
+        raise UsageError(f"1 to {MAX_JOBS} files at once, not {jobs}")
+    return jobs
+
+
 def side_by_side(tasks: Sequence[Task[_Result]], *, jobs: int | None, progress: ProgressReport | None) -> list[_Result]:
     """Run all tasks, at most `jobs` at once (default: `default_jobs()`); return their results in order.
 
     A failure stops the other tasks. After all of them have stopped, the first error in task order is raised. `progress`
     gets the total over all tasks, on the caller's thread. Raises UsageError when `jobs` is out of range.
     """
-    jobs = default_jobs() if jobs is None else jobs
-    if not 1 <= jobs <= MAX_JOBS:
-        raise UsageError(f"1 to {MAX_JOBS} files at once, not {jobs}")
+    jobs = default_jobs() if jobs is None else allowed_jobs(jobs)
     return _Crew(tasks, min(jobs, len(tasks)), progress).run()
 
 

@@ -86,14 +86,18 @@ def file_operation(
     try:
         yield outcome
     except BaseException as error:
-        said = {"error": type(error).__name__}
-        if isinstance(error, TikTrueKeysError | Termination):
-            said = {"error": error.code, "reason": error.message}
         # The caller gets the first error. An intent that stays open is settled by the next command.
         with suppress(TikTrueKeysError):
-            _finish(manager, outcome, "failed", said)
+            _finish(manager, outcome, "failed", failure_detail(error))
         raise
     _finish(manager, outcome, "ok", {})
+
+
+def failure_detail(error: BaseException) -> dict[str, str]:
+    """Return what the audit log has of an error that ended an operation."""
+    if isinstance(error, TikTrueKeysError | Termination):
+        return {"error": error.code, "reason": error.message}
+    return {"error": type(error).__name__}
 
 
 def _finish(manager: KeyManager, outcome: FileOutcome, how: str, said: dict[str, str]) -> None:

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
+from tiktrue_keys.cli.input.folders import RewrapJobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_place
 from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import PartialError, TikTrueKeysError, UsageError
-from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, Rewrapped, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap import NotRewrapped, RewrapBatch, rewrap_model, rewrap_registered
+from tiktrue_keys.models.file.rewrap_batch import Rewrapped
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 
 EXAMPLES = (
@@ -36,7 +37,7 @@ def command(
         str | None,
         typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
-    jobs: Jobs = None,
+    jobs: RewrapJobs = None,
 ) -> Outcome:
     """Move containers to the active key of their model, without rewriting the body.
 

@@ -1,0 +1,327 @@
+"""Rewraps many containers: a batch of them is locked, recorded, rewritten and recorded again.
+
+Each container goes through the two slots of its header as a single one does (storage/header_file.py); only the waits
+for the disk overlap. A kill leaves the old or the new wrap in each of them, and the intents of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+
+from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending
+from tiktrue_keys.core.keys.licenses import License
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
+from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import OutputGate
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
+from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
+from tiktrue_keys.models.file.output import must_be_a_model
+from tiktrue_keys.models.format.header import Header, Wrap, WrapType
+from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.registry.intent import failure_detail, noted
+from tiktrue_keys.models.registry.tracking import SeenContainer, followed, track_all
+from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.descriptors import allowed_descriptors
+from tiktrue_keys.models.storage.location import Place, recorded_path
+from tiktrue_keys.models.storage.overlap import THREADS, overlapped
+from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
+
+OPERATION = "rewrap"
+FILES_AT_ONCE = 250
+"""How many containers are locked at the same time. Each takes a descriptor, and 64 KiB for its header."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrapped(OperationResult):
+    """A container with the ids of this keystore's keys that opened it before and that open it now."""
+
+    path: Place
+    file_id: bytes
+    model_id: str
+    keys_before: frozenset[str]
+    keys_after: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRewrap:
+    """A container to rewrap: where it is, and its id, None for whichever is there."""
+
+    place: Place
+    file_id: bytes | None = None
+
+
+def another_container(wanted: WantedRewrap) -> TikTrueKeysError:
+    """Return the error of a place where another container lies than the registry says."""
+    return NotFoundError(
+        f"another container is at {shown(str(wanted.place))}",
+        "scan the folder where it is now, or forget it",
+        remedy="moved-container",
+        about={"file_id": (wanted.file_id or b"").hex()},
+    )
+
+
+@dataclass(frozen=True)
+class RewrapOptions:
+    """To which key containers are moved, and how.
+
+    `to` is a KEY argument (default: the active key of each one's chain), `another` the error of a container that is not
+    the wanted one, `request` that of a single container (default: each one is an operation of its own).
+    """
+
+    license_key: License | None
+    to: str | None = None
+    lock_timeout: float = LOCK_TIMEOUT
+    threads: int = THREADS
+    another: Callable[[WantedRewrap], TikTrueKeysError] = another_container
+    request: OperationRequest | None = None
+
+    def asked(self) -> OperationRequest:
+        """Return the request of the next container."""
+        return self.request or OperationRequest.of(OPERATION, None, {})
+
+
+RewrapEnding = Rewrapped | TikTrueKeysError
+
+
+def rewrap_all(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOptions) -> list[RewrapEnding]:
+    """Rewrap containers, and go on after failures.
+
+    Returns the result or the error of each, in order; the errors are those of rewrap_model. A container that another
+    process has locked, or that is a copy of another one of its batch, waits for a batch of its own: no other container
+    is locked while this one is waited for.
+    """
+    if len(wanted) == 1:
+        return list(_run(manager, wanted, options).values())
+    endings: dict[int, RewrapEnding] = {}
+    numbers, size = range(len(wanted)), allowed_descriptors(FILES_AT_ONCE)
+    for at in range(0, len(wanted), size):
+        part = numbers[at : at + size]
+        made = _run(manager, [wanted[number] for number in part], replace(options, lock_timeout=0.0))
+        endings |= {part[index]: ending for index, ending in made.items() if not isinstance(ending, BusyError)}
+    for number in numbers:
+        if number not in endings:
+            endings[number] = _run(manager, [wanted[number]], options)[0]
+    return [endings[number] for number in numbers]
+
+
+def _run(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOptions) -> dict[int, RewrapEnding]:
+    """Rewrap one batch; return the endings by number. One without an ending has to wait for another batch."""
+    # Lock order: file, then keystore. Everything is decided under the locks, so that of two rewraps the second one sees
+    # what the first one left; in object storage the second one's write is refused.
+    with ExitStack() as stack:
+        keys = stack.enter_context(_Keys(manager, options.license_key, options.to))
+        batch = _Batch(manager, keys, stack, options, manager.output_gate())
+        for number, each in enumerate(wanted):
+            try:
+                batch.take(number, each)
+            except TikTrueKeysError as error:
+                batch.endings[number] = error
+        batch.rewrite()
+        return batch.endings
+
+
+@dataclass
+class _Locked:
+    """A container that is locked and about to be rewritten; `error` says why it is not done."""
+
+    number: int
+    held: HeldContainer
+    new: Header
+    opened: OpenedDataKey
+    result: Rewrapped
+    request: OperationRequest
+    intent: FileIntent
+    error: BaseException | None = None
+    done: bool = False
+
+    def write(self) -> None:
+        """Rewrite both slots. An error of the storage is this container's alone."""
+        try:
+            self.held.rewrite(self.new, self.opened.secret.view)
+            self.done = True
+        except TikTrueKeysError as error:
+            self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def ending(self) -> Ending:
+        """Return the outcome. Until both slots are whole and equal, either key may be the one that opens it."""
+        if self.done:
+            return Ending(OK, self.result.keys_after)
+        return Ending(FAILED, self.intent.needs, failure_detail(self.error or InterruptedError()))
+
+
+@dataclass
+class _Batch:
+    """The containers of one batch; `endings` are by number."""
+
+    manager: KeyManager
+    keys: _Keys
+    stack: ExitStack
+    options: RewrapOptions
+    gate: OutputGate
+    endings: dict[int, RewrapEnding] = field(default_factory=dict)
+    changing: list[_Locked] = field(default_factory=list)
+    seen: dict[int, SeenContainer] = field(default_factory=dict)
+    ids: set[bytes] = field(default_factory=set)
+
+    def take(self, number: int, wanted: WantedRewrap) -> None:
+        """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
+        request = self.options.asked()
+        with noted(self.manager, OPERATION, request.operation_id):
+            must_be_a_model(self.gate, wanted.place)
+        held = self.stack.enter_context(storage_of(wanted.place).held(self.options.lock_timeout))
+        with noted(self.manager, OPERATION, request.operation_id):
+            slots = held.slots()
+        header = slots.current.header
+        if wanted.file_id not in (None, header.file_id):
+            raise self.options.another(wanted)
+        with noted(self.manager, OPERATION, request.operation_id):
+            opened = self.stack.enter_context(self.keys.data_key(header))
+            held.authenticate(opened.secret.view)
+            ours = self.keys.held_for(header)
+            new, target = self.keys.new_header(header, ours, opened)
+        if header.file_id in self.ids:
+            return  # a copy of another one of this batch: what its row says depends on the other one
+        self.ids.add(header.file_id)
+        before, after = self.keys.shared(frozenset(ours)), self.keys.shared(new.key_ids & {*ours, target})
+        result = Rewrapped(
+            operation_id=request.operation_id,
+            changed=False,
+            warnings=opened.notices if new == header else (),
+            path=held.place,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            keys_before=before,
+            keys_after=after,
+        )
+        path = recorded_path(held.place)
+        if new == header and slots.equal:
+            self.endings[number] = result
+            self.seen[number] = SeenContainer(header, path, after)
+            return
+        intent = FileIntent(OPERATION, header.file_id, path, before, after, model_id=header.model_id, name=header.name)
+        self.changing.append(_Locked(number, held, new, opened, result, request, intent))
+
+    def rewrite(self) -> None:
+        """Rewrite the headers between two records of all of them."""
+        track_all(self.manager, list(self.seen.values()))
+        if not self.changing:
+            return
+        known = self.manager.containers_by_id(each.intent.file_id for each in self.changing)
+        places = [followed(known.get(each.new.file_id), each.new, each.intent.path) for each in self.changing]
+        self.manager.register_all(
+            [
+                replace(known[each.new.file_id], path=each.intent.path, piped=False)
+                for each in self.changing
+                if each.new.file_id in known and known[each.new.file_id].piped
+            ]
+        )
+        self.manager.begin_file_operations([(each.intent, each.request) for each in self.changing])
+        try:
+            overlapped(_Locked.write, self.changing, threads=self.options.threads)
+        except BaseException:
+            # What went wrong first is what the caller must hear; an open intent is settled by the next command.
+            with suppress(TikTrueKeysError):
+                self._finish()
+            raise
+        self._finish()
+        # The row keeps following the other copy, which the old key still opens.
+        copies = [each.new.file_id for each, place in zip(self.changing, places, strict=True) if place.is_copy]
+        self.manager.register_all([known[file_id] for file_id in copies])
+        for each, place in zip(self.changing, places, strict=True):
+            done = replace(each.result, changed=True, warnings=place.notices)
+            self.endings[each.number] = done if each.done else _error_of(each)
+
+    def _finish(self) -> None:
+        self.manager.finish_file_operations({str(each.request.operation_id): each.ending() for each in self.changing})
+
+
+def _error_of(failed: _Locked) -> TikTrueKeysError:
+    assert isinstance(failed.error, TikTrueKeysError), "any other error has stopped the batch"
+    return failed.error
+
+
+class _Keys(HeldKeys):
+    """The keys that open the containers of a batch, and those that they are wrapped for."""
+
+    def __init__(self, manager: KeyManager, license_key: License | None, to: str | None) -> None:
+        super().__init__(manager, license_key, Use.DECRYPT_DEPRECATED)
+        self._to = to
+        self._targets: dict[str, ManagedKey] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+        self._encrypting = HeldKeys(manager, license_key, Use.ENCRYPT)
+
+    def __enter__(self) -> _Keys:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._encrypting.__exit__()
+
+    def new_header(self, header: Header, ours: Mapping[str, ManagedKey], data_key: OpenedDataKey) -> tuple[Header, str]:
+        """Return the header with one wrap for the target instead of its model's wraps, and the target's key id.
+
+        Raises RefusedError for a target of an unrelated model.
+        """
+        target = self._target(data_key.key)
+        if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
+            raise RefusedError(
+                f"the container belongs to {header.model_id}, key {target.key_id} to another model",
+                "re-encrypt it to move it to another model",
+                remedy="reencrypt-for-model",
+                about={"key": target.key_id},
+            )
+        old = {key_id for key_id, key in ours.items() if key.model_id == target.model_id}
+        kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
+        wrap = _wrap_of(header, target) or self._new_wrap(header, target, data_key)
+        return header.with_wraps((*kept, wrap)), target.key_id
+
+    def shared(self, keys: frozenset[str]) -> frozenset[str]:
+        """Return an equal set that all containers of the batch have in common, to save memory."""
+        return self._sets.setdefault(keys, keys)
+
+    def _target(self, key: ManagedKey) -> ManagedKey:
+        """Return the key to move to, looked up once for each key of a batch."""
+        if key.key_id not in self._targets:
+            target = self.manager.find(self._to) if self._to is not None else active_key(self.manager, key)
+            self._targets[key.key_id] = target
+        return self._targets[key.key_id]
+
+    def _new_wrap(self, header: Header, target: ManagedKey, data_key: OpenedDataKey) -> Wrap:
+        return wrap_for_key(
+            data_key.secret.view,
+            self._encrypting.opened(target.key_id).secret.view,
+            file_id=header.file_id,
+            model_id=header.model_id,
+            key_id=target.key_id,
+            generation=target.generation,
+        )
+
+
+def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
+    wanted = (key.key_id, key.generation, WrapType.MANAGED_KEY)
+    return next((wrap for wrap in header.wraps if (wrap.key_id, wrap.generation, wrap.type) == wanted), None)
+
+
+def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
+    """Return the active key of a key's chain, else of its model, else the head of the chain.
+
+    Opening that head then raises the reason why it cannot be used.
+    """
+    chain = manager.chain(key)
+    for generation in reversed(chain):
+        if generation.status is Status.ACTIVE:
+            return generation
+    with suppress(NotFoundError, UsageError):  # after a revocation the model may have a new chain
+        other = manager.find(key.model_id)
+        if other.status is Status.ACTIVE:
+            return other
+    return chain[-1]
