@@ -10,14 +10,17 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.faults import traced
 from tests.faults.bench import Bench
 from tests.faults.campaign import Options, Tally, ViolationError, break_it, main, scratch, watched
 from tests.faults.operations import FOLDER_OPERATIONS, OPERATIONS, operation_named
 from tests.faults.traced import Point
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.models.format.manifest import Manifest
 
-CONTROLS = ("journal-off", "in-place")
+CONTROLS = ("journal-off", "in-place", "named-first")
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
@@ -75,6 +78,16 @@ def _break(control: str) -> None:
         from tiktrue_keys.core.keystore import database
 
         break_it(database, "_PRAGMAS", ("PRAGMA journal_mode = OFF", *database._PRAGMAS[1:]))
+    elif control == "named-first":
+        from tiktrue_keys.models.folder import target
+        from tiktrue_keys.models.folder.manifest_file import write_manifest
+        from tiktrue_keys.models.folder.swap import swap_in
+
+        def complete(made: Any, manager: KeyManager, manifest: Manifest) -> None:
+            swap_in(made.place)
+            write_manifest(manager, made.destination, manifest)
+
+        break_it(target.DiskTarget, "complete", complete)
     else:
         from tiktrue_keys.core.durable import NewFile
 

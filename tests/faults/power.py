@@ -35,7 +35,8 @@ _NO_LOG_FLUSH = struct.pack("I", 2)
 _LICENSE = "a license, made up for tests"
 _CYCLES_AN_IMAGE = 40
 _LAYOUTS = {"all": ("keys", "host", "models"), "keys": ("keys",), "host": ("host",), "models": ("models",)}
-CONTROLS = ("synchronous-normal", "no-folder-sync")
+CONTROLS = ("synchronous-normal", "no-folder-sync", "unsynced-files")
+_FOLDER = ("a.bin", "b.bin", "c.bin", "deep/d.bin")
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Acknowledged:
             self.rotated[words[0]] = words[1]
         elif operation == "revoke":
             self.revoked.add(words[0])
-        else:
+        elif words:
             self.files.add(words[0])
 
 
@@ -77,13 +78,21 @@ class Machine:
         self.mount()
         for name in ("host", "models"):
             self._place(name).mkdir(mode=0o700)
-        (self._place("models") / "plain.bin").write_bytes(os.urandom(5_000))
+        (self.models / "plain.bin").write_bytes(os.urandom(5_000))
+        (self.source / "deep").mkdir(parents=True)
+        for name in _FOLDER:
+            (self.source / name).write_bytes(os.urandom(5_000))
         os.sync()
 
     @property
     def models(self) -> Path:
         """Where containers are made."""
         return self._place("models")
+
+    @property
+    def source(self) -> Path:
+        """A folder of models."""
+        return self.models / "source"
 
     def manager(self) -> KeyManager:
         """A manager of its keystore."""
@@ -118,7 +127,8 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
     kinds = options.only or mounts.kinds()
     tally.figures["file systems"] = list(kinds)
     _break(options.control)
-    layouts = {"synchronous-normal": ["keys"], "no-folder-sync": ["models"]}.get(options.control or "", list(_LAYOUTS))
+    cut = {"synchronous-normal": ["keys"], "no-folder-sync": ["models"], "unsynced-files": ["models"]}
+    layouts = cut.get(options.control or "", list(_LAYOUTS))
     chooser = options.random(options.part)
     number = 0
     while go_on():
@@ -202,6 +212,10 @@ def _work(machine: Machine, known: Acknowledged, acknowledge: int, seed: int) ->
 
 def _operation(machine: Machine, manager: KeyManager, known: Acknowledged, chooser: random.Random) -> str:
     from tiktrue_keys.models.file.encrypt import encrypt_model
+    from tiktrue_keys.models.file.rewrap import rewrap_registered
+    from tiktrue_keys.models.folder.decrypt import decrypt_folder
+    from tiktrue_keys.models.folder.encrypt import encrypt_folder
+    from tiktrue_keys.models.folder.request import FolderRequest
 
     live = sorted(known.keys - known.revoked - set(known.rotated))
     choice = chooser.random()
@@ -215,7 +229,14 @@ def _operation(machine: Machine, manager: KeyManager, known: Acknowledged, choos
     if choice < 0.6:
         manager.revoke([key], reason="a test")
         return f"revoke\t{key}"
+    if choice < 0.65:
+        rewrap_registered(manager, license_key=_LICENSE)
+        return "rewrap"
     output = machine.models / f"{chooser.randrange(10**12)}.ttm"
+    if choice < 0.8:
+        encrypt_folder(manager, FolderRequest(machine.source, output, key=key, license_key=_LICENSE))
+        decrypt_folder(manager, output, output.with_suffix(".out"), license_key=_LICENSE)
+        return f"encrypt-folder\t{output.name}"
     encrypt_model(manager, machine.models / "plain.bin", output, key=key, license_key=_LICENSE)
     return f"encrypt\t{output.name}"
 
@@ -238,13 +259,28 @@ def _must_all_be_true(machine: Machine, known: Acknowledged) -> None:
                 path = machine.models / name
                 if not path.exists():
                     lost.append(name)
-                elif read_capped(path, mounts.MEGABYTE, "a container"):
+                elif path.is_file() and read_capped(path, mounts.MEGABYTE, "a container"):
                     with suppress(RevokedError):
                         verify_model(manager, path, license_key=_LICENSE, allow_deprecated=True)
+            _folders_must_be_whole(machine, manager)
         except TikTrueKeysError as error:
             raise ViolationError(f"{type(error).__name__}: {error}") from error
     if lost:
         raise ViolationError(f"acknowledged and lost: {lost}")
+
+
+def _folders_must_be_whole(machine: Machine, manager: KeyManager) -> None:
+    """Every folder that has its name is whole, also one whose operation was not acknowledged."""
+    from tiktrue_keys.models.folder.verify import verify_folder
+
+    for folder in machine.models.glob("*.ttm/"):
+        with suppress(RevokedError):
+            verify_folder(manager, folder, license_key=_LICENSE, allow_deprecated=True)
+    for folder in machine.models.glob("*.out/"):
+        for name in _FOLDER:
+            made = folder / name
+            if not made.exists() or made.read_bytes() != (machine.source / name).read_bytes():
+                raise ViolationError(f"{folder.name} has its name, and {name} is not whole")
 
 
 def _break(control: str | None) -> None:
@@ -257,6 +293,10 @@ def _break(control: str | None) -> None:
         from tiktrue_keys.core import durable
 
         break_it(durable, "_sync_folder_fd", lambda fd: None)
+    elif control == "unsynced-files":
+        from tiktrue_keys.models.storage import unsynced
+
+        break_it(unsynced, "overlapped", lambda work, items: None)
 
 
 if __name__ == "__main__":

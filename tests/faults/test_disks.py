@@ -24,7 +24,7 @@ def test_no_acknowledged_operation_is_lost_in_a_power_cut() -> None:
         assert result["counts"]["acknowledged"] > 24
 
 
-@pytest.mark.parametrize("control", ["synchronous-normal", "no-folder-sync"])
+@pytest.mark.parametrize("control", ["synchronous-normal", "no-folder-sync", "unsynced-files"])
 def test_a_power_cut_is_seen(control: str) -> None:
     results(f"power --only ext4 --count 40 --seed 3 --control {control}")
 

@@ -24,8 +24,15 @@ def test_random_kill_points_of_every_operation() -> None:
     assert sum(counts.get("killed", 0) for counts in fresh["figures"]["acts"].values()) >= 8
 
 
+def test_kill_points_of_operations_on_folders_of_files() -> None:
+    command = "kills --only encrypt-folder --only decrypt-folder --only rewrap-folder --count 45 --seed"
+    for half in results(f"{command} 1", f"{command} 2"):
+        assert sum(counts["killed"] for counts in half["figures"]["acts"].values()) >= 40
+
+
 def test_the_controls_are_seen() -> None:
     results(
         "kills --only rotate --count 60 --seed 3 --control journal-off",
         "kills --only encrypt-over --every --control in-place",
+        "kills --only encrypt-folder --every --control named-first",
     )

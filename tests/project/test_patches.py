@@ -43,6 +43,7 @@ MACHINE = {
 }
 # A limit is smaller, so that a few files reach it; or what the program asks of the system is counted.
 LIMITS = {
+    "models/file/test_rewrap_power_cut.py": {"os.pwritev"},
     "core/containers/test_settlement.py": {"tiktrue_keys.core.manager.ROWS_AT_ONCE"},
     "models/folder/test_folder_figures.py": {
         "os.name",
