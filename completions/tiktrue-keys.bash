@@ -58,7 +58,7 @@ _tiktrue_keys_of() {
         "models scan:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models scan:argument") echo "folder" ;;
         "models forget:commands") echo "" ;;
-        "models forget:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models forget:options") echo "--location --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models forget:argument") echo "text" ;;
         "status:commands") echo "" ;;
         "status:options") echo "--strict --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -193,6 +193,7 @@ _tiktrue_keys_value() {
         "verify-model:--jobs") echo "text" ;;
         "sign-model:--expect-root") echo "text" ;;
         "exec-model:--audit-to") echo "text" ;;
+        "models forget:--location") echo "file" ;;
         "metrics:--textfile") echo "file" ;;
         "audit show:--key") echo "key" ;;
         "audit show:--model") echo "text" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -285,7 +285,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l all -d 'Move every registered container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key to move to (default: the active key of the container\'s chain).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l jobs -x -d 'For a folder: number of files written at once, 1 to 64 (default: 8).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -425,6 +425,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -s V -l version -d '
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -fa '(__fish_complete_directories)'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l location -rF -d 'Path or URL of the copy to forget (default: every location).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -23,6 +23,7 @@ class Bench:
     def __init__(self, operation: Operation, base: Path, *, kept: Path | None = None) -> None:
         self.operation = operation
         self.shop = Shop(base, bare=operation.bare, moved=operation.moved, folders=operation.folders, kept=kept)
+        self.shop.file_by_file = operation.file_by_file
         self._log = (kept or base) / "log"
         self.old = self.shop.view()
         self._old_listing = self._listing_after_probe()

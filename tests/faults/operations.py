@@ -20,7 +20,8 @@ OPERATION = "0123456789abcdef01234567"
 class Operation:
     """One operation. `bare`: on a machine without a keystore. `call`: the same in Python, for commands still to come.
 
-    `folders`: in a shop that has a model's folder too. `resumes`: what is done after a kill waits for the same one.
+    `folders`: in a shop that has a model's folder too. `file_by_file`: each file of the folder is a unit.
+    `resumes`: what is done after a kill waits for the same one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Operation:
     moved: bool = False
     folders: bool = False
     resumes: bool = False
+    file_by_file: bool = False
     call: Callable[[KeyManager, Shop], object] | None = None
 
     def work(self, shop: Shop) -> Callable[[], int]:
@@ -156,6 +158,6 @@ FOLDER_OPERATIONS = (
     ),
     Operation("decrypt-folder-over", lambda shop: _folder(shop, "decrypt-model", "dir.ttm", "--force"), folders=True),
     Operation("reencrypt-folder", lambda shop: _folder(shop, "reencrypt-model", "dir.ttm"), folders=True),
-    Operation("rewrap-folder", lambda shop: _folder(shop, "rewrap-model", "dir.ttm"), folders=True),
+    Operation("rewrap-folder", lambda shop: _folder(shop, "rewrap-model", "dir.ttm"), folders=True, file_by_file=True),
 )
 """The operations on folders, which only the campaign of kills knows, and only when it is asked for them by name."""

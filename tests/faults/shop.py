@@ -93,6 +93,8 @@ class Shop:
         self.shares = base / "shares"
         self._bare = bare
         self._folders = folders
+        self.file_by_file = False
+        """Whether a folder is changed file by file, so that each of them is a unit."""
         self.key_ids: dict[str, str] = {}
         self._build(bare)
         if moved:
@@ -204,6 +206,8 @@ class Shop:
                 continue  # the listing's affair
             if path.is_file():
                 found[_shown(path.name)] = self._content(path, manager)
+            elif self.file_by_file:
+                found |= {f"{path.name}/{name}": content for name, content in self._contents(path, manager).items()}
             elif aside is None or not (self.models / aside[1]).exists():  # a replaced folder until it is put back
                 found[path.name if aside is None else aside[1]] = self._folder_content(path, manager)
         return tuple(sorted(found.items()))
@@ -218,9 +222,13 @@ class Shop:
                 verify_folder(manager, folder, license_key=LICENSE, allow_deprecated=True)
             except TikTrueKeysError as error:
                 raise ViolationError(f"{folder.name} is not whole: {type(error).__name__}: {error}") from error
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
-        said = ", ".join(f"{path.relative_to(folder)}: {self._content(path, manager)}" for path in files)
+        said = ", ".join(f"{name}: {content}" for name, content in self._contents(folder, manager).items())
         return f"{said} by a manifest" if manifest.exists() else said
+
+    def _contents(self, folder: Path, manager: KeyManager | None) -> dict[str, str]:
+        manifest = folder / "tiktrue-manifest.json"
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
+        return {str(path.relative_to(folder)): self._content(path, manager) for path in files}
 
     def _content(self, path: Path, manager: KeyManager | None) -> str:
         """A container by what opens it, anything else by its hash."""

@@ -91,7 +91,6 @@ class KeystoreSession:
         self._reading_aside = threading.RLock()
         self.guards = (self.guard, self._reading_aside)
         self._depth = threading.local()
-        self._own = threading.local()
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
         keep_over_forks(self)
@@ -120,9 +119,6 @@ class KeystoreSession:
 
         Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError when it does not open.
         """
-        aside: Keystore | None = getattr(self._own, "aside", None)
-        if aside is not None:
-            return aside  # the writer that holds the guard cannot commit before this thread's snapshot ends
         known = self._keystore
         if known is not None and not known.is_replaced():
             return known  # without the guard: a reader must not wait for a writer that waits for the reader
@@ -174,12 +170,8 @@ class KeystoreSession:
         with self._reading_aside:
             keystore = self._keystore
             if keystore is not None and not keystore.is_replaced():
-                self._own.aside = keystore
-                try:
-                    with keystore.read(aside=True) as view:
-                        yield view, self.read_clock(view).effective
-                finally:
-                    self._own.aside = None
+                with keystore.read(aside=True) as view:
+                    yield view, self.read_clock(view).effective
                 return
         with self.guard, self.keystore.read() as view:  # another thread is opening the keystore
             yield view, self.read_clock(view).effective

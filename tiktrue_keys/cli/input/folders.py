@@ -8,6 +8,7 @@ import typer
 
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.pipeline.parallel import MAX_JOBS
+from tiktrue_keys.models.storage.overlap import THREADS
 
 Jobs = Annotated[
     int | None,
@@ -17,6 +18,17 @@ Jobs = Annotated[
         min=1,
         max=MAX_JOBS,
         help=f"For a folder: number of files at once, 1 to {MAX_JOBS} (default: number of processors, at most 4).",
+    ),
+]
+
+RewrapJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        max=MAX_JOBS,
+        help=f"For a folder: number of files written at once, 1 to {MAX_JOBS} (default: {THREADS}).",
     ),
 ]
 

@@ -85,8 +85,8 @@ class HeldKeys:
         if not held:
             listed = ", ".join(sorted(header.key_ids)[:3])
             raise NotFoundError(
-                f"this keystore holds no key that opens the container (it names {listed})",
-                f"looked in {self.manager.path}: use the keystore that has one of them",
+                f"this keystore holds no key that opens the container (wrapped for {listed})",
+                f"use the keystore that holds one of them; this one is {self.manager.path}",
             )
         wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
         wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))

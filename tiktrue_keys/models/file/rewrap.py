@@ -25,7 +25,6 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.rewrap_batch import (
     OPERATION,
     RewrapEnding,
@@ -34,7 +33,7 @@ from tiktrue_keys.models.file.rewrap_batch import (
     WantedRewrap,
     rewrap_all,
 )
-from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
+from tiktrue_keys.models.registry.intent import FinishedOperation, repeated
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.location import Url, asked_place, object_place, parse_place
 
@@ -83,8 +82,6 @@ def rewrap_model(
     again = repeated(manager, request, partial(_again, manager))
     if again is not None:
         return again
-    with noted(manager, OPERATION, request.operation_id):
-        must_be_a_model(manager.output_gate(), object_place(path))
     options = RewrapOptions(license_key, to, lock_timeout, request=request)
     (ending,) = rewrap_all(manager, [WantedRewrap(object_place(path))], options)
     if isinstance(ending, TikTrueKeysError):

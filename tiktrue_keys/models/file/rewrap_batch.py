@@ -17,9 +17,11 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
+from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.format.header import Header, Wrap, WrapType
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.registry.intent import failure_detail, noted
@@ -27,14 +29,12 @@ from tiktrue_keys.models.registry.tracking import SeenContainer, track_all, trac
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import Place, recorded_path
-from tiktrue_keys.models.storage.overlap import overlapped
+from tiktrue_keys.models.storage.overlap import THREADS, overlapped
 from tiktrue_keys.models.storage.protocol import HeldContainer, storage_of
 
 OPERATION = "rewrap"
 FILES_AT_ONCE = 250
 """How many containers are locked at the same time. Each takes a descriptor, and 64 KiB for its header."""
-THREADS = 8
-"""How many of them are written at the same time, by threads that mostly wait for the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class WantedRewrap:
 def another_container(wanted: WantedRewrap) -> TikTrueKeysError:
     """Return the error of a place where another container lies than the registry says."""
     return NotFoundError(
-        f"another container lies at {shown(str(wanted.place))}",
+        f"another container is at {shown(str(wanted.place))}",
         "scan the folder where it is now, or forget it",
         remedy="moved-container",
         about={"file_id": (wanted.file_id or b"").hex()},
@@ -116,7 +116,7 @@ def _run(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOpt
     # what the first one left; in object storage the second one's write is refused.
     with ExitStack() as stack:
         keys = stack.enter_context(_Keys(manager, options.license_key, options.to))
-        batch = _Batch(manager, keys, stack, options)
+        batch = _Batch(manager, keys, stack, options, manager.output_gate())
         for number, each in enumerate(wanted):
             try:
                 batch.take(number, each)
@@ -166,6 +166,7 @@ class _Batch:
     keys: _Keys
     stack: ExitStack
     options: RewrapOptions
+    gate: OutputGate
     endings: dict[int, RewrapEnding] = field(default_factory=dict)
     changing: list[_Locked] = field(default_factory=list)
     seen: dict[int, SeenContainer] = field(default_factory=dict)
@@ -173,8 +174,10 @@ class _Batch:
 
     def take(self, number: int, wanted: WantedRewrap) -> None:
         """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
-        held = self.stack.enter_context(storage_of(wanted.place).held(self.options.lock_timeout))
         request = self.options.asked()
+        with noted(self.manager, OPERATION, request.operation_id):
+            must_be_a_model(self.gate, wanted.place)
+        held = self.stack.enter_context(storage_of(wanted.place).held(self.options.lock_timeout))
         with noted(self.manager, OPERATION, request.operation_id):
             slots = held.slots()
         header = slots.current.header

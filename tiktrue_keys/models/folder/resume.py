@@ -1,4 +1,4 @@
-"""Decides which finished files a resumed encryption reuses, so that a kill loses only unfinished files.
+"""Decides which finished files a resumed encryption reuses, so that a kill loses only the last batch of files.
 
 A finished file is reused when its source still has the same size, time and content (BLAKE3), and its output is the
 container that this keystore wrote for it, under a key that still opens it. Every other file is encrypted again under a

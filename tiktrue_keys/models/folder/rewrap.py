@@ -16,7 +16,7 @@ from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.rewrap import RewrapBatch, sorted_out
-from tiktrue_keys.models.file.rewrap_batch import THREADS, RewrapOptions, WantedRewrap, rewrap_all
+from tiktrue_keys.models.file.rewrap_batch import RewrapOptions, WantedRewrap, rewrap_all
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.tree import real_folder
@@ -24,6 +24,7 @@ from tiktrue_keys.models.format.manifest import Manifest
 from tiktrue_keys.models.pipeline.parallel import allowed_jobs
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
+from tiktrue_keys.models.storage.overlap import THREADS
 
 
 def rewrap_folder(

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
-_THREADS = 8
+THREADS = 8
 
 _Item = TypeVar("_Item")
 
 
-def overlapped(work: Callable[[_Item], object], items: Iterable[_Item], *, threads: int = _THREADS) -> None:
+def overlapped(work: Callable[[_Item], object], items: Iterable[_Item], *, threads: int = THREADS) -> None:
     """Call `work` with each item. An error stops the others; it is raised after all threads have ended."""
     waiting = list(items)
     if len(waiting) < 2:

@@ -85,9 +85,10 @@ def command(
     Reads the license, unless the key was created without one. The output appears complete or not at all. A folder
     becomes DIR.ttm, with a signed list of its files. The root that is printed identifies the contents of a container.
 
-    With --resume, finished files survive a kill or a failure: the same command continues with the files that are
-    missing or have changed. It never continues in the middle of a file; it encrypts that file again, under a new data
-    key. To give up, remove STATEFILE and the hidden folder beside the output.
+    With --resume, finished files survive a failure, and a kill except for the last ones, at most 500 files or 256 MiB:
+    the same command continues with the files that are missing or have changed. It never continues in the middle of a
+    file; it encrypts that file again, under a new data key. To give up, remove STATEFILE and the hidden folder beside
+    the output.
 
     With --recipient the container is unsigned. Sign it with sign-model, given the root, where its keystore is.
     """

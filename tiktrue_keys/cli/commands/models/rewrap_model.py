@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
+from tiktrue_keys.cli.input.folders import RewrapJobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_place
 from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
@@ -37,7 +37,7 @@ def command(
         str | None,
         typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
     ] = None,
-    jobs: Jobs = None,
+    jobs: RewrapJobs = None,
 ) -> Outcome:
     """Move containers to the active key of their model, without rewriting the body.
 
