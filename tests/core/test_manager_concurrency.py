@@ -14,6 +14,8 @@ import pytest
 
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, models
 from tests.program import unmeasured
+from tests.waiting import PATIENCE
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import BusyError
 
 PROCESSES = 6
@@ -165,3 +167,28 @@ def test_a_reader_sees_one_state_from_its_first_look_to_its_last(desk: Desk) -> 
     assert busy is None or isinstance(busy, BusyError)
     other.rotate(["llama"], license_key=LICENSE)
     assert manager.find("llama").generation == (2 if busy else 3)
+
+
+def test_a_reader_beside_a_writer_may_use_the_secrets(desk: Desk) -> None:
+    """The writer cannot commit before the reader's snapshot ends: the reader must not wait for the writer in it."""
+    manager = desk.manager()
+    manager.generate("llama", license_key=LICENSE)
+    session = manager.session
+    writing, reading, used = threading.Event(), threading.Event(), threading.Event()
+
+    def read() -> None:
+        assert writing.wait(PATIENCE)
+        with session.read() as (view, _):
+            reading.set()
+            session.signer(view)
+            assert len(session.root) == 32
+            used.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with session.write(new_operation_id()) as transaction:
+        transaction.record("generate")
+        writing.set()
+        assert reading.wait(PATIENCE)
+        assert used.wait(5), "the reader waits for the writer"
+    reader.join()

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
-from tiktrue_keys.models.format.header_slots import SLOT_SIZE
+from tiktrue_keys.models.format.header_slots import SLOT_SIZE, decode_slots, encode_slot
 from tiktrue_keys.models.registry.containers import HeaderReader, forget, list_containers, scan
 
 
@@ -54,16 +55,15 @@ def test_a_scan_adds_and_follows(shop: Workshop, tmp_path: Path) -> None:
     (shop.folder / "broken.ttm").write_bytes(b"TTM1")
     stranger = other_manager(tmp_path / "other")
     encrypt_model(stranger, shop.plain(10, "foreign"), key=MODEL, license_key=LICENSE)
-    found = scan(shop.manager, shop.folder)
-    assert [row.path for row in found.added] == [str(lost)]
+    found = scan(shop.manager, shop.folder, LICENSE)
+    assert [row.path for row in found.added] == [str(shop.folder / "copy.ttm"), str(lost)]
     assert [row.path for row in found.moved] == [str(shop.folder / "deep/moved.ttm")]
     assert len(found.unchanged) == 1
-    # Whichever of the two was met first is the one that the registry follows.
     assert found.copies == ((str(shop.folder / "copy.ttm"), str(kept)),)
     assert found.foreign == (str(shop.folder / "foreign.ttm"),)
     assert [(Path(path).name, type(error)) for path, error in found.failed] == [("broken.ttm", IntegrityError)]
     assert found.changed
-    assert not scan(shop.manager, shop.folder).changed
+    assert not scan(shop.manager, shop.folder, LICENSE).changed
     stranger.close()
 
 
@@ -73,7 +73,7 @@ def test_a_scan_learns_of_a_rewrap_elsewhere(shop: Workshop) -> None:
     _, new = rotated(shop)
     rewrap_model(shop.manager, sealed, license_key=LICENSE)
     shop.manager.register(row)  # as it would be had another machine done the rewrap
-    found = scan(shop.manager, shop.folder)
+    found = scan(shop.manager, shop.folder, LICENSE)
     assert [row.keys for row in found.updated] == [{new}]
 
 
@@ -85,7 +85,7 @@ def test_a_scan_keeps_both_keys_of_an_unfinished_rewrap(shop: Workshop) -> None:
     with sealed.open("r+b") as file:
         file.write(before)
     shop.manager.register(replace(shop.manager.containers()[0], keys=frozenset({old})))
-    scan(shop.manager, shop.folder)
+    scan(shop.manager, shop.folder, LICENSE)
     assert shop.manager.containers()[0].keys == {old, new}
 
 
@@ -99,7 +99,7 @@ def test_a_scan_wants_a_folder(shop: Workshop) -> None:
 def test_to_forget(shop: Workshop) -> None:
     shop.sealed()
     (row,) = shop.manager.containers()
-    assert forget(shop.manager, row.file_id.hex()).record == row
+    assert forget(shop.manager, row.file_id.hex()).records == (row,)
     assert shop.manager.containers() == ()
     assert shop.last_events(1) == [("forget", "ok")]
     with pytest.raises(NotFoundError):
@@ -146,7 +146,7 @@ def test_an_unfinished_rewrap_needs_all(shop: Workshop) -> None:
     with sealed.open("r+b") as file:
         file.write(before)
     assert not slots(sealed).equal
-    assert HeaderReader().wraps_in(row) == frozenset({old, new})
+    assert row.keys | (HeaderReader().wraps_in(row) or frozenset()) == {old, new}
 
 
 def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) -> None:
@@ -167,3 +167,100 @@ def test_cleanup_destroys_a_key_only_when_no_container_needs_it(shop: Workshop) 
     sealed.unlink()
     forget(shop.manager, shop.manager.containers()[0].file_id.hex())
     assert clean_up_twice() is Status.DESTROYED
+
+
+def passed(shop: Workshop) -> None:
+    """Let the old key's decryption period pass; it may then be destroyed unless something needs it."""
+    shop.desk.clock.forward(days=400)
+    shop.manager.accept_clock()
+
+
+def kept(shop: Workshop, key_id: str, **options: Any) -> str:
+    """Why cleanup keeps the key; empty when it marks it."""
+    result = shop.manager.cleanup(wraps_in=HeaderReader().wraps_in, dry_run=True, **options)
+    return next((item.reason for item in result.kept if item.key.key_id == key_id), "")
+
+
+def test_a_copy_needs_its_key_by_itself(shop: Workshop) -> None:
+    sealed = shop.sealed()
+    copy = shop.folder / "copy.ttm"
+    shutil.copy(sealed, copy)
+    scan(shop.manager, shop.folder, LICENSE)
+    old, _ = rotated(shop)
+    rewrap_model(shop.manager, sealed, license_key=LICENSE)
+    passed(shop)
+    assert str(copy) in kept(shop, old)
+    copy.unlink()
+    assert "cannot be read" in kept(shop, old)
+    (row,) = [row for row in shop.manager.containers() if row.path == str(copy)]
+    assert forget(shop.manager, row.file_id.hex(), location=copy).records == (row,)
+    assert kept(shop, old) == ""
+    assert [row.path for row in shop.manager.containers()] == [str(sealed)]
+    with pytest.raises(NotFoundError, match=r"copy\.ttm"):
+        forget(shop.manager, row.file_id.hex(), location=copy)
+
+
+def forge(sealed: Path, wraps_for: str) -> None:
+    """What anyone can do who can write the file: a header that names another key."""
+    slots = decode_slots(sealed.read_bytes()[: 2 * SLOT_SIZE])
+    header = slots.current.header
+    (wrap,) = header.wraps
+    forged = header.with_wraps((replace(wrap, key_id=wraps_for),))
+    raw = encode_slot(forged, slots.current.sequence + 1, memoryview(bytes(32)))
+    with sealed.open("r+b") as file:
+        file.write(raw * 2)
+
+
+@pytest.mark.parametrize("license_key", [LICENSE, None], ids=["with the license", "without it"])
+def test_a_forged_header_takes_no_key_from_a_row(shop: Workshop, license_key: str | None) -> None:
+    sealed = shop.sealed()
+    old, new = rotated(shop)
+    forge(sealed, new)
+    found = scan(shop.manager, shop.folder, license_key)
+    assert bool(found.failed) == bool(license_key)
+    assert found.updated == ()
+    assert [row.keys for row in shop.manager.containers()] == [{old}]
+    passed(shop)
+    assert str(sealed) in kept(shop, old)
+
+
+def test_without_the_license_a_container_waits_and_delays_destruction(shop: Workshop) -> None:
+    sealed = shop.sealed()
+    (row,) = shop.manager.containers()
+    shop.manager.forget(row.file_id)
+    old, _ = rotated(shop)
+    found = scan(shop.manager, shop.folder)
+    assert found.waiting == (str(sealed),)
+    assert [notice.code for notice in found.warnings] == ["waiting-containers"]
+    assert shop.manager.containers() == ()
+    assert not found.changed
+    passed(shop)
+    assert kept(shop, old) == f"an unverified header at {sealed} names it"
+    assert kept(shop, old, confirm=[old]) == ""
+    scan(shop.manager, shop.folder, LICENSE)
+    assert shop.manager.claims() == ()
+    assert str(sealed) in kept(shop, old, confirm=[old])
+    assert "unverified" not in kept(shop, old)
+
+
+def test_a_claim_goes_with_its_file(shop: Workshop) -> None:
+    sealed = shop.sealed()
+    shop.manager.forget(shop.manager.containers()[0].file_id)
+    scan(shop.manager, shop.folder)
+    assert [claim.path for claim in shop.manager.claims()] == [str(sealed)]
+    records = shop.manager.audit_size()
+    scan(shop.manager, shop.folder)
+    assert shop.manager.audit_size() == records
+    sealed.unlink()
+    scan(shop.manager, shop.folder)
+    assert shop.manager.claims() == ()
+
+
+def test_a_container_without_a_license_needs_none_to_be_scanned(shop: Workshop) -> None:
+    shop.manager.generate("plain", no_license=True)
+    encrypt_model(shop.manager, shop.plain(10, "free"), key="plain")
+    free = shop.manager.containers()[0]
+    shop.manager.forget(free.file_id)
+    found = scan(shop.manager, shop.folder)
+    assert [row.path for row in found.added] == [free.path]
+    assert found.waiting == ()
