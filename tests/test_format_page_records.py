@@ -13,6 +13,7 @@ from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.format_page import in_braces, rows
 from tests.keystores import LICENSE
 from tiktrue_keys.core.canonical import joined
+from tiktrue_keys.core.containers.claims import Claim
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.instants import DAY, Seconds
 from tiktrue_keys.core.keys import keyring
@@ -27,10 +28,11 @@ from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "CLAIM", "RELEASE", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
+_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "RELEASE", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
 _SOMETIMES = {
     "KEY": set(keyring._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
+    "CONTAINER": {"copies"},
     "BACKUP": {"size", "epoch"},  # of a backup that was finished
 }
 
@@ -77,6 +79,7 @@ def _used_keystore(folder: Path) -> KeyManager:
     manager.rotate(["model"], license_key="license", notify=["client"])
     manager.revoke([key.key_id], reason="reason")
     manager.cleanup([key.key_id])
+    manager.claim([Claim("/y", bytes(16), frozenset({other.key_id}), manager.now())], ())
     now[0] += 31 * DAY
     manager.generate("late", no_license=True)
     create_escrow(manager, lambda *_: lambda: None, shares=2, threshold=2)
