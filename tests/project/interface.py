@@ -30,7 +30,7 @@ NOT_PROMISED = frozenset(
     {
         "KeyManager.begin_file_operation",
         "KeyManager.begin_file_operations",
-        "KeyManager.containers_by_id",
+        "KeyManager.locations_by_id",
         "KeyManager.finish_file_operation",
         "KeyManager.finish_file_operations",
         "KeyManager.finished_file_operation",

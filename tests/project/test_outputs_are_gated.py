@@ -22,7 +22,7 @@ UNGATED = {
     "fleet/transports/spool.py": "an acknowledgement, by the node's id in a spool that the gate has let pass",
     "models/file/reencrypt.py": "in place of the container that was opened, or in the new folder for all of them",
     "models/folder/manifest_file.py": "the manifest, in the new folder",
-    "models/folder/plain.py": "a file in clear, in the new folder",
+    "models/folder/reencrypt.py": "a file in clear, in the new folder",
 }
 # What core/durable.py cannot create.
 OTHERS = {
@@ -36,6 +36,7 @@ OTHERS = {
     "fleet/transports/spool.py": "rounds, in a spool that the gate has let pass",
     "models/folder/resume_state.py": "the state of a resumable encryption; state.py asks the gate",
     "models/folder/swap.py": "the new folder, beside a destination that the gate has let pass",
+    "models/storage/unsynced.py": "the files of a new folder",
     "recovery/share_files.py": "the folder of the shares, after the gate",
 }
 

@@ -24,7 +24,7 @@ TESTED_BY: dict[str, str] = {
     "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results",
     "cli/view/test_hints.py": "core/keys/key_results core/notices",
     "cli/view/test_render.py": "cli/view/escape cli/view/outcome",
-    "core/containers/test_intents.py": "core/containers/owner_process core/containers/registry",
+    "core/containers/test_intents.py": "core/containers/owner_process",
     "core/keystore/test_commit.py": "core/keystore/make core/keystore/transaction",
     "core/keystore/test_copied.py": (
         "core/keystore/bind core/keystore/document core/keystore/paths core/keystore/store"
@@ -36,6 +36,7 @@ TESTED_BY: dict[str, str] = {
     "core/operations/test_clock.py": "core/operations/accept_clock",
     "core/operations/test_revoke.py": "core/keys/revocation",
     "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
+    "core/containers/test_registry.py": "core/containers/claims",
     "core/keys/test_deadlines.py": "core/keystore/agenda core/keystore/tallies",
     "core/operations/test_validate.py": "core/keys/health core/operations/verify",
     "core/test_durable_reading.py": "core/system_errors",

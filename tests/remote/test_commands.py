@@ -79,7 +79,7 @@ def test_the_registry_follows_objects(shop: Workshop, bucket: Bucket) -> None:
     moved = bucket.put("moved.ttm", bucket.get("a.ttm"))
     bucket.remove("a.ttm")
     assert [item.state for item in list_containers(shop.manager)] == ["missing", "present"]
-    found = scan(shop.manager, f"s3://{bucket.name}/")
+    found = scan(shop.manager, f"s3://{bucket.name}/", LICENSE)
     assert [record.path for record in found.moved] == [moved]
     assert [record.path for record in found.unchanged] == [bucket.url("deep/b.ttm")]
     assert [path for path, _ in found.failed] == [bucket.url("d.ttm")]

@@ -94,7 +94,7 @@ def test_a_rewrap_came_to_its_end_or_did_not_begin(shop: Workshop, bucket: Bucke
 
 def test_a_signature_and_a_plaintext_are_looked_for_too(shop: Workshop, bucket: Bucket) -> None:
     url, key = bucket.put("ci.ttm", shop.unsigned().read_bytes()), frozenset({shop.key.key_id})
-    scan(shop.manager, f"s3://{bucket.name}")
+    scan(shop.manager, f"s3://{bucket.name}", LICENSE)
     signing = intent_on(shop, "sign", url, key, key)
     left_open(shop, signing)
     left_open(shop, replace(signing, operation="decrypt", temporary=bucket.url("plain")))

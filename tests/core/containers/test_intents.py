@@ -154,7 +154,7 @@ class TestRegistry:
         size = manager.audit_size()
         manager.register(container(keys[0]))
         assert manager.audit_size() == size
-        manager.register(container(keys[1], path="/elsewhere"))
+        manager.register(container(keys[1]))
         assert registered(manager) == ids(keys[1])
 
     def test_what_is_forgotten_is_gone(self, manager: KeyManager, keys: Keys) -> None:

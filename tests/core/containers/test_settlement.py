@@ -95,7 +95,8 @@ def test_an_operation_that_was_settled_already_changes_no_row(manager: KeyManage
 
 
 def folder_begun(manager: KeyManager, key: ManagedKey) -> FileIntent:
-    return manager.begin_file_operation(file_operation("encrypt-folder", after=(key,), path=FOLDER))
+    intent = file_operation("encrypt-folder", after=(key,), path=FOLDER, temporary="/models/.dir.tmp")
+    return manager.begin_file_operation(intent)
 
 
 def new_container(key: ManagedKey, number: int) -> NewContainer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -179,13 +180,18 @@ class TestKept:
         manager.forget(FILE_ID)
         assert manager.cleanup(after=0).changed
 
-    def test_what_is_in_the_container_counts_not_what_was_registered(
+    def test_what_was_registered_counts_and_a_header_only_delays(
         self, manager: KeyManager, revoked: ManagedKey
     ) -> None:
+        """Anyone who can write the file can write the header that cleanup reads."""
         manager.register(container(revoked))
-        assert only(manager.cleanup(after=0, wraps_in=lambda _: frozenset({"another"})).marked) == revoked.key_id
-        (reason,) = self.kept(manager, wraps_in=lambda _: frozenset({revoked.key_id}))
+        (reason,) = self.kept(manager, wraps_in=lambda _: frozenset({"another"}))
         assert "needs it" in reason
+        manager.register(replace(container(revoked), keys=frozenset({"another_0123456789abcdef"})))
+        (reason,) = self.kept(manager, wraps_in=lambda _: frozenset({revoked.key_id}))
+        assert "unverified header" in reason
+        confirmed = manager.cleanup(after=0, wraps_in=lambda _: frozenset({revoked.key_id}), confirm=[revoked.key_id])
+        assert only(confirmed.marked) == revoked.key_id
 
     def test_a_container_that_cannot_be_read_needs_all_it_was_registered_with(
         self, manager: KeyManager, revoked: ManagedKey

@@ -156,11 +156,11 @@ def test_a_moved_container_is_followed(shop: Workshop) -> None:
     assert shop.paths() == ["moved.ttm"]
 
 
-def test_a_copy_is_told_and_the_original_followed(shop: Workshop) -> None:
+def test_a_copy_is_registered_by_itself(shop: Workshop) -> None:
     sealed = shop.sealed()
     copy = Path(shutil.copy(sealed, shop.folder / "copy.ttm"))
-    assert [notice.code for notice in decrypt(shop, copy).warnings] == ["copied-container"]
-    assert shop.paths() == ["weights.bin.ttm"]
+    assert decrypt(shop, copy).warnings == ()
+    assert shop.paths() == ["copy.ttm", "weights.bin.ttm"]
 
 
 def test_a_piped_container_that_turned_up_is_within_reach(shop: Workshop) -> None:
