@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from tests.core.keystore import kills
 from tests.core.keystore.test_kills import chosen, leftovers
 from tests.faults import mounts
 from tests.keystores import LICENSE, Desk, error_of, events, in_a_child
+from tests.program import Program
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys import deadlines
 from tiktrue_keys.core.manager import KeyManager
@@ -195,3 +199,48 @@ def test_two_processes_take_one_step(old: Desk) -> None:
         one.accept_clock()
         other.accept_clock()
         assert [event for event, _ in events(one)].count(EVENT) == 1
+
+
+# The way back, with the program of schema version 1 as it was.
+
+LAST_OF_SCHEMA_1 = "0424a8e88526ac02ca03535fefdcaa1d1b483469"
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def older_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the last commit of schema version 1."""
+    folder = tmp_path_factory.mktemp("older")
+    command = ["git", "-C", str(REPOSITORY), "archive", LAST_OF_SCHEMA_1, "tiktrue_keys"]
+    try:
+        archived = subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the history of this repository does not reach the last commit of schema version 1")
+    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def test_the_older_program_goes_back_to_the_copy(older_program: Path, tmp_path: Path) -> None:
+    new, old = Program(tmp_path), Program(tmp_path, {"PYTHONPATH": str(older_program)})
+    license_file = tmp_path / "license"
+    license_file.write_text(LICENSE)
+    license_file.chmod(0o600)
+    (tmp_path / "model.bin").write_bytes(b"weights" * 1000)
+    old.ok("generate", "llama", "--license-file", "license", "--yes")
+    old.ok("encrypt-model", "model.bin", "--key", "llama", "--license-file", "license")
+    before = old.json("list")["result"]["keys"]
+
+    rotated = new.json("rotate", "llama", "--license-file", "license")
+    assert [warning["code"] for warning in rotated["warnings"] if warning["code"] == EVENT] == [EVENT]
+    refused = old.run("list")
+    assert refused.returncode == 4
+    assert "upgrade tiktrue-keys" in refused.stderr
+
+    shutil.copy(tmp_path / "model.bin.ttm", tmp_path / "rewrapped.ttm")
+    old.ok("restore", str(new.keystore / COPY), "--yes")
+    assert [key["key_id"] for key in old.json("list")["result"]["keys"]] == [key["key_id"] for key in before]
+    old.ok("rotate", "llama", "--license-file", "license")
+    again = new.json("status", code=7)["result"]
+    assert again["keys"]["active"] == 1
+    assert [finding["id"] for finding in again["findings"] if finding["id"] == "schema-copy"] == ["schema-copy"]
