@@ -145,6 +145,37 @@ def test_a_kill_leaves_the_old_version_or_the_new_one(old: Desk, tmp_path: Path)
     assert {point: names for point, names in left.items() if names} == {}
 
 
+_FAIL = {"write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "ftruncate", "unlink", "unlinkat", "openat"}
+
+
+@pytest.mark.skipif(kills.skip_reason() is not None, reason=str(kills.skip_reason()))
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_a_failing_disk_leaves_the_old_version_or_the_new_one(old: Desk, tmp_path: Path, error: str) -> None:
+    with old.manager() as manager:
+        before = told(manager)
+    saved = tmp_path / "saved"
+    shutil.copytree(old.folder.parent, saved)
+
+    def operation() -> None:
+        old.manager().accept_clock()
+
+    put_back(old, saved)
+    points = kills.kill_points(operation, [old.folder, old.secret.parent], tmp_path / "log")
+    states, left = set(), {}
+    for point in chosen([point for point in points if point.call in _FAIL], 15):
+        put_back(old, saved)
+        kills.run(operation, ("-e", f"inject={point.call}:error={error}:when={point.nth}"))
+        states.add(version(old))
+        with old.manager() as manager:
+            assert told(manager) == before, point
+            manager.accept_clock()
+            assert version(old) == 2
+            must_be_whole(manager)
+        left[point] = leftovers(old) - {COPY}
+    assert states == {1, 2}
+    assert {point: names for point, names in left.items() if names} == {}
+
+
 def put_back(desk: Desk, saved: Path) -> None:
     desk.close()
     for folder in (desk.folder, desk.secret.parent):
