@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -354,3 +355,11 @@ def test_the_examples_that_the_system_was_asked_to_run(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout == "2 True True True\n"
     assert (home / "tiktrue-keys-host/secret").stat().st_size == 32
+
+
+@pytest.mark.parametrize("use", ["encrypt", "ENCRYPT", None, 1])
+def test_a_use_that_is_none_of_uses_opens_nothing(desk: Desk, use: Any) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        with pytest.raises(UsageError, match=r"Use\.ENCRYPT"):
+            manager.open_key("llama", None, use=use)

@@ -81,6 +81,12 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.LAG,
         7,
     ),
+    "a container past its key's decryption period": (
+        {"lagging": ((RECORD, replace(OLD, decrypt_until=Instant(NOW - 1))),)},
+        "container-out-of-reach",
+        Severity.ERROR,
+        11,
+    ),
     "no escrow": (
         {"escrow_created_at": None, "escrow_verified_at": None},
         "no-escrow",

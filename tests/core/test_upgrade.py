@@ -275,3 +275,16 @@ def test_the_older_program_goes_back_to_the_copy(older_program: Path, tmp_path: 
     again = new.json("status", code=7)["result"]
     assert again["keys"]["active"] == 1
     assert [finding["id"] for finding in again["findings"] if finding["id"] == "schema-copy"] == ["schema-copy"]
+
+
+def test_a_damaged_keystore_is_not_upgraded_and_a_key_can_be_revoked(old: Desk) -> None:
+    with old.manager() as manager:
+        victim = next(iter(manager.keys(["plain"]))).key_id
+    old.edit(
+        "UPDATE record SET sealed = zeroblob(length(sealed)) WHERE tag = (SELECT min(tag) FROM record WHERE kind = 5)"
+    )
+    with old.manager() as manager:
+        manager.revoke([victim], reason="a leak")
+        assert [notice.code for notice in manager.session.notices] == ["schema-not-upgraded"]
+        assert manager.is_revoked(victim)
+    assert version(old) == 1

@@ -29,6 +29,7 @@ from tiktrue_keys.fleet.envelopes import (
     peek,
     seal_envelope,
 )
+from tiktrue_keys.fleet.payloads import read_key
 from tiktrue_keys.fleet.signed import signed_line
 
 ISSUER = Ed25519PrivateKey.from_private_bytes(b"i" * 32)
@@ -216,3 +217,10 @@ def test_malformed_acknowledgements(change: Callable[[dict[str, Any]], dict[str,
     assert canonical_json(members)
     with pytest.raises(IntegrityError):
         parse_acknowledgement(signed_line(members, "acknowledgement", ISSUER.sign), KEY)
+
+
+@pytest.mark.parametrize("generation", [0, 2**31 - 1, 2**31])
+def test_a_key_of_an_impossible_generation(generation: int) -> None:
+    """A container could not name it, or its successor."""
+    with pytest.raises(IntegrityError, match="generation"):
+        read_key({}, "m_0123456789abcdef", generation)

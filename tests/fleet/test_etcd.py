@@ -159,6 +159,58 @@ def endless_server() -> Iterator[tuple[int, list[int]]]:
             server.shutdown()
 
 
+MALFORMED = [
+    b"[]",
+    b"null",
+    b'"text"',
+    b"{}",
+    b'{"kvs": null, "header": {"revision": "1"}}',
+    b'{"kvs": {}, "header": {}}',
+    b'{"kvs": [[]], "header": {"revision": "1"}}',
+    b'{"kvs": [{"key": "%%%"}], "header": {"revision": "1"}}',
+    b'{"kvs": [{"key": 7}], "header": {"revision": "1"}}',
+    b'{"kvs": [], "header": {"revision": "much"}}',
+    b'{"kvs": [], "header": {"revision": "-1"}}',
+    b'{"kvs": [], "header": {"revision": "99999999999999999999"}}',
+    b'{"kvs": [], "header": []}',
+    b"{",
+    b"",
+]
+
+
+@pytest.mark.parametrize("answer", MALFORMED)
+def test_an_answer_that_etcd_does_not_give_is_an_outage(answer: bytes) -> None:
+    with server_that_says(answer) as port, closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
+        with pytest.raises(UnavailableError):
+            transport.collect("a" * 32, "b" * 32, (1, 0))
+        with pytest.raises(UnavailableError):
+            list(transport.acknowledgements("a" * 32, ["b" * 32]))
+        with pytest.raises(UnavailableError):
+            transport.publish("a" * 32, [Posted("b" * 32, 1, 1, b"line")])
+
+
+@contextmanager
+def server_that_says(answer: bytes) -> Iterator[int]:
+    """A server on loopback with one answer to everything."""
+
+    class One(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), One) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
 def test_nobody_there() -> None:
     transport = open_transport("etcd://127.0.0.1:1/tiktrue")
     with pytest.raises(UnavailableError, match="etcd does not answer: 127\\.0\\.0\\.1:1: Connection refused"):

@@ -154,10 +154,23 @@ def _containers(standing: Standing) -> Iterator[Finding]:
             f"{_name(record)} is still encrypted under revoked key {key.key_id}",
             record.file_id.hex(),
             key.revoked_at,
-            remedy="reencrypt-this",
+            remedy="recover-this",
             about={"path": record.path},
         )
-    for record, key in standing.lagging[:_NAMED]:
+    past = [(record, key) for record, key in standing.lagging if key.decrypt_until <= standing.now]
+    for record, key in past[:_NAMED]:
+        yield Finding(
+            "container-out-of-reach",
+            Severity.ERROR,
+            f"{_name(record)} is only on key {key.key_id}, which decrypted until {rfc3339(key.decrypt_until)}",
+            record.file_id.hex(),
+            key.decrypt_until,
+            remedy="rotate-and-rewrap",
+            about={"path": record.path, "model": key.model_id},
+            error=ExpiredError,
+        )
+    lagging = [pair for pair in standing.lagging if pair not in past]
+    for record, key in lagging[:_NAMED]:
         yield Finding(
             "container-lagging",
             Severity.LAG,
@@ -167,7 +180,7 @@ def _containers(standing: Standing) -> Iterator[Finding]:
             remedy="rewrap-this",
             about={"path": record.path},
         )
-    for name, listed in (("needs-reencryption", standing.exposed), ("container-lagging", standing.lagging)):
+    for name, listed in (("needs-reencryption", standing.exposed), ("container-lagging", lagging)):
         if len(listed) > _NAMED:
             words = f"{plural(len(listed) - _NAMED, 'more container')} like these"
             yield Finding(name, Severity.LAG, words, remedy="list-containers")

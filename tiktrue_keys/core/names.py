@@ -16,6 +16,9 @@ from tiktrue_keys.errors import UsageError
 ModelId = NewType("ModelId", str)
 """`[A-Za-z0-9][A-Za-z0-9._/-]{0,95}`, not ending in `_` and 16 hex digits."""
 
+MAX_GENERATION = 2**31 - 1
+"""The highest generation of a key."""
+
 KeyId = NewType("KeyId", str)
 """`<model id>_<16 lower-case hex digits>`."""
 

@@ -23,7 +23,7 @@ from tiktrue_keys.core.keys.cache import OpenedKeyCache
 from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
-from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, accepted_time, must_not_leap, noted_time
+from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, TimeRule, accepted_time, must_not_leap, noted_time
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
@@ -42,6 +42,7 @@ from tiktrue_keys.core.upgrade import upgrade
 from tiktrue_keys.errors import (
     BusyError,
     ExpiredError,
+    IntegrityError,
     NotFoundError,
     RefusedError,
     SecurityError,
@@ -182,7 +183,7 @@ class KeystoreSession:
         rule = accepted_time if accept_clock else must_not_leap
         with self.guard:
             if not self.keeps_version and self.keystore.is_outdated():
-                self.notices.append(upgrade(self.keystore, self.read_clock, self.actor, rule))
+                self._upgrade(rule)
         with (
             self.guard,
             self.keystore.write(
@@ -190,6 +191,15 @@ class KeystoreSession:
             ) as transaction,
         ):
             yield transaction
+
+    def _upgrade(self, rule: TimeRule) -> None:
+        """Upgrade the keystore. One that is damaged stays as it is: a revocation must be possible all the same."""
+        try:
+            self.notices.append(upgrade(self.keystore, self.read_clock, self.actor, rule))
+        except IntegrityError as error:
+            self.keeps_version = True
+            words = f"the keystore's schema was not upgraded: {error.message}"
+            self.notices.append(Notice("schema-not-upgraded", words, remedy="damaged-keystore", urgent=True))
 
     def clock_reading(self, view: Snapshot) -> ClockReading:
         """Return the clock and everything that it is judged by."""

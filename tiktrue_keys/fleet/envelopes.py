@@ -18,6 +18,7 @@ from tiktrue_keys.core.dispatch.outbox import KINDS
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members, encoded
+from tiktrue_keys.core.names import MAX_GENERATION
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet import hpke
@@ -196,7 +197,7 @@ def _address(members: Members) -> Address:
         number=members.whole("number"),
         kind=members.text("kind", 32),
         key_id=members.text("key_id", _KEY_ID_LENGTH),
-        generation=members.whole("generation"),
+        generation=members.whole("generation", most=MAX_GENERATION),
         issued_at=Instant(members.whole("issued_at")),
         valid_until=Instant(members.whole("valid_until")),
     )

@@ -15,7 +15,7 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import ReceivedKey
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members
-from tiktrue_keys.core.names import KeyId, ModelId, model_of
+from tiktrue_keys.core.names import MAX_GENERATION, KeyId, ModelId, model_of
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
@@ -51,6 +51,8 @@ def key_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, An
 def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedKey:
     """Return the key that an envelope about `key_id` describes. Raises IntegrityError when it is malformed."""
     members = Members(payload, "the envelope's key")
+    if not 1 <= generation < MAX_GENERATION:  # its successor has one too
+        raise IntegrityError(f"the envelope's key has the impossible generation {generation}")
     predecessor = members.text("predecessor", _KEY_ID_LENGTH)
     received = ReceivedKey(
         key_id=KeyId(key_id),

@@ -222,3 +222,28 @@ def test_a_clock_far_ahead_restores_nothing(manager: KeyManager, saved: Path, de
     desk.clock.forward(days=-3650)
     assert isinstance(error, RefusedError)
     assert manager.find("llama").status is Status.ACTIVE
+
+
+def test_a_damaged_keystore_does_not_replace_a_good_backup(desk: Desk, tmp_path: Path) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        manager.backup(tmp_path / "copy.db")
+    good = (tmp_path / "copy.db").read_bytes()
+    desk.edit("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE kind = 1")
+    with desk.manager() as manager:
+        assert isinstance(error_of(lambda: manager.backup(tmp_path / "copy.db", force=True)), IntegrityError)
+    assert (tmp_path / "copy.db").read_bytes() == good
+    assert [path.name for path in tmp_path.glob(".copy.db*")] == []
+
+
+def test_a_restore_beside_the_one_in_use_says_that_it_ends(desk: Desk, tmp_path: Path) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        manager.backup(tmp_path / "copy.db")
+    other = Desk(tmp_path / "other")
+    other.secret = desk.secret
+    with other.manager() as elsewhere:
+        restored = elsewhere.restore(tmp_path / "copy.db")
+    assert "other-copy" in {notice.code for notice in restored.warnings}
+    with desk.manager() as manager:
+        assert isinstance(error_of(manager.audit_size), IntegrityError)

@@ -40,17 +40,22 @@ MAX_EPOCH = 2**31
 
 @dataclass(frozen=True)
 class Restored:
-    """The result of a restore: its epoch, its number of audit records, and the path of the file that it replaced."""
+    """The result of a restore: its epoch, its number of audit records, and the path of the file that it replaced.
+
+    `leaves_another`: this machine knew the keystore, and it was not the one replaced: it no longer opens elsewhere.
+    """
 
     epoch: int
     audit_size: int
     replaced: Path | None
+    leaves_another: bool = False
 
 
 def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: OutputGate) -> None:
     """Copy the keystore to a file (0600, complete or not at all).
 
-    Raises RefusedError when the gate refuses it, or it exists, unless `force`.
+    The copy is verified before it takes the name: a damaged one must not replace a good one. Raises RefusedError when
+    the gate refuses it, or it exists, unless `force`; IntegrityError for a keystore that is damaged.
     """
     gate.check(destination, FileKind.BACKUP)
     if not force and os.path.lexists(destination):
@@ -58,6 +63,7 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: Ou
     sweep_backup(destination)
     with NewFile(destination, FILE_MODE, gate=gate, kind=FileKind.BACKUP, what="the backup") as output:
         keystore.copy_to(output.temporary)
+        keystore.verify_copy(output.temporary)
         output.commit(replace=force)
 
 
@@ -147,7 +153,8 @@ def restoring(
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)
                     _record(transaction, epoch, known, event)
-                    yield transaction, Restored(epoch, transaction.audit.size, kept)
+                    leaves_another = known is not None and kept is None
+                    yield transaction, Restored(epoch, transaction.audit.size, kept, leaves_another)
                 keystore.begin_marks()
                 _put_in_place(copy, current, kept)
                 keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does

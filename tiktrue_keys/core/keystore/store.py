@@ -294,6 +294,15 @@ class Keystore:
             target.execute("PRAGMA synchronous = OFF")
             self._writer.sqlite.backup(target, pages=PAGES_AT_ONCE)
 
+    def verify_copy(self, path: Path) -> None:
+        """Verify a copy of this keystore, whole. Raises IntegrityError when it is not intact."""
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        with (
+            database.sqlite_errors(path),
+            contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection,
+        ):
+            Keystore(path, connection, self.keys, None, timeout=0).verify_whole()
+
     def release_reserve(self) -> bool:
         """Free the space that is reserved for a revocation. Return False when there is none."""
         return release_reserve(self.folder, _mark_path(self.document_now()))

@@ -20,8 +20,11 @@ def open_key(session: KeystoreSession, argument: str, license_key: License | Non
     """Return the key that `argument` names, opened for `use`.
 
     The status is checked before the license: raises RevokedError, ExpiredError or RefusedError by status, then
-    UsageError when a needed license is missing, and WrongLicenseError for another license.
+    UsageError when a needed license is missing, and WrongLicenseError for another license. Raises UsageError for a
+    `use` that is not a Use: no rule would apply to it.
     """
+    if not isinstance(use, Use):
+        raise UsageError(f"use must be one of {', '.join(f'Use.{each.name}' for each in Use)}, not {use!r}")
     with session.read() as (view, now):
         key = find_key(view.rows, argument, now).key
     must_allow(key, use, now)

@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, parse_members
+from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, not_etcd, parse_members
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
 
 _OPERATIONS = 127  # etcd's --max-txn-ops (default: 128), less one for the round
 _BYTES = 1 << 20  # below its --max-request-bytes (default: 1.5 MiB)
 _PAGE = 100
 _TRIES = 20
+_REVISIONS = 1 << 63  # of etcd's revision numbers
 _PAUSE = 0.5
 _EVENTS, _CANCELED, _PIECE = b'"events"', b'"canceled"', 4096
 
@@ -170,9 +171,15 @@ class Etcd:
         """Return at most `limit` keys and values in order, and their revision."""
         wanted = {"key": _encoded(start), "range_end": _encoded(end), "limit": limit}
         said = self._members.post("/kv/range", wanted, timeout=READ_TIMEOUT)
-        kvs = said.get("kvs", [])[:limit]
-        found = [(base64.b64decode(each["key"]), base64.b64decode(each.get("value", ""))) for each in kvs]
-        return found, int(said["header"]["revision"])
+        try:
+            kvs = list(said.get("kvs", []))[:limit]
+            found = [(_decoded(each["key"]), _decoded(each.get("value", ""))) for each in kvs]
+            revision = int(said["header"]["revision"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise not_etcd() from error
+        if not 0 <= revision < _REVISIONS:
+            raise not_etcd()
+        return found, revision
 
     def _box(self, issuer: str, node_id: str) -> str:
         return f"{self._prefix}/{issuer}/to/{node_id}/"
@@ -185,6 +192,10 @@ def _place(epoch: int, number: int) -> str:
 def _end_of(folder: str) -> str:
     """Return the first key past all that begin with `folder`, which ends in a slash."""
     return folder[:-1] + "0"
+
+
+def _decoded(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)
 
 
 def _encoded(value: str | bytes) -> str:

@@ -57,8 +57,11 @@ class EtcdMembers:
         self._clients: dict[int, Etcd3Client] = {}
         self._first = 0
 
-    def post(self, path: str, payload: dict[str, Any], *, timeout: float = WRITE_TIMEOUT) -> Any:
-        """Ask the members in turn and return the first answer. Raises UnavailableError when none answers."""
+    def post(self, path: str, payload: dict[str, Any], *, timeout: float = WRITE_TIMEOUT) -> dict[str, Any]:
+        """Ask the members in turn and return the first answer.
+
+        Raises UnavailableError when none answers, and for an answer that is not an object.
+        """
         from etcd3gw.exceptions import Etcd3Exception
 
         last = "no member"
@@ -71,6 +74,8 @@ class EtcdMembers:
                 self._forget(place)
             else:
                 self._first = place
+                if not isinstance(said, dict):
+                    raise not_etcd()
                 return said
         raise UnavailableError(f"etcd does not answer: {last[:200]}", hint_for(last))
 
@@ -146,13 +151,21 @@ class EtcdMembers:
                 client.get_url("/auth/authenticate"),
                 json={"name": given["user"], "password": _password(Path(given["password_file"]))},
             )
-            client.session.headers["Authorization"] = said["token"]
+            token = said.get("token") if isinstance(said, dict) else None
+            if not isinstance(token, str):
+                raise ConnectionError("the answer to the authentication has no token")
+            client.session.headers["Authorization"] = token
         return client
 
     def _forget(self, place: int) -> None:
         client = self._clients.pop(place, None)
         if client is not None:
             client.session.close()
+
+
+def not_etcd() -> UnavailableError:
+    """Return the error of an answer that etcd does not give."""
+    return UnavailableError("the answer is not one of etcd", "check that the transport names etcd's client port")
 
 
 def _read_capped(response: Response, **sent: Any) -> None:

@@ -33,7 +33,7 @@ from typing import Any
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.members import Members, encoded
-from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument, parse_model_id
+from tiktrue_keys.core.names import MAX_GENERATION, KeyArgumentKind, parse_key_argument, parse_model_id
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.models.format.body import SEGMENT_SIZE
 from tiktrue_keys.models.format.kind import Kind
@@ -42,7 +42,6 @@ SUFFIX = ".ttm"
 FILE_ID_LENGTH = 16
 MAX_WRAPS = 64
 MAX_NAME_BYTES = 255
-MAX_GENERATION = 2**31 - 1
 SEGMENT_SIZES = frozenset({SEGMENT_SIZE})
 """The segment sizes that version 1 accepts. Functions take another set only so that tests can make small containers."""
 

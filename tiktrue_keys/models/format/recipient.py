@@ -25,11 +25,10 @@ from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.members import Members, encoded
-from tiktrue_keys.core.names import KeyArgumentKind, KeyId, model_of, parse_key_argument
+from tiktrue_keys.core.names import MAX_GENERATION, KeyArgumentKind, KeyId, model_of, parse_key_argument
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import Advice, ExpiredError, IntegrityError, UsageError
-from tiktrue_keys.models.format.header import MAX_GENERATION
 from tiktrue_keys.models.format.wraps import RECIPIENT_KEY_LENGTH
 
 MAX_RECIPIENT = 8192
