@@ -162,7 +162,7 @@ OPERATIONS = [
             partial(cleanup, cancel=["lost"]),
         ),
     ),
-    Operation("forget", forget, lambda result: [result.record.path], (partial(forget, file_id=bytes(16)),)),
+    Operation("forget", forget, lambda result: [result.records[0].path], (partial(forget, file_id=bytes(16)),)),
     Operation("relicense", relicense, lambda result: ids(result.keys), (partial(relicense, new="a third license"),)),
     Operation(
         "export-public",

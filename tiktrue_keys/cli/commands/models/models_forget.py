@@ -24,7 +24,7 @@ def command(
     ctx: typer.Context,
     file_id: Annotated[str, typer.Argument(metavar="FILE_ID", help="File id of the container, 32 hex digits.")],
     location: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Path or URL of the copy to forget (default: every location).")
+        str | None, typer.Option(metavar="FILE", help="Path or URL of the copy to forget (default: every location).")
     ] = None,
 ) -> Outcome:
     """Remove a container from the registry.
