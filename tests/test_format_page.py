@@ -13,7 +13,7 @@ from tests.format_page import PACKAGE, PAGE, REPOSITORY, rows, table
 from tests.vectors.container_vectors import block_vectors, container_vectors
 from tests.vectors.keystore_vectors import keystore_vectors
 from tiktrue_keys.cli.program.catalog import CATALOG
-from tiktrue_keys.core import derivation
+from tiktrue_keys.core import derivation, names
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
@@ -245,7 +245,7 @@ def test_limits() -> None:
         "wraps of a container": header.MAX_WRAPS,
         "name of a container": header.MAX_NAME_BYTES,
         "wrapped key, HPKE": header.WRAP_LENGTHS[header.WrapType.HPKE],
-        "generation": header.MAX_GENERATION,
+        "generation": names.MAX_GENERATION,
         "segment": body.SEGMENT_SIZE,
         "segments of a container": body.MAX_SEGMENTS,
         "labels of a key": creation.MAX_LABELS,
