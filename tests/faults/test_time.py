@@ -16,7 +16,7 @@ def test_random_programs_agree_with_a_plain_model() -> None:
 
 def test_a_year_of_cron_rotates_every_key_in_time() -> None:
     result, _ = results("cron --count 365", "cron --count 365 --control nothing-due")
-    assert result["figures"]["told beside a damaged row"]["failed integrity"] >= 60
+    assert result["figures"]["told beside a damaged row"]["failed integrity"] >= 40  # every run since that key was due
 
 
 def test_a_wrong_clock_revives_nothing_and_destroys_nothing() -> None:
