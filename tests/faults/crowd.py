@@ -250,6 +250,17 @@ def _without_lock() -> None:
     break_it(store, "writers_lock", lambda *_, **__: contextlib.nullcontext())
 
 
+class _NoGuard(contextlib.nullcontext[None]):
+    """A lock that keeps nothing out."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Say that it is held."""
+        return True
+
+    def release(self) -> None:
+        """Nothing."""
+
+
 def _without_guard() -> None:
     """The threads of one manager use its connection all at once: some of their operations must fail."""
     from tiktrue_keys.core.session import KeystoreSession
@@ -258,7 +269,7 @@ def _without_guard() -> None:
 
     def unguarded(self: KeystoreSession, *given: Any, **named: Any) -> None:
         begin(self, *given, **named)
-        break_it(self, "guard", contextlib.nullcontext())
+        break_it(self, "guard", _NoGuard())
 
     break_it(KeystoreSession, "__init__", unguarded)
 

@@ -290,10 +290,10 @@ SPLICES: tuple[Splice, ...] = (
 
 def _break() -> None:
     """Believe the rows, and forget how far the log had come."""
-    from tiktrue_keys.core.keystore import rows, store
+    from tiktrue_keys.core.keystore import rows, verification
 
     break_it(rows.Rows, "_must_match", lambda *_: None)
-    break_it(store.Keystore, "_must_reach_mark", lambda *_: None)
+    break_it(verification.VerifiedConnection, "_must_reach_mark", lambda *_: None)
 
 
 if __name__ == "__main__":
