@@ -28,6 +28,8 @@ from tiktrue_keys.errors import (
 
 FILE_NAME = "keystore.db"
 
+_CACHE_TO_READ = "PRAGMA cache_size = -4096"  # KiB; a reader of every row needs each page once
+_CACHE_TO_WRITE = "PRAGMA cache_size = -65536"  # allocated as needed; a batch beyond it would sync its journal early
 _PRAGMAS = (
     "PRAGMA journal_mode = DELETE",
     "PRAGMA synchronous = EXTRA",
@@ -36,7 +38,7 @@ _PRAGMAS = (
     "PRAGMA cell_size_check = ON",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -65536",  # KiB, allocated as needed; a batch beyond it would sync its journal early
+    _CACHE_TO_READ,
 )
 
 _FULL = ("disk is full", "no space")
@@ -61,6 +63,17 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+@contextlib.contextmanager
+def large_cache(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let the connection hold the pages of a large transaction in memory during the block, and free them after it."""
+    connection.execute(_CACHE_TO_WRITE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute(_CACHE_TO_READ)
 
 
 def create_file(path: Path) -> None:

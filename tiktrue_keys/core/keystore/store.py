@@ -223,7 +223,7 @@ class Keystore:
 
     @contextlib.contextmanager
     def _committing(self, begin: Callable[[], Transaction], *, marks: bool = True) -> Iterator[Transaction]:
-        with database.sqlite_errors(self.path):
+        with database.sqlite_errors(self.path), database.large_cache(self._writer.sqlite):
             self._writer.sqlite.execute("BEGIN IMMEDIATE")
             try:
                 transaction = begin()
