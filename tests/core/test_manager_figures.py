@@ -5,6 +5,7 @@ Bounds on all calls are twice what was counted: another version of Python or of 
 
 from __future__ import annotations
 
+import sqlite3
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tests.counting import HMAC, OPEN, PROCESS, SEAL, SQL, STRETCH, SYNC, calls_
 from tests.keystores import LICENSE, Desk, desk_in_memory
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
 
 pytestmark = pytest.mark.untraced
 
@@ -123,6 +125,44 @@ def test_one_key_among_many_costs_what_one_among_few_costs(medium: Desk, large: 
     assert few[OPEN] > 0
     assert many[OPEN] <= 1.2 * few[OPEN]
     assert many.total() <= 1.2 * few.total()
+
+
+def _one_of(manager: KeyManager, key_id: str) -> dict[str, Callable[[], object]]:
+    return {
+        "find": lambda: manager.find(key_id),
+        "chain": lambda: manager.chain(key_id),
+        "validate": lambda: manager.validate([key_id]),
+        "list": lambda: manager.select_keys([key_id.rpartition("_")[0]]),
+        "rotate": lambda: manager.rotate([key_id], dry_run=True),
+        "rotate --due": lambda: manager.rotate(due=True, dry_run=True),
+        "status": manager.status,
+        "metrics": lambda: (manager.status(), manager.audit_size(), next(manager.audit_records(backwards=True))),
+    }
+
+
+def test_questions_about_one_key_take_as_many_statements_among_many_as_among_few(medium: Desk, large: Desk) -> None:
+    def statements(desk: Desk) -> dict[str, int]:
+        manager = desk.manager()
+        key_id = manager.find("many-0042").key_id
+        return {name: warm(question)[SQL] for name, question in _one_of(manager, key_id).items()}
+
+    few, many = statements(medium), statements(large)
+    for name, count in many.items():
+        assert 0 < count <= few[name] + 2, name  # two rows of one bucket are read together
+
+
+def test_the_large_page_cache_is_that_of_transactions_alone(small: Desk) -> None:
+    session = small.session()
+
+    def size(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA cache_size").fetchone()[0])
+
+    connection = session.keystore._writer.sqlite
+    sizes = [size(connection)]
+    with session.write(new_operation_id()) as transaction:
+        transaction.record("a-test")
+        sizes.append(size(connection))
+    assert [*sizes, size(connection)] == [-4096, -65536, -4096]
 
 
 def test_all_of_many_keys_cost_as_many_times_what_one_costs(medium: Desk, large: Desk) -> None:

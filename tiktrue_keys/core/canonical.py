@@ -24,6 +24,7 @@ def _no_float(text: str) -> Any:
 
 
 _decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
+_decode_record = json.JSONDecoder().decode
 
 
 def canonical_json(value: Any) -> bytes:
@@ -47,7 +48,7 @@ def record_json(value: dict[str, Any]) -> bytes:
 
 def parse_record_json(data: bytes) -> dict[str, Any]:
     """Return the payload that record_json encoded."""
-    value: dict[str, Any] = json.loads(data.decode("utf-8", "surrogateescape"))
+    value: dict[str, Any] = _decode_record(data.decode("utf-8", "surrogateescape"))
     return value
 
 

@@ -38,7 +38,8 @@ def rfc3339(instant: int | None) -> str | None:
     """Return `instant` as `2026-11-24T07:00:00Z`; None stays None."""
     if instant is None:
         return None
-    return datetime.fromtimestamp(min(max(instant, 0), _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = datetime.fromtimestamp(min(max(instant, 0), _LATEST), UTC)
+    return moment.isoformat()[: -len("+00:00")] + "Z"  # half of strftime's cost, which a list of keys has many times
 
 
 def parse_instant(text: str) -> Instant:

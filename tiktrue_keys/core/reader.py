@@ -5,8 +5,9 @@ Come here for questions about a keystore; KeyManager inherits these methods. The
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers import intents, registry
@@ -24,6 +25,7 @@ from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keys.deadlines import KeyCounts
+    from tiktrue_keys.core.keys.packed import PackedKeys
     from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
     from tiktrue_keys.core.operations.verify import Verified
 
@@ -67,12 +69,29 @@ class KeystoreReader:
 
         Without models, every row of the keystore is verified before the first key is returned.
         """
+        return iter(self.select_keys(models))
+
+    def select_keys(
+        self,
+        models: Collection[str] = (),
+        *,
+        accept: Callable[[ManagedKey], bool] | None = None,
+        order: Callable[[ManagedKey], tuple[Any, ...]] | None = None,
+    ) -> PackedKeys:
+        """Return the keys that `accept` takes, sorted by `order`, in a sequence that needs about 200 bytes a key.
+
+        Without models, every row of the keystore is verified first. `accept` may not use this manager.
+        """
+        from tiktrue_keys.core.keys.packed import PackedKeys
+
         with self._session.read() as (view, now):
-            if models:
-                found = [stored for model in models for stored in keyring.keys_of_model(view.rows, model, now)]
-            else:
-                found = list(keyring.all_keys(view.rows, now))
-            return iter([stored.key for stored in found])
+            stored = (
+                chain.from_iterable(keyring.keys_of_model(view.rows, model, now) for model in models)
+                if models
+                else keyring.all_keys(view.rows, now)
+            )
+            keys = (each.key for each in stored)
+            return PackedKeys(keys if accept is None else filter(accept, keys), order=order)
 
     def key_counts(self, *, within: int = DEFAULT_WITHIN) -> KeyCounts:
         """Return how many keys have which status, how many are due within so many seconds, and the next expiry.

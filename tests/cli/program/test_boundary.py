@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.program import LICENSE, Program
 from tests.waiting import PATIENCE, wait_until
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, guarded, usage_error
 from tiktrue_keys.cli.program.main import app
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import Line, OnDemand, Outcome
 from tiktrue_keys.errors import ERRORS, IntegrityError, TikTrueKeysError
 
 
@@ -110,6 +110,32 @@ def test_a_result_and_an_error_may_both_be_there(capsys: pytest.CaptureFixture[s
     assert reporter(as_json=True).succeeded(outcome) == 4
     found = json.loads(capsys.readouterr().out)
     assert (found["result"], found["error"]["code"]) == ({"n": 1}, "integrity")
+
+
+def test_a_failure_in_the_middle_of_an_envelope_adds_no_second_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[str]:
+        yield from ["x" * 99] * 1024
+        raise MemoryError
+
+    one = reporter(as_json=True)
+
+    assert guarded(one, lambda: one.succeeded(Outcome(result={"items": OnDemand(items)}))) == 12
+    out, err = capsys.readouterr()
+    assert out.count('"schema"') == 1
+    assert not out.endswith("\n")
+    assert err.startswith("error: out of memory\n")
+
+
+def test_a_failure_before_the_first_byte_of_an_envelope_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[str]:
+        yield "x"
+        raise MemoryError
+
+    one = reporter(as_json=True)
+
+    assert guarded(one, lambda: one.succeeded(Outcome(result={"items": OnDemand(items)}))) == 12
+    found = json.loads(capsys.readouterr().out)
+    assert (found["result"], found["error"]["message"]) == (None, "out of memory")
 
 
 def test_control_characters_of_others_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from tests.cli.program.test_catalog import leaves
 from tests.program import LICENSE, Program
 from tiktrue_keys.cli.program.catalog import OLD_NAMES
-from tiktrue_keys.cli.view.envelope import encoded, envelope
+from tiktrue_keys.cli.view.envelope import encoded, envelope, pieces
+from tiktrue_keys.cli.view.outcome import OnDemand
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import ERRORS, NotFoundError, PartialError
 
@@ -318,3 +319,21 @@ def test_an_error_goes_there_too(used: Program) -> None:
 
     assert (done.returncode, done.stdout) == (3, "")
     assert check(json.loads(done.stderr))["error"]["code"] == "not-found"
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 512])
+def test_lists_made_on_demand_are_written_as_lists(count: int) -> None:
+    items = [{"n": number, "text": "\u00e9\ud800", "inner": [1, None, True]} for number in range(count)]
+    whole = {"a": {"keys": items, "none": {}, "total": count}, "warnings": items}
+    listed = OnDemand(lambda: iter(items))
+    lazy = {"a": {"keys": listed, "none": {}, "total": count}, "warnings": listed}
+
+    assert encoded(lazy) == json.dumps(whole) + "\n"
+    assert max(map(len, pieces(lazy))) <= max(16, len(json.dumps(items[-256:])))
+
+
+def test_warnings_made_on_demand_are_those_of_a_list() -> None:
+    notices = [Notice("due", "soon", "k"), Notice("drift", "other")]
+
+    lazy = envelope(command="list", keystore=None, warnings=OnDemand(lambda: notices))
+    assert encoded(lazy) == encoded(envelope(command="list", keystore=None, warnings=notices))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ import typer
 
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.hints import hint_of, message_of
-from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out
+from tiktrue_keys.cli.view.outcome import OnDemand
+from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out, write_pieces
 from tiktrue_keys.errors import (
     InternalError,
     OperationInterruptedError,
@@ -48,6 +50,7 @@ class Reporter:
         self.verbose = verbose
         self.command = ""
         self.context: CommandContext | None = None
+        self._begun = False
 
     def adopt(self, context: CommandContext) -> None:
         """Report for this context from now on."""
@@ -57,7 +60,8 @@ class Reporter:
 
     def succeeded(self, outcome: Outcome) -> int:
         """Show an outcome and return its exit code."""
-        warnings = (*(self.context.all_warnings if self.context else ()), *outcome.warnings)
+        earlier = self.context.all_warnings if self.context else ()
+        warnings = OnDemand(lambda: chain(earlier, outcome.warnings))
         if self.json:
             self._write_envelope(outcome.error, warnings, outcome)
         else:
@@ -70,7 +74,7 @@ class Reporter:
     def failed(self, error: TikTrueKeysError) -> int:
         """Show an error and return its exit code."""
         warnings = self.context.all_warnings if self.context else ()
-        if self.json:
+        if self.json and not self._begun:  # a second envelope after half of one would be read as its rest
             self._write_envelope(error, warnings, None)
         else:
             self._show_warnings(warnings)
@@ -91,16 +95,17 @@ class Reporter:
         from tiktrue_keys.cli.view.render import render
 
         color = self.context is not None and self.context.color
-        if self.quiet and outcome.ids is not None:
-            write_out("".join(f"{escaped(each)}\n" for each in outcome.ids))
+        ids = outcome.ids
+        if self.quiet and ids is not None:
+            write_pieces((f"{escaped(each)}\n" for each in ids), write_out)
         else:
             render(outcome.view, color=color)
         if not self.quiet:
             write_err("".join(f"{escaped(message)}\n" for message in outcome.messages))
 
-    def _show_warnings(self, warnings: tuple[Notice, ...]) -> None:
-        shown = [each for each in warnings if each.urgent or not self.quiet]
-        write_err("".join(f"warning: {escaped(message_of(each))}\n" for each in shown))
+    def _show_warnings(self, warnings: Iterable[Notice]) -> None:
+        shown = (each for each in warnings if each.urgent or not self.quiet)
+        write_pieces((f"warning: {escaped(message_of(each))}\n" for each in shown), write_err)
 
     def _show_error(self, error: TikTrueKeysError) -> None:
         message, hint = error.message, hint_of(error)
@@ -113,28 +118,28 @@ class Reporter:
             write_err(f"hint: {escaped(hint)}\n")
 
     def _write_envelope(
-        self, error: TikTrueKeysError | None, warnings: tuple[Notice, ...], outcome: Outcome | None
+        self, error: TikTrueKeysError | None, warnings: Iterable[Notice], outcome: Outcome | None
     ) -> None:
-        from tiktrue_keys.cli.view.envelope import encoded, envelope
+        from tiktrue_keys.cli.view.envelope import envelope, pieces
 
         context = self.context
-        text = encoded(
-            envelope(
-                command=self.command,
-                keystore=context.known_keystore if context else None,
-                result=outcome.result if outcome else None,
-                changed=outcome.changed if outcome else False,
-                operation_id=outcome.operation_id if outcome else context.options.operation_id if context else None,
-                error=error,
-                exit_code=outcome.code if outcome else self._code(error) if error else 0,
-                warnings=warnings,
-            )
+        value = envelope(
+            command=self.command,
+            keystore=context.known_keystore if context else None,
+            result=outcome.result if outcome else None,
+            changed=outcome.changed if outcome else False,
+            operation_id=outcome.operation_id if outcome else context.options.operation_id if context else None,
+            error=error,
+            exit_code=outcome.code if outcome else self._code(error) if error else 0,
+            warnings=warnings,
         )
         aside = (context is not None and context.stdout_is_data) or (outcome is not None and outcome.shows_data)
-        if aside:
-            write_err(text)
-        else:
-            write_out(text)
+        write_pieces(pieces(value), write_err if aside else self._write)
+        self._begun = False
+
+    def _write(self, text: str) -> None:
+        self._begun = True
+        write_out(text)
 
 
 def guarded(reporter: Reporter, work: Callable[[], int]) -> int:

@@ -29,6 +29,5 @@ def partial_error(failures: Sequence[Failure], total: int) -> PartialError | Non
 
 def worst(errors: Iterable[TikTrueKeysError]) -> TikTrueKeysError | None:
     """Return the error whose exit code comes first in WORST_FIRST, or None."""
-    listed = list(errors)
     rank = {code: place for place, code in enumerate(WORST_FIRST)}
-    return min(listed, key=lambda error: rank.get(error.exit_code, len(rank)), default=None)
+    return min(errors, key=lambda error: rank.get(error.exit_code, len(rank)), default=None)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from tiktrue_keys import __version__
 from tiktrue_keys.cli.view.hints import hint_of, message_of
+from tiktrue_keys.cli.view.outcome import OnDemand
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
 
 SCHEMA = "tiktrue-keys/1"
+_ITEMS_AT_ONCE = 256
+_dumps = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(", ", ": ")).encode
 
 
 def envelope(
@@ -38,8 +42,14 @@ def envelope(
         "keystore": keystore,
         "result": result,
         "error": None if error is None else error_json(error),
-        "warnings": [{"code": each.code, "message": message_of(each), "key_id": each.key_id} for each in warnings],
+        "warnings": OnDemand(lambda: map(_warning_json, warnings))
+        if isinstance(warnings, OnDemand)
+        else [_warning_json(each) for each in warnings],
     }
+
+
+def _warning_json(warning: Notice) -> dict[str, Any]:
+    return {"code": warning.code, "message": message_of(warning), "key_id": warning.key_id}
 
 
 def error_json(error: TikTrueKeysError) -> dict[str, Any]:
@@ -49,4 +59,32 @@ def error_json(error: TikTrueKeysError) -> dict[str, Any]:
 
 def encoded(value: Mapping[str, Any]) -> str:
     """Return one line of ASCII; bytes that are not Unicode and terminal controls stay escaped."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")) + "\n"
+    return "".join(pieces(value))
+
+
+def pieces(value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the line of `encoded` in pieces: lists that are made on demand are never whole in memory."""
+    yield from _pieces(value)
+    yield "\n"
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    if isinstance(value, OnDemand):
+        yield from _pieces_of_list(iter(value))
+    elif isinstance(value, Mapping) and value:
+        lead = "{"
+        for name, member in value.items():
+            yield f"{lead}{_dumps(name)}: "
+            yield from _pieces(member)
+            lead = ", "
+        yield "}"
+    else:
+        yield _dumps(value)
+
+
+def _pieces_of_list(items: Iterator[Any]) -> Iterator[str]:
+    lead = "["
+    while batch := list(islice(items, _ITEMS_AT_ONCE)):
+        yield lead + _dumps(batch)[1:-1]
+        lead = ", "
+    yield "]" if lead == ", " else "[]"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tiktrue_keys.cli.view.outcome import Fields, Table
+from tiktrue_keys.cli.view.outcome import Fields, OnDemand, Table
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use, must_allow
 from tiktrue_keys.errors import TikTrueKeysError
@@ -53,13 +54,14 @@ def explanation_json(explained: Explanation) -> dict[str, Any]:
     }
 
 
-def explanation_table(explained: list[Explanation]) -> Table:
+def explanation_table(explained: Iterable[Explanation]) -> Table:
     """Return a table with one row per key."""
-    rows = [
-        (each.key.key_id, each.key.status.value, each.because, _may_words(each), _next_words(each))
-        for each in explained
-    ]
-    return Table(("key", "status", "because", "may", "next"), rows)
+    return Table(("key", "status", "because", "may", "next"), OnDemand(lambda: map(_explanation_row, explained)))
+
+
+def _explanation_row(explained: Explanation) -> tuple[str, ...]:
+    key = explained.key
+    return key.key_id, key.status.value, explained.because, _may_words(explained), _next_words(explained)
 
 
 def time_fields(now: Instant, clock: Instant) -> Fields:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.cli.view.outcome import Table
+from tiktrue_keys.cli.view.outcome import OnDemand, Table
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -66,10 +66,10 @@ def count_containers(manager: KeyManager, keys: Sequence[ManagedKey]) -> Mapping
     return Counter(key_id for record in manager.containers() for key_id in record.keys)
 
 
-def keys_json(manager: KeyManager, keys: Sequence[ManagedKey]) -> list[dict[str, Any]]:
-    """Return `result.keys`."""
+def keys_json(manager: KeyManager, keys: Sequence[ManagedKey]) -> OnDemand[dict[str, Any]]:
+    """Return `result.keys`. The registry is read now, the members are made when they are written."""
     counts = count_containers(manager, keys)
-    return [key_json(key, counts.get(key.key_id, 0)) for key in keys]
+    return OnDemand(lambda: (key_json(key, counts.get(key.key_id, 0)) for key in keys))
 
 
 def container_json(record: ContainerRecord) -> dict[str, Any]:

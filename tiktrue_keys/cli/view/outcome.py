@@ -5,12 +5,27 @@ render.py draws them, for a terminal or for a pipe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError
+
+_Item = TypeVar("_Item", covariant=True)
+
+
+class OnDemand(Generic[_Item]):
+    """A list whose items are made each time it is read: of a result or table that is as large as the keystore.
+
+    `make` may not read the keystore: after the first byte of output it is too late for an error.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[_Item]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[_Item]:
+        return iter(self._make())
 
 
 @dataclass(frozen=True)
@@ -61,17 +76,17 @@ REPEATED = "Nothing was done: this operation id was used before."
 class Outcome:
     """The outcome of a command: `result` for JSON, `view` for standard output, `messages` for standard error.
 
-    `ids`, where given, replace the view under --quiet. With `error`, the exit code is the error's, and
-    the result is still shown.
+    Lists among the members of `result`, and the other lists, may be made on demand. `ids`, where given, replace the
+    view under --quiet. With `error`, the exit code is the error's, and the result is still shown.
     """
 
     result: Mapping[str, Any]
     view: Sequence[Block] = ()
     messages: Sequence[str] = ()
-    ids: Sequence[str] | None = None
+    ids: Iterable[str] | None = None
     changed: bool = False
     operation_id: str | None = None
-    warnings: Sequence[Notice] = ()
+    warnings: Iterable[Notice] = ()
     error: TikTrueKeysError | None = None
     shows_data: bool = field(default=False, kw_only=True)
     """Standard output carried the command's data, so the envelope goes to standard error."""

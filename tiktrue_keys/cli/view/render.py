@@ -6,13 +6,14 @@ Every string is escaped first, so a label or file name cannot move the cursor or
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Raw, Table, Tree
-from tiktrue_keys.cli.view.streams import is_terminal, write_out
+from tiktrue_keys.cli.view.streams import is_terminal, write_out, write_pieces
 
 _MAX_DRAWN_ROWS = 2_000  # Rich measures every cell: 100,000 rows would take minutes
+_BETWEEN = "\0"  # an escaped cell has none
 
 
 def render(blocks: Sequence[Block], *, color: bool) -> None:
@@ -22,19 +23,42 @@ def render(blocks: Sequence[Block], *, color: bool) -> None:
         if isinstance(block, Raw):
             write_out(block.text)
         elif isinstance(block, Table):
-            rows = [tuple(escaped(cell) or "-" for cell in row) for row in block.rows]
-            if drawn and len(rows) <= _MAX_DRAWN_ROWS:
-                from tiktrue_keys.cli.view.tables import draw_table
-
-                draw_table(block.columns, rows, color=color, heading=block.heading)
-            else:
-                write_out(plain_table(block.columns, rows, heading=block.heading))
+            _render_table(block, drawn=drawn, color=color)
         elif isinstance(block, Tree) and drawn:
             from tiktrue_keys.cli.view.trees import draw_tree
 
             draw_tree(block, color=color)
         else:
             write_out("".join(f"{line}\n" for line in plain_lines(block)))
+
+
+def _render_table(table: Table, *, drawn: bool, color: bool) -> None:
+    rows = _Rows(table)
+    if drawn and len(rows) <= _MAX_DRAWN_ROWS:
+        from tiktrue_keys.cli.view.tables import draw_table
+
+        draw_table(table.columns, list(rows), color=color, heading=table.heading)
+    else:
+        write_pieces(_plain_table(rows), write_out)
+
+
+class _Rows:
+    """The escaped rows of a table, each kept as one string, because the widths are known only after the last row."""
+
+    def __init__(self, table: Table) -> None:
+        self.heading = [column.upper() for column in table.columns] if table.heading else None
+        self.widths = [len(cell) for cell in self.heading or [""] * len(table.columns)]
+        self._rows: list[str] = []
+        for row in table.rows:
+            cells = [escaped(cell) or "-" for cell in row]
+            self.widths = list(map(max, self.widths, map(len, cells)))
+            self._rows.append(_BETWEEN.join(cells))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        return (row.split(_BETWEEN) for row in self._rows)
 
 
 def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
@@ -47,14 +71,13 @@ def plain_lines(block: Line | Fields | Tree) -> Iterable[str]:
     return _tree_lines(block, 0)
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, heading: bool = True) -> str:
-    """Return aligned columns, two spaces apart, with headings in capitals; the last column is not padded."""
-    lines = [tuple(column.upper() for column in columns), *rows] if heading else rows
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
-    widths[-1] = 0
-    return "".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines
-    )
+def _plain_table(rows: _Rows) -> Iterator[str]:
+    """Yield lines of aligned columns, two spaces apart, with headings in capitals; the last column is not padded."""
+    line = "  ".join(f"{{:<{width}}}" for width in [*rows.widths[:-1], 0]) + "\n"
+    if rows.heading is not None:
+        yield line.format(*rows.heading)
+    for cells in rows:
+        yield line.format(*cells)
 
 
 def _tree_lines(tree: Tree, depth: int) -> Iterable[str]:

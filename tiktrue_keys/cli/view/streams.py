@@ -6,8 +6,11 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterable
 
 from tiktrue_keys.errors import UnavailableError
+
+_AT_ONCE = 1 << 16
 
 
 def write_out(text: str) -> None:
@@ -20,6 +23,20 @@ def write_out(text: str) -> None:
     except OSError as error:
         abandon_stdout()
         raise UnavailableError(f"standard output cannot be written: {os.strerror(error.errno or errno.EIO)}") from error
+
+
+def write_pieces(pieces: Iterable[str], write: Callable[[str], None]) -> None:
+    """Pass a text that comes in pieces to `write_out` or `write_err`, about 64 KiB at a time."""
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _AT_ONCE:
+            write("".join(held))
+            held, size = [], 0
+    if held:
+        write("".join(held))
 
 
 def write_err(text: str) -> None:

@@ -5,9 +5,13 @@ Come here for the errors and warnings that `validate` and `doctor` report about 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence, Set
+from typing import overload
+
 from tiktrue_keys.core.instants import DAY, Instant, rfc3339
 from tiktrue_keys.core.keys.key_results import KeyCheck
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, is_due, is_usable
+from tiktrue_keys.core.keys.packed import PackedKeys
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError, TikTrueKeysError
 
@@ -15,6 +19,33 @@ from tiktrue_keys.errors import ExpiredError, RefusedError, RevokedError, TikTru
 def check_key(key: ManagedKey, now: Instant, *, needed: bool) -> KeyCheck:
     """Return the check of one key. `needed` says that a registered container still opens with it."""
     return KeyCheck(key, _error_of(key, now), is_usable(key, now) or needed, tuple(_notices_of(key, now)))
+
+
+class KeyChecks(Sequence[KeyCheck]):
+    """The checks of many keys at `now`, each made when it is read. `needed`: the ids of keys that containers need."""
+
+    def __init__(self, keys: PackedKeys, now: Instant, needed: Set[str]) -> None:
+        self.keys = keys
+        self._now = now
+        self._needed = needed
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[KeyCheck]:
+        return map(self._check, self.keys)
+
+    @overload
+    def __getitem__(self, at: int) -> KeyCheck: ...
+    @overload
+    def __getitem__(self, at: slice) -> KeyChecks: ...
+    def __getitem__(self, at: int | slice) -> KeyCheck | KeyChecks:
+        if isinstance(at, int):
+            return self._check(self.keys[at])
+        return KeyChecks(self.keys[at], self._now, self._needed)
+
+    def _check(self, key: ManagedKey) -> KeyCheck:
+        return check_key(key, self._now, needed=key.key_id in self._needed)
 
 
 def _error_of(key: ManagedKey, now: Instant) -> TikTrueKeysError | None:

@@ -202,8 +202,9 @@ def _only(key_ids: list[str], argument: str) -> str:
 
 def _stored_key(payload: dict[str, Any], now: Instant) -> StoredKey:
     try:
-        members = {name: value for name, value in payload.items() if name != _WRAPPED}
-        key = ManagedKey(**{**members, "labels": MappingProxyType(members["labels"])})
-        return StoredKey(key.at(now), base64.b64decode(payload[_WRAPPED], validate=True))
+        members = dict(payload)
+        wrapped = base64.b64decode(members.pop(_WRAPPED), validate=True)
+        members["labels"] = MappingProxyType(members["labels"])
+        return StoredKey(ManagedKey(**members).at(now), wrapped)
     except (TypeError, ValueError, KeyError) as error:
         raise IntegrityError("a key record is malformed") from error

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.distribution_request import KeyDistributionRequest
 from tiktrue_keys.core.fingerprint import Binding, DriftReport
-from tiktrue_keys.core.keys.key_results import Failure, Kept, KeyCheck, Rotation
+from tiktrue_keys.core.keys.health import KeyChecks
+from tiktrue_keys.core.keys.key_results import Failure, Kept, Rotation
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.notices import Notice
 
@@ -70,9 +71,12 @@ class CleanupResult(OperationResult):
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """The checks of keys and of the binding; with `deep` also of every row and audit record."""
+    """The checks of keys and of the binding; with `deep` also of every row and audit record.
 
-    checks: tuple[KeyCheck, ...]
+    `checks` makes a check when it is read, so that it needs little memory for many keys.
+    """
+
+    checks: KeyChecks
     binding: Binding
     drift: DriftReport
     audit_size: int

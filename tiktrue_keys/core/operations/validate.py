@@ -6,14 +6,15 @@ Come here for what `deep` adds: every row, every audit record, and SQLite's own 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import all_containers, containers_of
 from tiktrue_keys.core.fingerprint import DriftReport, drift
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.health import check_key
-from tiktrue_keys.core.keys.key_results import KeyCheck
+from tiktrue_keys.core.keys.health import KeyChecks
 from tiktrue_keys.core.keys.keyring import all_keys, find_key
+from tiktrue_keys.core.keys.packed import PackedKeys
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice
@@ -46,15 +47,15 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
         return ValidateResult(checks, binding, report, view.audit.size, deep, notices)
 
 
-def _named(rows: Rows, arguments: Sequence[str], now: Instant) -> tuple[KeyCheck, ...]:
+def _named(rows: Rows, arguments: Sequence[str], now: Instant) -> KeyChecks:
     keys = {stored.key.key_id: stored.key for stored in (find_key(rows, argument, now) for argument in arguments)}
-    return tuple(check_key(key, now, needed=bool(containers_of(rows, key.key_id))) for key in keys.values())
+    return KeyChecks(PackedKeys(keys.values()), now, {key_id for key_id in keys if containers_of(rows, key_id)})
 
 
-def _all(rows: Rows, now: Instant) -> tuple[KeyCheck, ...]:
+def _all(rows: Rows, now: Instant) -> KeyChecks:
     needed = {key_id for record in all_containers(rows) for key_id in record.keys}
-    checks = [check_key(stored.key, now, needed=stored.key.key_id in needed) for stored in all_keys(rows, now)]
-    return tuple(sorted(checks, key=lambda check: check.key.order))
+    keys = PackedKeys((stored.key for stored in all_keys(rows, now)), order=attrgetter("order"))
+    return KeyChecks(keys, now, needed)
 
 
 def _drift_notices(report: DriftReport) -> tuple[Notice, ...]:

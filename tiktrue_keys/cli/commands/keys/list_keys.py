@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import KEY_COLUMNS, count_containers, key_json, key_row
-from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.cli.view.outcome import OnDemand, Outcome, Table
 from tiktrue_keys.core.instants import duration_text
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
@@ -72,16 +72,18 @@ def command(
     )
     period = context.duration(within, "rotate.within", DEFAULT_WITHIN)
     now = context.manager.now()
-    all_keys: Iterator[ManagedKey] = context.manager.keys(wanted.models)
-    keys = (key for key in all_keys if wanted(key) and (not due or is_due(key, now, period)))
-    found = sorted(keys, key=_SORT[sort])
+    found = context.manager.select_keys(
+        wanted.models, accept=lambda key: wanted(key) and (not due or is_due(key, now, period)), order=_SORT[sort]
+    )
     shown = found[:limit]
     counts = count_containers(context.manager, shown)
+    rows = OnDemand(lambda: (key_row(key, counts.get(key.key_id, 0)) for key in shown))
+    members = OnDemand(lambda: (key_json(key, counts.get(key.key_id, 0)) for key in shown))
     return Outcome(
-        result={"keys": [key_json(key, counts.get(key.key_id, 0)) for key in shown], "total": len(found)},
-        view=[Table(KEY_COLUMNS, [key_row(key, counts.get(key.key_id, 0)) for key in shown])] if shown else [],
+        result={"keys": members, "total": len(found)},
+        view=[Table(KEY_COLUMNS, rows)] if shown else [],
         messages=_messages(shown, found),
-        ids=[key.key_id for key in shown],
+        ids=OnDemand(shown.ids),
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from array import array
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +16,12 @@ from tiktrue_keys.cli.view.binding import binding_fields, binding_json, drift_js
 from tiktrue_keys.cli.view.explain import explain as explained_at
 from tiktrue_keys.cli.view.explain import explanation_json, explanation_table, time_fields
 from tiktrue_keys.cli.view.keys import keys_json
-from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
+from tiktrue_keys.cli.view.outcome import Block, Line, OnDemand, Outcome, Table
 from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.keys.health import KeyChecks
+from tiktrue_keys.core.keys.key_results import KeyCheck
 from tiktrue_keys.core.keys.lifecycle import Status
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
@@ -50,27 +56,22 @@ def command(
     """
     context: CommandContext = ctx.obj
     found = context.manager.validate(keys or (), deep=deep)
-    listed = [check for check in found.checks if keys or check.key.status is not Status.DESTROYED]
-    view: list[Block] = []
-    if listed:
-        rows = [
-            (check.key.key_id, check.key.status.value, "ok" if check.ok else check.error.code if check.error else "")
-            for check in listed
-        ]
-        view.append(Table(("key", "status", "check"), rows))
+    checks = found.checks
+    survey = _Survey(checks, named=bool(keys))
+    listed = OnDemand(lambda: (check for check in checks if keys or check.key.status is not Status.DESTROYED))
+    rows = OnDemand(lambda: map(_row, listed))
+    view: list[Block] = [Table(("key", "status", "check"), rows)] if survey.lists_any else []
     explained: dict[str, object] = {}
     if explain:
         now = context.manager.now()
-        reasons = [explained_at(check.key, now) for check in listed]
-        explained = {"as_of": rfc3339(now), "explanations": [explanation_json(each) for each in reasons]}
-        view += [Line(""), explanation_table(reasons), Line("")] if reasons else []
+        reasons = OnDemand(lambda: (explained_at(check.key, now) for check in listed))
+        explained = {"as_of": rfc3339(now), "explanations": OnDemand(lambda: map(explanation_json, reasons))}
+        view += [Line(""), explanation_table(reasons), Line("")] if survey.lists_any else []
         view += [time_fields(now, Instant(int(time.time()))), Line(""), binding_fields(found.binding, found.drift)]
     return Outcome(
         result={
-            "keys": keys_json(context.manager, [check.key for check in found.checks]),
-            "items": [
-                item_json(check.key.key_id, "ok" if check.ok else "failed", check.error) for check in found.checks
-            ],
+            "keys": keys_json(context.manager, checks.keys),
+            "items": OnDemand(survey.items),
             "binding": binding_json(found.binding),
             "drift": drift_json(found.drift),
             "audit_size": found.audit_size,
@@ -78,15 +79,46 @@ def command(
             **explained,
         },
         view=view,
-        messages=[] if found.checks else ["No keys; the keystore is intact and opens on this machine."],
-        ids=[check.key.key_id for check in found.checks if check.ok],
-        warnings=[*found.warnings, *(notice for check in found.checks for notice in check.notices)],
-        error=_verdict(found, named=bool(keys), strict=strict),
+        messages=[] if checks else ["No keys; the keystore is intact and opens on this machine."],
+        ids=OnDemand(lambda: (check.key.key_id for check in checks if check.ok)),
+        warnings=OnDemand(lambda: chain(found.warnings, survey.notices())),
+        error=_verdict(found, survey.error, strict=strict),
     )
 
 
-def _verdict(found: ValidateResult, *, named: bool, strict: bool) -> TikTrueKeysError | None:
-    errors = [check.error for check in found.checks if check.error is not None and (named or check.expected_usable)]
+class _Survey:
+    """What one pass over the checks shows: the worst error, whether a key is listed, and which checks have notices."""
+
+    def __init__(self, checks: KeyChecks, *, named: bool) -> None:
+        self.error: TikTrueKeysError | None = None
+        self.lists_any = False
+        self._checks = checks
+        self._noticed, self._failed = array("L"), bytearray(len(checks))
+        for place, check in enumerate(checks):
+            self.lists_any = self.lists_any or named or check.key.status is not Status.DESTROYED
+            if check.error is not None and (named or check.expected_usable):
+                self.error = check.error if self.error is None else worst([self.error, check.error])
+            self._failed[place] = check.error is not None
+            if check.notices:
+                self._noticed.append(place)
+
+    def notices(self) -> Iterator[Notice]:
+        """Yield the notices of all checks."""
+        return (notice for place in self._noticed for notice in self._checks[place].notices)
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Yield the members of `result.items`; only keys that failed are checked again for it."""
+        for place, key_id in enumerate(self._checks.keys.ids()):
+            failed = self._failed[place]
+            yield item_json(key_id, "failed" if failed else "ok", self._checks[place].error if failed else None)
+
+
+def _row(check: KeyCheck) -> tuple[str, ...]:
+    return check.key.key_id, check.key.status.value, "ok" if check.error is None else check.error.code
+
+
+def _verdict(found: ValidateResult, error: TikTrueKeysError | None, *, strict: bool) -> TikTrueKeysError | None:
+    errors = [] if error is None else [error]
     if strict and found.drift.drifted:
         errors.append(RefusedError(f"the machine drifted: {', '.join(found.drift.names())}", "run tiktrue-keys rebind"))
     if strict and found.binding.weak:
