@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.canonical import canonical_json, encode_checked
 from tiktrue_keys.core.instants import rfc3339
 
 VENDOR = "TikTrue"
@@ -77,7 +77,7 @@ _OCSF_SEVERITY = {"ok": (1, "Informational"), "refused": (3, "Medium"), "failed"
 def jsonl(records: Iterable[AuditRecord]) -> Iterator[str]:
     """Yield one canonical JSON object a line: the record's members, with `time` in RFC 3339."""
     for record in records:
-        yield canonical_json(record.members() | {"time": rfc3339(record.time)}).decode() + "\n"
+        yield encode_checked(record.members() | {"time": rfc3339(record.time)}).decode() + "\n"
 
 
 def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:

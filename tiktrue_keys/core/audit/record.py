@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiktrue_keys.core.audit import plain_form
 from tiktrue_keys.core.canonical import MAX_INTEGER, encode_checked, parse_unproven
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError, InternalError
@@ -31,8 +32,7 @@ _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _DETAIL_DEPTH = 4
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
 
-# Controls, line separators, direction overrides and lone surrogates, which could forge a terminal line or break UTF-8.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(f"[{plain_form.UNPRINTABLE}]")
 _CUT = "\u2026"
 _CUT_DETAIL = {"truncated": True}
 
@@ -101,8 +101,11 @@ class AuditRecord:
         members = parse_unproven(data, limit=RECORD_LIMIT, what="the audit record")
         if set(members) != _MEMBERS or not _is_actor(members["actor"]):
             raise IntegrityError("the audit record has unknown or missing members")
-        del members["v"]
-        record = AuditRecord(**{**members, "actor": Actor(**members["actor"])})
+        rest = {name: value for name, value in members.items() if name != "v"}
+        record = AuditRecord(**{**rest, "actor": Actor(**members["actor"])})
+        if plain_form.is_written_so(data, members):
+            object.__setattr__(record, "_kept", (data, members))
+            return record
         try:
             again, written = record._written()
         except InternalError as error:

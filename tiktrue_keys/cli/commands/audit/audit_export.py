@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,8 @@ from tiktrue_keys.core.durable import NewFile, write_all
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.outputs import OutputGate
 from tiktrue_keys.errors import UsageError
+
+_LINES_AT_ONCE = 128
 
 EXAMPLES = (
     ("Write the log as CEF for a SIEM:", "tiktrue-keys audit export --format cef -o audit.cef"),
@@ -53,7 +55,11 @@ def command(
         raise UsageError("tlog takes no filter", "omit --since and --until")
     context.stdout_is_data = output is None
     lines = _lines(context, form, wanted)
-    count = _to_stdout(lines) if output is None else _to_file(lines, Path(output), context.manager.output_gate())
+    count = (
+        _write_lines(lines, write_out)
+        if output is None
+        else _to_file(lines, Path(output), context.manager.output_gate())
+    )
     return Outcome(
         result={"format": form, "output": output, "lines": count},
         messages=[] if output is None else [f"Wrote {plural(count, 'line')} to {output}"],
@@ -67,20 +73,26 @@ def _lines(context: CommandContext, form: str, wanted: Filter) -> Iterator[str]:
     return RECORD_WRITERS[form](matching(context.manager.audit_records(), wanted), __version__)
 
 
-def _to_stdout(lines: Iterator[str]) -> int:
-    return sum(map(_written, lines))
-
-
-def _written(line: str) -> int:
-    write_out(line)
-    return 1
-
-
 def _to_file(lines: Iterator[str], path: Path, gate: OutputGate) -> int:
-    count = 0
     with NewFile(path, gate=gate) as file:
-        for line in lines:
-            write_all(file.fd, line.encode())
-            count += 1
+        count = _write_lines(lines, lambda text: write_all(file.fd, text.encode()))
         file.commit(replace=False)
+    return count
+
+
+def _write_lines(lines: Iterator[str], write: Callable[[str], None]) -> int:
+    """Write the lines, many at once, and return their number. Those before a damaged record are written too."""
+    held: list[str] = []
+    count = 0
+    try:
+        for line in lines:
+            held.append(line)
+            count += 1
+            if len(held) == _LINES_AT_ONCE:
+                text = "".join(held)
+                held.clear()
+                write(text)
+    finally:
+        if held:
+            write("".join(held))
     return count
