@@ -235,8 +235,10 @@ def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
     with foreign_os_errors(what, path):
         fd = os.open(path, flags)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise RefusedError(f"{what} {shown(path)} is not a regular file")
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            hint = "name a file in the folder" if stat.S_ISDIR(mode) else "give the path of a regular file"
+            raise RefusedError(f"{what} {shown(path)} is not a regular file", hint)
         yield fd
     finally:
         os.close(fd)

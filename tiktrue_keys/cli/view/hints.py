@@ -34,6 +34,9 @@ REMEDIES: Mapping[str, str] = {
     "decryption-over": "move it to the active key with tiktrue-keys rewrap-model, or add --allow-deprecated this once",
     "recover-revoked": "to save a model, give it a new key: tiktrue-keys reencrypt-model --recover-revoked CONTAINER",
     "reencrypt-containers": "run tiktrue-keys reencrypt-model on each",
+    "rotate-or-revoke": "replace it with tiktrue-keys rotate {key_id},"
+    " or end its use: tiktrue-keys revoke {key_id} --reason TEXT",
+    "wait-or-revoke": "wait for the end of its decryption period, or run tiktrue-keys revoke {key_id} --reason TEXT",
     "cancel-alone": "name each key with --cancel KEY_ID, and omit the KEY_ID arguments",
     "scan-with-license": "run tiktrue-keys models scan again with --license-file FILE",
     "confirm-claim": "run tiktrue-keys models scan with the license, or tiktrue-keys cleanup --confirm {key_id}",
@@ -59,9 +62,9 @@ REMEDIES: Mapping[str, str] = {
     "unknown-license": "use a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
     # Models
     "output-exists": "add --force, or choose another name",
-    "protected-output": "choose another path; --force does not lift this",
-    "keystore-folder": "choose a path outside of {folder}; --force does not lift this",
-    "not-replaced": "choose another path, or move it away; --force does not lift this",
+    "protected-output": "choose another path; no option lifts this",
+    "keystore-folder": "choose a path outside of {folder}; no option lifts this",
+    "not-replaced": "choose another path, or move it away; no option lifts this",
     "name-output": "name the output with -o DST",
     "name-output-folder": "name the output with -o DIR",
     "name-recipient": "add --recipient FILE",

@@ -88,7 +88,7 @@ def license_bytes(license_key: License) -> bytes:
     if not data:
         raise UsageError("the license is empty", "check the license file or variable")
     if len(data) > MAX_LENGTH:
-        raise UsageError(f"the license is longer than {MAX_LENGTH} bytes")
+        raise UsageError(f"the license is longer than {MAX_LENGTH} bytes", "check that this is the license")
     return data
 
 

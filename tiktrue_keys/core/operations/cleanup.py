@@ -175,7 +175,7 @@ def _candidates(rows: Rows, request: CleanupRequest, now: Instant) -> list[Store
     named = [find_key(rows, argument, now) for argument in request.keys]
     for stored in named:
         if not _is_candidate(stored.key, now):
-            raise RefusedError(_why_no_candidate(stored.key), key_id=stored.key.key_id)
+            raise _no_candidate(stored.key)
     return named
 
 
@@ -183,10 +183,14 @@ def _is_candidate(key: ManagedKey, now: Instant) -> bool:
     return key.status is not Status.DESTROYED and destruction.is_candidate(key, now)
 
 
-def _why_no_candidate(key: ManagedKey) -> str:
+def _no_candidate(key: ManagedKey) -> RefusedError:
+    words = f"key {key.key_id} is {key.status.value}"
+    if key.status is Status.DESTROYED:
+        return RefusedError(words, "leave it out", key_id=key.key_id)
     if key.status in (Status.DEPRECATED, Status.EXPIRED, Status.ROTATING):
-        return f"key {key.key_id} is {key.status.value} and decrypts until {rfc3339(key.decrypt_until)}"
-    return f"key {key.key_id} is {key.status.value}"
+        words += f" and decrypts until {rfc3339(key.decrypt_until)}"
+    remedy = "rotate-or-revoke" if key.status is Status.ACTIVE else "wait-or-revoke"
+    return RefusedError(words, "only revoked keys and those past their decrypt-until", key_id=key.key_id, remedy=remedy)
 
 
 def _cancel(_: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:

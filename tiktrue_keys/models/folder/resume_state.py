@@ -250,7 +250,10 @@ def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneF
 
 
 def _malformed(path: Path) -> IntegrityError:
-    return IntegrityError(f"{shown(path)} is not a resume file, or it was damaged", "remove it to start over")
+    return IntegrityError(
+        f"{shown(path)} is not a resume file, or it was damaged",
+        "choose another path; if this was the resume file, remove it to start over",
+    )
 
 
 def _beginning(data: bytes) -> bool:
