@@ -59,6 +59,7 @@ REMEDIES: Mapping[str, str] = {
     "needs-license": _LICENSE,
     "needs-license-or-none": f"{_LICENSE}, or use --no-license",
     "license-or-none": "use either --no-license or --new-license",
+    "known-license": "use the license that the keys were created with",
     "unknown-license": "use a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
     # Models
     "output-exists": "add --force, or choose another name",
