@@ -58,8 +58,8 @@ class _Plan:
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
     """Run one cleanup, or unmark the keys in `cancel`. Return what was done.
 
-    Raises UsageError for contradictory arguments, and RefusedError for a doubtful clock, and for a named key that is
-    kept or is not a candidate.
+    Raises UsageError for contradictory arguments, NotFoundError for an unknown key, and RefusedError for a doubtful
+    clock, and for a named key that is kept or is not a candidate.
     """
     if request.cancel and request.keys:
         raise UsageError(
@@ -79,7 +79,9 @@ def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Oper
 
 
 def _mark_and_destroy(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
-    with session.read() as (view, _):
+    with session.read() as (view, now):
+        for key_id in request.confirm:
+            must_get_key(view.rows, key_id, now)
         registered = every_container(view.rows)
     wraps_in = _read_once(registered, request.wraps_in)  # reads files, so outside of a transaction
     with session.read() as (view, now):
