@@ -17,7 +17,7 @@ from tests.keystores import folder_in_memory
 from tests.outputs import CELLS, FOLDERS, IN_PLACE, LINKED, MOUNTED, by_link, furnished, place_of, refusal
 from tests.program import Program
 
-_FORCED = "--force does not lift this"
+_FORCED = "no option lifts this"
 
 
 @pytest.fixture(scope="module")

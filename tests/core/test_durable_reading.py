@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tiktrue_keys.core.durable import opened_regular, read_capped, refuse_symlinks
-from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.core.system_errors import foreign_os_errors, own_name
 from tiktrue_keys.errors import (
     DiskFullError,
     InsecureError,
@@ -213,3 +213,18 @@ def test_a_path_cannot_forge_a_line_of_a_message() -> None:
     with pytest.raises(NotFoundError) as caught:
         read_capped("/none/a\nb\x1b[2J\u202e", 1, "the file")
     assert caught.value.message == r"the file /none/a\nb\x1b[2J\u202e does not exist"
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/x/.b2.79900d85.tmp", "/x/b2"),
+        ("/x/.b2.79900d85.tmp/deep/model.ttm", "/x/b2/deep/model.ttm"),
+        (".a.b.79900d85.tmp", "a.b"),
+        ("/x/b2.79900d85.tmp", "/x/b2.79900d85.tmp"),
+        ("/x/.b2.79900D85.tmp", "/x/.b2.79900D85.tmp"),
+        ("/x/.b2.79900d8.tmp", "/x/.b2.79900d8.tmp"),
+    ],
+)
+def test_an_output_under_a_temporary_name_is_called_by_its_own(path: str, own: str) -> None:
+    assert own_name(path) == Path(own)

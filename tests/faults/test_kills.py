@@ -9,12 +9,13 @@ from tests.faults.running import results
 pytestmark = pytest.mark.slow
 
 
-def test_every_kill_point_of_a_rotation_and_of_a_rewrap() -> None:
+def test_kill_points_of_a_rotation_and_of_a_rewrap() -> None:
+    """Every second one; `make torture` takes them all."""
     command = "kills --only rotate --only rewrap-model --every --seed 1 --part"
-    halves = results(f"{command} 0/2", f"{command} 1/2")
+    halves = results(f"{command} 0/4", f"{command} 1/4")
     for operation in ("rotate", "rewrap-model"):
         seen = [half["figures"]["acts"][operation] for half in halves]
-        assert sum(counts["killed"] for counts in seen) >= 60
+        assert sum(counts["killed"] for counts in seen) >= 30
         assert all({"old", "new"} <= counts.keys() for counts in seen), "no kill came after the commit, or none before"
 
 

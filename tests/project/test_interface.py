@@ -11,6 +11,7 @@ from tests.project.audit_events import Search, UntraceableEventError
 from tests.project.interface import NOT_PROMISED, broken, current, envelope_members, read
 from tiktrue_keys import KeyManager
 from tiktrue_keys.core.audit.export import _OCSF_ACTIVITIES
+from tiktrue_keys.core.audit.query import EVENTS
 
 LISTS = ("python", "commands", "exit-codes", "envelope", "audit-events")
 
@@ -58,6 +59,10 @@ def test_a_member_of_the_envelope_that_may_now_be_missing_is_a_change() -> None:
 
 def test_what_is_not_promised_exists() -> None:
     assert {name.removeprefix("KeyManager.") for name in NOT_PROMISED} <= set(dir(KeyManager))
+
+
+def test_the_events_to_choose_from_are_those_that_are_recorded(now: dict[str, dict[str, str]]) -> None:
+    assert tuple(sorted(now["audit-events"])) == EVENTS
 
 
 def test_the_events_that_other_formats_know_are_found(now: dict[str, dict[str, str]]) -> None:

@@ -20,7 +20,7 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.outputs import FileKind, OutputGate
-from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.core.system_errors import foreign_os_errors, own_name, shown
 from tiktrue_keys.errors import (
     InsecureError,
     IntegrityError,
@@ -71,8 +71,9 @@ class NewFile:
 
     def __enter__(self) -> NewFile:
         try:
-            with foreign_os_errors(self.what, self.path):
+            with foreign_os_errors("the folder", own_name(self.path.parent)):
                 self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with foreign_os_errors(self.what, own_name(self.path)):
                 self._refuse_odd_destination()
                 self._create()
         except BaseException:
@@ -85,7 +86,7 @@ class NewFile:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at the descriptor's position."""
-        with foreign_os_errors(self.what, self.path):
+        with foreign_os_errors(self.what, own_name(self.path)):
             write_all(self.fd, data)
 
     def commit(self, replace: bool) -> None:
@@ -97,7 +98,7 @@ class NewFile:
         """
         if replace and self._gate is not None:
             self._gate.check(self.path, self._kind)  # once more: writing may have taken hours
-        with foreign_os_errors(self.what, self.path):
+        with foreign_os_errors(self.what, own_name(self.path)):
             sync_file(self.fd)
             self._refuse_odd_destination()
             if replace:
@@ -235,8 +236,10 @@ def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
     with foreign_os_errors(what, path):
         fd = os.open(path, flags)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise RefusedError(f"{what} {shown(path)} is not a regular file")
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            hint = "name a file in the folder" if stat.S_ISDIR(mode) else "give the path of a regular file"
+            raise RefusedError(f"{what} {shown(path)} is not a regular file", hint)
         yield fd
     finally:
         os.close(fd)
@@ -274,7 +277,7 @@ def sync_file(fd: int) -> None:
 
 def sync_folder(path: str | PathLike[str]) -> None:
     """Bring a folder's entries to stable storage."""
-    with foreign_os_errors("the folder", path):
+    with foreign_os_errors("the folder", own_name(path)):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _sync_folder_fd(fd)
@@ -289,6 +292,12 @@ def _sync_folder_fd(fd: int) -> None:
         # EINVAL: this file system (some FUSE and CIFS mounts) cannot sync folders; nothing more can be done.
         if error.errno != errno.EINVAL:
             raise
+
+
+def must_have_folder(path: Path) -> None:
+    """Raise NotFoundError or RefusedError when the folder of `path`, a new file or folder, cannot be looked at."""
+    with foreign_os_errors("the folder", path.parent):
+        os.stat(path.parent)
 
 
 def refuse_symlinks(path: str | PathLike[str]) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 
 from tiktrue_keys.errors import (
     DiskFullError,
@@ -22,6 +24,7 @@ from tiktrue_keys.errors import (
 
 _FREE_SPACE = "free some space on its file system or choose another place, then try again"
 _ELSEWHERE = "choose another place"
+_TEMPORARY = re.compile(r"^\.(.+)\.[0-9a-f]{8}\.tmp$", re.DOTALL)
 _OS_ERRORS: dict[int, tuple[type[TikTrueKeysError], str, str]] = {
     errno.ENOENT: (NotFoundError, "does not exist", ""),
     errno.ENOTDIR: (NotFoundError, "does not exist: a part of its path is not a folder", ""),
@@ -55,6 +58,12 @@ def foreign_os_errors(what: str, path: str | PathLike[str]) -> Iterator[None]:
         unforeseen = f"cannot be used: {(error.strerror or str(error)).lower()}"
         kind, reason, hint = _OS_ERRORS.get(error.errno or 0, (UnavailableError, unforeseen, ""))
         raise kind(f"{what} {shown(path)} {reason}", hint) from error
+
+
+def own_name(path: str | PathLike[str]) -> Path:
+    """Return the path that an output will have, for one under the temporary name `.NAME.<8 hex>.tmp` or below it."""
+    parts = [_TEMPORARY.sub(r"\1", part) for part in Path(path).parts]
+    return Path(*parts)
 
 
 def shown(path: str | PathLike[str]) -> str:

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tiktrue_keys.core.durable import create_bytes, read_capped, sync_folder
+from tiktrue_keys.core.durable import create_bytes, must_have_folder, read_capped, sync_folder
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE
 from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -55,6 +55,7 @@ def write_shares(
 
     try:
         if made_folder:
+            must_have_folder(folder)
             with foreign_os_errors("the shares' folder", folder):
                 folder.mkdir(mode=FOLDER_MODE)
                 folder.chmod(FOLDER_MODE)  # regardless of the umask

@@ -14,7 +14,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
-from tiktrue_keys.errors import RefusedError, RevokedError, UsageError
+from tiktrue_keys.errors import NotFoundError, RefusedError, RevokedError, UsageError
 
 
 @pytest.fixture
@@ -241,10 +241,16 @@ class TestKept:
         manager.register(container(revoked))
         assert len(self.kept(manager)) == 1
 
+    def test_a_word_for_a_key_that_does_not_exist_is_not_found(self, manager: KeyManager) -> None:
+        for dry_run in (True, False):
+            with pytest.raises(NotFoundError, match="no key another_0123456789abcdef"):
+                manager.cleanup(confirm=["another_0123456789abcdef"], dry_run=dry_run)
+
     def test_one_that_went_into_a_pipe_waits_for_a_word(self, manager: KeyManager, revoked: ManagedKey) -> None:
         manager.register(container(revoked, path="", piped=True))
         assert len(self.kept(manager)) == 1
-        assert len(self.kept(manager, confirm=["another_0123456789abcdef"])) == 1
+        another = manager.generate("another", no_license=True).keys[0]
+        assert len(self.kept(manager, confirm=[another.key_id])) == 1
         assert only(manager.cleanup(after=0, confirm=[revoked.key_id]).marked) == revoked.key_id
         assert only(manager.cleanup(after=0, confirm=[revoked.key_id]).destroyed) == revoked.key_id
 

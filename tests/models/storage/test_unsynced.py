@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tiktrue_keys.errors import DiskFullError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import DiskFullError, NotFoundError, TikTrueKeysError, UnavailableError
 from tiktrue_keys.models.storage import unsynced
 from tiktrue_keys.models.storage.unsynced import UnsyncedFiles
 
@@ -155,3 +155,10 @@ def test_a_full_disk_is_noticed_before_a_large_file_is_written(tmp_path: Path, m
         raise AssertionError("no room was asked for")
     files.close()
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_an_error_names_the_folder_that_is_being_made(tmp_path: Path) -> None:
+    files: UnsyncedFiles[int] = UnsyncedFiles(lambda _: None)
+    with pytest.raises(NotFoundError) as caught, files.new(tmp_path / ".b2.79900d85.tmp" / "model.ttm", 0):
+        pass
+    assert caught.value.message == f"the output {tmp_path}/b2/model.ttm does not exist"

@@ -125,7 +125,7 @@ class CommandContext:
         given = self.settings.get("lock_timeout")
         timeout = DEFAULT_LOCK_TIMEOUT if given is None else parse_duration(given)
         if timeout > MAX_LOCK_TIMEOUT:
-            raise UsageError("the lock timeout is longer than a day")
+            raise UsageError("the lock timeout is longer than a day", "use at most --lock-timeout 1d")
         return float(timeout)
 
     @property

@@ -82,7 +82,7 @@ class LicenseSource:
     def _from_stdin(self) -> bytes:
         data = sys.stdin.buffer.read(_LIMIT + 1)
         if len(data) > _LIMIT:
-            raise UsageError(f"the license on standard input is longer than {_LIMIT} bytes")
+            raise UsageError(f"the license on standard input is longer than {_LIMIT} bytes", "check what is piped in")
         return _cleaned(data, "the license on standard input")
 
     def _from_file(self, path: str) -> bytes:

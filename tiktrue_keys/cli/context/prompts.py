@@ -29,7 +29,7 @@ def confirm(question: str) -> None:
     if not answer:
         write_err("\n")
     if answer.strip().lower() not in ("y", "yes"):
-        raise RefusedError("declined; nothing was changed")
+        raise RefusedError("declined; nothing was changed", "answer y to confirm, or use --yes")
 
 
 def ask_hidden(question: str, *, twice: bool = False) -> bytes:

@@ -31,13 +31,15 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{name} does not exist") from None
     except PermissionError:
-        raise RefusedError(f"{name} is not readable by this user") from None
+        raise RefusedError(
+            f"{name} is not readable by this user", "run as its owner, or give it to the user who runs this"
+        ) from None
     except (OSError, ValueError) as error:
         raise UnavailableError(f"{name} cannot be opened: {_reason(error)}") from error
     try:
         facts = os.fstat(descriptor)
         if not (stat.S_ISREG(facts.st_mode) or stat.S_ISFIFO(facts.st_mode)):
-            raise UsageError(f"{name} is not a file")
+            raise UsageError(f"{name} is not a file", "name a regular file or a pipe")
         _must_be_ours(facts, name, path)
         data = _read_all(descriptor, limit + 1)
     except OSError as error:
@@ -45,7 +47,7 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise UsageError(f"{name} is longer than {limit} bytes")
+        raise UsageError(f"{name} is longer than {limit} bytes", f"check that this is the {what}")
     return TrustedFile(data, read_by_others=bool(facts.st_mode & 0o044))
 
 

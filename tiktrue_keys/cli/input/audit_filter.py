@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tiktrue_keys.core.audit.query import Filter
+from tiktrue_keys.core.audit.query import EVENTS, Filter
 from tiktrue_keys.core.audit.record import OUTCOMES
 from tiktrue_keys.core.instants import parse_instant
 from tiktrue_keys.errors import UsageError
@@ -31,7 +31,10 @@ def audit_filter(
     until: str | None,
     last: int | None,
 ) -> AuditFilter:
-    """Return the filter. Raises UsageError for a malformed instant or an unknown outcome."""
+    """Return the filter. Raises UsageError for a malformed instant, an unknown event or an unknown outcome."""
+    for each in event or ():
+        if each not in EVENTS:
+            raise UsageError(f"'{each}' is not an event", f"one of {', '.join(EVENTS)}")
     for each in outcome or ():
         if each not in OUTCOMES:
             raise UsageError(f"'{each}' is not an outcome", f"one of {', '.join(OUTCOMES)}")

@@ -58,7 +58,7 @@ def _present_words(preview: RestorePreview) -> str:
 def _words(position: Position) -> str:
     records = f"epoch {position.epoch}, {position.audit_size} records"
     newest = position.newest
-    return records if newest is None else f"{records}, the newest {newest.event} at {rfc3339(newest.time)}"
+    return records if newest is None else f"{records}, the newest ({newest.event}) at {rfc3339(newest.time)}"
 
 
 def outcome(

@@ -41,7 +41,7 @@ def _from_stdin(context: CommandContext) -> list[Share]:
     context.claim_stdin("the shares")
     data = sys.stdin.buffer.read(LIMIT + 1)
     if len(data) > LIMIT:
-        raise UsageError(f"standard input is longer than {LIMIT} bytes")
+        raise UsageError(f"standard input is longer than {LIMIT} bytes", "pass the shares alone")
     return parse_shares(data, "standard input")
 
 

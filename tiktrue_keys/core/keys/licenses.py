@@ -88,7 +88,7 @@ def license_bytes(license_key: License) -> bytes:
     if not data:
         raise UsageError("the license is empty", "check the license file or variable")
     if len(data) > MAX_LENGTH:
-        raise UsageError(f"the license is longer than {MAX_LENGTH} bytes")
+        raise UsageError(f"the license is longer than {MAX_LENGTH} bytes", "check that this is the license")
     return data
 
 
@@ -101,31 +101,42 @@ def recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> Recognis
     return None
 
 
-def must_recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense:
-    """Return the enrolled license. Raises WrongLicenseError when it is not enrolled."""
+def must_recognise(
+    prepared: PreparedLicense, rows: Rows, keys: RootKeys, *, may_enroll: bool = False
+) -> RecognisedLicense:
+    """Return the enrolled license. Raises WrongLicenseError when it is not enrolled.
+
+    With `may_enroll` the error says how to enroll it; elsewhere that would enroll a mistyped license.
+    """
     recognised = recognise(prepared, rows, keys)
     if recognised is None:
         raise WrongLicenseError(
             "this keystore does not know the license",
-            "use the license it was made with, or generate a key with new_license=True",
-            remedy="unknown-license",
+            "use the license that the keys were created with" + ", or pass new_license=True" * may_enroll,
+            remedy="unknown-license" if may_enroll else "known-license",
         )
     return recognised
 
 
 def recognise_or_enroll(
-    prepared: PreparedLicense, transaction: Transaction, keys: RootKeys, document: Document, *, enroll: bool
+    prepared: PreparedLicense,
+    transaction: Transaction,
+    keys: RootKeys,
+    document: Document,
+    *,
+    enroll: bool,
+    may_enroll: bool = False,
 ) -> RecognisedLicense:
     """Return the license, and enroll it if it is the keystore's first one or if `enroll` is true.
 
-    Raises WrongLicenseError when it is not enrolled otherwise.
+    `may_enroll` is that of must_recognise. Raises WrongLicenseError when it is not enrolled otherwise.
     """
     known = recognise(prepared, transaction.rows, keys)
     if known is not None:
         return known
     first = transaction.rows.get(RecordKind.LICENSE, _FIRST) is None
     if not (first or enroll):
-        return must_recognise(prepared, transaction.rows, keys)
+        return must_recognise(prepared, transaction.rows, keys, may_enroll=may_enroll)
     stretched, cost = prepared.stretched[-1], len(document.costs) - 1
     tag = derivation.license_tag(stretched.view, keys.root.view).hex()
     transaction.rows.put(RecordKind.LICENSE, tag, _license_record(tag, cost, transaction.now))

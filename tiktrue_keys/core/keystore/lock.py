@@ -53,8 +53,11 @@ def _open(path: Path) -> int:
         return descriptor
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InsecureError(f"{path} is a symbolic link") from error
-        raise UnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+            raise InsecureError(f"{path} is a symbolic link", "remove it; the program creates the lock file") from error
+        if error.errno == errno.EISDIR:
+            raise UnavailableError(f"{path} is a folder", "move it away; the program creates the lock file") from error
+        hint = "look at owner and mode of the keystore's folder, and at its file system"
+        raise UnavailableError(f"{path} cannot be opened: {error.strerror}", hint) from error
 
 
 def _acquire(descriptor: int, timeout: float) -> None:

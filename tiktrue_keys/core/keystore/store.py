@@ -32,6 +32,7 @@ from tiktrue_keys.core.keystore.transaction import KeystoreState, ReadClock, Sna
 from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import own_name
 from tiktrue_keys.errors import (
     DiskFullError,
     IntegrityError,
@@ -287,7 +288,7 @@ class Keystore:
         Without a journal of its own, so that a kill leaves no other file. The caller syncs the copy.
         """
         with (
-            database.sqlite_errors(path),
+            database.sqlite_errors(own_name(path)),
             contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target,
         ):
             target.execute("PRAGMA journal_mode = OFF")

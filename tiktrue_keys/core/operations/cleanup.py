@@ -58,8 +58,8 @@ class _Plan:
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
     """Run one cleanup, or unmark the keys in `cancel`. Return what was done.
 
-    Raises UsageError for contradictory arguments, and RefusedError for a doubtful clock, and for a named key that is
-    kept or is not a candidate.
+    Raises UsageError for contradictory arguments, NotFoundError for an unknown key, and RefusedError for a doubtful
+    clock, and for a named key that is kept or is not a candidate.
     """
     if request.cancel and request.keys:
         raise UsageError(
@@ -79,7 +79,9 @@ def _clean_up(session: KeystoreSession, request: CleanupRequest, operation: Oper
 
 
 def _mark_and_destroy(session: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:
-    with session.read() as (view, _):
+    with session.read() as (view, now):
+        for key_id in request.confirm:
+            must_get_key(view.rows, key_id, now)
         registered = every_container(view.rows)
     wraps_in = _read_once(registered, request.wraps_in)  # reads files, so outside of a transaction
     with session.read() as (view, now):
@@ -175,7 +177,7 @@ def _candidates(rows: Rows, request: CleanupRequest, now: Instant) -> list[Store
     named = [find_key(rows, argument, now) for argument in request.keys]
     for stored in named:
         if not _is_candidate(stored.key, now):
-            raise RefusedError(_why_no_candidate(stored.key), key_id=stored.key.key_id)
+            raise _no_candidate(stored.key)
     return named
 
 
@@ -183,10 +185,14 @@ def _is_candidate(key: ManagedKey, now: Instant) -> bool:
     return key.status is not Status.DESTROYED and destruction.is_candidate(key, now)
 
 
-def _why_no_candidate(key: ManagedKey) -> str:
+def _no_candidate(key: ManagedKey) -> RefusedError:
+    words = f"key {key.key_id} is {key.status.value}"
+    if key.status is Status.DESTROYED:
+        return RefusedError(words, "leave it out", key_id=key.key_id)
     if key.status in (Status.DEPRECATED, Status.EXPIRED, Status.ROTATING):
-        return f"key {key.key_id} is {key.status.value} and decrypts until {rfc3339(key.decrypt_until)}"
-    return f"key {key.key_id} is {key.status.value}"
+        words += f" and decrypts until {rfc3339(key.decrypt_until)}"
+    remedy = "rotate-or-revoke" if key.status is Status.ACTIVE else "wait-or-revoke"
+    return RefusedError(words, "only revoked keys and those past their decrypt-until", key_id=key.key_id, remedy=remedy)
 
 
 def _cancel(_: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:

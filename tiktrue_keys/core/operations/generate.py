@@ -107,7 +107,9 @@ def _generate_all(
     opened = None
     if prepared is not None:
         reseal_one(session, transaction)
-        opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=request.new_license)
+        opened = recognise_or_enroll(
+            prepared, transaction, keys, transaction.document, enroll=request.new_license, may_enroll=True
+        )
     fingerprint = fingerprint_of(binding)
     with _material(request.material) as material:
         return [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
+from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.folder.plain import sha256_of
 from tiktrue_keys.models.folder.tree import walk
@@ -21,12 +21,16 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Differences:
-    """How a folder differs from its manifest; relative paths as they lie on disk."""
+    """How a folder differs from its manifest; relative paths as they lie on disk.
+
+    `unreadable` are the errors of listed files that this user cannot read, which says nothing about what they hold.
+    """
 
     missing: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    unreadable: tuple[RefusedError, ...] = ()
 
     def sentence(self) -> str:
         """Return the differences as a sentence, empty without any."""
@@ -51,44 +55,64 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
     moved: list[str] = []
     changed: list[str] = []
     missing: list[str] = []
+    unreadable: list[RefusedError] = []
     for place, entry in expected.items():
         if place not in there:
             missing.append(place)
-        elif isinstance(entry, ContainerEntry):
-            found = _file_id(folder / place)
-            if found != entry.file_id:
-                (moved if found in ids else changed).append(place)
-        elif hashes and sha256_of(folder / place) != (entry.length, entry.sha256):
-            changed.append(place)
+            continue
+        try:
+            if isinstance(entry, ContainerEntry):
+                found = _file_id(folder / place)
+                if found != entry.file_id:
+                    (moved if found in ids else changed).append(place)
+            elif hashes and sha256_of(folder / place) != (entry.length, entry.sha256):
+                changed.append(place)
+        except RefusedError as error:
+            unreadable.append(error)
     added = sorted(there - set(expected))
-    renamed = [place for place in added if place.endswith(SUFFIX) and _file_id(folder / place) in ids]
+    renamed = [place for place in added if place.endswith(SUFFIX) and _is_one_of(ids, folder / place)]
     return Differences(
         missing=tuple(missing),
         added=tuple(place for place in added if place not in renamed),
         moved=tuple(moved + renamed),
         changed=tuple(changed),
+        unreadable=tuple(unreadable),
     )
 
 
 def must_be_complete(folder: Place, manifest: Manifest, *, hashes: bool = True) -> None:
     """Raises IntegrityError, which names the missing, added, renamed, swapped or changed files.
 
-    In object storage it finds missing and added files only: each file is compared with the manifest when it is opened.
+    Raises RefusedError when there are none, but a listed file cannot be read. In object storage it finds missing and
+    added files only: each file is compared with the manifest when it is opened.
     """
     if isinstance(folder, Path):
-        words = differences(folder, manifest, hashes=hashes).sentence()
+        found = differences(folder, manifest, hashes=hashes)
     else:
-        words = remote_differences(folder, manifest).sentence()
+        found = remote_differences(folder, manifest)
+    words = found.sentence()
     if words:
         said = f"{shown(str(folder))} does not match its manifest: {words}"
         raise IntegrityError(said, "restore the folder from a copy")
+    if found.unreadable:
+        raise found.unreadable[0]
 
 
 def _file_id(path: Path) -> bytes | None:
+    """Return the file id of a container, None for another file. Raises RefusedError when this user cannot read it."""
     try:
         return slots_at(str(path)).current.header.file_id
-    except TikTrueKeysError:
+    except TikTrueKeysError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         return None
+
+
+def _is_one_of(ids: set[bytes], path: Path) -> bool:
+    try:
+        return _file_id(path) in ids
+    except RefusedError:
+        return False
 
 
 def remote_differences(folder: Url, manifest: Manifest) -> Differences:

@@ -55,7 +55,10 @@ class FolderInspection:
 
 
 def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
-    """Read a folder's manifest and its containers' headers. Raises NotFoundError without a manifest, IntegrityError."""
+    """Read a folder's manifest and its containers' headers. Raises NotFoundError without a manifest, IntegrityError.
+
+    Raises RefusedError when a listed file cannot be read.
+    """
     folder = Path(path)
     signed = read_manifest(folder)
     signature = VALID
@@ -64,6 +67,8 @@ def inspect_folder(path: str | PathLike[str]) -> FolderInspection:
     except IntegrityError:
         signature = WRONG
     found = differences(folder, signed.manifest)
+    if found.unreadable:
+        raise found.unreadable[0]
     verified = ["the manifest is canonical"]
     if signature == VALID:
         verified.append("the manifest's signature is the issuer's")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tiktrue_keys.core.canonical import canonical_json
-from tiktrue_keys.core.durable import read_capped, sync_file, sync_folder, write_all
+from tiktrue_keys.core.durable import must_have_folder, read_capped, sync_file, sync_folder, write_all
 from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, IntegrityError, RefusedError, UnavailableError
@@ -120,6 +120,7 @@ class ResumeState:
     @classmethod
     def open(cls, path: Path) -> ResumeState:
         """Open or create it. Raises BusyError while another process holds it, IntegrityError when it is malformed."""
+        must_have_folder(path)
         with foreign_os_errors(_WHAT, path):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
             state = cls(path, _fd=os.open(path, flags, 0o600))
@@ -160,6 +161,7 @@ class ResumeState:
     def built(self, place: FolderPlace) -> Iterator[Path]:
         """Yield the temporary folder, created if missing. It stays after a failure, for the next run."""
         root = place.temporary
+        must_have_folder(place.destination)
         with foreign_os_errors("the output", place.destination):
             with suppress(FileExistsError):
                 os.mkdir(root, 0o700)
@@ -250,7 +252,10 @@ def _done_file(entry: ManifestEntry, mtime_ns: int, source_hash: bytes) -> DoneF
 
 
 def _malformed(path: Path) -> IntegrityError:
-    return IntegrityError(f"{shown(path)} is not a resume file, or it was damaged", "remove it to start over")
+    return IntegrityError(
+        f"{shown(path)} is not a resume file, or it was damaged",
+        "choose another path; if this was the resume file, remove it to start over",
+    )
 
 
 def _beginning(data: bytes) -> bool:

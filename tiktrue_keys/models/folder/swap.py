@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.durable import must_have_folder, sync_folder
 from tiktrue_keys.core.outputs import FileKind, OutputGate
-from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.core.system_errors import foreign_os_errors, own_name, shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.folder.tree import walk
 from tiktrue_keys.models.storage.claim import claimed_folder
@@ -80,6 +80,7 @@ def must_be_free(destination: Path, replaceable: Mapping[str, FileKind] | None, 
 @contextmanager
 def built_folder(place: FolderPlace) -> Iterator[Path]:
     """Create and claim the temporary folder; remove it after the block unless it was swapped in."""
+    must_have_folder(place.destination)
     with foreign_os_errors("the output", place.destination):
         os.mkdir(place.temporary, 0o700)
         os.chmod(place.temporary, 0o700)  # regardless of the umask
@@ -121,7 +122,7 @@ def make_parents(root: Path, relative: str) -> Path:
     while parent != root and not parent.is_dir():
         missing.append(parent)
         parent = parent.parent
-    with foreign_os_errors("the output", path):
+    with foreign_os_errors("the output", own_name(path)):
         for folder in reversed(missing):
             with suppress(FileExistsError):  # created for another file meanwhile
                 os.mkdir(folder, 0o700)

@@ -5,6 +5,7 @@ Does not handle: the descriptors that the program reads (serving/execute.py).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,12 @@ from tiktrue_keys.errors import UnavailableError
 _FORWARDED = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
 )
+_HINTS = {
+    errno.ENOENT: "check the name of the program and PATH, or give the program's path",
+    errno.EACCES: "make the program executable with chmod +x, and check that its file system allows execution",
+    errno.ENOEXEC: "check that the program is built for this machine; a script needs a first line #!INTERPRETER",
+    errno.E2BIG: "shorten the program's arguments or environment",
+}
 _LOOK_AGAIN = 0.1  # seconds
 _SIGNALLED = 128
 """The exit status of a program that died by signal n is 128 + n, as in a shell."""
@@ -58,7 +65,8 @@ def _start(
         )
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise UnavailableError(f"{shown(words[0])} cannot be run: {reason}") from error
+        hint = _HINTS.get(getattr(error, "errno", None), "check the program and its arguments")
+        raise UnavailableError(f"{shown(words[0])} cannot be run: {reason}", hint) from error
     finally:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)

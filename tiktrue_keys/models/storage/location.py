@@ -141,7 +141,7 @@ def plaintext_destination(source: Location) -> Path:
         )
     if not isinstance(source, Path) or source.suffix != SUFFIX or not source.stem:
         raise UsageError(
-            f"the output's name can be derived only from FILE{SUFFIX} only", "pass a destination", remedy="name-output"
+            f"the output's name can be derived only from FILE{SUFFIX}", "pass a destination", remedy="name-output"
         )
     return source.with_suffix("")
 

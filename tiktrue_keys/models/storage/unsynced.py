@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from tiktrue_keys.core.durable import sync_file, write_all
-from tiktrue_keys.core.system_errors import foreign_os_errors
+from tiktrue_keys.core.system_errors import foreign_os_errors, own_name
 from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.files import preallocate
 from tiktrue_keys.models.storage.overlap import overlapped
@@ -48,7 +48,7 @@ class NewUnsynced(Generic[_Item]):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at the descriptor's position."""
-        with foreign_os_errors(_WHAT, self.path):
+        with foreign_os_errors(_WHAT, own_name(self.path)):
             write_all(self.fd, data)
 
     def keep(self, item: _Item) -> None:
@@ -83,11 +83,11 @@ class UnsyncedFiles(Generic[_Item]):
         """Create the file `path`, mode 0600, for about `size` bytes. Raises DiskFullError when there is no room."""
         new: NewUnsynced[_Item] = NewUnsynced(path, -1, [])
         try:
-            with foreign_os_errors(_WHAT, path):
+            with foreign_os_errors(_WHAT, own_name(path)):
                 new.fd = os.open(path, _FLAGS, 0o600)
                 os.fchmod(new.fd, 0o600)  # regardless of the umask
                 if size >= _WORTH_RESERVING:
-                    preallocate(new.fd, size, path)
+                    preallocate(new.fd, size, own_name(path))
                 yield new
         except BaseException:
             new.kept.clear()
@@ -130,5 +130,5 @@ class UnsyncedFiles(Generic[_Item]):
 
     def _sync(self, waiting: tuple[Path, int, _Item]) -> None:
         path, fd, _ = waiting
-        with foreign_os_errors(_WHAT, path):
+        with foreign_os_errors(_WHAT, own_name(path)):
             self._sync_one(fd)

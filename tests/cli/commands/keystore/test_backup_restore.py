@@ -65,7 +65,7 @@ def test_a_restore_shows_both_newest_records_and_asks(
     terminal.type(answer)
 
     assert terminal.end() == code
-    assert "the newest generate at" in asked
+    assert "the newest (generate) at" in asked
     assert "with the backup copy.db (epoch 1" in asked
     assert {key["model_id"] for key in program.json("list")["result"]["keys"]} == models
 

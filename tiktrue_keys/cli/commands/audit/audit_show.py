@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any
@@ -17,6 +17,8 @@ from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.names import short_of
+from tiktrue_keys.errors import NotFoundError
 
 _EVERY_SECONDS = 1.0
 _COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
@@ -65,8 +67,19 @@ def command(
     wanted = audit_filter(
         key=key, model=model, event=event, outcome=outcome, actor=actor, since=since, until=until, last=last
     )
-    first = _outcome(*_first(context, wanted))
+    found, size = _first(context, wanted)
+    if not found:
+        _must_be_known(context, key or ())
+    first = _outcome(found, size)
     return chain([first], _new_ones(context, wanted.filter, first.result["size"])) if follow else first
+
+
+def _must_be_known(context: CommandContext, keys: Sequence[str]) -> None:
+    """Raises NotFoundError for an id that no key has. A key of the log that a restore has undone has records."""
+    for given in keys:
+        key_id = context.manager.find(given).key_id
+        if given not in (key_id, short_of(key_id)):
+            raise NotFoundError(f"no key {given}", f"its model's key is {key_id}", remedy="list-keys")
 
 
 def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[AuditRecord], int]:

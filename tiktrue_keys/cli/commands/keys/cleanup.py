@@ -11,7 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.hints import reason_of
 from tiktrue_keys.cli.view.keys import keys_json
-from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.cli.view.outcome import REPEATED, Outcome, Table
 from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.key_results import Kept
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, ManagedKey
@@ -95,16 +95,28 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
             "keys": keys_json(context.manager, [key for _, key, _ in listed]),
             "items": [item_json(key.key_id, outcome) | {"reason": detail or None} for outcome, key, detail in listed],
         },
-        view=[Table(("key", "outcome", "reason"), [(key.key_id, outcome, detail) for outcome, key, detail in listed])]
-        if listed
-        else [],
-        messages=[] if listed else ["Nothing to clean up."],
+        view=[Table(("key", "outcome", "reason"), [_row(cleaned, *each) for each in listed])] if listed else [],
+        messages=_messages(cleaned, is_empty=not listed),
         ids=[key.key_id for outcome, key, _ in listed if outcome != "kept"],
         changed=cleaned.changed,
         operation_id=cleaned.operation_id,
         warnings=cleaned.warnings,
         error=_refused(refused[0]) if refused else None,
     )
+
+
+def _row(cleaned: CleanupResult, outcome: str, key: ManagedKey, detail: str) -> tuple[str, str, str]:
+    is_planned = cleaned.dry_run and outcome != "kept"
+    return key.key_id, f"would be {outcome}" if is_planned else outcome, detail
+
+
+def _messages(cleaned: CleanupResult, *, is_empty: bool) -> list[str]:
+    if is_empty:
+        return ["Nothing to clean up."]
+    is_repeated = not (cleaned.changed or cleaned.dry_run) and (
+        cleaned.marked or cleaned.destroyed or cleaned.cancelled
+    )
+    return [REPEATED] if is_repeated else []
 
 
 def _refused(kept: Kept) -> RefusedError:

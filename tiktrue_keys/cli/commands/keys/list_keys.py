@@ -15,6 +15,7 @@ from tiktrue_keys.core.instants import duration_text
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
 from tiktrue_keys.core.notices import plural
+from tiktrue_keys.errors import NotFoundError, UsageError
 
 SortBy = Literal["model", "status", "created", "expires", "generation"]
 _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
@@ -64,6 +65,8 @@ def command(
     Destroyed keys are listed only with --all. Reads no license and records nothing.
     """
     context: CommandContext = ctx.obj
+    if within is not None and not due:
+        raise UsageError("--within needs --due", "add --due")
     wanted = _Filter(
         models=frozenset(parse_model_id(model) for model in models or ()),
         states=frozenset(status or ()),
@@ -73,7 +76,9 @@ def command(
     period = context.duration(within, "rotate.within", DEFAULT_WITHIN)
     now = context.manager.now()
     found = context.manager.select_keys(
-        wanted.models, accept=lambda key: wanted(key) and (not due or is_due(key, now, period)), order=_SORT[sort]
+        _known(context, wanted.models),
+        accept=lambda key: wanted(key) and (not due or is_due(key, now, period)),
+        order=_SORT[sort],
     )
     shown = found[:limit]
     counts = count_containers(context.manager, shown)
@@ -85,6 +90,14 @@ def command(
         messages=_messages(shown, found),
         ids=OnDemand(shown.ids),
     )
+
+
+def _known(context: CommandContext, models: frozenset[str]) -> frozenset[str]:
+    """Return the models. Raises NotFoundError for one that never had a key."""
+    for model in sorted(models):
+        if not any(context.manager.keys([model])):
+            raise NotFoundError(f"no key of a model '{model}'", "keys() lists every key", remedy="list-keys")
+    return models
 
 
 class _Filter:

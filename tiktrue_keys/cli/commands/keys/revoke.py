@@ -14,7 +14,7 @@ from tiktrue_keys.cli.context.prompts import can_ask
 from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import container_json, container_table, keys_json
-from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
 from tiktrue_keys.core.notices import Notice
@@ -122,6 +122,7 @@ def _outcome(context: CommandContext, revoked: RevokeResult, sent: Sequence[Noti
             "containers": [container_json(record) for record in revoked.containers],
         },
         view=view,
+        messages=[] if revoked.changed or revoked.dry_run else [REPEATED],
         ids=[key.key_id for key in revoked.keys],
         changed=revoked.changed,
         operation_id=revoked.operation_id,

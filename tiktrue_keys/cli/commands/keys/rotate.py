@@ -12,7 +12,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json, partial_error
 from tiktrue_keys.cli.view.keys import container_json, keys_json
-from tiktrue_keys.cli.view.outcome import Block, Outcome, Table
+from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED
 from tiktrue_keys.core.instants import Seconds, duration_text, parse_duration, rfc3339
 from tiktrue_keys.core.keys.key_results import Rotation
@@ -121,7 +121,7 @@ def command(
     return Outcome(
         result=_result(context, rotated, rewraps),
         view=_view(rotated),
-        messages=_messages(rewraps),
+        messages=_messages(rotated, rewraps),
         ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
         changed=rotated.changed,
         operation_id=rotated.operation_id,
@@ -177,9 +177,12 @@ def _send(
     return send_pending(context.manager, transport, license_key=license_key).warnings
 
 
-def _messages(rewraps: RewrapBatch | None) -> list[str]:
+def _messages(rotated: RotateResult, rewraps: RewrapBatch | None) -> list[str]:
     moved = sum(each.changed for each in rewraps.done) if rewraps else 0
-    return [f"Rewrapped {plural(moved, 'container')}."] if moved else []
+    if moved:  # also on a repetition, which rewraps what the first run left
+        return [f"Rewrapped {plural(moved, 'container')}."]
+    is_repeated = rotated.rotations and not rotated.changed and not rotated.dry_run
+    return [REPEATED] if is_repeated else []
 
 
 def _left_behind(rotated: RotateResult) -> list[Notice]:

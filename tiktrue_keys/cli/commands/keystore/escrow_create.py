@@ -12,6 +12,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.escrows import escrow_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.cli.view.streams import write_out
+from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import NotFoundError, UsageError
 from tiktrue_keys.recovery.escrow import EscrowResult, HandOver, create_escrow, the_escrow
 from tiktrue_keys.recovery.share_files import must_take_shares, share_text, write_shares
@@ -87,7 +88,8 @@ def _confirm(context: CommandContext) -> None:
         escrow = the_escrow(context.manager)
     except NotFoundError:
         return
-    context.confirm(f"Replace escrow {escrow.number}, whose {escrow.shares} shares then open only earlier backups?")
+    shares = f"{plural(escrow.shares, 'share')} then open{'s' * (escrow.shares == 1)}"
+    context.confirm(f"Replace escrow {escrow.number}, whose {shares} only earlier backups?")
 
 
 def _hand_over(context: CommandContext, folder: Path | None, files: list[Path]) -> HandOver:
@@ -107,7 +109,10 @@ def _messages(made: EscrowResult) -> list[str]:
     if not made.changed:
         return [f"{REPEATED.removesuffix('.')}, and shares are shown only once."]
     escrow = made.escrow
+    shares = (
+        f"any {escrow.threshold} of its {escrow.shares} shares recover" if escrow.shares > 1 else "its share recovers"
+    )
     return [
-        f"Created escrow {escrow.number}: any {escrow.threshold} of its {escrow.shares} shares recover this keystore.",
+        f"Created escrow {escrow.number}: {shares} this keystore.",
         "Next, give each share to another person, verify them with escrow verify, and take a backup.",
     ]
