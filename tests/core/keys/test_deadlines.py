@@ -99,6 +99,17 @@ def test_with_nothing_due_it_costs_the_same_among_many_keys(desk: Desk) -> None:
         assert cost() == few
 
 
+def test_where_most_keys_are_due_all_are_read_in_one_pass(desk: Desk) -> None:
+    with desk.manager() as manager:
+        manager.generate("many", no_license=True, count=200)
+        desk.clock.forward(days=24)
+        manager.generate("fresh", no_license=True)
+        counts = manager.key_counts()
+        assert (counts.due, counts.by_status[Status.ACTIVE]) == (200, 201)
+        assert counts.next_expiry == min(key.expires_at for key in manager.select_keys())
+        assert calls_of(manager.key_counts)[SQL] <= 20
+
+
 def test_a_key_on_another_day_is_found(desk: Desk) -> None:
     with desk.manager() as manager:
         key = manager.generate("llama", no_license=True).keys[0]

@@ -7,7 +7,7 @@ with the number of keys. A keystore of schema version 1 has no agenda: every key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -53,8 +53,32 @@ class KeyCounts:
 
 def key_counts(rows: Rows, now: Instant, within: Seconds) -> KeyCounts:
     """Return the counts at `now`."""
+    if _concerns_many(rows, now, within):
+        return _counted(all_keys(rows, now), now, within)
     due = sum(is_due(stored.key, now, within) for stored in _candidates(rows, now, within))
     return KeyCounts(_by_status(rows, now), due, _next_expiry(rows, now))
+
+
+def _concerns_many(rows: Rows, now: Instant, within: Seconds) -> bool:
+    """Return whether so many keys have to be looked at that reading all of them, once, costs less time and memory."""
+    if not rows.has_agenda:
+        return True
+    latest = now + max(0, within - DEFAULT_WITHIN)
+    listed = [(each.count, series, each.day) for series in Series for each in agenda.days(rows, series)]
+    near = sum(count for count, series, day in listed if series is Series.DUE and day * DAY <= latest)
+    return near > max(_FEW, sum(count for count, _, _ in listed) // 4)
+
+
+def _counted(keys: Iterable[StoredKey], now: Instant, within: Seconds) -> KeyCounts:
+    by_status: Counter[Status] = Counter()
+    due, next_expiry = 0, None
+    for stored in keys:
+        key = stored.key
+        by_status[key.status] += 1
+        due += is_due(key, now, within)
+        if key.status is Status.ACTIVE and (next_expiry is None or key.expires_at < next_expiry):
+            next_expiry = key.expires_at
+    return KeyCounts(by_status, due, next_expiry)
 
 
 @dataclass(frozen=True)
@@ -93,8 +117,6 @@ def must_agree(rows: Rows, now: Instant) -> int:
 
 
 def _by_status(rows: Rows, now: Instant) -> Counter[Status]:
-    if not rows.has_agenda:
-        return Counter(stored.key.status for stored in all_keys(rows, now))
     counts: Counter[Status] = Counter()
     for series, later, earlier in (
         (Series.DUE, Status.ACTIVE, None),  # one that is due may be active or expired
@@ -115,8 +137,6 @@ def _by_status(rows: Rows, now: Instant) -> Counter[Status]:
 
 def _next_expiry(rows: Rows, now: Instant) -> Instant | None:
     found: list[int] = []
-    if not rows.has_agenda:
-        found = [stored.key.expires_at for stored in all_keys(rows, now) if stored.key.status is Status.ACTIVE]
     for each in agenda.days(rows, Series.DUE):
         if found and each.day * DAY > min(found):
             break

@@ -44,7 +44,8 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
     claims = {
         key_id: f"an unverified header at {claim.path} names it" for claim in all_claims(rows) for key_id in claim.keys
     }
-    for record in every_container(rows):
+    registered = every_container(rows)
+    for record in registered:
         key_ids = wraps_in(record)
         where = record.path or record.file_id.hex()
         reason = f"container {where} " + ("cannot be read" if key_ids is None else "needs it")
@@ -57,7 +58,7 @@ def needs_of(rows: Rows, wraps_in: WrapsIn) -> Needs:
         for intent in every_intent(rows)
         for key_id in intent.needs
     }
-    return Needs(containers, unfinished, piped_keys(rows), claims)
+    return Needs(containers, unfinished, _piped_keys(registered), claims)
 
 
 def reason_to_keep(
@@ -80,14 +81,13 @@ def reason_to_keep(
     return None
 
 
-def piped_keys(rows: Rows) -> frozenset[str]:
+def _piped_keys(registered: list[ContainerRecord]) -> frozenset[str]:
     """Return the keys whose only known containers were written to a pipe.
 
     Whether these still exist cannot be checked.
     """
-    records = every_container(rows)
-    into_pipes = {key_id for record in records if record.piped for key_id in record.keys}
-    in_files = {key_id for record in records if not record.piped for key_id in record.keys}
+    into_pipes = {key_id for record in registered if record.piped for key_id in record.keys}
+    in_files = {key_id for record in registered if not record.piped for key_id in record.keys}
     return frozenset(into_pipes - in_files)
 
 
