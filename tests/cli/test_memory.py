@@ -27,7 +27,6 @@ BYTES_A_KEY = {
     "list --quiet": 700,
     "validate": 700,
     "validate --json": 700,
-    "doctor --json": 100,
     "cleanup --dry-run --json": 100,
 }
 MEASURE = """

@@ -67,7 +67,6 @@ def _measured(context: CommandContext) -> list[Metric]:
     within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
     status = manager.status(within=within)
     counts = status.standing.counts
-    newest = next((record.time for record in manager.audit_records(backwards=True)), None)
     identity = {"version": __version__, "keystore": str(context.keystore)}
     return [
         Metric(
@@ -84,7 +83,11 @@ def _measured(context: CommandContext) -> list[Metric]:
         ),
         _one("containers", "Number of registered model containers.", status.containers),
         _one("audit_records", "Number of records in the audit log.", manager.audit_size()),
-        _one("last_audit_record_timestamp_seconds", "Unix time of the newest audit record.", newest),
+        _one(
+            "last_audit_record_timestamp_seconds",
+            "Unix time of the newest audit record.",
+            status.standing.clock.newest_record,
+        ),
         Metric(f"{_PREFIX}findings", "Number of findings, by finding and severity.", _by_finding(status.findings)),
         _one(
             "open_intents", "Number of file operations that were begun but not finished.", len(manager.open_intents())
