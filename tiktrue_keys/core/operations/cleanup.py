@@ -191,8 +191,10 @@ def _no_candidate(key: ManagedKey) -> RefusedError:
         return RefusedError(words, "leave it out", key_id=key.key_id)
     if key.status in (Status.DEPRECATED, Status.EXPIRED, Status.ROTATING):
         words += f" and decrypts until {rfc3339(key.decrypt_until)}"
-    remedy = "rotate-or-revoke" if key.status is Status.ACTIVE else "wait-or-revoke"
-    return RefusedError(words, "only revoked keys and those past their decrypt-until", key_id=key.key_id, remedy=remedy)
+    hint = "only revoked keys and those past their decrypt-until"
+    if key.status is Status.ACTIVE:
+        return RefusedError(words, hint, key_id=key.key_id, remedy="rotate-or-revoke")
+    return RefusedError(words, hint, key_id=key.key_id, remedy="wait-or-revoke")
 
 
 def _cancel(_: KeystoreSession, request: CleanupRequest, operation: Operation) -> CleanupResult:

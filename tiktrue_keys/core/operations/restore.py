@@ -103,7 +103,7 @@ def _restore(
         words = f"the replaced keystore is kept as {restored.replaced}: delete it when you no longer need it"
         notices.append(Notice("replaced-keystore", words))
     if restored.leaves_another:
-        words = "this keystore is known on this machine in another folder: it no longer opens there"
+        words = "if this keystore lies in another folder of this machine too, it no longer opens there"
         notices.append(Notice("other-copy", words, remedy="restore-the-other"))
     notices.append(Notice("new-epoch", f"epoch {restored.epoch} has begun; nodes must accept it"))
     return RestoredKeystore(operation_id=operation.id, changed=True, restored=restored, warnings=tuple(notices))

@@ -65,7 +65,7 @@ def _start(
         )
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        hint = _HINTS.get(getattr(error, "errno", None), "check the program and its arguments")
+        hint = _HINTS.get(getattr(error, "errno", None) or 0, "check the program and its arguments")
         raise UnavailableError(f"{shown(words[0])} cannot be run: {reason}", hint) from error
     finally:
         for descriptor in descriptors:
