@@ -51,12 +51,13 @@ PROTECTED: Mapping[str, str] = {
     "container": "other.ttm",
     "backup": "earlier.db",
     "share": "shares/escrow-*-share-1-of-2.txt",
+    "manifest": "models.ttm/tiktrue-manifest.json",
     "keystore's folder": "keystore",
     "new file in it": "keystore/new",
     "new file in another's": "another/new",
 }
 FOLDERS = ("keystore's folder", "new file in it", "new file in another's")
-MAY_BE_READ = ("container", "backup", "share", "new file in it", "new file in another's")
+MAY_BE_READ = ("container", "backup", "share", "manifest", "new file in it", "new file in another's")
 OF_ITS_KIND = {
     ("encrypt-model FILE", "container"),
     ("encrypt-model -", "container"),

@@ -9,18 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import Desk
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.keystore.high_water import Mark, write_mark
 from tiktrue_keys.core.keystore.lock import FILE_NAME as LOCK
 from tiktrue_keys.core.keystore.schema import APPLICATION_ID
 from tiktrue_keys.core.outputs import KEYSTORES_ONLY, FileKind, OutputGate, kind_of
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.models.format.header_slots import MAGIC
+from tiktrue_keys.models.format.header_slots import MAGIC, SLOT_SIZE
 
 SQLITE = b"SQLite format 3\0" + bytes(52) + APPLICATION_ID.to_bytes(4, "big") + bytes(28)
 BEGINNINGS = {
     FileKind.CONTAINER: MAGIC + bytes(60),
     FileKind.BACKUP: SQLITE,
     FileKind.SHARE: b"# tiktrue-keys escrow 16084: share 2 of 5",
+    FileKind.MANIFEST: b'{"issuer":"' + b"ab" * 32 + b'","manifest":{"files":[',
     FileKind.METRICS: b"# HELP tiktrue_keys_info ",
     FileKind.OTHER: b"of the operator",
 }
@@ -149,13 +152,48 @@ def test_a_backup_with_the_name_of_a_keystore_closes_no_folder(tmp_path: Path) -
 def test_what_replaces_what(tmp_path: Path, there: FileKind, new: FileKind) -> None:
     path = tmp_path / "output"
     path.write_bytes(BEGINNINGS[there])
-    is_kept = there in (FileKind.CONTAINER, FileKind.BACKUP, FileKind.SHARE)
+    is_kept = there not in (FileKind.METRICS, FileKind.OTHER)
 
     assert kind_of(BEGINNINGS[there]) is there
     if there is new or (not is_kept and new is not FileKind.METRICS):
         KEYSTORES_ONLY.check(path, new)
     else:
         assert (there.value if is_kept else "not a file of metrics") in refused(KEYSTORES_ONLY, path, new)
+
+
+def test_a_container_is_known_by_its_second_slot(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.ttm"
+    damaged.write_bytes(bytes(SLOT_SIZE) + MAGIC + bytes(SLOT_SIZE))
+
+    assert "is a model container" in refused(KEYSTORES_ONLY, damaged)
+    KEYSTORES_ONLY.check(damaged, FileKind.CONTAINER)
+    damaged.write_bytes(SQLITE.ljust(SLOT_SIZE, b"\0") + MAGIC)
+    assert "is a keystore or the backup of one" in refused(KEYSTORES_ONLY, damaged, FileKind.CONTAINER)
+    damaged.write_bytes(bytes(SLOT_SIZE + 1) + MAGIC)
+    KEYSTORES_ONLY.check(damaged)
+
+
+def test_what_another_keystore_keeps_on_this_machine(desk: Desk, tmp_path: Path) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+    reserve = desk.mark.with_suffix(".reserve")
+    desk.mark.with_name("of the operator").write_bytes(bytes(33))
+
+    assert refused(KEYSTORES_ONLY, desk.mark) == f"{desk.mark} is the mark of a keystore"
+    assert refused(KEYSTORES_ONLY, reserve) == f"{reserve} is the reserve of a keystore"
+    assert refused(KEYSTORES_ONLY, desk.secret, FileKind.BACKUP) == f"{desk.secret} is the host secret of a keystore"
+    KEYSTORES_ONLY.check(desk.mark.with_name("of the operator"))
+    for name, data in (("a", bytes(32)), (f"{'ab' * 16}.mark", b"{}"), (f"{'ab' * 16}.reserve", bytes(100))):
+        (tmp_path / name).write_bytes(data)
+        KEYSTORES_ONLY.check(tmp_path / name)
+
+
+@pytest.mark.parametrize("heartbeat", [None, Instant(1_795_608_000)])
+def test_every_mark_is_known(tmp_path: Path, heartbeat: Instant | None) -> None:
+    path = tmp_path / "renamed"
+    write_mark(path, Mark(2**40, 2**40, bytes(32), heartbeat), root=memoryview(bytes(32)), keystore_id=bytes(16))
+
+    assert "is the mark of a keystore" in refused(KEYSTORES_ONLY, path)
 
 
 @pytest.mark.parametrize("data", [b"", b"TTM", b"SQLite format 3\0", b"SQLite format 3\0" + bytes(84), b"# HELP other"])

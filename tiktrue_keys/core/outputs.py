@@ -15,23 +15,22 @@ Does not handle: objects in a storage service; changes by another process after 
 from __future__ import annotations
 
 import os
-import stat
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.file_identity import absolute_path, folders_of, identities, identity_of, listed, same_name
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 
 _KEYSTORE, _LOCK = "keystore.db", "keystore.lock"
 _MARKS = (".mark", ".reserve")
-_FIRST_BYTES = 100
+_FIRST_BYTES = 256
 _APPLICATION_AT = 68  # of SQLite's header: the application id
 _CHOOSE_ANOTHER = "choose another path"
-
-_Identity = tuple[int, int]
 
 
 class FileKind(Enum):
@@ -40,19 +39,32 @@ class FileKind(Enum):
     CONTAINER = "a model container"
     BACKUP = "a keystore or the backup of one"
     SHARE = "an escrow share"
+    MANIFEST = "the manifest of an encrypted folder"
     METRICS = "a file of metrics"
     OTHER = "another file"
 
 
-_BEGINNINGS = ((b"TTM1", FileKind.CONTAINER), (b"# tiktrue-keys escrow ", FileKind.SHARE))
+_CONTAINER = b"TTM1"
+_SECOND_SLOT_AT = 32 * 1024  # of a container: its header's copy, good while the first one is damaged
+_BEGINNINGS = ((_CONTAINER, FileKind.CONTAINER), (b"# tiktrue-keys escrow ", FileKind.SHARE))
+_MANIFEST = re.compile(rb'\{"issuer":"[0-9a-f]{64}","manifest":\{')
 _METRICS = b"# HELP tiktrue_keys_"
 _SQLITE, _APPLICATION = b"SQLite format 3\0", b"TTK1"
-_KEPT = (FileKind.CONTAINER, FileKind.BACKUP, FileKind.SHARE)
+_KEPT = (FileKind.CONTAINER, FileKind.BACKUP, FileKind.SHARE, FileKind.MANIFEST)
 """What may be the only copy of something: replaced by its own kind alone."""
 
+_MARK = re.compile(
+    rb'\{"epoch":[0-9]+,"head":"[0-9a-f]{64}",("heartbeat":[0-9]+,)?"keystore":"[0-9a-f]{32}"'  # canonical JSON
+)
+_MARK_NAME, _RESERVE_NAME = re.compile(r"[0-9a-f]{32}\.mark"), re.compile(r"[0-9a-f]{32}\.reserve")
+_RESERVE_BYTES, _HOST_SECRET_BYTES = 16 * 1024, 32
 
-def kind_of(beginning: bytes) -> FileKind:
-    """Return the kind of a file that begins with these bytes; 100 are enough."""
+
+def kind_of(beginning: bytes, second_slot: bytes = b"") -> FileKind:
+    """Return the kind of a file that begins with these bytes; 100 are enough.
+
+    `second_slot` are the bytes at 32 KiB, where a container has the copy of its header.
+    """
     for first, kind in _BEGINNINGS:
         if beginning.startswith(first):
             return kind
@@ -60,7 +72,14 @@ def kind_of(beginning: bytes) -> FileKind:
         return FileKind.METRICS
     if beginning.startswith(_SQLITE) and beginning[_APPLICATION_AT:].startswith(_APPLICATION):
         return FileKind.BACKUP
-    return FileKind.OTHER
+    if _MANIFEST.match(beginning):
+        return FileKind.MANIFEST
+    return FileKind.CONTAINER if second_slot.startswith(_CONTAINER) else FileKind.OTHER
+
+
+def marks_in(folder: str | PathLike[str]) -> list[str]:
+    """Return the names of the marks of keystores in a folder, sorted."""
+    return [name for name in listed(folder) if _MARK_NAME.fullmatch(name)]
 
 
 @dataclass(frozen=True)
@@ -96,13 +115,13 @@ class OutputGate:
         """Return when a file of that kind, or a folder, may be written to `output`.
 
         Raises RefusedError when `output` is protected, contains or lies in what is protected, lies in a keystore's
-        folder, or holds a container, a backup or a share and the new file is not of the same kind. Metrics replace
-        metrics only.
+        folder, is the host secret or mark of another keystore, or holds a container, a backup, a share or a manifest
+        and the new file is not of the same kind. Metrics replace metrics only.
         """
         if "\0" in os.fspath(output):
             return  # opening it fails
-        path = _absolute(output)
-        folders = _folders_of(path)
+        path = absolute_path(output)
+        folders = folders_of(path)
         self._must_not_be_protected(output, path, folders)
         for folder in (path, *folders):
             if _is_keystore(folder):
@@ -114,35 +133,35 @@ class OutputGate:
 
         Call it before a file is opened: closing a second descriptor of a keystore drops SQLite's lock.
         """
-        names = {identity: name for name, file in self._files() for identity in _identities(file)}
+        names = {identity: name for name, file in self._files() for identity in identities(file)}
         for source in sources:
-            identity = _identity(source)
+            identity = identity_of(source)
             if identity in names:
                 raise _not_a_model(source, names[identity])
             if not isinstance(source, int) and _is_of_keystore(source):
                 raise _not_a_model(source, "a keystore")
 
     def _must_not_be_protected(self, output: str | PathLike[str], path: str, folders: Iterable[str]) -> None:
-        targets, above = _identities(path), {_identity(folder) for folder in folders}
+        targets, above = identities(path), {identity_of(folder) for folder in folders}
         is_folder = os.path.isdir(path)
         for name, file in self._files():
-            found = _identities(file)
-            if found & targets or (not found and _same_name(file, path)):
+            found = identities(file)
+            if found & targets or (not found and same_name(file, path)):
                 raise _refused(f"{shown(output)} is {name}")
             if found & above:
                 raise _refused(f"{shown(output)} is inside {name}")
-            if is_folder and targets & {_identity(folder) for folder in _folders_of(file)}:
+            if is_folder and targets & {identity_of(folder) for folder in folders_of(file)}:
                 raise _refused(f"{shown(output)} contains {name}")
         for folder in self.marks:
-            if path.endswith(_MARKS) and _identity(os.path.dirname(path)) == _identity(folder) is not None:
+            if path.endswith(_MARKS) and identity_of(os.path.dirname(path)) == identity_of(folder) is not None:
                 raise _refused(f"{shown(output)} has the name of a keystore's mark")
 
     def _files(self) -> Iterator[tuple[str, str]]:
         """Yield the names and absolute paths of what is protected."""
         for name, path in self.protected:
-            yield name, _absolute(path)
+            yield name, absolute_path(path)
         for folder in self.marks:
-            for file in _listed(folder):
+            for file in listed(folder):
                 if file.endswith(_MARKS):
                     yield "the mark of a keystore", os.path.join(folder, file)
 
@@ -154,7 +173,11 @@ KEYSTORES_ONLY = OutputGate()
 def _must_not_replace(output: str | PathLike[str], path: str, kind: FileKind) -> None:
     if not os.path.isfile(path):
         return  # what is not a regular file is refused where it is written
-    there = kind_of(_beginning(path))
+    beginning, second_slot = _bytes_of_kind(path)
+    name = _file_of_a_machine(path, beginning)
+    if name is not None:
+        raise _refused(f"{shown(output)} is {name}")
+    there = kind_of(beginning, second_slot)
     if there is kind or (there not in _KEPT and (kind is not FileKind.METRICS or os.path.islink(path))):
         return
     words = there.value if there in _KEPT else f"not {kind.value} of this program"
@@ -166,16 +189,30 @@ def not_replaced(output: str | PathLike[str], words: str) -> RefusedError:
     return RefusedError(f"{shown(output)} is {words}", f"{_CHOOSE_ANOTHER}, or move it away", remedy="not-replaced")
 
 
-def _beginning(path: str) -> bytes:
-    """Return the first bytes of a file, nothing of one that cannot be read."""
+def _file_of_a_machine(path: str, beginning: bytes) -> str | None:
+    """Return a name for the mark, reserve or host secret of any keystore, by name and content; None for other files."""
+    if _MARK.match(beginning):
+        return "the mark of a keystore"
+    folder, name = os.path.split(os.path.realpath(path))
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return None
+    if size == _RESERVE_BYTES and _RESERVE_NAME.fullmatch(name):
+        return "the reserve of a keystore"
+    return "the host secret of a keystore" if size == _HOST_SECRET_BYTES and marks_in(folder) else None
+
+
+def _bytes_of_kind(path: str) -> tuple[bytes, bytes]:
+    """Return the bytes that tell a file's kind, for kind_of; none of a file that cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
-        return b""
+        return b"", b""
     try:
-        return os.read(fd, _FIRST_BYTES)
+        return os.pread(fd, _FIRST_BYTES, 0), os.pread(fd, len(_CONTAINER), _SECOND_SLOT_AT)
     except OSError:
-        return b""
+        return b"", b""
     finally:
         os.close(fd)
 
@@ -207,59 +244,3 @@ def _is_of_keystore(source: str | PathLike[str]) -> bool:
 def _is_keystore(folder: str) -> bool:
     """Return whether a keystore is used in the folder. Its lock tells it from a backup of the same name."""
     return os.path.lexists(os.path.join(folder, _KEYSTORE)) and os.path.lexists(os.path.join(folder, _LOCK))
-
-
-def _absolute(path: str | PathLike[str]) -> str:
-    """Return an absolute path that keeps `..`, which after a symbolic link is the parent of the link's target."""
-    text = os.fspath(path)
-    return text if os.path.isabs(text) else os.path.join(os.getcwd(), text)
-
-
-def _folders_of(path: str) -> Iterable[str]:
-    """Return the folders that a path lies in: as written, as the kernel follows it, and those of a link's target."""
-    folder = os.path.dirname(path)
-    starts = [os.path.realpath(folder)]
-    if os.pardir not in folder.split(os.sep):  # else what stands before `..` is not a parent
-        starts.append(folder)
-    if os.path.islink(path):
-        starts.append(os.path.dirname(os.path.realpath(path)))
-    found: dict[str, None] = {}
-    for start in starts:
-        while start not in found:
-            found[start] = None
-            start = os.path.dirname(start)
-    return found
-
-
-def _identities(path: str) -> set[_Identity]:
-    """Return the device and inode of the file and, for a symbolic link, of the link; empty without a file."""
-    try:
-        found = os.lstat(path)
-    except (OSError, ValueError):
-        return set()
-    identity = found.st_dev, found.st_ino
-    if not stat.S_ISLNK(found.st_mode):
-        return {identity}
-    target = _identity(path)
-    return {identity} if target is None else {identity, target}
-
-
-def _identity(path: str | PathLike[str] | int) -> _Identity | None:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _same_name(one: str, other: str) -> bool:
-    (one_folder, one_name), (other_folder, other_name) = os.path.split(one), os.path.split(other)
-    folder = _identity(one_folder) if one_name == other_name else None
-    return folder is not None and folder == _identity(other_folder)
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
