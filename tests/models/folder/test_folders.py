@@ -32,9 +32,12 @@ from tiktrue_keys.models.file.reencrypt import reencrypt_model
 from tiktrue_keys.models.folder.decrypt import DecryptedFolder, decrypt_folder
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.inspect import inspect_folder
+from tiktrue_keys.models.folder.manifest_file import read_manifest
+from tiktrue_keys.models.folder.plan import plan_folder
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 from tiktrue_keys.models.folder.verify import verify_folder
-from tiktrue_keys.models.format.manifest import MANIFEST_NAME
+from tiktrue_keys.models.format.header_slots import MAGIC
+from tiktrue_keys.models.format.manifest import MANIFEST_NAME, SIGNATURE_KIND, SignedManifest
 
 FILES = {"config.json": 30, "tokenizer/vocab.txt": 0, "model-1.safetensors": 3 << 20, "model-2.safetensors": 2000}
 
@@ -189,6 +192,79 @@ def test_force_of_a_decryption_replaces_only_its_own_files(shop: Workshop, sourc
         decrypt(shop, made.destination, force=True)
     with pytest.raises(RefusedError, match="exists already"):
         decrypt(shop, made.destination)
+
+
+KEPT = {
+    "a container": MAGIC + bytes(96),
+    "a share": b"# tiktrue-keys escrow 16084: share 2 of 5, any 3 recover\n",
+    "a manifest": b'{"issuer":"' + b"ab" * 32 + b'","manifest":{"files":[]}}',
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_force_of_a_decryption_asks_about_every_file(shop: Workshop, source: Path, kept: str) -> None:
+    made = encrypt(shop, source)
+    (source / "tokenizer" / "vocab.txt").write_bytes(KEPT[kept])
+    before = tree(source)
+
+    with pytest.raises(RefusedError, match=r"vocab\.txt is ") as caught:
+        decrypt(shop, made.destination, force=True)
+
+    assert (caught.value.remedy, tree(source), hidden(shop)) == ("not-replaced", before, [])
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_force_of_an_encryption_asks_about_every_plain_file(shop: Workshop, source: Path, kept: str) -> None:
+    made = encrypt(shop, source, plain=["config.json"])
+    (made.destination / "config.json").write_bytes(KEPT[kept])
+    before = tree(made.destination)
+
+    with pytest.raises(RefusedError, match=r"config\.json is "):
+        encrypt(shop, source, force=True)
+    with pytest.raises(RefusedError, match=r"config\.json is "):
+        plan_folder(shop.manager, folder_request(source, force=True))
+
+    assert (tree(made.destination), hidden(shop)) == (before, [])
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("operation", [encrypt, decrypt])
+def test_a_file_that_arrives_meanwhile_is_not_lost(
+    shop: Workshop, source: Path, operation: Callable[..., object], force: bool
+) -> None:
+    read = source if operation is encrypt else encrypt(shop, source, destination=shop.folder / "made").destination
+    target = shop.folder / "target"
+    if force:
+        operation(shop, read, destination=target)
+
+    def progress(done: int, total: int | None) -> None:
+        target.mkdir(exist_ok=True)
+        (target / "mine").write_bytes(b"precious")
+
+    with pytest.raises(RefusedError, match="holds mine" if force else "exists already"):
+        operation(shop, read, destination=target, force=force, progress=progress)
+
+    assert ((target / "mine").read_bytes(), hidden(shop)) == (b"precious", [])
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_force_removes_only_what_a_trusted_manifest_lists(
+    shop: Workshop, source: Path, tmp_path: Path, is_signed: bool
+) -> None:
+    """A manifest of an unknown issuer, and one that this keystore seems to have signed."""
+    made = encrypt(shop, source)
+    with other_manager(tmp_path / "another") as stranger:
+        issuer = stranger if is_signed else shop.manager
+        forged = SignedManifest.make(
+            read_manifest(made.destination).manifest, issuer.issuer, lambda data: stranger.sign(SIGNATURE_KIND, data)
+        )
+    (made.destination / MANIFEST_NAME).write_bytes(forged.encode())
+    before = tree(made.destination)
+
+    with pytest.raises(RefusedError, match="which the new folder does not replace"):
+        encrypt(shop, source, force=True)
+
+    assert (tree(made.destination), hidden(shop)) == (before, [])
 
 
 @pytest.mark.parametrize("force", [False, True])

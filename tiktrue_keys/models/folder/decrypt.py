@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -13,6 +13,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.container import Authorship
 from tiktrue_keys.models.container.data_key import asked_once
@@ -66,10 +67,11 @@ def decrypt_folder(
 ) -> DecryptedFolder:
     """Decrypt DIR.ttm, or the folder below a URL. The default destination is DIR beside it.
 
-    `force` replaces a folder that holds only files of the same names. Processes up to `jobs` files at once (default:
-    one for each processor, at most four). A failure leaves the destination as it was. Raises IntegrityError, before any
-    output, when a file is missing, added, renamed, swapped or older than the manifest says, or another keystore signed
-    the manifest; RefusedError when the destination exists; and the errors of decrypt_model.
+    `force` replaces a folder that holds only files of the same names; it replaces no container, backup, share or
+    manifest. Processes up to `jobs` files at once (default: one for each processor, at most four). A failure leaves the
+    destination as it was. Raises IntegrityError, before any output, when a file is missing, added, renamed, swapped or
+    older than the manifest says, or another keystore signed the manifest; RefusedError when the destination exists; and
+    the errors of decrypt_model.
     """
     license_key = asked_once(license_key)
     given = parse_place(source)
@@ -83,8 +85,10 @@ def decrypt_folder(
         return again
     with noted(manager, OPERATION, request.operation_id):
         manifest = trusted_manifest(manager, root)
-        gate_with(manager.output_gate(), root, "the encrypted folder itself").check(target)
-        must_be_free(target, frozenset(entry.path for entry in manifest.files) if force else None)
+        gate = gate_with(manager.output_gate(), root, "the encrypted folder itself")
+        gate.check(target)
+        kinds = {entry.path: FileKind.OTHER for entry in manifest.files} if force else None
+        must_be_free(target, kinds, gate)
         must_be_complete(root, manifest)
         key = open_beforehand(manager, root, manifest, license_key, options.use)
     place = FolderPlace.beside(target)
@@ -95,7 +99,8 @@ def decrypt_folder(
     # Settling cannot identify a plaintext by an id.
     intent = replace(intent, before=file_identity(target), keys_before=keys, keys_after=keys)
     with new_folder(manager, intent, place, request) as outcome:
-        job = _Job(manager, root, manifest, place, license_key, options, request)
+        check = partial(must_be_free, target, kinds, gate)
+        job = _Job(manager, root, manifest, place, license_key, options, request, check)
         made = job.build(jobs, progress)
         counts = {"files": len(manifest.files), "length": manifest.length}
         outcome.detail = {**counts, "source": str(root), **options.detail}
@@ -137,6 +142,7 @@ class _Job:
     license_key: License | None
     options: ReadOptions
     request: OperationRequest
+    must_be_free: Callable[[], None]
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
         """Fill the temporary folder and swap it in; return the containers' results in the manifest's order."""
@@ -149,6 +155,7 @@ class _Job:
             tasks = [Task(entry.length, partial(make, entry)) for entry in self.manifest.files]
             made = side_by_side(tasks, jobs=jobs, progress=progress)
             files.sync()
+        self.must_be_free()  # once more: decrypting may have taken hours
         swap_in(self.place)
         return [each for each in made if each is not None]
 

@@ -78,7 +78,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
             state = stack.enter_context(opened_state(request, checked_gate(manager, request, root)))
         made = _finished_before(manager, root, state)
         if made is None:
-            made = make_folder(manager, request, asked, root, partial(DiskTarget.of, request, root, state))
+            made = make_folder(manager, request, asked, root, partial(DiskTarget.of, manager, request, root, state))
         state.remove()
     return made
 

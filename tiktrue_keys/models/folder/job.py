@@ -5,7 +5,8 @@ Does not handle: the order and name under which a folder is built (folder/encryp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from tiktrue_keys.core.containers.settlement import Settlement
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.core.outputs import FileKind
+from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.models.container.data_key import asked_once, open_data_key
 from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.folder.manifest_file import lies_there, read_manifest, trusted_manifest
@@ -30,9 +32,9 @@ from tiktrue_keys.models.storage.location import Place, parse_place
 
 @dataclass(frozen=True)
 class Replaced:
-    """The encrypted folder that --force replaces: its relative paths, and the ids of its containers."""
+    """The encrypted folder that --force replaces: its files' kinds by relative path, and the ids of its containers."""
 
-    places: tuple[str, ...]
+    kinds: Mapping[str, FileKind]
     file_ids: tuple[bytes, ...]
 
 
@@ -115,14 +117,21 @@ def forget_all(manager: KeyManager, file_ids: Iterable[bytes]) -> None:
             manager.forget(file_id)
 
 
-def replaceable(target: Path) -> Replaced:
-    """Return what may be replaced at `target`; nothing without an encrypted folder there."""
+def replaceable(manager: KeyManager, target: Path) -> Replaced:
+    """Return what may be replaced at `target`; nothing unless a trusted issuer signed the manifest of a folder there.
+
+    Anyone can write a manifest that lists the files of another folder.
+    """
+    if not os.path.isfile(target / MANIFEST_NAME):
+        return Replaced({}, ())
     try:
-        manifest = read_manifest(target).manifest
-    except TikTrueKeysError:
-        return Replaced((), ())
-    places = (MANIFEST_NAME, *(entry.place for entry in manifest.files))
-    return Replaced(places, tuple(entry.file_id for entry in manifest.containers))
+        manifest = trusted_manifest(manager, target)
+    except IntegrityError:
+        return Replaced({}, ())
+    kinds = {MANIFEST_NAME: FileKind.MANIFEST}
+    kinds |= {entry.place: FileKind.CONTAINER for entry in manifest.containers}
+    kinds |= {entry.place: FileKind.OTHER for entry in manifest.plain}
+    return Replaced(kinds, tuple(entry.file_id for entry in manifest.containers))
 
 
 def open_beforehand(

@@ -16,7 +16,7 @@ def plan_folder(manager: KeyManager, request: FolderRequest) -> EncryptionPlan:
     """Return the plan of encrypt_folder. Raises the same errors."""
     root, state = real_folder(request.source), seen_state(request)
     checked_gate(manager, request, root)
-    target = DiskTarget.of(request, root, state)
+    target = DiskTarget.of(manager, request, root, state)
     job = planned_folder(manager, request, root, target.must_be_free)
     files = tuple(PlannedFile(file.relative, file.size, _action(file, target, state)) for file in job.tree.files)
     return EncryptionPlan(root, target.destination, job.key, files, job.tree.left_out)

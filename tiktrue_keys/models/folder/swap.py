@@ -10,12 +10,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.folder.tree import walk
@@ -51,10 +52,11 @@ def _cut(name: str) -> str:
     return name.encode()[:200].decode("utf-8", "ignore")
 
 
-def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
+def must_be_free(destination: Path, replaceable: Mapping[str, FileKind] | None, gate: OutputGate) -> None:
     """Raises RefusedError when `destination` exists.
 
-    With `replaceable` (--force) a folder may exist there if it holds only these relative paths.
+    With `replaceable` (--force) a folder may exist there if it holds only these relative paths, and the gate lets a
+    file of that kind replace each of them.
     """
     if not os.path.lexists(destination):
         return
@@ -66,12 +68,13 @@ def must_be_free(destination: Path, replaceable: frozenset[str] | None) -> None:
         )
     if destination.is_symlink() or not destination.is_dir():
         raise RefusedError(f"{shown(destination)} exists and is not a folder", "choose another name")
-    for relative, _ in walk(destination):
+    for relative, path in walk(destination):
         if relative not in replaceable:
             raise RefusedError(
                 f"{shown(destination)} holds {shown(relative)}, which the new folder does not replace",
                 "move it away, or choose another name",
             )
+        gate.check(path, replaceable[relative])
 
 
 @contextmanager

@@ -121,6 +121,7 @@ class _Filling:
 class DiskTarget:
     """A folder on a disk, built under a temporary name beside its destination."""
 
+    manager: KeyManager
     root: Path
     place: FolderPlace
     folder_id: bytes
@@ -129,24 +130,25 @@ class DiskTarget:
     _filling: _Filling | None = None
 
     @classmethod
-    def of(cls, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
+    def of(cls, manager: KeyManager, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
         """Return the target for the source folder `root`. A resumed run keeps its temporary name and folder id."""
         destination, begun = destination_of(request, root), state.folder
         if begun is None:
-            return cls(root, FolderPlace.beside(destination), new_file_id(), state, request.force)
+            return cls(manager, root, FolderPlace.beside(destination), new_file_id(), state, request.force)
         place = FolderPlace(destination, destination.with_name(begun.temporary))
-        return cls(root, place, begun.folder_id, state, request.force)
+        return cls(manager, root, place, begun.folder_id, state, request.force)
 
     @property
     def destination(self) -> Path:
         return self.place.destination
 
     def must_be_free(self) -> tuple[bytes, ...]:
+        gate = self.manager.output_gate()
         if not self.force:
-            must_be_free(self.destination, None)
+            must_be_free(self.destination, None, gate)
             return ()
-        replaced = replaceable(self.destination)
-        must_be_free(self.destination, frozenset(replaced.places))
+        replaced = replaceable(self.manager, self.destination)
+        must_be_free(self.destination, replaced.kinds, gate)
         return replaced.file_ids
 
     def begin(self, model_id: str) -> None:
@@ -180,6 +182,7 @@ class DiskTarget:
 
     def complete(self, manager: KeyManager, manifest: Manifest) -> None:
         write_manifest(manager, self.place.temporary, manifest, again=self.state.kept)
+        self.must_be_free()  # once more: encrypting may have taken hours
         swap_in(self.place)
 
     @property
