@@ -145,6 +145,17 @@ def test_a_backup_that_is_called_as_a_keystore_is_one_still(office: Program) -> 
     office.ok("audit", "export", "-o", str(folder / "audit.jsonl"))
 
 
+@pytest.mark.parametrize("words", [("backup", "host/bk", "--force"), ("escrow", "create", "--replace", "-o", "host")])
+def test_what_the_host_secret_opens_is_not_stored_beside_it(office: Program, words: tuple[str, ...]) -> None:
+    before = set(office.folder.glob("host/*"))
+
+    done = office.run(*words)
+
+    assert (done.returncode, set(office.folder.glob("host/*"))) == (5, before), done.stderr
+    assert "lies beside the host secret" in done.stderr
+    assert "choose another disk or folder" in done.stderr
+
+
 def marks(office: Program) -> set[Path]:
     """The mark of the keystore, which the record of a refusal renews."""
     return set(office.folder.glob("host/*.mark"))

@@ -223,6 +223,23 @@ def test_a_keystore_with_its_secret_and_marks(desk: Desk) -> None:
     gate.check(desk.secret.parent / "new")
 
 
+def test_what_is_stored_apart_from_the_host_secret(desk: Desk, tmp_path: Path) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        gate = manager.output_gate().also("the source", tmp_path / "source")
+    host = desk.secret.parent
+    (tmp_path / "link").symlink_to(host)
+
+    for kind in (FileKind.BACKUP, FileKind.SHARE):
+        for output in (host / "new", tmp_path / "link" / "new", desk.folder / ".." / "host" / "new"):
+            with pytest.raises(RefusedError, match="lies beside the host secret") as caught:
+                gate.check(output, kind)
+            assert caught.value.hint == "choose another disk or folder"
+        gate.check(tmp_path / "new", kind)
+        gate.check(tmp_path / "none" / "new", kind)
+    gate.check(host / "new", FileKind.CONTAINER)
+
+
 def test_a_session_protects_what_its_caller_names(desk: Desk, tmp_path: Path) -> None:
     with desk.manager(protected={"the license file": tmp_path / "license"}) as manager:
         manager.generate("llama", no_license=True)

@@ -53,6 +53,9 @@ _SQLITE, _APPLICATION = b"SQLite format 3\0", b"TTK1"
 _KEPT = (FileKind.CONTAINER, FileKind.BACKUP, FileKind.SHARE, FileKind.MANIFEST)
 """What may be the only copy of something: replaced by its own kind alone."""
 
+_STORED_APART = (FileKind.BACKUP, FileKind.SHARE)
+"""What a thief must not get together with the host secret."""
+
 _MARK = re.compile(
     rb'\{"epoch":[0-9]+,"head":"[0-9a-f]{64}",("heartbeat":[0-9]+,)?"keystore":"[0-9a-f]{32}"'  # canonical JSON
 )
@@ -88,10 +91,12 @@ class OutputGate:
 
     `protected` are names for messages, such as "the host secret", and paths: a file, or a folder with all that is in
     it. A file that does not exist protects its path. `marks` are folders whose marks and reserves are protected.
+    `host_secret` is the file beside which no backup and no share may lie.
     """
 
     protected: tuple[tuple[str, Path], ...] = ()
     marks: tuple[Path, ...] = ()
+    host_secret: Path | None = None
 
     def also(self, name: str, path: str | PathLike[str]) -> OutputGate:
         """Return a gate that protects this file or folder too."""
@@ -109,14 +114,15 @@ class OutputGate:
             own.append(("the host secret", host_secret))
         own.append(("the folder of the keystore", folder))
         beside = () if host_secret is None else (host_secret.parent,)
-        return OutputGate((*self.protected, *own), tuple(dict.fromkeys((*self.marks, *marks, *beside))))
+        return OutputGate((*self.protected, *own), tuple(dict.fromkeys((*self.marks, *marks, *beside))), host_secret)
 
     def check(self, output: str | PathLike[str], kind: FileKind = FileKind.OTHER) -> None:
         """Return when a file of that kind, or a folder, may be written to `output`.
 
         Raises RefusedError when `output` is protected, contains or lies in what is protected, lies in a keystore's
         folder, is the host secret or mark of another keystore, or holds a container, a backup, a share or a manifest
-        and the new file is not of the same kind. Metrics replace metrics only.
+        and the new file is not of the same kind. Metrics replace metrics only. Raises it for a backup or a share in
+        the folder of the host secret.
         """
         if "\0" in os.fspath(output):
             return  # opening it fails
@@ -127,6 +133,8 @@ class OutputGate:
             if _is_keystore(folder):
                 raise _in_keystore(output, folder)
         _must_not_replace(output, path, kind)
+        if kind in _STORED_APART and self._lies_beside_the_host_secret(path):
+            raise RefusedError(f"{shown(output)} lies beside the host secret", "choose another disk or folder")
 
     def check_sources(self, sources: Iterable[str | PathLike[str] | int]) -> None:
         """Return when these files, or file descriptors, may be read as models. Raises RefusedError for a protected one.
@@ -155,6 +163,11 @@ class OutputGate:
         for folder in self.marks:
             if path.endswith(_MARKS) and identity_of(os.path.dirname(path)) == identity_of(folder) is not None:
                 raise _refused(f"{shown(output)} has the name of a keystore's mark")
+
+    def _lies_beside_the_host_secret(self, path: str) -> bool:
+        if self.host_secret is None:
+            return False
+        return identity_of(os.path.dirname(path)) == identity_of(os.path.dirname(absolute_path(self.host_secret)))
 
     def _files(self) -> Iterator[tuple[str, str]]:
         """Yield the names and absolute paths of what is protected."""

@@ -71,8 +71,10 @@ def write_shares(
 
 
 def must_take_shares(folder: Path, gate: OutputGate) -> None:
-    """Raise RefusedError when the gate refuses new files in the folder, or a new folder."""
-    gate.check(folder / "share" if folder.is_dir() else folder)
+    """Raise RefusedError when the gate refuses shares in the folder, or a new folder."""
+    if not folder.is_dir():
+        gate.check(folder)
+    gate.check(folder / "share", FileKind.SHARE)
 
 
 def read_share_file(path: Path) -> list[Share]:
