@@ -11,6 +11,7 @@ import pytest
 from tests.keystores import LICENSE, Desk, error_of
 from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.keystore import host_secret
+from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
@@ -109,6 +110,49 @@ def test_a_failed_first_generate_leaves_nothing_that_stands_in_the_way_of_the_ne
     assert not desk.secret.parent.exists()
     assert error_of(lambda: desk.manager().generate("llama", license_key=LICENSE, lifetime=1)) is not None
     desk.manager().generate("llama", license_key=LICENSE)
+
+
+def test_a_lost_one_is_not_replaced_while_keystores_need_it(desk: Desk) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", license_key=LICENSE)
+    desk.secret.unlink()
+    before = sorted(os.listdir(desk.secret.parent))
+    other = Desk(desk.folder.parent / "other")
+
+    with other.manager(host_secret_file=desk.secret) as manager:
+        error = error_of(lambda: manager.generate("llama", license_key=LICENSE))
+
+    assert isinstance(error, RefusedError)
+    assert error.message == f"the host secret {desk.secret} is gone, and keystores on this machine still need it"
+    assert error.remedy == "host-secret-gone"
+    assert sorted(os.listdir(desk.secret.parent)) == before
+    assert not (other.folder / FILE_NAME).exists()
+    with other.manager() as manager:
+        manager.generate("llama", license_key=LICENSE)
+    assert other.secret.exists()
+
+
+def test_a_keystore_that_gets_a_new_one_is_not_kept_from_it_by_its_own_mark(tmp_path: Path) -> None:
+    path, own = tmp_path / "secret", bytes(16)
+    (tmp_path / f"{own.hex()}.mark").touch()
+    assert isinstance(error_of(lambda: host_secret.read_or_create(path, named=True)), RefusedError)
+
+    made = taken(host_secret.read_or_create(path, named=True, keystore_id=own))
+
+    assert made == taken(host_secret.read_or_create(path, named=True))
+    path.unlink()
+    (tmp_path / f"{'ab' * 16}.mark").touch()
+    assert isinstance(error_of(lambda: host_secret.read_or_create(path, named=True, keystore_id=own)), RefusedError)
+    assert not path.exists()
+
+
+def test_a_folder_may_hold_several(tmp_path: Path) -> None:
+    taken(host_secret.read_or_create(tmp_path / "first", named=True))
+    (tmp_path / f"{'ab' * 16}.mark").touch()
+
+    second = taken(host_secret.read_or_create(tmp_path / "second", named=True))
+
+    assert second != (tmp_path / "first").read_bytes()
 
 
 @pytest.mark.parametrize("below", ["keys/secret", "keys/deeper/secret", "link/secret"])

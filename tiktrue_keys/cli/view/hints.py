@@ -101,6 +101,7 @@ REMEDIES: Mapping[str, str] = {
     "registry-lost": "run tiktrue-keys models scan DIR; cleanup waits for tiktrue-keys doctor --accept-clock",
     "clock-leapt": "set the clock right, or confirm it: tiktrue-keys doctor --accept-clock (restore has it too)",
     "name-host-secret": "name its file with --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
+    "host-secret-gone": "put it back from where it is kept, or name one in another folder with --host-secret FILE",
     "volatile-host-secret": "name a file that outlives this: --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
     "machine-changed": "{hint}; run tiktrue-keys binding show to see what is read here",
     "recover-with-escrow": "{hint}; or recover with the escrow's shares: tiktrue-keys escrow recover",

@@ -38,7 +38,8 @@ def settle_on_machine(
     The keystore gets a host secret, created if there is none, and new machine slots. Raises RefusedError where the host
     secret would not last.
     """
-    secret, secret_path, marks = host_secret_for(_known_place(place, transaction.document))
+    known = _known_place(place, transaction.document)
+    secret, secret_path, marks = host_secret_for(known, keystore.keys.keystore_id)
     keystore.host_secret = secret
     binding = choose_anchors(facts)
     slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
@@ -64,16 +65,18 @@ def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:
     return place
 
 
-def host_secret_for(place: KeystorePaths) -> tuple[SecretBuffer, Path, Path]:
+def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> tuple[SecretBuffer, Path, Path]:
     """Return the host secret for a keystore that is new here, its path, and the folder of the keystore's mark.
 
-    Raises InsecureError for a path inside the keystore's folder, UsageError for one that is not UTF-8, RefusedError
-    where the host secret would not last.
+    `keystore_id` is that of a keystore that exists already. Raises InsecureError for a path inside the keystore's
+    folder, UsageError for one that is not UTF-8, RefusedError where the host secret would not last, and where it is
+    gone and another keystore needs it.
     """
     path = (place.host_secret or host_secret.default_path()).absolute()
     host_secret.must_lie_outside(path, place.folder)
     _must_be_text(path)
-    return host_secret.read_or_create(path, named=place.host_secret is not None), path, _marks_folder(path)
+    named = place.host_secret is not None
+    return host_secret.read_or_create(path, named=named, keystore_id=keystore_id), path, _marks_folder(path)
 
 
 def _must_be_text(path: Path) -> None:

@@ -7,13 +7,18 @@ reason to create one.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.durable import create_bytes, read_capped
+from tiktrue_keys.core.file_identity import listed
+from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder, must_be_private
 from tiktrue_keys.core.machine.surroundings import container_runtime, volatile_storage
+from tiktrue_keys.core.outputs import marks_in
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
@@ -61,10 +66,12 @@ def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffe
     return secret
 
 
-def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
-    """Return the secret at `path` for a new keystore; create it exclusively if there is none.
+def read_or_create(path: Path, *, named: bool, keystore_id: bytes | None = None) -> SecretBuffer:
+    """Return the secret at `path` for a keystore that is new here; create it exclusively if there is none.
 
-    Raises RefusedError for a place that would not outlive the container, unless the path was `named`.
+    `keystore_id` names a keystore that was bound before and gets a new secret. Raises RefusedError for a place that
+    would not outlive the container, unless the path was `named`, and when the secret is gone but the mark of another
+    keystore lies there.
     """
     if not named:
         _must_outlive_us(path)
@@ -72,6 +79,7 @@ def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
         return read(path)
     except NotFoundError:
         pass
+    _must_not_be_needed(path, keystore_id)
     if not path.parent.exists() or not named:
         make_private_folder(path.parent)
     try:
@@ -81,6 +89,31 @@ def read_or_create(path: Path, *, named: bool) -> SecretBuffer:
         if not path.exists():
             raise
     return read(path)
+
+
+def _must_not_be_needed(path: Path, keystore_id: bytes | None) -> None:
+    """Raise RefusedError when another keystore has its mark beside the secret that is not there.
+
+    A mark does not name its secret: the marks may need any secret in the folder. This one counts too, when another
+    process has created it meanwhile.
+    """
+    own = () if keystore_id is None else (mark_path(path.parent, keystore_id).name,)
+    if not set(marks_in(path.parent)).difference(own):
+        return
+    if any(_has_length_of_secret(path.with_name(name)) for name in listed(path.parent)):
+        return
+    raise RefusedError(
+        f"the host secret {path} is gone, and keystores on this machine still need it",
+        "put it back from where it is kept, or pass a host_secret_file in another folder",
+        remedy="host-secret-gone",
+    )
+
+
+def _has_length_of_secret(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == LENGTH
+    return False
 
 
 def _must_outlive_us(path: Path) -> None:
