@@ -186,12 +186,29 @@ def test_a_dry_run_plans_and_touches_nothing(manager: KeyManager, desk: Desk) ->
     desk.clock.forward(days=25)
     size = manager.audit_size()
     for batch in ({"due": True}, {"every": True}):
-        result = manager.rotate(**batch, dry_run=True, license_key=never)  # type: ignore[arg-type]
-        assert rotated_models(result) == ["llama", "mistral", "plain"]
+        result = manager.rotate(**batch, dry_run=True, license_key=LICENSE)  # type: ignore[arg-type]
+        assert rotated_models(result) == ["llama", "plain"]
         assert result.dry_run
         assert not result.changed
         assert {rotation.new for rotation in result.rotations} == {None}
     assert manager.audit_size() == size
+
+
+def test_a_dry_run_of_named_keys_reads_no_license(manager: KeyManager) -> None:
+    assert rotated_models(manager.rotate(["llama"], dry_run=True, license_key=never)) == ["llama"]
+
+
+def test_a_dry_run_of_a_batch_lists_the_keys_of_other_licenses_as_failed(manager: KeyManager, desk: Desk) -> None:
+    desk.clock.forward(days=25)
+    size = manager.audit_size()
+    for batch in ({"due": True}, {"every": True}):
+        result = manager.rotate(**batch, dry_run=True, license_key="another license")  # type: ignore[arg-type]
+        assert rotated_models(result) == ["plain"]
+        assert [type(failure.error) for failure in result.failures] == [WrongLicenseError, WrongLicenseError]
+        assert [failure.key_id.partition("_")[0] for failure in result.failures] == ["llama", "mistral"]
+    with pytest.raises(WrongLicenseError):
+        manager.rotate(due=True, atomic=True, dry_run=True, license_key="another license")
+    assert manager.audit_size() == size + 1  # the refusal
 
 
 def test_containers_that_still_name_the_old_key_are_listed(manager: KeyManager) -> None:

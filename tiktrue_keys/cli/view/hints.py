@@ -25,6 +25,11 @@ REMEDIES: Mapping[str, str] = {
     "material-is-for-one-key": "omit --count",
     "rotate-key": "run tiktrue-keys rotate {key_id}",
     "rotate-successor": "run tiktrue-keys rotate {successor}",
+    "promote": "from {promote_at} on, run tiktrue-keys fleet sync,"
+    " or tiktrue-keys fleet sync --promote-anyway if nodes have not acknowledged it",
+    "promote-or-chain": "from {promote_at} on, run tiktrue-keys fleet sync,"
+    " or tiktrue-keys fleet sync --promote-anyway if nodes have not acknowledged it;"
+    " or add --new-chain for a second chain",
     "what-to-rotate": "name keys, or add --all or --due",
     "notify-all": "use --notify-all for the whole fleet",
     "min-acks-needs-prepublish": "add --prepublish DURATION, or omit --min-acks",

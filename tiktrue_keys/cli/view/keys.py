@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tiktrue_keys.cli.view.outcome import OnDemand, Table
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import rfc3339
-from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager
@@ -70,6 +70,20 @@ def keys_json(manager: KeyManager, keys: Sequence[ManagedKey]) -> OnDemand[dict[
     """Return `result.keys`. The registry is read now, the members are made when they are written."""
     counts = count_containers(manager, keys)
     return OnDemand(lambda: (key_json(key, counts.get(key.key_id, 0)) for key in keys))
+
+
+def promotions(manager: KeyManager, keys: Iterable[ManagedKey]) -> Mapping[str, str]:
+    """Return by key id, for the pending keys among these, from when on each waits for its promotion."""
+    pending = {key.key_id for key in keys if key.status is Status.PENDING}
+    if not pending:
+        return {}
+    from tiktrue_keys.fleet.status import fleet_status
+
+    return {
+        each.new.key_id: f"waits for promotion from {rfc3339(each.promote_at)}"
+        for each in fleet_status(manager).waiting
+        if each.new.key_id in pending
+    }
 
 
 def container_json(record: ContainerRecord) -> dict[str, Any]:

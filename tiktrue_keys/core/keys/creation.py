@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from tiktrue_keys.core.instants import DAY, Instant, Seconds
+from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.keyring import add_key, heads_of, is_live, put_heads
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME, MAX_LIFETIME, ManagedKey
+from tiktrue_keys.core.keys.promotion import waiting_for
 from tiktrue_keys.core.keys.wrapping import wrap_managed_key
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -89,6 +90,16 @@ def generate_key(
     heads = heads_of(transaction.rows, model_id, transaction.now)
     live = [head.key for head in heads if is_live(head.key)]
     if live and not new_chain:
+        one = waiting_for(transaction.rows, live[-1], transaction.now)
+        if one is not None:
+            since = rfc3339(one.promote_at) or ""
+            raise RefusedError(
+                f"model {model_id} has the key {one.old.key_id} already, whose successor waits from {since}",
+                "wait, or pass new_chain=True for a second chain",
+                key_id=one.old.key_id,
+                remedy="promote-or-chain",
+                about={"promote_at": since},
+            )
         raise RefusedError(
             f"model {model_id} has the key {live[-1].key_id} already",
             "rotate it, or pass new_chain=True for a second chain",

@@ -51,6 +51,12 @@ def waiting(rows: Rows, now: Instant) -> list[Waiting]:
     return sorted(successors, key=lambda one: (one.promote_at, one.new.key_id))
 
 
+def waiting_for(rows: Rows, key: ManagedKey, now: Instant) -> Waiting | None:
+    """Return the wait of this pending key, or of this key's pending successor; None when there is none."""
+    old_key_id = key.predecessor if key.pending else key.key_id
+    return None if old_key_id is None else _waiting(rows, old_key_id, now)
+
+
 def promote(
     transaction: Transaction, one: Waiting, overlap: Seconds = DEFAULT_OVERLAP
 ) -> tuple[ManagedKey, ManagedKey]:

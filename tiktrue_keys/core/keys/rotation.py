@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED, KeyDistributionRequest
 from tiktrue_keys.core.dispatch.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
-from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status
-from tiktrue_keys.core.keys.promotion import await_promotion
+from tiktrue_keys.core.keys.promotion import await_promotion, waiting_for
 from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
@@ -89,8 +89,23 @@ def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[Store
     """
     named = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
     for stored in named.values():
+        _must_not_wait(rows, stored.key, now)
         must_be_rotatable(stored.key)
     return list(named.values())
+
+
+def _must_not_wait(rows: Rows, key: ManagedKey, now: Instant) -> None:
+    """Raise RefusedError for a key that waits for its promotion, or whose successor does."""
+    one = waiting_for(rows, key, now)
+    if one is None or key.status is Status.REVOKED:
+        return
+    since = rfc3339(one.promote_at) or ""
+    words = f"key {one.new.key_id} waits for promotion from {since}"
+    if key.key_id != one.new.key_id:
+        words = f"key {key.key_id} has the successor {one.new.key_id}, which waits for promotion from {since}"
+    raise RefusedError(
+        words, "rotate it once it is promoted", key_id=key.key_id, remedy="promote", about={"promote_at": since}
+    )
 
 
 def must_be_rotatable(key: ManagedKey) -> None:
@@ -112,7 +127,14 @@ def must_be_rotatable(key: ManagedKey) -> None:
             about={"successor": key.successor},
         )
     if not _is_rotatable(key):
-        raise RefusedError(f"key {key.key_id} is {key.status.value} and cannot be rotated", key_id=key.key_id)
+        destroyed = key.status is Status.DESTROYED
+        raise RefusedError(
+            f"key {key.key_id} is {key.status.value} and cannot be rotated",
+            "generate a key for its model" if destroyed else "rotate it once its issuer has promoted it",
+            key_id=key.key_id,
+            remedy="generate-key" if destroyed else "",
+            about={"model": key.model_id},
+        )
 
 
 def _is_rotatable(key: ManagedKey) -> bool:

@@ -98,7 +98,7 @@ def _rotate_planned(session: KeystoreSession, request: RotateRequest, operation:
         planned = _plan(view.rows, request, now, damaged)
         plan = _Plan(view.state.root, planned, [Failure(DAMAGED, error) for error in damaged])
     if request.dry_run:
-        return _dry_run(operation.id, planned)
+        return _dry_run(session, request, operation.id, planned)
     if damaged and request.atomic:
         raise damaged[0]
     if not planned:
@@ -252,9 +252,22 @@ def _result(
     )
 
 
-def _dry_run(operation: OperationId, planned: Sequence[StoredKey]) -> RotateResult:
-    rotations = tuple(Rotation(stored.key, None) for stored in planned)
-    return RotateResult(operation_id=operation, changed=False, rotations=rotations, dry_run=True)
+def _dry_run(
+    session: KeystoreSession, request: RotateRequest, operation: OperationId, planned: list[StoredKey]
+) -> RotateResult:
+    """Return the plan. For a batch it reads the license, if one was passed, to tell which keys that can rotate."""
+    mine, others = planned, list[Failure]()
+    if request.license_key is not None and not request.keys:
+        prepared = session.prepare(_needed_license(request, planned))
+        with session.read() as (view, _):
+            opened = recognise(prepared, view.rows, session.root_keys) if prepared is not None else None
+        mine, others = split_by_license(planned, opened)
+        if others and mine and request.atomic:
+            raise others[0].error
+    rotations = tuple(Rotation(stored.key, None) for stored in mine)
+    return RotateResult(
+        operation_id=operation, changed=False, rotations=rotations, failures=tuple(others), dry_run=True
+    )
 
 
 def _link(rotation: Rotation) -> list[str]:

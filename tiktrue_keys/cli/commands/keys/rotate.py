@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json, partial_error
-from tiktrue_keys.cli.view.keys import container_json, keys_json
+from tiktrue_keys.cli.view.keys import container_json, keys_json, promotions
 from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED
 from tiktrue_keys.core.instants import Seconds, duration_text, parse_duration, rfc3339
@@ -32,7 +32,7 @@ EXAMPLES = (
 )
 EXIT_STATUS = {
     5: "With --due: the clock is doubtful.",
-    7: "With --due: some keys were not rotated; the result lists them.",
+    7: "With --all or --due: some keys were not rotated; the result lists them.",
 }
 
 
@@ -82,10 +82,10 @@ def command(
 ) -> Outcome:
     """Create successors for keys and rewrap their containers.
 
-    Reads the license. Named keys, or all keys, are rotated in one transaction. --due rotates keys that have at most 7
-    days, or a third of their lifetime, left, and continues past failures; when no key is due it prints nothing and
-    reads no license. The old key keeps decrypting during the overlap, and after that with a warning until its
-    decrypt-until.
+    Reads the license. Named keys are rotated in one transaction, all or none. --all and --due rotate the keys of the
+    given license and those without one, and list the others as failed. --due rotates keys that have at most 7 days, or
+    a third of their lifetime, left, and continues past failures; when no key is due it prints nothing and reads no
+    license. The old key keeps decrypting during the overlap, and after that with a warning until its decrypt-until.
     """
     context: CommandContext = ctx.obj
     if bool(keys) + every + due != 1:
@@ -120,7 +120,7 @@ def command(
         sent = _send(context, rotated, transport, license_key)
     return Outcome(
         result=_result(context, rotated, rewraps),
-        view=_view(rotated),
+        view=_view(rotated, promotions(context.manager, (each.new for each in rotated.rotations if each.new))),
         messages=_messages(rotated, rewraps),
         ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
         changed=rotated.changed,
@@ -223,13 +223,14 @@ def rotation_json(rotation: Rotation) -> dict[str, Any]:
     return {"old": rotation.old.key_id, "new": rotation.new.key_id if rotation.new else None}
 
 
-def _view(rotated: RotateResult) -> list[Block]:
+def _view(rotated: RotateResult, promoted: Mapping[str, str]) -> list[Block]:
+    done = "planned" if rotated.dry_run else "rotated"
     rows: list[tuple[str, ...]] = [
         (
             rotation.old.key_id,
             rotation.new.key_id if rotation.new else "(a new key)",
             rfc3339(rotation.old.overlap_ends_at) or "",
-            "planned" if rotated.dry_run else "rotated",
+            "; ".join(filter(None, (done, promoted.get(rotation.new.key_id) if rotation.new else None))),
         )
         for rotation in rotated.rotations
     ]

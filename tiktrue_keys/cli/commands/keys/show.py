@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.keys import container_json, container_table, key_json
+from tiktrue_keys.cli.view.keys import container_json, container_table, key_json, promotions
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Tree
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -34,7 +34,12 @@ def command(
     containers = context.manager.containers(found.key_id)
     described = key_json(found, len(containers))
     view: list[Block] = [
-        Fields([(name.replace("_", " "), _cell(value)) for name, value in described.items()]),
+        Fields(
+            [
+                *((name.replace("_", " "), _cell(value)) for name, value in described.items()),
+                *(("promotion", words) for words in promotions(context.manager, [found]).values()),
+            ]
+        ),
         Line(""),
         _chain_tree(chain, found),
     ]
