@@ -244,9 +244,27 @@ def test_a_full_standard_output_is_unavailable(seeded: Program, words: list[str]
         done = subprocess.run(seeded.argv(*words), stdout=full, stderr=subprocess.PIPE, env=seeded.environment)
 
     assert done.returncode == 12
-    if "--json" not in words:
-        assert b"error: standard output cannot be written: No space left on device" in done.stderr
+    assert b"standard output cannot be written: no space left on device" in done.stderr
+    assert b"the change was made" not in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_change_that_cannot_be_printed_is_reported_with_its_key(program: Program, words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            program.argv("generate", "full", *words), stdout=full, stderr=subprocess.PIPE, env=program.environment
+        )
+
+    key_id = program.json("list", "full")["result"]["keys"][0]["key_id"]
+    assert done.returncode == 12
+    assert f"the change was made ({key_id}), but standard output cannot be written" in done.stderr.decode()
+    assert b"do not repeat the command" in done.stderr
+    if words:
+        told = json.loads(done.stderr)
+        assert (told["ok"], told["changed"], told["exit"]) == (False, True, 12)
+        assert told["result"]["keys"][0]["key_id"] == key_id
 
 
 def test_closed_standard_streams_do_not_hand_their_numbers_to_the_keystore(program: Program) -> None:

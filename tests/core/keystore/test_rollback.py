@@ -194,10 +194,13 @@ def test_a_failed_operation_moves_the_mark_with_its_record(rotated: Desk) -> Non
 
 def test_where_the_marks_folder_is_gone_the_operation_tells_the_truth(rotated: Desk) -> None:
     with rotated.manager() as manager:
-        assert manager.find("llama").generation == 2
+        old = manager.find("llama")
+        assert old.generation == 2
         shutil.rmtree(rotated.secret.parent)
         error = error_of(lambda: manager.rotate(["llama"], license_key=LICENSE))
         assert error is not None
         assert not isinstance(error, NotFoundError)
-        assert "the change was made" in error.message
+        assert f"the change was made (rotate {old.key_id}), but the high-water mark was not written" in error.message
+        assert error.remedy == "mark-not-written"
         assert error.exit_code == 12
+        assert manager.find(old.key_id).successor is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.notices import Notice
 
 BROKEN_PIPE = 141
+_MOST_IDS = 8
 OWN_FAILURE = {"exec-model": 125}
 """As of env(1), nohup(1), timeout(1): every other code is the program's."""
 _PACKAGE = Path(__file__).parent.parent
@@ -59,7 +61,18 @@ class Reporter:
         self.json, self.quiet, self.verbose = context.options.json, context.options.quiet, context.options.verbose
 
     def succeeded(self, outcome: Outcome) -> int:
-        """Show an outcome and return its exit code."""
+        """Show an outcome and return its exit code. Raises UnavailableError when standard output cannot be written."""
+        try:
+            return self._shown(outcome)
+        except UnavailableError as error:
+            if not outcome.changed:
+                raise
+            unshown = _unshown(outcome, error)
+            if not self.json:
+                raise unshown from error
+            return self._shown(replace(outcome, error=unshown, shows_data=True))  # the envelope on standard error
+
+    def _shown(self, outcome: Outcome) -> int:
         earlier = self.context.all_warnings if self.context else ()
         warnings = OnDemand(lambda: chain(earlier, outcome.warnings))
         if self.json:
@@ -197,6 +210,16 @@ def usage_error(error: typer.TyperException) -> UsageError:
     command = "tiktrue-keys" if ctx is None else ctx.command_path
     hint = f"did you mean {near[0]}?" if near else f"see {command} --help"
     return UsageError(message[:1].lower() + message[1:], hint)
+
+
+def _unshown(outcome: Outcome, error: UnavailableError) -> UnavailableError:
+    """Return the error of a change that cannot be shown: it says that it was made, and to what."""
+    ids = list(outcome.ids or [f"operation {outcome.operation_id}"])
+    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return UnavailableError(
+        f"the change was made ({', '.join(ids[:_MOST_IDS])}{more}), but {error.message}",
+        "do not repeat the command; see what it did with tiktrue-keys audit show --last 10",
+    )
 
 
 def _command_of(ctx: Any) -> str:

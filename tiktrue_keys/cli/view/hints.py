@@ -102,6 +102,7 @@ REMEDIES: Mapping[str, str] = {
     "check-disk": "check the disk, then run tiktrue-keys doctor",
     "damaged-keystore": "see what is damaged with tiktrue-keys doctor; put a backup back: tiktrue-keys restore FILE",
     "mark-gone": "put it back, or begin a new epoch from a backup: tiktrue-keys restore FILE",
+    "mark-not-written": "do not repeat the command; the next change writes the mark once {folder} can be written",
     "rolled-back": "put the newer keystore back, or the newest backup as a new epoch: tiktrue-keys restore FILE",
     "unfinished-backup": "put both into a folder of your own, mode 0700, and name that folder with --keystore",
     "clock-behind": "set the clock right; if it is right, wait, or go back to a backup: tiktrue-keys restore FILE",

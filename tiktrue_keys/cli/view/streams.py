@@ -22,7 +22,10 @@ def write_out(text: str) -> None:
         raise
     except OSError as error:
         abandon_stdout()
-        raise UnavailableError(f"standard output cannot be written: {os.strerror(error.errno or errno.EIO)}") from error
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        raise UnavailableError(
+            f"standard output cannot be written: {reason}", "check where standard output goes, then run it again"
+        ) from error
 
 
 def write_pieces(pieces: Iterable[str], write: Callable[[str], None]) -> None:

@@ -236,7 +236,7 @@ class Keystore:
                     self._writer.sqlite.execute("ROLLBACK")
                 raise
             if mark is not None and marks:
-                self._write_mark_after_commit(transaction.document, mark)
+                self._write_mark_after_commit(transaction.document, mark, transaction.summary())
                 keep_reserve(self.folder, _mark_path(transaction.document))
 
     def renew_heartbeat(self, read_clock: ReadClock, *, actor: Actor) -> None:
@@ -380,14 +380,19 @@ class Keystore:
     def _write_mark(self, document: Document, mark: Mark) -> None:
         write_mark(_mark_path(document), mark, root=self.keys.root.view, keystore_id=document.keystore_id)
 
-    def _write_mark_after_commit(self, document: Document, mark: Mark) -> None:
+    def _write_mark_after_commit(self, document: Document, mark: Mark, changed: str = "") -> None:
         try:
             self._write_mark(document, mark)
         except TikTrueKeysError as error:
             # The change cannot be undone any more; the next operation writes the mark.
-            message = f"the change was made, but not the high-water mark: {error.message}"
+            change = f"the change was made ({changed})" if changed else "the change was made"
             kind = DiskFullError if isinstance(error, DiskFullError) else UnavailableError
-            raise kind(message, **error.advice) from error
+            raise kind(
+                f"{change}, but the high-water mark was not written: {error.message}",
+                "do not repeat the operation; the next one writes the mark",
+                remedy="mark-not-written",
+                about={"folder": document.marks_path},
+            ) from error
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

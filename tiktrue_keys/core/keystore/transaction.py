@@ -23,6 +23,8 @@ GAP = "gap"
 REGISTRY = "registry"
 """The name under which a restore stores that the registry may lack containers, for cleanup."""
 
+_SHOWN = 8
+
 
 @dataclass(frozen=True)
 class KeystoreState:
@@ -74,6 +76,7 @@ class Transaction(Snapshot):
         self.operation_id = operation_id
         is_silent = reading is not None and now - reading.last_known > SILENCE
         self._silence = reading if is_silent else None
+        self._of_keys: list[tuple[str, str]] = []
 
     def record(
         self,
@@ -91,6 +94,8 @@ class Transaction(Snapshot):
 
         The first one after a long silence also records the gap, and stores it if the clock is unsynchronised.
         """
+        if key_id is not None:
+            self._of_keys.append((event, key_id))
         if self._silence is not None:
             reading, self._silence = self._silence, None
             gap = {"since": reading.last_known, "until": self.now}
@@ -109,6 +114,11 @@ class Transaction(Snapshot):
             after=after,
             detail=dict(detail or {}),
         )
+
+    def summary(self) -> str:
+        """Return what is recorded of keys, for a message: `generate llama_0123456789abcdef`. Empty without any."""
+        shown = [f"{event} {key_id}" for event, key_id in self._of_keys[:_SHOWN]]
+        return ", ".join(shown) + f" and {len(self._of_keys) - _SHOWN} more" * (len(self._of_keys) > _SHOWN)
 
     def replace_document(self, document: Document) -> None:
         """Use a new header from this transaction on (re-seal, new cost)."""
