@@ -190,7 +190,8 @@ def test_what_was_revoked_since_the_backup_stays_so(
 
 def test_in_an_empty_place_lost_revocations_are_warned_of(second: Desk, backup: Path, shares: list[Share]) -> None:
     done = recover(second.manager(), backup, shares[:3])
-    assert {notice.code for notice in done.warnings} == {"revocations-lost", "new-epoch", "no-recovery"}
+    # The first desk's mark lies on this machine, so that its keystore may be in use elsewhere.
+    assert {notice.code for notice in done.warnings} == {"revocations-lost", "new-epoch", "no-recovery", "other-copy"}
 
 
 def test_in_an_empty_place_nothing_is_destroyed_until_somebody_has_looked(
