@@ -67,6 +67,7 @@ def test_a_destructive_command_asks(program: Program, answer: str, code: int, st
     terminal.type(answer)
 
     assert terminal.end() == code
+    assert ("hint: answer y to confirm, or use --yes" in terminal.said) == (code == 5)
     assert program.json("show", key_id)["result"]["keys"][0]["status"] == status
 
 
