@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-import tarfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -242,13 +242,13 @@ REPOSITORY = Path(__file__).parents[2]
 def older_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of the last commit of schema version 1."""
     folder = tmp_path_factory.mktemp("older")
-    command = ["git", "-C", str(REPOSITORY), "archive", LAST_OF_SCHEMA_1, "tiktrue_keys"]
+    command = ["git", "-C", str(REPOSITORY), "archive", "--format=zip", LAST_OF_SCHEMA_1, "tiktrue_keys"]
     try:
         archived = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the history of this repository does not reach the last commit of schema version 1")
-    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(folder)
     return folder
 
 
