@@ -106,6 +106,12 @@ def test_the_callers_own_material_becomes_the_key(manager: KeyManager) -> None:
     assert secret_of(manager, "llama") == bytes(range(32))
 
 
+@pytest.mark.parametrize("byte", [b"\0", b"\xff", b"x"])
+def test_one_byte_repeated_is_not_a_key(manager: KeyManager, byte: bytes) -> None:
+    with pytest.raises(UsageError, match="one byte repeated"):
+        manager.generate("llama", license_key=LICENSE, material=byte * 32)
+
+
 def test_every_key_has_material_of_its_own(manager: KeyManager) -> None:
     manager.generate("llama", license_key=LICENSE, count=20)
     assert len({secret_of(manager, f"llama-{number:04d}") for number in range(1, 21)}) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -32,9 +33,6 @@ def read_key_material(context: CommandContext, source: str) -> bytes:
     if len(data) == KEY_BYTES:
         return data
     digits = data.rstrip(b"\r\n")
-    if len(digits) == 2 * KEY_BYTES:
-        try:
-            return bytes.fromhex(digits.decode("ascii"))
-        except ValueError:
-            pass
+    if re.fullmatch(rb"[0-9A-Fa-f]{64}", digits):
+        return bytes.fromhex(digits.decode("ascii"))
     raise UsageError("this is not a key", "give 32 bytes or 64 hex digits")

@@ -131,6 +131,8 @@ def _check(request: GenerateRequest) -> None:
     request.terms.check()
     if request.material is not None and len(request.material) != KEY_BYTES:
         raise UsageError(f"the key material has {len(request.material)} bytes instead of {KEY_BYTES}")
+    if request.material is not None and len(set(request.material)) == 1:
+        raise UsageError("the key material is one byte repeated, not a key", "give 32 random bytes")
     if request.material is not None and request.count != 1:
         raise UsageError(
             f"the key material is for one key, not {request.count}", "leave count out", remedy="material-is-for-one-key"
