@@ -136,7 +136,7 @@ class Names:
         text = re.sub(r'("host": ?"|<user>,)' + re.escape(self._host) + r'("|,)', r"\1<host>\2", text)
         text = re.sub(r'"binding": \{.*?\}, "drift": \{.*?\}', '"binding": <binding>, "drift": <drift>', text)
         text = re.sub(r"^(binding: +)\d.*|^(binding: +)weak.*", r"\1\2<binding>", text, flags=re.MULTILINE)
-        text = re.sub(r"\bin \d+ d \(<time>\)", "in <left> (<time>)", text)
+        text = re.sub(r"\bin \d+ (d|h|min) \(<time>\)", "in <left> (<time>)", text)
         text = re.sub(r"\b\d+ (s|min) ago\b", "<age> ago", text)
         text = re.sub(r"\bkeystore-[0-9]{8}T[0-9]{6}Z\b", "keystore-<time>", text)
         for kind, pattern in self._KINDS:

@@ -14,9 +14,10 @@ from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome
 from tiktrue_keys.core.findings import Finding
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Series, Status
+from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import span
 from tiktrue_keys.core.notices import plural
-from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
+from tiktrue_keys.core.operations.keystore_status import DEADLINES, KeystoreStatus
 
 _WAITS_FOR = {Series.DUE: ("expires", "expire"), Series.ROTATED: ("ends its overlap", "end their overlap")}
 
@@ -37,10 +38,10 @@ def command(
 ) -> Outcome:
     """Show the keystore's state and what needs attention.
 
-    Shows the binding, keys by state, the next deadlines, containers, backup, escrow, clock and fleet, and each finding
-    with the command that mends it. Reads no license, changes nothing and records nothing. doctor adds the checks that
-    read every row. A warning leaves the exit code at 0; of several errors the worst gives it, in the order 4, 13, 8, 9,
-    10, 11, 12, 5, 7.
+    Shows the binding, keys by state, the next deadlines and promotions, containers, backup, escrow, clock and fleet,
+    and each finding with the command that mends it. Reads no license, changes nothing and records nothing. doctor adds
+    the checks that read every row. A warning leaves the exit code at 0; of several errors the worst gives it, in the
+    order 4, 13, 8, 9, 10, 11, 12, 5, 7.
     """
     context: CommandContext = ctx.obj
     found = context.manager.status(within=context.duration(None, "rotate.within", DEFAULT_WITHIN))
@@ -93,6 +94,7 @@ def _view(keystore: str, found: KeystoreStatus) -> list[Block]:
         ("binding", _binding(found)),
         ("keys", ", ".join(states) or "none"),
         *(("next", _deadline(found, at)) for at in range(len(found.deadlines))),
+        *(("promotion", _promotion(found, one)) for one in standing.waiting[:DEADLINES]),
         ("containers", _containers(found)),
         ("backup", _age(found, standing.backups.newest_at, "none")),
         ("escrow", _age(found, standing.escrow_verified_at, "not verified", "verified ")),
@@ -126,6 +128,13 @@ def _deadline(found: KeystoreStatus, at: int) -> str:
     when = f"in {span(left)}" if left > 0 else "today"
     waits_for = _WAITS_FOR[deadline.series][deadline.count != 1]
     return f"{plural(deadline.count, 'key')} {waits_for} {when} ({rfc3339(deadline.first)})"
+
+
+def _promotion(found: KeystoreStatus, one: Waiting) -> str:
+    left = one.promote_at - found.standing.now
+    when = f"in {span(left)}" if left > 0 else "now"
+    acknowledged = f", {len(one.acknowledged)} of {one.needed} acknowledged" if one.needed else ""
+    return f"{one.new.key_id} {when} ({rfc3339(one.promote_at)}){acknowledged}"
 
 
 def _containers(found: KeystoreStatus) -> str:
