@@ -61,6 +61,7 @@ bench: $(VENV)/.complete
 	$(BIN)/python -m tests.bench.model_bench $(BENCH)
 	$(BIN)/python -m tests.bench.command_bench
 	$(BIN)/python -m tests.bench.keystore_bench
+	$(BIN)/python -m tests.bench.growth_bench
 
 torture: $(VENV)/.complete
 	$(BIN)/python -m tests.faults.torture $(TORTURE)
