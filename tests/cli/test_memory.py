@@ -28,6 +28,9 @@ BYTES_A_KEY = {
     "validate": 700,
     "validate --json": 700,
     "cleanup --dry-run --json": 100,
+    "audit show": 1_500,
+    "audit show --json": 1_500,
+    "audit show --quiet": 1_500,
 }
 MEASURE = """
 import contextlib, gc, json, os, sys, tracemalloc, typer

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_filter import AuditFilter, audit_filter
-from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.cli.view.outcome import OnDemand, Outcome, Table
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
@@ -21,6 +21,7 @@ from tiktrue_keys.core.names import short_of
 from tiktrue_keys.errors import NotFoundError
 
 _EVERY_SECONDS = 1.0
+_Shown = TypeVar("_Shown")
 _COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
 
 EXAMPLES = (
@@ -82,11 +83,11 @@ def _must_be_known(context: CommandContext, keys: Sequence[str]) -> None:
             raise NotFoundError(f"no key {given}", f"its model's key is {key_id}", remedy="list-keys")
 
 
-def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[AuditRecord], int]:
-    """The records that are there, and how many the log has; where only the newest count, no others are read."""
+def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[bytes], int]:
+    """The encoded records that are there, and how many the log has; where only the newest count, no others are read."""
     size = context.manager.audit_size()
     start = 0 if not wanted.asks_only_last else max(size - (wanted.last or 0), 0)
-    return list(matching(context.manager.audit_records(start=start), wanted.filter)), size
+    return _encoded(matching(context.manager.audit_records(start=start), wanted.filter)), size
 
 
 def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Outcome]:
@@ -96,18 +97,26 @@ def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Ou
         time.sleep(_EVERY_SECONDS)
         now = context.manager.audit_size()
         if now > size:
-            found = list(matching(context.manager.audit_records(start=size), wanted))
+            found = _encoded(matching(context.manager.audit_records(start=size), wanted))
             size = now
             if found:
                 yield _outcome(found, size, heading=False)
 
 
-def _outcome(found: list[AuditRecord], size: int, *, heading: bool = True) -> Outcome:
+def _encoded(records: Iterable[AuditRecord]) -> list[bytes]:
+    """Records as they are held: some 400 bytes each, and decoded one at a time when they are written."""
+    return [record.encode() for record in records]
+
+
+def _outcome(found: list[bytes], size: int, *, heading: bool = True) -> Outcome:
+    def each(shown: Callable[[AuditRecord], _Shown]) -> OnDemand[_Shown]:
+        return OnDemand(lambda: (shown(AuditRecord.decode(data)) for data in found))
+
     return Outcome(
-        result={"records": [record_json(record) for record in found], "size": size},
-        view=[Table(_COLUMNS, [_row(record) for record in found], heading)] if found else [],
+        result={"records": each(record_json), "size": size},
+        view=[Table(_COLUMNS, each(_row), heading)] if found else [],
         messages=[] if found else ["No records."],
-        ids=[str(record.number) for record in found],
+        ids=each(lambda record: str(record.number)),
     )
 
 
