@@ -1,4 +1,4 @@
-"""A run in the warm interpreter is no different from one in a fresh one, and leaves nothing behind for the next."""
+"""The warm interpreter runs a program as a fresh one would, and leaves nothing behind for the next run."""
 
 from __future__ import annotations
 

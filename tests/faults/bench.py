@@ -63,7 +63,7 @@ class Bench:
     def go_on(self, *, probe_first: bool, tidy: bool = True) -> None:
         """The next commands: one that writes something else, and the operation once more under its operation id.
 
-        `tidy` False: nothing could be removed when the operation ran, and what it left is nobody's any more.
+        With `tidy` False the operation could remove nothing while it ran, and no later command removes what it left.
         """
         self.shop.age()
         if probe_first:

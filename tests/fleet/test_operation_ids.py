@@ -96,7 +96,7 @@ OPERATIONS = (
         "accept-epoch",
         accepted,
         lambda result: (result.issuer, result.epoch, result.head),
-        (partial(accepted, issuer="nobody"), partial(accepted, expect="0" * 64)),
+        (partial(accepted, issuer="unknown"), partial(accepted, expect="0" * 64)),
         lambda fleet: fleet.nodes["n1"],
     ),
 )

@@ -36,7 +36,7 @@ COPY = "schema"
 def upgrade(keystore: Keystore, read_clock: ReadClock, actor: Actor, time_rule: TimeRule) -> Notice:
     """Upgrade the keystore, and return the notice that says so. The caller has no transaction open.
 
-    Raises DiskFullError when there is no room for the copy of the older keystore.
+    Raises DiskFullError when the copy of the older keystore does not fit on the disk.
     """
     before = keystore.document_now()
     copy = keystore.folder / copy_name(before)

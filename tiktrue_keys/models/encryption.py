@@ -1,6 +1,6 @@
 """ModelEncryption: encrypts model blocks in memory and model files under the keys of a KeyManager.
 
-The binding to the machine is checked when a key is opened; there is no separate call. Methods that end in `_async` run
+The binding to the machine is checked when a key is opened, not by a separate call. Methods that end in `_async` run
 in a worker thread and do not block the event loop.
 """
 

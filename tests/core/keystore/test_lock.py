@@ -79,7 +79,7 @@ def test_readers_do_not_wait_for_it(desk: Desk) -> None:
 
 
 def test_a_reader_in_another_program_makes_a_writer_wait_not_fail(desk: Desk) -> None:
-    # SQLite itself cannot commit while somebody reads: the operation waits for as long as the lock timeout says.
+    # SQLite itself cannot commit while another process reads, so the writer waits, for at most the lock timeout.
     desk.manager().generate("llama", license_key=LICENSE)
     program = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN');"

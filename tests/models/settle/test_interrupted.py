@@ -494,7 +494,7 @@ def test_a_settled_operation_is_not_done_again_under_its_operation_id(shop: Work
     plain, made = shop.folder / "plain.bin", shop.folder / "llama.ttm"
     shop.plain(200, "plain.bin")
     done_twice("1", lambda m: encrypt_model(m, plain, key=MODEL, license_key=LICENSE, operation_id="1"))
-    with pytest.raises(RefusedError, match="other arguments"):  # whoever settled it knows what was asked
+    with pytest.raises(RefusedError, match="other arguments"):  # the settled intent holds the request
         encrypt_model(shop.manager, sealed, key=MODEL, license_key=LICENSE, operation_id="1")
     done_twice("2", lambda m: decrypt_model(m, sealed, license_key=LICENSE, operation_id="2"))
     done_twice("3", lambda m: reencrypt_model(m, sealed, license_key=LICENSE, operation_id="3"))

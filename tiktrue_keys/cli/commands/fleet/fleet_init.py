@@ -22,8 +22,8 @@ def command(
 ) -> Outcome:
     """Give this keystore its name in the fleet.
 
-    If there is no keystore, it creates one, which is a node: the cards that it pins are those of its issuers. A
-    keystore that already has keys is an issuer: the cards that it pins are those of its nodes. Prints the node id.
+    Creates the keystore if there is none. A new keystore is a node, which pins the cards of its issuers; a keystore
+    that already has keys is an issuer, which pins the cards of its nodes. Prints the node id.
     """
     context: CommandContext = ctx.obj
     made = init_node(context.manager, name, operation_id=context.operation_id)
