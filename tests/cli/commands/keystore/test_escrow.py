@@ -101,8 +101,8 @@ def test_the_holders_come_to_the_terminal_one_by_one(program: Program, files: li
     # Two words at a time: a single one, such as "identify", can be a word of a hint too.
     spoken = " ".join("".join(said).split())
     for file in (files[0], files[2]):
-        words = words_of(file).split()
-        assert [pair for pair in pairwise(words) if " ".join(pair) in spoken] == []
+        share = words_of(file).split()
+        assert [pair for pair in pairwise(share) if " ".join(pair) in spoken] == []
 
 
 def test_nobody_is_asked_for_shares_of_what_is_not_there(program: Program) -> None:
