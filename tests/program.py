@@ -132,7 +132,7 @@ class Program:
         """Make what `generate` would make, by the library: a tenth of the program's time, and every later command that
         takes the license is faster too. For tests that are not about `generate`.
         """
-        with self.manager(actor=current_actor("generate")) as manager:
+        with self.manager(actor=current_actor("generate", {})) as manager:
             return manager.generate(model_id, license_key=LICENSE, **options).keys[0]
 
     def argv(self, *words: str) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import fields
 
 from tests.format_page import PACKAGE, PAGE, REPOSITORY, rows, table
 from tests.vectors.container_vectors import block_vectors, container_vectors
@@ -102,6 +103,7 @@ def test_members_of_the_keystores_header_and_audit_record() -> None:
     record = AuditRecord.decode(parsed["audit"]["record"].encode())
     members = parse_canonical(record.encode(), limit=RECORD_LIMIT, what="the record")
     assert set(rows("audit members")) == set(members)
+    assert set(rows("actor members")) == {each.name for each in fields(record.actor)}
 
 
 def test_members_of_a_container() -> None:

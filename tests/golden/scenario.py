@@ -98,7 +98,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _actor() -> tuple[str, str]:
-    actor = current_actor("")
+    actor = current_actor("", {})
     return actor.user, actor.host
 
 
@@ -134,6 +134,9 @@ class Names:
         text = re.sub(r"(/[0-9]+\+)[0-9a-f]{8}\+", r"\1<id>+", text)
         text = re.sub(r'("user": ?"|,|<time>  +)' + re.escape(self._user) + r'("|,|  )', r"\1<user>\2", text)
         text = re.sub(r'("host": ?"|<user>,)' + re.escape(self._host) + r'("|,)', r"\1<host>\2", text)
+        text = re.sub(r'"uid": ?\d+, ?"login_uid": ?(\d+|null), ?"claimed_sudo_user": ?(".*?"|null)', "<uids>", text)
+        text = re.sub(r'"claimed_sudo_user":(".*?"|null)', '"claimed_sudo_user":<claim>', text)
+        text = re.sub(r'"login_uid":(\d+|null),"uid":\d+', "<uids>", text)
         text = re.sub(r'"binding": \{.*?\}, "drift": \{.*?\}', '"binding": <binding>, "drift": <drift>', text)
         text = re.sub(r"^(binding: +)\d.*|^(binding: +)weak.*", r"\1\2<binding>", text, flags=re.MULTILINE)
         text = re.sub(r"\bin \d+ (d|h|min) \(<time>\)", "in <left> (<time>)", text)

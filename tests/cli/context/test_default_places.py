@@ -62,7 +62,9 @@ def test_the_actor_is_who_the_system_says(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("USER", "somebody-else")
     monkeypatch.setenv("SUDO_USER", "somebody-else")
 
-    actor = current_actor("rotate")
+    actor = current_actor("rotate", os.environ)
 
     assert "somebody-else" not in actor.user
-    assert (actor.host, actor.command) == (os.uname().nodename, "rotate")
+    assert (actor.host, actor.command, actor.uid) == (os.uname().nodename, "rotate", os.geteuid())
+    assert actor.claimed_sudo_user == "somebody-else"
+    assert current_actor("rotate", {}).claimed_sudo_user is None

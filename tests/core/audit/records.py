@@ -8,7 +8,7 @@ from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.core.instants import Instant
 
 NOON = Instant(1_795_608_000)  # 2026-11-25T12:00:00Z
-ACTOR = Actor(user="ada", host="node-7", command="tiktrue-keys rotate llama-7b")
+ACTOR = Actor("root", "node-7", "tiktrue-keys rotate llama-7b", uid=0, login_uid=1000, claimed_sudo_user="ada")
 KEY_ID = "llama-7b_0123456789abcdef"
 
 

@@ -30,10 +30,11 @@ BARE = record(event="doctor", outcome="failed", key_id=None, model_id=None, befo
 def test_jsonl_is_the_record_with_a_readable_time() -> None:
     lines = list(export.jsonl([record(), BARE]))
     assert lines[0] == (
-        '{"actor":{"command":"tiktrue-keys rotate llama-7b","host":"node-7","user":"ada"},"after":"rotating",'
+        '{"actor":{"claimed_sudo_user":"ada","command":"tiktrue-keys rotate llama-7b","host":"node-7",'
+        '"login_uid":1000,"uid":0,"user":"root"},"after":"rotating",'
         '"before":"active","detail":{"successor":"llama-7b_fedcba9876543210"},"epoch":1,"event":"rotate",'
         '"key_id":"llama-7b_0123456789abcdef","model_id":"llama-7b","number":41,"operation_id":"op-1","outcome":"ok",'
-        '"time":"2026-11-25T12:00:00Z","v":1}\n'
+        '"time":"2026-11-25T12:00:00Z","v":2}\n'
     )
     assert json.loads(lines[1])["key_id"] is None
 
@@ -51,7 +52,7 @@ def test_csv_has_a_header_and_every_member() -> None:
         "epoch": "1",
         "number": "41",
         "time": "2026-11-25T12:00:00Z",
-        "user": "ada",
+        "user": "root",
         "host": "node-7",
         "command": "tiktrue-keys rotate llama-7b",
         "event": "rotate",
@@ -62,8 +63,11 @@ def test_csv_has_a_header_and_every_member() -> None:
         "before": "active",
         "after": "rotating",
         "detail": '{"successor":"llama-7b_fedcba9876543210"}',
+        "uid": "0",
+        "login_uid": "1000",
+        "claimed_sudo_user": "ada",
     }
-    assert second[9:] == ["", "", "", "", "{}"]
+    assert second[9:14] == ["", "", "", "", "{}"]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
@@ -93,13 +97,14 @@ def parsed_cef(line: str) -> tuple[list[str], dict[str, str]]:
 
 def test_cef() -> None:
     (line,) = export.cef([REVOKED], version="1.2|3\\")
-    assert line.startswith(r"CEF:0|TikTrue|tiktrue-keys|1.2\|3\\|revoke|revoke|3|rt=1795608000000 suser=ada ")
+    assert line.startswith(r"CEF:0|TikTrue|tiktrue-keys|1.2\|3\\|revoke|revoke|3|rt=1795608000000 suser=root suid=0 ")
     assert line.endswith("\n")
     header, fields = parsed_cef(line.replace("3\\\\|revoke", "3|revoke"))
     assert header == ["CEF:0", "TikTrue", "tiktrue-keys", r"1.2\|3", "revoke", "revoke", "3"]
     assert fields == {
         "rt": "1795608000000",
-        "suser": "ada",
+        "suser": "root",
+        "suid": "0",
         "shost": "node-7",
         "act": "revoke",
         "outcome": "ok",
@@ -109,6 +114,10 @@ def test_cef() -> None:
         "cn1Label": "number",
         "cn2": "1",
         "cn2Label": "epoch",
+        "cn3": "1000",
+        "cn3Label": "login_uid",
+        "flexString1": "ada",
+        "flexString1Label": "claimed_sudo_user",
         "cs1": KEY_ID,
         "cs1Label": "key_id",
         "cs2": "llama-7b",
@@ -144,7 +153,7 @@ def test_ocsf() -> None:
     assert json.loads(line) == {
         "activity_id": 9,
         "activity_name": "Disable",
-        "actor": {"process": {"cmd_line": ACTOR.command}, "user": {"name": "ada"}},
+        "actor": {"process": {"cmd_line": ACTOR.command}, "user": {"name": "root", "uid": "0"}},
         "category_name": "Identity & Access Management",
         "category_uid": 3,
         "class_name": "Entity Management",
@@ -168,11 +177,22 @@ def test_ocsf() -> None:
         "unmapped": {
             "after": "revoked",
             "before": "active",
+            "claimed_sudo_user": "ada",
             "detail": {"reason": "laptop = lost | backslash \\ here"},
             "epoch": 1,
+            "login_uid": 1000,
             "model_id": "llama-7b",
         },
     }
+
+
+@pytest.mark.parametrize("name", sorted(export.RECORD_WRITERS))
+def test_every_form_takes_records_of_version_1(name: str) -> None:
+    (line,) = list(export.RECORD_WRITERS[name]([record(v=1)], "0.1.0"))[-1:]
+
+    assert "root" in line
+    assert "1000" not in line
+    assert "login_uid=" not in line
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tiktrue_keys.errors import IntegrityError
 
 RECORD = AuditRecord(
     time=Instant(1_795_608_000),
-    actor=Actor("ada", "node-7", "a test"),
+    actor=Actor("ada", "node-7", "a test", uid=0, login_uid=1000),
     event="decrypt",
     outcome="ok",
     operation_id="0123456789abcdef",
@@ -42,7 +42,6 @@ def with_detail(text: str) -> bytes:
 
 def written_again(data: bytes) -> bytes:
     members: dict[str, Any] = json.loads(data)
-    del members["v"]
     return AuditRecord(**{**members, "actor": Actor(**members["actor"])}).encode()
 
 
@@ -51,6 +50,8 @@ def written_again(data: bytes) -> bytes:
     [
         RECORD,
         replace(RECORD, detail={}),
+        replace(RECORD, v=1),
+        replace(RECORD, actor=Actor("ada", "node-7", "a test", claimed_sudo_user="eve")),
         replace(RECORD, key_id=None, model_id=None, before="active", after="revoked"),
         replace(RECORD, detail={f"m{number:02}": "x" * 9 for number in range(64)}),
         replace(RECORD, detail={"long": "x" * 256, "most": 999_999_999_999_999}, time=Instant(0)),

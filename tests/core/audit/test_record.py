@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.audit.records import ACTOR, KEY_ID, NOON, record
-from tiktrue_keys.core.audit.record import RECORD_LIMIT, TEXT_LIMIT, Actor, AuditRecord
+from tiktrue_keys.core.audit.record import RECORD_LIMIT, TEXT_LIMIT, Actor, AuditRecord, login_uid
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.errors import IntegrityError, InternalError
 
@@ -36,11 +37,58 @@ def depth(value: Any) -> int:
 
 def test_the_bytes_are_these() -> None:
     assert record().encode() == (
-        b'{"actor":{"command":"tiktrue-keys rotate llama-7b","host":"node-7","user":"ada"},"after":"rotating",'
+        b'{"actor":{"claimed_sudo_user":"ada","command":"tiktrue-keys rotate llama-7b","host":"node-7",'
+        b'"login_uid":1000,"uid":0,"user":"root"},"after":"rotating",'
         b'"before":"active","detail":{"successor":"llama-7b_fedcba9876543210"},"epoch":1,"event":"rotate",'
         b'"key_id":"llama-7b_0123456789abcdef","model_id":"llama-7b","number":41,"operation_id":"op-1","outcome":"ok",'
-        b'"time":1795608000,"v":1}'
+        b'"time":1795608000,"v":2}'
     )
+
+
+FIRST_VERSION = (
+    b'{"actor":{"command":"c","host":"node-7","user":"ada"},"after":null,"before":null,"detail":{%s},"epoch":1,'
+    b'"event":"rotate","key_id":null,"model_id":null,"number":41,"operation_id":"op-1","outcome":"ok",'
+    b'"time":1795608000,"v":1}'
+)
+
+
+@pytest.mark.parametrize("detail", [b"", b'"list":[1]'], ids=["plain", "nested"])
+def test_a_record_of_version_1_is_read(detail: bytes) -> None:
+    read = AuditRecord.decode(FIRST_VERSION % detail)
+
+    assert (read.v, read.actor) == (1, Actor("ada", "node-7", "c"))
+    assert read.encode() == FIRST_VERSION % detail
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"uid":0', b'"uid":-1'),
+        (b'"uid":0', b'"uid":"0"'),
+        (b'"login_uid":1000,', b""),
+        (b'"claimed_sudo_user":"ada"', b'"claimed_sudo_user":1'),
+        (b'"v":2', b'"v":1'),
+        (b'"v":2', b'"v":3'),
+        (b'"v":2', b'"v":[]'),
+    ],
+    ids=str,
+)
+def test_an_actor_that_is_not_written_so_is_refused(change: tuple[bytes, bytes]) -> None:
+    encoded = record().encode()
+    assert change[0] in encoded
+    with pytest.raises(IntegrityError):
+        AuditRecord.decode(encoded.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("text", "uid"),
+    [("1000", 1000), ("0\n", 0), ("4294967295", None), ("", None), ("-1", None), ("ada", None), (None, None)],
+)
+def test_the_login_is_the_kernels(tmp_path: Path, text: str | None, uid: int | None) -> None:
+    if text is not None:
+        (tmp_path / "loginuid").write_text(text)
+
+    assert login_uid(str(tmp_path / "loginuid")) == uid
 
 
 def test_a_record_comes_back() -> None:
@@ -157,7 +205,7 @@ def spoiled(**changes: Any) -> bytes:
         record().encode().replace(b":1,", b": 1,", 1),
         spoiled(extra=1),
         spoiled(detail=...),
-        spoiled(v=2),
+        spoiled(v=3),
         spoiled(v=True),
         spoiled(v="1"),
         spoiled(time="1795608000"),
@@ -168,11 +216,11 @@ def spoiled(**changes: Any) -> bytes:
         spoiled(operation_id=None),
         spoiled(key_id=7),
         spoiled(actor="ada"),
-        spoiled(actor={"user": "ada", "host": "h"}),
-        spoiled(actor={"user": "ada", "host": "h", "command": "c", "pid": 1}),
-        spoiled(actor={"user": 1, "host": "h", "command": "c"}),
-        spoiled(actor={"user": "a\nb", "host": "h", "command": "c"}),
-        spoiled(actor={"user": "u" * 257, "host": "h", "command": "c"}),
+        spoiled(v=1, actor={"user": "ada", "host": "h"}),
+        spoiled(v=1, actor={"user": "ada", "host": "h", "command": "c", "pid": 1}),
+        spoiled(v=1, actor={"user": 1, "host": "h", "command": "c"}),
+        spoiled(v=1, actor={"user": "a\nb", "host": "h", "command": "c"}),
+        spoiled(v=1, actor={"user": "u" * 257, "host": "h", "command": "c"}),
         spoiled(detail=None),
         spoiled(detail={"Path": "x"}),
         spoiled(detail={"path": "a\x1bb"}),

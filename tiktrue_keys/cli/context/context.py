@@ -83,7 +83,7 @@ class CommandContext:
         from tiktrue_keys.core.manager import KeyManager
 
         self._opened = True
-        actor = current_actor(self.command)
+        actor = current_actor(self.command, self.environment)
         return KeyManager(
             self.keystore,
             host_secret_file=self.host_secret,

@@ -39,11 +39,29 @@ _CSV_COLUMNS = (
     "before",
     "after",
     "detail",
+    "uid",
+    "login_uid",
+    "claimed_sudo_user",
 )
 # A spreadsheet takes a cell that starts with one of these for a formula; the last four are full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
+_NO_ACTOR = dict.fromkeys(("uid", "login_uid", "claimed_sudo_user"))
+"""What records of version 1 do not say."""
+
 _CEF_SEVERITY = {"ok": 3, "refused": 6, "failed": 7}
+_CEF_LABELLED = {
+    "cn1": "number",
+    "cn2": "epoch",
+    "cn3": "login_uid",
+    "cs1": "key_id",
+    "cs2": "model_id",
+    "cs3": "before",
+    "cs4": "after",
+    "cs5": "command",
+    "cs6": "detail",
+    "flexString1": "claimed_sudo_user",
+}
 
 _OCSF_VERSION = "1.3.0"
 _OCSF_CATEGORY, _OCSF_CLASS = 3, 3004
@@ -95,8 +113,8 @@ def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
     """Yield ArcSight CEF:0, one event a line, without a syslog header. `version` is this program's.
 
     Signature id and name are the event; severity is 3, 6, 7 for ok, refused, failed. Members use the keys of CEF's
-    dictionary where it has one (rt, suser, shost, act, outcome, externalId, reason) and the labelled keys cs1 to cs6,
-    cn1 and cn2 otherwise.
+    dictionary where it has one (rt, suser, suid, shost, act, outcome, externalId, reason) and the labelled keys cs1 to
+    cs6, cn1 to cn3 and flexString1 otherwise.
     """
     for record in records:
         flat = _flat(record)
@@ -104,18 +122,15 @@ def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
         extension = {
             "rt": str(record.time * 1000),
             "suser": flat["user"],
+            "suid": flat["uid"],
             "shost": flat["host"],
             "act": record.event,
             "outcome": record.outcome,
             "externalId": record.operation_id,
             "reason": _reason(record),
-            "cn1": flat["number"],
-            "cn1Label": "number",
-            "cn2": flat["epoch"],
-            "cn2Label": "epoch",
         }
-        for place, column in enumerate(("key_id", "model_id", "before", "after", "command", "detail"), start=1):
-            extension |= {f"cs{place}": flat[column], f"cs{place}Label": column if flat[column] else ""}
+        for name, column in _CEF_LABELLED.items():
+            extension |= {name: flat[column], f"{name}Label": column if flat[column] else ""}
         fields = " ".join(f"{name}={_cef_value(value)}" for name, value in extension.items() if value)
         yield "|".join([*map(_cef_header, header), fields]) + "\n"
 
@@ -143,7 +158,7 @@ def _ocsf_event(record: AuditRecord, version: str) -> dict[str, Any]:
         "activity_name": activity_name,
         "actor": {
             "process": {"cmd_line": members["actor"]["command"]},
-            "user": {"name": members["actor"]["user"]},
+            "user": _ocsf_user(members["actor"]),
         },
         "category_name": "Identity & Access Management",
         "category_uid": _OCSF_CATEGORY,
@@ -164,10 +179,16 @@ def _ocsf_event(record: AuditRecord, version: str) -> dict[str, Any]:
         "status_id": status,
         "time": record.time * 1000,
         "type_uid": _OCSF_CLASS * 100 + activity,
-        "unmapped": {name: members[name] for name in ("after", "before", "detail", "epoch", "model_id")},
+        "unmapped": {name: members[name] for name in ("after", "before", "detail", "epoch", "model_id")}
+        | {name: members["actor"].get(name) for name in ("claimed_sudo_user", "login_uid")},
     }
     reason = _reason(record)
     return event | {"comment": reason} if reason else event
+
+
+def _ocsf_user(actor: Mapping[str, Any]) -> dict[str, str]:
+    user = {"name": actor["user"]}
+    return user if actor.get("uid") is None else user | {"uid": str(actor["uid"])}
 
 
 RecordWriter = Callable[[Iterable[AuditRecord], str], Iterator[str]]
@@ -193,7 +214,7 @@ def tlog(note: str, leaves: Iterable[bytes]) -> Iterator[str]:
 def _flat(record: AuditRecord) -> dict[str, str]:
     members = record.members()
     detail = canonical_json(members["detail"]).decode()
-    members = members | members["actor"] | {"time": rfc3339(record.time), "detail": detail}
+    members = _NO_ACTOR | members | members["actor"] | {"time": rfc3339(record.time), "detail": detail}
     return {column: "" if members[column] is None else str(members[column]) for column in _CSV_COLUMNS}
 
 

@@ -2,7 +2,8 @@
 
 Come here for the content of a record and its limits. A record can always be written, whatever the name of a host, a
 user or a path: such texts are made printable and truncated. Names that the program chooses are checked against their
-grammar. This module does not read the environment and stores nothing.
+grammar. Records of version 1 are read and not written any more. This module does not read the environment and stores
+nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ RECORD_LIMIT = 4096
 TEXT_LIMIT = 256
 OUTCOMES = ("ok", "refused", "failed")
 
-_VERSION = 1
-_ACTOR_MEMBERS = {"command", "host", "user"}
+VERSION = 2
+_ACTOR_MEMBERS = {
+    1: {"command", "host", "user"},
+    VERSION: {"claimed_sudo_user", "command", "host", "login_uid", "uid", "user"},
+}
 _NAMES = {"event", "outcome", "operation_id", "key_id", "model_id", "before", "after"}
 _MEMBERS = _NAMES | {"actor", "detail", "epoch", "number", "time", "v"}
 _EVENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _DETAIL_DEPTH = 4
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
+_NO_UID = 2**32 - 1  # the kernel's (uid_t) -1: no login has set it
 
 _UNPRINTABLE = re.compile(f"[{plain_form.UNPRINTABLE}]")
 _CUT = "\u2026"
@@ -43,11 +48,23 @@ _SIZES = ((TEXT_LIMIT, 64), (96, 24), (32, 8))
 
 @dataclass(frozen=True)
 class Actor:
-    """The user's and the host's name as the system gives them, and the command that runs."""
+    """The user's and the host's name as the system gives them, and the command that runs.
+
+    `uid` is the effective user id. `login_uid` is the kernel's record of who logged in, which sudo(8) and su(1) do not
+    change; None where no login has set it. `claimed_sudo_user` is what the caller's environment says, which anybody can
+    set to anything.
+    """
 
     user: str
     host: str
     command: str
+    uid: int | None = None
+    login_uid: int | None = None
+    claimed_sudo_user: str | None = None
+
+    def members(self, version: int) -> dict[str, Any]:
+        """Return the members that a record of that version has of it."""
+        return {name: getattr(self, name) for name in sorted(_ACTOR_MEMBERS[version])}
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,7 @@ class AuditRecord:
     detail: dict[str, Any] = field(default_factory=dict)
     epoch: int = 1
     number: int = 0
+    v: int = VERSION
     _kept: tuple[bytes, dict[str, Any]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
@@ -99,10 +117,9 @@ class AuditRecord:
     def decode(data: bytes) -> AuditRecord:
         """Return the record of a leaf. Raises IntegrityError for anything that `encode` does not write."""
         members = parse_unproven(data, limit=RECORD_LIMIT, what="the audit record")
-        if set(members) != _MEMBERS or not _is_actor(members["actor"]):
+        if set(members) != _MEMBERS or not _is_actor(members["actor"], members["v"]):
             raise IntegrityError("the audit record has unknown or missing members")
-        rest = {name: value for name, value in members.items() if name != "v"}
-        record = AuditRecord(**{**rest, "actor": Actor(**members["actor"])})
+        record = AuditRecord(**{**members, "actor": Actor(**members["actor"])})
         if plain_form.is_written_so(data, members):
             object.__setattr__(record, "_kept", (data, members))
             return record
@@ -116,9 +133,12 @@ class AuditRecord:
         return record
 
     def _members(self, text_limit: int, detail: Any) -> dict[str, Any]:
-        actor = {"command": self.actor.command, "host": self.actor.host, "user": self.actor.user}
+        actor = self.actor.members(self.v)
         return {
-            "actor": {name: _printable(text, text_limit) for name, text in actor.items()},
+            "actor": {
+                name: _printable(value, text_limit) if isinstance(value, str) else value
+                for name, value in actor.items()
+            },
             "after": self.after,
             "before": self.before,
             "detail": detail,
@@ -130,7 +150,7 @@ class AuditRecord:
             "operation_id": self.operation_id,
             "outcome": self.outcome,
             "time": self.time,
-            "v": _VERSION,
+            "v": self.v,
         }
 
     def _check_names(self) -> None:
@@ -139,7 +159,9 @@ class AuditRecord:
         optional = (self.key_id, self.model_id, self.before, self.after)
         if not all(_is_name(name) for name in (self.operation_id, *(name for name in optional if name is not None))):
             raise InternalError("a name in an audit record is malformed")
-        if not (_is_count(self.time, _LATEST) and _is_count(self.epoch) and _is_count(self.number)):
+        uids = (uid for uid in (self.actor.uid, self.actor.login_uid) if uid is not None)
+        counts = (self.epoch, self.number, *uids)
+        if not (_is_count(self.time, _LATEST) and all(_is_count(count) for count in counts)):
             raise InternalError("a number in an audit record is out of range")
         if type(self.detail) is not dict:
             raise InternalError("an audit record's detail is not an object")
@@ -157,10 +179,14 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 128 and value.isascii() and value.isprintable()
 
 
-def _is_actor(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != _ACTOR_MEMBERS:
+def _is_actor(value: Any, version: Any) -> bool:
+    if type(version) is not int or version not in _ACTOR_MEMBERS:
         return False
-    return all(isinstance(text, str) for text in value.values())
+    if not isinstance(value, dict) or set(value) != _ACTOR_MEMBERS[version]:
+        return False
+    if not isinstance(value.get("claimed_sudo_user", None), str | None):
+        return False
+    return all(isinstance(value[name], str) for name in ("command", "host", "user"))
 
 
 def _printable(text: str, limit: int) -> str:
@@ -199,11 +225,31 @@ def _fitted_object(value: dict[str, Any], text_limit: int, item_limit: int, dept
     return fitted if len(fitted) == len(names) else fitted | _CUT_DETAIL
 
 
-def actor_of_process(command: str) -> Actor:
-    """Who runs this process, as the system names them; never from the environment, which anybody can set."""
+def actor_of_process(command: str, claimed_sudo_user: str | None = None) -> Actor:
+    """Return the effective user (with the user who logged in, where that is another one), the host and the command.
+
+    `claimed_sudo_user` is the caller's claim, and recorded as such.
+    """
+    uid, login = os.geteuid(), login_uid()
+    user = _user_name(uid)
+    behind = user if login is None else _user_name(login)
+    named = user if behind == user else f"{user} (logged in as {behind})"
+    return Actor(named, os.uname().nodename, command, uid, login, claimed_sudo_user or None)
+
+
+def login_uid(path: str = "/proc/self/loginuid") -> int | None:
+    """Return the user id of the login session, which sudo and su do not change; None where there is none (Linux)."""
+    try:
+        with open(path, encoding="ascii") as file:
+            uid = int(file.read(16))
+    except (OSError, ValueError):
+        return None
+    return uid if 0 <= uid < _NO_UID else None
+
+
+def _user_name(uid: int) -> str:
     import pwd
 
-    user = str(os.getuid())
     with contextlib.suppress(KeyError):
-        user = pwd.getpwuid(os.getuid()).pw_name
-    return Actor(user, os.uname().nodename, command)
+        return pwd.getpwuid(uid).pw_name
+    return f"uid {uid}"

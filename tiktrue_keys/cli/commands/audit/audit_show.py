@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Annotated, Any, TypeVar
 
@@ -62,7 +62,8 @@ def command(
     """Show audit records.
 
     Oldest first; times are UTC. Showing records is not recorded itself. With --follow and --json there is one object
-    for each line.
+    for each line. With --json the actor has the effective user id, the kernel's login uid (null without a login) and
+    SUDO_USER as claimed_sudo_user: a claim, which the caller can set to anything.
     """
     context: CommandContext = ctx.obj
     wanted = audit_filter(
@@ -126,7 +127,7 @@ def record_json(record: AuditRecord) -> dict[str, Any]:
         "epoch": record.epoch,
         "number": record.number,
         "time": rfc3339(record.time),
-        "actor": {"user": record.actor.user, "host": record.actor.host, "command": record.actor.command},
+        "actor": asdict(record.actor),
         "event": record.event,
         "outcome": record.outcome,
         "operation_id": record.operation_id,
