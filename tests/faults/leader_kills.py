@@ -58,9 +58,9 @@ class Scene:
         issuer = self.staff.node_ids[ISSUER]
         for name in _NAMES:
             node_id = self.staff.node_ids[name]
-            self.lines[name] |= dict.fromkeys(self.transport.collect(issuer, node_id, (0, 0)))
-            posts = [Posted(node_id, 1, 10**8 + place, line) for place, line in enumerate(self.lines[name])]
-            self.transport.publish(issuer, posts)
+            self.lines[name] |= dict.fromkeys(self.transport.collect(issuer, node_id, (0, 0, 0)))
+            posts = [Posted(node_id, (1, 1, 10**8 + place), line) for place, line in enumerate(self.lines[name])]
+            self.transport.publish(issuer, 1, posts)
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:

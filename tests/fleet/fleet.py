@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -78,7 +79,12 @@ class Fleet:
 
     def lines(self, name: str) -> list[bytes]:
         """What lies in the transport for a node."""
-        return self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0))
+        return self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0, 0))
+
+    def lose_lines(self) -> None:
+        """Everything that lies in the spool for the nodes is lost."""
+        for path in (self.folder / "spool" / self.node_id(self.admin)).glob("[0-9]*"):
+            shutil.rmtree(path)
 
     def _desk(self, name: str) -> Desk:
         desk = self._stack.enter_context(Desk(self.folder / name))

@@ -109,8 +109,8 @@ def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Clust
 def test_more_than_a_page_comes_in_order(single: Cluster) -> None:
     issuer, node_id = "a" * 32, "b" * 32
     with closing(open_transport(f"{single.address}/pages")) as transport:
-        transport.publish(issuer, [Posted(node_id, 1, number, b"%d" % number) for number in range(1, 251)])
-        assert transport.collect(issuer, node_id, (1, 10)) == [b"%d" % number for number in range(10, 251)]
+        transport.publish(issuer, 1, [Posted(node_id, (1, 1, number), b"%d" % number) for number in range(1, 251)])
+        assert transport.collect(issuer, node_id, (1, 1, 10)) == [b"%d" % number for number in range(10, 251)]
 
 
 def test_keys_that_are_no_text_end_no_search_and_make_none_endless(single: Cluster) -> None:
@@ -131,7 +131,7 @@ def test_an_answer_without_end_is_given_up() -> None:
     """Something else listens at the member's port, or somebody else."""
     with endless_server() as (port, sent), closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
         with pytest.raises(UnavailableError, match="an answer of more than 16777216 bytes"):
-            transport.collect("a" * 32, "b" * 32, (1, 0))
+            transport.collect("a" * 32, "b" * 32, (1, 1, 0))
         assert sum(sent) < 64 << 20
 
 
@@ -182,11 +182,11 @@ MALFORMED = [
 def test_an_answer_that_etcd_does_not_give_is_an_outage(answer: bytes) -> None:
     with server_that_says(answer) as port, closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
         with pytest.raises(UnavailableError):
-            transport.collect("a" * 32, "b" * 32, (1, 0))
+            transport.collect("a" * 32, "b" * 32, (1, 1, 0))
         with pytest.raises(UnavailableError):
             list(transport.acknowledgements("a" * 32, ["b" * 32]))
         with pytest.raises(UnavailableError):
-            transport.publish("a" * 32, [Posted("b" * 32, 1, 1, b"line")])
+            transport.publish("a" * 32, 1, [Posted("b" * 32, (1, 1, 1), b"line")])
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def server_that_says(answer: bytes) -> Iterator[int]:
 def test_nobody_there() -> None:
     transport = open_transport("etcd://127.0.0.1:1/tiktrue")
     with pytest.raises(UnavailableError, match="etcd does not answer: 127\\.0\\.0\\.1:1: Connection refused"):
-        transport.collect("a" * 32, "b" * 32, (1, 0))
+        transport.collect("a" * 32, "b" * 32, (1, 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_an_address_with_a_password_is_not_repeated() -> None:
 
 def test_an_address_of_ipv6_stands_in_brackets() -> None:
     with pytest.raises(UnavailableError, match=r"::1:1: (Connection refused|Cannot assign|Address family)"):
-        open_transport("etcd://[::1]:1/p").collect("a" * 32, "b" * 32, (1, 0))
+        open_transport("etcd://[::1]:1/p").collect("a" * 32, "b" * 32, (1, 1, 0))
 
 
 def test_user_and_password(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_user_and_password(tmp_path: Path) -> None:
     password.write_text("root's\n")
     with folder_in_memory() as folder, Cluster(folder, password=password) as cluster:
         with pytest.raises(UnavailableError):
-            open_transport(cluster.address).collect("a" * 32, "b" * 32, (1, 0))
+            open_transport(cluster.address).collect("a" * 32, "b" * 32, (1, 1, 0))
         transport = open_transport(cluster.address, cluster.credentials)
         with fleet_in_memory("n1", transport=transport) as fleet:
             distribute(fleet.admin, ["llama"], every_node=True)
@@ -281,7 +281,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-ANYBODY = ("a" * 32, "b" * 32, (1, 0))
+ANYBODY = ("a" * 32, "b" * 32, (1, 1, 0))
 PASSWORD, CERTIFICATE = ("user", "password_file"), ("cert", "key")
 
 
@@ -325,12 +325,12 @@ def test_what_gets_in(guarded: Cluster) -> None:
 def test_a_watched_member_that_dies_is_noticed_at_once() -> None:
     with folder_in_memory() as folder, Cluster(folder, 3) as cluster:
         transport = open_transport(cluster.address)
-        transport.collect("a" * 32, "b" * 32, (1, 0))
+        transport.collect("a" * 32, "b" * 32, (1, 1, 0))
         killing = threading.Timer(0.5, cluster.kill, [0])
         killing.start()
         transport.wait("a" * 32, "b" * 32, 10 * PATIENCE)
         assert cluster.processes[0] is None
         killing.join()
         cluster.wait_until_ready()
-        assert transport.collect("a" * 32, "b" * 32, (1, 0)) == []
+        assert transport.collect("a" * 32, "b" * 32, (1, 1, 0)) == []
         transport.close()

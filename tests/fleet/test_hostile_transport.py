@@ -29,7 +29,7 @@ def refused(fleet: Fleet, name: str = "n1") -> list[str]:
 def post(fleet: Fleet, name: str, *lines: bytes) -> None:
     """Put lines in the way of a node."""
     node_id = fleet.node_id(fleet.nodes[name])
-    fleet.transport.publish(fleet.node_id(fleet.admin), [Posted(node_id, 1, 99, line) for line in lines])
+    fleet.transport.publish(fleet.node_id(fleet.admin), 1, [Posted(node_id, (1, 1, 99), line) for line in lines])
 
 
 @pytest.fixture
@@ -105,8 +105,7 @@ def test_a_transport_full_of_rubbish_does_not_fill_the_audit_log(delivered: Flee
     again = delivered.receive("n1")
     assert (len(again.refusals), len(refused(delivered))) == (40, MAX_SEEN)
 
-    everybody = [delivered.node_id(each) for each in delivered.nodes.values()]
-    delivered.transport.tidy(delivered.node_id(delivered.admin), dict.fromkeys(everybody, (9, 99)))
+    delivered.lose_lines()
     post(delivered, "n1", b"something new")
     delivered.receive("n1")
     assert len(refused(delivered)) == MAX_SEEN + 1
@@ -114,8 +113,7 @@ def test_a_transport_full_of_rubbish_does_not_fill_the_audit_log(delivered: Flee
 
 def test_a_gap_keeps_its_place(delivered: Fleet) -> None:
     first, second = delivered.lines("n1")
-    issuer = delivered.node_id(delivered.admin)
-    delivered.transport.tidy(issuer, dict.fromkeys([delivered.node_id(m) for m in delivered.nodes.values()], (9, 9)))
+    delivered.lose_lines()
     post(delivered, "n1", second)
     came = delivered.receive("n1")
     assert (came.consumed, came.waits_for) == (0, (("head-office", 1),))
@@ -126,11 +124,9 @@ def test_a_gap_keeps_its_place(delivered: Fleet) -> None:
 
 def test_what_was_lost_is_sent_again_once_the_node_tells_of_the_gap(delivered: Fleet) -> None:
     delivered.deliver()
-    issuer = delivered.node_id(delivered.admin)
-    everything = dict.fromkeys((delivered.node_id(each) for each in delivered.nodes.values()), (9, 9))
     distribute(delivered.admin, ["llama"], to=["n1"])
     delivered.sync()
-    delivered.transport.tidy(issuer, everything)
+    delivered.lose_lines()
     distribute(delivered.admin, ["llama"], to=["n1"])
     delivered.sync()
     delivered.clock.forward(seconds=60)
@@ -146,8 +142,7 @@ def test_what_was_lost_is_sent_again_once_the_node_tells_of_the_gap(delivered: F
 
 def test_out_of_order_is_put_in_order(delivered: Fleet) -> None:
     lines = delivered.lines("n1")
-    issuer = delivered.node_id(delivered.admin)
-    delivered.transport.tidy(issuer, dict.fromkeys([delivered.node_id(m) for m in delivered.nodes.values()], (9, 9)))
+    delivered.lose_lines()
     post(delivered, "n1", *reversed(lines))
 
     assert delivered.receive("n1").consumed == 2

@@ -123,8 +123,8 @@ def test_a_new_epoch_is_seen_behind_a_gap_of_the_old_one(shared: Fleet) -> None:
     distribute(shared.admin, ["llama"], every_node=True)
     shared.sync()
     rest = [line for line in shared.lines("n1") if line != lost]
-    shared.transport.tidy(issuer, dict.fromkeys((shared.node_id(each) for each in shared.nodes.values()), (9, 9)))
-    shared.transport.publish(issuer, [Posted(node_id, 1, 9, line) for line in rest])
+    shared.lose_lines()
+    shared.transport.publish(issuer, 9, [Posted(node_id, (1, 1, 9), line) for line in rest])
     assert shared.receive("n1").waits_for == (("head-office", 3),)
 
     shared.admin.restore(backup)

@@ -111,7 +111,7 @@ class _Queue:
     def work(self, transport: Transport, sign: Signer) -> None:
         """Collect, consume and acknowledge the envelopes."""
         before = self._inbox
-        lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, before.number))
+        lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, 1, before.number))
         self._present = {seen_as(hashlib.sha256(line).digest()) for line in lines}
         blocking: TikTrueKeysError | None = None
         stuck = 0  # the epoch whose queue has to wait; a restored issuer may have begun a later one

@@ -89,10 +89,11 @@ def send_pending(
         if not plan.count:
             return Sent(operation_id=operation.id, changed=False, warnings=_unopened(waiting), waiting=waiting)
         with operation.write() as transaction:
+            number = peers.next_round(transaction.rows)
             _record_release(transaction, plan)
         sealer = _Sealer(session, plan, secrets, issuer, sign, now)
         try:
-            transport.publish(issuer, sealer.posts())
+            transport.publish(issuer, number, sealer.posts())
         except UnavailableError as error:
             return _note_outage(operation, error)
     with operation.write() as transaction:
@@ -145,7 +146,7 @@ class _Sealer:
                         self._secrets[address.key_id] if item.kind == KEY else None,
                     )
                     line = seal_envelope(address, contents, public, self._sign)
-                    yield Posted(peer.node_id, address.epoch, address.number, line)
+                    yield Posted(peer.node_id, (address.epoch, 1, address.number), line)
                 self.sent[peer.node_id] = self._plan.jobs[peer.node_id][-1].number
 
     def _peers(self) -> Iterator[Peer]:

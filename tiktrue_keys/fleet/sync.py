@@ -236,7 +236,7 @@ def _house_keeping(
 def _tidy(manager: KeyManager, transport: Transport) -> None:
     with manager.session.read() as (view, _):
         epoch, issuer = view.document.epoch, own_node_id(view.document)
-        consumed = {node_id: (epoch, each.acked) for node_id, each in peers.all_progress(view.rows).items()}
+        consumed = {node_id: (epoch, 1, each.acked) for node_id, each in peers.all_progress(view.rows).items()}
     transport.tidy(issuer, consumed)
 
 

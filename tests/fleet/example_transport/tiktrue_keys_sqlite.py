@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
+from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Place, Posted
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS post (issuer TEXT, node TEXT, epoch INTEGER, number INTEGER, line BLOB,
-  PRIMARY KEY (issuer, node, epoch, number));
+CREATE TABLE IF NOT EXISTS post (issuer TEXT, node TEXT, epoch INTEGER, stream INTEGER, number INTEGER, line BLOB,
+  PRIMARY KEY (issuer, node, epoch, stream, number));
 CREATE TABLE IF NOT EXISTS acknowledgement (issuer TEXT, node TEXT, line BLOB, PRIMARY KEY (issuer, node));
 """
 _POLL = 0.2
@@ -36,17 +36,18 @@ class Sqlite:
         self._path = path
         self._version = -1
 
-    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
-        """A round is one transaction."""
-        rows = ((issuer, post.node_id, post.epoch, post.number, post.line) for post in posts)
+    def publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
+        """A round is one transaction; its number is of no use here."""
+        rows = ((issuer, post.node_id, *post.place, post.line) for post in posts)
         with self._opened() as database:
-            database.executemany("INSERT OR REPLACE INTO post VALUES (?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO post VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
-        """The lines past `after`, in order, with the last one before."""
+    def collect(self, issuer: str, node_id: str, after: Place) -> list[bytes]:
+        """The lines past `after`, in order, with the last one before and the challenges, whose number is 0."""
         wanted = (
-            "SELECT line FROM post WHERE issuer = ? AND node = ? AND (epoch, number) >= (?, ?) AND length(line) <= ? "
-            "ORDER BY epoch, number LIMIT ?"
+            "SELECT line FROM post WHERE issuer = ? AND node = ? "
+            "AND (number = 0 OR (epoch, stream, number) >= (?, ?, ?)) AND length(line) <= ? "
+            "ORDER BY epoch, stream, number LIMIT ?"
         )
         with self._opened() as database:
             self._version = _version(database)
@@ -64,11 +65,14 @@ class Sqlite:
             rows = database.execute("SELECT node, line FROM acknowledgement WHERE issuer = ?", (issuer,))
             return [(node_id, line) for node_id, line in rows if node_id in wanted]
 
-    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
-        """Delete what was consumed, but for the last of each node."""
+    def tidy(self, issuer: str, consumed: Mapping[str, Place]) -> None:
+        """Delete what was consumed, but for the last of each node and the challenges."""
         rows = [(issuer, node_id, *place) for node_id, place in consumed.items()]
         with self._opened() as database:
-            database.executemany("DELETE FROM post WHERE issuer = ? AND node = ? AND (epoch, number) < (?, ?)", rows)
+            database.executemany(
+                "DELETE FROM post WHERE issuer = ? AND node = ? AND number > 0 AND (epoch, stream, number) < (?, ?, ?)",
+                rows,
+            )
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
         """Until anybody has written."""

@@ -84,13 +84,17 @@ class PeerProgress:
 
 @dataclass(frozen=True)
 class Roster:
-    """The fleet's own counters. Dispatches from `first_open` to `next_dispatch` - 1 may not be finished."""
+    """The fleet's own counters. Dispatches from `first_open` to `next_dispatch` - 1 may not be finished.
+
+    `round` counts the rounds that were sent. It never goes back, whatever lies in a transport.
+    """
 
     shards: int = 0
     count: int = 0
     epoch: int = 1
     next_dispatch: int = 1
     first_open: int = 1
+    round: int = 0
 
 
 def parse_name(text: str) -> str:
@@ -128,6 +132,13 @@ def roster(rows: Rows) -> Roster:
 def put_roster(rows: Rows, value: Roster) -> None:
     """Store the fleet's counters."""
     rows.put(RecordKind.NODE, _ROSTER, asdict(value))
+
+
+def next_round(rows: Rows) -> int:
+    """Count one more round, and return its number."""
+    counters = roster(rows)
+    put_roster(rows, replace(counters, round=counters.round + 1))
+    return counters.round + 1
 
 
 def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:

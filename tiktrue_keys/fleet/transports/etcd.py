@@ -1,8 +1,9 @@
 """`etcd://host:port[,host:port…]/prefix`: etcd's v3 API through its JSON gateway (etcd3gw).
 
-    <prefix>/<issuer>/to/<node id>/<epoch, 10 digits>.<number, 10 digits>    one envelope
-    <prefix>/<issuer>/acknowledgements/<node id>                             one acknowledgement
-    <prefix>/<issuer>/round                                                  the number of published rounds
+    <prefix>/<issuer>/to/<node id>/<epoch>.<stream>.<number>    one envelope; each number has 10 digits
+    <prefix>/<issuer>/to/<node id>/challenge                    the newest challenge
+    <prefix>/<issuer>/acknowledgements/<node id>                one acknowledgement
+    <prefix>/<issuer>/round                                     the number of published rounds
 
 A round is one transaction that compares and increments `round`; more than 127 envelopes take several. Values are
 sealed: a reader learns node ids, key ids and times, but no key. etcd_members.py chooses the member that is asked.
@@ -17,7 +18,7 @@ from typing import Any
 
 from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, not_etcd, parse_members
-from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
+from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Place, Posted
 
 _OPERATIONS = 127  # etcd's --max-txn-ops (default: 128), less one for the round
 _BYTES = 1 << 20  # below its --max-request-bytes (default: 1.5 MiB)
@@ -25,6 +26,7 @@ _PAGE = 100
 _TRIES = 20
 _REVISIONS = 1 << 63  # of etcd's revision numbers
 _PAUSE = 0.5
+_CHALLENGE = "challenge"
 _EVENTS, _CANCELED, _PIECE = b'"events"', b'"canceled"', 4096
 
 
@@ -48,7 +50,7 @@ class Etcd:
         self._prefix = prefix
         self._revision = 0
 
-    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
+    def publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
         """Put envelopes in rounds of one transaction each."""
         puts: list[dict[str, Any]] = []
         size = 0
@@ -56,17 +58,17 @@ class Etcd:
             if len(puts) == _OPERATIONS or size + len(post.line) > _BYTES * 3 // 4:
                 self._publish_round(issuer, puts)
                 puts, size = [], 0
-            key = f"{self._box(issuer, post.node_id)}{_place(post.epoch, post.number)}"
+            key = self._box(issuer, post.node_id) + _name(post.place)
             puts.append({"request_put": {"key": _encoded(key), "value": _encoded(post.line)}})
             size += len(post.line)
         if puts:
             self._publish_round(issuer, puts)
 
-    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
+    def collect(self, issuer: str, node_id: str, after: Place) -> list[bytes]:
         """Return the lines past `after`, and the one at `after`: it shows whether the issuer still sends the same."""
         box = self._box(issuer, node_id)
         found: list[bytes] = []
-        for number, (page, revision) in enumerate(self._pages(box + _place(after[0], after[1]), _end_of(box))):
+        for number, (page, revision) in enumerate(self._pages(box + _place(after), _end_of(box))):
             self._revision = revision if number == 0 else self._revision  # a change after the first page ends `wait`
             found += [line for _, line in page if 0 < len(line) <= MAX_LINE]
             if (number + 1) * _PAGE >= MAX_LINES:
@@ -88,11 +90,11 @@ class Etcd:
                 if node_id in wanted and len(line) <= MAX_LINE:
                     yield node_id, line
 
-    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
+    def tidy(self, issuer: str, consumed: Mapping[str, Place]) -> None:
         """Delete the envelopes that each node has consumed, except its last one."""
         deletes = [
-            {"request_delete_range": {"key": _encoded(box), "range_end": _encoded(box + _place(epoch, number))}}
-            for box, (epoch, number) in ((self._box(issuer, node_id), place) for node_id, place in consumed.items())
+            {"request_delete_range": {"key": _encoded(box), "range_end": _encoded(box + _place(place))}}
+            for box, place in ((self._box(issuer, node_id), place) for node_id, place in consumed.items())
         ]
         for at in range(0, len(deletes), _OPERATIONS):
             self._members.post("/kv/txn", {"success": deletes[at : at + _OPERATIONS]})
@@ -185,8 +187,13 @@ class Etcd:
         return f"{self._prefix}/{issuer}/to/{node_id}/"
 
 
-def _place(epoch: int, number: int) -> str:
-    return f"{epoch:010d}.{number:010d}"
+def _name(place: Place) -> str:
+    """Return the last part of a line's key. That of a challenge sorts behind all envelopes."""
+    return _place(place) if place[2] else _CHALLENGE
+
+
+def _place(place: Place) -> str:
+    return ".".join(f"{number:010d}" for number in place)
 
 
 def _end_of(folder: str) -> str:

@@ -17,16 +17,19 @@ MAX_LINES = 4096
 """The most lines that one `collect` returns."""
 
 
+Place = tuple[int, int, int]
+"""Epoch, stream and number of an envelope: places are ordered. Number 0 is a challenge, of which the newest counts."""
+
+
 @dataclass(frozen=True)
 class Posted:
-    """An envelope to send.
+    """An envelope or a challenge to send.
 
-    `line` holds no newline. The envelopes of a node come together, in the order of their numbers.
+    `line` holds no newline. The lines of a node come together, in the order of their places.
     """
 
     node_id: str
-    epoch: int
-    number: int
+    place: Place
     line: bytes
 
 
@@ -37,14 +40,15 @@ class Transport(Protocol):
     sent again.
     """
 
-    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
+    def publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
         """Publish a round, completely or not at all where the transport can do that.
 
-        Returns when the round is durable.
+        `number` counts the issuer's rounds. A challenge may replace the one that the node was sent before. Returns when
+        the round is durable.
         """
 
-    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
-        """Return the lines for a node, at least those past (epoch, number) and at most MAX_LINES.
+    def collect(self, issuer: str, node_id: str, after: Place) -> list[bytes]:
+        """Return the lines for a node, at most MAX_LINES: at least those past that place, and its newest challenge.
 
         They are hostile until verified.
         """
@@ -55,10 +59,10 @@ class Transport(Protocol):
     def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterable[tuple[str, bytes]]:
         """Return the newest acknowledgement of each of these nodes that has one."""
 
-    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
+    def tidy(self, issuer: str, consumed: Mapping[str, Place]) -> None:
         """Remove lines that every node they were for has consumed.
 
-        `consumed` maps node ids to the highest (epoch, number). A node that it does not name needs no lines.
+        `consumed` maps node ids to the highest place. A node that it does not name needs no lines.
         """
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:

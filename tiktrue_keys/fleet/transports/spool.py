@@ -1,7 +1,7 @@
 """`spool:DIR`: a folder that both sides can access (a mount, rsync, a memory stick).
 
     DIR/<issuer>/<round, 10 digits>/<node id>     lines for one node
-    DIR/<issuer>/<round>/index                    `<node id> <epoch> <highest number>`, one line for each node
+    DIR/<issuer>/<round>/index                    `<node id> <epoch> <stream> <number>`, the highest of each node
     DIR/<issuer>/acknowledgements/<node id>       one line
 
 A round is written under a temporary name, synced once, renamed, and its parent synced: it exists completely or not at
@@ -34,7 +34,7 @@ from tiktrue_keys.errors import (
     UnavailableError,
     UsageError,
 )
-from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Posted
+from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Place, Posted
 
 _ROUND = re.compile(r"[0-9]{10}")
 _INDEX = "index"
@@ -42,7 +42,7 @@ _ACKNOWLEDGEMENTS = "acknowledgements"
 _MAX_FILE = 64 * 1024 * 1024
 _MODE = 0o644  # nodes run as other users; sealed and signed lines reveal no secret
 _POLL = 0.2
-_GONE = (sys.maxsize, sys.maxsize)  # a node that is no longer pinned needs no lines
+_GONE = (sys.maxsize, sys.maxsize, sys.maxsize)  # a node that is no longer pinned needs no lines
 _TRIES = 100
 
 
@@ -67,12 +67,12 @@ class Spool:
         self.folder = folder
         self._seen: list[Path] = []  # the newest round at the last `collect`; `wait` compares with it
 
-    def publish(self, issuer: str, posts: Iterable[Posted]) -> None:
+    def publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
         """Write a round. Without posts nothing is written."""
         with _outages():
-            self._publish(issuer, posts)
+            self._publish(issuer, number, posts)
 
-    def _publish(self, issuer: str, posts: Iterable[Posted]) -> None:
+    def _publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
         parent = self._issuer(issuer, make=True)
         temporary = parent / f".{secrets.token_hex(8)}.tmp"
         with foreign_os_errors("the spool", parent):
@@ -81,12 +81,12 @@ class Spool:
             with foreign_os_errors("the spool", temporary):
                 if _write_round(temporary, posts):
                     _sync_tree(temporary)
-                    self._rename(temporary, parent)
+                    self._rename(temporary, parent, number)
                     sync_folder(parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def collect(self, issuer: str, node_id: str, after: tuple[int, int]) -> list[bytes]:
+    def collect(self, issuer: str, node_id: str, after: Place) -> list[bytes]:
         """Return every line for the node, oldest round first."""
         found: list[bytes] = []
         self._seen = self._rounds(issuer)[-1:]
@@ -112,10 +112,10 @@ class Spool:
             with contextlib.suppress(TikTrueKeysError):
                 yield node_id, read_capped(folder / node_id, MAX_LINE, "the acknowledgement").removesuffix(b"\n")
 
-    def tidy(self, issuer: str, consumed: Mapping[str, tuple[int, int]]) -> None:
+    def tidy(self, issuer: str, consumed: Mapping[str, Place]) -> None:
         """Remove whole rounds that are not needed any more."""
         for each in self._rounds(issuer):
-            if all(place <= consumed.get(node_id, _GONE if node_id else (0, 0)) for node_id, place in _index(each)):
+            if all(place <= consumed.get(node_id, _GONE if node_id else (0, 0, 0)) for node_id, place in _index(each)):
                 shutil.rmtree(each, ignore_errors=True)
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
@@ -160,11 +160,11 @@ class Spool:
             raise UnavailableError(words, "ask its owner for read access") from None
         return [folder / name for name in sorted(names) if _ROUND.fullmatch(name)]
 
-    def _rename(self, temporary: Path, parent: Path) -> None:
+    def _rename(self, temporary: Path, parent: Path, least: int) -> None:
         """Give the round the next number. When another publisher takes that number first, try the one after it."""
         for _ in range(_TRIES):
             rounds = self._rounds(parent.name)
-            number = int(rounds[-1].name) + 1 if rounds else 1
+            number = max(least, int(rounds[-1].name) + 1) if rounds else max(least, 1)
             try:
                 os.rename(temporary, parent / f"{number:010d}")
             except OSError:
@@ -200,8 +200,8 @@ def _write_round(folder: Path, posts: Iterable[Posted]) -> int:
         for node_id, group in groupby(posts, key=attrgetter("node_id")):
             ours = list(group)
             _write(descriptor, node_id, b"".join(post.line + b"\n" for post in ours))
-            epoch, number = max((post.epoch, post.number) for post in ours)
-            places.append(f"{node_id} {epoch} {number}\n")
+            epoch, stream, number = max(post.place for post in ours)
+            places.append(f"{node_id} {epoch} {stream} {number}\n")
         if places:
             _write(descriptor, _INDEX, "".join(places).encode())
     finally:
@@ -231,14 +231,14 @@ def _sync_tree(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _index(folder: Path) -> list[tuple[str, tuple[int, int]]]:
-    """Return node id and highest (epoch, number) of each node in a round. A damaged index keeps its round."""
-    found: list[tuple[str, tuple[int, int]]] = []
+def _index(folder: Path) -> list[tuple[str, Place]]:
+    """Return node id and highest place of each node in a round. A damaged index keeps its round."""
+    found: list[tuple[str, Place]] = []
     try:
         lines = read_capped(folder / _INDEX, _MAX_FILE, "the spool's index").decode("ascii").splitlines()
         for line in lines:
-            node_id, epoch, number = line.split(" ")
-            found.append((node_id, (int(epoch), int(number))))
+            node_id, epoch, stream, number = line.split(" ")
+            found.append((node_id, (int(epoch), int(stream), int(number))))
     except (TikTrueKeysError, ValueError):
-        return [("", (sys.maxsize, 0))]
+        return [("", (sys.maxsize, 0, 0))]
     return found
