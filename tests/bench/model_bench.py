@@ -29,15 +29,19 @@ from safetensors.numpy import save_file
 from tests.bench.peers import Peer, installed_peers
 from tests.bench.pipeline_bench import header
 from tests.bench.timing import Contestant, measured, shown, written
+from tests.models.workshop import stretch
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.models.container.container import read_container
+from tiktrue_keys.models.container.data_key import open_data_key
 from tiktrue_keys.models.container.seal import seal_container
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.rewrap import rewrap_model
 from tiktrue_keys.models.pipeline.pipeline import hash_body
+from tiktrue_keys.models.storage.header_file import read_slots
 
 MIB = 1 << 20
 SPARSE = 64 * 10**9
@@ -156,7 +160,10 @@ class Bench:
         source.write_bytes(os.urandom(MIB))
         for path in (small, huge):
             encrypt_model(self.manager, source, path, key="llama", license_key=LICENSE)
-        os.truncate(huge, SPARSE)
+        with huge.open("rb") as file:
+            header = read_slots(file.fileno()).current.header
+        with open_data_key(self.manager, header, LICENSE, Use.ENCRYPT) as opened:
+            stretch(self.manager, huge, bytes(opened.secret.view), SPARSE)
         contestants = [
             Contestant("1 MB", lambda: self._rewrap(small), self._rotate),
             Contestant("64 GB, sparse", lambda: self._rewrap(huge)),

@@ -19,14 +19,15 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.container.data_key import open_data_key
-from tiktrue_keys.models.container.seal import seal_container
+from tiktrue_keys.models.container.seal import keystore_signer, seal_container
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.folder.request import FolderRequest
 from tiktrue_keys.models.folder.tree import Selection
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, SEGMENT_SIZE, TAG_LENGTH, Geometry
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
-from tiktrue_keys.models.format.header_slots import HEADER_SIZE
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.kind import Kind
+from tiktrue_keys.models.format.trailer import Trailer, make_signature
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
 from tiktrue_keys.models.storage.header_file import read_slots
 
@@ -135,6 +136,23 @@ class Workshop:
         """Event and outcome of the newest audit records, oldest first."""
         records = list(self.manager.audit_records())[-count:]
         return [(record.event, record.outcome) for record in records]
+
+
+def stretch(manager: KeyManager, path: Path, data_key: bytes, length: int) -> None:
+    """Make a container one of `length` bytes of plaintext: a sparse file whose front and last bytes are right.
+
+    Its leaves and its body are zero, so that only what looks at neither takes it for whole.
+    """
+    with SecretBuffer.copy_of(data_key) as secret, path.open("r+b") as file:
+        old = read_container(file.fileno())
+        header, count = old.header.with_length(length), old.geometry.segment_count(length)
+        trailer = Trailer(count, length, bytes(32), bytes(32 * count))
+        signer = keystore_signer(manager)
+        trailer = trailer.signed(make_signature(header, old.body, trailer, issuer=signer.issuer, sign=signer.sign))
+        file.truncate(HEADER_SIZE + BODY_HEADER_LENGTH)
+        file.write(encode_header(header, secret.view))
+        file.seek(HEADER_SIZE + old.geometry.body_length(length) + 32 * count)
+        file.write(trailer.encode_tail())
 
 
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:

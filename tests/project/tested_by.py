@@ -107,6 +107,7 @@ TESTED_BY: dict[str, str] = {
     "models/file/test_inspect.py": "models/file/verify",
     "models/file/test_open.py": "models/tensors",
     "models/file/test_read_only_keystore.py": "cli/input/audit_to",
+    "models/file/test_rewrap.py": "models/file/target_key",
     "models/file/test_reencrypt.py": "models/container/reseal",
     "models/folder/test_folders.py": (
         "models/folder/compare models/folder/decrypt models/folder/encrypt models/folder/inspect models/folder/job "

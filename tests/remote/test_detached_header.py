@@ -35,8 +35,8 @@ from tiktrue_keys.models.storage.location import Url
 from tiktrue_keys.models.storage.objects import HeldObject, ObjectStorage
 
 NAME = "weights.bin.ttm"
-SMALL = 3 * HEADER_SIZE + (1 << 14)
-"""Two headers read, one written, and what the requests themselves are long."""
+SMALL = 4 * HEADER_SIZE
+"""Two headers read, one written, the end of a container, and what the requests themselves are long."""
 
 
 def rewrapped(shop: Workshop, bucket: Bucket, length: int = 5000) -> tuple[str, str, str]:

@@ -343,7 +343,7 @@ def test_an_unsigned_container_is_refused_unless_allowed(shop: Workshop) -> None
 def test_a_wrap_cannot_be_added_without_the_data_key(shop: Workshop) -> None:
     """The signature does not cover the wraps: it is the header's HMAC that vouches for them."""
     sealed = shop.sealed()
-    foreign = Wrap(WrapType.MANAGED_KEY, "elsewhere_0123456789abcdef", 1, bytes(60))
+    foreign = Wrap(WrapType.MANAGED_KEY, "llama/7b_0123456789abcdef", 1, bytes(60))
     change_header(sealed, os.urandom(32), lambda header: header.with_wraps((*header.wraps, foreign)))
     with pytest.raises(IntegrityError, match="header was changed"):
         decrypt(shop, sealed)

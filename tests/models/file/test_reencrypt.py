@@ -85,7 +85,7 @@ def test_keys_of_others_do_not_open_the_new_one_and_that_is_said(shop: Workshop)
     from tests.models.file.test_decrypt import change_header
 
     sealed = shop.sealed()
-    foreign = Wrap(WrapType.MANAGED_KEY, "elsewhere_0123456789abcdef", 1, bytes(60))
+    foreign = Wrap(WrapType.MANAGED_KEY, "llama/7b_0123456789abcdef", 1, bytes(60))
     change_header(sealed, shop.data_key(sealed), lambda header: header.with_wraps((*header.wraps, foreign)))
     assert [notice.code for notice in reencrypt(shop, sealed).warnings] == ["dropped-recipients"]
 

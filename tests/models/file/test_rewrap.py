@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import pytest
 
 from tests.counting import COUNTS_IO, bytes_read
 from tests.keystores import LICENSE, OTHER_LICENSE
+from tests.models.containers import STRANGER, add_signature
 from tests.models.file.test_decrypt import change_header, edit
-from tests.models.workshop import MODEL, Workshop, drained, fed_pipe, other_manager, pattern
-from tiktrue_keys.core.keys.lifecycle import Use
+from tests.models.workshop import MODEL, Workshop, drained, fed_pipe, other_manager, pattern, stretch
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
     BusyError,
@@ -24,12 +27,14 @@ from tiktrue_keys.errors import (
     RevokedError,
     WrongLicenseError,
 )
+from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.rewrap import rewrap_model, rewrap_registered
 from tiktrue_keys.models.file.rewrap_batch import Rewrapped
 from tiktrue_keys.models.format.header import Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, SLOT_SIZE, HeaderSlots, encode_slot
+from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH, TAIL_LENGTH
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.storage.container_lock import locked_container
 from tiktrue_keys.models.storage.header_file import read_slots
@@ -138,30 +143,77 @@ def test_the_license_is_needed_and_asked_for_once(shop: Workshop) -> None:
 
 def test_another_keystores_wrap_stays(shop: Workshop) -> None:
     sealed = shop.sealed()
-    foreign = Wrap(WrapType.MANAGED_KEY, "elsewhere_0123456789abcdef", 1, bytes(60))
+    foreign = Wrap(WrapType.MANAGED_KEY, "llama/7b_0123456789abcdef", 1, bytes(60))
     change_header(sealed, shop.data_key(sealed), lambda header: header.with_wraps((*header.wraps, foreign)))
     _, new = rotated(shop)
     assert rewrap(shop, sealed).keys_after == {new}
     assert slots(sealed).current.header.key_ids == {new, foreign.key_id}
 
 
-def test_another_models_wrap_stays_and_can_be_rewrapped_by_itself(shop: Workshop) -> None:
-    """A container for two models of this keystore: a rewrap replaces the wraps of one of them."""
-    sealed = shop.sealed()
-    other = shop.manager.generate("other", license_key=LICENSE).keys[0]
+@pytest.mark.parametrize("dead", [False, True], ids=["good", "dead"])
+def test_a_wrap_that_there_is_already_counts_if_it_holds_the_data_key(shop: Workshop, dead: bool) -> None:
+    """A second chain's key has a wrap already, which its writer may never have made to open."""
+    keys = [shop.key, *shop.manager.generate(MODEL, license_key=LICENSE, new_chain=True).keys]
+    opened, target = sorted(keys, key=lambda key: key.key_id)
+    sealed = shop.folder / "weights.ttm"
+    encrypt_model(shop.manager, shop.plain(), sealed, key=opened.key_id, license_key=LICENSE)
     data_key = shop.data_key(sealed)
-    file_id = slots(sealed).current.header.file_id
-    with shop.manager.open_key("other", LICENSE, use=Use.ENCRYPT) as opened, SecretBuffer.copy_of(data_key) as secret:
-        wrap = wrap_for_key(
-            secret.view, opened.secret.view, file_id=file_id, model_id=MODEL, key_id=other.key_id, generation=1
-        )
-    change_header(sealed, data_key, lambda header: header.with_wraps((*header.wraps, wrap)))
-    _, new = rotated(shop)
-    assert rewrap(shop, sealed, to=MODEL).keys_after == {new, other.key_id}
-    shop.manager.rotate(["other"], license_key=LICENSE)
-    newer = shop.manager.find("other").key_id
-    assert rewrap(shop, sealed, to="other").keys_after == {new, newer}
-    assert shop.manager.containers()[0].keys == {new, newer}
+    good = wrap_in(shop, data_key, slots(sealed).current.header.file_id, target)
+    planted = replace(good, wrapped=bytes(60)) if dead else good
+    change_header(sealed, data_key, lambda header: header.with_wraps((*header.wraps, planted)))
+    assert rewrap(shop, sealed, to=target.key_id).keys_after == {target.key_id}
+    (kept,) = slots(sealed).current.header.wraps
+    assert (kept.key_id, kept == good) == (target.key_id, not dead)
+    assert decrypt_model(shop.manager, sealed, license_key=LICENSE).key.key_id == target.key_id
+
+
+def wrap_in(shop: Workshop, data_key: bytes, file_id: bytes, key: ManagedKey) -> Wrap:
+    with shop.manager.open_key(key.key_id, LICENSE, use=Use.ENCRYPT) as opened, SecretBuffer.copy_of(data_key) as data:
+        names = {"model_id": MODEL, "key_id": key.key_id}
+        return wrap_for_key(data.view, opened.secret.view, file_id=file_id, generation=key.generation, **names)
+
+
+def cut_in_its_body(sealed: Path) -> None:
+    data = sealed.read_bytes()
+    sealed.write_bytes(data[:-300] + data[-232:])
+
+
+def cut_after_its_header(sealed: Path) -> None:
+    os.truncate(sealed, HEADER_SIZE)
+
+
+def stripped(sealed: Path) -> None:
+    edit(sealed, -SIGNATURE_PLACE_FROM_END, bytes(SIGNATURE_PLACE_LENGTH))
+
+
+def of_another_root(sealed: Path) -> None:
+    edit(sealed, -TAIL_LENGTH + 24, bytes(32))
+
+
+def of_another_length(sealed: Path) -> None:
+    edit(sealed, -TAIL_LENGTH + 16, bytes(8))
+
+
+def signed_by_a_stranger(sealed: Path) -> None:
+    with sealed.open("r+b") as file:
+        add_signature(file.fileno(), read_container(file.fileno()), STRANGER.signer)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_in_its_body, cut_after_its_header, stripped, of_another_root, of_another_length, signed_by_a_stranger],
+)
+def test_what_nothing_opens_is_not_rewrapped(shop: Workshop, damage: Callable[[Path], None]) -> None:
+    """Its key would be called free, and be destroyed."""
+    sealed = shop.sealed()
+    damage(sealed)
+    before = sealed.read_bytes()
+    old, _ = rotated(shop)
+    with pytest.raises(IntegrityError):
+        rewrap(shop, sealed)
+    assert sealed.read_bytes() == before
+    assert [row.keys for row in shop.manager.containers()] == [{old}]
+    assert shop.last_events(1) == [("rewrap", "refused")]
 
 
 def test_a_recipients_wrap_becomes_the_keys_and_the_mark_stays(shop: Workshop) -> None:
@@ -245,14 +297,15 @@ def test_two_at_once_leave_one_whole_container(shop: Workshop) -> None:
 
 @COUNTS_IO
 def test_the_size_does_not_matter(shop: Workshop) -> None:
-    """A sparse file of 64 GiB: only its header is real, and only its header is looked at."""
+    """A sparse file of 64 GiB: its header and its last bytes are real, and only they are looked at."""
     sealed = shop.sealed()
-    os.truncate(sealed, 64 << 30)
+    stretch(shop.manager, sealed, shop.data_key(sealed), 64 << 30)
     rotated(shop)
     before = bytes_read()
     assert rewrap(shop, sealed).changed
     assert bytes_read() - before < 1 << 20
     assert sealed.stat().st_blocks * 512 < 1 << 20
+    assert sealed.stat().st_size > 64 << 30
 
 
 def test_a_failed_write_keeps_both_keys(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,13 @@ def decode(members: Any, **options: Any) -> Header:
     return Header.decode(spelled(members), limit=LIMIT, **options)
 
 
+HPKE = GOOD["wraps"][0] | {"type": "hpke", "wrapped": base64.b64encode(bytes(1168)).decode()}
+
+
+def wraps_for(*numbers: int) -> dict[str, Any]:
+    return GOOD | {"wraps": [GOOD["wraps"][0] | {"key_id": f"org/model_{number:016x}"} for number in numbers]}
+
+
 def with_wrap(**changes: Any) -> dict[str, Any]:
     return GOOD | {"wraps": [GOOD["wraps"][0] | changes]}
 
@@ -95,8 +102,11 @@ BAD: dict[str, Any] = {
     "no wraps": GOOD | {"wraps": []},
     "wraps an object": GOOD | {"wraps": {}},
     "wrap twice": GOOD | {"wraps": GOOD["wraps"] * 2},
-    "65 wraps": GOOD | {"wraps": [GOOD["wraps"][0] | {"generation": n} for n in range(1, 66)]},
-    "wraps out of order": GOOD | {"wraps": [GOOD["wraps"][0] | {"generation": n} for n in (2, 1)]},
+    "65 wraps": wraps_for(*range(65)),
+    "wraps out of order": wraps_for(2, 1),
+    "two wraps for one key": GOOD | {"wraps": [GOOD["wraps"][0] | {"generation": n} for n in (1, 2)]},
+    "two kinds of wrap for one key": GOOD | {"wraps": [HPKE, GOOD["wraps"][0]]},
+    "wrap for a key of another model": with_wrap(key_id="org/models_0123456789abcdef"),
     "wrap a string": GOOD | {"wraps": ["x"]},
     "wrap with one member more": with_wrap(note=""),
     "wrap of an unknown type": with_wrap(type="rsa"),
@@ -146,15 +156,15 @@ def test_only_tests_may_ask_for_other_segment_sizes() -> None:
         Header.decode(small, limit=LIMIT)
 
 
-def test_wraps_are_put_in_order_by_key_then_generation() -> None:
-    wraps = (wrap("b" * 16), wrap("a" * 16, generation=2), wrap("a" * 16, generation=10))
-    assert [(w.key_id[6], w.generation) for w in sorted_wraps(wraps)] == [("a", 2), ("a", 10), ("b", 1)]
+def test_wraps_are_put_in_order_by_key() -> None:
+    wraps = (wrap("b" * 16), wrap("a" * 16, generation=2))
+    assert [(w.key_id[6], w.generation) for w in sorted_wraps(wraps)] == [("a", 2), ("b", 1)]
     assert header().with_wraps(wraps).wraps == sorted_wraps(wraps)
 
 
 def test_more_than_64_wraps_are_refused_when_written() -> None:
     with pytest.raises(RefusedError, match="more than 64"):
-        header().with_wraps(tuple(wrap(generation=n) for n in range(1, 66)))
+        header().with_wraps(tuple(wrap(f"{n:016x}") for n in range(65)))
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,9 @@ def test_what_is_no_header_is_an_integrity_error(data: bytes, words: str) -> Non
 
 
 def test_a_header_of_64_managed_key_wraps_fits_and_one_of_64_hpke_wraps_is_refused() -> None:
-    many = OLD.with_wraps(tuple(wrap(generation=n) for n in range(1, 65)))
+    many = OLD.with_wraps(tuple(wrap(f"{n:016x}") for n in range(64)))
     assert decode(encode_header(many, KEY)).current.header == many
-    hpke = tuple(Wrap(WrapType.HPKE, "model_" + "0" * 16, n, bytes(1168)) for n in range(1, 65))
+    hpke = tuple(Wrap(WrapType.HPKE, f"model_{n:016x}", 1, bytes(1168)) for n in range(64))
     with pytest.raises(RefusedError, match="no room"):
         encode_slot(OLD.with_wraps(hpke), 1, KEY)
     assert decode(encode_header(OLD.with_wraps(hpke[:18]), KEY)).current.header.wraps == hpke[:18]

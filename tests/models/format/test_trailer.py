@@ -144,7 +144,7 @@ def test_the_signature_is_right_for_its_issuer() -> None:
 STOLEN = Signature(ISSUER.public, bytes(64))
 OTHER_HEADERS = {
     "file id": replace(HEADER, file_id=bytes(16)),
-    "model": replace(HEADER, model_id="other"),
+    "model": replace(HEADER, model_id="other", wraps=(replace(HEADER.wraps[0], key_id="other_0123456789abcdef"),)),
     "name": replace(HEADER, name="other"),
     "kind": replace(HEADER, kind=type(HEADER.kind).GGUF),
     "segment size": replace(HEADER, segment_size=128),

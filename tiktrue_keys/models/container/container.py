@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, BodyCipher, BodyHeader, Geometry
@@ -28,6 +29,7 @@ from tiktrue_keys.models.format.trailer import (
     Trailer,
     body_root,
     decode_footer,
+    decode_tail,
     decode_trailer,
     verify_signature,
 )
@@ -84,8 +86,11 @@ class Front:
 
 
 @dataclass(frozen=True)
-class Container(Front):
-    """Everything in a container except its body. `size` is the size of the file, in bytes."""
+class Outline(Front):
+    """A container's parts of constant size; its leaves are neither read nor compared with the root.
+
+    `size` is the size of the file, in bytes.
+    """
 
     trailer: Trailer
     size: int
@@ -99,11 +104,7 @@ class Container(Front):
     def root(self) -> bytes:
         return self.trailer.root
 
-    def source(self, fd: Readable) -> BodyFile:
-        """Return the body as a source for the pipeline."""
-        return BodyFile(fd, self.geometry, self.length)
-
-    def with_detached(self, detached: Detached | None) -> Container:
+    def with_detached(self, detached: Detached | None) -> Self:
         """Return the container with its detached header applied; unchanged without one.
 
         Raises IntegrityError when the detached header changes anything except the wraps.
@@ -119,6 +120,15 @@ class Container(Front):
         return container
 
 
+@dataclass(frozen=True)
+class Container(Outline):
+    """Everything in a container except its body."""
+
+    def source(self, fd: Readable) -> BodyFile:
+        """Return the body as a source for the pipeline."""
+        return BodyFile(fd, self.geometry, self.length)
+
+
 def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Container:
     """Read everything but the body of the container open at `fd` (a regular file, or an object).
 
@@ -126,13 +136,23 @@ def read_container(fd: Readable, *, segment_sizes: frozenset[int] = SEGMENT_SIZE
     Raises IntegrityError when it is not a container, or was cut off, extended, or damaged in a part with a checksum.
     """
     slots = read_slots(fd, segment_sizes=segment_sizes)
-    size = size_of(fd)
-    if size < _LEAST_SIZE:
-        raise IntegrityError("the container was cut off", "restore the container from a copy")
-    body = BodyHeader.decode(pread_full(fd, BODY_HEADER_LENGTH, HEADER_SIZE))
-    front = Front(slots, body)
-    trailer = _read_trailer(fd, size, front.geometry)
-    return Container(slots, body, _checked_trailer(front, trailer), size)
+    front, size = _front_of(fd, slots)
+    trailer = _read_trailer(fd, size, front)
+    return Container(slots, front.body, _checked_trailer(front, trailer), size)
+
+
+def read_outline(fd: Readable, slots: HeaderSlots) -> Outline:
+    """Read the parts of constant size of the container open at `fd`, whose slots were read before.
+
+    That shows a body or leaves of the wrong length, but nothing that was changed in them. Nothing in the result is
+    authentic yet: a valid signature makes lengths and root so. Raises IntegrityError when it was cut off or extended.
+    """
+    front, size = _front_of(fd, slots)
+    tail = pread_full(fd, TAIL_LENGTH, size - TAIL_LENGTH)
+    trailer, leaves_length = decode_tail(tail, front.geometry)
+    _check_sizes(front, trailer.length, leaves_length, size)
+    _check_length(front, trailer.length, listed=leaves_length > 0)
+    return Outline(slots, front.body, trailer, size)
 
 
 def read_front(fd: int, *, segment_sizes: frozenset[int] = SEGMENT_SIZES) -> Front:
@@ -198,23 +218,39 @@ def known_leaves(fd: Readable, container: Container, *, threads: int | None = No
     return verify_body(fd, container, threads=threads)
 
 
-def _read_trailer(fd: Readable, size: int, geometry: Geometry) -> Trailer:
+def _front_of(fd: Readable, slots: HeaderSlots) -> tuple[Front, int]:
+    """Return the front of an open container, and the size of the file."""
+    size = size_of(fd)
+    if size < _LEAST_SIZE:
+        raise IntegrityError("the container was cut off", "restore the container from a copy")
+    return Front(slots, BodyHeader.decode(pread_full(fd, BODY_HEADER_LENGTH, HEADER_SIZE))), size
+
+
+def _read_trailer(fd: Readable, size: int, front: Front) -> Trailer:
     tail = pread_full(fd, TAIL_LENGTH, size - TAIL_LENGTH)
     leaves_length = decode_footer(tail[-FOOTER_LENGTH:]) - RECORD_LENGTH
-    body_length = size - HEADER_SIZE - leaves_length - TAIL_LENGTH
-    if body_length < BODY_HEADER_LENGTH + TAG_LENGTH:
+    if leaves_length > size - _LEAST_SIZE:
         raise IntegrityError("the container was cut off", "restore the container from a copy")
     leaves = pread_full(fd, leaves_length, size - TAIL_LENGTH - leaves_length)
-    trailer = decode_trailer(leaves, tail, geometry)
-    if geometry.body_length(trailer.length) != body_length:
-        raise IntegrityError("the length of the container's body does not match its trailer")
+    trailer = decode_trailer(leaves, tail, front.geometry)
+    _check_sizes(front, trailer.length, leaves_length, size)
     return trailer
 
 
-def _checked_trailer(front: Front, trailer: Trailer) -> Trailer:
+def _check_sizes(front: Front, length: int, leaves_length: int, size: int) -> None:
+    """Compare the sizes that the record and the footer claim with the size of the file."""
+    if HEADER_SIZE + front.geometry.body_length(length) + leaves_length + TAIL_LENGTH != size:
+        raise IntegrityError("the length of the container's body does not match its trailer")
+
+
+def _check_length(front: Front, length: int, *, listed: bool) -> None:
     declared = front.header.length
-    if declared not in (None, trailer.length) or (declared is None and trailer.leaves is not None):
+    if declared not in (None, length) or (declared is None and listed):
         raise IntegrityError("the container's header and trailer disagree about its length")
+
+
+def _checked_trailer(front: Front, trailer: Trailer) -> Trailer:
+    _check_length(front, trailer.length, listed=trailer.leaves is not None)
     if trailer.leaves is not None:
         summary = BodySummary(trailer.length, trailer.segments, trailer.leaves)
         check_root(front, trailer, summary)

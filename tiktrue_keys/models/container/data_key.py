@@ -15,7 +15,15 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import ExpiredError, NotFoundError, RefusedError, RevokedError, UsageError, WrongLicenseError
+from tiktrue_keys.errors import (
+    ExpiredError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    RevokedError,
+    UsageError,
+    WrongLicenseError,
+)
 from tiktrue_keys.models.format.header import Header, Wrap
 from tiktrue_keys.models.format.wraps import unwrap_data_key
 
@@ -93,7 +101,7 @@ class HeldKeys:
         first: Exception | None = None
         for wrap in wraps:
             try:
-                return self._unwrapped(header, wrap)
+                return self.unwrapped(header, wrap)
             except _THIS_KEY_NOT as error:
                 first = first or error
         assert first is not None, "a container has at least one wrap"
@@ -108,8 +116,11 @@ class HeldKeys:
                     self._found[key_id] = None
             return self._found[key_id]
 
-    def _unwrapped(self, header: Header, wrap: Wrap) -> OpenedDataKey:
+    def unwrapped(self, header: Header, wrap: Wrap) -> OpenedDataKey:
+        """Open one wrap; raises as open_data_key."""
         opened = self.opened(wrap.key_id)
+        if wrap.generation != opened.key.generation:
+            raise IntegrityError(f"the container's header has another generation of key {wrap.key_id}")
         data_key = unwrap_data_key(wrap, opened.secret.view, file_id=header.file_id, model_id=header.model_id)
         return OpenedDataKey(opened.key, data_key, opened.notices)
 

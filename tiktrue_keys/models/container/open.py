@@ -86,13 +86,22 @@ def unlock(
         return unlocker.unlock(source)
 
 
-def judge(manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned: bool) -> Authorship:
+def judge(
+    manager: KeyManager,
+    front: Front,
+    trailer: Trailer,
+    *,
+    allow_unsigned: bool,
+    issuers: Collection[bytes] | None = None,
+) -> Authorship:
     """Check the signature of a container whose header is authentic; return the authorship.
 
+    `issuers` are the trusted ones, where the caller has read them for many containers.
     Also raises IntegrityError when the signature is missing and the registry records that there was one: a holder of
     the data key can change everything in a container, but cannot forge a signature.
     """
-    return _judged(manager, front, trailer, trusted_issuers(manager), allow_unsigned)
+    trusted = trusted_issuers(manager) if issuers is None else issuers
+    return _judged(manager, front, trailer, trusted, allow_unsigned)
 
 
 def _judged(

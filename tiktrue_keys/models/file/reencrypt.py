@@ -32,7 +32,7 @@ from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
 from tiktrue_keys.models.file.output import must_be_a_model
-from tiktrue_keys.models.file.rewrap_batch import active_key
+from tiktrue_keys.models.file.target_key import active_key
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SignedManifest
 from tiktrue_keys.models.format.wraps import wrap_for_key

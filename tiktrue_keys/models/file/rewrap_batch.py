@@ -6,24 +6,27 @@ for the disk overlap. A kill leaves the old or the new wrap in each of them, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending
 from tiktrue_keys.core.keys.licenses import License
-from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import OutputGate
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import BusyError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
-from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
+from tiktrue_keys.core.system_errors import foreign_os_errors, shown
+from tiktrue_keys.errors import BusyError, NotFoundError, TikTrueKeysError
+from tiktrue_keys.models.container.container import read_outline
+from tiktrue_keys.models.container.data_key import OpenedDataKey
+from tiktrue_keys.models.container.open import judge, trusted_issuers
 from tiktrue_keys.models.file.output import must_be_a_model
-from tiktrue_keys.models.format.header import Header, Wrap, WrapType
-from tiktrue_keys.models.format.wraps import wrap_for_key
+from tiktrue_keys.models.file.target_key import TargetKeys
+from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.registry.intent import failure_detail, noted
 from tiktrue_keys.models.registry.tracking import SeenContainer, track_all, tracked_places
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
@@ -115,7 +118,7 @@ def _run(manager: KeyManager, wanted: Sequence[WantedRewrap], options: RewrapOpt
     # Lock order: file, then keystore. Everything is decided under the locks, so that of two rewraps the second one sees
     # what the first one left; in object storage the second one's write is refused.
     with ExitStack() as stack:
-        keys = stack.enter_context(_Keys(manager, options.license_key, options.to))
+        keys = stack.enter_context(TargetKeys(manager, options.license_key, options.to))
         batch = _Batch(manager, keys, stack, options, manager.output_gate())
         for number, each in enumerate(wanted):
             try:
@@ -163,7 +166,7 @@ class _Batch:
     """The containers of one batch; `endings` are by number."""
 
     manager: KeyManager
-    keys: _Keys
+    keys: TargetKeys
     stack: ExitStack
     options: RewrapOptions
     gate: OutputGate
@@ -171,6 +174,11 @@ class _Batch:
     changing: list[_Locked] = field(default_factory=list)
     seen: dict[int, SeenContainer] = field(default_factory=dict)
     ids: set[bytes] = field(default_factory=set)
+
+    @cached_property
+    def issuers(self) -> tuple[bytes, ...]:
+        """The keys whose signatures count, read once for the batch."""
+        return trusted_issuers(self.manager)
 
     def take(self, number: int, wanted: WantedRewrap) -> None:
         """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
@@ -186,6 +194,7 @@ class _Batch:
         with noted(self.manager, OPERATION, request.operation_id):
             opened = self.stack.enter_context(self.keys.data_key(header))
             held.authenticate(opened.secret.view)
+            self.must_be_ours(held, slots)
             ours = self.keys.held_for(header)
             new, target = self.keys.new_header(header, ours, opened)
         if header.file_id in self.ids:
@@ -209,6 +218,15 @@ class _Batch:
             return
         intent = FileIntent(OPERATION, header.file_id, path, before, after, model_id=header.model_id, name=header.name)
         self.changing.append(_Locked(number, held, new, opened, result, request, intent))
+
+    def must_be_ours(self, held: HeldContainer, slots: HeaderSlots) -> None:
+        """Raise IntegrityError unless lengths, root and signature are right; the body's bytes are not read.
+
+        A container that nothing opens would else be reported as moved to the new key, and the old key be destroyed.
+        """
+        with foreign_os_errors("the container", str(held.place)):
+            outline = read_outline(held.readable(), slots).with_detached(held.found)
+        judge(self.manager, outline, outline.trailer, allow_unsigned=True, issuers=self.issuers)
 
     def rewrite(self) -> None:
         """Rewrite the headers between two records of all of them."""
@@ -235,81 +253,3 @@ class _Batch:
 def _error_of(failed: _Locked) -> TikTrueKeysError:
     assert isinstance(failed.error, TikTrueKeysError), "any other error has stopped the batch"
     return failed.error
-
-
-class _Keys(HeldKeys):
-    """The keys that open the containers of a batch, and those that they are wrapped for."""
-
-    def __init__(self, manager: KeyManager, license_key: License | None, to: str | None) -> None:
-        super().__init__(manager, license_key, Use.DECRYPT_DEPRECATED)
-        self._to = to
-        self._targets: dict[str, ManagedKey] = {}
-        self._sets: dict[frozenset[str], frozenset[str]] = {}
-        self._encrypting = HeldKeys(manager, license_key, Use.ENCRYPT)
-
-    def __enter__(self) -> _Keys:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        self._encrypting.__exit__()
-
-    def new_header(self, header: Header, ours: Mapping[str, ManagedKey], data_key: OpenedDataKey) -> tuple[Header, str]:
-        """Return the header with one wrap for the target instead of its model's wraps, and the target's key id.
-
-        Raises RefusedError for a target of an unrelated model.
-        """
-        target = self._target(data_key.key)
-        if target.model_id not in {header.model_id, *(key.model_id for key in ours.values())}:
-            raise RefusedError(
-                f"the container belongs to {header.model_id}, key {target.key_id} to another model",
-                "re-encrypt it to move it to another model",
-                remedy="reencrypt-for-model",
-                about={"key": target.key_id},
-            )
-        old = {key_id for key_id, key in ours.items() if key.model_id == target.model_id}
-        kept = tuple(wrap for wrap in header.wraps if wrap.key_id not in old)
-        wrap = _wrap_of(header, target) or self._new_wrap(header, target, data_key)
-        return header.with_wraps((*kept, wrap)), target.key_id
-
-    def shared(self, keys: frozenset[str]) -> frozenset[str]:
-        """Return an equal set that all containers of the batch have in common, to save memory."""
-        return self._sets.setdefault(keys, keys)
-
-    def _target(self, key: ManagedKey) -> ManagedKey:
-        """Return the key to move to, looked up once for each key of a batch."""
-        if key.key_id not in self._targets:
-            target = self.manager.find(self._to) if self._to is not None else active_key(self.manager, key)
-            self._targets[key.key_id] = target
-        return self._targets[key.key_id]
-
-    def _new_wrap(self, header: Header, target: ManagedKey, data_key: OpenedDataKey) -> Wrap:
-        return wrap_for_key(
-            data_key.secret.view,
-            self._encrypting.opened(target.key_id).secret.view,
-            file_id=header.file_id,
-            model_id=header.model_id,
-            key_id=target.key_id,
-            generation=target.generation,
-        )
-
-
-def _wrap_of(header: Header, key: ManagedKey) -> Wrap | None:
-    wanted = (key.key_id, key.generation, WrapType.MANAGED_KEY)
-    return next((wrap for wrap in header.wraps if (wrap.key_id, wrap.generation, wrap.type) == wanted), None)
-
-
-def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
-    """Return the active key of a key's chain, else of its model, else the head of the chain.
-
-    Opening that head then raises the reason why it cannot be used.
-    """
-    chain = manager.chain(key)
-    for generation in reversed(chain):
-        if generation.status is Status.ACTIVE:
-            return generation
-    with suppress(NotFoundError, UsageError):  # after a revocation the model may have a new chain
-        other = manager.find(key.model_id)
-        if other.status is Status.ACTIVE:
-            return other
-    return chain[-1]

@@ -31,7 +31,7 @@ from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
 from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_OPERATION
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_reencrypted
-from tiktrue_keys.models.file.rewrap_batch import active_key
+from tiktrue_keys.models.file.target_key import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest

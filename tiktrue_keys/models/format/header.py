@@ -12,7 +12,7 @@ The JSON is canonical (core/canonical.py) with exactly these members:
                   to U+001F, U+007F to U+009F, "/", "\\", U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069
     origin        "keystore": sealed and signed by the keystore that holds its key · "recipient": sealed to a public key
     segment_size  1048576; a field so that a later version can allow others
-    wraps         1 to 64 objects, sorted by (key_id, generation, type), no two alike in these three:
+    wraps         1 to 64 objects, sorted by key_id, one for each key, all of them keys of the model:
                     type        "managed-key": AES-256-GCM-SIV under the managed key, 60 bytes · "hpke"
                     key_id, generation   of the managed key (1 to 2^31 - 1)
                     wrapped     the wrapped data key in base64 (RFC 4648 section 4, padded)
@@ -33,7 +33,14 @@ from typing import Any
 
 from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.members import Members, encoded
-from tiktrue_keys.core.names import MAX_GENERATION, KeyArgumentKind, parse_key_argument, parse_model_id
+from tiktrue_keys.core.names import (
+    MAX_GENERATION,
+    KeyArgumentKind,
+    KeyId,
+    model_of,
+    parse_key_argument,
+    parse_model_id,
+)
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.models.format.body import SEGMENT_SIZE
 from tiktrue_keys.models.format.kind import Kind
@@ -85,10 +92,6 @@ class Wrap:
         if not 1 <= self.generation <= MAX_GENERATION or not _is_key_id(self.key_id):
             raise IntegrityError(f"{_WHAT} names no managed key in a wrap")
 
-    @property
-    def order(self) -> tuple[str, int, str]:
-        return self.key_id, self.generation, self.type.value
-
 
 @dataclass(frozen=True)
 class Header:
@@ -114,8 +117,10 @@ class Header:
             raise IntegrityError(f"{_WHAT} has an impossible length")
         if not self.wraps:
             raise IntegrityError(f"{_WHAT} has no wrapped key")
-        if any(a.order >= b.order for a, b in pairwise(self.wraps)):
-            raise IntegrityError(f"{_WHAT} has its wraps in the wrong order")
+        if any(a.key_id >= b.key_id for a, b in pairwise(self.wraps)):
+            raise IntegrityError(f"{_WHAT} has its wraps in the wrong order, or two of them for one key")
+        if any(model_of(KeyId(wrap.key_id)) != self.model_id for wrap in self.wraps):
+            raise IntegrityError(f"{_WHAT} has a wrap for a key of another model")
         if len(self.wraps) > MAX_WRAPS:
             raise RefusedError(f"a container cannot have more than {MAX_WRAPS} wrapped keys")
 
@@ -172,7 +177,7 @@ class Header:
 
 def sorted_wraps(wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
     """Return `wraps` in the order that a header requires."""
-    return tuple(sorted(wraps, key=lambda wrap: wrap.order))
+    return tuple(sorted(wraps, key=lambda wrap: wrap.key_id))
 
 
 def new_file_id() -> bytes:

@@ -201,15 +201,24 @@ def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
     record, footer = tail[:RECORD_LENGTH], tail[RECORD_LENGTH:]
     if decode_footer(footer) != len(leaves) + RECORD_LENGTH:
         raise IntegrityError("the length of the container's trailer does not match its footer")
-    magic, version, flags, segments, length, root, place = _RECORD.unpack(record)
-    if magic != _RECORD_MAGIC:
-        raise IntegrityError("the container has no trailer")
-    _check_version(version)
+    _check_record(record)
     unsigned = record[:-SIGNATURE_PLACE_LENGTH] + _UNSIGNED
     if _checksum(leaves, unsigned, footer[:16]) != footer[16:]:
         raise IntegrityError("the container's trailer is damaged")
+    trailer, leaves_length = decode_tail(tail, geometry)
+    return replace(trailer, leaves=leaves if leaves_length else None)
+
+
+def decode_tail(tail: bytes, geometry: Geometry) -> tuple[Trailer, int]:
+    """Decode the last 200 bytes alone; return a trailer without its leaves, and how many bytes of them there are.
+
+    The footer's checksum, which covers the leaves, is not compared. Raises IntegrityError for a malformed one.
+    """
+    record, leaves_length = tail[:RECORD_LENGTH], decode_footer(tail[RECORD_LENGTH:]) - RECORD_LENGTH
+    _check_record(record)
+    _, _, flags, segments, length, root, place = _RECORD.unpack(record)
     listed = flags == _LEAVES_LISTED
-    if flags not in (0, _LEAVES_LISTED) or len(leaves) != (segments * LEAF_LENGTH if listed else 0):
+    if flags not in (0, _LEAVES_LISTED) or leaves_length != (segments * LEAF_LENGTH if listed else 0):
         raise IntegrityError("the number of leaves in the container's trailer does not match its record")
     if (
         segments > MAX_SEGMENTS
@@ -217,7 +226,14 @@ def decode_trailer(leaves: bytes, tail: bytes, geometry: Geometry) -> Trailer:
         or geometry.segment_count(length) != segments
     ):
         raise IntegrityError("the number of segments in the container's trailer does not match its length")
-    return Trailer(segments, length, root, leaves if listed else None, decode_signature_place(root, place))
+    return Trailer(segments, length, root, None, decode_signature_place(root, place)), leaves_length
+
+
+def _check_record(record: bytes) -> None:
+    magic, version, *_ = _RECORD.unpack(record)
+    if magic != _RECORD_MAGIC:
+        raise IntegrityError("the container has no trailer")
+    _check_version(version)
 
 
 def _check(root: bytes, issuer: bytes, signature: bytes) -> bytes:

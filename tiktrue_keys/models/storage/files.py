@@ -198,6 +198,8 @@ class FileOutput:
 class HeldFile:
     """A container in a locked file; its methods are described in protocol.py."""
 
+    found: None = None
+
     def __init__(self, place: Path, fd: int) -> None:
         self.place = place
         self.fd = fd

@@ -188,6 +188,8 @@ class HeldObject:
     An object cannot be changed in place. When two writers have read the same state, the second one gets a BusyError.
     """
 
+    found: Detached | None = None
+
     def __init__(self, storage: ObjectStorage) -> None:
         self.place = storage.place
         self._storage = storage
@@ -199,8 +201,8 @@ class HeldObject:
 
     def detached(self, file_id: bytes) -> Detached | None:
         self._beside = SmallObject(_beside(self.place), detached_header.WHAT)
-        self._found = decode_detached(file_id, self._beside.read(detached_header.LENGTH + 1))
-        return self._found
+        self.found = decode_detached(file_id, self._beside.read(detached_header.LENGTH + 1))
+        return self.found
 
     def authenticate(self, data_key: memoryview) -> None:
         self._slots.current.authenticate(data_key)
@@ -208,7 +210,7 @@ class HeldObject:
 
     def rewrite(self, header: Header, data_key: memoryview) -> None:
         raw = next_slot(self._slots, header, data_key)
-        signature_place = self._found.place if self._found else bytes(SIGNATURE_PLACE_LENGTH)
+        signature_place = self.found.place if self.found else bytes(SIGNATURE_PLACE_LENGTH)
         self._beside.write(Detached(header.file_id, decode_slots(raw * 2), signature_place).encode())
 
     def readable(self) -> RemoteObject:

@@ -127,6 +127,10 @@ class HeldContainer(Protocol):
     def slots(self) -> HeaderSlots:
         """Read the header in effect, not authenticated. Call this first, once."""
 
+    @property
+    def found(self) -> Detached | None:
+        """Return the detached header that `slots` found; a file never has one."""
+
     def authenticate(self, data_key: memoryview) -> None:
         """Raise IntegrityError unless the header that was read is authentic under the 32-byte data key."""
 
