@@ -107,7 +107,7 @@ _tiktrue_keys_of() {
         "fleet:commands") echo "init card add list show remove status send receive sync accept-epoch" ;;
         "fleet:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet init:commands") echo "" ;;
-        "fleet init:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fleet init:options") echo "--role --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet init:argument") echo "text" ;;
         "fleet card:commands") echo "" ;;
         "fleet card:options") echo "-o --output --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -214,6 +214,7 @@ _tiktrue_keys_value() {
         "escrow verify:--share") echo "file" ;;
         "escrow recover:--share") echo "file" ;;
         "relicense:--old-license-file") echo "file" ;;
+        "fleet init:--role") echo "words:node issuer" ;;
         "fleet card:-o"|"fleet card:--output") echo "file" ;;
         "fleet add:--expect") echo "text" ;;
         "fleet add:--name") echo "text" ;;

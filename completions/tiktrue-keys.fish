@@ -770,6 +770,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -l no-color -d 'Print with
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -s h -l help -d 'Show this message and exit.'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l role -xa 'node issuer' -d 'Role here: issuer, which sends keys, or node, which gets them (default: issuer if it has keys).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -801,7 +802,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet card' -s h -l help -d 'Show
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l expect -x -d 'Node id that the other side shows.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l name -x -d 'Name of the other side here (default: the name in the card).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l role -xa 'node issuer' -d 'Role of the other side: node or issuer (default: issuer on a node, else node).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l role -xa 'node issuer' -d 'Role of the other side: node or issuer (default: node; an issuer\'s card needs it).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l license-file -rF -d 'File with the license, or - for standard input.'

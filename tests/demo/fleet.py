@@ -132,9 +132,9 @@ def meet(admin: Computer, nodes: list[Computer], cluster: Cluster) -> None:
     issuer_id = admin.run("tiktrue-keys fleet card -o ../head-office.card").split()[0]
     for node in nodes:
         say(f"{node.name}: its halves are made in place and sealed to the machine; only the card leaves it")
-        node.run(f"tiktrue-keys fleet init {node.name}")
+        node.run(f"tiktrue-keys fleet init {node.name} --role node")
         node_id = node.run(f"tiktrue-keys fleet card -o ../{node.name}.card").split()[0]
-        node.run(f"tiktrue-keys fleet add ../head-office.card --expect {issuer_id}")
+        node.run(f"tiktrue-keys fleet add ../head-office.card --role issuer --expect {issuer_id}")
         admin.run(f"tiktrue-keys fleet add ../{node.name}.card --expect {node_id}")
     say("A node id that is not the card's is refused")
     admin.run(f"tiktrue-keys fleet add ../node-1.card --expect {issuer_id}", code=5)

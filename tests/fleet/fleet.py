@@ -50,12 +50,12 @@ class Fleet:
         for name in names:
             desk = self._desk(name)
             manager = desk.manager()
-            made = init_node(manager, name)
+            made = init_node(manager, name, role="node")
             self.desks[name], self.nodes[name] = desk, manager
             card = parse_card(own_card(manager)[1])
             pin(self.admin, card, expect=made.node_id)
             admin = parse_card(own_card(self.admin)[1])
-            pin(manager, admin, expect=admin.node_id)
+            pin(manager, admin, expect=admin.node_id, role="issuer")
 
     def sync(self, **more: Any) -> Synced:
         """One round at the issuer."""

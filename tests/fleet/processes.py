@@ -63,10 +63,10 @@ class Staff:
     def _join(self, name: str, node: Program) -> None:
         """Pinned both ways by the package's own operations: four programs a node would take longer than most tests."""
         with node.manager() as manager, self.admin.manager() as admin:
-            init_node(manager, name)
+            init_node(manager, name, role="node")
             card, issuer = (parse_card(own_card(each)[1]) for each in (manager, admin))
             pin(admin, card, expect=card.node_id)
-            pin(manager, issuer, expect=issuer.node_id)
+            pin(manager, issuer, expect=issuer.node_id, role="issuer")
             self.node_ids |= {name: card.node_id, ISSUER: issuer.node_id}
         self._set_up(node)
 

@@ -31,7 +31,8 @@ class Office:
 
     def card(self, program: Program, name: str) -> tuple[str, str]:
         """Node id and card file."""
-        node_id = program.json("fleet", "init", name)["result"]["node_id"]
+        role = "issuer" if program is self.admin else "node"
+        node_id = program.json("fleet", "init", name, "--role", role)["result"]["node_id"]
         path = str(self.folder / f"{name}.card")
         assert program.json("fleet", "card", "-o", path)["result"]["node_id"] == node_id
         return node_id, path
@@ -41,7 +42,7 @@ class Office:
         for name, node in self.nodes.items():
             node_id, card = self.card(node, name)
             self.admin.json("fleet", "add", card, "--expect", node_id)
-            node.json("fleet", "add", admin_card, "--expect", admin_id)
+            node.json("fleet", "add", admin_card, "--role", "issuer", "--expect", admin_id)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_pinning_needs_the_node_id(office: Office, tmp_path: Path) -> None:
     place = tmp_path / "stranger"
     place.mkdir(mode=0o700)
     stranger = Program(place)
-    stranger.ok("fleet", "init", "stranger")
+    stranger.ok("fleet", "init", "stranger", "--role", "node")
     card = str(tmp_path / "stranger.card")
     stranger.ok("fleet", "card", "-o", card)
 

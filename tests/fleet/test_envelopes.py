@@ -163,7 +163,7 @@ def test_sealing_twice_gives_other_bytes_of_the_same() -> None:
     assert opened(again).vouched == opened(LINE).vouched
 
 
-CARD = Card("n1", "0" * 32, 1, KEY, x_wing_public_bytes(NODE_SEED), KEY, Instant(1000))
+CARD = Card("n1", "node", "0" * 32, 1, KEY, x_wing_public_bytes(NODE_SEED), KEY, Instant(1000))
 
 
 def test_a_card_is_its_own_witness() -> None:

@@ -35,8 +35,8 @@ class FleetOperation:
     at: Callable[[Fleet], KeyManager] = lambda fleet: fleet.admin
 
 
-def initialised(fleet: Fleet, name: str = "fresh", **more: Any) -> Any:
-    return init_node(fleet.nodes["n3"], name, operation_id="nightly", **more)
+def initialised(fleet: Fleet, name: str = "fresh", role: str = "node") -> Any:
+    return init_node(fleet.nodes["n3"], name, role=role, operation_id="nightly")
 
 
 def pinned_card(fleet: Fleet, of: str = "n3", expect: str = "", **more: Any) -> Any:
@@ -72,7 +72,7 @@ OPERATIONS = (
         (
             partial(pinned_card, of="n2"),
             partial(pinned_card, name="third"),
-            partial(pinned_card, role="issuer"),
+            partial(pinned_card, role="node"),
         ),
     ),
     FleetOperation(
@@ -134,7 +134,7 @@ def must_be_refused(fleet: Fleet, manager: KeyManager, do: Do) -> None:
 
 def made_ready(fleet: Fleet, operation: FleetOperation) -> None:
     if operation.name != "node-init":
-        init_node(fleet.nodes["n3"], "n3")
+        init_node(fleet.nodes["n3"], "n3", role="node")
 
 
 @each_operation

@@ -158,10 +158,11 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
     admin, node = (Program(folder) for folder in programs.values())
     with _long_ago(admin) as issuer, _long_ago(node) as there:
         issuer.generate("llama", license_key=LICENSE.encode(), lifetime=300 * DAY)
-        init_node(there, "n1")
+        init_node(there, "n1", role="node")
         for one, other in ((issuer, there), (there, issuer)):
             card = parse_card(own_card(other)[1])
-            pin(one, card, expect=card.node_id, name="n1" if one is issuer else "head-office")
+            name, role = ("n1", "node") if one is issuer else ("head-office", "issuer")
+            pin(one, card, expect=card.node_id, name=name, role=role)
         distribute(issuer, ["llama"], every_node=True)
         sync(issuer, spool, license_key=LICENSE.encode())
         receive(there, spool, license_key=LICENSE.encode())

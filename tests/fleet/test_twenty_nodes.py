@@ -33,8 +33,8 @@ from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
 
 manager = KeyManager("keystore", host_secret_file="host/secret", pbkdf2_rounds=100_000)
-init_node(manager, Path.cwd().name)
-pin(manager, parse_card(Path("../admin.card").read_bytes()), expect=sys.argv[1])
+init_node(manager, Path.cwd().name, role="node")
+pin(manager, parse_card(Path("../admin.card").read_bytes()), expect=sys.argv[1], role="issuer")
 Path("card.new").write_bytes(own_card(manager)[1])
 manager.close()
 Path("card.new").rename("card")

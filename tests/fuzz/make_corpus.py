@@ -76,7 +76,7 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
     """Those of what travels between an issuer and its nodes."""
     halves = x_wing_public_bytes(memoryview(bytes(range(32))))
     for name, recovery in (("card", b""), ("recoverable", ISSUER)):
-        card = Card("node-1", "0" * 32, 1, ISSUER, halves, ISSUER, Instant(5), recovery)
+        card = Card("node-1", "node", "0" * 32, 1, ISSUER, halves, ISSUER, Instant(5), recovery)
         yield "card", name, card.sign(SIGNER.sign).rstrip()
     addressed = ADDRESS.to_json()
     yield "envelope", "key", signed_line(addressed | {"sealed": encoded(bytes(1300))}, "envelope", SIGNER.sign)

@@ -63,6 +63,7 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_revocation.py": (
         "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"
     ),
+    "fleet/test_roles.py": "fleet/pin",
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
     "fleet/test_transports.py": "fleet/transports/spool",
     "fleet/test_witnesses.py": "fleet/epochs",

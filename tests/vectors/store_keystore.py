@@ -111,7 +111,7 @@ def _fill(admin: Site, node: Site) -> dict[str, Any]:
 
 
 def _pin(admin: Site, node: Site) -> None:
-    node.json("fleet", "init", "node-7")
+    node.json("fleet", "init", "node-7", "--role", "node")
     card = node.json("fleet", "card", "-o", "/var/lib/card")
     (admin.library / "card").write_bytes((node.library / "card").read_bytes())
     admin.json("fleet", "add", "/var/lib/card", "--expect", card["node_id"])

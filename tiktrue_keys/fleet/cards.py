@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiktrue_keys.core.derivation import NODE_ID
-from tiktrue_keys.core.dispatch.peers import NODE_ID_LENGTH, parse_name
+from tiktrue_keys.core.dispatch.peers import NODE_ID_LENGTH, ROLES, parse_name
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import encoded
-from tiktrue_keys.errors import IntegrityError, UsageError
+from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 SIGNATURE_KIND = "card"
-FORM = "tiktrue-card/1"
+FORM = "tiktrue-card/2"
+_FIRST_FORM = "tiktrue-card/1"
 MAX_CARD = 8 * 1024
 X_WING_PUBLIC = 1216
 _ED25519_PUBLIC = 32
@@ -28,9 +29,13 @@ _ED25519_PUBLIC = 32
 
 @dataclass(frozen=True)
 class Card:
-    """The description of one keystore by itself. Keys are raw; `recovery_key` is empty or 32 bytes of Ed25519."""
+    """The description of one keystore by itself. Keys are raw; `recovery_key` is empty or 32 bytes of Ed25519.
+
+    `role` is what the keystore is for those who pin the card: an issuer sends them keys, a node gets keys from them.
+    """
 
     name: str
+    role: str
     keystore_id: str
     epoch: int
     identity_key: bytes
@@ -49,6 +54,7 @@ class Card:
         return {
             "type": FORM,
             "name": self.name,
+            "role": self.role,
             "keystore_id": self.keystore_id,
             "epoch": self.epoch,
             "identity_key": self.identity_key.hex(),
@@ -73,11 +79,22 @@ def node_id_of(identity_key: bytes, identity_hpke: bytes) -> str:
 
 
 def parse_card(data: bytes) -> Card:
-    """Return a card that its own identity key signed. Raises IntegrityError for any other data."""
-    members, verify = parse_signed(data.removesuffix(b"\n"), limit=MAX_CARD, what="the card", form=FORM)
+    """Return a card that its own identity key signed.
+
+    Raises IntegrityError for any other data, RefusedError for a card of version 1, which does not name a role.
+    """
+    members, verify = parse_signed(data.removesuffix(b"\n"), limit=MAX_CARD, what="the card", form=None)
+    if members.text("type", 64) == _FIRST_FORM:
+        raise RefusedError(
+            "the card is of version 1, which does not name the role of its keystore",
+            "upgrade the program on the other machine, then write a new card there",
+            remedy="write-new-card",
+        )
+    members.form(FORM)
     recovery = members.text("recovery_key", 64)
     card = Card(
         name=members.text("name", 64),
+        role=members.text("role", 16),
         keystore_id=members.hexadecimal("keystore_id", 16).hex(),
         epoch=members.whole("epoch"),
         identity_key=members.hexadecimal("identity_key", _ED25519_PUBLIC),
@@ -91,6 +108,8 @@ def parse_card(data: bytes) -> Card:
         parse_name(card.name)
     except UsageError as error:
         raise IntegrityError(f"the card's name is not valid: {error.message}") from None
+    if card.role not in ROLES:
+        raise members.malformed("role")
     verify(card.identity_key, SIGNATURE_KIND)
     _must_be_a_key(card.identity_hpke)
     return card

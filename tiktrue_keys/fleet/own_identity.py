@@ -12,8 +12,12 @@ from functools import partial
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.dispatch import peers
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.keyring import all_keys
+from tiktrue_keys.core.keys.received import issuer_of
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
@@ -40,8 +44,8 @@ def init_node(
 ) -> InitResult:
     """Name this keystore, and create it if there is none.
 
-    The role decides what the pinned cards are. By default a keystore that is created here pins issuers, and one that
-    existed before pins nodes. Raises RefusedError when the keystore already has another name or role.
+    The role stands in its card. A keystore with keys of its own is an issuer by default; one without needs `role`.
+    Raises UsageError without it, RefusedError when the keystore already has another name or role.
     """
     peers.parse_name(name)
     asked = OperationRequest.of(INIT, operation_id, {"name": name, "role": role})
@@ -50,8 +54,9 @@ def init_node(
 
 def _init(manager: KeyManager, name: str, role: str | None, operation: Operation) -> InitResult:
     if not manager.exists():
+        chosen = _required(role)
         with operation.create(manager.session.new_cost()) as transaction:
-            return _named(transaction, operation, name, role or NODE, created=True)
+            return _named(transaction, operation, name, chosen, created=True)
     with operation.write() as transaction:
         known = peers.own_name(transaction.rows)
         if known is not None and known != (name, role or known[1]):
@@ -60,7 +65,8 @@ def _init(manager: KeyManager, name: str, role: str | None, operation: Operation
             )
         if known is not None:
             return _result(transaction.document, operation.id, name, known[1], changed=False)
-        return _named(transaction, operation, name, role or ISSUER, created=False)
+        chosen = _required(role or _role_by_keys(transaction.rows, transaction.now))
+        return _named(transaction, operation, name, chosen, created=False)
 
 
 def _repeated(first: FirstRun) -> InitResult:
@@ -77,6 +83,7 @@ def own_card(manager: KeyManager) -> tuple[Card, bytes]:
         document = view.document
         card = Card(
             name=named[0] if named else _named_after(session.actor),
+            role=named[1] if named else _role_by_keys(view.rows, now) or NODE,
             keystore_id=document.keystore_id.hex(),
             epoch=document.epoch,
             identity_key=document.identity_key,
@@ -92,9 +99,24 @@ def own_node_id(document: Document) -> str:
     return node_id_of(document.identity_key, document.identity_hpke)
 
 
-def _named(transaction: Transaction, operation: Operation, name: str, role: str, *, created: bool) -> InitResult:
+def _role_by_keys(rows: Rows, now: Instant) -> str | None:
+    """Return `issuer` for a keystore that has keys of its own, else None."""
+    return ISSUER if any(issuer_of(rows, stored.key.key_id) is None for stored in all_keys(rows, now)) else None
+
+
+def _required(role: str | None) -> str:
+    if role is None:
+        raise UsageError(
+            "a keystore without keys of its own needs a role",
+            "pass role='node' if it gets keys from an issuer, role='issuer' if it sends keys to nodes",
+            remedy="name-role",
+        )
     if role not in peers.ROLES:
         raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
+    return role
+
+
+def _named(transaction: Transaction, operation: Operation, name: str, role: str, *, created: bool) -> InitResult:
     peers.put_own_name(transaction.rows, name, role)
     transaction.record(INIT, detail={"name": name, "role": role})
     operation.remember(transaction, [[name, role]])

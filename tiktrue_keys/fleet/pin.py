@@ -55,7 +55,8 @@ def pin(
 ) -> PinResult:
     """Pin a card whose node id is `expect`, which the caller got over another channel than the card.
 
-    Raises RefusedError when the node ids differ.
+    An issuer's keys, revocations and signatures count here, so its card is pinned only with `role="issuer"`; with
+    `role="node"` it only gets keys from here. Raises RefusedError without that, and when the node ids differ.
     """
     if expect.strip().lower() != card.node_id:
         raise RefusedError(
@@ -63,8 +64,23 @@ def pin(
             "do not pin it; ask the card's administrator for the node id",
         )
     peers.parse_name(name or card.name)
+    _check_role(card, role)
     asked = OperationRequest.of(ADD, operation_id, {"node_id": card.node_id, "name": name, "role": role})
     return once(manager.session, asked, partial(_pin, card, name, role), _pinned_before)
+
+
+def _check_role(card: Card, role: str | None) -> None:
+    if role is not None and role not in peers.ROLES:
+        raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
+    if card.role == ISSUER and role is None:
+        raise RefusedError(
+            f"'{card.name}' is an issuer: its keys, its revocations and its signatures would count here",
+            "pass role='issuer' to pin it",
+            remedy="pin-as-issuer",
+        )
+    if card.role == NODE and role == ISSUER:
+        words = f"the card of '{card.name}' is a node's, not an issuer's"
+        raise RefusedError(words, "leave the role out", remedy="omit-role")
 
 
 def _pin(card: Card, name: str | None, role: str | None, operation: Operation) -> PinResult:
@@ -72,8 +88,7 @@ def _pin(card: Card, name: str | None, role: str | None, operation: Operation) -
         if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
             raise RefusedError("the card is this keystore's own", "add it on the other machine")
         outbox.restart_epoch(transaction)
-        known = peers.own_name(transaction.rows)
-        chosen = role or (ISSUER if known is not None and known[1] == NODE else NODE)
+        chosen = role or card.role
         peer = peers.add_peer(transaction.rows, _peer(card, name, chosen, transaction), transaction.document.epoch)
         if chosen == ISSUER and get_inbox(transaction.rows, peer.node_id) is None:
             put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
@@ -191,8 +206,6 @@ def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
 
 
 def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> Peer:
-    if role not in peers.ROLES:
-        raise UsageError(f"'{role[:40]}' is not a role", "use node or issuer")
     return Peer(
         node_id=card.node_id,
         name=name or card.name,

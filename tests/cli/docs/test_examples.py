@@ -172,11 +172,14 @@ STORIES = {
         node: fleet init 2
         fleet card
         %node tiktrue-keys fleet card -o ../gpu-1.card
-        % tiktrue-keys --keystore other fleet init gpu-2
+        % tiktrue-keys --keystore other fleet init gpu-2 --role node
         % tiktrue-keys --keystore other fleet card -o gpu-2.card
         %NODE_ID
-        fleet add
-        %EXPECT
+        % tiktrue-keys fleet add gpu-2.card --name rack-2 --expect "$NODE_ID"
+        fleet add 1
+        %node cp ../head-office.card .
+        %OFFICE_ID
+        node: fleet add 2
         fleet send
         node: fleet receive
         fleet sync 1 =7
@@ -185,6 +188,7 @@ STORIES = {
         fleet list
         fleet show
         fleet status
+        %NODE_ID
         % tiktrue-keys fleet add gpu-2.card --expect "$NODE_ID"
         fleet remove
         """,
@@ -192,10 +196,11 @@ STORIES = {
         % tiktrue-keys generate llama-7b --no-license
         % tiktrue-keys fleet init head-office
         % tiktrue-keys fleet card -o head-office.card
-        %node tiktrue-keys fleet init gpu-1
+        %node tiktrue-keys fleet init gpu-1 --role node
         %node tiktrue-keys fleet card -o ../gpu-1.card
         % tiktrue-keys fleet add gpu-1.card --expect {NODE_ID}
-        %EXPECT
+        %OFFICE_ID
+        %node tiktrue-keys fleet add ../head-office.card --role issuer --expect "$NODE_ID"
         % tiktrue-keys backup early.db
         % tiktrue-keys fleet send llama-7b --to gpu-1 --via spool:/mnt/spool
         %node tiktrue-keys fleet receive --via spool:/mnt/spool
@@ -235,9 +240,8 @@ def prepare(world: World, step: str) -> None:
     elif word == "%NODE_ID":
         card = world.office.json("fleet", "card", "--keystore", "other")
         world.variables["NODE_ID"] = card["result"]["node_id"]
-    elif word == "%EXPECT":
-        office_id = world.office.json("fleet", "card")["result"]["node_id"]
-        world.node.ok("fleet", "add", "../head-office.card", "--expect", office_id)
+    elif word == "%OFFICE_ID":
+        world.variables["NODE_ID"] = world.office.json("fleet", "card")["result"]["node_id"]
     else:
         done = world.shell(rest, on_node=word == "%node")
         assert done.returncode == 0, f"{step}\n{done.stderr}"

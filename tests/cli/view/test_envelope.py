@@ -59,11 +59,11 @@ def _add_a_node(program: Program) -> None:
     (program.folder / "node").mkdir()
     node = Program(program.folder / "node")
     program.ok("fleet", "init", "office")
-    node.ok("fleet", "init", "shed")
+    node.ok("fleet", "init", "shed", "--role", "node")
     ours = program.json("fleet", "card", "-o", "office.card")["result"]["node_id"]
     theirs = node.json("fleet", "card", "-o", "shed.card")["result"]["node_id"]
     check(program.json("fleet", "add", "node/shed.card", "--expect", theirs))
-    node.ok("fleet", "add", "../office.card", "--expect", ours)
+    node.ok("fleet", "add", "../office.card", "--role", "issuer", "--expect", ours)
     check(program.json("fleet", "sync", "--via", f"spool:{program.folder}/spool", code=7))  # no answer yet
     check(node.json("fleet", "receive", "--via", f"spool:{program.folder}/spool"))
     program.ok("fleet", "sync", "--via", f"spool:{program.folder}/spool")

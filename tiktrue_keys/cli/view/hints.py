@@ -128,8 +128,14 @@ REMEDIES: Mapping[str, str] = {
     "list-peers": "run tiktrue-keys fleet list to see the pinned nodes and issuers",
     "pinned-already": "run tiktrue-keys fleet remove {node} first",
     "peer-name-taken": "use another name: --name NAME",
+    "pin-as-issuer": "if it is to be one here, add --role issuer",
+    "write-new-card": "upgrade tiktrue-keys on the other machine, then write a new card there:"
+    " tiktrue-keys fleet card -o FILE",
+    "name-role": "add --role node if it gets keys from an issuer, --role issuer if it sends keys to nodes",
+    "omit-role": "omit --role; if it is to send keys, make a keystore for that there: tiktrue-keys fleet init NAME"
+    " --role issuer",
     "pin-node": "pin a node's card: tiktrue-keys fleet add CARD",
-    "pin-issuer": "pin the issuer's card: tiktrue-keys fleet add CARD",
+    "pin-issuer": "pin the issuer's card: tiktrue-keys fleet add CARD --role issuer",
     "name-key-to-send": "name it: tiktrue-keys fleet send KEY --all",
     "no-recipient": "use --to NODE (repeatable) or --all",
     "node-behind": "run tiktrue-keys fleet sync --via TRANSPORT; a node that is gone: tiktrue-keys fleet remove {node}",

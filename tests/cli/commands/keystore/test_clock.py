@@ -60,7 +60,7 @@ def test_under_a_doubtful_clock_a_due_rotation_does_not_sync_the_fleet_first(
     program.ok("fleet", "init", "head-office")
     place, card = program.folder / "node", program.folder / "node.card"
     place.mkdir()
-    node_id = Program(place).json("fleet", "init", "node")["result"]["node_id"]
+    node_id = Program(place).json("fleet", "init", "node", "--role", "node")["result"]["node_id"]
     Program(place).ok("fleet", "card", "-o", str(card))
     program.ok("fleet", "add", str(card), "--expect", node_id)
     program.ok("revoke", "--model", "lost", "--reason", "a test", "--yes")  # a list, which a sync renews after 15 days

@@ -34,10 +34,16 @@ def command(
     """
     context: CommandContext = ctx.obj
     card, line = own_card(context.manager)
-    result = {"node_id": card.node_id, "name": card.name, "card": line.decode().rstrip("\n"), "path": output}
-    messages = [f"Node id: {card.node_id}"]
+    result = {
+        "node_id": card.node_id,
+        "name": card.name,
+        "role": card.role,
+        "card": line.decode().rstrip("\n"),
+        "path": output,
+    }
+    messages = [f"'{card.name}' is {'a node' if card.role == 'node' else 'an issuer'}.", f"Node id: {card.node_id}"]
     if output in (None, "-"):
         return Outcome(result=result, view=[Raw(line.decode())], messages=messages)
     path, gate = Path(output or ""), context.manager.output_gate()
     (replace_bytes if force else create_bytes)(path, line, _MODE, gate=gate, what="the card")
-    return Outcome(result=result, view=[Line(card.node_id)], ids=[card.node_id], changed=True)
+    return Outcome(result=result, view=[Line(card.node_id)], messages=messages[:1], ids=[card.node_id], changed=True)

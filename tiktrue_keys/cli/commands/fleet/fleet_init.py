@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,22 +11,29 @@ from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.fleet.own_identity import init_node
 
 EXAMPLES = (
-    ("Name the keystore that issues keys:", "tiktrue-keys fleet init head-office"),
-    ("Create the keystore of a node, on the node:", "tiktrue-keys fleet init gpu-1"),
+    ("Name the keystore that issues keys:", "tiktrue-keys fleet init head-office --role issuer"),
+    ("Create the keystore of a node, on the node:", "tiktrue-keys fleet init gpu-1 --role node"),
 )
 
 
 def command(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name by which other machines know this keystore.")],
+    role: Annotated[
+        Literal["node", "issuer"] | None,
+        typer.Option(
+            metavar="ROLE",
+            help="Role here: issuer, which sends keys, or node, which gets them (default: issuer if it has keys).",
+        ),
+    ] = None,
 ) -> Outcome:
-    """Give this keystore its name in the fleet.
+    """Give this keystore its name and its role in the fleet.
 
-    Creates the keystore if there is none. A new keystore is a node, which pins the cards of its issuers; a keystore
-    that already has keys is an issuer, which pins the cards of its nodes. Prints the node id.
+    Creates the keystore if there is none. The role stands in the keystore's card: those who pin an issuer's card follow
+    its keys, its revocations and its signatures. A keystore without keys of its own needs --role. Prints the node id.
     """
     context: CommandContext = ctx.obj
-    made = init_node(context.manager, name, operation_id=context.operation_id)
+    made = init_node(context.manager, name, role=role, operation_id=context.operation_id)
     messages = [f"Created keystore {context.keystore}"] if made.created_keystore else []
     return Outcome(
         result={
