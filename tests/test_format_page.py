@@ -18,7 +18,7 @@ from tiktrue_keys.core import derivation, names
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
-from tiktrue_keys.core.dispatch import revocation_lists
+from tiktrue_keys.core.dispatch import releases, revocation_lists
 from tiktrue_keys.core.fingerprint import candidates
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import creation, licenses
@@ -264,6 +264,9 @@ def test_limits() -> None:
         "acknowledgement": acknowledgements.MAX_ACKNOWLEDGEMENT,
         "results of an acknowledgement": acknowledgements.MAX_RESULTS,
         "keys of a revocation list": revocation_lists.KEYS_A_LIST,
+        "releases of a revocation list": revocation_lists.RELEASES_A_LIST,
+        "entries of a release": releases.MAX_ENTRIES,
+        "withdrawn ids of a release": releases.MAX_WITHDRAWN,
     }
 
 

@@ -15,20 +15,24 @@ from tests.keystores import LICENSE
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.containers.claims import Claim
 from tiktrue_keys.core.containers.intents import FileIntent
+from tiktrue_keys.core.dispatch.releases import Release, ReleaseEntry
 from tiktrue_keys.core.instants import DAY, Seconds
 from tiktrue_keys.core.keys import keyring
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.identity import open_seed
+from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.release import ReleaseRequest
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.own_identity import own_card
 from tiktrue_keys.fleet.pin import unpin
+from tiktrue_keys.fleet.release_members import release_json
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "RELEASE", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
+_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
 _SOMETIMES = {
     "KEY": set(keyring._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
@@ -77,6 +81,8 @@ def _used_keystore(folder: Path) -> KeyManager:
     intent = FileIntent("encrypt", bytes(16), "/x", frozenset(), frozenset({other.key_id}), model_id="other", name="x")
     manager.begin_file_operation(intent)
     manager.rotate(["model"], license_key="license", notify=["client"])
+    entry = ReleaseEntry(bytes(16), bytes(32))
+    manager.release(ReleaseRequest({"model": [entry]}), OperationRequest.of("release", None, {}))
     manager.revoke([key.key_id], reason="reason")
     manager.cleanup([key.key_id])
     manager.claim([Claim("/y", bytes(16), frozenset({other.key_id}), manager.now())], ())
@@ -127,6 +133,9 @@ def test_members_of_what_a_fleet_exchanges() -> None:
     revocations = json.loads(opened["revocation-list"][1]["payload"]["list"])
     assert set(revocations) == set(rows("list members"))
     assert in_braces(rows("list members")["revoked"]) == set(revocations["revoked"][0])
+    assert (
+        in_braces(rows("list members")["releases"]) == set(rows("release members")) == set(release_json(Release("m")))
+    )
     acknowledgement = json.loads(said)
     assert set(acknowledgement) == set(rows("acknowledgement members"))
     assert in_braces(rows("acknowledgement members")["results"]) == set(acknowledgement["results"][0])

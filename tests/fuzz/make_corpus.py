@@ -14,6 +14,7 @@ from tests.fuzz.targets import ADDRESS, CORPUS, LIST_ISSUER, SIGNER
 from tests.fuzz.targets import SIGNED_BY as ISSUER
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message, x_wing_public_bytes
+from tiktrue_keys.core.dispatch.releases import Release, ReleaseEntry
 from tiktrue_keys.core.dispatch.revocation_lists import Revocation, RevocationList
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.members import encoded
@@ -83,12 +84,15 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
     about_nothing = addressed | {"kind": "void", "key_id": "", "generation": 0, "sealed": encoded(bytes(1136))}
     yield "envelope", "void", signed_line(about_nothing, "envelope", SIGNER.sign)
     one = Revocation(KEY_ID, Instant(3), "lost")
+    entries = tuple(ReleaseEntry(bytes([number]) * 16, bytes(32), Instant(number)) for number in (1, 2))
+    named = Release("llama", entries=entries, withdrawn=(bytes(16),))
     lists = {
         "empty": RevocationList(LIST_ISSUER, 1, 1, Instant(5), Instant(9)),
         "revoked": RevocationList(LIST_ISSUER, 2, 7, Instant(5), Instant(9), (one,)),
+        "released": RevocationList(LIST_ISSUER, 2, 8, Instant(5), Instant(9), (), (named,)),
     }
     for name, each in lists.items():
-        yield "revocation_list", name, signed_line(each.to_json(), "revocation-list", SIGNER.sign)
+        yield "revocation_list", name, list_payload(each, SIGNER.sign)["list"].encode()
     key: dict[str, Any] = {"created_at": 1, "expires_at": 2, "decrypt_until": 3, "pending": False, "licensed": True}
     key |= {"predecessor": "", "overlap_ends_at": 0, "labels": {"a": "b"}}
     promotion = {"rotated_at": 1, "overlap_ends_at": 2}

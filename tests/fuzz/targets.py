@@ -23,7 +23,7 @@ from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import MAX_ACKNOWLEDGEMENT, parse_acknowledgement
 from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
 from tiktrue_keys.fleet.envelopes import MAX_ENVELOPE, Address, Parcel, open_envelope, parse_envelope, peek
-from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
+from tiktrue_keys.fleet.payloads import list_payload, read_key, read_list, read_promotion
 from tiktrue_keys.fleet.signed import signed_line
 from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.folder.resume_state import ResumeState
@@ -143,7 +143,7 @@ def revocation_list(data: bytes) -> None:
     """A signed list, which nodes believe."""
     line = _signed(data, "revocation-list", MAX_ENVELOPE)
     found = read_list({"list": line.decode()}, LIST_ISSUER, SIGNED_BY)
-    assert signed_line(found.to_json(), "revocation-list", SIGNER.sign) == line
+    assert list_payload(found, SIGNER.sign)["list"] == line.decode()
 
 
 def acknowledgement(data: bytes) -> None:

@@ -12,7 +12,20 @@ from tests.fuzz.targets import CORPUS, TARGETS, run
 READ = {"piped", "sized", "first", "last", "listed", "signed", "two", "torn", "one"}
 READ |= {"container-small", "container-piped", "container-recipient"}
 READ |= {"whole", "built"}
-READ |= {"card", "recoverable", "key", "void", "empty", "revoked", "a-key", "promotion", "list", "answer", "blocked"}
+READ |= {
+    "card",
+    "recoverable",
+    "key",
+    "void",
+    "empty",
+    "revoked",
+    "released",
+    "a-key",
+    "promotion",
+    "list",
+    "answer",
+    "blocked",
+}
 
 
 INPUTS = [path for target in TARGETS for path in sorted((CORPUS / target).iterdir())]

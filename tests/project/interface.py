@@ -39,6 +39,8 @@ NOT_PROMISED = frozenset(
         "KeyManager.open_key",
         "KeyManager.record_use",
         "KeyManager.register",
+        "KeyManager.release",
+        "KeyManager.release_of",
         "KeyManager.register_all",
         "KeyManager.session",
         "KeyManager.settle_part",

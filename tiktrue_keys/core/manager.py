@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
     from tiktrue_keys.core.operations.rebind import Rebound
+    from tiktrue_keys.core.operations.release import Released, ReleaseRequest
     from tiktrue_keys.core.operations.relicense import Relicensed
     from tiktrue_keys.core.operations.restore import RestoredKeystore
     from tiktrue_keys.core.operations.results import (
@@ -454,6 +455,16 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.forget import forget
 
         return forget(self._session, file_id, location, operation_id)
+
+    def release(self, request: ReleaseRequest, asked: OperationRequest) -> Released:
+        """Change the releases of models: name containers and folders whose signature the caller has checked.
+
+        Raises NotFoundError for an unknown id to withdraw, RefusedError for a model of another authority or a withdrawn
+        id.
+        """
+        from tiktrue_keys.core.operations.release import release
+
+        return release(self._session, request, asked)
 
     def record_use(
         self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None

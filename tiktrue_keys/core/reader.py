@@ -24,6 +24,7 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from tiktrue_keys.core.dispatch.releases import Release
     from tiktrue_keys.core.keys.deadlines import KeyCounts
     from tiktrue_keys.core.keys.packed import PackedKeys
     from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
@@ -209,6 +210,24 @@ class KeystoreReader:
         with self._session.read() as (view, _):
             pinned = [peer.identity_key for peer in peers.peers(view.rows, peers.ISSUER)]
             return (view.document.identity_key, *pinned)
+
+    def release_of(self, model_id: str) -> tuple[Release, Instant | None] | None:
+        """Return the release that counts for a model, and when the list ends that it relies on; None without one.
+
+        The end is None for a release that was made here.
+        """
+        from tiktrue_keys.core.dispatch import releases, revocation_lists
+
+        with self._session.read() as (view, _):
+            found = releases.release_of(view.rows, model_id)
+            return None if found is None else (found, revocation_lists.release_end(view.rows, found))
+
+    def releases(self) -> tuple[Release, ...]:
+        """Return every release that was made here or received, sorted by model id."""
+        from tiktrue_keys.core.dispatch import releases
+
+        with self._session.read() as (view, _):
+            return releases.all_releases(view.rows)
 
     def audit_size(self) -> int:
         """Return the number of records in the log."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE
 from tiktrue_keys.core.dispatch.peers import Peer
+from tiktrue_keys.core.dispatch.releases import Release, may_speak_for, take_release
 from tiktrue_keys.core.dispatch.revocation_lists import KnownList, known_list, put_known_list
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.keys.licenses import PreparedLicense, RecognisedLicense, recognise_or_enroll
@@ -28,11 +29,15 @@ OLDER = "older"
 
 @dataclass(frozen=True)
 class Applied:
-    """The result of one envelope: `outcome` is `ok` or the reason why it was not applied; `keys` are new or changed."""
+    """The result of one envelope: `outcome` is `ok` or the reason why it was not applied; `keys` are new or changed.
+
+    `skipped` are the models of releases that were not applied because the issuer is not their authority.
+    """
 
     outcome: str
     keys: tuple[ManagedKey, ...] = ()
     superseded: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 def needs_license(parcel: Parcel, contents: Contents) -> bool:
@@ -110,7 +115,21 @@ def _take_list(transaction: Transaction, issuer: Peer, contents: Contents) -> Ap
         transaction.rows, issuer.node_id, KnownList(found.epoch, found.number, found.issued_at, found.valid_until)
     )
     revoked = [apply_revocation(transaction, each) for each in found.revoked]
-    return Applied(OK, tuple(key for key in revoked if key is not None))
+    skipped = [each.model_id for each in found.releases if not _take_release(transaction, issuer, each)]
+    return Applied(OK, tuple(key for key in revoked if key is not None), skipped=tuple(skipped))
+
+
+def _take_release(transaction: Transaction, issuer: Peer, release: Release) -> bool:
+    """Store a release. Return False, and only record it, when the issuer is not the model's authority."""
+    if not may_speak_for(transaction.rows, release.origin, release.model_id):
+        refused = {"by": issuer.name, "number": release.number, "reason": "it is not the model's authority"}
+        transaction.record("release", outcome="refused", model_id=release.model_id, detail=refused)
+        return False
+    taken = take_release(transaction.rows, release)
+    counts = {"named": len(taken.entries), "withdrawn": len(taken.withdrawn)}
+    detail = {"by": issuer.name, "epoch": taken.epoch, "number": taken.number, **counts}
+    transaction.record("release", model_id=taken.model_id, detail=detail)
+    return True
 
 
 def _must_be_a_key_id(text: str) -> None:

@@ -5,21 +5,30 @@ Come here for their formats. These functions read and write nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
-from tiktrue_keys.core.dispatch.revocation_lists import KEYS_A_LIST, REASON_LENGTH, Revocation, RevocationList
+from tiktrue_keys.core.dispatch.revocation_lists import (
+    KEYS_A_LIST,
+    REASON_LENGTH,
+    RELEASES_A_LIST,
+    Revocation,
+    RevocationList,
+)
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import ReceivedKey
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.names import MAX_GENERATION, KeyId, ModelId, model_of
-from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.fleet.release_members import read_release, release_json
 from tiktrue_keys.fleet.signed import parse_signed, signed_line
 
 SIGNATURE_KIND = "revocation-list"
+LIST_FORM = "tiktrue-revocation-list/2"
 _MAX_LABELS = 16
 _MAX_LABEL = 64
 _KEY_ID_LENGTH = 128
@@ -88,25 +97,49 @@ def read_promotion(payload: dict[str, Any]) -> Promotion:
 
 def list_payload(revocations: RevocationList, sign: Signer) -> dict[str, Any]:
     """Return a signed revocation list. Its signature also holds without the envelope."""
-    return {"list": signed_line(revocations.to_json(), SIGNATURE_KIND, sign).decode("utf-8")}
+    members = {
+        "type": LIST_FORM,
+        "issuer": revocations.issuer,
+        "epoch": revocations.epoch,
+        "number": revocations.number,
+        "issued_at": revocations.issued_at,
+        "valid_until": revocations.valid_until,
+        "revoked": [asdict(each) for each in revocations.revoked],
+        "releases": [release_json(each) for each in revocations.releases],
+    }
+    return {"list": signed_line(members, SIGNATURE_KIND, sign).decode("utf-8")}
 
 
 def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> RevocationList:
-    """Return a revocation list that this issuer signed. Raises IntegrityError for any other."""
+    """Return a revocation list that this issuer signed.
+
+    Raises RefusedError for a list of version 1, which has no type, IntegrityError for any other line.
+    """
     what = "the revocation list"
     payload_members = Members(payload, "the envelope's revocation list")
     line = payload_members.any_text("list", _MAX_LIST)
     payload_members.done()
     members, verify = parse_signed(line.encode("utf-8", "surrogatepass"), limit=_MAX_LIST, what=what, form=None)
+    if not members.has("type"):
+        raise RefusedError(f"{what} has version 1", "upgrade the issuer, then sync the fleet there")
+    members.form(LIST_FORM)
+    epoch, number = members.whole("epoch"), members.whole("number")
+    issued_at, valid_until = Instant(members.whole("issued_at")), Instant(members.whole("valid_until"))
+    releases = tuple(read_release(each) for each in members.objects("releases", RELEASES_A_LIST))
     found = RevocationList(
         issuer=members.text("issuer", 32),
-        epoch=members.whole("epoch"),
-        number=members.whole("number"),
-        issued_at=Instant(members.whole("issued_at")),
-        valid_until=Instant(members.whole("valid_until")),
+        epoch=epoch,
+        number=number,
+        issued_at=issued_at,
+        valid_until=valid_until,
         revoked=tuple(_revocation(each) for each in members.objects("revoked", KEYS_A_LIST)),
+        releases=tuple(
+            replace(each, origin=issuer, epoch=epoch, number=number, issued_at=issued_at) for each in releases
+        ),
     )
     members.done()
+    if any(first.model_id >= second.model_id for first, second in pairwise(releases)):
+        raise members.malformed("releases")
     verify(issuer_key, SIGNATURE_KIND)
     if found.issuer != issuer:
         raise IntegrityError(f"{what} is from another issuer")

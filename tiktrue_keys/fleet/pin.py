@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
-from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
+from tiktrue_keys.core.dispatch import outbox, peers, releases, revocation_lists
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, PeerProgress
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
@@ -96,7 +96,8 @@ def _pin(card: Card, name: str | None, role: str | None, operation: Operation) -
         transaction.record(ADD, detail=detail)
         operation.remember(transaction, [[peer.node_id]])
         if chosen == NODE:
-            revocation_lists.publish(transaction, node_ids=[peer.node_id])
+            own = releases.own_releases(transaction.rows)
+            revocation_lists.publish(transaction, releases=own, node_ids=[peer.node_id])
         return PinResult(operation_id=operation.id, changed=True, peer=peer)
 
 

@@ -57,6 +57,7 @@ EVENTS = (
     "reencrypt",
     "reencrypt-folder",
     "register",
+    "release",
     "relicense",
     "renew-revocation-list",
     "reseal",

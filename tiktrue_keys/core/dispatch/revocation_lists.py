@@ -1,18 +1,18 @@
 """Revocation lists as records: those that this keystore issues, and those that its issuers sent.
 
-Come here for how a revocation reaches other keystores. A list carries the revocations since the list before it; a
-receiver keeps the union. It states until when it may be relied on, so that a missing list is not taken for the absence
-of revocations.
+Come here for how a revocation or a release reaches other keystores. A list carries the revocations and releases since
+the list before it; a receiver keeps the union of revocations, and the newest release of each model. It states until
+when it may be relied on, so that a missing list is not taken for the absence of either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tiktrue_keys.core.dispatch.outbox import LIST, queue
 from tiktrue_keys.core.dispatch.peers import NODE, all_progress, roster
+from tiktrue_keys.core.dispatch.releases import HERE, MAX_ENTRIES, MAX_WITHDRAWN, Release, get_release
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -21,6 +21,7 @@ from tiktrue_keys.core.keystore.transaction import Transaction
 VALID_FOR = Seconds(30 * DAY)
 RENEWED_AFTER = Seconds(VALID_FOR // 2)
 KEYS_A_LIST = 32
+RELEASES_A_LIST = 32
 REASON_LENGTH = 60
 """Characters of a revocation's reason that travel with it."""
 
@@ -44,10 +45,7 @@ class RevocationList:
     issued_at: Instant
     valid_until: Instant
     revoked: tuple[Revocation, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the canonical members."""
-        return asdict(self) | {"revoked": [asdict(each) for each in self.revoked]}
+    releases: tuple[Release, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,27 +59,70 @@ class KnownList:
 
 
 def publish(
-    transaction: Transaction, revoked: Sequence[Revocation] = (), *, node_ids: Sequence[str] | None = None
+    transaction: Transaction,
+    revoked: Sequence[Revocation] = (),
+    *,
+    releases: Sequence[Release] = (),
+    node_ids: Sequence[str] | None = None,
 ) -> None:
-    """Create lists of `revoked`, or one empty list, and queue them for every node or for `node_ids`.
+    """Create lists of `revoked` and of this keystore's `releases`, or one empty list, and queue them.
 
-    Does nothing without peers.
+    They go to every node, or to `node_ids`. Does nothing without peers, except that releases get their list all the
+    same: its number orders them.
     """
-    if roster(transaction.rows).count == 0:
+    if roster(transaction.rows).count == 0 and not releases:
         return
     if node_ids is None:
         node_ids = [peer.node_id for peer in all_progress(transaction.rows).values() if peer.role == NODE]
-    for at in range(0, max(len(revoked), 1), KEYS_A_LIST):
-        number = newest_number(transaction.rows) + 1
-        payload = {
-            "number": number,
-            "issued_at": transaction.now,
-            "valid_until": transaction.now + VALID_FOR,
-            "revoked": [asdict(revocation) for revocation in revoked[at : at + KEYS_A_LIST]],
-        }
-        transaction.rows.put(RecordKind.REVOCATION_LIST, f"list {number}", payload)
-        transaction.rows.put(RecordKind.REVOCATION_LIST, "newest", {"number": number, "issued_at": transaction.now})
-        queue(transaction, LIST, node_ids, list_number=number)
+    for at in range(0, len(revoked), KEYS_A_LIST):
+        _publish_one(transaction, node_ids, revoked=revoked[at : at + KEYS_A_LIST])
+    for together in _together(releases):
+        _publish_one(transaction, node_ids, releases=together)
+    if not revoked and not releases:
+        _publish_one(transaction, node_ids)
+
+
+def _publish_one(
+    transaction: Transaction,
+    node_ids: Sequence[str],
+    *,
+    revoked: Sequence[Revocation] = (),
+    releases: Sequence[Release] = (),
+) -> None:
+    number = next_number(transaction.rows)
+    payload = {
+        "number": number,
+        "issued_at": transaction.now,
+        "valid_until": transaction.now + VALID_FOR,
+        "revoked": [asdict(revocation) for revocation in revoked],
+        "releases": [release.model_id for release in releases],
+    }
+    transaction.rows.put(RecordKind.REVOCATION_LIST, f"list {number}", payload)
+    transaction.rows.put(RecordKind.REVOCATION_LIST, "newest", {"number": number, "issued_at": transaction.now})
+    queue(transaction, LIST, node_ids, list_number=number)
+
+
+def _together(releases: Sequence[Release]) -> Iterator[list[Release]]:
+    """Yield the releases in groups that fit a list."""
+    group: list[Release] = []
+    for release in releases:
+        if group and not _fit([*group, release]):
+            yield group
+            group = []
+        group.append(release)
+    if group:
+        yield group
+
+
+def _fit(releases: Sequence[Release]) -> bool:
+    entries = sum(len(release.entries) for release in releases)
+    withdrawn = sum(len(release.withdrawn) for release in releases)
+    return len(releases) <= RELEASES_A_LIST and entries <= MAX_ENTRIES and withdrawn <= MAX_WITHDRAWN
+
+
+def next_number(rows: Rows) -> int:
+    """Return the number of the list that this keystore creates next."""
+    return newest_number(rows) + 1
 
 
 def newest_number(rows: Rows) -> int:
@@ -97,12 +138,17 @@ def wants_renewal(rows: Rows, now: Instant) -> bool:
 
 
 def issued_list(rows: Rows, number: int, issuer: str, epoch: int) -> RevocationList | None:
-    """Return a list that this keystore created, or None."""
+    """Return a list that this keystore created, or None.
+
+    A release that a later list replaces is left out: it is not signed again.
+    """
     payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
     if payload is None:
         return None
     revoked = tuple(Revocation(**each) for each in payload["revoked"])
-    return RevocationList(issuer, epoch, number, payload["issued_at"], payload["valid_until"], revoked)
+    carried = [get_release(rows, model_id, HERE) for model_id in sorted(payload.get("releases", ()))]
+    releases = tuple(release for release in carried if release is not None and release.number <= number)
+    return RevocationList(issuer, epoch, number, payload["issued_at"], payload["valid_until"], revoked, releases)
 
 
 def keys_on_list(rows: Rows, number: int) -> list[str]:
@@ -115,6 +161,17 @@ def known_list(rows: Rows, issuer: str) -> KnownList | None:
     """Return the newest list of an issuer that was received, or None."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"from {issuer}")
     return KnownList(**payload) if payload else None
+
+
+def release_end(rows: Rows, release: Release) -> Instant | None:
+    """Return when the newest list of a release's issuer ends; None for a release that was made here.
+
+    A node that has a list has every release that was sent to it before: its envelopes are numbered without a gap.
+    """
+    if release.origin == HERE:
+        return None
+    known = known_list(rows, release.origin)
+    return known.valid_until if known else Instant(0)
 
 
 def put_known_list(rows: Rows, issuer: str, known: KnownList) -> None:
