@@ -1,9 +1,10 @@
 """Runs the suite where it must not make a difference, then the fault campaigns; prints a table of what passed.
 
-    python -m tests.campaign.run [--only week|year|busy|torture]... [--logs FOLDER]
+    python -m tests.campaign.run [--only coverage|week|year|busy|torture]... [--logs FOLDER]
 
-week, year: with the time of day so far ahead, under libfaketime. busy: beside a busy loop for each core. torture: as
-`make torture`. It takes hours. Exit code 1 when anything failed; what cannot run here is skipped and says why.
+coverage: as `make coverage`. week, year: the suite with the time of day so far ahead, under libfaketime. busy: beside a
+busy loop for each core. torture: as `make torture`. It takes hours. Exit code 1 when anything failed; what cannot run
+here is skipped and says why.
 
 Does not handle: the time stamps of files and etcd's clock, which stay today's.
 """
@@ -25,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SUITE = ("make", "--no-print-directory", "test", "COVERAGE=")
+COVERAGE = ("make", "--no-print-directory", "coverage")
+SUITE = ("make", "--no-print-directory", "test")
 TORTURE = (sys.executable, "-m", "tests.faults.torture")
 AHEAD = {"week": "+7d", "year": "+365d"}
 SKIPPED = "skipped"
@@ -57,6 +59,7 @@ class Outcome:
 
 
 ROWS = (
+    Row("coverage", COVERAGE),
     *(Row(name, ahead=ahead) for name, ahead in AHEAD.items()),
     Row("busy", busy=True),
     Row("torture", TORTURE),
