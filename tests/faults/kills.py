@@ -21,6 +21,8 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.format.manifest import Manifest
 
 CONTROLS = ("journal-off", "in-place", "named-first")
+_BEGINS_AT = {"in-place": "fallocate", "named-first": "rename"}
+"""The call from which on a control does harm. An operation makes it once: its number is the same in each run."""
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
@@ -48,8 +50,9 @@ def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:
 def _chosen(bench: Bench, options: Options, quota: int) -> Iterator[tuple[int, Point]]:
     """Numbered points: every one, or `quota` random ones."""
     points = bench.points()
-    if options.control == "in-place":
-        points = points[[point.call for point in points].index("fallocate") + 1 :]
+    first = _BEGINS_AT.get(options.control or "")
+    if first is not None:
+        points = points[[point.call for point in points].index(first) :]
     if options.every:
         yield from ((case, point) for case, point in enumerate(points) if options.mine(case))
         return
@@ -94,7 +97,7 @@ def _break(control: str) -> None:
         def create_in_place(new: NewFile) -> None:
             import os
 
-            new.fd = os.open(new.path, os.O_RDWR | os.O_CREAT, 0o600)
+            new.fd = os.open(new.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
 
         def nothing(new: NewFile) -> None:
             new.committed = True
