@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 import threading
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from tests.keystores import LICENSE, Desk
 from tests.program import Program
+from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import MANAGED_KEY_HPKE, subkey, x_wing_public_bytes
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
@@ -155,10 +157,16 @@ def stretch(manager: KeyManager, path: Path, data_key: bytes, length: int) -> No
         file.write(trailer.encode_tail())
 
 
+def signed_again(shop: Workshop, manifest: bytes, change: Callable[[Any], object]) -> bytes:
+    """A folder's manifest that was changed as a keystore can that is trusted."""
+    members = json.loads(manifest)
+    change(members["manifest"])
+    members["signature"] = shop.manager.sign("manifest", canonical_json(members["manifest"])).hex()
+    return canonical_json(members)
+
+
 def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
     """A safetensors file of (dtype, shape, bytes) by name, as its format has it."""
-    import json
-
     members, at = {}, 0
     for name, (dtype, shape, data) in tensors.items():
         members[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}

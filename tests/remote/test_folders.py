@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.keystores import LICENSE
-from tests.models.workshop import MODEL, Workshop, folder_request, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern, signed_again
 from tests.program import Program
 from tests.remote.conftest import Bucket, storage_environment
 from tests.remote.test_settling import left_open
@@ -93,7 +93,9 @@ def test_what_is_not_as_the_manifest_says(shop: Workshop, bucket: Bucket, folder
     one, two = "m/model-1.safetensors.ttm", "m/model-2.safetensors.ttm"
     manifest = there["m/tiktrue-manifest.json"]
     forged = manifest[:-3] + (b"0" if manifest[-3:-2] != b"0" else b"1") + manifest[-2:]
+    longest = signed_again(shop, manifest, lambda said: said["files"][1].update(length=2**53 - 1))
     changes: dict[str, dict[str, bytes | None]] = {
+        "another container than the manifest": {"m/tiktrue-manifest.json": longest},
         "missing": {one: None},
         "not in the manifest": {"m/more.txt": b""},
         "another container": {one: there[two], two: there[one]},

@@ -17,7 +17,7 @@ from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.plain import must_be_listed
-from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, ListedContainer, Manifest, ManifestEntry, PlainEntry
 from tiktrue_keys.models.format.safetensors import BITS, LENGTH_BYTES, TensorPlace, header_length, parse_header
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
 from tiktrue_keys.models.storage.protocol import storage_of
@@ -67,8 +67,8 @@ class Tensor:
         return iter((self.name, self.dtype, self.shape, self.buffer))
 
 
-_Opener = Callable[[Place, bytes | None], ModelFile]
-"""Opens the container at a path; the root (32 bytes) is given for a file of a folder, else None."""
+_Opener = Callable[[Place, ListedContainer | None], ModelFile]
+"""Opens the container at a path; what the manifest lists is given for a file of a folder."""
 
 
 def load_tensors(
@@ -90,17 +90,11 @@ def load_tensors(
     """
     license_key, stack = asked_once(license_key), ExitStack()
 
-    def opener(place: Place, root: bytes | None) -> ModelFile:
-        from tiktrue_keys.models.file.open import open_model
+    def opener(place: Place, listed: ListedContainer | None) -> ModelFile:
+        from tiktrue_keys.models.file.decrypt import ReadOptions
+        from tiktrue_keys.models.file.open import open_expected
 
-        return open_model(
-            place,
-            manager,
-            license_key,
-            allow_deprecated=allow_deprecated,
-            allow_unsigned=allow_unsigned,
-            expected_root=root,
-        )
+        return open_expected(place, manager, license_key, ReadOptions(allow_deprecated, allow_unsigned), listed)
 
     try:
         shards = _open_shards(parse_place(path), manager, opener, stack)
@@ -161,7 +155,7 @@ def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitS
     if len(index) > 1:
         raise UsageError(f"{path} has more than one index", f"name one of its files: {index[0].path}")
     if index:
-        weights = _weight_map(path, index[0], opener)
+        weights = _weight_map(path, manifest, index[0], opener)
         folder = index[0].path.rpartition("/")[0]
         wanted = {f"{folder}/{name}" if folder else name for name in weights.values()}
         if not wanted <= set(shards):
@@ -171,7 +165,7 @@ def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitS
         raise NotFoundError(f"{path} holds no encrypted safetensors file")
     opened = {}
     for name, entry in sorted(shards.items()):
-        opened[name] = stack.enter_context(opener(path / entry.place, entry.root))
+        opened[name] = stack.enter_context(opener(path / entry.place, manifest.listed(entry)))
     if index:
         _must_match(opened, weights, folder)
     return list(opened.values())
@@ -182,12 +176,12 @@ def _manifest(path: Place, manager: KeyManager) -> Manifest | None:
     return trusted_manifest(manager, path) if storage_of(path).is_folder() else None
 
 
-def _weight_map(folder: Place, entry: ManifestEntry, opener: _Opener) -> dict[str, str]:
+def _weight_map(folder: Place, manifest: Manifest, entry: ManifestEntry, opener: _Opener) -> dict[str, str]:
     """Return shards by tensor name from model.safetensors.index.json, encrypted or in clear."""
     if entry.length > _MAX_INDEX:
         raise IntegrityError("the folder's index is too long")
     if isinstance(entry, ContainerEntry):
-        with opener(folder / entry.place, entry.root) as model:
+        with opener(folder / entry.place, manifest.listed(entry)) as model:
             raw = model.read()
     else:
         raw = _checked_bytes(folder, entry)

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import DAMAGE, LENGTH, edit
-from tests.models.workshop import MODEL, Workshop, folder_request, pattern, safetensors
+from tests.models.workshop import MODEL, Workshop, folder_request, pattern, safetensors, signed_again
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import (
@@ -248,6 +248,14 @@ def test_a_sharded_folder(shop: Workshop, plain: tuple[str, ...]) -> None:
 def test_a_folder_without_an_index(shop: Workshop) -> None:
     folder = sharded(shop, exclude=["*.json"])
     assert {tensor.name for tensor in load_tensors(folder, shop.manager, LICENSE)} == {"a", "b"}
+
+
+def test_shards_that_are_not_as_the_manifest_says(shop: Workshop) -> None:
+    folder = sharded(shop)
+    there = folder / "tiktrue-manifest.json"
+    there.write_bytes(signed_again(shop, there.read_bytes(), lambda said: said["files"][0].update(length=1)))
+    with pytest.raises(IntegrityError, match="another container than the manifest lists"):
+        load_tensors(folder, shop.manager, LICENSE)
 
 
 def absent_shard(_: Path, weights: dict[str, str]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.counting import COUNTS_IO, bytes_read
 from tests.keystores import LICENSE, OTHER_LICENSE
 from tests.models.file.test_decrypt import edit
 from tests.models.file.test_rewrap import rotated, slots
-from tests.models.workshop import MODEL, Workshop, folder_request, other_manager, pattern
+from tests.models.workshop import MODEL, Workshop, folder_request, other_manager, pattern, signed_again
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import (
@@ -34,6 +35,7 @@ from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
 from tiktrue_keys.models.folder.inspect import inspect_folder
 from tiktrue_keys.models.folder.manifest_file import read_manifest
 from tiktrue_keys.models.folder.plan import plan_folder
+from tiktrue_keys.models.folder.reencrypt import reencrypt_folder
 from tiktrue_keys.models.folder.rewrap import rewrap_folder
 from tiktrue_keys.models.folder.verify import verify_folder
 from tiktrue_keys.models.format.header_slots import MAGIC
@@ -423,7 +425,7 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, source:
     folder = encrypt(shop, source).destination
     data_key = shop.data_key(folder / ONE)
     header = slots(folder / ONE).current.header
-    with SecretBuffer.copy_of(data_key) as secret, shop.plain(9).open("rb") as plain:
+    with SecretBuffer.copy_of(data_key) as secret, shop.plain(3 << 20).open("rb") as plain:
         again = replace(header, length=None)
         with (folder / ONE).open("w+b") as out:
             signer = keystore_signer(shop.manager)
@@ -432,6 +434,47 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, source:
         decrypt(shop, folder, destination=shop.folder / "out")
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):
         verify_folder(shop.manager, folder, license_key=LICENSE)
+
+
+def sign_manifest(shop: Workshop, folder: Path, change: Callable[[Any], object]) -> None:
+    (folder / MANIFEST_NAME).write_bytes(signed_again(shop, (folder / MANIFEST_NAME).read_bytes(), change))
+
+
+LIES: dict[str, Callable[[Any], object]] = {
+    "longest container": lambda manifest: manifest["files"][1].update(length=2**53 - 1),
+    "shorter container": lambda manifest: manifest["files"][1].update(length=1),
+    "longest plain file": lambda manifest: manifest["files"][0].update(length=2**53 - 1),
+    "another model": lambda manifest: manifest.update(model_id="other"),
+    "another root": lambda manifest: manifest["files"][1].update(root="0" * 64),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_manifest_that_does_not_agree_with_its_files(shop: Workshop, source: Path, lie: str) -> None:
+    """Signed by a keystore that we trust: the files themselves must be compared with what it says."""
+    folder = encrypt(shop, source, plain=["config.json"]).destination
+    sign_manifest(shop, folder, LIES[lie])
+    for act in (
+        lambda: decrypt(shop, folder, destination=shop.folder / "out"),
+        lambda: verify_folder(shop.manager, folder, license_key=LICENSE),
+        lambda: reencrypt_folder(shop.manager, folder, license_key=LICENSE),
+    ):
+        with pytest.raises(IntegrityError, match="manifest"):
+            act()
+    assert hidden(shop) == []
+    assert sorted(path.name for path in shop.folder.iterdir()) == ["llama", "llama.ttm"]
+    if "container" in lie:
+        failed = rewrap_folder(shop.manager, folder, license_key=LICENSE).failed
+        assert [str(each.error) for each in failed] == [f"{folder / ONE} is another container than the manifest lists"]
+
+
+@COUNTS_IO
+def test_a_plain_file_of_another_size_is_not_read(shop: Workshop, source: Path) -> None:
+    folder = encrypt(shop, source, plain=["config.json"]).destination
+    os.truncate(folder / "config.json", 1 << 30)
+    before = bytes_read()
+    assert inspect_folder(folder).differences.changed == ("config.json",)
+    assert bytes_read() - before < 1 << 20
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/x", "a/../../b", "a//b", "", ".", "a\\b", "a\x00b", "a/"])

@@ -21,6 +21,7 @@ from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, TAG_LENGTH, Body
 from tiktrue_keys.models.format.detached_header import Detached, counting_slots
 from tiktrue_keys.models.format.header import SEGMENT_SIZES, Header, Origin
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, HeaderSlots, decode_slots
+from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.format.trailer import (
     FOOTER_LENGTH,
     RECORD_LENGTH,
@@ -103,6 +104,10 @@ class Outline(Front):
     @property
     def root(self) -> bytes:
         return self.trailer.root
+
+    def is_listed(self, listed: ListedContainer) -> bool:
+        """Return whether this is the container that a manifest describes."""
+        return listed.fits_header(self.header) and (self.length, self.root) == (listed.length, listed.root)
 
     def with_detached(self, detached: Detached | None) -> Self:
         """Return the container with its detached header applied; unchanged without one.

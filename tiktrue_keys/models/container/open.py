@@ -12,33 +12,44 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.models.container.container import (
     Authorship,
+    Container,
     Front,
     OpenedContainer,
     check_authorship,
     read_container,
 )
 from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
+from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.protocol import storage_of
 
 _WHAT = "the container"
 
+Expected = bytes | ListedContainer | None
+"""Which container must be at a place: the one with this root (32 bytes), the one that a manifest lists, or any."""
+
 
 @contextmanager
-def opened_container(place: Place, expected_root: bytes | None = None) -> Iterator[OpenedContainer]:
+def opened_container(place: Place, expected: Expected = None) -> Iterator[OpenedContainer]:
     """Open the container at `place`, following symbolic links, and apply an object's detached header; close it after.
 
-    Raises IntegrityError when it is malformed or its root is not `expected_root` (32 bytes), and the storage's errors.
+    Raises IntegrityError when it is malformed or not the expected one, and the storage's errors.
     """
     storage = storage_of(place).real(_WHAT)
     with storage.opened(_WHAT) as readable:
         with foreign_os_errors(_WHAT, str(place)):
             own = read_container(readable)
             container = own.with_detached(storage.detached(own.header.file_id))
-        if expected_root is not None and container.root != expected_root:
+        if not _is_expected(container, expected):
             raise IntegrityError(f"{shown(str(place))} is another container than the manifest lists")
         yield OpenedContainer(readable, storage.place, container)
+
+
+def _is_expected(container: Container, expected: Expected) -> bool:
+    if isinstance(expected, ListedContainer):
+        return container.is_listed(expected)
+    return expected in (None, container.root)
 
 
 class Unlocker:

@@ -15,11 +15,11 @@ from tiktrue_keys.errors import RevokedError
 from tiktrue_keys.models.container.container import Authorship, known_leaves
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.model_file import ModelFile
-from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.container.open import Expected, opened_container, unlock
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.registry.tracking import track
-from tiktrue_keys.models.storage.location import Url, object_place, recorded_path
+from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
 from tiktrue_keys.models.storage.readable import kept_open, let_go
 
 _SETTLED = 2 * 10**9
@@ -41,10 +41,17 @@ def open_model(
     raise RevokedError once the key is revoked. Raises the errors of decrypt_model.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    with opened_container(object_place(path), expected_root) as found:
+    return open_expected(object_place(path), manager, license_key, options, expected_root)
+
+
+def open_expected(
+    place: Place, manager: KeyManager, license_key: License | None, options: ReadOptions, expected: Expected
+) -> ModelFile:
+    """Open the container at `place` as open_model does, if it is the expected one."""
+    with opened_container(place, expected) as found:
         container = found.container
         with noted(manager, "open-model", None):
-            opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+            opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
         with opened:
             leaves = known_leaves(found.fd, container)
             recorded = recorded_path(found.path)

@@ -27,6 +27,7 @@ from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.target_key import TargetKeys
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
+from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.registry.intent import failure_detail, noted
 from tiktrue_keys.models.registry.tracking import SeenContainer, track_all, tracked_places
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
@@ -53,10 +54,11 @@ class Rewrapped(OperationResult):
 
 @dataclass(frozen=True, slots=True)
 class WantedRewrap:
-    """A container to rewrap: where it is, and its id, None for whichever is there."""
+    """A container to rewrap: where it is, its id, None for whichever is there, and what a manifest says of it."""
 
     place: Place
     file_id: bytes | None = None
+    listed: ListedContainer | None = None
 
 
 def another_container(wanted: WantedRewrap) -> TikTrueKeysError:
@@ -194,7 +196,7 @@ class _Batch:
         with noted(self.manager, OPERATION, request.operation_id):
             opened = self.stack.enter_context(self.keys.data_key(header))
             held.authenticate(opened.secret.view)
-            self.must_be_ours(held, slots)
+            self.must_be_ours(held, slots, wanted)
             ours = self.keys.held_for(header)
             new, target = self.keys.new_header(header, ours, opened)
         if header.file_id in self.ids:
@@ -219,13 +221,15 @@ class _Batch:
         intent = FileIntent(OPERATION, header.file_id, path, before, after, model_id=header.model_id, name=header.name)
         self.changing.append(_Locked(number, held, new, opened, result, request, intent))
 
-    def must_be_ours(self, held: HeldContainer, slots: HeaderSlots) -> None:
+    def must_be_ours(self, held: HeldContainer, slots: HeaderSlots, wanted: WantedRewrap) -> None:
         """Raise IntegrityError unless lengths, root and signature are right; the body's bytes are not read.
 
         A container that nothing opens would else be reported as moved to the new key, and the old key be destroyed.
         """
         with foreign_os_errors("the container", str(held.place)):
             outline = read_outline(held.readable(), slots).with_detached(held.found)
+        if wanted.listed is not None and not outline.is_listed(wanted.listed):
+            raise self.options.another(wanted)
         judge(self.manager, outline, outline.trailer, allow_unsigned=True, issuers=self.issuers)
 
     def rewrite(self) -> None:

@@ -13,7 +13,7 @@ from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.container import Authorship, OpenedContainer, check_root
 from tiktrue_keys.models.container.data_key import OpenedDataKey
-from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.container.open import Expected, opened_container, unlock
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.pipeline import open_body, threads_for
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
@@ -49,8 +49,20 @@ def verify_model(
 ) -> Verified:
     """Check everything that decrypt_model checks, without output. Raises the same errors, for the first fault."""
     options = ReadOptions(allow_deprecated, allow_unsigned)
-    with opened_container(object_place(path), expected_root) as found:
-        opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+    return verify_expected(manager, object_place(path), expected_root, license_key, options, progress)
+
+
+def verify_expected(
+    manager: KeyManager,
+    place: Place,
+    expected: Expected,
+    license_key: License | None,
+    options: ReadOptions,
+    progress: ProgressReport | None,
+) -> Verified:
+    """Check the container at `place` as verify_model does, and that it is the expected one."""
+    with opened_container(place, expected) as found:
+        opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
         with opened:
             _verify_body(found, opened, progress)
             return _verified(found, opened, authorship)

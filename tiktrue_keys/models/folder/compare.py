@@ -8,10 +8,10 @@ from pathlib import Path
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.header_of import slots_at
-from tiktrue_keys.models.folder.plain import sha256_of
+from tiktrue_keys.models.folder.plain import is_listed
 from tiktrue_keys.models.folder.tree import walk
 from tiktrue_keys.models.format.detached_header import SUFFIX as DETACHED
-from tiktrue_keys.models.format.header import SUFFIX
+from tiktrue_keys.models.format.header import SUFFIX, Header
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, ContainerEntry, Manifest
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.object_requests import objects_below
@@ -48,7 +48,10 @@ class Differences:
 
 
 def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Differences:
-    """Compare a folder with its manifest: names, file ids, and with `hashes` the files in clear. Opens no key."""
+    """Compare a folder with its manifest: names, what headers say, and with `hashes` the files in clear.
+
+    Opens no key.
+    """
     expected = {entry.place: entry for entry in manifest.files}
     there = {relative for relative, _ in walk(folder) if relative != MANIFEST_NAME}
     ids = {entry.file_id for entry in manifest.containers}
@@ -62,10 +65,11 @@ def differences(folder: Path, manifest: Manifest, *, hashes: bool = True) -> Dif
             continue
         try:
             if isinstance(entry, ContainerEntry):
-                found = _file_id(folder / place)
-                if found != entry.file_id:
-                    (moved if found in ids else changed).append(place)
-            elif hashes and sha256_of(folder / place) != (entry.length, entry.sha256):
+                found = _header(folder / place)
+                if found is None or not manifest.listed(entry).fits_header(found):
+                    elsewhere = found is not None and found.file_id in ids - {entry.file_id}
+                    (moved if elsewhere else changed).append(place)
+            elif hashes and not is_listed(folder, entry):
                 changed.append(place)
         except RefusedError as error:
             unreadable.append(error)
@@ -98,10 +102,10 @@ def must_be_complete(folder: Place, manifest: Manifest, *, hashes: bool = True) 
         raise found.unreadable[0]
 
 
-def _file_id(path: Path) -> bytes | None:
-    """Return the file id of a container, None for another file. Raises RefusedError when this user cannot read it."""
+def _header(path: Path) -> Header | None:
+    """Return the header of a container, None for another file. Raises RefusedError when this user cannot read it."""
     try:
-        return slots_at(str(path)).current.header.file_id
+        return slots_at(str(path)).current.header
     except TikTrueKeysError as error:
         if isinstance(error.__cause__, PermissionError):
             raise
@@ -110,9 +114,10 @@ def _file_id(path: Path) -> bytes | None:
 
 def _is_one_of(ids: set[bytes], path: Path) -> bool:
     try:
-        return _file_id(path) in ids
+        header = _header(path)
     except RefusedError:
         return False
+    return header is not None and header.file_id in ids
 
 
 def remote_differences(folder: Url, manifest: Manifest) -> Differences:

@@ -28,7 +28,7 @@ from tiktrue_keys.models.folder.plain import copy_plain
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, must_be_free, swap_in
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.header import SUFFIX
-from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry, PlainEntry
+from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, ManifestEntry
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
@@ -166,29 +166,28 @@ class _Job:
         entry: ManifestEntry,
         report: ProgressReport,
     ) -> Decrypted | None:
+        if isinstance(entry, ContainerEntry):
+            return self._open(unlocker, files, entry, report)
         with files.new(make_parents(self.place.temporary, entry.path), entry.length) as new:
-            if isinstance(entry, PlainEntry):
-                copy_plain(self.root, entry, new.write, report)
-                new.keep(None)
-                return None
-            opened, seen = self._open(unlocker, entry, new.fd, report)
-            new.keep(seen)
-        return opened
+            copy_plain(self.root, entry, new.write, report)
+            new.keep(None)
+        return None
 
     def _open(
-        self, unlocker: Unlocker, entry: ContainerEntry, out: int, report: ProgressReport
-    ) -> tuple[Decrypted, SeenContainer]:
-        with opened_container(self.root / entry.place, entry.root) as found:
+        self, unlocker: Unlocker, files: UnsyncedFiles[_Seen], entry: ContainerEntry, report: ProgressReport
+    ) -> Decrypted:
+        # Opened before there is an output: the manifest's length is what the container's was compared with.
+        with opened_container(self.root / entry.place, self.manifest.listed(entry)) as found:
             data_key, authorship = unlocker.unlock(found)
-            with data_key:
-                container, options = found.container, self.options
+            container, options = found.container, self.options
+            with data_key, files.new(make_parents(self.place.temporary, entry.path), entry.length) as new:
                 job = Decryption(
                     self.manager, container, data_key, found, -1, options, report, self.request, authorship
                 )
-                job.write(out)
-            keys = frozenset(unlocker.keys.held_for(container.header))
-            seen = SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED)
-            return job.result(self.place.destination / entry.path, self.request.operation_id), seen
+                job.write(new.fd)
+                keys = frozenset(unlocker.keys.held_for(container.header))
+                new.keep(SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED))
+            return job.result(self.place.destination / entry.path, self.request.operation_id)
 
     def _synced(self, unlocker: Unlocker, batch: Sequence[_Seen]) -> None:
         """Update the registry after a batch, and notice a key that was revoked meanwhile."""

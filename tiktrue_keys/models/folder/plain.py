@@ -39,25 +39,40 @@ def copy_plain(root: Place, entry: PlainEntry, write: Callable[[bytes], object],
 
 def checked_plain(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> None:
     """Hash a file in clear. Raises IntegrityError unless it matches the manifest."""
-    must_be_listed(entry, *sha256_of(folder / entry.place, report))
+    if not is_listed(folder, entry, report):
+        raise _another(entry)
+
+
+def is_listed(folder: Path, entry: PlainEntry, report: ProgressReport | None = None) -> bool:
+    """Return whether a file in clear has the length and the SHA-256 that the manifest lists."""
+    return sha256_of(folder / entry.place, entry.length, report) == entry.sha256
 
 
 def must_be_listed(entry: PlainEntry, length: int, sha256: bytes) -> None:
     """Raises IntegrityError unless length (bytes) and SHA-256 are those that the manifest lists."""
     if (length, sha256) != (entry.length, entry.sha256):
-        raise IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
+        raise _another(entry)
 
 
-def sha256_of(path: Path, report: ProgressReport | None = None) -> tuple[int, bytes]:
-    """Return length in bytes and SHA-256 of a regular file; symbolic links are not followed."""
-    hashed, length, buffer = hashlib.sha256(), 0, bytearray(_CHUNK)
+def _another(entry: PlainEntry) -> IntegrityError:
+    return IntegrityError(f"{shown(entry.place)} is another file than the manifest lists")
+
+
+def sha256_of(path: Path, length: int, report: ProgressReport | None = None) -> bytes | None:
+    """Return the SHA-256 of a regular file of `length` bytes, None for one of another length, which is not read.
+
+    Symbolic links are not followed.
+    """
+    hashed, done, buffer = hashlib.sha256(), 0, bytearray(_CHUNK)
     with opened_regular(path, "the file") as fd, foreign_os_errors("the file", path):
-        while count := os.readv(fd, [buffer]):
+        if os.fstat(fd).st_size != length:
+            return None
+        while done <= length and (count := os.readv(fd, [buffer])):
             hashed.update(memoryview(buffer)[:count])
-            length += count
+            done += count
             if report is not None:
-                report(length, None)
-    return length, hashed.digest()
+                report(done, None)
+    return hashed.digest() if done == length else None
 
 
 def copy_through(file: SourceFile, write: Callable[[bytes], object], report: ProgressReport | None) -> PlainEntry:

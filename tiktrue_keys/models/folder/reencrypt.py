@@ -175,7 +175,7 @@ class _Job:
         fd, path = self.locked[entry.file_id], self.root / entry.place
         with foreign_os_errors("the container", path):
             container = read_container(fd)
-        if (container.header.file_id, container.root) != (entry.file_id, entry.root):
+        if not container.is_listed(self.manifest.listed(entry)):
             raise IntegrityError(f"{shown(path)} is another container than the manifest lists")
         return ContainerFile(fd, path, container)
 
@@ -188,7 +188,7 @@ def _again(manager: KeyManager, done: FinishedOperation) -> ReencryptedFolder:
     old = {detail.get("file_id"): detail.get("old_file_id", "") for detail in records}
     files = []
     for entry in manifest.containers:
-        with opened_container(root / entry.place, entry.root) as found:
+        with opened_container(root / entry.place, manifest.listed(entry)) as found:
             container = found.container
         files.append(
             Reencrypted(

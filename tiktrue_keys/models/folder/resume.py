@@ -49,7 +49,7 @@ def is_finished(manager: KeyManager, file: SourceFile, done: DoneFile, place: Pa
         return False
     try:
         if file.plain or done.file_id is None:
-            return file.plain and done.file_id is None and sha256_of(place, report) == (done.length, done.content)
+            return file.plain and done.file_id is None and sha256_of(place, done.length, report) == done.content
         with opened_container(place, done.content) as found:
             container = found.container
             check_authorship(container.header, container.body, container.trailer, issuers=[manager.issuer])

@@ -49,7 +49,9 @@ def rewrap_folder(
 
     threads = THREADS if jobs is None else allowed_jobs(jobs)
     options = RewrapOptions(license_key, to, lock_timeout, threads, _not_listed)
-    wanted = [WantedRewrap(folder / entry.place, entry.file_id) for entry in manifest.containers]
+    wanted = [
+        WantedRewrap(folder / entry.place, entry.file_id, manifest.listed(entry)) for entry in manifest.containers
+    ]
     endings = rewrap_all(manager, wanted, options)
     records = _records(manager, manifest, folder)
     done, failed = sorted_out(manager, zip(records, endings, strict=True))

@@ -12,7 +12,7 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, each_once
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.file.decrypt import ReadOptions
-from tiktrue_keys.models.file.verify import Verified, verify_model
+from tiktrue_keys.models.file.verify import Verified, verify_expected
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import open_beforehand
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
@@ -52,21 +52,15 @@ def verify_folder(
     license_key, folder = asked_once(license_key), real_folder(path)
     manifest = trusted_manifest(manager, folder)
     must_be_complete(folder, manifest, hashes=False)
-    open_beforehand(manager, folder, manifest, license_key, ReadOptions(allow_deprecated, allow_unsigned).use)
+    options = ReadOptions(allow_deprecated, allow_unsigned)
+    open_beforehand(manager, folder, manifest, license_key, options.use)
 
     def verify(entry: ManifestEntry, report: ProgressReport) -> Verified | None:
         if isinstance(entry, PlainEntry):
             checked_plain(folder, entry, report)
             return None
-        return verify_model(
-            manager,
-            folder / entry.place,
-            license_key=license_key,
-            allow_deprecated=allow_deprecated,
-            allow_unsigned=allow_unsigned,
-            expected_root=entry.root,
-            progress=report,
-        )
+        place, listed = folder / entry.place, manifest.listed(entry)
+        return verify_expected(manager, place, listed, license_key, options, report)
 
     tasks = [Task(entry.length, partial(verify, entry)) for entry in manifest.files]
     files = [found for found in side_by_side(tasks, jobs=jobs, progress=progress) if found is not None]

@@ -85,6 +85,11 @@ class Geometry:
         """Return the length in bytes of the body for a plaintext of `plain_length` bytes."""
         return BODY_HEADER_LENGTH + plain_length + TAG_LENGTH * self.segment_count(plain_length)
 
+    @property
+    def max_plain_length(self) -> int:
+        """Return the bytes of the longest plaintext that a body can have."""
+        return MAX_SEGMENTS * (self.segment_size - TAG_LENGTH) - BODY_HEADER_LENGTH
+
     def segment(self, index: int, plain_length: int) -> Segment:
         """Return segment `index` of a plaintext of `plain_length` bytes."""
         last = index == self.segment_count(plain_length) - 1

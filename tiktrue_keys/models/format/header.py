@@ -31,7 +31,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
+from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import (
     MAX_GENERATION,
@@ -42,7 +42,7 @@ from tiktrue_keys.core.names import (
     parse_model_id,
 )
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
-from tiktrue_keys.models.format.body import SEGMENT_SIZE
+from tiktrue_keys.models.format.body import SEGMENT_SIZE, Geometry
 from tiktrue_keys.models.format.kind import Kind
 
 SUFFIX = ".ttm"
@@ -113,7 +113,7 @@ class Header:
             raise IntegrityError(f"{_WHAT} has a malformed model id")
         if self.name != safe_name(self.name):
             raise IntegrityError(f"{_WHAT} has an invalid file name")
-        if self.length is not None and not 0 <= self.length <= MAX_INTEGER:
+        if self.length is not None and not 0 <= self.length <= Geometry(self.segment_size).max_plain_length:
             raise IntegrityError(f"{_WHAT} has an impossible length")
         if not self.wraps:
             raise IntegrityError(f"{_WHAT} has no wrapped key")

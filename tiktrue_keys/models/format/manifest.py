@@ -10,8 +10,8 @@
     signature  Ed25519 over `tiktrue-keys/1 manifest` | 0 | canonical JSON of `manifest`, 128 hex digits
 
 Lengths are in bytes of plaintext. Paths are relative, with `/` between parts; each part is a name that a container may
-have (format/header.py), none is `.` or `..`. A rewrap changes no root, so the manifest stays as it is. It is written
-last: a folder without a manifest is incomplete.
+have (format/header.py), none is `.` or `..`. No file id occurs twice. A rewrap changes no root, so the manifest stays
+as it is. It is written last: a folder without a manifest is incomplete.
 
 Does not handle: rollback of the whole folder, manifest included, to an earlier state.
 """
@@ -29,7 +29,14 @@ from tiktrue_keys.core.canonical import MAX_INTEGER, canonical_json
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.members import Members
 from tiktrue_keys.errors import IntegrityError, RefusedError
-from tiktrue_keys.models.format.header import FILE_ID_LENGTH, MAX_NAME_BYTES, SUFFIX, is_model_id, safe_name
+from tiktrue_keys.models.format.header import (
+    FILE_ID_LENGTH,
+    MAX_NAME_BYTES,
+    SUFFIX,
+    Header,
+    is_model_id,
+    safe_name,
+)
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH
 
 MANIFEST_NAME = "tiktrue-manifest.json"
@@ -89,6 +96,23 @@ class PlainEntry:
 ManifestEntry = ContainerEntry | PlainEntry
 
 
+@dataclass(frozen=True, slots=True)
+class ListedContainer:
+    """A container as a manifest describes it: its model is the manifest's. `length` in bytes of plaintext."""
+
+    model_id: str
+    file_id: bytes
+    length: int
+    root: bytes
+
+    def fits_header(self, header: Header) -> bool:
+        """Return whether a container with this header may be the one: its root and its length are not known yet."""
+        return (header.model_id, header.file_id) == (self.model_id, self.file_id) and header.length in (
+            None,
+            self.length,
+        )
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The files of a folder; `folder_id` is 16 random bytes."""
@@ -109,6 +133,11 @@ class Manifest:
         places = [entry.place for entry in self.files]
         if len({*places, MANIFEST_NAME}) != len(places) + 1:
             raise RefusedError("two files would have the same path in the encrypted folder", remedy="exclude-one")
+        if self.length > MAX_INTEGER:
+            raise IntegrityError(f"{_WHAT} has an impossible length")
+        ids = [entry.file_id for entry in self.containers]
+        if len(set(ids)) != len(ids):
+            raise IntegrityError(f"{_WHAT} lists a container twice")
         for entry in self.files:
             _check_entry(entry)
 
@@ -126,6 +155,10 @@ class Manifest:
     def length(self) -> int:
         """Return the total length of all files, in bytes of plaintext."""
         return sum(entry.length for entry in self.files)
+
+    def listed(self, entry: ContainerEntry) -> ListedContainer:
+        """Return what a container must be to be the one of this entry."""
+        return ListedContainer(self.model_id, entry.file_id, entry.length, entry.root)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that is signed."""
