@@ -1,15 +1,17 @@
 """What grows: CPU and peak memory of whole commands on many small files, many keys and a long audit log.
 
-    python -m tests.bench.growth_bench [--files N]... [--keys N] [--folder /dev/shm] [--json FILE]
+    python -m tests.bench.growth_bench [--files N]... [--keys N] [--records N] [--folder /dev/shm] [--json FILE]
 
-By default 1,000 and 20,000 files of 4 KiB, and 100,000 keys, whose creation leaves as many audit records. Each command
-runs once: what is compared is how a figure grows, not one machine's speed.
+By default 1,000 and 20,000 files of 4 KiB, 100,000 keys, whose creation leaves as many audit records, and an audit log
+of 1,000,000 records. 0 leaves a part out. Each command runs once: what is compared is how a figure grows, not one
+machine's speed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,9 +21,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+
 ROOT = Path(__file__).parents[2]
 FILES, FILE_BYTES = (1_000, 20_000), 4096
 KEYS, KEYS_OF_ONE_COMMAND = 100_000, 5_000
+RECORDS, RECORDS_OF_ONE_TRANSACTION = 1_000_000, 20_000
 _TABLE = "{:<52}{:>9}{:>9}{:>9}"
 
 
@@ -95,18 +101,45 @@ def keys(desk: Desk, count: int) -> Iterator[Cost]:
         yield desk.cost(f"{' '.join(words)}, {count:,} keys", *words, "-q")
 
 
+def records(desk: Desk, count: int) -> Iterator[Cost]:
+    """An audit log of `count` records, written by the library: verified, exported, and its newest records shown."""
+    desk.cost("generate", "generate", "model", "--no-license", "--quiet")
+    # In a process of its own: a child's peak is at least what its parent held when it began.
+    writer = multiprocessing.get_context("spawn").Process(target=append_records, args=(desk.folder, count))
+    writer.start()
+    writer.join()
+    if writer.exitcode != 0:
+        raise SystemExit(f"the writer of the records ended in {writer.exitcode}")
+    for words in (("audit", "verify"), ("audit", "export", "--format", "jsonl"), ("audit", "show", "--last", "20")):
+        yield desk.cost(f"{' '.join(words)}, {count:,} records", *words, "-q")
+
+
+def append_records(folder: Path, count: int) -> None:
+    """Append `count` records of decryptions to the keystore below `folder`."""
+    with KeyManager(folder / "keystore", host_secret_file=folder / "host" / "secret") as manager:
+        (key,) = manager.keys()
+        for first in range(0, count, RECORDS_OF_ONE_TRANSACTION):
+            with manager.session.write(new_operation_id()) as transaction:
+                for number in range(first, min(first + RECORDS_OF_ONE_TRANSACTION, count)):
+                    detail = {"path": f"/srv/models/model-{number % 40}.ttm", "bytes": 4_000_000_000 + number}
+                    transaction.record("decrypt", key_id=key.key_id, model_id=key.model_id, detail=detail)
+
+
 def main() -> None:
     """Measure, print, and write the JSON when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, action="append")
     parser.add_argument("--keys", type=int, default=KEYS)
+    parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--folder", default="/dev/shm")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     costs = []
     print(_TABLE.format("what grows, whole processes", "wall s", "CPU s", "peak MB"))
-    runs = [(files, count) for count in asked.files or FILES] + [(keys, asked.keys)]
+    runs = [(files, count) for count in asked.files or FILES] + [(keys, asked.keys), (records, asked.records)]
     for part, count in runs:
+        if not count:
+            continue
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
             for cost in part(Desk(Path(folder)), count):
                 costs.append(asdict(cost))
