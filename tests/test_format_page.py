@@ -26,6 +26,7 @@ from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
 from tiktrue_keys.fleet import acknowledgements, cards, envelopes
+from tiktrue_keys.fleet.transports import spool_files
 from tiktrue_keys.models.format import block, body, header, header_slots, manifest, recipient, trailer
 from tiktrue_keys.models.format import detached_header as detached
 from tiktrue_keys.models.format.kind import Kind
@@ -267,6 +268,8 @@ def test_limits() -> None:
         "releases of a revocation list": revocation_lists.RELEASES_A_LIST,
         "entries of a release": releases.MAX_ENTRIES,
         "withdrawn ids of a release": releases.MAX_WITHDRAWN,
+        "lines of a file in a spool": spool_files.MAX_LINES,
+        "file in a spool": spool_files.MAX_FILE,
     }
 
 

@@ -122,7 +122,7 @@ def test_members_of_what_a_fleet_exchanges() -> None:
         node, lines = fleet.nodes["n1"], _lines_of_every_kind(fleet)
         assert set(json.loads(own_card(node)[1])) == set(rows("card members"))
         opened = {kind: _opened(node, line) for kind, line in lines.items()}
-        [(_, said)] = fleet.transport.acknowledgements(fleet.node_id(fleet.admin), [fleet.node_id(node)])
+        said = fleet.acknowledgement("n1")
     assert set(opened) == set(rows("envelope payloads"))
     for kind, (members, contents) in opened.items():
         assert set(members) == set(rows("envelope members"))

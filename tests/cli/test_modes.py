@@ -65,6 +65,7 @@ NOT_OURS = ("plain.bin", "model", "spool")
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: str) -> None:
     home = tmp_path / "home"
     (home / "model/sub").mkdir(parents=True)
+    (home / "spool").mkdir()
     (home / "model/config.json").write_text("{}")
     (home / "model/sub/weights.bin").write_bytes(bytes(3_000))
     (home / "plain.bin").write_bytes(bytes(3_000))

@@ -23,13 +23,14 @@ from pathlib import Path
 
 from tests.faults.campaign import Options, Tally, ViolationError, main, scratch, watched
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
+from tests.fleet.fleet import unsigned
 from tests.fleet.processes import ISSUER, Staff, Watcher
 from tests.program import Program
 from tests.waiting import PATIENCE
 from tiktrue_keys.core.dispatch.peers import find_peer
 from tiktrue_keys.core.dispatch.revocation_lists import known_list, newest_number
 from tiktrue_keys.fleet.transports import open_transport
-from tiktrue_keys.fleet.transports.interface import Posted
+from tiktrue_keys.fleet.transports.interface import Junk, Posted
 
 CONTROLS = ("deaf-node",)
 _TWO = "two"
@@ -58,9 +59,9 @@ class Scene:
         issuer = self.staff.node_ids[ISSUER]
         for name in _NAMES:
             node_id = self.staff.node_ids[name]
-            self.lines[name] |= dict.fromkeys(self.transport.collect(issuer, node_id, (0, 0, 0)))
+            self.lines[name] |= dict.fromkeys(self.transport.collect(issuer, node_id, (0, 0, 0), Junk()))
             posts = [Posted(node_id, (1, 1, 10**8 + place), line) for place, line in enumerate(self.lines[name])]
-            self.transport.publish(issuer, 1, posts)
+            self.transport.publish(issuer, 1, posts, unsigned)
 
 
 def run(options: Options, tally: Tally, go_on: Callable[[], bool]) -> None:

@@ -292,7 +292,7 @@ def _break(control: str | None) -> None:
     elif control == "no-folder-sync":
         from tiktrue_keys.core import durable
 
-        break_it(durable, "_sync_folder_fd", lambda fd: None)
+        break_it(durable, "sync_folder_fd", lambda fd: None)
     elif control == "unsynced-files":
         from tiktrue_keys.models.storage import unsynced
 

@@ -12,12 +12,13 @@ from tests.keystores import LICENSE, Clock, Desk, folder_in_memory
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
+from tiktrue_keys.fleet.envelopes import peek
 from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.receive_result import Received
 from tiktrue_keys.fleet.sync import Synced, sync
-from tiktrue_keys.fleet.transports.interface import Transport
+from tiktrue_keys.fleet.transports.interface import Junk, Posted, Transport
 from tiktrue_keys.fleet.transports.spool import Spool
 
 
@@ -27,7 +28,7 @@ class Fleet:
     def __init__(self, folder: Path, stack: ExitStack, transport: Transport | None = None) -> None:
         self.folder = folder
         self.clock = Clock()
-        self.transport = transport or Spool(folder / "spool")
+        self.transport = transport or new_spool(folder)
         self._stack = stack
         self.admin_desk = self._desk("admin")
         self.admin = self.admin_desk.manager()
@@ -78,18 +79,41 @@ class Fleet:
             return bytes(opened.secret.view)
 
     def lines(self, name: str) -> list[bytes]:
-        """What lies in the transport for a node."""
-        return self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0, 0))
+        """What lies in the transport for a node, in the order of the envelopes."""
+        found = self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0, 0), Junk())
+        return sorted(found, key=lambda line: (peek(line).epoch, peek(line).number, peek(line).issued_at))
+
+    def post(self, name: str, *lines: bytes) -> None:
+        """Put lines in the way of a node, as anybody can who may write to the transport."""
+        posts = [Posted(self.node_id(self.nodes[name]), (1, 1, 99 + number), line) for number, line in enumerate(lines)]
+        self.transport.publish(self.node_id(self.admin), 1, posts, unsigned)
 
     def lose_lines(self) -> None:
         """Everything that lies in the spool for the nodes is lost."""
         for path in (self.folder / "spool" / self.node_id(self.admin)).glob("[0-9]*"):
             shutil.rmtree(path)
 
+    def acknowledgement(self, name: str) -> bytes:
+        """What a node acknowledged last."""
+        issuer, node_id = self.node_id(self.admin), self.node_id(self.nodes[name])
+        ((_, line),) = self.transport.acknowledgements(issuer, [node_id], Junk())
+        return line
+
     def _desk(self, name: str) -> Desk:
         desk = self._stack.enter_context(Desk(self.folder / name))
         desk.clock = self.clock
         return desk
+
+
+def unsigned(message: bytes) -> bytes:
+    """What an attacker signs with."""
+    return bytes(64)
+
+
+def new_spool(folder: Path) -> Spool:
+    """A spool whose folder its administrator has made."""
+    (folder / "spool").mkdir(exist_ok=True)
+    return Spool(folder / "spool")
 
 
 @contextmanager

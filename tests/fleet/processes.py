@@ -33,6 +33,7 @@ class Staff:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
+        (folder / "spool").mkdir(exist_ok=True)
         self.node_ids: dict[str, str] = {}
         self._variables = dict(variables or {})
         self._settings = "[fleet]\n" + "".join(

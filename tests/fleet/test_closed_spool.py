@@ -20,7 +20,6 @@ READ_ONLY = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
 
 @pytest.fixture
 def staff(tmp_path: Path) -> Staff:
-    (tmp_path / "spool").mkdir()
     return Staff(tmp_path, f"spool:{tmp_path / 'spool'}", {}, ["n1"])
 
 

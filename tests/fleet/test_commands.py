@@ -20,6 +20,7 @@ class Office:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.via = f"spool:{folder / 'spool'}"
+        (folder / "spool").mkdir()
         self.admin = self.program("admin")
         self.admin.generate("llama")
         self.nodes = {name: self.program(name) for name in ("n1", "n2")}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.etcd_server import Cluster, Tls, is_installed
-from tests.fleet.fleet import Fleet, fleet_in_memory
+from tests.fleet.fleet import Fleet, fleet_in_memory, unsigned
 from tests.keystores import LICENSE, folder_in_memory
 from tests.waiting import PATIENCE
 from tiktrue_keys.core.keys.lifecycle import Status
@@ -22,7 +22,7 @@ from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.transports import open_transport
 from tiktrue_keys.fleet.transports.etcd import Etcd
-from tiktrue_keys.fleet.transports.interface import Posted, Transport
+from tiktrue_keys.fleet.transports.interface import Junk, Posted, Transport
 
 pytest.importorskip("etcd3gw")
 pytestmark = pytest.mark.skipif(not is_installed(), reason="etcd is not installed (Debian: etcd-server)")
@@ -40,6 +40,11 @@ def fleet(single: Cluster, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     with fleet_in_memory("n1", "n2", transport=open_transport(address)) as made:
         yield made
         made.transport.close()
+
+
+def collected(transport: Transport) -> list[bytes]:
+    """What a node that nothing was sent collects."""
+    return list(transport.collect("a" * 32, "b" * 32, (1, 1, 0), Junk()))
 
 
 def test_a_rotation_and_a_revocation_reach_everyone(fleet: Fleet) -> None:
@@ -109,8 +114,11 @@ def test_a_watch_that_was_compacted_still_catches_up(fleet: Fleet, single: Clust
 def test_more_than_a_page_comes_in_order(single: Cluster) -> None:
     issuer, node_id = "a" * 32, "b" * 32
     with closing(open_transport(f"{single.address}/pages")) as transport:
-        transport.publish(issuer, 1, [Posted(node_id, (1, 1, number), b"%d" % number) for number in range(1, 251)])
-        assert transport.collect(issuer, node_id, (1, 1, 10)) == [b"%d" % number for number in range(10, 251)]
+        posts = [Posted(node_id, (1, 1, number), b"%d" % number) for number in range(1, 251)]
+        transport.publish(issuer, 1, posts, unsigned)
+        assert list(transport.collect(issuer, node_id, (1, 1, 10), Junk())) == [
+            b"%d" % number for number in range(10, 251)
+        ]
 
 
 def test_keys_that_are_no_text_end_no_search_and_make_none_endless(single: Cluster) -> None:
@@ -124,14 +132,14 @@ def test_keys_that_are_no_text_end_no_search_and_make_none_endless(single: Clust
         client.post(client.get_url("/kv/put"), json={"key": base64.b64encode(key).decode(), "value": "AA=="})
     with closing(open_transport(address)) as transport:
         transport.acknowledge(issuer, node_id, b"yes")
-        assert list(transport.acknowledgements(issuer, [node_id])) == [(node_id, b"yes")]
+        assert list(transport.acknowledgements(issuer, [node_id], Junk())) == [(node_id, b"yes")]
 
 
 def test_an_answer_without_end_is_given_up() -> None:
     """Something else listens at the member's port, or somebody else."""
     with endless_server() as (port, sent), closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
         with pytest.raises(UnavailableError, match="an answer of more than 16777216 bytes"):
-            transport.collect("a" * 32, "b" * 32, (1, 1, 0))
+            collected(transport)
         assert sum(sent) < 64 << 20
 
 
@@ -182,11 +190,11 @@ MALFORMED = [
 def test_an_answer_that_etcd_does_not_give_is_an_outage(answer: bytes) -> None:
     with server_that_says(answer) as port, closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
         with pytest.raises(UnavailableError):
-            transport.collect("a" * 32, "b" * 32, (1, 1, 0))
+            collected(transport)
         with pytest.raises(UnavailableError):
-            list(transport.acknowledgements("a" * 32, ["b" * 32]))
+            list(transport.acknowledgements("a" * 32, ["b" * 32], Junk()))
         with pytest.raises(UnavailableError):
-            transport.publish("a" * 32, 1, [Posted("b" * 32, (1, 1, 1), b"line")])
+            transport.publish("a" * 32, 1, [Posted("b" * 32, (1, 1, 1), b"line")], unsigned)
 
 
 @contextmanager
@@ -214,7 +222,7 @@ def server_that_says(answer: bytes) -> Iterator[int]:
 def test_nobody_there() -> None:
     transport = open_transport("etcd://127.0.0.1:1/tiktrue")
     with pytest.raises(UnavailableError, match="etcd does not answer: 127\\.0\\.0\\.1:1: Connection refused"):
-        transport.collect("a" * 32, "b" * 32, (1, 1, 0))
+        collected(transport)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,7 @@ def test_an_address_with_a_password_is_not_repeated() -> None:
 
 def test_an_address_of_ipv6_stands_in_brackets() -> None:
     with pytest.raises(UnavailableError, match=r"::1:1: (Connection refused|Cannot assign|Address family)"):
-        open_transport("etcd://[::1]:1/p").collect("a" * 32, "b" * 32, (1, 1, 0))
+        collected(open_transport("etcd://[::1]:1/p"))
 
 
 def test_user_and_password(tmp_path: Path) -> None:
@@ -252,7 +260,7 @@ def test_user_and_password(tmp_path: Path) -> None:
     password.write_text("root's\n")
     with folder_in_memory() as folder, Cluster(folder, password=password) as cluster:
         with pytest.raises(UnavailableError):
-            open_transport(cluster.address).collect("a" * 32, "b" * 32, (1, 1, 0))
+            collected(open_transport(cluster.address))
         transport = open_transport(cluster.address, cluster.credentials)
         with fleet_in_memory("n1", transport=transport) as fleet:
             distribute(fleet.admin, ["llama"], every_node=True)
@@ -281,7 +289,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-ANYBODY = ("a" * 32, "b" * 32, (1, 1, 0))
 PASSWORD, CERTIFICATE = ("user", "password_file"), ("cert", "key")
 
 
@@ -311,26 +318,26 @@ def test_what_does_not_get_in(
     files = {name: str(guarded.folder / value) for name, value in changed.items()}
     given = {name: value for name, value in (guarded.credentials | files).items() if name not in left_out}
     with pytest.raises(TikTrueKeysError) as caught:
-        open_transport(guarded.address, given).collect(*ANYBODY)
+        collected(open_transport(guarded.address, given))
     assert (caught.value.code, message in caught.value.message) == (code, True), caught.value.message
     assert hint in (caught.value.hint or "")
     assert "the wrong one" not in caught.value.message
 
 
 def test_what_gets_in(guarded: Cluster) -> None:
-    assert open_transport(guarded.address, guarded.credentials).collect(*ANYBODY) == []
+    assert collected(open_transport(guarded.address, guarded.credentials)) == []
 
 
 @pytest.mark.timeout(2 * PATIENCE)
 def test_a_watched_member_that_dies_is_noticed_at_once() -> None:
     with folder_in_memory() as folder, Cluster(folder, 3) as cluster:
         transport = open_transport(cluster.address)
-        transport.collect("a" * 32, "b" * 32, (1, 1, 0))
+        collected(transport)
         killing = threading.Timer(0.5, cluster.kill, [0])
         killing.start()
         transport.wait("a" * 32, "b" * 32, 10 * PATIENCE)
         assert cluster.processes[0] is None
         killing.join()
         cluster.wait_until_ready()
-        assert transport.collect("a" * 32, "b" * 32, (1, 1, 0)) == []
+        assert collected(transport) == []
         transport.close()

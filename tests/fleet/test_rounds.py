@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.fleet.fleet import new_spool
 from tests.fleet.processes import Staff, Watcher
 from tests.program import LICENSE, Program
 from tiktrue_keys.cli.commands.fleet.fleet_receive import next_wait
@@ -19,7 +20,6 @@ from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.sync import distribute, sync
-from tiktrue_keys.fleet.transports.spool import Spool
 
 REPOSITORY = Path(__file__).parents[2]
 OPERATION = "0123456789abcdef01234567"
@@ -141,7 +141,6 @@ def test_a_quiet_watch_looks_ever_more_seldom_and_a_disturbed_one_soon() -> None
 def test_a_watch_waits_so_long(staff: Staff) -> None:
     """Its first wait ends in silence, its second at once."""
     waits = staff.folder / "spool.waits"
-    (staff.folder / "spool").mkdir(exist_ok=True)
     with Watcher(staff.nodes["n1"]) as watcher:
         until = watcher.soon()
         while not (waits.exists() and waits.read_text().count("\n") >= 3) and time.monotonic() < until:
@@ -151,7 +150,7 @@ def test_a_watch_waits_so_long(staff: Staff) -> None:
 
 def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
     """Both keystores were made 31 days ago; since then the issuer was silent."""
-    spool = Spool(tmp_path / "spool")
+    spool = new_spool(tmp_path)
     programs = {name: tmp_path / name for name in ("admin", "node")}
     for folder in programs.values():
         folder.mkdir(mode=0o700)

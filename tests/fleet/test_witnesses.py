@@ -12,7 +12,6 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
-from tiktrue_keys.fleet.transports.interface import Posted
 
 
 @pytest.fixture
@@ -118,13 +117,12 @@ def test_a_new_epoch_is_seen_behind_a_gap_of_the_old_one(shared: Fleet) -> None:
     shared.admin.backup(backup)
     distribute(shared.admin, ["llama"], every_node=True)
     shared.sync()
-    (node_id, issuer) = (shared.node_id(each) for each in (shared.nodes["n1"], shared.admin))
     lost, *_ = (line for line in shared.lines("n1") if b'"number":3' in line)
     distribute(shared.admin, ["llama"], every_node=True)
     shared.sync()
     rest = [line for line in shared.lines("n1") if line != lost]
     shared.lose_lines()
-    shared.transport.publish(issuer, 9, [Posted(node_id, (1, 1, 9), line) for line in rest])
+    shared.post("n1", *rest)
     assert shared.receive("n1").waits_for == (("head-office", 3),)
 
     shared.admin.restore(backup)

@@ -14,6 +14,7 @@ TESTS = Path(__file__).parents[1]
 STEPS = {
     "core/containers/test_settlement.py": {"tiktrue_keys.core.containers.intents.apply_settlement"},
     "core/test_session.py": {"Operation.remember"},
+    "fleet/test_transports.py": {"spool_rounds._sync_tree"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
     "models/file/test_reencrypt.py": {"NewFile.commit", "os.pwrite"},
     "models/file/test_rewrap.py": {"tiktrue_keys.models.storage.header_file.pwrite_synced"},
@@ -45,6 +46,8 @@ MACHINE = {
 LIMITS = {
     "models/file/test_rewrap_power_cut.py": {"os.pwritev"},
     "core/containers/test_settlement.py": {"tiktrue_keys.core.manager.ROWS_AT_ONCE"},
+    "fleet/test_hostile_transport.py": {"arrivals.MAX_PARCELS"},
+    "fleet/test_transports.py": {"spool_rounds.MAX_FILE"},
     "models/folder/test_folder_figures.py": {
         "os.name",
         "tiktrue_keys.core.manager.ROWS_AT_ONCE",

@@ -57,7 +57,7 @@ TESTED_BY: dict[str, str] = {
         "fleet/status fleet/sync fleet/transports/etcd fleet/transports/etcd_members fleet/transports/interface"
     ),
     "fleet/test_holding.py": "core/keys/holders",
-    "fleet/test_hostile_transport.py": "fleet/collect fleet/receive fleet/receive_result fleet/send",
+    "fleet/test_hostile_transport.py": "fleet/arrivals fleet/collect fleet/receive fleet/receive_result fleet/send",
     "fleet/test_promotion.py": "core/keys/promotion",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
     "fleet/test_revocation.py": (
@@ -65,7 +65,7 @@ TESTED_BY: dict[str, str] = {
     ),
     "fleet/test_roles.py": "fleet/pin",
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
-    "fleet/test_transports.py": "fleet/transports/spool",
+    "fleet/test_transports.py": ("fleet/transports/spool fleet/transports/spool_files fleet/transports/spool_rounds"),
     "fleet/test_witnesses.py": "fleet/epochs",
     "golden/scenarios/status.txt": (
         "cli/commands/keystore/status_screen cli/view/finding_lines core/operations/keystore_status"

@@ -106,7 +106,7 @@ class NewFile:
             else:
                 self._link()
             try:
-                _sync_folder_fd(self._folder)
+                sync_folder_fd(self._folder)
             except OSError:
                 if not replace:
                     self._take_back()
@@ -280,12 +280,13 @@ def sync_folder(path: str | PathLike[str]) -> None:
     with foreign_os_errors("the folder", own_name(path)):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _sync_folder_fd(fd)
+            sync_folder_fd(fd)
         finally:
             os.close(fd)
 
 
-def _sync_folder_fd(fd: int) -> None:
+def sync_folder_fd(fd: int) -> None:
+    """Bring an open folder's entries to stable storage. Raises OSError."""
     try:
         os.fsync(fd)
     except OSError as error:

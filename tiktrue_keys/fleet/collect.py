@@ -20,7 +20,7 @@ from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
 from tiktrue_keys.fleet.own_identity import own_node_id
 from tiktrue_keys.fleet.send import receipt_of
-from tiktrue_keys.fleet.transports.interface import Transport
+from tiktrue_keys.fleet.transports.interface import Junk, Transport
 
 _NAMES_A_RECORD = 32
 _SEEN_EVERY = 3_600
@@ -49,22 +49,25 @@ def collect_acknowledgements(
         fleet = {node_id: each for node_id, each in peers.all_progress(view.rows).items() if each.role == NODE}
     if not fleet:
         return Collected(operation_id=operation.id, changed=False)
-    found, wrong = _verified(manager, transport, issuer, fleet)
+    junk = Junk()
+    found, wrong = _verified(manager, transport, issuer, fleet, junk)
     news = _news(manager, found, fleet, wrong)
     if news:
         with operation.write() as transaction:
             _store(transaction, news)
     notices = tuple(Notice("bad-acknowledgement", f"node '{name}': {error.message}") for name, error in wrong)
+    if junk.total:
+        notices += (Notice("bad-acknowledgement", f"acknowledgements were skipped: {junk}"),)
     names = tuple(sorted(each.name for node_id, each in news.items() if each.acked > fleet[node_id].acked))
     return Collected(operation_id=operation.id, changed=bool(news), warnings=notices, acknowledged=names)
 
 
 def _verified(
-    manager: KeyManager, transport: Transport, issuer: str, fleet: dict[str, PeerProgress]
+    manager: KeyManager, transport: Transport, issuer: str, fleet: dict[str, PeerProgress], junk: Junk
 ) -> tuple[dict[str, Acknowledgement], list[tuple[str, TikTrueKeysError]]]:
     found: dict[str, Acknowledgement] = {}
     wrong: list[tuple[str, TikTrueKeysError]] = []
-    for node_id, line in transport.acknowledgements(issuer, fleet):
+    for node_id, line in transport.acknowledgements(issuer, fleet, junk):
         with manager.session.read() as (view, _):
             peer = peers.get_peer(view.rows, node_id)
         if peer is None:

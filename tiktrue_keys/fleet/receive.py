@@ -8,6 +8,7 @@ When an envelope is missing, the queue waits for it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from tiktrue_keys.core.dispatch import peers
@@ -32,11 +33,12 @@ from tiktrue_keys.errors import (
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
 from tiktrue_keys.fleet.apply import apply, needs_license, reason
-from tiktrue_keys.fleet.envelopes import Contents, Head, Parcel, open_envelope, parse_envelope, peek
+from tiktrue_keys.fleet.arrivals import arrivals
+from tiktrue_keys.fleet.envelopes import Address, Contents, Head, Parcel, open_envelope
 from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, get_inbox, must_continue, put_inbox, seen_as
 from tiktrue_keys.fleet.own_identity import own_node_id
 from tiktrue_keys.fleet.receive_result import Received, Refusal, Tally, notices
-from tiktrue_keys.fleet.transports.interface import Transport
+from tiktrue_keys.fleet.transports.interface import Junk, Transport
 
 _EMPTY = Head(0, b"\x00" * 32)
 
@@ -109,25 +111,23 @@ class _Queue:
                 self._private = hpke.private_key(seed.view)
 
     def work(self, transport: Transport, sign: Signer) -> None:
-        """Collect, consume and acknowledge the envelopes."""
-        before = self._inbox
-        lines = transport.collect(self._issuer.node_id, self._node_id, (before.epoch, 1, before.number))
-        self._present = {seen_as(hashlib.sha256(line).digest()) for line in lines}
-        blocking: TikTrueKeysError | None = None
-        stuck = 0  # the epoch whose queue has to wait; a restored issuer may have begun a later one
-        for epoch, line in self._sorted(lines):
-            if epoch <= stuck:
-                continue
-            number = self._inbox.number
-            try:
-                if not self._consider(line, waiting=blocking is None):
-                    stuck = epoch
-            except (StaleHeadError, ExpiredError) as error:
-                blocking = error  # another copy of the same envelope may follow
-            except TikTrueKeysError as error:
-                blocking, stuck = error, epoch
-            else:
-                blocking = None if self._inbox.number > number else blocking
+        """Collect, consume and acknowledge the envelopes. With a long queue, look again after each part of it."""
+        while True:
+            before, junk = self._inbox, Junk()
+            came = arrivals(
+                transport.collect(self._issuer.node_id, self._node_id, (before.epoch, 1, before.number), junk),
+                self._issuer,
+                self._node_id,
+                is_settled=self._is_settled,
+                remembered=frozenset(before.seen),
+                junk=junk,
+            )
+            self._present = {*came.present, seen_as(_digest_of(junk))}
+            blocking = self._consume_in_order(came.parcels)
+            if not came.more or self._inbox.number == before.number:
+                break
+        if junk.total:
+            self._refuse(_digest_of(junk), 0, RefusedError(f"the transport holds what is not for this node: {junk}"))
         if blocking is not None:
             self._block(blocking)
         elif self._missed:
@@ -136,59 +136,58 @@ class _Queue:
             acknowledgement = self._acknowledgement()
             transport.acknowledge(self._issuer.node_id, self._node_id, acknowledgement.sign(sign))
 
-    def _sorted(self, lines: list[bytes]) -> list[tuple[int, bytes]]:
-        """Return the lines that are envelopes, each one once and in order, with their epochs.
-
-        Refuse the other lines.
-        """
-        placed: list[tuple[int, int, bytes]] = []
-        for line in dict.fromkeys(lines):
+    def _consume_in_order(self, parcels: Iterable[Parcel]) -> TikTrueKeysError | None:
+        """Consume what can be consumed. Return what blocks the queue, if anything."""
+        blocking: TikTrueKeysError | None = None
+        stuck = 0  # the epoch whose queue has to wait; a restored issuer may have begun a later one
+        for parcel in parcels:
+            if parcel.address.epoch <= stuck:
+                continue
+            number = self._inbox.number
             try:
-                address = peek(line)
-            except IntegrityError as error:
-                self._refuse(line, 0, error)
+                if not self._consider(parcel, waiting=blocking is None):
+                    stuck = parcel.address.epoch
+            except (StaleHeadError, ExpiredError) as error:
+                blocking = error  # another copy of the same envelope may follow
+            except TikTrueKeysError as error:
+                blocking, stuck = error, parcel.address.epoch
             else:
-                placed.append((address.epoch, address.number, line))
-        return [(epoch, line) for epoch, _, line in sorted(placed, key=lambda each: each[:2])]
+                blocking = None if self._inbox.number > number else blocking
+        return blocking
 
-    def _consider(self, line: bytes, *, waiting: bool) -> bool:
-        """Consume, skip or refuse one line. Return False when the queue has to wait; raise what blocks the queue.
+    def _is_settled(self, address: Address, digest: bytes) -> bool:
+        """Return whether a line was consumed or refused before; the address need not be verified for that."""
+        if self._inbox.has_seen(digest):
+            return True
+        if address.epoch != self._inbox.epoch:
+            return False
+        known = self._inbox.result_of(address.number)
+        if known is None:  # consumed before the remembered results; the heads since then would reveal a fork
+            return address.number <= self._inbox.number
+        return known.digest == digest
+
+    def _consider(self, parcel: Parcel, *, waiting: bool) -> bool:
+        """Consume, skip or refuse one envelope. Return False when the queue has to wait; raise what blocks the queue.
 
         `waiting` says whether to report a gap: not behind an envelope that is present and blocks.
         """
-        digest = hashlib.sha256(line).digest()
-        address = peek(line)
-        known = self._inbox.result_of(address.number) if address.epoch == self._inbox.epoch else None
-        if (known is not None and known.digest == digest) or self._inbox.has_seen(digest):
-            return True
-        if known is None and address.epoch == self._inbox.epoch and address.number <= self._inbox.number:
-            return True  # consumed before the remembered results; the heads since then would reveal a fork
-        try:
-            parcel = self._verified(line)
-        except IntegrityError as error:
-            self._refuse(line, address.number, error)
+        address = parcel.address
+        if self._is_settled(address, parcel.digest):
             return True
         if address.epoch < self._inbox.epoch:
-            self._refuse(line, address.number, RefusedError(f"the envelope is from past epoch {address.epoch}"))
+            error = RefusedError(f"the envelope is from past epoch {address.epoch}")
+            self._refuse(parcel.digest, address.number, error)
             return True
         if address.epoch > self._inbox.epoch:
             self._offer_epoch(parcel)
         if address.number <= self._inbox.number:
-            self._must_not_fork(line, parcel, known)
+            self._must_not_fork(parcel, self._inbox.result_of(address.number))
             return True
         if address.number > self._inbox.number + 1:
             self._missed = waiting
             return False
         self._consume(parcel)
         return True
-
-    def _verified(self, line: bytes) -> Parcel:
-        parcel = parse_envelope(line, self._issuer.identity_key)
-        if parcel.address.issuer != self._issuer.node_id:
-            raise IntegrityError("the envelope is from another issuer")
-        if parcel.address.node != self._node_id:
-            raise IntegrityError(f"the envelope is for node {parcel.address.node}")
-        return parcel
 
     def _offer_epoch(self, parcel: Parcel) -> None:
         """Remember the head with which a new epoch begins, and raise RefusedError.
@@ -205,7 +204,7 @@ class _Queue:
             about={"issuer": self._issuer.name},
         )
 
-    def _must_not_fork(self, line: bytes, parcel: Parcel, known: Result | None) -> None:
+    def _must_not_fork(self, parcel: Parcel, known: Result | None) -> None:
         """Refuse other bytes for a number that was consumed: the envelope was sealed again or replayed.
 
         Raises IntegrityError when they come from another history.
@@ -219,7 +218,7 @@ class _Queue:
                 f"envelope {number} of issuer '{self._issuer.name}' differs from the one that was consumed",
                 "its keystore was copied back without a restore, or is in use twice",
             )
-        self._refuse(line, number, RefusedError(f"envelope {number} was consumed before"))
+        self._refuse(parcel.digest, number, RefusedError(f"envelope {number} was consumed before"))
 
     def _consume(self, parcel: Parcel) -> None:
         now = Instant(int(self._session.clock()))
@@ -268,12 +267,11 @@ class _Queue:
             raise UsageError("a received key needs its license", "pass license_key", remedy="needs-license")
         return prepared
 
-    def _refuse(self, line: bytes, number: int, error: TikTrueKeysError) -> None:
-        """Record a line that is not consumed, once."""
-        digest = hashlib.sha256(line).digest()
+    def _refuse(self, digest: bytes, number: int, error: TikTrueKeysError) -> None:
+        """Report what is not consumed. Record it once, also when the next receive finds it again."""
+        self._tally.refusals.append(Refusal(self._issuer.name, number, error))
         if self._inbox.has_seen(digest):
             return
-        self._tally.refusals.append(Refusal(self._issuer.name, number, error))
         inbox = self._inbox.with_seen(digest, self._present)
         if inbox is self._inbox:
             return
@@ -326,3 +324,8 @@ class _Queue:
             at=Instant(int(self._session.clock())),
             blocked=inbox.blocked,
         )
+
+
+def _digest_of(junk: Junk) -> bytes:
+    """Return the hash by which the same junk is known again."""
+    return hashlib.sha256(str(junk).encode()).digest()

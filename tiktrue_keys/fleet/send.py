@@ -89,11 +89,11 @@ def send_pending(
         if not plan.count:
             return Sent(operation_id=operation.id, changed=False, warnings=_unopened(waiting), waiting=waiting)
         with operation.write() as transaction:
-            number = peers.next_round(transaction.rows)
             _record_release(transaction, plan)
+            number = peers.next_round(transaction.rows)
         sealer = _Sealer(session, plan, secrets, issuer, sign, now)
         try:
-            transport.publish(issuer, number, sealer.posts())
+            transport.publish(issuer, number, sealer.posts(), sign)
         except UnavailableError as error:
             return _note_outage(operation, error)
     with operation.write() as transaction:

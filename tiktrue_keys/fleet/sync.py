@@ -236,8 +236,9 @@ def _house_keeping(
 def _tidy(manager: KeyManager, transport: Transport) -> None:
     with manager.session.read() as (view, _):
         epoch, issuer = view.document.epoch, own_node_id(view.document)
+        identity_key = view.document.identity_key
         consumed = {node_id: (epoch, 1, each.acked) for node_id, each in peers.all_progress(view.rows).items()}
-    transport.tidy(issuer, consumed)
+    transport.tidy(issuer, consumed, identity_key)
 
 
 def _fleet_keys(rows: Rows, now: Instant) -> list[ManagedKey]:

@@ -35,6 +35,7 @@ OLD_COMMANDS: dict[str, list[str]] = {
 @pytest.fixture
 def office(program: Program) -> Program:
     """A keystore with a key, and another one below it that has pinned its card."""
+    (program.folder / "spool").mkdir()
     program.ok("generate", "llama", "--no-license")
     program.ok("fleet", "init", "office")
     program.ok("fleet", "card", "-o", "office.card")

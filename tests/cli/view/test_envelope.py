@@ -57,6 +57,7 @@ def _shares(files: list[str]) -> list[str]:
 def _add_a_node(program: Program) -> None:
     """A second keystore below the first one's folder, and each of the two pins the other."""
     (program.folder / "node").mkdir()
+    (program.folder / "spool").mkdir()
     node = Program(program.folder / "node")
     program.ok("fleet", "init", "office")
     node.ok("fleet", "init", "shed", "--role", "node")

@@ -3,10 +3,11 @@
     <prefix>/<issuer>/to/<node id>/<epoch>.<stream>.<number>    one envelope; each number has 10 digits
     <prefix>/<issuer>/to/<node id>/challenge                    the newest challenge
     <prefix>/<issuer>/acknowledgements/<node id>                one acknowledgement
-    <prefix>/<issuer>/round                                     the number of published rounds
+    <prefix>/<issuer>/round                                     the number of the last round
 
-A round is one transaction that compares and increments `round`; more than 127 envelopes take several. Values are
-sealed: a reader learns node ids, key ids and times, but no key. etcd_members.py chooses the member that is asked.
+A round is one transaction that compares and sets `round`; more than 127 envelopes take several. Values are sealed: a
+reader learns node ids, key ids and times, but no key. What lies below `to` is the issuer's to delete.
+etcd_members.py chooses the member that is asked.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.errors import UnavailableError, UsageError
 from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, not_etcd, parse_members
-from tiktrue_keys.fleet.transports.interface import MAX_LINE, MAX_LINES, Place, Posted
+from tiktrue_keys.fleet.transports.interface import MAX_LINE, Junk, Place, Posted
 
 _OPERATIONS = 127  # etcd's --max-txn-ops (default: 128), less one for the round
 _BYTES = 1 << 20  # below its --max-request-bytes (default: 1.5 MiB)
@@ -50,47 +52,51 @@ class Etcd:
         self._prefix = prefix
         self._revision = 0
 
-    def publish(self, issuer: str, number: int, posts: Iterable[Posted]) -> None:
-        """Put envelopes in rounds of one transaction each."""
+    def publish(self, issuer: str, number: int, posts: Iterable[Posted], sign: Signer) -> None:
+        """Put envelopes in transactions, each of which also sets the round's number."""
         puts: list[dict[str, Any]] = []
         size = 0
         for post in posts:
             if len(puts) == _OPERATIONS or size + len(post.line) > _BYTES * 3 // 4:
-                self._publish_round(issuer, puts)
+                self._commit(issuer, number, puts)
                 puts, size = [], 0
-            key = self._box(issuer, post.node_id) + _name(post.place)
+            key = f"{self._box(issuer, post.node_id)}{_name(post.place)}"
             puts.append({"request_put": {"key": _encoded(key), "value": _encoded(post.line)}})
             size += len(post.line)
         if puts:
-            self._publish_round(issuer, puts)
+            self._commit(issuer, number, puts)
 
-    def collect(self, issuer: str, node_id: str, after: Place) -> list[bytes]:
-        """Return the lines past `after`, and the one at `after`: it shows whether the issuer still sends the same."""
+    def collect(self, issuer: str, node_id: str, after: Place, junk: Junk) -> Iterator[bytes]:
+        """Yield the lines past `after`, and the one at `after`: it shows whether the issuer still sends the same."""
         box = self._box(issuer, node_id)
-        found: list[bytes] = []
         for number, (page, revision) in enumerate(self._pages(box + _place(after), _end_of(box))):
             self._revision = revision if number == 0 else self._revision  # a change after the first page ends `wait`
-            found += [line for _, line in page if 0 < len(line) <= MAX_LINE]
-            if (number + 1) * _PAGE >= MAX_LINES:
-                break
-        return found
+            for _, line in page:
+                if 0 < len(line) <= MAX_LINE:
+                    yield line
+                else:
+                    junk.add("line that is too long" if line else "line that is empty")
 
     def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
         """Replace the node's key."""
         key = f"{self._prefix}/{issuer}/acknowledgements/{node_id}"
         self._members.post("/kv/put", {"key": _encoded(key), "value": _encoded(line)})
 
-    def acknowledgements(self, issuer: str, node_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    def acknowledgements(self, issuer: str, node_ids: Iterable[str], junk: Junk) -> Iterator[tuple[str, bytes]]:
         """Yield the acknowledgements of these nodes, read a page at a time."""
         wanted = set(node_ids)
         folder = f"{self._prefix}/{issuer}/acknowledgements/"
         for page, _ in self._pages(folder, _end_of(folder)):
             for key, line in page:
                 node_id = key.decode("utf-8", "replace").removeprefix(folder)
-                if node_id in wanted and len(line) <= MAX_LINE:
+                if node_id not in wanted:  # unpinned, perhaps
+                    continue
+                if len(line) <= MAX_LINE:
                     yield node_id, line
+                else:
+                    junk.add("line that is too long")
 
-    def tidy(self, issuer: str, consumed: Mapping[str, Place]) -> None:
+    def tidy(self, issuer: str, consumed: Mapping[str, Place], identity_key: bytes) -> None:
         """Delete the envelopes that each node has consumed, except its last one."""
         deletes = [
             {"request_delete_range": {"key": _encoded(box), "range_end": _encoded(box + _place(place))}}
@@ -140,23 +146,22 @@ class Etcd:
         """Close every connection."""
         self._members.close()
 
-    def _publish_round(self, issuer: str, puts: list[dict[str, Any]]) -> None:
+    def _commit(self, issuer: str, number: int, puts: list[dict[str, Any]]) -> None:
         """Commit one transaction if `round` is unchanged since it was read; otherwise read it again and retry."""
         key = f"{self._prefix}/{issuer}/round"
+        put = {"request_put": {"key": _encoded(key), "value": _encoded(str(number))}}
         for _ in range(_TRIES):
             found, _ = self._range(key, key + "\0", 1)
-            number = int(found[0][1]) if found and found[0][1].isdigit() else 0
             unchanged = (
                 {"key": _encoded(key), "target": "VALUE", "value": _encoded(found[0][1])}
                 if found
                 else {"key": _encoded(key), "target": "CREATE", "create_revision": 0}
             )
-            raised = {"request_put": {"key": _encoded(key), "value": _encoded(str(number + 1))}}
-            done = self._members.post("/kv/txn", {"compare": [unchanged], "success": [*puts, raised]})
+            done = self._members.post("/kv/txn", {"compare": [unchanged], "success": [*puts, put]})
             if done.get("succeeded"):
                 return
         raise UnavailableError(
-            "etcd's round counter keeps changing", "check which other process publishes under this prefix"
+            "etcd's round number keeps changing", "check which other process publishes under this prefix"
         )
 
     def _pages(self, start: str, end: str) -> Iterator[tuple[list[tuple[bytes, bytes]], int]]:
