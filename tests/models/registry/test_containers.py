@@ -13,6 +13,7 @@ import pytest
 from tests.keystores import LICENSE
 from tests.models.file.test_rewrap import rotated, slots
 from tests.models.workshop import MODEL, Workshop, drained, other_manager
+from tiktrue_keys.core.folder_removal import remove_folder
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
@@ -42,6 +43,55 @@ def test_what_lies_at_each_path(shop: Workshop) -> None:
     }
     (listed,) = [item for item in list_containers(shop.manager) if item.state == "present"]
     assert listed.keys_in_file == frozenset({shop.key.key_id})
+
+
+def nested(root: Path, names: list[str]) -> int:
+    """Make folders in each other, and return a descriptor of the last one: its path may be too long to use."""
+    root.mkdir()
+    folder = os.open(root, os.O_RDONLY)
+    for name in names:
+        os.mkdir(name, dir_fd=folder)
+        below = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    return folder
+
+
+def test_a_scan_of_folders_nested_without_end(shop: Workshop) -> None:
+    """Deeper than Python's stack, longer than a path may be, and a link back: the others are still found."""
+    sealed = shop.sealed(10, "sealed")
+    deep, long = shop.folder / "deep", shop.folder / "long"
+    os.close(nested(deep, ["d"] * 1100))
+    os.close(nested(long, ["n" * 200] * 30))
+    bottom = deep.joinpath(*["d"] * 1100)
+    shutil.copy(sealed, bottom / "copy.ttm")
+    (bottom / "back").symlink_to(shop.folder)
+    try:
+        found = scan(shop.manager, shop.folder, LICENSE)
+    finally:
+        remove_folder(deep)
+        remove_folder(long)
+    assert [row.path for row in found.added] == [str(bottom / "copy.ttm")]
+    assert [row.path for row in found.unchanged] == [str(sealed)]
+    ((where, error),) = found.failed
+    assert where.startswith(str(long))
+    assert error.message == f"the folder {where} has too long a name"
+    assert not deep.exists()
+    assert not long.exists()
+
+
+def test_the_claim_of_what_cannot_be_read_stays(shop: Workshop) -> None:
+    sealed = shop.sealed(10, "model")
+    (row,) = shop.manager.containers()
+    shop.manager.forget(row.file_id)
+    assert scan(shop.manager, shop.folder).waiting == (str(sealed),)
+    kept, data = shop.manager.claims(), sealed.read_bytes()
+    os.truncate(sealed, 100)
+    assert [path for path, _ in scan(shop.manager, shop.folder).failed] == [str(sealed)]
+    assert shop.manager.claims() == kept
+    sealed.write_bytes(data)
+    assert [each.path for each in scan(shop.manager, shop.folder, LICENSE).added] == [str(sealed)]
+    assert shop.manager.claims() == ()
 
 
 def test_a_scan_adds_and_follows(shop: Workshop, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 
 from tiktrue_keys.core.durable import sync_file, sync_folder_fd, write_all
+from tiktrue_keys.core.folder_removal import remove_folder
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, Junk
 
 MAX_FILE = 4 << 20
@@ -132,4 +132,4 @@ def replace_file(folder: int, name: str, data: bytes) -> None:
 
 def remove_tree(parent: int, name: str) -> None:
     """Remove a folder that this process made, as far as it can be removed."""
-    shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
+    remove_folder(name, dir_fd=parent)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.durable import must_have_folder, sync_folder
+from tiktrue_keys.core.folder_removal import remove_folder
 from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, own_name, shown
 from tiktrue_keys.errors import RefusedError
@@ -88,7 +88,7 @@ def built_folder(place: FolderPlace) -> Iterator[Path]:
         with claimed_folder(place.temporary):
             yield place.temporary
     finally:
-        shutil.rmtree(place.temporary, ignore_errors=True)
+        remove_folder(place.temporary)
 
 
 def swap_in(place: FolderPlace) -> None:
@@ -111,7 +111,7 @@ def swap_in(place: FolderPlace) -> None:
 
 def remove_aside(place: FolderPlace) -> None:
     """Remove the replaced folder. Files that cannot be removed stay under its hidden name."""
-    shutil.rmtree(place.aside, ignore_errors=True)
+    remove_folder(place.aside)
 
 
 def make_parents(root: Path, relative: str) -> Path:

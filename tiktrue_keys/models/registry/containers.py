@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from pathlib import Path
 
 from tiktrue_keys.core.containers.claims import MAX_CLAIMS, Claim
 from tiktrue_keys.core.containers.registry import ContainerRecord
@@ -103,7 +104,7 @@ def scan(manager: KeyManager, folder: str | PathLike[str] | Url, license_key: Li
     """
     with HeldKeys(manager, asked_once(license_key), Use.RECOVER_REVOKED) as keys:
         found = _Findings(manager, keys)
-        for path in storage_of(parse_place(folder)).below(SUFFIX):
+        for path in storage_of(parse_place(folder)).below(SUFFIX, found.not_read):
             try:
                 found.take(path)
             except TikTrueKeysError as error:
@@ -140,6 +141,9 @@ class _Findings:
     waiting: list[Claim] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     failed: list[tuple[str, TikTrueKeysError]] = field(default_factory=list)
+
+    def not_read(self, folder: Path, error: TikTrueKeysError) -> None:
+        self.failed.append((str(folder), error))
 
     def take(self, path: Place) -> None:
         slots = slots_at(path)
@@ -191,7 +195,9 @@ class _Findings:
         claims = [claim for claim in self.waiting if not self._is_registered(claim)]
         paths = {claim.path for claim in claims}
         gone = [
-            claim.path for claim in self.manager.claims() if _is_below(claim.path, folder) and claim.path not in paths
+            claim.path
+            for claim in self.manager.claims()
+            if _is_below(claim.path, folder) and claim.path not in paths and not self._is_unread(claim.path)
         ]
         refused = self.manager.claim(claims, gone)
         warnings = []
@@ -216,6 +222,10 @@ class _Findings:
             foreign=tuple(self.foreign),
             failed=tuple(self.failed),
         )
+
+    def _is_unread(self, path: str) -> bool:
+        """Return whether the scan could not look at a path: what lies there keeps its keys."""
+        return any(_is_below(path, unread) for unread, _ in self.failed)
 
     def _is_registered(self, claim: Claim) -> bool:
         records = self.manager.locations(claim.file_id)

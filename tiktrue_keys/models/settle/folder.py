@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending, Settlement
 from tiktrue_keys.core.durable import sync_folder
+from tiktrue_keys.core.folder_removal import remove_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import IntegrityError, NotFoundError
@@ -54,8 +54,8 @@ def _built(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Endin
             sync_folder(place.destination.parent)
     built, replaced = place.temporary.is_dir(), place.aside.is_dir()
     if intent.operation != RESUMABLE:
-        shutil.rmtree(place.temporary, ignore_errors=True)
-    shutil.rmtree(place.aside, ignore_errors=True)
+        remove_folder(place.temporary)
+    remove_folder(place.aside)
     if intent.operation == decrypt.OPERATION:
         new = FileStorage(place.destination).is_new(intent)
         return Ending(OK if not built and (replaced or new) else FAILED, None)

@@ -19,7 +19,7 @@ from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.durable import NewFile, opened_regular, read_capped, sync_folder
 from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, UsageError
+from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import MAGIC, HeaderSlots
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END
@@ -29,9 +29,17 @@ from tiktrue_keys.models.storage.header_file import read_slots, rewrite_locked
 from tiktrue_keys.models.storage.output_identity import file_identity, is_another_file
 from tiktrue_keys.models.storage.readable import Readable, is_file, pwrite_synced
 
+FailedFolder = Callable[[Path, TikTrueKeysError], None]
+"""Is told of a folder that cannot be read."""
+
 _Result = TypeVar("_Result")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CONTAINER, _OUTPUT = "the container", "the output"
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+
+
+def _raise(_: Path, error: TikTrueKeysError) -> None:
+    raise error
 
 
 @dataclass(frozen=True)
@@ -90,17 +98,23 @@ class FileStorage:
     def read_capped(self, limit: int, what: str) -> bytes:
         return read_capped(self.place, limit, what)
 
-    def below(self, suffix: str) -> Iterator[Path]:
+    def below(self, suffix: str, failed: FailedFolder = _raise) -> Iterator[Path]:
         with foreign_os_errors("the folder", self.place):
             root = Path(os.path.realpath(self.place, strict=True))
         if not root.is_dir():
             raise UsageError(f"{self.place} is not a folder")
-        for folder, folders, files in os.walk(root):
-            folders.sort()
-            for name in sorted(files):
-                path = Path(folder, name)
-                if name.endswith(suffix) and not path.is_symlink():
-                    yield path
+        waiting = [root]  # not recursion: others choose how deep the folders are nested
+        while waiting:
+            folder = waiting.pop()
+            try:
+                folders, files = _listed(folder)
+            except NotFoundError:
+                continue  # removed while its parent was read
+            except TikTrueKeysError as error:
+                failed(folder, error)
+                continue
+            yield from (folder / name for name in files if name.endswith(suffix))
+            waiting += [folder / name for name in reversed(folders)]
 
     def slots(self) -> HeaderSlots:
         with opened_regular(self.place, _CONTAINER) as fd, foreign_os_errors(_CONTAINER, self.place):
@@ -252,6 +266,20 @@ def must_be_readable(fd: int, path: Path | None) -> None:
         raise UsageError(f"{name} is a folder")
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         raise RefusedError(f"{name} is neither a file nor a pipe")
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the files in a folder, sorted; symbolic links are in neither."""
+    with foreign_os_errors("the folder", folder):
+        fd = os.open(folder, _FOLDER)
+        try:
+            with os.scandir(fd) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+            folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            known = set(folders)
+            return folders, [entry.name for entry in found if entry.name not in known and not entry.is_symlink()]
+        finally:
+            os.close(fd)
 
 
 def _is_container(path: Path) -> bool:

@@ -89,7 +89,7 @@ class ObjectStorage:
             raise IntegrityError(f"{what} is longer than {limit} bytes")
         return data
 
-    def below(self, suffix: str) -> Iterator[Url]:
+    def below(self, suffix: str, failed: object = None) -> Iterator[Url]:
         return (url for url in objects_below(self.place) if url.name.endswith(suffix))
 
     def slots(self) -> HeaderSlots:

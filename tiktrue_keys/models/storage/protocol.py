@@ -19,7 +19,7 @@ from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.models.format.detached_header import Detached
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
-from tiktrue_keys.models.storage.files import FileStorage
+from tiktrue_keys.models.storage.files import FailedFolder, FileStorage
 from tiktrue_keys.models.storage.in_order import Target
 from tiktrue_keys.models.storage.location import Place, Url
 from tiktrue_keys.models.storage.readable import Readable
@@ -74,8 +74,12 @@ class Storage(Protocol):
     def read_capped(self, limit: int, what: str) -> bytes:
         """Read a small file. Raises IntegrityError when it exceeds `limit` bytes, NotFoundError without one."""
 
-    def below(self, suffix: str) -> Iterator[Place]:
-        """List files below this folder whose names end with `suffix`, no symbolic links. Raises NotFoundError."""
+    def below(self, suffix: str, failed: FailedFolder = ...) -> Iterator[Place]:
+        """List files below this folder whose names end with `suffix`, no symbolic links, at any depth.
+
+        `failed` is told of a folder that cannot be read, and the others are listed; the default raises its error.
+        Raises NotFoundError when this folder does not exist.
+        """
 
     def slots(self) -> HeaderSlots:
         """Read the container's header in effect, not authenticated. Raises IntegrityError, NotFoundError."""
