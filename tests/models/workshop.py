@@ -29,7 +29,7 @@ from tiktrue_keys.models.format.body import BODY_HEADER_LENGTH, SEGMENT_SIZE, TA
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.kind import Kind
-from tiktrue_keys.models.format.trailer import Trailer, make_signature
+from tiktrue_keys.models.format.trailer import Trailer, body_root, make_signature
 from tiktrue_keys.models.format.wraps import wrap_for_recipient
 from tiktrue_keys.models.storage.header_file import read_slots
 
@@ -143,12 +143,14 @@ class Workshop:
 def stretch(manager: KeyManager, path: Path, data_key: bytes, length: int) -> None:
     """Make a container one of `length` bytes of plaintext: a sparse file whose front and last bytes are right.
 
-    Its leaves and its body are zero, so that only what looks at neither takes it for whole.
+    Its leaves and its body are zero, so that whatever opens a segment finds it changed.
     """
     with SecretBuffer.copy_of(data_key) as secret, path.open("r+b") as file:
         old = read_container(file.fileno())
         header, count = old.header.with_length(length), old.geometry.segment_count(length)
-        trailer = Trailer(count, length, bytes(32), bytes(32 * count))
+        leaves = bytes(32 * count)
+        root = body_root(header.file_id, old.body, old.geometry, length, leaves)
+        trailer = Trailer(count, length, root, leaves)
         signer = keystore_signer(manager)
         trailer = trailer.signed(make_signature(header, old.body, trailer, issuer=signer.issuer, sign=signer.sign))
         file.truncate(HEADER_SIZE + BODY_HEADER_LENGTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, error_of
-from tests.models.workshop import EDGES, MODEL, Workshop, pattern
+from tests.models.workshop import EDGES, MODEL, Workshop, pattern, stretch
 from tiktrue_keys.errors import (
     IntegrityError,
     NotFoundError,
@@ -81,6 +82,32 @@ def test_the_model_is_in_memory_whole(shop: Workshop, length: int) -> None:
         assert Path(held.path).read_bytes() == pattern(length)
         assert (held.length, held.signed, held.key.key_id) == (length, True, shop.key.key_id)
         assert os.readlink(held.path).startswith("/memfd:weights.bin")
+
+
+@pytest.mark.parametrize(("free", "fits"), [(None, True), (20_000, True), (10_500, False), (0, False)])
+def test_models_that_do_not_fit_into_memory_are_not_decrypted(shop: Workshop, free: int | None, fits: bool) -> None:
+    """Two of 5,000 bytes each, and a sixteenth stays free."""
+    paths = [shop.sealed(name="a"), shop.sealed(name="b")]
+    with ExitStack() as stack:
+        if fits:
+            assert len(hold(shop, stack, *paths, free=lambda: free)) == 2
+            return
+        with pytest.raises(UnavailableError, match=f"need 10000 bytes of memory, and {free} are free"):
+            hold(shop, stack, *paths, free=lambda: free)
+    assert shop.last_events(1) == [("exec", "failed")]
+
+
+def test_memory_is_taken_for_what_is_verified(shop: Workshop) -> None:
+    """A sparse file of a GiB, signed, whose first segment is not what the signature says: nothing is reserved."""
+    path = shop.sealed()
+    stretch(shop.manager, path, shop.data_key(path), 1 << 30)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, before[1]))
+    try:
+        with ExitStack() as stack, pytest.raises(IntegrityError, match="segment 0"):
+            hold(shop, stack, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_nobody_can_write_to_it(shop: Workshop) -> None:

@@ -3,6 +3,9 @@
 A memfd has no name in any file system. Its content is sealed against changes (memfd_create(2), F_ADD_SEALS) and freed
 when the last holder closes it. Linux only. It uses as much memory as the model is large, and can be swapped out.
 
+A container says itself how large its model is. Lengths are compared with the memory that is free before any is taken,
+and then it is taken segment by segment, as each one is verified: a sparse file of zeros takes none.
+
 Does not handle: starting the program (serving/child.py).
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -18,6 +21,7 @@ from os import PathLike
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.machine.free_memory import free_memory
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -30,12 +34,13 @@ from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, within
 from tiktrue_keys.models.registry.intent import noted
 from tiktrue_keys.models.registry.tracking import track
-from tiktrue_keys.models.storage.files import preallocate
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, recorded_path
 
 EVENT = "exec"
 PLACE = "{}"
 """The placeholder for the path of a model in the program's arguments."""
+_KEPT_FREE = 16
+"""The part of the free memory that is not taken: a sixteenth."""
 _ADD_SEALS, _SEALS = 1033, 1 | 2 | 4 | 8
 """F_ADD_SEALS; no more seals, no shrinking, no growing, no writing. Python names them where the system's headers do."""
 
@@ -87,11 +92,12 @@ def held_models(
     allow_unsigned: bool = False,
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
+    free: Callable[[], int | None] = free_memory,
 ) -> Iterator[tuple[HeldModel, ...]]:
     """Decrypt containers to memory for `program`, which each audit record names; close them after the block.
 
     Opens every key and records every use before it decrypts any model. Raises UnavailableError when there is not enough
-    memory or the system has no memfd, and the errors of decrypt_model.
+    memory or the system has no memfd, and the errors of decrypt_model. `free` returns the bytes of free memory.
     """
     if not hasattr(os, "memfd_create"):
         raise UnavailableError(
@@ -102,9 +108,10 @@ def held_models(
     request = OperationRequest.of(EVENT, operation_id, arguments)
     with ExitStack() as stack, noted(manager, EVENT, request.operation_id):
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
+        total = sum(found.container.length for found, _, _ in opened)
+        _must_fit(total, free())
         for found, key, authorship in opened:
             _record(manager, found, key, authorship, program, request)
-        total = sum(found.container.length for found, _, _ in opened)
         held, done = [], 0
         for found, key, authorship in opened:
             held.append(_hold(found, key, authorship, within(progress, done, total), stack))
@@ -125,6 +132,16 @@ def _open(
     key, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
     stack.enter_context(key)
     return found, key, authorship
+
+
+def _must_fit(total: int, free: int | None) -> None:
+    """Raise UnavailableError unless the models fit into free memory, with some left for the machine itself."""
+    if free is not None and total > free - free // _KEPT_FREE:
+        raise UnavailableError(
+            f"the models need {total} bytes of memory, and {free} are free",
+            "decrypt them into files, or raise the memory limit of this process",
+            remedy="decrypt-instead",
+        )
 
 
 def _record(
@@ -154,7 +171,6 @@ def _hold(
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         stack.callback(os.close, fd)
         os.fchmod(fd, 0o400)
-    preallocate(fd, container.length, str(found.path))
     with foreign_os_errors("the container", str(found.path)):
         report = byte_report(progress, container.length)
         open_container(found.fd, container, fd, key.secret.view, progress=report)

@@ -45,7 +45,8 @@ def command(
 
     Reads the license, unless the key was created without one. Each model is decrypted and verified completely into an
     unnamed file in memory (memfd on Linux); this is recorded first. The program opens it by the path that replaces {}
-    in its arguments. The memory is in use until the program ends. TIKTRUE_LICENSE_KEY and TIKTRUE_LICENSE_FILE are
+    in its arguments. The memory is in use until the program ends; models that need more than is free, on the machine
+    or in a cgroup, are refused before any is taken. TIKTRUE_LICENSE_KEY and TIKTRUE_LICENSE_FILE are
     removed from the program's environment. The exit code is the program's own, or 128 plus the number of the signal
     that ended it.
     """
