@@ -6,8 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,90 +132,6 @@ def test_keys_that_are_no_text_end_no_search_and_make_none_endless(single: Clust
     with closing(open_transport(address)) as transport:
         transport.acknowledge(issuer, node_id, b"yes")
         assert list(transport.acknowledgements(issuer, [node_id], Junk())) == [(node_id, b"yes")]
-
-
-def test_an_answer_without_end_is_given_up() -> None:
-    """Something else listens at the member's port, or somebody else."""
-    with endless_server() as (port, sent), closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
-        with pytest.raises(UnavailableError, match="an answer of more than 16777216 bytes"):
-            collected(transport)
-        assert sum(sent) < 64 << 20
-
-
-@contextmanager
-def endless_server() -> Iterator[tuple[int, list[int]]]:
-    """A server on loopback whose answers do not end, and how much it has sent."""
-    sent: list[int] = []
-
-    class Endless(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):
-                while sum(sent) < 256 << 20:
-                    sent.append(self.wfile.write(b'{"kvs": [' + b" " * (1 << 20)))
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_port, sent
-        finally:
-            server.shutdown()
-
-
-MALFORMED = [
-    b"[]",
-    b"null",
-    b'"text"',
-    b"{}",
-    b'{"kvs": null, "header": {"revision": "1"}}',
-    b'{"kvs": {}, "header": {}}',
-    b'{"kvs": [[]], "header": {"revision": "1"}}',
-    b'{"kvs": [{"key": "%%%"}], "header": {"revision": "1"}}',
-    b'{"kvs": [{"key": 7}], "header": {"revision": "1"}}',
-    b'{"kvs": [], "header": {"revision": "much"}}',
-    b'{"kvs": [], "header": {"revision": "-1"}}',
-    b'{"kvs": [], "header": {"revision": "99999999999999999999"}}',
-    b'{"kvs": [], "header": []}',
-    b"{",
-    b"",
-]
-
-
-@pytest.mark.parametrize("answer", MALFORMED)
-def test_an_answer_that_etcd_does_not_give_is_an_outage(answer: bytes) -> None:
-    with server_that_says(answer) as port, closing(open_transport(f"etcd://127.0.0.1:{port}/p")) as transport:
-        with pytest.raises(UnavailableError):
-            collected(transport)
-        with pytest.raises(UnavailableError):
-            list(transport.acknowledgements("a" * 32, ["b" * 32], Junk()))
-        with pytest.raises(UnavailableError):
-            transport.publish("a" * 32, 1, [Posted("b" * 32, (1, 1, 1), b"line")], unsigned)
-
-
-@contextmanager
-def server_that_says(answer: bytes) -> Iterator[int]:
-    """A server on loopback with one answer to everything."""
-
-    class One(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), One) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
 
 
 def test_nobody_there() -> None:

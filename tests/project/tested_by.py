@@ -57,6 +57,7 @@ TESTED_BY: dict[str, str] = {
         "fleet/status fleet/sync fleet/transports/etcd fleet/transports/etcd_members fleet/transports/interface"
     ),
     "fleet/test_holding.py": "core/keys/holders",
+    "fleet/test_hostile_etcd.py": "fleet/transports/etcd_answers",
     "fleet/test_hostile_transport.py": "fleet/arrivals fleet/collect fleet/receive fleet/receive_result fleet/send",
     "fleet/test_promotion.py": "core/keys/promotion",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",

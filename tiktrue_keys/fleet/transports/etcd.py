@@ -19,17 +19,24 @@ from typing import Any
 
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, not_etcd, parse_members
+from tiktrue_keys.fleet.transports.etcd_answers import (
+    TooLongError,
+    must_be_ok,
+    pairs_of,
+    pieces_of,
+    revision_of,
+    succeeded,
+)
+from tiktrue_keys.fleet.transports.etcd_members import READ_TIMEOUT, EtcdMembers, parse_members
 from tiktrue_keys.fleet.transports.interface import MAX_LINE, Junk, Place, Posted
 
 _OPERATIONS = 127  # etcd's --max-txn-ops (default: 128), less one for the round
 _BYTES = 1 << 20  # below its --max-request-bytes (default: 1.5 MiB)
 _PAGE = 100
 _TRIES = 20
-_REVISIONS = 1 << 63  # of etcd's revision numbers
 _PAUSE = 0.5
 _CHALLENGE = "challenge"
-_EVENTS, _CANCELED, _PIECE = b'"events"', b'"canceled"', 4096
+_EVENTS, _CANCELED = b'"events"', b'"canceled"'
 
 
 def open_etcd(rest: str, credentials: Mapping[str, str]) -> Etcd:
@@ -69,7 +76,7 @@ class Etcd:
     def collect(self, issuer: str, node_id: str, after: Place, junk: Junk) -> Iterator[bytes]:
         """Yield the lines past `after`, and the one at `after`: it shows whether the issuer still sends the same."""
         box = self._box(issuer, node_id)
-        for number, (page, revision) in enumerate(self._pages(box + _place(after), _end_of(box))):
+        for number, (page, revision) in enumerate(self._pages(box + _place(after), _end_of(box), junk)):
             self._revision = revision if number == 0 else self._revision  # a change after the first page ends `wait`
             for _, line in page:
                 if 0 < len(line) <= MAX_LINE:
@@ -80,13 +87,13 @@ class Etcd:
     def acknowledge(self, issuer: str, node_id: str, line: bytes) -> None:
         """Replace the node's key."""
         key = f"{self._prefix}/{issuer}/acknowledgements/{node_id}"
-        self._members.post("/kv/put", {"key": _encoded(key), "value": _encoded(line)})
+        self._members.ask("/kv/put", {"key": _encoded(key), "value": _encoded(line)}, revision_of)
 
     def acknowledgements(self, issuer: str, node_ids: Iterable[str], junk: Junk) -> Iterator[tuple[str, bytes]]:
         """Yield the acknowledgements of these nodes, read a page at a time."""
         wanted = set(node_ids)
         folder = f"{self._prefix}/{issuer}/acknowledgements/"
-        for page, _ in self._pages(folder, _end_of(folder)):
+        for page, _ in self._pages(folder, _end_of(folder), junk):
             for key, line in page:
                 node_id = key.decode("utf-8", "replace").removeprefix(folder)
                 if node_id not in wanted:  # unpinned, perhaps
@@ -103,20 +110,18 @@ class Etcd:
             for box, place in ((self._box(issuer, node_id), place) for node_id, place in consumed.items())
         ]
         for at in range(0, len(deletes), _OPERATIONS):
-            self._members.post("/kv/txn", {"success": deletes[at : at + _OPERATIONS]})
+            self._members.ask("/kv/txn", {"success": deletes[at : at + _OPERATIONS]}, revision_of)
 
     def wait(self, issuer: str, node_id: str, seconds: float) -> None:
         """Watch from the revision of the last `collect`.
 
         However the watch ends, the next `collect` reads everything.
         """
-        from etcd3gw.exceptions import Etcd3Exception
-
         end = time.monotonic() + seconds
         try:
             if self._saw_an_event(self._box(issuer, node_id), seconds):
                 return
-        except (Etcd3Exception, OSError, ValueError):
+        except (OSError, ValueError):
             if time.monotonic() >= end:
                 return
             self._members.turn_to_the_next()
@@ -135,8 +140,9 @@ class Etcd:
             "start_revision": self._revision + 1,
         }
         with self._members.stream("/watch", {"create_request": watch}, seconds=seconds) as said:
+            must_be_ok(said)
             tail = b""
-            for piece in said.iter_content(_PIECE):
+            for piece in pieces_of(said, time.monotonic() + seconds):
                 tail = tail[-len(_CANCELED) :] + piece  # values are base64, which contains no quote
                 if _EVENTS in tail or _CANCELED in tail:
                     return _EVENTS in tail
@@ -157,36 +163,48 @@ class Etcd:
                 if found
                 else {"key": _encoded(key), "target": "CREATE", "create_revision": 0}
             )
-            done = self._members.post("/kv/txn", {"compare": [unchanged], "success": [*puts, put]})
-            if done.get("succeeded"):
+            if self._members.ask("/kv/txn", {"compare": [unchanged], "success": [*puts, put]}, succeeded):
                 return
         raise UnavailableError(
             "etcd's round number keeps changing", "check which other process publishes under this prefix"
         )
 
-    def _pages(self, start: str, end: str) -> Iterator[tuple[list[tuple[bytes, bytes]], int]]:
-        """Yield all keys and values in order, a page at a time, with the revision of each page."""
-        first = start.encode()
-        while True:
-            page, revision = self._range(first, end, _PAGE)
-            yield page, revision
-            if len(page) < _PAGE or page[-1][0] < first:
-                return
-            first = page[-1][0] + b"\0"
+    def _pages(self, start: str, end: str, junk: Junk) -> Iterator[tuple[list[tuple[bytes, bytes]], int]]:
+        """Yield all keys and values in order, a page at a time, with the revision of each page.
 
-    def _range(self, start: str | bytes, end: str, limit: int) -> tuple[list[tuple[bytes, bytes]], int]:
+        A page of long values is asked for in smaller parts, and a value that is too long is skipped.
+        """
+        first, limit = start.encode(), _PAGE
+        while True:
+            try:
+                page, revision = self._range(first, end, limit, may_split=True)
+            except TooLongError:
+                if limit > 1:
+                    limit = max(limit // 8, 1)
+                    continue
+                page, revision = self._range(first, end, 1, keys_only=True)
+                if page:
+                    junk.add("value that is too long")
+                    first = page[-1][0] + b"\0"
+                continue
+            yield page, revision
+            if len(page) < limit:
+                return
+            first, limit = page[-1][0] + b"\0", min(limit * 2, _PAGE)
+
+    def _range(
+        self, start: str | bytes, end: str, limit: int, *, keys_only: bool = False, may_split: bool = False
+    ) -> tuple[list[tuple[bytes, bytes]], int]:
         """Return at most `limit` keys and values in order, and their revision."""
-        wanted = {"key": _encoded(start), "range_end": _encoded(end), "limit": limit}
-        said = self._members.post("/kv/range", wanted, timeout=READ_TIMEOUT)
-        try:
-            kvs = list(said.get("kvs", []))[:limit]
-            found = [(_decoded(each["key"]), _decoded(each.get("value", ""))) for each in kvs]
-            revision = int(said["header"]["revision"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise not_etcd() from error
-        if not 0 <= revision < _REVISIONS:
-            raise not_etcd()
-        return found, revision
+        first = start.encode() if isinstance(start, str) else start
+        wanted = {"key": _encoded(first), "range_end": _encoded(end), "limit": limit, "keys_only": keys_only}
+        return self._members.ask(
+            "/kv/range",
+            wanted,
+            lambda said: (pairs_of(said, first, end.encode(), limit), revision_of(said)),
+            timeout=READ_TIMEOUT,
+            may_split=may_split,
+        )
 
     def _box(self, issuer: str, node_id: str) -> str:
         return f"{self._prefix}/{issuer}/to/{node_id}/"
@@ -204,10 +222,6 @@ def _place(place: Place) -> str:
 def _end_of(folder: str) -> str:
     """Return the first key past all that begin with `folder`, which ends in a slash."""
     return folder[:-1] + "0"
-
-
-def _decoded(value: str) -> bytes:
-    return base64.b64decode(value, validate=True)
 
 
 def _encoded(value: str | bytes) -> str:

@@ -1,29 +1,30 @@
 """The members of an etcd cluster, asked in turn: addresses, credentials, connections, timeouts and limits.
 
 `ca` (with `cert` and `key`) enables TLS; `user` with `password_file` authenticates. A request tries each member once,
-and twice if the member no longer knows our token. etcd.py decides on the requests and reads the answers.
+and twice if the member no longer knows our token. etcd.py decides on the requests, etcd_answers.py reads the answers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.errors import UnavailableError, UsageError
+from tiktrue_keys.fleet.transports.etcd_answers import MemberError, TooLongError, read_answer, token_of
 
 if TYPE_CHECKING:
     from etcd3gw.client import Etcd3Client
     from requests import Response
-import contextlib
-import json
+
+Answer = TypeVar("Answer")
 
 # A member without quorum answers after 7 s or never. Once it is back, a revocation must reach each node within 5 s.
 READ_TIMEOUT, WRITE_TIMEOUT = 2.0, 3.0
-_LONGEST_ANSWER = 16 << 20  # a page of the longest lines is 9 MiB in base64
-_CHUNK = 1 << 16
 _PORT = 2379
 _LONGEST_PASSWORD = 4096
 _FORGOTTEN = "invalid auth token"
@@ -57,42 +58,43 @@ class EtcdMembers:
         self._clients: dict[int, Etcd3Client] = {}
         self._first = 0
 
-    def post(self, path: str, payload: dict[str, Any], *, timeout: float = WRITE_TIMEOUT) -> dict[str, Any]:
-        """Ask the members in turn and return the first answer.
+    def ask(
+        self,
+        path: str,
+        payload: dict[str, Any],
+        read: Callable[[dict[str, Any]], Answer],
+        *,
+        timeout: float = WRITE_TIMEOUT,
+        may_split: bool = False,
+    ) -> Answer:
+        """Ask the members in turn and return what `read` makes of the first answer that it can read.
 
-        Raises UnavailableError when none answers, and for an answer that is not an object.
+        `read` raises MemberError for an answer that etcd does not give. Raises UnavailableError when there is none;
+        with `may_split`, TooLongError for an answer that is too long.
         """
-        from etcd3gw.exceptions import Etcd3Exception
-
         last = "no member"
         for step in range(len(self._addresses)):
             place = (self._first + step) % len(self._addresses)
             try:
-                said = self._asked(place, path, payload, timeout)
-            except (Etcd3Exception, OSError, ValueError) as error:
+                answer = read(self._asked(place, path, payload, timeout))
+            except (OSError, ValueError) as error:
+                if may_split and isinstance(error, TooLongError):
+                    raise
                 last = f"{':'.join(map(str, self._addresses[place]))}: {words_of(error)}"
                 self._forget(place)
             else:
                 self._first = place
-                if not isinstance(said, dict):
-                    raise not_etcd()
-                return said
+                return answer
         raise UnavailableError(f"etcd does not answer: {last[:200]}", hint_for(last))
 
     def stream(self, path: str, payload: dict[str, Any], *, seconds: float) -> Response:
         """Return a streamed answer of the first member, which the caller reads and closes. Its size is not limited.
 
-        Raises Etcd3Exception, OSError or ValueError when there is no answer; reading it raises OSError after `seconds`
-        of silence. A leader is required, so that the answer ends when the member is cut off from the others.
+        Raises OSError or ValueError when there is no answer; reading it raises OSError after `seconds` of silence. A
+        leader is required, so that the answer ends when the member is cut off from the others.
         """
         client = self._client(self._first)
-        return client.session.post(
-            client.get_url(path),
-            json=payload,
-            headers={"Grpc-Metadata-hasleader": "true"},
-            stream=True,
-            timeout=(READ_TIMEOUT, seconds),
-        )
+        return _sent(client, path, payload, (READ_TIMEOUT, seconds), {"Grpc-Metadata-hasleader": "true"})
 
     def turn_to_the_next(self) -> None:
         """Close the connection to the first member, and ask the next one first from now on."""
@@ -104,25 +106,19 @@ class EtcdMembers:
         for place in list(self._clients):
             self._forget(place)
 
-    def _asked(self, place: int, path: str, payload: dict[str, Any], timeout: float) -> Any:
+    def _asked(self, place: int, path: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Return the answer of one member.
 
         Its token expires in minutes, and at a restart: then authenticate and ask again.
         """
-        from etcd3gw.exceptions import Etcd3Exception
-
         kept = place in self._clients
-        client = self._client(place)
-        client.timeout = timeout
         try:
-            return client.post(client.get_url(path), json=payload)
-        except Etcd3Exception as error:
-            if not kept or _FORGOTTEN not in (error.detail_text or ""):
+            return _exchanged(self._client(place), path, payload, timeout)
+        except MemberError as error:
+            if not kept or _FORGOTTEN not in str(error):
                 raise
             self._forget(place)
-            client = self._client(place)
-            client.timeout = timeout
-            return client.post(client.get_url(path), json=payload)
+            return _exchanged(self._client(place), path, payload, timeout)
 
     def _client(self, place: int) -> Etcd3Client:
         if place not in self._clients:
@@ -141,20 +137,15 @@ class EtcdMembers:
             ca_cert=given.get("ca"),
             cert_cert=given.get("cert"),
             cert_key=given.get("key"),
-            timeout=READ_TIMEOUT,
             api_path="/v3/",
         )
-        client.session.hooks["response"].append(_read_capped)
         client.session.trust_env = False  # ignore proxies in the environment
+        client.session.headers["Accept-Encoding"] = "identity"
+        client.session.hooks["response"].append(_without_redirect)
         if "user" in given:
-            said = client.post(
-                client.get_url("/auth/authenticate"),
-                json={"name": given["user"], "password": _password(Path(given["password_file"]))},
-            )
-            token = said.get("token") if isinstance(said, dict) else None
-            if not isinstance(token, str):
-                raise ConnectionError("the answer to the authentication has no token")
-            client.session.headers["Authorization"] = token
+            name = {"name": given["user"], "password": _password(Path(given["password_file"]))}
+            said = _exchanged(client, "/auth/authenticate", name, READ_TIMEOUT)
+            client.session.headers["Authorization"] = token_of(said)
         return client
 
     def _forget(self, place: int) -> None:
@@ -163,22 +154,34 @@ class EtcdMembers:
             client.session.close()
 
 
-def not_etcd() -> UnavailableError:
-    """Return the error of an answer that etcd does not give."""
-    return UnavailableError("the answer is not one of etcd", "check that the transport names etcd's client port")
+def _exchanged(client: Etcd3Client, path: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """Return the answer to a request. The client's own `post` reads one without a limit.
+
+    A connection whose answer was read to its end is used again.
+    """
+    response = _sent(client, path, payload, (timeout, timeout), {})
+    try:
+        return read_answer(response)
+    except BaseException:
+        response.close()
+        raise
 
 
-def _read_capped(response: Response, **sent: Any) -> None:
-    """Read an answer before requests does, which has no limit. The caller reads a streamed answer itself."""
-    if sent.get("stream"):
-        return
-    read = bytearray()
-    for piece in response.iter_content(_CHUNK):
-        read += piece
-        if len(read) > _LONGEST_ANSWER:
-            response.close()
-            raise ConnectionError(f"an answer of more than {_LONGEST_ANSWER} bytes")
-    response._content = bytes(read)
+def _sent(
+    client: Etcd3Client,
+    path: str,
+    payload: dict[str, Any],
+    timeout: tuple[float, float],
+    headers: dict[str, str],
+) -> Response:
+    return client.session.post(
+        client.get_url(path), json=payload, headers=headers, stream=True, timeout=timeout, allow_redirects=False
+    )
+
+
+def _without_redirect(response: Response, **sent: Any) -> None:
+    """Drop the address of a redirect. requests reads its body without a limit, even where it must not follow it."""
+    response.headers.pop("Location", None)
 
 
 def _must_go_together(given: set[str]) -> None:
@@ -227,8 +230,8 @@ _HINTS = {
 
 def words_of(error: Exception) -> str:
     """Return the reason in a member's error or a connection's failure."""
-    text = getattr(error, "detail_text", None) or str(error) or type(error).__name__
-    with contextlib.suppress(ValueError, AttributeError):
+    text = str(error) or type(error).__name__
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
         text = str(json.loads(text).get("message", text))
     cause = _CAUSE.search(text)
     words = " ".join((cause[cause.lastindex or 0] if cause else text).replace("\\n", " ").split())
