@@ -12,7 +12,7 @@ import pytest
 from tests.fleet.fleet import new_spool
 from tests.fleet.processes import Staff, Watcher
 from tests.program import LICENSE, Program
-from tiktrue_keys.cli.commands.fleet.fleet_receive import next_wait
+from tiktrue_keys.cli.commands.fleet.watch import next_wait
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card

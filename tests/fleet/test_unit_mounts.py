@@ -58,7 +58,8 @@ done
 ELSEWHERE = re.compile(
     "NoNewPrivileges|CapabilityBoundingSet|AmbientCapabilities|DevicePolicy|ProtectClock|ProtectHostname|Restrict.*|"
     "LockPersonality|MemoryDenyWriteExecute|RemoveIPC|KeyringMode|SystemCall.*|Limit.*|UMask|User|Group|StateDirectory.*|"
-    "ConfigurationDirectory|LoadCredential|ReadWritePaths|Type|ExecStart|Restart|RestartSec|SuccessExitStatus"
+    "ConfigurationDirectory|LoadCredential|ReadWritePaths|Type|ExecStart|Restart|RestartSec|SuccessExitStatus|"
+    "TimeoutStartSec|WatchdogSec"
 )
 """Directives that put nothing over a path that facts are read from."""
 

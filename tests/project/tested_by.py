@@ -66,6 +66,7 @@ TESTED_BY: dict[str, str] = {
     ),
     "fleet/test_roles.py": "fleet/pin",
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
+    "fleet/test_watch.py": "cli/commands/fleet/watch cli/context/service",
     "fleet/test_transports.py": ("fleet/transports/spool fleet/transports/spool_files fleet/transports/spool_rounds"),
     "fleet/test_witnesses.py": "fleet/epochs",
     "golden/scenarios/status.txt": (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tiktrue_keys.cli.commands.fleet.watch import Watch
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.context.service import ServiceManager
 from tiktrue_keys.cli.input.fleet import VIA_HELP, transport_of
 from tiktrue_keys.cli.view.envelope import encoded, envelope, error_json
 from tiktrue_keys.cli.view.escape import escaped
@@ -17,7 +19,7 @@ from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.cli.view.streams import write_err, write_out
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice, plural
-from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.receive_result import Received, Refusal
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.fleet.transports.interface import Transport
     from tiktrue_keys.models.file.rewrap import RewrapBatch
 
-_SHORTEST_WAIT, _LONGEST_WAIT = 2.0, 60.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 2.0  # a revocation has 5 s to be here once the transport is back
+_SOON = 1.0
 
 EXAMPLES = (
     (
@@ -56,8 +57,10 @@ def command(
 
     That is keys, revocation lists and promotions. Reads the license when a licensed key arrives. What comes from
     another issuer, was changed, or is a replay is refused and recorded. --watch prints a report for each round that
-    applied something, with --json one object. A revocation list that is past its end gives a warning; with --strict its
-    keys are not opened, by --rewrap either.
+    applied something, with --json one object. It continues through an outage, with a line at its start and one at its
+    end, and tells systemd its state (Type=notify, WatchdogSec=); a spool that does not exist when it starts is an
+    error. A revocation list that is past its end gives a warning; with --strict its keys are not opened, by --rewrap
+    either.
     """
     context: CommandContext = ctx.obj
     if strict:
@@ -66,7 +69,8 @@ def command(
     license_key = context.license()
     try:
         if watch:
-            _watch(context, transport, license_key, rewrap=rewrap)
+            rounds = _Rounds(context, transport, license_key, rewrap=rewrap)
+            Watch(rounds, ServiceManager(context.environment, os.getpid())).run()
         return _round(context, transport, license_key, rewrap=rewrap)
     finally:
         transport.close()
@@ -79,42 +83,38 @@ def _round(context: CommandContext, transport: Transport, license_key: Callable[
     return _outcome(context, came, moved)
 
 
-def _watch(context: CommandContext, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool) -> None:
-    """Until a signal ends it. An outage is waited out with growing pauses."""
-    from tiktrue_keys.core.dispatch.peers import ISSUER
-    from tiktrue_keys.fleet.own_identity import own_card
-    from tiktrue_keys.fleet.pin import pinned
+class _Rounds:
+    """The rounds of one command, for a watch."""
 
-    pause, said, wait = _FIRST_PAUSE, "", _SHORTEST_WAIT
-    while True:
-        try:
-            outcome = _round(context, transport, license_key, rewrap=rewrap)
-            problem = "" if outcome.error is None else outcome.error.message
-            if outcome.changed or problem != said:
-                _report(context, outcome)
-            if isinstance(outcome.error, UnavailableError):
-                raise outcome.error
-            said, pause = problem, _FIRST_PAUSE
-            issuers = [peer for peer, _ in pinned(context.manager) if peer.role == ISSUER]
-            node_id = own_card(context.manager)[0].node_id
-            seconds = wait if len(issuers) == 1 else _FIRST_PAUSE
-            began = time.monotonic()
-            transport.wait(issuers[0].node_id, node_id, seconds)
-            wait = next_wait(wait, quiet=time.monotonic() - began >= seconds)
-        except UnavailableError as error:
-            if error.message != said:
-                write_err(f"warning: {escaped(error.message)}\n")
-            said, wait = error.message, _SHORTEST_WAIT
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+    def __init__(
+        self, context: CommandContext, transport: Transport, license_key: Callable[[], bytes], *, rewrap: bool
+    ) -> None:
+        self._context = context
+        self._transport = transport
+        self._license_key = license_key
+        self._rewrap = rewrap
 
+    def receive(self) -> Outcome:
+        """Receive once."""
+        return _round(self._context, self._transport, self._license_key, rewrap=self._rewrap)
 
-def next_wait(wait: float, *, quiet: bool) -> float:
-    """How long to wait next: longer after a quiet time, shortly after news and trouble.
+    def report(self, outcome: Outcome) -> None:
+        """Print the outcome as of a command of its own, with --json as an object."""
+        _report(self._context, outcome)
 
-    A watch that etcd accepts while it elects a leader may never report anything, and only another read shows that.
-    """
-    return min(wait * 2, _LONGEST_WAIT) if quiet else _SHORTEST_WAIT
+    def warn(self, text: str) -> None:
+        """Print one line on standard error."""
+        write_err(f"{text}\n")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the only issuer's next round; with several, look again shortly."""
+        from tiktrue_keys.core.dispatch.peers import ISSUER
+        from tiktrue_keys.fleet.own_identity import own_card
+        from tiktrue_keys.fleet.pin import pinned
+
+        issuers = [peer for peer, _ in pinned(self._context.manager) if peer.role == ISSUER]
+        node_id = own_card(self._context.manager)[0].node_id
+        self._transport.wait(issuers[0].node_id, node_id, seconds if len(issuers) == 1 else min(seconds, _SOON))
 
 
 def _report(context: CommandContext, outcome: Outcome) -> None:
