@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import NoReturn
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.keystores import ACTOR, LICENSE, OTHER_LICENSE, Desk, desk_in_memory, error_of, events, in_a_child, models
 from tiktrue_keys.core.audit.record import actor_of_process
 from tiktrue_keys.core.keys.lifecycle import Use
+from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.paths import default_folder
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.once import Operation
@@ -245,6 +247,47 @@ class TestWhatTheAuditLogCannotHold:
         with desk.manager() as manager, pytest.raises(ExpiredError), SystemLogManager(manager).noting("decrypt"):
             raise ExpiredError("too late")
         assert [str(error) for _, error in desk.heard.errors] == ["too late"]
+
+
+class TestAnotherProcessHasTheLock:
+    """A refusal is recorded as soon as the lock is free, or told elsewhere: it is not lost."""
+
+    def test_it_is_waited_for(self, desk: Desk) -> None:
+        manager = desk.manager(lock_timeout=30)
+        manager.find("llama")
+        with ExitStack() as stack:
+            stack.enter_context(writers_lock(desk.folder, timeout=1, actor=ACTOR))
+            refused = threading.Thread(target=lambda: error_of(lambda: refuse(manager)))
+            refused.start()
+            time.sleep(0.2)
+        refused.join()
+        assert events(manager)[-1] == ("decrypt", "refused")
+        assert desk.heard.errors == []
+        assert manager.session.notices == []
+
+    def test_it_is_reported_and_said_when_that_takes_too_long(self, desk: Desk) -> None:
+        manager = desk.manager(lock_timeout=0.1)
+        manager.find("llama")
+        with writers_lock(desk.folder, timeout=1, actor=ACTOR):
+            error = error_of(lambda: refuse(manager))
+            assert isinstance(error, ExpiredError)
+            error_of(lambda: refuse(SystemLogManager(manager)))
+        assert [str(each) for _, each in desk.heard.errors] == ["too late", "too late"]
+        assert events(manager)[-1] == ("generate", "ok")
+        notice = manager.session.notices[0]
+        assert (notice.code, notice.urgent) == ("not-recorded", True)
+        assert notice.message.startswith("this decrypt is not in the audit log: ")
+
+    def test_what_is_never_recorded_is_not_reported_either(self, desk: Desk) -> None:
+        manager = desk.manager(lock_timeout=0.1)
+        with writers_lock(desk.folder, timeout=1, actor=ACTOR):
+            error_of(lambda: manager.rotate(["nothing"], license_key=LICENSE))
+        assert desk.heard.errors == []
+
+
+def refuse(manager: KeyManager) -> None:
+    with manager.noting("decrypt"):
+        raise ExpiredError("too late")
 
 
 class TestBeingStopped:

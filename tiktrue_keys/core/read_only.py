@@ -83,7 +83,7 @@ class SystemLogManager(KeyManager):
             with super().noting(event, operation_id):
                 yield
         except Exception as error:
-            self.session.recorder.report(self.session.actor, error)
+            self.session.report(error)
             raise
 
     def _record(self, event: str, operation_id: str, *, outcome: str = "ok", **members: Any) -> None:

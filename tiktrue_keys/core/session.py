@@ -92,6 +92,7 @@ class KeystoreSession:
         self._reading_aside = threading.RLock()
         self.guards = (self.guard, self._reading_aside)
         self._depth = threading.local()
+        self._reported: Exception | None = None
         self._keystore: Keystore | None = None
         self._facts: MachineFacts | None = None
         keep_over_forks(self)
@@ -133,7 +134,7 @@ class KeystoreSession:
                     self._keystore = open_keystore(self.place, self.facts())
                 except TikTrueKeysError as error:
                     if not isinstance(error, NotFoundError):
-                        self.recorder.report(self.actor, error)
+                        self.report(error)
                     raise
             return self._keystore
 
@@ -290,25 +291,41 @@ class KeystoreSession:
                 raise
 
     def note_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None = None) -> None:
-        """Record that an operation was refused or failed, if the keystore is open and its log can be written to.
+        """Record that an operation was refused or failed. A keystore that did not open has been reported.
 
-        A doubtful clock does not get into the log by it: the record then bears the last known time.
+        Waits for the lock as an operation does. What the audit log cannot hold goes to the system log, and a notice
+        says so. A doubtful clock does not get into the log by it: the record then bears the last known time.
         """
-        if isinstance(error, _UNRECORDED):
+        if isinstance(error, _UNRECORDED) or error is self._reported:
             return
-        with contextlib.suppress(TikTrueKeysError), self.guard:
-            if self._keystore is None:
-                return
-            operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
-            with self._keystore.write(
-                self.read_clock, actor=self.actor, operation_id=operation, time_rule=noted_time
-            ) as transaction:
-                transaction.record(
-                    event,
-                    outcome="refused" if isinstance(error, RefusedError | SecurityError | ExpiredError) else "failed",
-                    key_id=error.key_id,
-                    detail={"error": error.code, "reason": error.message},
-                )
+        try:
+            with self.guard:
+                if self.exists():
+                    self._record_failure(event, error, operation_id)
+        except TikTrueKeysError as reason:
+            self.report(error)
+            if reason.message == error.message:
+                return  # the error says itself that nothing can be written
+            words = f"this {event} is not in the audit log: {reason.message}"
+            self.notices.append(Notice("not-recorded", words, remedy="system-log", urgent=True))
+
+    def report(self, error: Exception) -> None:
+        """Report an error of an operation to the system log, once."""
+        if error is not self._reported:
+            self._reported = error
+            self.recorder.report(self.actor, error)
+
+    def _record_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None) -> None:
+        operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
+        with self.keystore.write(
+            self.read_clock, actor=self.actor, operation_id=operation, time_rule=noted_time
+        ) as transaction:
+            transaction.record(
+                event,
+                outcome="refused" if isinstance(error, RefusedError | SecurityError | ExpiredError) else "failed",
+                key_id=error.key_id,
+                detail={"error": error.code, "reason": error.message},
+            )
 
     def prepare(self, license_key: License | None) -> PreparedLicense | None:
         """Return the license stretched for the keystore's costs, outside any transaction. None stays None."""

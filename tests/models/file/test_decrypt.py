@@ -275,6 +275,8 @@ def test_a_damaged_container_opens_nothing(shop: Workshop, damage: str) -> None:
     for allowed in (False, True):
         with pytest.raises(IntegrityError):
             decrypt(shop, sealed, force=True, allow_unsigned=allowed)
+        (record,) = list(shop.manager.audit_records())[-1:]
+        assert (record.event, record.detail["error"]) == ("decrypt", "integrity")
     assert out.read_bytes() == b"precious"
     assert shop.names() == {"weights.bin", "weights.bin.ttm"}
     assert shop.manager.open_intents() == ()

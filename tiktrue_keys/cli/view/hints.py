@@ -96,6 +96,7 @@ REMEDIES: Mapping[str, str] = {
     "moved-container": "find it with tiktrue-keys models scan DIR, or let it go: tiktrue-keys models forget {file_id}",
     # Keystore and machine
     "no-keystore": "create one with tiktrue-keys generate MODEL_ID, or name another with --keystore DIR",
+    "system-log": "look for it in the system log: journalctl -t tiktrue-keys",
     "not-our-folder": "run as the owner, or choose another place with --keystore DIR",
     "operation-id-taken": "choose another --operation-id",
     "wait-longer": "wait, or use a longer --lock-timeout",

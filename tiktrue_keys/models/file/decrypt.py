@@ -196,8 +196,8 @@ def decrypt_model(
     if done is not None:
         return done
     with ExitStack() as stack:
-        found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
         with noted(manager, OPERATION, request.operation_id):
+            found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
             gate = gate_with(manager.output_gate(), given, "the container itself")
             output = stack.enter_context(
                 reserved_output(target, force=force, lock_timeout=lock_timeout, gate=gate, kind=FileKind.OTHER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from os import PathLike
 
 from tiktrue_keys.core.keys.licenses import License
@@ -48,24 +49,25 @@ def open_expected(
     place: Place, manager: KeyManager, license_key: License | None, options: ReadOptions, expected: Expected
 ) -> ModelFile:
     """Open the container at `place` as open_model does, if it is the expected one."""
-    with opened_container(place, expected) as found:
-        container = found.container
+    with ExitStack() as stack:
         with noted(manager, "open-model", None):
+            found = stack.enter_context(opened_container(place, expected))
+            container = found.container
             opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
-        with opened:
-            leaves = known_leaves(found.fd, container)
-            recorded = recorded_path(found.path)
-            keys = held_keys(manager, container.header)
-            track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
-            detail = {"file_id": container.header.file_id.hex(), "path": recorded}
-            manager.record_use("open-model", key=opened.key, detail=detail)
-            fd = kept_open(found.fd)
-            try:
-                check = revocation_check(manager, opened.key)
-                return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
-            except BaseException:
-                let_go(fd)
-                raise
+            stack.enter_context(opened)
+        leaves = known_leaves(found.fd, container)
+        recorded = recorded_path(found.path)
+        keys = held_keys(manager, container.header)
+        track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
+        detail = {"file_id": container.header.file_id.hex(), "path": recorded}
+        manager.record_use("open-model", key=opened.key, detail=detail)
+        fd = kept_open(found.fd)
+        try:
+            check = revocation_check(manager, opened.key)
+            return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
+        except BaseException:
+            let_go(fd)
+            raise
 
 
 def revocation_check(
