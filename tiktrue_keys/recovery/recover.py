@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tiktrue_keys.core.keystore import database
-from tiktrue_keys.core.keystore.backup import clear_header
+from tiktrue_keys.core.keystore.backup import blamed_on_backup, clear_header
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.open import by_escrow
 from tiktrue_keys.core.keystore.slots import must_have_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.core.operations.preview_restore import RestorePreview, another_backup_is_needed, preview_restore
+from tiktrue_keys.core.operations.preview_restore import RestorePreview, preview_restore
 from tiktrue_keys.core.operations.restore import RestoredKeystore, restore
 from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
 from tiktrue_keys.errors import NotFoundError
@@ -34,8 +34,10 @@ def must_be_recoverable(manager: KeyManager, backup: Path | None) -> None:
     Raises NotFoundError without a keystore, backup or escrow, RefusedError when the backup's last transaction was not
     finished, and IntegrityError when it is not a keystore.
     """
-    with another_backup_is_needed():
-        must_have_escrow(clear_header(_source(manager, backup)))
+    source = _source(manager, backup)
+    with blamed_on_backup(source):
+        header = clear_header(source)
+    must_have_escrow(header)
 
 
 def preview_recovery(manager: KeyManager, backup: Path | None, shares: Sequence[Share]) -> RestorePreview:

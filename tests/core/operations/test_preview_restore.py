@@ -83,10 +83,14 @@ def test_a_backup_that_was_changed(desk: Desk) -> None:
     connection.commit()
     connection.close()
 
-    error = error_of(lambda: preview_restore(desk.session(), copy))
-
-    assert isinstance(error, IntegrityError)
-    assert error.hint == "choose another backup"
+    for read in (
+        lambda: preview_restore(desk.session(), copy),
+        lambda: desk.manager().restore(copy),
+    ):
+        error = error_of(read)
+        assert isinstance(error, IntegrityError)
+        assert error.message == f"the backup {copy} does not open: audit record 0 was changed"
+        assert error.hint == "choose another backup"
 
 
 def test_a_backup_that_is_not_there(desk: Desk) -> None:
@@ -97,7 +101,13 @@ def test_a_backup_of_another_machine(desk: Desk) -> None:
     copy = backed_up(desk)
     desk.secret.write_bytes(bytes(32))
 
-    assert isinstance(error_of(lambda: preview_restore(desk.session(), copy)), WrongMachineError)
+    for read in (
+        lambda: preview_restore(desk.session(), copy),
+        lambda: desk.manager().restore(copy),
+    ):
+        error = error_of(read)
+        assert isinstance(error, WrongMachineError)
+        assert error.message.startswith(f"the backup {copy} does not open: the host secret")
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -26,14 +26,14 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.open import WayIn, open_at, opened
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
-from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.schema import LaterVersionError, RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, UnavailableError, WrongMachineError
 
 MAX_EPOCH = 2**31
 
@@ -65,6 +65,21 @@ def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: Ou
         keystore.copy_to(output.temporary)
         keystore.verify_copy(output.temporary)
         output.commit(replace=force)
+
+
+@contextlib.contextmanager
+def blamed_on_backup(source: Path) -> Iterator[None]:
+    """Run a block that reads a backup, and let its errors of trust name the backup: they speak of "the keystore".
+
+    An IntegrityError gets the hint to choose another backup.
+    """
+    try:
+        yield
+    except (IntegrityError, WrongMachineError) as error:
+        words = f"the backup {shown(source)} does not open: {error.message}"
+        if isinstance(error, LaterVersionError | WrongMachineError):
+            raise type(error)(words, **error.advice) from error
+        raise IntegrityError(words, "choose another backup") from error
 
 
 @contextlib.contextmanager
@@ -140,11 +155,14 @@ def restoring(
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         current = place.folder / database.FILE_NAME
         sweep_replaced(place.folder)
-        with _copy_of(source, place.folder) as copy:
-            keystore = open_at(copy, way_in, timeout=place.timeout)
+        with contextlib.ExitStack() as stack:
+            with blamed_on_backup(source):
+                copy = stack.enter_context(_copy_of(source, place.folder))
+                keystore = open_at(copy, way_in, timeout=place.timeout)
             try:
                 known = keystore.mark_or_none()
-                keystore.verify_whole()
+                with blamed_on_backup(source):
+                    keystore.verify_whole()
                 epoch = _next_epoch(keystore.document_now(), known, instant_of(clock()))
                 kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(

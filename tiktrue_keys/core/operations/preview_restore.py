@@ -5,19 +5,16 @@ Come here for what the user sees before confirming.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
-from tiktrue_keys.core.keystore.backup import opened_backup
+from tiktrue_keys.core.keystore.backup import blamed_on_backup, opened_backup
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.open import WayIn, by_machine
-from tiktrue_keys.core.keystore.schema import LaterVersionError
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
+from tiktrue_keys.errors import TikTrueKeysError
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None
     errors of `way_in`.
     """
     with (
-        another_backup_is_needed(),
+        blamed_on_backup(source),
         opened_backup(source, way_in or by_machine(session.place, session.facts())) as copy,
     ):
         copy.verify_whole()
@@ -68,17 +65,6 @@ def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None
     except TikTrueKeysError as error:
         return RestorePreview(backup, None, error, known)
     return RestorePreview(backup, present, None, known)
-
-
-@contextlib.contextmanager
-def another_backup_is_needed() -> Iterator[None]:
-    """Run a block that reads a backup, and give its IntegrityError the hint to choose another backup."""
-    try:
-        yield
-    except LaterVersionError:
-        raise
-    except IntegrityError as error:
-        raise IntegrityError(error.message, "choose another backup") from error
 
 
 def _present(session: KeystoreSession) -> Position | None:
