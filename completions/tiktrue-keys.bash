@@ -112,7 +112,7 @@ _tiktrue_keys_of() {
         "fleet card:commands") echo "" ;;
         "fleet card:options") echo "-o --output --force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet add:commands") echo "" ;;
-        "fleet add:options") echo "--expect --name --role --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fleet add:options") echo "--expect --name --role --models --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet add:argument") echo "file" ;;
         "fleet list:commands") echo "" ;;
         "fleet list:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -219,6 +219,7 @@ _tiktrue_keys_value() {
         "fleet add:--expect") echo "text" ;;
         "fleet add:--name") echo "text" ;;
         "fleet add:--role") echo "words:node issuer" ;;
+        "fleet add:--models") echo "text" ;;
         "fleet status:--via") echo "text" ;;
         "fleet send:--to") echo "text" ;;
         "fleet send:--via") echo "text" ;;

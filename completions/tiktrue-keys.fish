@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -803,6 +803,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet card' -s h -l help -d 'Show
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l expect -x -d 'Node id that the other side shows.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l name -x -d 'Name of the other side here (default: the name in the card).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l role -xa 'node issuer' -d 'Role of the other side: node or issuer (default: node; an issuer\'s card needs it).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l models -x -d 'Model id or PREFIX* that the issuer may speak for; repeatable (default: all, for the first issuer).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -844,7 +845,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -s V -l version -d 'P
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -f
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l compromised -d 'Treat the node\'s keys as known to an attacker, and show what to do.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l compromised -d 'Treat its keys as known to an attacker: show what to do, or revoke an issuer\'s keys.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Severity, Standing, findings, strict_error
 from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport
 from tiktrue_keys.core.instants import DAY, Instant
@@ -45,6 +46,8 @@ WAITING = Waiting(KEY, replace(KEY, key_id=KeyId("m_fedcba9876543210")), Instant
 def test_a_sound_keystore_has_none() -> None:
     assert findings(SOUND) == ()
 
+
+ISSUER_PEER = Peer("a" * 32, "office", ISSUER, "0" * 32, 1, b"", b"", b"", NOW, scope=("llama",), scope_assumed=True)
 
 CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
     "the clock is behind": (
@@ -128,6 +131,7 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         4,
     ),
     "a promotion that waits": ({"waiting": (WAITING,)}, "promotion-overdue", Severity.LAG, 7),
+    "an issuer whose scope was derived": ({"assumed": (ISSUER_PEER,)}, "scope-assumed", Severity.WARNING, 5),
     "an unfinished operation": ({"unfinished": ("rewrap of /m",)}, "open-intent", Severity.WARNING, 5),
     "a copy of an older schema": ({"older_copy": "/k/keystore.schema-1.db"}, "schema-copy", Severity.WARNING, 5),
 }

@@ -18,11 +18,15 @@ from tests.core.keystore.test_kills import chosen, leftovers
 from tests.faults import mounts
 from tests.keystores import LICENSE, Desk, error_of, events, in_a_child
 from tests.program import Program
+from tiktrue_keys.core.dispatch.peers import ISSUER, Peer, add_peer
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys import deadlines
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.upgrade import EVENT, copy_name
 from tiktrue_keys.errors import DiskFullError
+from tiktrue_keys.fleet.pin import pinned
 
 COPY = "keystore.schema-1.db"
 
@@ -143,6 +147,57 @@ def test_a_kill_leaves_the_old_version_or_the_new_one(old: Desk, tmp_path: Path)
         left[point] = leftovers(old) - {COPY}
     assert states == {1, 2}
     assert {point: names for point, names in left.items() if names} == {}
+
+
+def pin_before_scopes(desk: Desk, sent: dict[str, list[str]]) -> None:
+    """Issuers that version 1 has pinned, and the models that each has sent a key of."""
+    with desk.manager() as manager:
+        manager.generate("own", no_license=True)
+        made = [
+            (name, manager.generate(model, no_license=True, new_chain=True).keys[0].key_id)
+            for name, models in sent.items()
+            for model in models
+        ]
+        with manager.session.write(new_operation_id()) as transaction:
+            for name in sent:
+                peer = Peer(
+                    node_of(name), name, ISSUER, "0" * 32, 1, bytes(32), bytes(1216), bytes(32), transaction.now
+                )
+                add_peer(transaction.rows, peer, 1)
+            for name, key_id in made:
+                origin = {"issuer": node_of(name), "at": transaction.now, "epoch": 3}
+                transaction.rows.put(RecordKind.WITNESS, f"origin {key_id}", origin)
+            transaction.record("node-add")
+
+
+def node_of(name: str) -> str:
+    return name * 32
+
+
+@pytest.mark.parametrize(
+    ("sent", "scopes"),
+    [
+        ({"a": ["llama"]}, {"a": ("*",)}),
+        ({"a": ["llama", "qwen"], "b": ["clip"]}, {"a": ("llama", "qwen"), "b": ("clip",)}),
+        ({"a": ["llama"], "b": ["clip", "llama"]}, {"a": (), "b": ("clip",)}),  # which has it, an administrator says
+    ],
+)
+def test_issuers_get_scopes_and_received_keys_their_origin(
+    desk: Desk, sent: dict[str, list[str]], scopes: dict[str, tuple[str, ...]]
+) -> None:
+    in_the_first_version(desk, lambda: pin_before_scopes(desk, sent))
+    with desk.manager() as manager:
+        before = told(manager)
+        manager.accept_clock()
+        assert told(manager) == before
+        issuers = {peer.name: peer for peer, _ in pinned(manager)}
+        assert {name: peer.scope for name, peer in issuers.items()} == scopes
+        assert {peer.scope_assumed for peer in issuers.values()} == {len(scopes) > 1}
+        for name, models in sent.items():
+            assert {(node_of(name), 3)} <= {(key.origin, key.origin_epoch) for key in manager.keys(models)}
+        assert manager.find("own").origin is None
+        assumed = [each.subject for each in manager.status().findings if each.id == "scope-assumed"]
+        assert assumed == (sorted(scopes) if len(scopes) > 1 else [])
 
 
 _FAIL = {"write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "ftruncate", "unlink", "unlinkat", "openat"}

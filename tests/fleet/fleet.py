@@ -117,9 +117,11 @@ def new_spool(folder: Path) -> Spool:
 
 
 @contextmanager
-def fleet_in_memory(*names: str, transport: Transport | None = None) -> Iterator[Fleet]:
+def fleet_in_memory(
+    *names: str, transport: Transport | None = None, kind: type[Fleet] | None = None
+) -> Iterator[Fleet]:
     """A fleet in a folder that lives in memory."""
     with folder_in_memory() as folder, ExitStack() as stack:
-        made = Fleet(folder, stack, transport)
+        made = (kind or Fleet)(folder, stack, transport)
         made.join(*names)
         yield made

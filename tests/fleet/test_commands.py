@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -30,18 +32,17 @@ class Office:
         place.mkdir(mode=0o700)
         return Program(place)
 
-    def card(self, program: Program, name: str) -> tuple[str, str]:
+    def card(self, program: Program, name: str, role: str) -> tuple[str, str]:
         """Node id and card file."""
-        role = "issuer" if program is self.admin else "node"
         node_id = program.json("fleet", "init", name, "--role", role)["result"]["node_id"]
         path = str(self.folder / f"{name}.card")
         assert program.json("fleet", "card", "-o", path)["result"]["node_id"] == node_id
         return node_id, path
 
     def join(self) -> None:
-        admin_id, admin_card = self.card(self.admin, "head-office")
+        admin_id, admin_card = self.card(self.admin, "head-office", "issuer")
         for name, node in self.nodes.items():
-            node_id, card = self.card(node, name)
+            node_id, card = self.card(node, name, "node")
             self.admin.json("fleet", "add", card, "--expect", node_id)
             node.json("fleet", "add", admin_card, "--role", "issuer", "--expect", admin_id)
 
@@ -187,3 +188,23 @@ def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: 
     assert [each["key_id"] for each in node.json("inspect-model", container)["result"]["wraps"]] == [successor]
     node.ok("decrypt-model", container, "-o", str(tmp_path / "after.bin"))
     assert (tmp_path / "after.bin").read_bytes() == b"weights" * 100
+
+
+def test_a_second_issuer_needs_models_that_the_first_has_given_up(office: Office) -> None:
+    node, branch = office.nodes["n1"], office.program("branch")
+    branch_id, card = office.card(branch, "branch", "issuer")
+    add = ("fleet", "add", card, "--role", "issuer", "--expect", branch_id)
+    assert "--models" in node.json(*add, code=5)["error"]["hint"]
+    hint = node.json(*add, "--models", "vision/*", code=5)["error"]["hint"]
+    line = hint.partition("tiktrue-keys ")[2]
+    assert line.startswith("fleet add head-office.card --role issuer --expect ")
+    assert line.endswith(" --models llama --models qwen")
+    shutil.copy(office.folder / "head-office.card", node.folder)
+    assert node.json(*shlex.split(line))["changed"]
+    assert node.json(*add, "--models", "vision/*")["result"]["nodes"][0]["models"] == ["vision/*"]
+    shown = node.json("fleet", "show", "branch")["result"]
+    assert (shown["role"], shown["models"], shown["keys"]) == ("issuer", ["vision/*"], [])
+    refused = node.json("generate", "vision/clip", "--no-license", code=5)["error"]
+    assert "fleet add CARD --role issuer --models" in refused["hint"]
+    removed = node.json("fleet", "remove", "branch", "--compromised", "--yes")["result"]["nodes"][0]
+    assert removed["compromised_at"]

@@ -10,9 +10,10 @@ from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.errors import NotFoundError, PartialError, RefusedError
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import own_card
-from tiktrue_keys.fleet.pin import describe, pin, unpin
+from tiktrue_keys.fleet.pin import describe, pin
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
+from tiktrue_keys.fleet.unpin import unpin
 
 NAMES = ["n1", "n2", "n3"]
 

@@ -8,8 +8,8 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.fleet.pin import unpin
 from tiktrue_keys.fleet.sync import distribute
+from tiktrue_keys.fleet.unpin import unpin
 
 
 @pytest.fixture

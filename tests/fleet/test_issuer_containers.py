@@ -10,8 +10,8 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError
-from tiktrue_keys.fleet.pin import unpin
 from tiktrue_keys.fleet.sync import distribute
+from tiktrue_keys.fleet.unpin import unpin
 from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.verify import verify_model

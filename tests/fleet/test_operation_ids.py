@@ -16,10 +16,11 @@ from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.own_identity import init_node, own_card
-from tiktrue_keys.fleet.pin import pin, pinned, unpin
+from tiktrue_keys.fleet.pin import pin, pinned
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute, sync, sync_until
+from tiktrue_keys.fleet.unpin import unpin
 
 Do = Callable[[Fleet], Any]
 

@@ -61,7 +61,7 @@ def test_a_node_that_is_pinned_later_gets_every_release(fleet: Fleet) -> None:
 def test_a_node_releases_nothing_of_its_issuers_model(fleet: Fleet) -> None:
     distribute(fleet.admin, ["llama"], every_node=True)
     fleet.deliver()
-    with pytest.raises(RefusedError, match="came from issuer"):
+    with pytest.raises(RefusedError, match="belongs to issuer"):
         release(fleet.nodes["n1"], 1)
 
 

@@ -13,8 +13,8 @@ from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.errors import ExpiredError, IntegrityError, RevokedError
 from tiktrue_keys.fleet.payloads import list_payload, read_list
-from tiktrue_keys.fleet.pin import unpin
 from tiktrue_keys.fleet.sync import distribute
+from tiktrue_keys.fleet.unpin import unpin
 
 
 @pytest.fixture

@@ -67,11 +67,13 @@ def test_an_issuer_is_pinned_only_where_it_is_asked_for(fleet: Fleet) -> None:
 
 
 def test_the_word_issuer_is_typed_and_yes_is_another_word(tmp_path: Path) -> None:
-    for name in ("office", "shed"):
+    for name in ("office", "branch", "shed"):
         (tmp_path / name).mkdir(mode=0o700)
-    office, shed = Program(tmp_path / "office"), Program(tmp_path / "shed")
-    office.ok("fleet", "init", "office", "--role", "issuer")
-    office.ok("fleet", "card", "-o", "../office.card")
+    shed = Program(tmp_path / "shed")
+    for name in ("office", "branch"):
+        issuer = Program(tmp_path / name)
+        issuer.ok("fleet", "init", name, "--role", "issuer")
+        issuer.ok("fleet", "card", "-o", f"../{name}.card")
     shed.ok("fleet", "init", "shed", "--role", "node")
     for answer, code, listed in (("yes", 5, []), ("issuer", 0, [("office", "issuer")])):
         asked = Terminal(shed, "fleet", "add", "../office.card", "--yes")
@@ -80,3 +82,10 @@ def test_the_word_issuer_is_typed_and_yes_is_another_word(tmp_path: Path) -> Non
         assert asked.end() == code
         nodes = shed.json("fleet", "list")["result"]["nodes"]
         assert [(node["name"], node["role"]) for node in nodes] == listed
+
+    asked = Terminal(shed, "fleet", "add", "../branch.card", "--models", "vision/*")
+    asked.wait_for("what 'office', which speaks for *, keeps")
+    asked.type("issuer llama qwen/*\n")
+    assert asked.end() == 0
+    nodes = shed.json("fleet", "list")["result"]["nodes"]
+    assert {node["name"]: node["models"] for node in nodes} == {"office": ["llama", "qwen/*"], "branch": ["vision/*"]}

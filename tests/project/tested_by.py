@@ -64,6 +64,10 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_revocation.py": (
         "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"
     ),
+    "fleet/test_authority.py": (
+        "core/dispatch/node_ids core/dispatch/peer core/dispatch/scopes core/keys/authority fleet/issuer_scopes "
+        "fleet/unpin"
+    ),
     "fleet/test_roles.py": "fleet/pin",
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",
     "fleet/test_watch.py": "cli/commands/fleet/watch cli/context/service",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.dispatch.peers import Peer
+from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.fingerprint import Binding, DriftReport
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
@@ -78,7 +80,8 @@ class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
     `needed` are the keys that registered containers need; `lagging` and `exposed` are the containers whose best key no
-    longer encrypts, and those whose best key is revoked.
+    longer encrypts, and those whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived
+    from the keys that had come from them.
     """
 
     clock: ClockReading
@@ -93,6 +96,7 @@ class Standing:
     exposed: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
     waiting: Sequence[Waiting] = ()
     behind: Sequence[NodeBehind] = ()
+    assumed: Sequence[Peer] = ()
     unfinished: Sequence[str] = ()
     older_copy: str = ""
 
@@ -231,6 +235,19 @@ def _fleet(standing: Standing) -> Iterator[Finding]:
             )
 
 
+def _scopes(standing: Standing) -> Iterator[Finding]:
+    for issuer in standing.assumed[:_NAMED]:
+        words = f"issuer '{issuer.name}' may speak for {scope_text(issuer.scope or ())}, by the keys that it had sent"
+        yield Finding(
+            "scope-assumed",
+            Severity.WARNING,
+            words,
+            issuer.name,
+            remedy="state-scope",
+            about={"card": f"{issuer.name}.card", "node_id": issuer.node_id},
+        )
+
+
 def _behind(node: NodeBehind) -> Finding:
     if node.conflict:
         words = f"node '{node.name}' holds a conflicting audit history: {node.conflict}"
@@ -251,7 +268,7 @@ def _leftovers(standing: Standing) -> Iterator[Finding]:
 
 
 Rule = Callable[[Standing], Iterator[Finding]]
-RULES: tuple[Rule, ...] = (_clock, _binding, _expired, _due, _containers, _backups, _fleet, _leftovers)
+RULES: tuple[Rule, ...] = (_clock, _binding, _expired, _due, _containers, _backups, _fleet, _scopes, _leftovers)
 
 
 def strict_error(found: Iterable[Finding]) -> RefusedError | None:

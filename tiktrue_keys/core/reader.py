@@ -217,9 +217,11 @@ class KeystoreReader:
         The end is None for a release that was made here.
         """
         from tiktrue_keys.core.dispatch import releases, revocation_lists
+        from tiktrue_keys.core.keys.authority import issuer_of_model
 
         with self._session.read() as (view, _):
-            found = releases.release_of(view.rows, model_id)
+            issuer = issuer_of_model(view.rows, model_id)
+            found = releases.get_release(view.rows, model_id, releases.HERE if issuer is None else issuer.origin)
             return None if found is None else (found, revocation_lists.release_end(view.rows, found))
 
     def releases(self) -> tuple[Release, ...]:

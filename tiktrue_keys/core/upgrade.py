@@ -12,9 +12,18 @@ from functools import partial
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import Actor
+from tiktrue_keys.core.dispatch.peers import ISSUER, peers, put_peer
+from tiktrue_keys.core.dispatch.scopes import ALL, MAX_ENTRIES, parse_scope
 from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.keyring import MAX_ENDED, all_key_ids, head_ids, must_get_key, put_key
+from tiktrue_keys.core.keys.keyring import (
+    MAX_ENDED,
+    all_key_ids,
+    head_ids,
+    must_get_key,
+    origin_in_version_1,
+    put_key,
+)
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.clock import TimeRule
 from tiktrue_keys.core.keystore.document import Document
@@ -78,14 +87,22 @@ def _write_copy(keystore: Keystore, copy: Path) -> None:
 
 
 def _upgrade(keystore: Keystore, transaction: Transaction, copy: Path) -> None:
-    """Put every key on the agenda. The copy holds each of them, so their audit numbers are those of the last record."""
+    """Put every key on the agenda, with its origin, and give every issuer its scope.
+
+    The copy holds each key, so their audit numbers are those of the last record.
+    """
     older = transaction.document.version
     size = transaction.audit.size
     keystore.raise_version(transaction)
     newest: dict[ModelId, list[KeyId]] = {}
+    sent: dict[str, set[str]] = {}
     for key_id in all_key_ids(transaction.rows):
         stored = must_get_key(transaction.rows, key_id, Instant(0))
-        put_key(transaction.rows, replace(stored.key, audit_number=size - 1), stored.wrapped)
+        origin = origin_in_version_1(transaction.rows, key_id)
+        put_key(transaction.rows, replace(stored.key, audit_number=size - 1, **origin), stored.wrapped)
+        if origin:
+            transaction.rows.delete(RecordKind.WITNESS, f"origin {key_id}")
+            sent.setdefault(origin["origin"], set()).add(stored.key.model_id)
         if stored.key.successor is None:
             newest.setdefault(stored.key.model_id, []).append(key_id)
     for model_id, key_ids in newest.items():
@@ -93,6 +110,20 @@ def _upgrade(keystore: Keystore, transaction: Transaction, copy: Path) -> None:
         ended = [key_id for key_id in key_ids if key_id not in heads]
         payload = {"model_id": model_id, "heads": heads, "ended": ended if len(ended) <= MAX_ENDED else None}
         transaction.rows.put(RecordKind.MODEL, model_id, payload)
+    _give_scopes(transaction, sent)
     note = {"at": transaction.now, "path": str(copy), "done": True, "size": size, "epoch": transaction.document.epoch}
     transaction.rows.put(RecordKind.BACKUP, COPY, note)
     transaction.record(EVENT, detail={"from": older, "to": schema.VERSION, "path": str(copy)})
+
+
+def _give_scopes(transaction: Transaction, sent: dict[str, set[str]]) -> None:
+    """Give the only issuer every model, and each of several issuers the models whose keys have come from it.
+
+    A model that several have sent keys of goes to none: which of them is its authority is for an administrator to say.
+    """
+    issuers = list(peers(transaction.rows, ISSUER))
+    for issuer in issuers:
+        others = set().union(*(sent.get(other.origin, set()) for other in issuers if other != issuer))
+        models = sorted(sent.get(issuer.origin, set()) - others)
+        scope = ALL if len(issuers) == 1 else parse_scope(models[:MAX_ENTRIES])
+        put_peer(transaction.rows, replace(issuer, scope=scope, scope_assumed=len(issuers) > 1))

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE
 from tiktrue_keys.core.dispatch.peers import Peer
-from tiktrue_keys.core.dispatch.releases import Release, may_speak_for, take_release
+from tiktrue_keys.core.dispatch.releases import Release, take_release
 from tiktrue_keys.core.dispatch.revocation_lists import KnownList, known_list, put_known_list
 from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.keys.authority import OutOfScopeError, must_be_in_scope
 from tiktrue_keys.core.keys.licenses import PreparedLicense, RecognisedLicense, recognise_or_enroll
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import apply_revocation, import_key, promote_received
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
+from tiktrue_keys.core.names import KeyArgumentKind, KeyId, parse_key_argument
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
 from tiktrue_keys.fleet.acknowledgements import OK, REASON_LENGTH
@@ -25,19 +26,22 @@ from tiktrue_keys.fleet.envelopes import Contents, Parcel
 from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
 
 OLDER = "older"
+SCOPE = "scope"
 
 
 @dataclass(frozen=True)
 class Applied:
     """The result of one envelope: `outcome` is `ok` or the reason why it was not applied; `keys` are new or changed.
 
-    `skipped` are the models of releases that were not applied because the issuer is not their authority.
+    `skipped` are the models of releases that were not applied because the issuer is not their authority. `foreign`
+    counts the revocations of keys that are not the issuer's to revoke.
     """
 
     outcome: str
     keys: tuple[ManagedKey, ...] = ()
     superseded: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    foreign: int = 0
 
 
 def needs_license(parcel: Parcel, contents: Contents) -> bool:
@@ -56,15 +60,31 @@ def apply(
 ) -> Applied:
     """Import a key, apply a revocation list or promote a key. Returns the outcome.
 
-    Raises IntegrityError for contents that are malformed although they are signed.
+    An envelope about a model or a key of which the issuer is not the authority changes nothing, and its outcome says
+    so. Raises IntegrityError for contents that are malformed although they are signed.
     """
+    try:
+        return _apply(session, transaction, issuer, parcel, contents, prepared)
+    except OutOfScopeError as error:
+        return Applied(reason(SCOPE, error.message))
+
+
+def _apply(
+    session: KeystoreSession,
+    transaction: Transaction,
+    issuer: Peer,
+    parcel: Parcel,
+    contents: Contents,
+    prepared: PreparedLicense | None,
+) -> Applied:
     if parcel.address.kind == KEY:
         return _import(session, transaction, issuer, parcel, contents, prepared)
     if parcel.address.kind == LIST:
         return _take_list(transaction, issuer, contents)
     if parcel.address.kind == PROMOTE:
         word = read_promotion(contents.payload)
-        promote_received(transaction, parcel.address.key_id, word.rotated_at, word.overlap_ends_at)
+        key_id = _must_be_a_key_id(parcel.address.key_id)
+        promote_received(transaction, issuer, key_id, word.rotated_at, word.overlap_ends_at)
     return Applied(OK)
 
 
@@ -96,11 +116,13 @@ def _import(
             keys,
             received,
             contents.secret,
-            issuer=issuer.node_id,
+            issuer=issuer,
             epoch=parcel.address.epoch,
             opened=opened,
             fingerprint=fingerprint,
         )
+    except OutOfScopeError:
+        raise
     except (RefusedError, RevokedError) as error:
         return Applied(reason(error.code, error.message))
     return Applied(OK, (key,), (key.predecessor,) if key.predecessor and not key.pending else ())
@@ -114,14 +136,24 @@ def _take_list(transaction: Transaction, issuer: Peer, contents: Contents) -> Ap
     put_known_list(
         transaction.rows, issuer.node_id, KnownList(found.epoch, found.number, found.issued_at, found.valid_until)
     )
-    revoked = [apply_revocation(transaction, each) for each in found.revoked]
+    revoked: list[ManagedKey] = []
+    foreign = 0
+    for each in found.revoked:
+        try:
+            key = apply_revocation(transaction, issuer, each)
+        except OutOfScopeError:
+            foreign += 1
+        else:
+            revoked += [] if key is None else [key]
     skipped = [each.model_id for each in found.releases if not _take_release(transaction, issuer, each)]
-    return Applied(OK, tuple(key for key in revoked if key is not None), skipped=tuple(skipped))
+    return Applied(OK, tuple(revoked), skipped=tuple(skipped), foreign=foreign)
 
 
 def _take_release(transaction: Transaction, issuer: Peer, release: Release) -> bool:
     """Store a release. Return False, and only record it, when the issuer is not the model's authority."""
-    if not may_speak_for(transaction.rows, release.origin, release.model_id):
+    try:
+        must_be_in_scope(transaction.rows, issuer, release.model_id)
+    except OutOfScopeError:
         refused = {"by": issuer.name, "number": release.number, "reason": "it is not the model's authority"}
         transaction.record("release", outcome="refused", model_id=release.model_id, detail=refused)
         return False
@@ -132,10 +164,11 @@ def _take_release(transaction: Transaction, issuer: Peer, release: Release) -> b
     return True
 
 
-def _must_be_a_key_id(text: str) -> None:
+def _must_be_a_key_id(text: str) -> KeyId:
     try:
         kind = parse_key_argument(text).kind
     except UsageError:
         kind = None
     if kind is not KeyArgumentKind.KEY_ID:
         raise IntegrityError("the envelope's key id is malformed")
+    return KeyId(text)

@@ -6,13 +6,11 @@ from the public keys; an administrator who pins a card compares it with the node
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from tiktrue_keys.core.derivation import NODE_ID
-from tiktrue_keys.core.dispatch.peers import NODE_ID_LENGTH, ROLES, parse_name
+from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
+from tiktrue_keys.core.dispatch.peers import ROLES
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import encoded
@@ -67,15 +65,6 @@ class Card:
     def sign(self, signer: Signer) -> bytes:
         """Return the card as one line with its newline."""
         return signed_line(self.to_json(), SIGNATURE_KIND, signer) + b"\n"
-
-
-def node_id_of(identity_key: bytes, identity_hpke: bytes) -> str:
-    """Return the node id, 32 characters of lower-case base32.
-
-    They are the first 160 bits of SHA-256 over the label, a zero byte and both public keys.
-    """
-    digest = hashlib.sha256(NODE_ID + b"\x00" + identity_key + identity_hpke).digest()
-    return base64.b32encode(digest).decode("ascii").lower()[:NODE_ID_LENGTH]
 
 
 def parse_card(data: bytes) -> Card:

@@ -11,10 +11,10 @@ from functools import partial
 
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.dispatch import peers
+from tiktrue_keys.core.dispatch.node_ids import is_node_id, node_id_of, parse_name
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import all_keys
-from tiktrue_keys.core.keys.received import issuer_of
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
@@ -24,7 +24,7 @@ from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
-from tiktrue_keys.fleet.cards import Card, node_id_of
+from tiktrue_keys.fleet.cards import Card
 
 INIT = "node-init"
 
@@ -47,7 +47,7 @@ def init_node(
     The role stands in its card. A keystore with keys of its own is an issuer by default; one without needs `role`.
     Raises UsageError without it, RefusedError when the keystore already has another name or role.
     """
-    peers.parse_name(name)
+    parse_name(name)
     asked = OperationRequest.of(INIT, operation_id, {"name": name, "role": role})
     return once(manager.session, asked, partial(_init, manager, name, role), _repeated)
 
@@ -101,7 +101,7 @@ def own_node_id(document: Document) -> str:
 
 def _role_by_keys(rows: Rows, now: Instant) -> str | None:
     """Return `issuer` for a keystore that has keys of its own, else None."""
-    return ISSUER if any(issuer_of(rows, stored.key.key_id) is None for stored in all_keys(rows, now)) else None
+    return ISSUER if any(stored.key.origin is None for stored in all_keys(rows, now)) else None
 
 
 def _required(role: str | None) -> str:
@@ -138,4 +138,4 @@ def _result(
 
 def _named_after(actor: Actor) -> str:
     clean = re.sub(r"[^A-Za-z0-9._-]", "-", actor.host).lstrip("._-")[:63]
-    return clean if clean and not peers.is_node_id(clean) else "keystore"
+    return clean if clean and not is_node_id(clean) else "keystore"

@@ -1,30 +1,32 @@
-"""Pins the cards of other keystores, and removes and lists the pinned peers.
+"""Pins the cards of other keystores, and lists the pinned peers.
 
-Come here for `fleet add`, `fleet remove`, `fleet list` and `fleet show`.
+Come here for `fleet add`, `fleet list` and `fleet show`; fleet/unpin.py removes peers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import outbox, peers, releases, revocation_lists
+from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, PeerProgress
+from tiktrue_keys.core.dispatch.scopes import scope_text
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.received import keys_from
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError
-from tiktrue_keys.fleet.cards import Card, node_id_of
+from tiktrue_keys.fleet.cards import Card
 from tiktrue_keys.fleet.inbox import Inbox, get_inbox, put_inbox
+from tiktrue_keys.fleet.issuer_scopes import change_scope, settle_scopes
 
 ADD = "node-add"
-REMOVE = "node-remove"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +36,6 @@ class PinResult(OperationResult):
     peer: Peer
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnpinResult(OperationResult):
-    """A peer that was removed, or would be. `keys` were sent to it; `containers` open with those keys."""
-
-    peer: Peer
-    keys: tuple[str, ...]
-    containers: tuple[ContainerRecord, ...]
-    dry_run: bool = False
-
-
 def pin(
     manager: KeyManager,
     card: Card,
@@ -51,22 +43,31 @@ def pin(
     expect: str,
     name: str | None = None,
     role: str | None = None,
+    models: Sequence[str] = (),
+    keeps: Mapping[str, Sequence[str]] | None = None,
     operation_id: str | None = None,
 ) -> PinResult:
     """Pin a card whose node id is `expect`, which the caller got over another channel than the card.
 
     An issuer's keys, revocations and signatures count here, so its card is pinned only with `role="issuer"`; with
-    `role="node"` it only gets keys from here. Raises RefusedError without that, and when the node ids differ.
+    `role="node"` it only gets keys from here. They count for its scope, `models` (ids and `PREFIX*`; the first issuer
+    by default all), and for the scope of no other: `keeps` narrows others, by node id. Pinning an issuer again changes
+    its scope. Raises RefusedError without the role, when scopes overlap, and when the node ids differ.
     """
     if expect.strip().lower() != card.node_id:
         raise RefusedError(
             f"the card's node id is {card.node_id}, not the expected {expect[:64]!a}",
             "do not pin it; ask the card's administrator for the node id",
         )
-    peers.parse_name(name or card.name)
+    parse_name(name or card.name)
     _check_role(card, role)
-    asked = OperationRequest.of(ADD, operation_id, {"node_id": card.node_id, "name": name, "role": role})
-    return once(manager.session, asked, partial(_pin, card, name, role), _pinned_before)
+    if models and (role or card.role) != ISSUER:
+        raise UsageError("a node has no scope: models are for an issuer", "leave models out", remedy="omit-models")
+    kept = {node_id: list(scope) for node_id, scope in (keeps or {}).items()}
+    scopes = {"models": list(models), "keeps": kept} if models or kept else {}
+    asked = OperationRequest.of(ADD, operation_id, {"node_id": card.node_id, "name": name, "role": role} | scopes)
+    do = partial(_pin_issuer, card, name, models, kept) if role == ISSUER else partial(_pin, card, name)
+    return once(manager.session, asked, do, _pinned_before)
 
 
 def _check_role(card: Card, role: str | None) -> None:
@@ -83,99 +84,62 @@ def _check_role(card: Card, role: str | None) -> None:
         raise RefusedError(words, "leave the role out", remedy="omit-role")
 
 
-def _pin(card: Card, name: str | None, role: str | None, operation: Operation) -> PinResult:
+def _pin(card: Card, name: str | None, operation: Operation) -> PinResult:
     with operation.write() as transaction:
-        if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
-            raise RefusedError("the card is this keystore's own", "add it on the other machine")
+        _must_be_foreign(card, transaction)
         outbox.restart_epoch(transaction)
-        chosen = role or card.role
-        peer = peers.add_peer(transaction.rows, _peer(card, name, chosen, transaction), transaction.document.epoch)
-        if chosen == ISSUER and get_inbox(transaction.rows, peer.node_id) is None:
-            put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
-        detail = {"node_id": peer.node_id, "name": peer.name, "role": peer.role, "keystore_id": peer.keystore_id}
-        transaction.record(ADD, detail=detail)
-        operation.remember(transaction, [[peer.node_id]])
-        if chosen == NODE:
-            own = releases.own_releases(transaction.rows)
-            revocation_lists.publish(transaction, releases=own, node_ids=[peer.node_id])
+        new = _peer(card, name, NODE, transaction)
+        peer = peers.add_peer(transaction.rows, new, transaction.document.epoch)
+        _record(transaction, operation, peer)
+        own = releases.own_releases(transaction.rows)
+        revocation_lists.publish(transaction, releases=own, node_ids=[peer.node_id])
         return PinResult(operation_id=operation.id, changed=True, peer=peer)
+
+
+def _pin_issuer(
+    card: Card, name: str | None, models: Sequence[str], keeps: Mapping[str, Sequence[str]], operation: Operation
+) -> PinResult:
+    with operation.write() as transaction:
+        _must_be_foreign(card, transaction)
+        outbox.restart_epoch(transaction)
+        known = peers.get_peer(transaction.rows, card.node_id)
+        if known is not None and known.role == ISSUER and not known.retired_at and models:
+            scope = settle_scopes(transaction, card.node_id, models, keeps)
+            peer = change_scope(transaction, known, scope)
+            operation.remember(transaction, [[peer.node_id]])
+            return PinResult(operation_id=operation.id, changed=True, peer=peer)
+        new = replace(_peer(card, name, ISSUER, transaction), scope=())
+        peer = peers.add_peer(transaction.rows, new, transaction.document.epoch)
+        peer = replace(peer, scope=settle_scopes(transaction, card.node_id, models, keeps))
+        peers.put_peer(transaction.rows, peer)
+        if get_inbox(transaction.rows, peer.node_id) is None:
+            put_inbox(transaction.rows, Inbox(peer.node_id, card.epoch))
+        _record(transaction, operation, peer)
+        return PinResult(operation_id=operation.id, changed=True, peer=peer)
+
+
+def _must_be_foreign(card: Card, transaction: Transaction) -> None:
+    if card.node_id == node_id_of(transaction.document.identity_key, transaction.document.identity_hpke):
+        raise RefusedError("the card is this keystore's own", "add it on the other machine")
+
+
+def _record(transaction: Transaction, operation: Operation, peer: Peer) -> None:
+    detail: dict[str, object] = {
+        "node_id": peer.node_id,
+        "name": peer.name,
+        "role": peer.role,
+        "keystore_id": peer.keystore_id,
+    }
+    if peer.scope is not None:
+        detail["models"] = scope_text(peer.scope)
+    transaction.record(ADD, detail=detail)
+    operation.remember(transaction, [[peer.node_id]])
 
 
 def _pinned_before(first: FirstRun) -> PinResult:
     ((node_id,),) = first.items
     with first.read() as (view, _):
         return PinResult(operation_id=first.operation_id, changed=False, peer=peers.find_peer(view.rows, node_id))
-
-
-def unpin(
-    manager: KeyManager,
-    argument: str,
-    *,
-    compromised: bool = False,
-    dry_run: bool = False,
-    operation_id: str | None = None,
-) -> UnpinResult:
-    """Remove a peer.
-
-    It keeps the keys that it was sent; with `compromised` the result warns that they must be revoked.
-    """
-    asked = OperationRequest.of(REMOVE, operation_id, {"peer": argument, "compromised": compromised})
-    do = partial(_planned if dry_run else _unpin, manager, argument, compromised)
-    return once(manager.session, asked, do, partial(_unpinned_before, compromised))
-
-
-def _planned(manager: KeyManager, argument: str, compromised: bool, operation: Operation) -> UnpinResult:
-    with manager.session.read() as (view, _):
-        peer = peers.find_peer(view.rows, argument)
-        return _unpinned(operation.id, peer, *_held(view.rows, peer), compromised=compromised, dry_run=True)
-
-
-def _unpin(_: KeyManager, argument: str, compromised: bool, operation: Operation) -> UnpinResult:
-    with operation.write() as transaction:
-        peer = peers.find_peer(transaction.rows, argument)
-        keys, containers = _held(transaction.rows, peer)
-        peers.remove_peer(transaction.rows, peer)
-        outbox.close_done(transaction.rows)
-        detail = {"node_id": peer.node_id, "name": peer.name, "compromised": compromised, "keys": len(keys)}
-        transaction.record(REMOVE, detail=detail)
-        operation.remember(transaction, [[peers.peer_text(peer)], *([key_id] for key_id in keys)])
-    return _unpinned(operation.id, peer, keys, containers, compromised=compromised, changed=True)
-
-
-def _unpinned_before(compromised: bool, first: FirstRun) -> UnpinResult:
-    ((peer,), *keys) = first.items
-    key_ids = [key_id for (key_id,) in keys]
-    with first.read() as (view, _):
-        containers = _opened_by(view.rows, key_ids)
-    return _unpinned(first.operation_id, peers.peer_of_text(peer), key_ids, containers, compromised=compromised)
-
-
-def _unpinned(
-    operation_id: str,
-    peer: Peer,
-    keys: Sequence[str],
-    containers: Sequence[ContainerRecord],
-    *,
-    compromised: bool,
-    changed: bool = False,
-    dry_run: bool = False,
-) -> UnpinResult:
-    warnings: list[Notice] = []
-    if compromised and keys:
-        words = (
-            f"'{peer.name}' held {plural(len(keys), 'key')} for {plural(len(containers), 'container')}: "
-            "a rewrap is not enough, because the data key stays the same"
-        )
-        warnings.append(Notice("compromised-keys", words, remedy="compromised-keys"))
-    return UnpinResult(
-        operation_id=operation_id,
-        changed=changed,
-        warnings=tuple(warnings),
-        peer=peer,
-        keys=tuple(keys),
-        containers=tuple(containers),
-        dry_run=dry_run,
-    )
 
 
 def pinned(manager: KeyManager) -> list[tuple[Peer, PeerProgress]]:
@@ -186,24 +150,17 @@ def pinned(manager: KeyManager) -> list[tuple[Peer, PeerProgress]]:
 
 
 def describe(manager: KeyManager, argument: str) -> tuple[Peer, PeerProgress, list[str]]:
-    """Return one peer, its progress, and the keys that were sent to it."""
-    with manager.session.read() as (view, _):
-        peer = peers.find_peer(view.rows, argument)
-        return peer, peers.progress_of(view.rows, peer), outbox.keys_sent_to(view.rows, peer.node_id)
+    """Return one peer, its progress, and the keys that were sent to a node or that came from an issuer."""
+    with manager.session.read() as (view, now):
+        peer = peers.find_peer(view.rows, argument, retired=True)
+        return peer, peers.progress_of(view.rows, peer), keys_held(view.rows, peer, now)
 
 
-def _held(rows: Rows, peer: Peer) -> tuple[list[str], list[ContainerRecord]]:
-    keys = outbox.keys_sent_to(rows, peer.node_id)
-    return keys, _opened_by(rows, keys)
-
-
-def _opened_by(rows: Rows, keys: Iterable[str]) -> list[ContainerRecord]:
-    found = {(record.file_id, record.path): record for key_id in keys for record in containers_of(rows, key_id)}
-    return _by_path(found.values())
-
-
-def _by_path(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
-    return sorted(records, key=lambda record: (record.path, record.file_id))
+def keys_held(rows: Rows, peer: Peer, now: Instant) -> list[str]:
+    """Return the ids of the keys that were sent to a node, or that came from an issuer."""
+    if peer.role == NODE:
+        return outbox.keys_sent_to(rows, peer.node_id)
+    return sorted(stored.key.key_id for stored in keys_from(rows, peer.origin, now))
 
 
 def _peer(card: Card, name: str | None, role: str, transaction: Transaction) -> Peer:

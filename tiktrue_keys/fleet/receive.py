@@ -84,6 +84,7 @@ def receive(
         consumed=tally.consumed,
         keys=tuple(tally.keys),
         superseded=tuple(tally.superseded),
+        foreign=tally.foreign,
         refusals=tuple(tally.refusals),
         blocked=tuple(tally.blocked),
         waits_for=tuple(tally.waits_for),
@@ -251,13 +252,15 @@ class _Queue:
                 outcome="ok" if applied.outcome == OK else "refused",
                 key_id=address.key_id or None,
                 after=applied.keys[0].status.value if applied.keys else None,
-                detail=self._detail(address.number, parcel.digest, address.kind, applied.outcome),
+                detail=self._detail(address.number, parcel.digest, address.kind, applied.outcome)
+                | ({"foreign": applied.foreign} if applied.foreign else {}),
             )
         self._inbox = inbox
         self._tally.consumed += 1
         self._tally.keys += applied.keys
         self._tally.superseded += applied.superseded
         self._tally.skipped += [(self._issuer.name, model_id) for model_id in applied.skipped]
+        self._tally.foreign += applied.foreign
         if applied.outcome != OK:
             self._tally.refusals.append(Refusal(self._issuer.name, address.number, RefusedError(applied.outcome)))
 

@@ -29,12 +29,13 @@ class Received(OperationResult):
     """The result of a round: envelopes consumed, keys that are new or changed, keys superseded, refusals and blockages.
 
     `ended` names issuers whose revocation list has expired, with its expiry. `outage` says why not everything was
-    collected or acknowledged.
+    collected or acknowledged. `foreign` counts revocations of keys that are not the issuer's to revoke.
     """
 
     consumed: int = 0
     keys: tuple[ManagedKey, ...] = ()
     superseded: tuple[str, ...] = ()
+    foreign: int = 0
     refusals: tuple[Refusal, ...] = ()
     blocked: tuple[Refusal, ...] = ()
     waits_for: tuple[tuple[str, int], ...] = ()
@@ -49,6 +50,7 @@ class Tally:
     consumed: int = 0
     keys: list[ManagedKey] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
+    foreign: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     blocked: list[Refusal] = field(default_factory=list)
     waits_for: list[tuple[str, int]] = field(default_factory=list)

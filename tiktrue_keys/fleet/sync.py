@@ -252,7 +252,7 @@ def _fleet_keys(rows: Rows, now: Instant) -> list[ManagedKey]:
 
 
 def _must_be_shipped(rows: Rows, key: ManagedKey) -> None:
-    must_be_made_here(rows, key.key_id)
+    must_be_made_here(key)
     if key.status not in _SHIPPED:
         raise RefusedError(
             f"key {key.key_id} is {key.status.value} and cannot be sent",

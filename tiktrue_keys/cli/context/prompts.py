@@ -32,12 +32,6 @@ def confirm(question: str) -> None:
         raise RefusedError("declined; nothing was changed", "answer y to confirm, or use --yes")
 
 
-def confirm_typed(question: str, word: str) -> None:
-    """Return when the answer is `word`. The caller has checked that it can ask. Raises RefusedError otherwise."""
-    if ask_line(question) != word:
-        raise RefusedError("declined; nothing was changed", f"type {word} to confirm")
-
-
 def ask_line(question: str) -> str:
     """Return a line without surrounding space; empty at the end of the input. The caller checks that it can ask."""
     write_err(f"{escaped(question)}: ")

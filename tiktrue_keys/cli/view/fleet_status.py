@@ -17,8 +17,11 @@ def peer_json(peer: Peer, progress: PeerProgress | None = None) -> dict[str, Any
         "node_id": peer.node_id,
         "name": peer.name,
         "role": peer.role,
+        "models": None if peer.scope is None else list(peer.scope),
         "keystore_id": peer.keystore_id,
         "added_at": rfc3339(peer.added_at),
+        "removed_at": _when(peer.retired_at),
+        "compromised_at": _when(peer.compromised_at),
     }
     return described if progress is None else described | progress_json(progress)
 
@@ -28,6 +31,7 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
     return {
         "node_id": progress.node_id,
         "name": progress.name,
+        "role": progress.role,
         "issued": progress.issued,
         "sent": progress.sent,
         "acknowledged": progress.acked,

@@ -127,12 +127,22 @@ REMEDIES: Mapping[str, str] = {
     "threshold-of-one": "use --threshold 2, or --shares 1",
     # Fleet
     "list-peers": "run tiktrue-keys fleet list to see the pinned nodes and issuers",
-    "pinned-already": "run tiktrue-keys fleet remove {node} first",
+    "pinned-already": "run tiktrue-keys fleet remove {node} first;"
+    " to change what an issuer may speak for, add --models",
     "peer-name-taken": "use another name: --name NAME",
     "pin-as-issuer": "if it is to be one here, add --role issuer",
-    "write-new-card": "upgrade tiktrue-keys on the other machine, then write a new card there:"
+    "write-new-card": "upgrade the program on the other machine, then write a new card there:"
     " tiktrue-keys fleet card -o FILE",
     "name-role": "add --role node if it gets keys from an issuer, --role issuer if it sends keys to nodes",
+    "state-scope": "say what it may speak for:"
+    " tiktrue-keys fleet add {card} --role issuer --expect {node_id} --models MODEL",
+    "omit-models": "omit --models",
+    "name-models": "add --models ID or --models 'PREFIX*' (repeatable)",
+    "issuers-model": "run it at the issuer; or take the model out of the issuer's scope: tiktrue-keys fleet add CARD"
+    " --role issuer --models, with what {issuer} keeps",
+    "issuers-key": "do it at the issuer; if that is gone, remove it, then run tiktrue-keys generate {model}",
+    "compromised-issuer": "generate a key of each model, then run tiktrue-keys reencrypt-model --recover-revoked"
+    " on each container",
     "omit-role": "omit --role; if it is to send keys, make a keystore for that there: tiktrue-keys fleet init NAME"
     " --role issuer",
     "create-spool": "mount it, or create it: mkdir {folder}",

@@ -7,50 +7,35 @@ a fleet of 10,000 takes a few hundred writes instead of ten thousand.
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tiktrue_keys.core.canonical import parse_record_json, record_json
+from tiktrue_keys.core.dispatch.node_ids import is_node_id
+from tiktrue_keys.core.dispatch.peer import (
+    ISSUER,
+    NODE,
+    ROLES,
+    Peer,
+    get_peer,
+    peer_of_text,
+    peer_text,
+    put_peer,
+    put_retired,
+    retired_ids,
+    retired_issuers,
+)
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.errors import NotFoundError, RefusedError, UsageError
+from tiktrue_keys.errors import NotFoundError, RefusedError
 
-NODE = "node"
-ISSUER = "issuer"
-ROLES = (NODE, ISSUER)
+__all__ = ["ISSUER", "NODE", "ROLES", "Peer", "get_peer", "peer_of_text", "peer_text", "put_peer", "retired_issuers"]
 
-NODE_ID_LENGTH = 32
 PEERS_A_ROW = 48
 MAX_REFUSALS = 8
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_NODE_ID = re.compile(r"[a-z2-7]{32}")
 _SELF = "self"
 _ROSTER = "roster"
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A pinned peer. Ids are those of its card; keys are raw: Ed25519 32, X-Wing 1216, audit Ed25519 32 bytes.
-
-    `role` is the peer's role for this keystore: a node gets keys from here, an issuer sends keys here. `epoch` is the
-    card's; `recovery_key` has 32 bytes, or is empty if the card names none.
-    """
-
-    node_id: str
-    name: str
-    role: str
-    keystore_id: str
-    epoch: int
-    identity_key: bytes
-    identity_hpke: bytes
-    audit_key: bytes
-    added_at: Instant
-    shard: int = 0
-    recovery_key: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -97,21 +82,6 @@ class Roster:
     round: int = 0
 
 
-def parse_name(text: str) -> str:
-    """Return `text` as a peer's name. Raises UsageError when it is malformed."""
-    if not _NAME.fullmatch(text) or _NODE_ID.fullmatch(text):
-        raise UsageError(
-            f"{text[:80]!a} is not a node's name",
-            "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit, and no node id",
-        )
-    return text
-
-
-def is_node_id(text: str) -> bool:
-    """Return whether `text` is spelled like a node id: 32 characters of base32, lower case."""
-    return _NODE_ID.fullmatch(text) is not None
-
-
 def own_name(rows: Rows) -> tuple[str, str] | None:
     """Return the keystore's own name and role; None before `fleet init`."""
     payload = rows.get(RecordKind.NODE, _SELF)
@@ -141,44 +111,36 @@ def next_round(rows: Rows) -> int:
     return counters.round + 1
 
 
-def find_peer(rows: Rows, argument: str, role: str | None = None) -> Peer:
-    """Return the peer with that name or node id. Raises NotFoundError when there is none (of that role)."""
+def find_peer(rows: Rows, argument: str, role: str | None = None, *, retired: bool = False) -> Peer:
+    """Return the peer with that name or node id, also an issuer that was removed if `retired`.
+
+    Raises NotFoundError when there is none (of that role).
+    """
     peer = get_peer(rows, argument) if is_node_id(argument) else None
     if peer is None:
         named = rows.get(RecordKind.NODE, f"name {argument}")
         peer = get_peer(rows, named["node_id"]) if named else None
-    if peer is None or (role is not None and peer.role != role):
+    if peer is None or (role is not None and peer.role != role) or (peer.retired_at and not retired):
         raise NotFoundError(f"there is no {role or 'node'} '{argument[:80]}'", remedy="list-peers")
     return peer
-
-
-def get_peer(rows: Rows, node_id: str) -> Peer | None:
-    """Return the peer with that node id, or None."""
-    payload = rows.get(RecordKind.NODE, f"id {node_id}")
-    return None if payload is None else _peer_of(payload)
-
-
-def peer_text(peer: Peer) -> str:
-    """A peer as one line of text, for an operation that remembers one that is let go."""
-    return record_json(_peer_json(peer)).decode()
-
-
-def peer_of_text(text: str) -> Peer:
-    """What peer_text wrote."""
-    return _peer_of(parse_record_json(text.encode()))
 
 
 def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
     """Pin a peer and return it. Raises RefusedError when its id or name is taken."""
     known = get_peer(rows, peer.node_id)
-    if known is not None:
+    if known is not None and known.compromised_at:
+        raise RefusedError(
+            f"{peer.node_id} was removed as compromised, as '{known.name}': its keys stay revoked",
+            "pin the card of the keystore that replaces it",
+        )
+    if known is not None and not known.retired_at:
         raise RefusedError(
             f"{peer.node_id} is pinned already, as '{known.name}'",
             "unpin it first",
             remedy="pinned-already",
             about={"node": known.name},
         )
-    if rows.get(RecordKind.NODE, f"name {peer.name}") is not None:
+    if _is_taken(rows, peer.name):
         raise RefusedError(f"the name '{peer.name}' is taken", "pass another name", remedy="peer-name-taken")
     counters = roster(rows)
     shards = max(counters.shards, 1)
@@ -187,9 +149,11 @@ def add_peer(rows: Rows, peer: Peer, epoch: int) -> Peer:
         shards, members = shards + 1, {}
     peer = replace(peer, shard=shards - 1)
     members[peer.node_id] = _begun(rows, peer, epoch)
-    rows.put(RecordKind.NODE, f"id {peer.node_id}", _peer_json(peer))
+    put_peer(rows, peer)
     rows.put(RecordKind.NODE, f"name {peer.name}", {"node_id": peer.node_id})
     put_progress(rows, peer.shard, members, {peer.role})
+    if known is not None:
+        put_retired(rows, [each for each in retired_ids(rows) if each != peer.node_id])
     put_roster(rows, replace(counters, shards=shards, count=counters.count + 1, epoch=epoch))
     return peer
 
@@ -207,12 +171,24 @@ def remove_peer(rows: Rows, peer: Peer) -> None:
     put_roster(rows, replace(counters, count=counters.count - 1))
 
 
+def retire_issuer(rows: Rows, peer: Peer, now: Instant, *, compromised: bool) -> Peer:
+    """Unpin an issuer, and keep its keys and its name: its signatures and its keys may go on counting. Return it."""
+    if not peer.retired_at:
+        remove_peer(rows, peer)
+        rows.put(RecordKind.NODE, f"name {peer.name}", {"node_id": peer.node_id})
+        put_retired(rows, [*retired_ids(rows), peer.node_id])
+        peer = replace(peer, retired_at=now)
+    peer = replace(peer, compromised_at=now) if compromised else peer
+    put_peer(rows, peer)
+    return peer
+
+
 def peers(rows: Rows, role: str | None = None) -> Iterator[Peer]:
     """Yield every pinned peer (of a role), in the order in which they were pinned."""
     for shard in range(roster(rows).shards):
-        for node_id in _shard(rows, shard):
-            peer = get_peer(rows, node_id)
-            if peer is not None and role in (None, peer.role):
+        for node_id, progress in _shard(rows, shard).items():
+            peer = get_peer(rows, node_id) if role in (None, progress.role) else None
+            if peer is not None:
                 yield peer
 
 
@@ -223,8 +199,8 @@ def progress_rows(rows: Rows) -> Iterator[tuple[int, dict[str, PeerProgress]]]:
 
 
 def progress_of(rows: Rows, peer: Peer) -> PeerProgress:
-    """Return the progress of one peer."""
-    return _shard(rows, peer.shard)[peer.node_id]
+    """Return the progress of one peer; nothing is known of an issuer that was removed."""
+    return _shard(rows, peer.shard).get(peer.node_id) or PeerProgress(peer.node_id, peer.name, peer.role)
 
 
 def all_progress(rows: Rows) -> dict[str, PeerProgress]:
@@ -250,6 +226,12 @@ def has_issuers(rows: Rows) -> bool:
     return rows.get(RecordKind.NODE, "receives") is not None
 
 
+def _is_taken(rows: Rows, name: str) -> bool:
+    named = rows.get(RecordKind.NODE, f"name {name}")
+    peer = get_peer(rows, named["node_id"]) if named else None
+    return peer is not None and not peer.retired_at
+
+
 def _begun(rows: Rows, peer: Peer, epoch: int) -> PeerProgress:
     before = rows.get(RecordKind.NODE, f"was {peer.node_id}")
     if before is None or before["epoch"] != epoch:
@@ -261,18 +243,6 @@ def _begun(rows: Rows, peer: Peer, epoch: int) -> PeerProgress:
 def _shard(rows: Rows, shard: int) -> dict[str, PeerProgress]:
     payload = rows.get(RecordKind.NODE, f"{_ROSTER} {shard}")
     return {each["node_id"]: _progress(each) for each in payload["members"]} if payload else {}
-
-
-_KEYS = ("identity_key", "identity_hpke", "audit_key", "recovery_key")
-
-
-def _peer_of(payload: dict[str, Any]) -> Peer:
-    keys = {name: base64.b64decode(payload[name]) for name in _KEYS}
-    return Peer(**{**payload, **keys})
-
-
-def _peer_json(peer: Peer) -> dict[str, Any]:
-    return asdict(peer) | {name: base64.b64encode(getattr(peer, name)).decode() for name in _KEYS}
 
 
 def _progress_json(progress: PeerProgress) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from tiktrue_keys.core.dispatch.peers import ISSUER, get_peer, peers
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -113,25 +112,6 @@ class Release:
     def without(self, file_ids: Collection[bytes]) -> Release:
         """Return the release without these entries, which stay nameable."""
         return replace(self, entries=tuple(each for each in self.entries if each.file_id not in file_ids))
-
-
-def may_speak_for(rows: Rows, origin: str, model_id: str) -> bool:
-    """Return whether `origin` (a node id, or HERE) is an authority for the model."""
-    peer = None if origin == HERE else get_peer(rows, origin)
-    return bool(model_id) and (origin == HERE or (peer is not None and peer.role == ISSUER))
-
-
-def release_of(rows: Rows, model_id: str) -> Release | None:
-    """Return the release that counts for a model: this keystore's own, else its issuer's; None without one."""
-    own = get_release(rows, model_id, HERE)
-    if own is not None:
-        return own
-    for issuer in peers(rows, ISSUER):
-        if may_speak_for(rows, issuer.node_id, model_id):
-            found = get_release(rows, model_id, issuer.node_id)
-            if found is not None:
-                return found
-    return None
 
 
 def get_release(rows: Rows, model_id: str, origin: str = HERE) -> Release | None:

@@ -179,12 +179,19 @@ def put_known_list(rows: Rows, issuer: str, known: KnownList) -> None:
     rows.put(RecordKind.REVOCATION_LIST, f"from {issuer}", asdict(known))
 
 
-def revocation_of(rows: Rows, key_id: str) -> Revocation | None:
-    """Return the revocation that an issuer has sent for a key, whether the key is held or not; None without one."""
-    payload = rows.get(RecordKind.REVOCATION_LIST, f"revoked {key_id}")
-    return Revocation(**payload) if payload else None
+def revocation_of(rows: Rows, key_id: str, origin: str) -> Revocation | None:
+    """Return the revocation that an issuer (`origin`) has sent for a key of its own, held or not; None without one.
+
+    One that was stored before records had an origin counts for every issuer.
+    """
+    for name in (f"revoked {key_id} {origin}", f"revoked {key_id}"):
+        payload = rows.get(RecordKind.REVOCATION_LIST, name)
+        if payload is not None:
+            return Revocation(payload["key_id"], Instant(payload["revoked_at"]), payload["reason"])
+    return None
 
 
-def put_revocation(rows: Rows, revocation: Revocation) -> None:
-    """Store the revocation of a key, which also applies if the key arrives later."""
-    rows.put(RecordKind.REVOCATION_LIST, f"revoked {revocation.key_id}", asdict(revocation))
+def put_revocation(rows: Rows, revocation: Revocation, origin: str) -> None:
+    """Store the revocation of a key by its issuer (`origin`), which also applies if the key arrives later."""
+    name = f"revoked {revocation.key_id} {origin}"
+    rows.put(RecordKind.REVOCATION_LIST, name, asdict(revocation) | {"origin": origin})

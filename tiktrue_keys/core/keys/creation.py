@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
+from tiktrue_keys.core.keys.authority import must_be_authority
 from tiktrue_keys.core.keys.keyring import add_key, heads_of, is_live, put_heads
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME, MAX_LIFETIME, ManagedKey
@@ -85,10 +86,12 @@ def generate_key(
 ) -> ManagedKey:
     """Start a chain with a key of generation 1, and return the key.
 
-    Raises RefusedError when the model has a live chain, unless `new_chain`, and when it has 64.
+    Raises RefusedError when the model belongs to an issuer; when it has a live chain, unless `new_chain`; and when it
+    has 64. Chains of an issuer that is no longer the model's authority end.
     """
+    must_be_authority(transaction.rows, model_id)
     heads = heads_of(transaction.rows, model_id, transaction.now)
-    live = [head.key for head in heads if is_live(head.key)]
+    live = [head.key for head in heads if is_live(head.key) and head.key.origin is None]
     if live and not new_chain:
         one = waiting_for(transaction.rows, live[-1], transaction.now)
         if one is not None:
@@ -110,7 +113,7 @@ def generate_key(
         raise RefusedError(f"model {model_id} has {len(live)} chains, and no more are kept apart")
     key = new_key(model_id, 1, transaction.now, terms, opened, fingerprint=fingerprint)
     _store(transaction, keys, key, opened, material)
-    ended = [head.key.key_id for head in heads if not is_live(head.key)]
+    ended = [head.key.key_id for head in heads if head.key not in live]
     put_heads(transaction.rows, model_id, [*(head.key_id for head in live), key.key_id], ended=ended)
     transaction.record("generate", key_id=key.key_id, model_id=model_id, after=key.status.value, detail=_described(key))
     return key

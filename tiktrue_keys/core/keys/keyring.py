@@ -24,7 +24,7 @@ MAX_CHAIN = 100_000
 MAX_ENDED = 64
 """The most ended chains of a model that are listed with it."""
 _WRAPPED = "wrapped"
-_SINCE_VERSION_2 = frozenset({"audit_number"})
+_SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch"})
 _STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
 
 
@@ -58,7 +58,7 @@ def add_key(transaction: Transaction, key: ManagedKey, wrapped: bytes) -> None:
 def get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey | None:
     """Return the key of that id with its status at `now`, or None."""
     payload = rows.get(RecordKind.KEY, key_id)
-    return None if payload is None else _stored_key(payload, now)
+    return None if payload is None else _stored_key(rows, payload, now)
 
 
 def must_get_key(rows: Rows, key_id: str, now: Instant) -> StoredKey:
@@ -76,7 +76,7 @@ def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = No
     raised.
     """
     for payload in rows.scan(RecordKind.KEY, damaged):
-        yield _stored_key(payload, now)
+        yield _stored_key(rows, payload, now)
 
 
 def all_key_ids(rows: Rows) -> list[KeyId]:
@@ -87,7 +87,7 @@ def all_key_ids(rows: Rows) -> list[KeyId]:
 def keys_of_day(rows: Rows, series: str, day: int, now: Instant) -> Iterator[StoredKey]:
     """Yield the keys that the agenda lists on one day of a series, verified to be complete."""
     for payload in agenda.keys_on(rows, series, day):
-        yield _stored_key(payload, now)
+        yield _stored_key(rows, payload, now)
 
 
 def find_key(rows: Rows, argument: str, now: Instant) -> StoredKey:
@@ -200,9 +200,17 @@ def _only(key_ids: list[str], argument: str) -> str:
     return key_ids[0]
 
 
-def _stored_key(payload: dict[str, Any], now: Instant) -> StoredKey:
+def origin_in_version_1(rows: Rows, key_id: str) -> dict[str, Any]:
+    """Return `origin` and `origin_epoch` of a key as schema version 1 stores them, in a record beside the key's."""
+    if rows.get(RecordKind.NODE, "receives") is None:
+        return {}
+    payload = rows.get(RecordKind.WITNESS, f"origin {key_id}")
+    return {"origin": payload["issuer"], "origin_epoch": payload.get("epoch", 1)} if payload else {}
+
+
+def _stored_key(rows: Rows, payload: dict[str, Any], now: Instant) -> StoredKey:
     try:
-        members = dict(payload)
+        members = dict(payload) if rows.has_agenda else payload | origin_in_version_1(rows, payload["key_id"])
         wrapped = base64.b64decode(members.pop(_WRAPPED), validate=True)
         members["labels"] = MappingProxyType(members["labels"])
         return StoredKey(ManagedKey(**members).at(now), wrapped)

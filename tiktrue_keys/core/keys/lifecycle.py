@@ -60,7 +60,8 @@ class ManagedKey:
     """One managed key without its secret.
 
     Instants are Unix seconds; `status` is that of the time when the key was read. `audit_number` is the number of the
-    first audit record that follows its creation: a backup of at least that many records holds the key.
+    first audit record that follows its creation: a backup of at least that many records holds the key. `origin` is the
+    node id of the issuer that it came from, in epoch `origin_epoch`; None for a key that was generated here.
     """
 
     key_id: KeyId
@@ -84,6 +85,8 @@ class ManagedKey:
     fingerprint: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     audit_number: int = field(default=0, compare=False)
+    origin: str | None = None
+    origin_epoch: int = 0
 
     @property
     def algorithm(self) -> str:

@@ -50,21 +50,23 @@ class RevocationMemory:
 
 
 def _end(view: Snapshot, key: ManagedKey) -> Instant | None:
-    """Return the end of validity of this key's revocation list; None for a key that was generated here.
+    """Return the end of validity of this key's revocation list; None for a key that depends on none.
+
+    That is one that was generated here, or came from an issuer that was removed.
 
     Raises RevokedError when a list revokes the key.
     """
-    from tiktrue_keys.core.dispatch.peers import has_issuers
+    if key.origin is None:
+        return None
+    # imported here: a command that opens no received key does not need them
+    from tiktrue_keys.core.dispatch.peers import get_peer
     from tiktrue_keys.core.dispatch.revocation_lists import known_list, revocation_of
-    from tiktrue_keys.core.keys.received import issuer_of  # imported here: a command that opens no key does not need it
 
-    if not has_issuers(view.rows):
-        return None
-    issuer = issuer_of(view.rows, key.key_id)
-    if issuer is None:
-        return None
-    revocation = revocation_of(view.rows, key.key_id)
+    revocation = revocation_of(view.rows, key.key_id, key.origin)
     if revocation is not None and key.revoked_at is None:
         raise RevokedError(f"key {key.key_id} was revoked by its issuer: {revocation.reason}", key_id=key.key_id)
-    known = known_list(view.rows, issuer)
+    issuer = get_peer(view.rows, key.origin)
+    if issuer is None or issuer.retired_at:
+        return None  # it sends no more lists
+    known = known_list(view.rows, key.origin)
     return known.valid_until if known else Instant(0)

@@ -9,19 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from tiktrue_keys.core.dispatch.peers import has_issuers
+from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.dispatch.revocation_lists import Revocation, put_revocation, revocation_of
+from tiktrue_keys.core.dispatch.scopes import Scope, covers
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.keyring import add_key, get_key, heads_of, is_live, put_heads, put_key
+from tiktrue_keys.core.keys.authority import OutOfScopeError, must_be_in_scope
+from tiktrue_keys.core.keys.keyring import StoredKey, add_key, all_keys, get_key, heads_of, is_live, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.wrapping import wrap_managed_key
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.names import KeyId, ModelId
+from tiktrue_keys.core.names import KeyId, ModelId, model_of
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import RefusedError, RevokedError
+
+_ENDED = (Status.DEPRECATED, Status.REVOKED, Status.DESTROYED)
 
 
 @dataclass(frozen=True)
@@ -47,26 +50,30 @@ def import_key(
     received: ReceivedKey,
     secret: SecretBuffer,
     *,
-    issuer: str,
+    issuer: Peer,
     epoch: int,
     opened: RecognisedLicense | None,
     fingerprint: str,
 ) -> ManagedKey:
     """Store a received key, wrapped for this machine (and this license), and return it. Return a held key unchanged.
 
-    Raises RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. The pair
-    (epoch, generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
+    Raises OutOfScopeError for a key of another model than the issuer's, or one that names another keystore's key;
+    RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. The pair (epoch,
+    generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
     """
-    rows, now = transaction.rows, transaction.now
+    rows, now, origin = transaction.rows, transaction.now, issuer.origin
+    must_be_in_scope(rows, issuer, received.model_id)
+    for named in (received.key_id, received.predecessor):
+        must_be_of(rows, issuer, named)
     held = get_key(rows, received.key_id, now)
     if held is not None:
         return held.key
-    revocation = revocation_of(rows, received.key_id)
+    revocation = revocation_of(rows, received.key_id, origin)
     if revocation is not None:
         raise RevokedError(f"key {received.key_id} was revoked: {revocation.reason}", key_id=received.key_id)
     known = [head.key for head in heads_of(rows, received.model_id, now)]
-    heads = [head for head in known if is_live(head)]
-    before = _superseded(rows, heads, received, issuer, epoch)
+    heads = [head for head in known if is_live(head) and head.origin == origin]
+    before = _superseded(heads, received, epoch)
     key = ManagedKey(
         key_id=received.key_id,
         model_id=received.model_id,
@@ -79,20 +86,28 @@ def import_key(
         pending=received.pending,
         fingerprint=fingerprint,
         labels=MappingProxyType(dict(received.labels)),
+        origin=origin,
+        origin_epoch=epoch,
     )
     add_key(transaction, key, wrap_managed_key(keys, key, secret, opened))
-    rows.put(RecordKind.WITNESS, _origin(key.key_id), {"issuer": issuer, "at": now, "epoch": epoch})
     if before is not None:
         _supersede(rows, before, key, received.overlap_ends_at, now)
     kept = [head.key_id for head in heads if before is None or head.key_id != before.key_id]
-    ended = [head.key_id for head in known if not is_live(head)]
+    ended = [head.key_id for head in known if head not in heads]
     put_heads(rows, key.model_id, [*kept, key.key_id], ended=ended)
     return key.at(now)
 
 
-def promote_received(transaction: Transaction, key_id: str, rotated_at: Instant, overlap_ends_at: Instant) -> None:
-    """Activate a pending key that came from an issuer. Does nothing when it is not pending here."""
+def promote_received(
+    transaction: Transaction, issuer: Peer, key_id: KeyId, rotated_at: Instant, overlap_ends_at: Instant
+) -> None:
+    """Activate a pending key that came from an issuer. Does nothing when it is not pending here.
+
+    Raises OutOfScopeError for a key of another model than the issuer's, or one of another keystore.
+    """
     rows, now = transaction.rows, transaction.now
+    must_be_in_scope(rows, issuer, model_of(key_id))
+    must_be_of(rows, issuer, key_id)
     stored = get_key(rows, key_id, now)
     if stored is None or not stored.key.pending:
         return
@@ -106,13 +121,16 @@ def promote_received(transaction: Transaction, key_id: str, rotated_at: Instant,
         )
 
 
-def apply_revocation(transaction: Transaction, revocation: Revocation) -> ManagedKey | None:
+def apply_revocation(transaction: Transaction, issuer: Peer, revocation: Revocation) -> ManagedKey | None:
     """Store a revocation, and revoke the key if it is held.
 
-    Return the key; None if it is not held or was revoked before.
+    Return the key; None if it is not held or was revoked before. Raises OutOfScopeError for a key of another model than
+    the issuer's, or one of another keystore.
     """
     rows, now = transaction.rows, transaction.now
-    put_revocation(rows, revocation)
+    must_be_in_scope(rows, issuer, model_of(KeyId(revocation.key_id)))
+    must_be_of(rows, issuer, revocation.key_id)
+    put_revocation(rows, revocation, issuer.origin)
     stored = get_key(rows, revocation.key_id, now)
     if stored is None or stored.key.status in (Status.REVOKED, Status.DESTROYED):
         return None
@@ -130,25 +148,58 @@ def apply_revocation(transaction: Transaction, revocation: Revocation) -> Manage
     return revoked
 
 
-def issuer_of(rows: Rows, key_id: str) -> str | None:
-    """Return the node id of the issuer that a key came from; None for a key that was generated here."""
-    if not has_issuers(rows):
-        return None
-    payload = rows.get(RecordKind.WITNESS, _origin(key_id))
-    return payload["issuer"] if payload else None
+def must_be_made_here(key: ManagedKey) -> None:
+    """Raise RefusedError for a key that came from an issuer, which creates its successors and sends it to its nodes."""
+    if key.origin is not None:
+        raise RefusedError(
+            f"key {key.key_id} came from issuer {key.origin}",
+            "it is rotated and sent there",
+            key_id=key.key_id,
+            remedy="issuers-key",
+            about={"model": key.model_id},
+        )
 
 
-def must_be_made_here(rows: Rows, key_id: str) -> None:
-    """Raise RefusedError for a key that came from an issuer, which creates its successors."""
-    issuer = issuer_of(rows, key_id)
-    if issuer is not None:
-        raise RefusedError(f"key {key_id} came from issuer {issuer}", "it is rotated there", key_id=key_id)
+def must_be_of(rows: Rows, issuer: Peer, key_id: str | None) -> None:
+    """Raise OutOfScopeError for a key that is held and did not come from `issuer`; a key that is not held passes."""
+    held = None if key_id is None else get_key(rows, key_id, Instant(0))
+    if held is not None and held.key.origin != issuer.origin:
+        raise OutOfScopeError(f"key {key_id} did not come from '{issuer.name}'")
 
 
-def _superseded(
-    rows: Rows, heads: list[ManagedKey], received: ReceivedKey, issuer: str, epoch: int
-) -> ManagedKey | None:
-    """Return the held key that the new one replaces, or None.
+def end_keys_of(transaction: Transaction, origin: str, *, within: Scope = ()) -> list[ManagedKey]:
+    """Let the keys of an issuer only decrypt from now on, except those of models `within`. Return the changed keys.
+
+    They become deprecated, so that every use gives a warning, and stop when their decryption period ends.
+    """
+    rows, now = transaction.rows, transaction.now
+    ended = []
+    for stored in keys_from(rows, origin, now):
+        key = stored.key
+        if covers(within, key.model_id) or key.status in _ENDED:
+            continue
+        rotated_at = key.rotated_at or now
+        new = replace(key, pending=False, rotated_at=rotated_at, overlap_ends_at=rotated_at).at(now)
+        put_key(rows, new, stored.wrapped)
+        transaction.record(
+            "deprecate",
+            key_id=new.key_id,
+            model_id=new.model_id,
+            before=key.status.value,
+            after=new.status.value,
+            detail={"issuer": origin},
+        )
+        ended.append(new)
+    return ended
+
+
+def keys_from(rows: Rows, origin: str, now: Instant) -> list[StoredKey]:
+    """Return every key that came from an issuer. Reads all keys."""
+    return [stored for stored in all_keys(rows, now) if stored.key.origin == origin]
+
+
+def _superseded(heads: list[ManagedKey], received: ReceivedKey, epoch: int) -> ManagedKey | None:
+    """Return the key of the same issuer that the new one replaces, or None.
 
     Generations that never arrived here are left out of the chain. Raises RefusedError when a newer key is held.
     """
@@ -156,21 +207,19 @@ def _superseded(
     if named is not None:
         return named
     place = (epoch, received.generation)
-    theirs = [head for head in heads if issuer_of(rows, head.key_id) == issuer]
-    newer = next((head for head in theirs if _place(rows, head) >= place and received.generation > 1), None)
+    newer = next((head for head in heads if _place(head) >= place and received.generation > 1), None)
     if newer is not None:
         raise RefusedError(
             f"key {received.key_id} is generation {received.generation}, {newer.generation} is held already",
             key_id=received.key_id,
         )
-    older = [head for head in theirs if _place(rows, head) < place and received.generation > 1]
+    older = [head for head in heads if _place(head) < place and received.generation > 1]
     return older[0] if len(older) == 1 else None
 
 
-def _place(rows: Rows, key: ManagedKey) -> tuple[int, int]:
+def _place(key: ManagedKey) -> tuple[int, int]:
     """Return the epoch in which a received key came, and its generation."""
-    origin = rows.get(RecordKind.WITNESS, _origin(key.key_id)) or {}
-    return int(origin.get("epoch", 1)), key.generation
+    return key.origin_epoch, key.generation
 
 
 def _supersede(rows: Rows, old: ManagedKey, new: ManagedKey, overlap_ends_at: Instant, now: Instant) -> None:
@@ -181,7 +230,3 @@ def _supersede(rows: Rows, old: ManagedKey, new: ManagedKey, overlap_ends_at: In
     if not new.pending:
         linked = replace(linked, rotated_at=now, overlap_ends_at=Instant(max(overlap_ends_at, now)))
     put_key(rows, linked, stored.wrapped)
-
-
-def _origin(key_id: str) -> str:
-    return f"origin {key_id}"

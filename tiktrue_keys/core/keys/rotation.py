@@ -168,7 +168,7 @@ def rotate_key(
     now = transaction.now
     key = stored.key.at(now)
     must_be_rotatable(key)
-    must_be_made_here(transaction.rows, key.key_id)
+    must_be_made_here(key)
     must_have_converged(transaction.rows, key.key_id, key.predecessor)
     old, new = linked(key, now, terms, opened)
     promote_at = None if terms.prepublish is None else Instant(now + terms.prepublish)

@@ -155,9 +155,10 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
         _members("members"),
         _members(
             "node_id name role keystore_id epoch identity_key identity_hpke audit_key recovery_key added_at shard scope"
-            " retired_at compromised_at earlier frozen"
+            " scope_assumed retired_at compromised_at earlier frozen"
         ),
         _members("node_id"),
+        _members("retired"),
         _members("epoch progress"),
         _members("failures until"),
     ),

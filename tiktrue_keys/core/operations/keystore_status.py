@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
 from tiktrue_keys.core.dispatch.outbox import LIST, nodes_of, open_dispatches
-from tiktrue_keys.core.dispatch.peers import NODE, all_progress
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, all_progress, peers
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
 from tiktrue_keys.core.fingerprint import drift
 from tiktrue_keys.core.instants import Instant, Seconds
@@ -85,6 +85,7 @@ def _standing(
         exposed=[(record, key) for record, key in held if key.status is Status.REVOKED],
         waiting=waiting(rows, now),
         behind=list(_behind(rows)),
+        assumed=[issuer for issuer in peers(rows, ISSUER) if issuer.scope_assumed],
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         older_copy=next(iter(older_copies(session.place.folder)), ""),
     )

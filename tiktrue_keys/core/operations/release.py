@@ -14,8 +14,8 @@ from tiktrue_keys.core.dispatch.peers import NODE, all_progress
 from tiktrue_keys.core.dispatch.releases import Release, ReleaseEntry, get_release, own_releases, put_release
 from tiktrue_keys.core.dispatch.revocation_lists import next_number, publish
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.keyring import heads_of
-from tiktrue_keys.core.keys.received import must_be_made_here
+from tiktrue_keys.core.keys.authority import must_be_authority
+from tiktrue_keys.core.keys.keyring import head_ids
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
@@ -108,7 +108,7 @@ def _changes(view: Snapshot, request: ReleaseRequest, now: Instant) -> tuple[lis
         withdraw.setdefault(_model_of(rows, file_id), []).append(file_id)
     before, after = [], []
     for model_id in sorted({*request.add, *withdraw}):
-        _must_be_authority(rows, model_id, now)
+        _must_have_keys(rows, model_id)
         known = get_release(rows, model_id) or Release(model_id)
         add, gone = request.add.get(model_id, ()), withdraw.get(model_id, ())
         if not add and not known.number:
@@ -131,13 +131,11 @@ def _model_of(rows: Rows, file_id: bytes) -> str:
     return record.model_id
 
 
-def _must_be_authority(rows: Rows, model_id: str, now: Instant) -> None:
-    """Raise RefusedError unless the model's keys were made by this keystore."""
-    heads = heads_of(rows, model_id, now)
-    if not heads:
+def _must_have_keys(rows: Rows, model_id: str) -> None:
+    """Raise RefusedError unless this keystore has keys of the model, and is its authority."""
+    if not head_ids(rows, model_id):
         raise RefusedError(f"this keystore has no key of model {model_id}", remedy="list-keys")
-    for head in heads:
-        must_be_made_here(rows, head.key.key_id)
+    must_be_authority(rows, model_id)
 
 
 def _detail(before: Release, after: Release) -> dict[str, object]:

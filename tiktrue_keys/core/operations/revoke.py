@@ -89,7 +89,9 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation: Operati
         stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
         keys = [revoke_key(transaction, stored, request.reason) for stored in stored_keys]
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
-        revocation_lists.publish(transaction, [revocation_record(key) for key in keys])
+        own = [revocation_record(key) for key in keys if key.origin is None]
+        if own:  # a received key was sent to no one, and its issuer is the one that revokes it elsewhere
+            revocation_lists.publish(transaction, own)
         containers = _affected(transaction.rows, keys)
         operation.remember(transaction, _links(keys, successors))
         keys = [must_get_key(transaction.rows, key.key_id, transaction.now).key for key in keys]

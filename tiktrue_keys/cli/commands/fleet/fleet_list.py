@@ -7,10 +7,11 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.fleet.pin import pinned
 
-_COLUMNS = ("name", "role", "node id", "acknowledged", "seen")
+_COLUMNS = ("name", "role", "node id", "models", "acknowledged", "seen")
 
 EXAMPLES = (
     ("List the pinned nodes and issuers:", "tiktrue-keys fleet list"),
@@ -27,6 +28,7 @@ def command(ctx: typer.Context) -> Outcome:
             peer.name,
             peer.role,
             peer.node_id,
+            "" if peer.scope is None else scope_text(peer.scope),
             f"{progress.acked}/{progress.issued}" if peer.role == "node" else "",
             (rfc3339(progress.seen_at) or "") if progress.seen_at else "",
         )

@@ -11,8 +11,9 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.keys import container_json, container_table
 from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
+from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.notices import plural
-from tiktrue_keys.fleet.pin import unpin
+from tiktrue_keys.fleet.unpin import UnpinResult, unpin
 
 EXAMPLES = (
     ("Stop sending to a node:", "tiktrue-keys fleet remove gpu-2 --yes"),
@@ -24,25 +25,29 @@ def command(
     ctx: typer.Context,
     node: Annotated[str, typer.Argument(metavar="NODE", help="Name or node id.")],
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="Treat the node's keys as known to an attacker, and show what to do.")
+        bool,
+        typer.Option(
+            "--compromised", help="Treat its keys as known to an attacker: show what to do, or revoke an issuer's keys."
+        ),
     ] = False,
 ) -> Outcome:
-    """Unpin a node; nothing more is sent to it.
+    """Unpin a node or an issuer; nothing more is sent to it or taken from it.
 
-    The node keeps what it was sent. The keys and the containers that it can open are listed; with --compromised, as
-    those to revoke and to re-encrypt.
+    A node keeps what it was sent. The keys and the containers that it can open are listed; with --compromised, as those
+    to revoke and to re-encrypt. The keys of an issuer only decrypt from then on, and what it has signed is opened where
+    the registry names it; with --compromised its keys are revoked for good, and its signatures count for nothing.
     """
     context: CommandContext = ctx.obj
     remove = partial(unpin, context.manager, node, compromised=compromised, operation_id=context.operation_id)
     removed = remove(dry_run=True)
     if removed.dry_run:  # else what this operation id did the first time
-        peer, keys = removed.peer, plural(len(removed.keys), "key")
-        context.confirm(f"Remove node '{peer.name}' ({peer.node_id}), which was sent {keys}?")
+        context.confirm(_question(removed, compromised))
         context.settle()
         removed = remove()
     view: list[Block] = []
     if removed.keys:
-        view.append(Table(("key sent",), [(key_id,) for key_id in removed.keys]))
+        column = "key sent" if removed.peer.role == NODE else "key received"
+        view.append(Table((column,), [(key_id,) for key_id in removed.keys]))
     if removed.containers:
         view.append(container_table(removed.containers))
     return Outcome(
@@ -59,3 +64,11 @@ def command(
         operation_id=removed.operation_id,
         warnings=removed.warnings,
     )
+
+
+def _question(removed: UnpinResult, compromised: bool) -> str:
+    peer, keys = removed.peer, plural(len(removed.keys), "key")
+    if peer.role == NODE:
+        return f"Remove node '{peer.name}' ({peer.node_id}), which was sent {keys}?"
+    after = f"its {keys} here are revoked for good" if compromised else f"its {keys} here only decrypt from then on"
+    return f"Remove issuer '{peer.name}' ({peer.node_id}): {after}?"

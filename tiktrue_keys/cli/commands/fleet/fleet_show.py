@@ -9,6 +9,8 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Fields, Outcome
+from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
+from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.fleet.pin import describe
 
@@ -22,7 +24,10 @@ def command(
     ctx: typer.Context,
     node: Annotated[str, typer.Argument(metavar="NODE", help="Name or node id.")],
 ) -> Outcome:
-    """Show a pinned node or issuer, and the keys that were sent to it."""
+    """Show a node or an issuer, and the keys that were sent to it or came from it.
+
+    Also shows what a node has refused. An issuer that was removed can still be shown.
+    """
     context: CommandContext = ctx.obj
     peer, progress, keys = describe(context.manager, node)
     rows = [
@@ -30,10 +35,13 @@ def command(
         ("role", peer.role),
         ("node id", peer.node_id),
         ("keystore", peer.keystore_id),
+        ("models", "" if peer.scope is None else scope_text(peer.scope)),
         ("added", rfc3339(peer.added_at) or ""),
-        ("acknowledged", f"{progress.acked} of {progress.issued} envelopes"),
+        ("removed", _removed(peer)),
+        ("acknowledged", "" if peer.role == ISSUER else f"{progress.acked} of {progress.issued} envelopes"),
         ("blocked", progress.blocked),
         ("conflict", progress.conflict),
+        *(("refused", f"envelope {number}: {reason}") for number, reason in progress.refusals),
         ("keys", " ".join(keys)),
     ]
     return Outcome(
@@ -41,3 +49,10 @@ def command(
         view=[Fields([(name, text) for name, text in rows if text])],
         ids=[peer.node_id],
     )
+
+
+def _removed(peer: Peer) -> str:
+    """When an issuer was removed, and whether as compromised."""
+    if not peer.retired_at:
+        return ""
+    return f"{rfc3339(peer.retired_at)}{', compromised' if peer.compromised_at else ''}"
