@@ -39,10 +39,10 @@ def office(program: Program) -> Program:
     program.ok("generate", "llama", "--no-license")
     program.ok("fleet", "init", "office")
     program.ok("fleet", "card", "-o", "office.card")
-    program.ok("fleet", "init", "shed", "--keystore", "shed")
+    program.ok("fleet", "init", "shed", "--role", "node", "--keystore", "shed")
     program.ok("fleet", "card", "-o", "shed.card", "--keystore", "shed")
     expected = program.json("fleet", "card")["result"]["node_id"]
-    program.ok("fleet", "add", "office.card", "--expect", expected, "--keystore", "shed")
+    program.ok("fleet", "add", "office.card", "--expect", expected, "--role", "issuer", "--keystore", "shed")
     return program
 
 
