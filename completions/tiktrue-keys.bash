@@ -9,7 +9,7 @@ _tiktrue_keys_of() {
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:argument") echo "text" ;;
         "list:commands") echo "" ;;
-        "list:options") echo "--status --due --within --label --sort --limit --all --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "list:options") echo "--status --due --within --label --sort --limit --all --column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "list:argument") echo "text" ;;
         "show:commands") echo "" ;;
         "show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -53,7 +53,7 @@ _tiktrue_keys_of() {
         "models:commands") echo "list scan forget" ;;
         "models:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models list:commands") echo "" ;;
-        "models list:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models list:options") echo "--column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models scan:commands") echo "" ;;
         "models scan:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models scan:argument") echo "folder" ;;
@@ -69,7 +69,7 @@ _tiktrue_keys_of() {
         "audit:commands") echo "show verify export checkpoint prove" ;;
         "audit:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit show:commands") echo "" ;;
-        "audit show:options") echo "--key --model --event --outcome --actor --since --until --last --follow --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit show:options") echo "--key --model --event --outcome --actor --since --until --last --follow --column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit verify:commands") echo "" ;;
         "audit verify:options") echo "--against --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit export:commands") echo "" ;;
@@ -115,7 +115,7 @@ _tiktrue_keys_of() {
         "fleet add:options") echo "--expect --name --role --models --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet add:argument") echo "file" ;;
         "fleet list:commands") echo "" ;;
-        "fleet list:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fleet list:options") echo "--column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet show:commands") echo "" ;;
         "fleet show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet show:argument") echo "text" ;;
@@ -161,6 +161,8 @@ _tiktrue_keys_value() {
         "list:--label") echo "text" ;;
         "list:--sort") echo "words:model status created expires generation" ;;
         "list:--limit") echo "text" ;;
+        "list:--column") echo "text" ;;
+        "list:--format") echo "words:table csv" ;;
         "rotate:--within") echo "text" ;;
         "rotate:--overlap") echo "text" ;;
         "rotate:--lifetime") echo "text" ;;
@@ -193,6 +195,8 @@ _tiktrue_keys_value() {
         "verify-model:--jobs") echo "text" ;;
         "sign-model:--expect-root") echo "text" ;;
         "exec-model:--audit-to") echo "text" ;;
+        "models list:--column") echo "text" ;;
+        "models list:--format") echo "words:table csv" ;;
         "models forget:--location") echo "file" ;;
         "metrics:--textfile") echo "file" ;;
         "audit show:--key") echo "key" ;;
@@ -203,6 +207,8 @@ _tiktrue_keys_value() {
         "audit show:--since") echo "text" ;;
         "audit show:--until") echo "text" ;;
         "audit show:--last") echo "text" ;;
+        "audit show:--column") echo "text" ;;
+        "audit show:--format") echo "words:table csv" ;;
         "audit verify:--against") echo "file" ;;
         "audit export:--format") echo "words:jsonl csv cef ocsf tlog" ;;
         "audit export:-o"|"audit export:--output") echo "file" ;;
@@ -220,6 +226,8 @@ _tiktrue_keys_value() {
         "fleet add:--name") echo "text" ;;
         "fleet add:--role") echo "words:node issuer" ;;
         "fleet add:--models") echo "text" ;;
+        "fleet list:--column") echo "text" ;;
+        "fleet list:--format") echo "words:table csv" ;;
         "fleet status:--via") echo "text" ;;
         "fleet send:--to") echo "text" ;;
         "fleet send:--via") echo "text" ;;

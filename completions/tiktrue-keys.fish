@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --column --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -129,6 +129,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l label -x -d 'Label of th
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l sort -xa 'model status created expires generation' -d 'Sort order: model, status, created, expires, generation (default: model).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l limit -x -d 'Maximum number of keys to list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l all -d 'List destroyed keys too.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -398,6 +400,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l no-color -d 'Print wit
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -s h -l help -d 'Show this message and exit.'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -509,6 +513,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l since -x -d 'Earli
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l until -x -d 'Date or time to stop before.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l last -x -d 'Number of records, the newest of those that match.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l follow -d 'Keep running and show new records as they are written.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -818,6 +824,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -s V -l version -d 'Pr
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -F
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l license-file -rF -d 'File with the license, or - for standard input.'

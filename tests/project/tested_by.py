@@ -20,7 +20,7 @@ TESTED_BY: dict[str, str] = {
     "cli/docs/test_words.py": "cli/docs/program_page cli/docs/reference",
     "cli/program/test_boundary.py": "cli/program/hygiene cli/program/main errors",
     "cli/program/test_options.py": "cli/program/parser",
-    "cli/test_terminal.py": "cli/context/prompts cli/view/progress_bar cli/view/tables cli/view/trees",
+    "cli/test_terminal.py": "cli/context/prompts cli/view/progress_bar cli/view/trees",
     "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results",
     "cli/view/test_hints.py": "core/keys/key_results core/notices",
     "cli/view/test_render.py": "cli/view/escape cli/view/outcome",

@@ -112,7 +112,7 @@ class Reporter:
         if self.quiet and ids is not None:
             write_pieces((f"{escaped(each)}\n" for each in ids), write_out)
         else:
-            render(outcome.view, color=color)
+            render(outcome.view, color=color, verbose=self.verbose)
         if not self.quiet:
             write_err("".join(f"{escaped(message)}\n" for message in outcome.messages))
 

@@ -56,7 +56,8 @@ def explanation_json(explained: Explanation) -> dict[str, Any]:
 
 def explanation_table(explained: Iterable[Explanation]) -> Table:
     """Return a table with one row per key."""
-    return Table(("key", "status", "because", "may", "next"), OnDemand(lambda: map(_explanation_row, explained)))
+    rows = OnDemand(lambda: map(_explanation_row, explained))
+    return Table(("key", "status", "because", "may", "next"), rows, prose=("because", "may", "next"))
 
 
 def _explanation_row(explained: Explanation) -> tuple[str, ...]:

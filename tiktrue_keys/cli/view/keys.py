@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.cli.view.outcome import OnDemand, Table
+from tiktrue_keys.cli.view.outcome import Cell, OnDemand, Table, When
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FEW = 16  # from about here on, reading the whole registry once is cheaper
 
 KEY_COLUMNS = ("key", "status", "generation", "binding", "expires", "decrypts until", "containers", "labels")
+SPARE_KEY_COLUMNS = ("labels", "binding", "decrypts until", "generation")
 
 
 def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
@@ -45,15 +46,15 @@ def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
     }
 
 
-def key_row(key: ManagedKey, containers: int) -> tuple[str, ...]:
+def key_row(key: ManagedKey, containers: int) -> tuple[Cell, ...]:
     """Return a row under KEY_COLUMNS."""
     return (
         key.key_id,
         key.status.value,
         str(key.generation),
         key.binding,
-        rfc3339(key.expires_at) or "",
-        rfc3339(key.decrypt_until) or "",
+        When(key.expires_at),
+        When(key.decrypt_until),
         str(containers),
         " ".join(f"{name}={value}" for name, value in sorted(key.labels.items())),
     )
@@ -107,8 +108,8 @@ def container_table(records: Iterable[ContainerRecord]) -> Table:
             record.path or "(pipe)",
             record.name,
             " ".join(sorted(record.keys)),
-            rfc3339(record.last_seen) or "",
+            When(record.last_seen),
         )
         for record in records
     ]
-    return Table(("file id", "path", "name", "keys", "last seen"), rows)
+    return Table(("file id", "path", "name", "keys", "last seen"), rows, spare=("last seen", "keys", "name"))

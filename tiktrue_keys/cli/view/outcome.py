@@ -43,12 +43,30 @@ class Fields:
 
 
 @dataclass(frozen=True)
+class When:
+    """An instant in a cell: relative on a terminal, RFC 3339 in a pipe and with --verbose. 0 or None is empty."""
+
+    instant: int | None
+
+
+Cell = str | When
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows under headings; an empty cell is shown as `-`."""
+    """Rows under headings; an empty cell is shown as `-`.
+
+    On a terminal, `spare` columns are left out, the first one first, until a row fits on a line. The text of `prose`
+    columns wraps at words; every other cell is shown whole, so that an id can be copied.
+    """
 
     columns: tuple[str, ...]
-    rows: Iterable[tuple[str, ...]]
+    rows: Iterable[tuple[Cell, ...]]
     heading: bool = True
+    spare: tuple[str, ...] = field(default=(), kw_only=True)
+    prose: tuple[str, ...] = field(default=(), kw_only=True)
+    csv: bool = field(default=False, kw_only=True)
+    """Write RFC 4180 instead, on a terminal too."""
 
 
 @dataclass(frozen=True)

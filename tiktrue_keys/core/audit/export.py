@@ -10,8 +10,6 @@ standard base64 of its bytes. The checkpoint's second line is the number of leav
 
 from __future__ import annotations
 
-import csv
-import io
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -19,6 +17,7 @@ from typing import Any
 
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json, encode_checked
+from tiktrue_keys.core.csv_line import csv_line
 from tiktrue_keys.core.instants import rfc3339
 
 VENDOR = "TikTrue"
@@ -43,8 +42,6 @@ _CSV_COLUMNS = (
     "login_uid",
     "claimed_sudo_user",
 )
-# A spreadsheet takes a cell that starts with one of these for a formula; the last four are full-width forms.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _NO_ACTOR = dict.fromkeys(("uid", "login_uid", "claimed_sudo_user"))
 """What records of version 1 do not say."""
@@ -103,10 +100,10 @@ def csv_table(records: Iterable[AuditRecord]) -> Iterator[str]:
 
     A cell that a spreadsheet would take for a formula gets a leading apostrophe.
     """
-    yield _csv_line(_CSV_COLUMNS)
+    yield csv_line(_CSV_COLUMNS)
     for record in records:
         flat = _flat(record)
-        yield _csv_line(tuple(_not_a_formula(flat[column]) for column in _CSV_COLUMNS))
+        yield csv_line(flat[column] for column in _CSV_COLUMNS)
 
 
 def cef(records: Iterable[AuditRecord], *, version: str) -> Iterator[str]:
@@ -221,16 +218,6 @@ def _flat(record: AuditRecord) -> dict[str, str]:
 def _reason(record: AuditRecord) -> str:
     reason = record.members()["detail"].get("reason")
     return reason if isinstance(reason, str) else ""
-
-
-def _csv_line(cells: tuple[str, ...]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue()
-
-
-def _not_a_formula(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _cef_header(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +13,8 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_filter import AuditFilter, audit_filter
-from tiktrue_keys.cli.view.outcome import OnDemand, Outcome, Table
+from tiktrue_keys.cli.input.table_options import ColumnOption, Format, FormatOption, chosen_columns
+from tiktrue_keys.cli.view.outcome import Block, Cell, OnDemand, Outcome, Table, When
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
@@ -23,6 +25,8 @@ from tiktrue_keys.errors import NotFoundError
 _EVERY_SECONDS = 1.0
 _Shown = TypeVar("_Shown")
 _COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
+_SPARE_COLUMNS = ("detail", "after", "before", "user")
+_View = Callable[[OnDemand[tuple[Cell, ...]]], list[Block]]
 
 EXAMPLES = (
     ("Show the newest 20 records:", "tiktrue-keys audit show --last 20"),
@@ -58,6 +62,8 @@ def command(
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep running and show new records as they are written.")
     ] = False,
+    column: ColumnOption = None,
+    form: FormatOption = "table",
 ) -> Outcome | Iterator[Outcome]:
     """Show audit records.
 
@@ -72,8 +78,9 @@ def command(
     found, size = _first(context, wanted)
     if not found:
         _must_be_known(context, key or ())
-    first = _outcome(found, size)
-    return chain([first], _new_ones(context, wanted.filter, first.result["size"])) if follow else first
+    view = partial(_view, column, form)
+    first = _outcome(found, size, view)
+    return chain([first], _new_ones(context, wanted.filter, size, partial(view, heading=False))) if follow else first
 
 
 def _must_be_known(context: CommandContext, keys: Sequence[str]) -> None:
@@ -91,7 +98,7 @@ def _first(context: CommandContext, wanted: AuditFilter) -> tuple[list[bytes], i
     return _encoded(matching(context.manager.audit_records(start=start), wanted.filter)), size
 
 
-def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Outcome]:
+def _new_ones(context: CommandContext, wanted: Filter, size: int, view: _View) -> Iterator[Outcome]:
     """New records as they are written, until the command is interrupted."""
     wanted = replace(wanted, last=None)
     while True:
@@ -101,7 +108,7 @@ def _new_ones(context: CommandContext, wanted: Filter, size: int) -> Iterator[Ou
             found = _encoded(matching(context.manager.audit_records(start=size), wanted))
             size = now
             if found:
-                yield _outcome(found, size, heading=False)
+                yield _outcome(found, size, view)
 
 
 def _encoded(records: Iterable[AuditRecord]) -> list[bytes]:
@@ -109,16 +116,23 @@ def _encoded(records: Iterable[AuditRecord]) -> list[bytes]:
     return [record.encode() for record in records]
 
 
-def _outcome(found: list[bytes], size: int, *, heading: bool = True) -> Outcome:
+def _outcome(found: list[bytes], size: int, view: _View) -> Outcome:
     def each(shown: Callable[[AuditRecord], _Shown]) -> OnDemand[_Shown]:
         return OnDemand(lambda: (shown(AuditRecord.decode(data)) for data in found))
 
     return Outcome(
         result={"records": each(record_json), "size": size},
-        view=[Table(_COLUMNS, each(_row), heading)] if found else [],
+        view=view(each(_row)),
         messages=[] if found else ["No records."],
         ids=each(lambda record: str(record.number)),
     )
+
+
+def _view(
+    column: list[str] | None, form: Format, rows: OnDemand[tuple[Cell, ...]], *, heading: bool = True
+) -> list[Block]:
+    table = Table(_COLUMNS, rows, heading, spare=_SPARE_COLUMNS, prose=("detail",))
+    return [chosen_columns(table, column, form)] if any(True for _ in rows) or form == "csv" else []
 
 
 def record_json(record: AuditRecord) -> dict[str, Any]:
@@ -139,10 +153,10 @@ def record_json(record: AuditRecord) -> dict[str, Any]:
     }
 
 
-def _row(record: AuditRecord) -> tuple[str, ...]:
+def _row(record: AuditRecord) -> tuple[Cell, ...]:
     return (
         str(record.number),
-        rfc3339(record.time) or "",
+        When(record.time),
         record.actor.user,
         record.event,
         record.outcome,

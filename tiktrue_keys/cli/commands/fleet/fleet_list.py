@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.table_options import ColumnOption, FormatOption, chosen_columns
 from tiktrue_keys.cli.view.fleet_status import peer_json
-from tiktrue_keys.cli.view.outcome import Outcome, Table
+from tiktrue_keys.cli.view.outcome import Outcome, Table, When
 from tiktrue_keys.core.dispatch.scopes import scope_text
-from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.fleet.pin import pinned
 
 _COLUMNS = ("name", "role", "node id", "models", "acknowledged", "seen")
@@ -19,7 +19,7 @@ EXAMPLES = (
 )
 
 
-def command(ctx: typer.Context) -> Outcome:
+def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption = "table") -> Outcome:
     """List the pinned nodes and issuers."""
     context: CommandContext = ctx.obj
     found = pinned(context.manager)
@@ -30,13 +30,14 @@ def command(ctx: typer.Context) -> Outcome:
             peer.node_id,
             "" if peer.scope is None else scope_text(peer.scope),
             f"{progress.acked}/{progress.issued}" if peer.role == "node" else "",
-            (rfc3339(progress.seen_at) or "") if progress.seen_at else "",
+            When(progress.seen_at),
         )
         for peer, progress in found
     ]
+    table = chosen_columns(Table(_COLUMNS, rows, spare=("models", "acknowledged", "seen")), column, form)
     return Outcome(
         result={"nodes": [peer_json(peer, progress) for peer, progress in found]},
-        view=[Table(_COLUMNS, rows)] if rows else [],
+        view=[table] if rows or form == "csv" else [],
         messages=[] if rows else ["No nodes or issuers."],
         ids=[peer.node_id for peer, _ in found],
     )

@@ -134,7 +134,7 @@ def _report(context: CommandContext, outcome: Outcome) -> None:
         return
     from tiktrue_keys.cli.view.render import render
 
-    render(outcome.view, color=context.color)
+    render(outcome.view, color=context.color, verbose=context.options.verbose)
     if outcome.error is not None:
         write_err(f"error: {escaped(outcome.error.message)}\n")
 

@@ -95,7 +95,9 @@ def _outcome(context: CommandContext, cleaned: CleanupResult, *, named: bool) ->
             "keys": keys_json(context.manager, [key for _, key, _ in listed]),
             "items": [item_json(key.key_id, outcome) | {"reason": detail or None} for outcome, key, detail in listed],
         },
-        view=[Table(("key", "outcome", "reason"), [_row(cleaned, *each) for each in listed])] if listed else [],
+        view=[Table(("key", "outcome", "reason"), [_row(cleaned, *each) for each in listed], prose=("reason",))]
+        if listed
+        else [],
         messages=_messages(cleaned, is_empty=not listed),
         ids=[key.key_id for outcome, key, _ in listed if outcome != "kept"],
         changed=cleaned.changed,

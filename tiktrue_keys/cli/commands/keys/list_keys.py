@@ -9,7 +9,8 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.labels import parse_labels
-from tiktrue_keys.cli.view.keys import KEY_COLUMNS, count_containers, key_json, key_row
+from tiktrue_keys.cli.input.table_options import ColumnOption, FormatOption, chosen_columns
+from tiktrue_keys.cli.view.keys import KEY_COLUMNS, SPARE_KEY_COLUMNS, count_containers, key_json, key_row
 from tiktrue_keys.cli.view.outcome import OnDemand, Outcome, Table
 from tiktrue_keys.core.instants import duration_text
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
@@ -59,6 +60,8 @@ def command(
     ] = "model",
     limit: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of keys to list.", min=1)] = None,
     everything: Annotated[bool, typer.Option("--all", help="List destroyed keys too.")] = False,
+    column: ColumnOption = None,
+    form: FormatOption = "table",
 ) -> Outcome:
     """List keys and their states.
 
@@ -84,9 +87,10 @@ def command(
     counts = count_containers(context.manager, shown)
     rows = OnDemand(lambda: (key_row(key, counts.get(key.key_id, 0)) for key in shown))
     members = OnDemand(lambda: (key_json(key, counts.get(key.key_id, 0)) for key in shown))
+    table = chosen_columns(Table(KEY_COLUMNS, rows, spare=SPARE_KEY_COLUMNS), column, form)
     return Outcome(
         result={"keys": members, "total": len(found)},
-        view=[Table(KEY_COLUMNS, rows)] if shown else [],
+        view=[table] if shown or form == "csv" else [],
         messages=_messages(shown, found),
         ids=OnDemand(shown.ids),
     )

@@ -235,4 +235,8 @@ def _view(rotated: RotateResult, promoted: Mapping[str, str]) -> list[Block]:
         for rotation in rotated.rotations
     ]
     rows += [(failure.key_id, "", "", f"failed: {failure.error.message}") for failure in rotated.failures]
-    return [Table(("old key", "new key", "overlap ends", "outcome"), rows)] if rows else []
+    return (
+        [Table(("old key", "new key", "overlap ends", "outcome"), rows, spare=("overlap ends",), prose=("outcome",))]
+        if rows
+        else []
+    )

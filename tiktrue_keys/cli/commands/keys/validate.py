@@ -60,7 +60,7 @@ def command(
     survey = _Survey(checks, named=bool(keys))
     listed = OnDemand(lambda: (check for check in checks if keys or check.key.status is not Status.DESTROYED))
     rows = OnDemand(lambda: map(_row, listed))
-    view: list[Block] = [Table(("key", "status", "check"), rows)] if survey.lists_any else []
+    view: list[Block] = [Table(("key", "status", "check"), rows, prose=("check",))] if survey.lists_any else []
     explained: dict[str, object] = {}
     if explain:
         now = context.manager.now()

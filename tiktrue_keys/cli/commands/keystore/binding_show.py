@@ -51,7 +51,7 @@ def command(
     view: list[Block] = [
         Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
         Line(""),
-        Table(("fact", "value", "role", "source"), rows),
+        Table(("fact", "value", "role", "source"), rows, spare=("source",)),
         Line(""),
         Fields(sorted(supporting.items())),
     ]

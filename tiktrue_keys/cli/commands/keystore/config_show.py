@@ -31,7 +31,7 @@ def command(ctx: typer.Context) -> Outcome:
             "files": [str(path) for path in context.settings.files],
         },
         view=[
-            Table(("setting", "value", "source"), rows),
+            Table(("setting", "value", "source"), rows, spare=("source",)),
             *(Line(f"read: {path}") for path in context.settings.files),
         ],
     )

@@ -54,7 +54,13 @@ def command(
     counts = Counter(finding.state.value for finding in findings)
     return Outcome(
         result={"state": worst_state(findings).value, "checks": [_json(finding) for finding in findings]},
-        view=[Table(("check", "state", "detail"), [(each.check, each.state.value, each.detail) for each in findings])],
+        view=[
+            Table(
+                ("check", "state", "detail"),
+                [(each.check, each.state.value, each.detail) for each in findings],
+                prose=("detail",),
+            )
+        ],
         messages=[", ".join(f"{count} {state}" for state, count in counts.items())],
         ids=[],
         error=worst(finding.error for finding in findings if finding.error is not None),

@@ -7,9 +7,12 @@ from typing import Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.table_options import ColumnOption, FormatOption, chosen_columns
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.models.registry.containers import Registered, list_containers
+
+_COLUMNS = ("file id", "state", "path", "name", "keys")
 
 EXAMPLES = (
     ("List the registered containers:", "tiktrue-keys models list"),
@@ -17,7 +20,7 @@ EXAMPLES = (
 )
 
 
-def command(ctx: typer.Context) -> Outcome:
+def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption = "table") -> Outcome:
     """List the registered containers.
 
     Every container that a command writes or opens is registered. The state says what is at its path now: present,
@@ -35,9 +38,10 @@ def command(ctx: typer.Context) -> Outcome:
         )
         for each in found
     ]
+    table = chosen_columns(Table(_COLUMNS, rows, spare=("keys", "name")), column, form)
     return Outcome(
         result={"containers": [_json(each) for each in found]},
-        view=[Table(("file id", "state", "path", "name", "keys"), rows)] if rows else [],
+        view=[table] if rows or form == "csv" else [],
         messages=[] if rows else ["No containers."],
         ids=[each.record.file_id.hex() for each in found],
     )

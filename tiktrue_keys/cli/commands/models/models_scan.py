@@ -48,7 +48,7 @@ def command(
     changed = [*found.added, *found.moved, *found.updated]
     return Outcome(
         result=_result(found),
-        view=[Table(("path", "outcome", "detail"), rows)] if rows else [],
+        view=[Table(("path", "outcome", "detail"), rows, prose=("detail",))] if rows else [],
         messages=[] if rows else ["No containers."],
         ids=[record.file_id.hex() for record in changed],
         changed=found.changed,

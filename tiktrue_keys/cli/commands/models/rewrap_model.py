@@ -146,7 +146,7 @@ def _outcome(members: list[dict[str, Any]], *, operation_id: str | None, warning
     changed = [each["path"] for each in members if each["outcome"] == "rewrapped"]
     return Outcome(
         result={"containers": members},
-        view=[Table(("container", "keys", "outcome", "why"), rows)] if rows else [],
+        view=[Table(("container", "keys", "outcome", "why"), rows, spare=("keys",), prose=("why",))] if rows else [],
         messages=[] if rows else ["No containers."],
         ids=changed,
         changed=bool(changed),
