@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --column --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --column --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -903,7 +903,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -fa '(tiktrue-keys li
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l watch -d 'Keep running and apply envelopes as they arrive.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l rewrap -d 'Move registered containers to the keys that arrived.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l strict -d 'Fail, and open no key, past the end of a revocation list.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l strict -d 'Fail if a line was refused; open no key past the end of a revocation list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -920,6 +920,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -s h -l help -d 'S
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l wait -x -d 'How long to wait for all nodes to have everything (default: one round).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l promote-anyway -d 'Activate due successors even if nodes have not acknowledged them.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l resend -x -d 'Node to send everything that it should hold once more (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -18,14 +18,14 @@ from tiktrue_keys.core import derivation, names
 from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
-from tiktrue_keys.core.dispatch import releases, revocation_lists
+from tiktrue_keys.core.dispatch import outbox, releases, revocation_lists
 from tiktrue_keys.core.fingerprint import candidates
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import creation, licenses
 from tiktrue_keys.core.keystore import document, schema
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.machine.facts import Fact
-from tiktrue_keys.fleet import acknowledgements, cards, envelopes
+from tiktrue_keys.fleet import acknowledgements, cards, challenges, envelopes
 from tiktrue_keys.fleet.transports import spool_files
 from tiktrue_keys.models.format import block, body, header, header_slots, manifest, recipient, trailer
 from tiktrue_keys.models.format import detached_header as detached
@@ -262,6 +262,8 @@ def test_limits() -> None:
         "envelope": envelopes.MAX_ENVELOPE,
         "contents of an envelope": envelopes.MAX_BODY,
         "hashes of a proof": envelopes.MAX_PROOF,
+        "stream or number": outbox.MAX_NUMBER,
+        "challenge": challenges.MAX_CHALLENGE,
         "acknowledgement": acknowledgements.MAX_ACKNOWLEDGEMENT,
         "results of an acknowledgement": acknowledgements.MAX_RESULTS,
         "keys of a revocation list": revocation_lists.KEYS_A_LIST,

@@ -125,6 +125,7 @@ def test_members_of_what_a_fleet_exchanges() -> None:
         node, lines = fleet.nodes["n1"], _lines_of_every_kind(fleet)
         assert set(json.loads(own_card(node)[1])) == set(rows("card members"))
         opened = {kind: _opened(node, line) for kind, line in lines.items()}
+        asked = json.loads(fleet.challenges("n1")[-1])
         said = fleet.acknowledgement("n1")
     assert set(opened) == set(rows("envelope payloads"))
     for kind, (members, contents) in opened.items():
@@ -143,6 +144,9 @@ def test_members_of_what_a_fleet_exchanges() -> None:
     assert set(acknowledgement) == set(rows("acknowledgement members"))
     assert in_braces(rows("acknowledgement members")["results"]) == set(acknowledgement["results"][0])
     assert in_braces(rows("acknowledgement members")["audit"]) == set(acknowledgement["audit"])
+    assert set(asked) == set(rows("challenge members"))
+    repeated = in_braces(rows("acknowledgement members")["challenge"])
+    assert acknowledgement["challenge"] == {name: asked[name] for name in repeated}
 
 
 def _lines_of_every_kind(fleet: Fleet) -> dict[str, bytes]:
@@ -168,7 +172,8 @@ def _opened(node: KeyManager, line: bytes) -> tuple[dict[str, Any], dict[str, An
     info = joined(
         b"tiktrue-keys/1 envelope",
         *(members[name].encode() for name in ("from", "to", "kind", "key_id")),
-        *(members[name].to_bytes(8, "big") for name in ("epoch", "number", "generation", "issued_at", "valid_until")),
+        *(members[name].to_bytes(8, "big") for name in ("epoch", "stream", "number")),
+        *(members[name].to_bytes(8, "big") for name in ("generation", "issued_at", "valid_until")),
     )
     with node.session.read() as (view, _), open_seed(node.session.keystore.keys, view.rows, "identity-hpke") as seed:
         plaintext = hpke.unseal(base64.b64decode(members["sealed"]), hpke.private_key(seed.view), info)

@@ -130,6 +130,18 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.ERROR,
         4,
     ),
+    "a node that went back": (
+        {"behind": (NodeBehind("gpu-3", True, went_back_at=Instant(NOW - 9)),)},
+        "went-back",
+        Severity.LAG,
+        7,
+    ),
+    "a node that is not heard": (
+        {"behind": (NodeBehind("gpu-3", False, unheard_since=Instant(NOW - 9), is_behind=False),)},
+        "unheard",
+        Severity.LAG,
+        7,
+    ),
     "a promotion that waits": ({"waiting": (WAITING,)}, "promotion-overdue", Severity.LAG, 7),
     "an issuer whose scope was derived": ({"assumed": (ISSUER_PEER,)}, "scope-assumed", Severity.WARNING, 5),
     "an unfinished operation": ({"unfinished": ("rewrap of /m",)}, "open-intent", Severity.WARNING, 5),
@@ -162,6 +174,22 @@ FINE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", FINE.values(), ids=FINE.keys())
 def test_what_no_rule_finds(changes: dict[str, Any]) -> None:
     assert findings(replace(SOUND, **changes)) == ()
+
+
+def test_a_silent_node_is_behind_and_unheard() -> None:
+    node = NodeBehind("gpu-3", True, unheard_since=Instant(NOW - 9))
+    assert [found.id for found in findings(replace(SOUND, behind=(node,)))] == ["node-without-revocation", "unheard"]
+
+
+@pytest.mark.parametrize(
+    ("last", "severity"),
+    [(NodeBehind("z", False), Severity.WARNING), (NodeBehind("z", True), Severity.LAG)],
+)
+def test_nodes_past_the_eighth_are_counted(last: NodeBehind, severity: Severity) -> None:
+    behind = [NodeBehind(f"gpu-{number}", False) for number in range(9)]
+    found = findings(replace(SOUND, behind=(*behind, last)))
+    assert [each.severity for each in found if each.message == "2 more nodes like these"] == [severity]
+    assert len(found) == 9
 
 
 def test_errors_come_first_then_what_lags() -> None:

@@ -110,8 +110,12 @@ def test_the_kind_and_the_version_of_a_file() -> None:
     members.form("card/1")
     members.version(1)
     members.done()
-    with pytest.raises(IntegrityError, match="the card is of another type"):
-        members.form("card/2")
+    for other in ("file/1", "card/one", "card"):
+        with pytest.raises(IntegrityError, match="the card is of another type"):
+            Members({"type": other}, "the card").form("card/1")
+    for expected, side in (("card/2", "where it comes from"), ("card/0", "here")):
+        with pytest.raises(IntegrityError, match=f"the card has version 1, .* upgrade tiktrue-keys {side}$"):
+            members.form(expected)
     with pytest.raises(IntegrityError, match="the card has version 1") as refused:
         members.version(2)
     assert refused.value.hint == "this program reads version 2"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tests.keystores import LICENSE, Clock, Desk, folder_in_memory
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.fleet.cards import parse_card
+from tiktrue_keys.fleet.challenges import is_challenge, peek_challenge
 from tiktrue_keys.fleet.envelopes import peek
 from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
@@ -79,9 +80,16 @@ class Fleet:
             return bytes(opened.secret.view)
 
     def lines(self, name: str) -> list[bytes]:
-        """What lies in the transport for a node, in the order of the envelopes."""
-        found = self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0, 0), Junk())
-        return sorted(found, key=lambda line: (peek(line).epoch, peek(line).number, peek(line).issued_at))
+        """The envelopes that lie in the transport for a node, in their order."""
+        found = (line for line in self._collect(name) if not is_challenge(line))
+        return sorted(found, key=lambda line: (peek(line).place, peek(line).issued_at))
+
+    def challenges(self, name: str) -> list[bytes]:
+        """The challenges that lie there, the newest last."""
+        return sorted((line for line in self._collect(name) if is_challenge(line)), key=peek_challenge)
+
+    def _collect(self, name: str) -> Iterable[bytes]:
+        return self.transport.collect(self.node_id(self.admin), self.node_id(self.nodes[name]), (0, 0, 0), Junk())
 
     def post(self, name: str, *lines: bytes) -> None:
         """Put lines in the way of a node, as anybody can who may write to the transport."""

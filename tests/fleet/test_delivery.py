@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.fleet.fleet import Fleet
@@ -70,15 +72,19 @@ def test_status_counts_and_names_laggards(fleet: Fleet) -> None:
     assert "n2, n3" in error.message
 
 
-def test_a_second_rotation_waits_for_the_first(fleet: Fleet) -> None:
+@pytest.mark.parametrize("how", [{"keys": ["llama"]}, {"every": True}, {"due": True}])
+def test_a_silent_node_holds_up_no_rotation_and_is_named(fleet: Fleet, how: dict[str, Any]) -> None:
     fleet.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
     fleet.deliver(["n1", "n3"])
-    with pytest.raises(RefusedError, match="n2"):
-        fleet.admin.rotate(["llama"], license_key=LICENSE)
+    fleet.clock.forward(days=25)
+    rotated = fleet.admin.rotate(**how, license_key=LICENSE, notify_all=True)
+    (notice,) = (each for each in rotated.warnings if each.code == "node-behind")
+    assert (rotated.laggards, notice.message) == (("n2",), "1 node without the rotation before this one: n2")
 
-    fleet.receive("n2")
-    fleet.sync()
-    assert fleet.admin.rotate(["llama"], license_key=LICENSE).changed
+    fleet.deliver()
+    held = fleet.nodes["n2"].chain("llama")
+    assert [key.generation for key in held] == [2, 3], "in turn, with nothing left out"
+    assert fleet.admin.rotate(["llama"], license_key=LICENSE).laggards == ()
 
 
 def test_a_node_that_is_gone_holds_nobody_up(fleet: Fleet) -> None:

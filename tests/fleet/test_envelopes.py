@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import MAX_RESULTS, OK, Acknowledgement, Result, parse_acknowledgement
 from tiktrue_keys.fleet.cards import Card, parse_card
+from tiktrue_keys.fleet.challenges import Challenge
 from tiktrue_keys.fleet.envelopes import (
     MAX_ENVELOPE,
     Address,
@@ -37,7 +39,7 @@ ISSUER = Ed25519PrivateKey.from_private_bytes(b"i" * 32)
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 NODE_SEED, OTHER_SEED = memoryview(b"n" * 32), memoryview(b"o" * 32)
 SECRET = b"k" * 32
-ADDRESS = Address("a" * 32, "b" * 32, 1, 7, "key", "llama_0123456789abcdef", 2, Instant(1000), Instant(2000))
+ADDRESS = Address("a" * 32, "b" * 32, 1, 2, 7, "key", "llama_0123456789abcdef", 2, Instant(1000), Instant(2000))
 VOUCHED = Vouched(Head(9, b"h" * 32), 4, (b"p" * 32, b"q" * 32), Head(0, b"e" * 32))
 KEY = ISSUER.public_key().public_bytes_raw()
 
@@ -111,6 +113,7 @@ def test_another_node_cannot_open_it() -> None:
         ("from", "c" * 32),
         ("to", "c" * 32),
         ("epoch", 2),
+        ("stream", 3),
         ("number", 8),
         ("kind", "void"),
         ("key_id", "qwen_0123456789abcdef"),
@@ -134,7 +137,14 @@ def test_every_clear_member_is_bound_to_what_is_sealed(name: str, value: object)
         ({"number": "7"}, "number"),
         ({"number": True}, "number"),
         ({"kind": "gift"}, "unknown"),
-        ({"type": "tiktrue-envelope/2"}, "another type"),
+        ({"number": 0}, "number"),
+        ({"number": 2**31}, "number"),
+        ({"stream": 0}, "stream"),
+        ({"stream": 2**31}, "stream"),
+        ({"type": "tiktrue-card/2"}, "another type"),
+        ({"type": "tiktrue-envelope/1"}, "has version 1, this program reads version 2: upgrade .* where it comes from"),
+        ({"type": "tiktrue-envelope/3"}, "has version 3, this program reads version 2: upgrade tiktrue-keys here"),
+        ({"type": "tiktrue-envelope/\u0661"}, "another type"),
         ({"key_id": "x" * 200}, "key_id"),
         ({"key_id": "a\x1b[2J"}, "key_id"),
         ({"sealed": "!!"}, "sealed"),
@@ -191,12 +201,21 @@ def test_the_node_id_depends_on_both_halves() -> None:
 
 
 ACKNOWLEDGEMENT = Acknowledgement(
-    "b" * 32, "a" * 32, 1, 2, Head(9, b"h" * 32), tuple(Result(n, OK, b"d" * 32, b"r" * 16) for n in (1, 2)), Instant(5)
+    "b" * 32,
+    "a" * 32,
+    1,
+    3,
+    2,
+    Head(9, b"h" * 32),
+    tuple(Result(n, OK, b"d" * 32, b"r" * 16) for n in (1, 2)),
+    Instant(5),
+    challenge=Challenge(1, 7, Instant(4), b"t" * 16),
 )
 
 
 def test_an_acknowledgement_comes_back() -> None:
-    assert parse_acknowledgement(ACKNOWLEDGEMENT.sign(ISSUER.sign), KEY) == ACKNOWLEDGEMENT
+    for each in (ACKNOWLEDGEMENT, replace(ACKNOWLEDGEMENT, challenge=None)):
+        assert parse_acknowledgement(each.sign(ISSUER.sign), KEY) == each
     with pytest.raises(IntegrityError, match="invalid signature"):
         parse_acknowledgement(ACKNOWLEDGEMENT.sign(STRANGER.sign), KEY)
 
@@ -210,6 +229,12 @@ def test_an_acknowledgement_comes_back() -> None:
         lambda value: value | {"results": [[]]},
         lambda value: value | {"audit": {"size": 9}},
         lambda value: value | {"blocked": "x" * 101},
+        lambda value: value | {"stream": 0},
+        lambda value: value | {"challenge": {}},
+        lambda value: value | {"challenge": value["challenge"] | {"round": 0}},
+        lambda value: value | {"challenge": value["challenge"] | {"token": "00"}},
+        lambda value: value | {"challenge": value["challenge"] | {"more": 1}},
+        lambda value: value | {"type": "tiktrue-acknowledgement/1"},
     ],
 )
 def test_malformed_acknowledgements(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

@@ -67,7 +67,7 @@ def test_a_reader_of_etcd_learns_no_key(fleet: Fleet, single: Cluster) -> None:
     for name in fleet.nodes:
         fleet.receive(name)
     found = b"".join(path.read_bytes() for path in single.folder.rglob("*") if path.is_file())
-    assert b"tiktrue-envelope/1" in found or base64.b64encode(b"tiktrue-envelope/1")[:20] in found
+    assert b"tiktrue-envelope/2" in found or base64.b64encode(b"tiktrue-envelope/2")[:20] in found
     for form in (secret, base64.b64encode(secret), secret.hex().encode()):
         assert form not in found
 

@@ -11,11 +11,13 @@ import pytest
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
 from tiktrue_keys.core.canonical import canonical_json
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import RefusedError, UnavailableError
 from tiktrue_keys.fleet import arrivals
 from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.send import send_pending
+from tiktrue_keys.fleet.signed import signed_line
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.transports.interface import Transport
@@ -61,7 +63,7 @@ def test_what_was_consumed_long_ago_and_lies_there_still_is_no_news(delivered: F
     assert delivered.nodes["n1"].audit_size() == size
 
 
-def test_sealed_again_is_skipped_and_recorded_once(delivered: Fleet) -> None:
+def test_sealed_again_is_skipped(delivered: Fleet) -> None:
     delivered.receive("n1")
     size = len(delivered.lines("n1"))
     delivered.clock.forward(days=31)  # not acknowledged for so long: sent again
@@ -69,8 +71,8 @@ def test_sealed_again_is_skipped_and_recorded_once(delivered: Fleet) -> None:
     assert len(delivered.lines("n1")) > size
     for _ in range(2):
         came = delivered.receive("n1")
-        assert (came.consumed, came.blocked) == (0, ())
-    assert sum("consumed before" in each for each in refused(delivered)) == 2
+        assert (came.consumed, came.blocked, came.refusals) == (0, (), ())
+    assert refused(delivered) == []
 
 
 def test_another_nodes_envelope(delivered: Fleet) -> None:
@@ -106,6 +108,46 @@ def test_a_transport_full_of_rubbish_does_not_fill_the_audit_log(delivered: Flee
     delivered.post("n1", b"something new")
     delivered.receive("n1")
     assert ["5001 x" in each for each in refused(delivered)] == [False, True]
+
+
+def test_a_line_of_another_version_names_the_side_to_upgrade(delivered: Fleet) -> None:
+    of_version_1 = json.loads(delivered.lines("n1")[0]) | {"type": "tiktrue-envelope/1"}
+    of_version_2 = json.loads(delivered.challenges("n1")[0]) | {"type": "tiktrue-envelope/3"}
+    delivered.post("n1", canonical_json(of_version_1), canonical_json(of_version_2))
+    (refusal,) = delivered.receive("n1").refusals
+    assert "1 x line of another version (upgrade tiktrue-keys where it comes from)" in refusal.error.message
+    assert "1 x line of another version (upgrade tiktrue-keys here)" in refusal.error.message
+
+
+@pytest.mark.parametrize("change", [{"round": 99}, {"to": "z" * 32}, {"from": "z" * 32}])
+def test_a_challenge_that_is_not_the_issuers_for_this_node_is_not_answered(
+    delivered: Fleet, change: dict[str, Any]
+) -> None:
+    (genuine,) = (json.loads(line) for line in delivered.challenges("n1"))
+    signer = delivered.admin if "round" not in change else delivered.nodes["n2"]
+    with signer.session.read() as (view, _):
+        sign = signer.session.keystore.signers.identity(view.rows)
+    del genuine["signature"]
+    delivered.post("n1", signed_line(genuine | {"round": genuine["round"] + 1} | change, "challenge", sign))
+    (refusal,) = delivered.receive("n1").refusals
+    kind = "that was forged or changed" if "round" in change else "of another issuer or node"
+    assert f"1 x challenge {kind}" in refusal.error.message
+    assert json.loads(delivered.acknowledgement("n1"))["challenge"]["round"] == genuine["round"]
+    delivered.sync()
+    assert [each.name for each in fleet_status(delivered.admin).nodes if each.heard_at] == ["n1"]
+
+
+def test_a_challenge_that_was_not_sent_is_not_believed(delivered: Fleet) -> None:
+    delivered.receive("n1")
+    manager = delivered.nodes["n1"]
+    genuine = parse_acknowledgement(delivered.acknowledgement("n1"), manager.issuer)
+    assert genuine.challenge is not None
+    later = replace(genuine.challenge, at=Instant(genuine.challenge.at + 86_400))
+    with manager.session.read() as (view, _):
+        sign = manager.session.keystore.signers.identity(view.rows)
+    issuer, node_id = delivered.node_id(delivered.admin), delivered.node_id(manager)
+    delivered.transport.acknowledge(issuer, node_id, replace(genuine, challenge=later).sign(sign))
+    assert [notice.code for notice in delivered.sync().warnings] == ["bad-acknowledgement"]
 
 
 def test_what_waits_behind_more_than_fits_into_memory_is_consumed(

@@ -181,9 +181,9 @@ class TestRounds:
         must_be_refused(fleet, fleet.admin, partial(self.sync, promote_anyway=True))
         must_be_refused(fleet, fleet.admin, removed)
 
-    def test_a_sync_that_has_nothing_to_do_takes_no_id(self, fleet: Fleet) -> None:
-        self.sync(fleet)
-        assert removed(fleet).changed
+    def test_a_sync_that_only_asks_the_nodes_takes_it_too(self, fleet: Fleet) -> None:
+        assert not self.sync(fleet).changed
+        must_be_refused(fleet, fleet.admin, removed)
 
     def test_neither_takes_the_id_of_another_operation(self, fleet: Fleet) -> None:
         removed(fleet)

@@ -20,6 +20,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.members import encoded
 from tiktrue_keys.fleet.acknowledgements import Acknowledgement, Result
 from tiktrue_keys.fleet.cards import Card
+from tiktrue_keys.fleet.challenges import Challenge, sign_challenge
 from tiktrue_keys.fleet.envelopes import Head
 from tiktrue_keys.fleet.payloads import list_payload
 from tiktrue_keys.fleet.signed import signed_line
@@ -83,6 +84,8 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
     yield "envelope", "key", signed_line(addressed | {"sealed": encoded(bytes(1300))}, "envelope", SIGNER.sign)
     about_nothing = addressed | {"kind": "void", "key_id": "", "generation": 0, "sealed": encoded(bytes(1136))}
     yield "envelope", "void", signed_line(about_nothing, "envelope", SIGNER.sign)
+    asked = Challenge(1, 7, Instant(5), bytes(16))
+    yield "challenge", "asked", sign_challenge(asked, "i" * 32, "n" * 32, SIGNER.sign)
     one = Revocation(KEY_ID, Instant(3), "lost")
     entries = tuple(ReleaseEntry(bytes([number]) * 16, bytes(32), Instant(number)) for number in (1, 2))
     named = Release("llama", entries=entries, withdrawn=(bytes(16),))
@@ -105,7 +108,8 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
     results = (Result(3, "ok", bytes(32), bytes(16)), Result(4, "refused: older", bytes(32), bytes(16)))
     for name, blocked in (("answer", ""), ("blocked", "integrity: a fork")):
         head = Head(9, bytes(32))
-        answer = Acknowledgement("n" * 32, LIST_ISSUER, 1, 4, head, results, Instant(5), blocked)
+        repeated = None if blocked else asked
+        answer = Acknowledgement("n" * 32, LIST_ISSUER, 1, 2, 4, head, results, Instant(5), blocked, repeated)
         yield "acknowledgement", name, answer.sign(SIGNER.sign)
 
 

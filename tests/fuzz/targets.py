@@ -22,6 +22,7 @@ from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import MAX_ACKNOWLEDGEMENT, parse_acknowledgement
 from tiktrue_keys.fleet.cards import MAX_CARD, parse_card
+from tiktrue_keys.fleet.challenges import MAX_CHALLENGE, parse_challenge, peek_challenge, sign_challenge
 from tiktrue_keys.fleet.envelopes import MAX_ENVELOPE, Address, Parcel, open_envelope, parse_envelope, peek
 from tiktrue_keys.fleet.payloads import list_payload, read_key, read_list, read_promotion
 from tiktrue_keys.fleet.signed import signed_line
@@ -43,7 +44,7 @@ SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNED_BY = SIGNER.public_key().public_bytes_raw()
 NODE_KEY = hpke.private_key(memoryview(bytes(range(32))))
 LIST_ISSUER = "i" * 32
-ADDRESS = Address("i" * 32, "n" * 32, 1, 1, "key", "llama_0123456789abcdef", 2, Instant(0), Instant(9))
+ADDRESS = Address("i" * 32, "n" * 32, 1, 1, 1, "key", "llama_0123456789abcdef", 2, Instant(0), Instant(9))
 
 
 def header(data: bytes) -> None:
@@ -119,6 +120,14 @@ def envelope(data: bytes) -> None:
     assert found.address == peek(line)
 
 
+def challenge(data: bytes) -> None:
+    """A challenge; what anybody may sort by, too."""
+    line = _signed(data, "challenge", MAX_CHALLENGE)
+    sender, recipient, found = parse_challenge(line, SIGNED_BY)
+    assert found == peek_challenge(line)
+    assert sign_challenge(found, sender, recipient, SIGNER.sign) == line
+
+
 def contents(data: bytes) -> None:
     """What an issuer sealed to us, with every reading of its payload; refused when none of them takes it."""
     info = ADDRESS.info()
@@ -180,6 +189,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         safetensors,
         card,
         envelope,
+        challenge,
         contents,
         revocation_list,
         acknowledgement,

@@ -25,6 +25,7 @@ READ |= {
     "list",
     "answer",
     "blocked",
+    "asked",
 }
 
 

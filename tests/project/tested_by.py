@@ -50,15 +50,19 @@ TESTED_BY: dict[str, str] = {
         "cli/view/fleet_status"
     ),
     "fleet/test_delivery.py": (
-        "core/dispatch/distribution_request core/dispatch/peers core/keys/received fleet/apply fleet/backlog fleet/pin"
+        "core/dispatch/deliveries core/dispatch/distribution_request core/dispatch/peers core/keys/received "
+        "fleet/apply fleet/backlog fleet/pin"
     ),
     "fleet/test_envelopes.py": "fleet/acknowledgements fleet/signed",
+    "fleet/test_going_back.py": "core/dispatch/node_progress core/dispatch/node_streams fleet/challenges",
     "fleet/test_etcd.py": (
         "fleet/status fleet/sync fleet/transports/etcd fleet/transports/etcd_members fleet/transports/interface"
     ),
     "fleet/test_holding.py": "core/keys/holders",
     "fleet/test_hostile_etcd.py": "fleet/transports/etcd_answers",
-    "fleet/test_hostile_transport.py": "fleet/arrivals fleet/collect fleet/receive fleet/receive_result fleet/send",
+    "fleet/test_hostile_transport.py": (
+        "fleet/arrivals fleet/collect fleet/issuer_queue fleet/posts fleet/receive fleet/receive_result fleet/send"
+    ),
     "fleet/test_promotion.py": "core/keys/promotion",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
     "fleet/test_revocation.py": (

@@ -54,6 +54,7 @@ MODEL_SIGNATURE = PREFIX + b"model-signature"
 NODE_ID = PREFIX + b"node-id"
 ENVELOPE = PREFIX + b"envelope"
 RECEIPT = PREFIX + b"receipt"
+CHALLENGE = PREFIX + b"challenge"
 MODEL_BODY = b"tiktrue-model/1"
 """Associated data of a container's body, followed by the file id.
 

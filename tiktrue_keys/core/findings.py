@@ -68,11 +68,18 @@ class Backups:
 
 @dataclass(frozen=True)
 class NodeBehind:
-    """A node that has not acknowledged everything; `lacks_revocation` if a revocation list is among it."""
+    """A node that has not acknowledged everything, or of which it is not known whether it still has everything.
+
+    `lacks_revocation` if a revocation is among what it lacks. `went_back_at` is when it showed an older state,
+    `unheard_since` from when on its state is unknown.
+    """
 
     name: str
     lacks_revocation: bool
     conflict: str = ""
+    went_back_at: Instant | None = None
+    unheard_since: Instant | None = None
+    is_behind: bool = True
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,11 @@ def _backups(standing: Standing) -> Iterator[Finding]:
 
 def _fleet(standing: Standing) -> Iterator[Finding]:
     for node in standing.behind[:_NAMED]:
-        yield _behind(node)
+        yield from _behind(node)
+    more = len(standing.behind) - _NAMED
+    if more > 0:
+        worst = Severity.LAG if any(_lags(node) for node in standing.behind[_NAMED:]) else Severity.WARNING
+        yield Finding("node-behind", worst, f"{plural(more, 'more node')} like these", remedy="fleet-status")
     for one in standing.waiting:
         if one.promote_at <= standing.now:
             who = ", ".join(one.missing[:_NAMED])
@@ -248,15 +259,28 @@ def _scopes(standing: Standing) -> Iterator[Finding]:
         )
 
 
-def _behind(node: NodeBehind) -> Finding:
+def _behind(node: NodeBehind) -> Iterator[Finding]:
+    """Yield the worst that is known of a node, and that its state is unknown."""
+    name = node.name
     if node.conflict:
-        words = f"node '{node.name}' holds a conflicting audit history: {node.conflict}"
-        return Finding("node-conflict", Severity.ERROR, words, node.name, remedy="node-conflict", error=IntegrityError)
-    if node.lacks_revocation:
-        words = f"node '{node.name}' has not acknowledged a revocation"
-        return Finding("node-without-revocation", Severity.LAG, words, node.name, remedy="sync-fleet")
-    words = f"node '{node.name}' has not acknowledged everything that was sent"
-    return Finding("node-behind", Severity.WARNING, words, node.name, remedy="sync-fleet")
+        words = f"node '{name}' holds a conflicting audit history: {node.conflict}"
+        yield Finding("node-conflict", Severity.ERROR, words, name, remedy="node-conflict", error=IntegrityError)
+    elif node.went_back_at is not None:
+        words = f"node '{name}' went back to an older state, and has not acknowledged all that it lacks"
+        yield Finding("went-back", Severity.LAG, words, name, node.went_back_at, remedy="sync-fleet")
+    elif node.lacks_revocation:
+        words = f"node '{name}' has not acknowledged a revocation"
+        yield Finding("node-without-revocation", Severity.LAG, words, name, remedy="sync-fleet")
+    elif node.is_behind:
+        words = f"node '{name}' has not acknowledged everything that was sent"
+        yield Finding("node-behind", Severity.WARNING, words, name, remedy="sync-fleet")
+    if node.unheard_since is not None:
+        words = f"node '{name}' has not answered for a day: whether it still has everything is not known"
+        yield Finding("unheard", Severity.LAG, words, name, node.unheard_since, remedy="sync-fleet")
+
+
+def _lags(node: NodeBehind) -> bool:
+    return node.lacks_revocation or node.went_back_at is not None or node.unheard_since is not None
 
 
 def _leftovers(standing: Standing) -> Iterator[Finding]:

@@ -27,6 +27,10 @@ _MAX_DECIMAL = 20
 """Characters of the longest whole number of 64 bits, its sign included."""
 
 
+class OtherVersionError(IntegrityError):
+    """Another version of tiktrue-keys wrote the object. The message says which side to upgrade."""
+
+
 class Members:
     """The members of one object. `what` names it in errors, `advice` says how to mend it."""
 
@@ -136,6 +140,10 @@ class Members:
         """The members of an object inside; `done` is to be called of it too."""
         return self._inside(self._member(name), name)
 
+    def inner_or_none(self, name: str) -> Members | None:
+        """The members of an object inside, or None for null; `done` is to be called of it too."""
+        return None if self._member(name) is None else self.inner(name)
+
     def raw(self, name: str) -> dict[str, Any]:
         """An object inside, as it is."""
         value = self._member(name)
@@ -144,9 +152,16 @@ class Members:
         return value
 
     def form(self, expected: str) -> None:
-        """Reads `type`, which must be `expected`."""
-        if self.text("type", 64) != expected:
+        """Reads `type`, which must be `expected`. The error for another version of it says which side to upgrade."""
+        found = self.text("type", 64)
+        if found == expected:
+            return
+        (name, _, version), (kind, _, other) = expected.rpartition("/"), found.rpartition("/")
+        if kind != name or not (other.isascii() and other.isdigit()):
             raise IntegrityError(f"{self._what} is of another type", **self._advice)
+        side = "where it comes from" if int(other) < int(version) else "here"
+        words = f"{self._what} has version {other}, this program reads version {version}: upgrade tiktrue-keys {side}"
+        raise OtherVersionError(words, **self._advice)
 
     def version(self, expected: int) -> None:
         """Reads `version`, which must be `expected`."""

@@ -130,11 +130,11 @@ class KeystoreReader:
 
     def rotation_event(self, key_id: str) -> KeyRotationEvent | None:
         """Return the rotation of a key with the clients that were notified, or None while the key has no successor."""
-        from tiktrue_keys.core.dispatch import outbox
+        from tiktrue_keys.core.dispatch import deliveries
 
         with self._session.read() as (view, _):
             stored = view.rows.get(RecordKind.ROTATION, key_id)
-            return KeyRotationEvent.from_json(stored, outbox.requests_of(view.rows, key_id)) if stored else None
+            return KeyRotationEvent.from_json(stored, deliveries.requests_of(view.rows, key_id)) if stored else None
 
     def is_revoked(self, key_id: str) -> bool:
         """Return whether a key is revoked. Raises NotFoundError for an unknown key."""

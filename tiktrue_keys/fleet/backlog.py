@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
+from tiktrue_keys.core.dispatch.node_progress import Place
 from tiktrue_keys.core.dispatch.outbox import (
     KEY,
     LIST,
@@ -37,6 +38,7 @@ RESEND_AFTER = Seconds(30 * DAY)
 class Job:
     """One envelope to seal. `previous` is the size of the audit head that the node holds before it."""
 
+    stream: int
     number: int
     dispatch: Dispatch
     previous: int
@@ -52,10 +54,14 @@ class Item:
 
 @dataclass
 class Plan:
-    """The jobs by node id, their contents by dispatch number, and the heads and proofs that they vouch for."""
+    """The jobs by node id, their contents by dispatch number, and the heads and proofs that they vouch for.
+
+    `streams` are the streams of all nodes by node id, also of those that lack nothing.
+    """
 
     epoch: int
     base: Head
+    streams: dict[str, int]
     jobs: dict[str, list[Job]]
     items: dict[int, Item]
     heads: dict[int, Head]
@@ -85,35 +91,37 @@ def epoch_base(view: Snapshot) -> Head:
 
 def make_plan(view: Snapshot, now: Instant, issuer: str, sign: Signer) -> Plan:
     """Return a plan of everything that was queued and not sent, or sent long ago and not acknowledged."""
-    plan = Plan(view.document.epoch, epoch_base(view), {}, {}, {}, {})
+    plan = Plan(view.document.epoch, epoch_base(view), {}, {}, {}, {}, {})
     queued, whole = _queued(view), False
     for node_id, progress in all_progress(view.rows).items():
         if progress.role != NODE:
             continue
+        plan.streams[node_id] = progress.stream
         again = now >= progress.sent_at + RESEND_AFTER
         previous = max(progress.acked_size, plan.base.size)
         for number in range(progress.acked + 1, progress.issued + 1):
-            if number not in queued.get(node_id, {}) and not whole:
+            place = (progress.stream, number)
+            if place not in queued.get(node_id, {}) and not whole:
                 queued, whole = _queued(view, whole=True), True
-            dispatch = queued.get(node_id, {}).get(number) or _void(previous, now)
+            dispatch = queued.get(node_id, {}).get(place) or _void(previous, now)
             if number > progress.sent or again:
-                plan.jobs.setdefault(node_id, []).append(Job(number, dispatch, previous))
+                plan.jobs.setdefault(node_id, []).append(Job(*place, dispatch, previous))
                 _fill(plan, view, now, plan.jobs[node_id][-1], issuer, sign)
             previous = dispatch.audit_size
     return plan
 
 
-def _queued(view: Snapshot, *, whole: bool = False) -> dict[str, dict[int, Dispatch]]:
-    """Map node id and envelope number to each open dispatch, or to every dispatch of this epoch when `whole`.
+def _queued(view: Snapshot, *, whole: bool = False) -> dict[str, dict[Place, Dispatch]]:
+    """Map node id and place to each open dispatch, or to every dispatch of this epoch when `whole`.
 
     A node that was removed and pinned again may lack a completed dispatch; it must get the same contents again.
     """
-    found: dict[str, dict[int, Dispatch]] = {}
+    found: dict[str, dict[Place, Dispatch]] = {}
     first = epoch_base(view).size if whole else 0
     for dispatch in (each for each, _ in all_dispatches(view.rows)) if whole else open_dispatches(view.rows):
         if dispatch.audit_size >= first:
-            for node_id, number in nodes_of(view.rows, dispatch):
-                found.setdefault(node_id, {})[number] = dispatch
+            for node_id, place in nodes_of(view.rows, dispatch):
+                found.setdefault(node_id, {})[place] = dispatch
     return found
 
 

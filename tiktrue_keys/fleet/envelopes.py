@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.canonical import joined, record_json
 from tiktrue_keys.core.derivation import ENVELOPE
-from tiktrue_keys.core.dispatch.outbox import KINDS
+from tiktrue_keys.core.dispatch.outbox import KINDS, MAX_NUMBER
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members, encoded
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 SIGNATURE_KIND = "envelope"
-FORM = "tiktrue-envelope/1"
+FORM = "tiktrue-envelope/2"
 MAX_ENVELOPE = 64 * 1024
 MAX_BODY = 40 * 1024
 MAX_PROOF = 128
@@ -44,12 +44,18 @@ class Address:
     issuer: str
     node: str
     epoch: int
+    stream: int
     number: int
     kind: str
     key_id: str
     generation: int
     issued_at: Instant
     valid_until: Instant
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Return epoch, stream and number, by which envelopes are sorted."""
+        return self.epoch, self.stream, self.number
 
     def to_json(self) -> dict[str, Any]:
         """Return the members as they stand in the envelope."""
@@ -58,6 +64,7 @@ class Address:
             "from": self.issuer,
             "to": self.node,
             "epoch": self.epoch,
+            "stream": self.stream,
             "number": self.number,
             "kind": self.kind,
             "key_id": self.key_id,
@@ -69,7 +76,7 @@ class Address:
     def info(self) -> bytes:
         """Return HPKE's info: every part length-prefixed, numbers in 8 bytes big-endian."""
         texts = (self.issuer, self.node, self.kind, self.key_id)
-        numbers = (self.epoch, self.number, self.generation, self.issued_at, self.valid_until)
+        numbers = (*self.place, self.generation, self.issued_at, self.valid_until)
         return joined(ENVELOPE, *(text.encode() for text in texts), *(each.to_bytes(8, "big") for each in numbers))
 
 
@@ -194,7 +201,8 @@ def _address(members: Members) -> Address:
         issuer=members.text("from", 32),
         node=members.text("to", 32),
         epoch=members.whole("epoch"),
-        number=members.whole("number"),
+        stream=members.whole("stream", least=1, most=MAX_NUMBER),
+        number=members.whole("number", least=1, most=MAX_NUMBER),
         kind=members.text("kind", 32),
         key_id=members.text("key_id", _KEY_ID_LENGTH),
         generation=members.whole("generation", most=MAX_GENERATION),

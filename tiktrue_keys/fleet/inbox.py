@@ -26,8 +26,8 @@ _NEVER = Instant(0)
 class Inbox:
     """How far this node is with one issuer. `head` is None until the first envelope brings one.
 
-    `number` is the last envelope that was consumed; `results` are those of the last envelopes. `seen` holds short
-    hashes of refused lines, so that each is recorded once. `blocked` says why the next envelope was not consumed.
+    `number` is the last envelope of `stream` that was consumed; `results` are those of the last envelopes. `seen` holds
+    short hashes of refused lines, so that each is recorded once. `blocked` says why the next envelope was not consumed.
     `offered` is the next epoch and the head with which it begins, once an envelope has named them.
     """
 
@@ -40,32 +40,39 @@ class Inbox:
     blocked: str = ""
     offered: tuple[int, Head] | None = None
     heard_at: Instant = _NEVER
+    stream: int = 1
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Return epoch, stream and number of the last envelope that was consumed."""
+        return self.epoch, self.stream, self.number
 
     def result_of(self, number: int) -> Result | None:
-        """Return the result of an envelope, or None when it is not remembered."""
+        """Return the result of an envelope of this stream, or None when it is not remembered."""
         return next((each for each in self.results if each.number == number), None)
 
-    def consumed(self, result: Result, head: Head, now: Instant) -> Inbox:
-        """Return the inbox after one more envelope."""
-        results = (*self.results, result)[-MAX_RESULTS:]
-        return replace(self, number=result.number, head=head, results=results, blocked="", heard_at=now)
+    def consumed(self, result: Result, stream: int, head: Head, now: Instant) -> Inbox:
+        """Return the inbox after one more envelope, which may be the first of a later stream."""
+        before = self.results if stream == self.stream else ()
+        results = (*before, result)[-MAX_RESULTS:]
+        return replace(self, stream=stream, number=result.number, head=head, results=results, blocked="", heard_at=now)
 
     def with_seen(self, digest: bytes, present: Set[str]) -> Inbox:
-        """Return the inbox with a refused line noted.
+        """Return the inbox with a refusal noted.
 
-        When it is full of lines that are still in the transport (`present`), it is returned unchanged. An attacker who
-        fills a transport with garbage therefore cannot fill the audit log.
+        When it is full of refusals that still hold (`present`), it is returned unchanged. An attacker who fills a
+        transport with garbage therefore cannot fill the audit log.
         """
         kept = self.seen if len(self.seen) < MAX_SEEN else tuple(each for each in self.seen if each in present)
         return replace(self, seen=(*kept, seen_as(digest))) if len(kept) < MAX_SEEN else self
 
     def has_seen(self, digest: bytes) -> bool:
-        """Return whether this line was refused and recorded before."""
+        """Return whether this was refused and recorded before."""
         return seen_as(digest) in self.seen
 
     def in_epoch(self, epoch: int, base: Head) -> Inbox:
         """Return the inbox at the beginning of an accepted epoch."""
-        return replace(self, epoch=epoch, number=0, head=base, results=(), blocked="", offered=None)
+        return replace(self, epoch=epoch, stream=1, number=0, head=base, results=(), blocked="", offered=None)
 
 
 def seen_as(digest: bytes) -> str:
@@ -132,6 +139,7 @@ def _json(inbox: Inbox) -> dict[str, Any]:
         "blocked": inbox.blocked,
         "offered": offered,
         "heard_at": inbox.heard_at,
+        "stream": inbox.stream,
     }
 
 
@@ -150,6 +158,7 @@ def _inbox(payload: dict[str, Any]) -> Inbox:
         blocked=payload["blocked"],
         offered=(offered[0], _head(offered[1])) if offered else None,
         heard_at=Instant(payload["heard_at"]),
+        stream=payload.get("stream", 1),
     )
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tiktrue_keys.core.dispatch import outbox, peers, releases, revocation_lists
+from tiktrue_keys.core.dispatch import deliveries, outbox, peers, releases, revocation_lists
 from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
-from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer, PeerProgress
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.received import keys_from
@@ -159,7 +160,7 @@ def describe(manager: KeyManager, argument: str) -> tuple[Peer, PeerProgress, li
 def keys_held(rows: Rows, peer: Peer, now: Instant) -> list[str]:
     """Return the ids of the keys that were sent to a node, or that came from an issuer."""
     if peer.role == NODE:
-        return outbox.keys_sent_to(rows, peer.node_id)
+        return deliveries.keys_sent_to(rows, peer.node_id)
     return sorted(stored.key.key_id for stored in keys_from(rows, peer.origin, now))
 
 

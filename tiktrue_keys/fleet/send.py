@@ -6,22 +6,17 @@ stay queued, and the pause before the next attempt doubles from 30 s up to an ho
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tiktrue_keys.core import derivation
-from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.dispatch import outbox, peers
-from tiktrue_keys.core.dispatch.outbox import KEY, VOID
-from tiktrue_keys.core.dispatch.peers import Peer
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.dispatch.node_progress import Place
+from tiktrue_keys.core.dispatch.outbox import KEY
 from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.licenses import License, recognise
 from tiktrue_keys.core.keys.wrapping import unwrap_managed_key
-from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
@@ -30,17 +25,14 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UnavailableError
-from tiktrue_keys.fleet import hpke
-from tiktrue_keys.fleet.backlog import Job, Plan, make_plan
-from tiktrue_keys.fleet.envelopes import VALID_FOR, Address, Contents, seal_envelope
+from tiktrue_keys.fleet.backlog import Plan, make_plan
 from tiktrue_keys.fleet.own_identity import own_node_id
-from tiktrue_keys.fleet.transports.interface import Posted, Transport
+from tiktrue_keys.fleet.posts import RoundPosts
+from tiktrue_keys.fleet.transports.interface import Transport
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.keystore.transaction import Transaction
 
-_RECEIPT_LENGTH = 16
-_PEERS_AT_ONCE = 4096
 _FIRST_WAIT, _LONGEST_WAIT = 30, 3_600
 _BACKOFF = "backoff"
 
@@ -64,11 +56,13 @@ def send_pending(
     *,
     license_key: License | None = None,
     patient: bool = False,
+    challenge_all: bool = False,
     operation: Repeatable | None = None,
 ) -> Sent:
     """Send the envelopes that nodes lack. With `patient`, wait for the pause after an outage to end.
 
-    The license is read only when a licensed key is to be sent. An outage is in the result and is not raised.
+    A challenge goes with them, and with `challenge_all` to the other nodes too. The license is read only when a
+    licensed key is to be sent. An outage is in the result and is not raised.
     `operation` is the one that this is a part of, if any.
     """
     session = manager.session
@@ -78,7 +72,8 @@ def send_pending(
         issuer = own_node_id(view.document)
         plan = make_plan(view, now, issuer, sign)
         pause = (view.rows.get(RecordKind.NODE, _BACKOFF) or {}).get("until", 0)
-    if not plan.count:
+    challenged = tuple(plan.streams) if challenge_all else ()
+    if not plan.count and not challenged:
         return Sent(operation_id=operation.id, changed=False)
     if patient and now < pause:
         words = f"the transport failed before; the next attempt is in {pause - now} s"
@@ -86,99 +81,30 @@ def send_pending(
     with ExitStack() as stack:
         secrets = _open_secrets(session, plan, license_key, stack)
         waiting = _drop_unopened(plan, secrets)
-        if not plan.count:
+        if not plan.count and not challenged:
             return Sent(operation_id=operation.id, changed=False, warnings=_unopened(waiting), waiting=waiting)
         with operation.write() as transaction:
-            _record_release(transaction, plan)
             number = peers.next_round(transaction.rows)
-        sealer = _Sealer(session, plan, secrets, issuer, sign, now)
+            if plan.count:
+                _record_release(transaction, plan)
+            else:
+                transaction.record("challenge", detail={"round": number, "nodes": len(challenged)})
+        lines = RoundPosts(session, plan, secrets, issuer, sign, now, number)
         try:
-            transport.publish(issuer, number, sealer.posts(), sign)
+            transport.publish(issuer, number, lines.posts(challenged), sign)
         except UnavailableError as error:
-            return _note_outage(operation, error)
-    with operation.write() as transaction:
-        _mark_sent(transaction, sealer.sent)
+            return _note_outage(operation, error) if plan.count else _unheard(operation, error)
+    if lines.sent:
+        with operation.write() as transaction:
+            _mark_sent(transaction, lines.sent)
     return Sent(
         operation_id=operation.id,
-        changed=True,
+        changed=bool(plan.count),
         warnings=_unopened(waiting),
         envelopes=plan.count,
-        nodes=len(sealer.sent),
+        nodes=len(lines.sent),
         waiting=waiting,
     )
-
-
-class _Sealer:
-    """Seals the envelopes of a plan one after the other.
-
-    `sent` maps each node id that is done to its highest number.
-    """
-
-    def __init__(
-        self,
-        session: KeystoreSession,
-        plan: Plan,
-        secrets: Mapping[str, SecretBuffer],
-        issuer: str,
-        sign: Signer,
-        now: Instant,
-    ) -> None:
-        self._session = session
-        self._plan = plan
-        self._secrets = secrets
-        self._issuer = issuer
-        self._sign = sign
-        self._now = now
-        self.sent: dict[str, int] = {}
-
-    def posts(self) -> Iterator[Posted]:
-        """Yield every envelope, node by node, in the order of its numbers."""
-        with derivation.subkey(self._session.root, derivation.RECEIPT) as receipt_key:
-            for peer in self._peers():
-                public = hpke.public_key(peer.identity_hpke)
-                for job in self._plan.jobs[peer.node_id]:
-                    address = self._address(peer, job)
-                    item = self._plan.items[job.dispatch.number]
-                    contents = Contents(
-                        self._plan.vouched(job),
-                        receipt_of(receipt_key.view, address.node, address.epoch, address.number),
-                        item.payload,
-                        self._secrets[address.key_id] if item.kind == KEY else None,
-                    )
-                    line = seal_envelope(address, contents, public, self._sign)
-                    yield Posted(peer.node_id, (address.epoch, 1, address.number), line)
-                self.sent[peer.node_id] = self._plan.jobs[peer.node_id][-1].number
-
-    def _peers(self) -> Iterator[Peer]:
-        """Yield the nodes of the plan, read 4096 at a time: a bucket of rows is verified once for each snapshot."""
-        wanted = list(self._plan.jobs)
-        for at in range(0, len(wanted), _PEERS_AT_ONCE):
-            with self._session.read() as (view, _):
-                found = [peers.get_peer(view.rows, node_id) for node_id in wanted[at : at + _PEERS_AT_ONCE]]
-            yield from (peer for peer in found if peer is not None)
-
-    def _address(self, peer: Peer, job: Job) -> Address:
-        kind = self._plan.items[job.dispatch.number].kind
-        return Address(
-            issuer=self._issuer,
-            node=peer.node_id,
-            epoch=self._plan.epoch,
-            number=job.number,
-            kind=kind,
-            key_id="" if kind == VOID else job.dispatch.key_id,
-            generation=0 if kind == VOID else job.dispatch.generation,
-            issued_at=self._now,
-            valid_until=Instant(self._now + VALID_FOR),
-        )
-
-
-def receipt_of(key: memoryview, node_id: str, epoch: int, number: int) -> bytes:
-    """Return the 16 bytes that the acknowledgement of this envelope must repeat.
-
-    They are never stored, but derived again.
-    """
-    message = joined(node_id.encode(), epoch.to_bytes(8, "big"), number.to_bytes(8, "big"))
-    return hmac.digest(key, message, "sha256")[:_RECEIPT_LENGTH]
 
 
 def _open_secrets(
@@ -243,17 +169,24 @@ def _record_release(transaction: Transaction, plan: Plan) -> None:
         transaction.record("distribute", detail={"envelopes": plan.count, "nodes": len(plan.jobs)})
 
 
-def _mark_sent(transaction: Transaction, sent: Mapping[str, int]) -> None:
+def _mark_sent(transaction: Transaction, sent: Mapping[str, Place]) -> None:
     rows = transaction.rows
-    for shard, members in peers.progress_rows(rows):
+    for shard, members in peers.progress_rows(rows, sent):
         touched = [node_id for node_id in members if node_id in sent]
         for node_id in touched:
-            before = members[node_id]
-            members[node_id] = replace(before, sent=max(before.sent, sent[node_id]), sent_at=transaction.now)
+            before, (stream, number) = members[node_id], sent[node_id]
+            if before.stream == stream:
+                members[node_id] = replace(before, sent=max(before.sent, number), sent_at=transaction.now)
         if touched:
             peers.put_progress(rows, shard, members)
     rows.delete(RecordKind.NODE, _BACKOFF)
     transaction.record("sent", detail={"nodes": len(sent)})
+
+
+def _unheard(operation: Repeatable, error: UnavailableError) -> Sent:
+    """Return the outage of a round that had only challenges: nothing stays queued, so that nothing is recorded."""
+    notice = Notice("outage", f"no node was asked for its state: {error.message}", remedy="send-later")
+    return Sent(operation_id=operation.id, changed=False, warnings=(notice,), outage=error)
 
 
 def _note_outage(operation: Repeatable, error: UnavailableError) -> Sent:

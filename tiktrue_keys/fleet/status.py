@@ -1,4 +1,4 @@
-"""Reports how far the fleet is: `[n/m]` for each open dispatch, the nodes that are behind, and conflicting histories.
+"""Reports how far the fleet is: `[n/m]` for each open dispatch, the state of each node, and conflicting histories.
 
 Come here for `fleet status` and its exit code.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiktrue_keys.core.dispatch import outbox, peers
+from tiktrue_keys.core.dispatch import deliveries, outbox, peers
 from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, REFUSED
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
-from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress
+from tiktrue_keys.core.dispatch.peers import NODE
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.transaction import Snapshot
@@ -44,9 +46,10 @@ class OnItsWay:
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """The fleet as this keystore knows it.
+    """The fleet as this keystore knows it at `now`.
 
-    `base` is the head with which its epoch began; nodes accept the epoch by it.
+    `base` is the head with which its epoch began; nodes accept the epoch by it. `unrevoked` are the ids of the nodes
+    that have not acknowledged a revocation.
     """
 
     node_id: str
@@ -56,11 +59,23 @@ class FleetStatus:
     nodes: tuple[PeerProgress, ...]
     on_its_way: tuple[OnItsWay, ...]
     waiting: tuple[Waiting, ...]
+    now: Instant
+    unrevoked: frozenset[str] = frozenset()
 
     @property
     def laggards(self) -> tuple[PeerProgress, ...]:
         """Return the nodes that have not acknowledged everything."""
-        return tuple(each for each in self.nodes if each.acked < each.issued)
+        return tuple(each for each in self.nodes if each.is_behind)
+
+    @property
+    def unheard(self) -> tuple[PeerProgress, ...]:
+        """Return the nodes that have not answered for a day, so that their state is unknown."""
+        return tuple(each for each in self.nodes if each.unheard_since(self.now) is not None)
+
+    @property
+    def gone_back(self) -> tuple[PeerProgress, ...]:
+        """Return the nodes that went back to an older state and do not have everything again."""
+        return tuple(each for each in self.nodes if each.went_back_at)
 
     @property
     def conflicts(self) -> tuple[PeerProgress, ...]:
@@ -68,7 +83,7 @@ class FleetStatus:
         return tuple(each for each in self.nodes if each.conflict)
 
     def error(self) -> TikTrueKeysError | None:
-        """Return IntegrityError for a conflict, PartialError while nodes are behind, None when all are up to date."""
+        """Return IntegrityError for a conflict, PartialError for nodes that lack something or are unheard, or None."""
         if self.conflicts:
             first = self.conflicts[0]
             nodes = "1 node holds" if len(self.conflicts) == 1 else f"{len(self.conflicts)} nodes hold"
@@ -76,12 +91,18 @@ class FleetStatus:
                 f"{nodes} a conflicting audit history; '{first.name}': {first.conflict}",
                 "it was copied back from an old state: copy the newest state back, or restore it as a new epoch",
             )
-        if self.laggards:
-            names = ", ".join(each.name for each in self.laggards[:_SHOWN]) + " ..." * (len(self.laggards) > _SHOWN)
-            done = len(self.nodes) - len(self.laggards)
-            words = f"[{done}/{len(self.nodes)}] nodes are up to date; behind: {names}"
-            return PartialError(words, "sync the fleet", remedy="sync-fleet")
-        return None
+        without = tuple(each for each in self.nodes if each.node_id in self.unrevoked)
+        done = len(self.nodes) - len({each.node_id for each in (*self.laggards, *self.unheard)})
+        parts = [
+            f"[{done}/{len(self.nodes)}] nodes are up to date",
+            _listed("went back to an older state", self.gone_back),
+            _listed("without a revocation", without),
+            _listed("behind", self.laggards),
+            _listed("not heard for a day", self.unheard),
+        ]
+        if not any(parts[1:]):
+            return None
+        return PartialError("; ".join(filter(None, parts)), "sync the fleet", remedy="sync-fleet")
 
 
 def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatus:
@@ -96,18 +117,25 @@ def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatu
             epoch=view.document.epoch,
             base=epoch_base(view),
             head=Head(view.audit.size, view.audit.head()),
+            now=now,
+            unrevoked=deliveries.lacking_revocation(view.rows, fleet),
             nodes=tuple(fleet.values()),
             on_its_way=_on_its_way(view, fleet),
             waiting=tuple(promotion.waiting(view.rows, now)),
         )
 
 
+def _listed(words: str, nodes: tuple[PeerProgress, ...]) -> str:
+    names = ", ".join(each.name for each in nodes[:_SHOWN]) + " ..." * (len(nodes) > _SHOWN)
+    return f"{words}: {names}" if nodes else ""
+
+
 def _on_its_way(view: Snapshot, fleet: dict[str, PeerProgress]) -> tuple[OnItsWay, ...]:
     found = []
     for dispatch in outbox.open_dispatches(view.rows):
         states = [
-            (fleet[node_id].name, outbox.state_of(fleet[node_id], number))
-            for node_id, number in outbox.nodes_of(view.rows, dispatch)
+            (fleet[node_id].name, deliveries.state_of(fleet[node_id], place))
+            for node_id, place in outbox.nodes_of(view.rows, dispatch)
             if node_id in fleet
         ]
         missing = tuple(each for each in states if each[1] not in (ACKNOWLEDGED, REFUSED))

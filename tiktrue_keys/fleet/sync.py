@@ -6,11 +6,12 @@ A round reads acknowledgements, promotes successors, renews revocation lists and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
+from tiktrue_keys.core.dispatch.node_streams import EVERYTHING, begin_streams
 from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys import promotion
@@ -33,6 +34,7 @@ from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 from tiktrue_keys.fleet.transports.interface import Transport
 
 _SHIPPED = (Status.PENDING, Status.ACTIVE, Status.ROTATING)
+_SHOWN = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -118,19 +120,23 @@ def sync(
     license_key: License | None = None,
     promote_anyway: bool = False,
     overlap: Seconds = DEFAULT_OVERLAP,
+    resend: Sequence[str] = (),
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Synced:
     """Run one round: read acknowledgements, promote ready successors, renew lists at half their validity, and send.
 
-    Everything that it records has its operation id. Repeated under the same id, it does what is due then.
+    The nodes `resend` (names or node ids) are sent everything once more. Everything that it records has its operation
+    id. Repeated under the same id, it does what is due then.
     """
-    operation = _operation(manager, promote_anyway, overlap, operation_id)
-    return _round(manager, transport, operation, license_key, promote_anyway, overlap, patient=patient)
+    operation = _operation(manager, promote_anyway, overlap, resend, operation_id)
+    return _round(manager, transport, operation, license_key, promote_anyway, overlap, resend=resend, patient=patient)
 
 
-def _operation(manager: KeyManager, promote_anyway: bool, overlap: Seconds, operation_id: str | None) -> Repeatable:
-    arguments = {"promote_anyway": promote_anyway, "overlap": overlap}
+def _operation(
+    manager: KeyManager, promote_anyway: bool, overlap: Seconds, resend: Sequence[str], operation_id: str | None
+) -> Repeatable:
+    arguments = {"promote_anyway": promote_anyway, "overlap": overlap} | ({"resend": [*resend]} if resend else {})
     return repeatable(manager.session, "fleet-sync", operation_id, arguments)
 
 
@@ -142,21 +148,27 @@ def _round(
     promote_anyway: bool,
     overlap: Seconds,
     *,
+    resend: Sequence[str] = (),
     patient: bool = False,
 ) -> Synced:
+    again = _resolved(manager, resend)
     notices = renew_heartbeat(manager.session)
     outage: UnavailableError | None = None
     try:
         collected = collect_acknowledgements(manager, transport, operation=operation)
     except UnavailableError as error:
         collected, outage = Collected(operation_id=operation.id, changed=False), error
+    if again:
+        _send_everything_again(operation, again)
     promoted, renewed = _house_keeping(manager, operation, anyway=promote_anyway, overlap=overlap)
-    sent = send_pending(manager, transport, license_key=license_key, patient=patient, operation=operation)
-    if outage is None and collected.acknowledged:
+    sent = send_pending(
+        manager, transport, license_key=license_key, patient=patient, challenge_all=True, operation=operation
+    )
+    if outage is None and sent.outage is None:
         _tidy(manager, transport)
     return Synced(
         operation_id=operation.id,
-        changed=collected.changed or bool(promoted) or renewed or sent.changed,
+        changed=collected.changed or bool(again) or bool(promoted) or renewed or sent.changed,
         warnings=(*collected.warnings, *sent.warnings, *notices),
         collected=collected.acknowledged,
         envelopes=sent.envelopes,
@@ -175,16 +187,18 @@ def sync_until(
     license_key: License | None = None,
     promote_anyway: bool = False,
     overlap: Seconds = DEFAULT_OVERLAP,
+    resend: Sequence[str] = (),
     operation_id: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Synced:
     """Sync repeatedly, with growing pauses, until every node is up to date or `seconds` have passed."""
-    operation = _operation(manager, promote_anyway, overlap, operation_id)
+    operation = _operation(manager, promote_anyway, overlap, resend, operation_id)
     end, pause = clock() + seconds, _FIRST_PAUSE
     rounds: list[Synced] = []
     while True:
-        rounds.append(_round(manager, transport, operation, license_key, promote_anyway, overlap))
+        again = () if rounds else resend
+        rounds.append(_round(manager, transport, operation, license_key, promote_anyway, overlap, resend=again))
         left = end - clock()
         if left <= 0 or (rounds[-1].status.error() is None and rounds[-1].outage is None):
             return _together(rounds)
@@ -212,6 +226,23 @@ def _unique(notices: Iterable[Notice]) -> tuple[Notice, ...]:
     return tuple(dict.fromkeys(notices))
 
 
+def _resolved(manager: KeyManager, nodes: Sequence[str]) -> dict[str, str]:
+    """Return the names of these nodes by node id. Raises NotFoundError for one that is not pinned."""
+    if not nodes:
+        return {}
+    with manager.session.read() as (view, _):
+        return {peer.node_id: peer.name for peer in (peers.find_peer(view.rows, each, NODE) for each in nodes)}
+
+
+def _send_everything_again(operation: Repeatable, nodes: Mapping[str, str]) -> None:
+    """Begin the next stream of these nodes, from the head that each acknowledged last."""
+    with operation.write() as transaction:
+        fleet = peers.all_progress(transaction.rows)
+        transaction.record("resend", detail={"nodes": sorted(nodes.values())[:_SHOWN], "count": len(nodes)})
+        sizes = {node_id: fleet[node_id].acked_size for node_id in nodes}
+        begin_streams(transaction, dict.fromkeys(nodes, EVERYTHING), sizes, went_back=False)
+
+
 def _house_keeping(
     manager: KeyManager, operation: Repeatable, *, anyway: bool, overlap: Seconds
 ) -> tuple[tuple[ManagedKey, ...], bool]:
@@ -237,8 +268,11 @@ def _tidy(manager: KeyManager, transport: Transport) -> None:
     with manager.session.read() as (view, _):
         epoch, issuer = view.document.epoch, own_node_id(view.document)
         identity_key = view.document.identity_key
-        consumed = {node_id: (epoch, 1, each.acked) for node_id, each in peers.all_progress(view.rows).items()}
-    transport.tidy(issuer, consumed, identity_key)
+        fleet = {node_id: each for node_id, each in peers.all_progress(view.rows).items() if each.role == NODE}
+    if fleet:
+        transport.tidy(
+            issuer, {node_id: (epoch, each.stream, each.acked) for node_id, each in fleet.items()}, identity_key
+        )
 
 
 def _fleet_keys(rows: Rows, now: Instant) -> list[ManagedKey]:

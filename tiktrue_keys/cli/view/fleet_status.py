@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.dispatch.peers import Peer, PeerProgress
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.peers import Peer
+from tiktrue_keys.core.instants import Instant, rfc3339
 
 if TYPE_CHECKING:
     from tiktrue_keys.fleet.status import FleetStatus
@@ -36,12 +37,27 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
         "sent": progress.sent,
         "acknowledged": progress.acked,
         "pending": progress.issued - progress.acked,
+        "stream": progress.stream,
         "sent_at": _when(progress.sent_at),
         "seen_at": _when(progress.seen_at),
+        "heard_at": _when(progress.heard_at),
+        "went_back_at": _when(progress.went_back_at),
         "blocked": progress.blocked or None,
         "conflict": progress.conflict or None,
         "refusals": [{"number": number, "reason": reason} for number, reason in progress.refusals],
     }
+
+
+def state_of(progress: PeerProgress, now: Instant) -> str:
+    """Return the state of a node in one word: conflict, went-back, blocked, behind, unheard or ok."""
+    states = {
+        "conflict": progress.conflict,
+        "went-back": progress.went_back_at,
+        "blocked": progress.blocked,
+        "behind": progress.is_behind,
+        "unheard": progress.unheard_since(now),
+    }
+    return next((state for state, holds in states.items() if holds), "ok")
 
 
 def status_json(status: FleetStatus) -> dict[str, Any]:
@@ -50,7 +66,7 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
         "node_id": status.node_id,
         "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},
         "audit": {"size": status.head.size, "head": status.head.root.hex()},
-        "nodes": [progress_json(each) for each in status.nodes],
+        "nodes": [progress_json(each) | {"state": state_of(each, status.now)} for each in status.nodes],
         "deliveries": [
             {
                 "kind": each.dispatch.kind,

@@ -152,6 +152,8 @@ REMEDIES: Mapping[str, str] = {
     "no-recipient": "use --to NODE (repeatable) or --all",
     "node-behind": "run tiktrue-keys fleet sync --via TRANSPORT; a node that is gone: tiktrue-keys fleet remove {node}",
     "sync-fleet": "run tiktrue-keys fleet receive there, then tiktrue-keys fleet sync --via TRANSPORT here",
+    "fleet-status": "run tiktrue-keys fleet status to see every node",
+    "resend": "run tiktrue-keys fleet sync --resend {node} --via TRANSPORT",
     "send-later": "send it later: tiktrue-keys fleet sync --via TRANSPORT",
     "compromised-keys": "revoke the keys, then run tiktrue-keys reencrypt-model on each container",
     "receive-list": "get a newer list: tiktrue-keys fleet receive --via TRANSPORT",

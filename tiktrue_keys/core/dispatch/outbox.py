@@ -1,7 +1,7 @@
 """The outbox: what is to be sent to which node, recorded in the transaction of the operation that sends it.
 
 Come here for the delivery of a key. A dispatch is one item for many nodes: a key, a revocation list, a promotion. Each
-node gets it under the next envelope number of its own; these numbers alone determine what a node still lacks. The
+node gets it under the next envelope number of its own stream; these places alone determine what a node still lacks. The
 package fleet seals and sends.
 """
 
@@ -12,16 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.dispatch.distribution_request import (
-    ACKNOWLEDGED,
-    DELIVERED,
-    QUEUED,
-    REFUSED,
     UNDELIVERABLE,
     KeyDistributionRequest,
 )
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place
 from tiktrue_keys.core.dispatch.peers import (
     NODE,
-    PeerProgress,
     all_progress,
     progress_rows,
     put_progress,
@@ -40,6 +36,8 @@ PROMOTE = "promote"
 VOID = "void"
 KINDS = (KEY, LIST, PROMOTE, VOID)
 
+MAX_NUMBER = (1 << 31) - 1
+"""The last number of a stream."""
 _NODES_A_PART = 128
 _SHOWN = 8
 
@@ -85,13 +83,13 @@ def queue(
     restart_epoch(transaction)
     rows = transaction.rows
     counters = roster(rows)
-    numbered: list[tuple[str, int]] = []
-    for shard, members in progress_rows(rows):
+    numbered: list[tuple[str, int, int]] = []
+    for shard, members in progress_rows(rows, wanted):
         chosen = [node_id for node_id in members if node_id in wanted]
         if chosen:
             for node_id in chosen:
-                members[node_id] = replace(members[node_id], issued=members[node_id].issued + 1)
-                numbered.append((node_id, members[node_id].issued))
+                members[node_id] = each = _issued(members[node_id])
+                numbered.append((node_id, each.issued, each.stream))
             put_progress(rows, shard, members)
     parts = [numbered[at : at + _NODES_A_PART] for at in range(0, len(numbered), _NODES_A_PART)]
     dispatch = Dispatch(
@@ -108,11 +106,19 @@ def queue(
     )
     owner = Owner(RecordKind.ROTATION, old_key_id) if old_key_id else Owner(RecordKind.KEY, key_id) if key_id else None
     for place, part in enumerate(parts):
-        payload = {"dispatch": dispatch.number, "nodes": [list(pair) for pair in part]}
+        payload = {"dispatch": dispatch.number, "nodes": [list(each) for each in part]}
         rows.put(RecordKind.DELIVERY, f"part {dispatch.number} {place}", payload, owner)
     put_dispatch(rows, dispatch)
     put_roster(rows, replace(counters, next_dispatch=dispatch.number + 1))
     return dispatch
+
+
+def _issued(progress: PeerProgress) -> PeerProgress:
+    """Return the progress with one more number."""
+    if progress.issued == MAX_NUMBER:
+        words = f"node '{progress.name}' was sent {MAX_NUMBER} envelopes, the most of one stream"
+        raise RefusedError(words, "begin its next stream", remedy="resend", about={"node": progress.name})
+    return replace(progress, issued=progress.issued + 1)
 
 
 def restart_epoch(transaction: Transaction) -> None:
@@ -123,24 +129,32 @@ def restart_epoch(transaction: Transaction) -> None:
         return
     before = all_progress(rows)
     lost = [
-        (item, [node for node, number in nodes_of(rows, item) if node in before and number > before[node].acked])
+        (item, [node for node, place in nodes_of(rows, item) if node in before and not _has(before, node, place)])
         for item in open_dispatches(rows)
     ]
     for shard, members in progress_rows(rows):
-        fresh = {node_id: PeerProgress(node_id, peer.name, peer.role) for node_id, peer in members.items()}
+        fresh = {
+            node_id: PeerProgress(node_id, peer.name, peer.role, stream=peer.stream + 1)
+            for node_id, peer in members.items()
+        }
         put_progress(rows, shard, fresh)
     put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
     for dispatch, node_ids in lost:
         put_dispatch(rows, replace(dispatch, done=True))
-        queue(
-            transaction,
-            dispatch.kind,
-            node_ids,
-            key_id=dispatch.key_id,
-            generation=dispatch.generation,
-            old_key_id=dispatch.old_key_id,
-            list_number=dispatch.list_number,
-        )
+        queue_again(transaction, dispatch, node_ids)
+
+
+def queue_again(transaction: Transaction, dispatch: Dispatch, node_ids: Iterable[str]) -> None:
+    """Queue the same item once more for these nodes."""
+    queue(
+        transaction,
+        dispatch.kind,
+        node_ids,
+        key_id=dispatch.key_id,
+        generation=dispatch.generation,
+        old_key_id=dispatch.old_key_id,
+        list_number=dispatch.list_number,
+    )
 
 
 def put_dispatch(rows: Rows, dispatch: Dispatch) -> None:
@@ -163,22 +177,22 @@ def open_dispatches(rows: Rows) -> Iterator[Dispatch]:
             yield dispatch
 
 
-def nodes_of(rows: Rows, dispatch: Dispatch) -> list[tuple[str, int]]:
-    """Return node id and envelope number of every node that a dispatch goes to."""
-    nodes: list[tuple[str, int]] = []
-    for place in range(dispatch.parts):
-        payload = rows.get(RecordKind.DELIVERY, f"part {dispatch.number} {place}")
-        nodes += [(node_id, number) for node_id, number in payload["nodes"]] if payload else []
+def nodes_of(rows: Rows, dispatch: Dispatch) -> list[tuple[str, Place]]:
+    """Return node id and place of every node that a dispatch goes to."""
+    nodes: list[tuple[str, Place]] = []
+    for part in range(dispatch.parts):
+        payload = rows.get(RecordKind.DELIVERY, f"part {dispatch.number} {part}")
+        nodes += addressed(payload) if payload else []
     return nodes
 
 
-def state_of(progress: PeerProgress, number: int) -> str:
-    """Return the delivery state of one envelope."""
-    if progress.refused(number):
-        return REFUSED
-    if number <= progress.acked:
-        return ACKNOWLEDGED
-    return DELIVERED if number <= progress.sent else QUEUED
+def addressed(part: Mapping[str, Any]) -> list[tuple[str, Place]]:
+    """Return node ids and places of a stored part. Before there were streams, everything was in the first one."""
+    return [(node_id, (stream[0] if stream else 1, number)) for node_id, number, *stream in part["nodes"]]
+
+
+def _has(fleet: Mapping[str, PeerProgress], node_id: str, place: Place) -> bool:
+    return fleet[node_id].has_acknowledged(place)
 
 
 def close_done(rows: Rows) -> None:
@@ -187,31 +201,12 @@ def close_done(rows: Rows) -> None:
     fleet = all_progress(rows)
     first = counters.next_dispatch
     for dispatch in open_dispatches(rows):
-        if all(node_id not in fleet or number <= fleet[node_id].acked for node_id, number in nodes_of(rows, dispatch)):
+        if all(node_id not in fleet or _has(fleet, node_id, place) for node_id, place in nodes_of(rows, dispatch)):
             put_dispatch(rows, replace(dispatch, done=True))
         else:
             first = min(first, dispatch.number)
     if first != counters.first_open:
         put_roster(rows, replace(counters, first_open=first))
-
-
-def requests_of(rows: Rows, old_key_id: str) -> list[KeyDistributionRequest]:
-    """Return the state of every client that a rotation named: nodes from the outbox, other clients as recorded."""
-    payloads = rows.owned_by(RecordKind.DELIVERY, Owner(RecordKind.ROTATION, old_key_id))
-    requests = [KeyDistributionRequest.from_json(payload) for payload in payloads if "dispatch" not in payload]
-    parts = [payload for payload in payloads if "dispatch" in payload]
-    fleet: Mapping[str, PeerProgress] = all_progress(rows) if parts else {}
-    for part in parts:
-        dispatch = get_dispatch(rows, part["dispatch"])
-        if dispatch is None or dispatch.kind != KEY:
-            continue
-        for node_id, number in part["nodes"]:
-            if node_id in fleet:
-                state = state_of(fleet[node_id], number)
-                name = fleet[node_id].name
-                request = KeyDistributionRequest(dispatch.key_id, name, dispatch.at, dispatch.operation_id, state)
-                requests.append(request)
-    return requests
 
 
 def nodes_among(rows: Rows, clients: Sequence[str], *, every: bool) -> dict[str, str]:
@@ -228,56 +223,19 @@ def nodes_among(rows: Rows, clients: Sequence[str], *, every: bool) -> dict[str,
     return node_ids
 
 
-def must_have_converged(rows: Rows, key_id: str, predecessor: str | None) -> None:
-    """Raise RefusedError while nodes lack the rotation that created this key: a second one would leave them behind."""
-    if predecessor is None or roster(rows).count == 0:
-        return
-    missing = sorted(item.client for item in requests_of(rows, predecessor) if item.state in (QUEUED, DELIVERED))
-    if missing:
-        names = ", ".join(missing[:_SHOWN]) + " ..." * (len(missing) > _SHOWN)
-        raise RefusedError(
-            f"key {key_id} has not reached {len(missing)} of its nodes yet: {names}",
-            "sync the fleet, or unpin a node that is gone",
-            key_id=key_id,
-            remedy="node-behind",
-            about={"node": missing[0]},
-        )
-
-
-def holders(rows: Rows, key_id: str) -> list[str]:
-    """Return the ids of the pinned nodes that a key was queued for and that have not refused it."""
-    fleet = all_progress(rows)
-    node_ids: dict[str, None] = {}
-    for dispatch, nodes in all_dispatches_of_keys(rows):
-        if dispatch.key_id == key_id:
-            for node_id, number in nodes:
-                if node_id in fleet and not fleet[node_id].refused(number):
-                    node_ids[node_id] = None
-    return list(node_ids)
-
-
-def keys_sent_to(rows: Rows, node_id: str) -> list[str]:
-    """Return the ids of the keys that were ever queued for a node, oldest first."""
-    key_ids: dict[str, None] = {}
-    for dispatch, nodes in all_dispatches_of_keys(rows):
-        if any(each == node_id for each, _ in nodes):
-            key_ids[dispatch.key_id] = None
-    return list(key_ids)
-
-
 def dispatches(rows: Rows) -> Iterator[Dispatch]:
     """Yield every dispatch, open or done, oldest first."""
     found = (get_dispatch(rows, number) for number in range(1, roster(rows).next_dispatch))
     return (each for each in found if each is not None)
 
 
-def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """Yield every dispatch with its nodes and their envelope numbers, oldest first."""
+def all_dispatches(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, Place]]]]:
+    """Yield every dispatch with its nodes and their places, oldest first."""
     return ((each, nodes_of(rows, each)) for each in dispatches(rows))
 
 
-def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, int]]]]:
-    """Yield every dispatch that carries a key, with its nodes and their envelope numbers."""
+def all_dispatches_of_keys(rows: Rows) -> Iterator[tuple[Dispatch, list[tuple[str, Place]]]]:
+    """Yield every dispatch that carries a key, with its nodes and their places."""
     return (each for each in all_dispatches(rows) if each[0].kind == KEY)
 
 

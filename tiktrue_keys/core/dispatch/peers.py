@@ -1,17 +1,19 @@
 """Pinned peers as records: their public keys, their names, and the progress of each one.
 
 Come here for how the fleet is stored; the package fleet decides whom to pin. The keys of a peer fill a row of 2 KiB
-that is written once. The members that change with every delivery are in roster rows of 48 peers each, so that notifying
+that is written once. The members that change with every delivery are in roster rows of 32 peers each, so that notifying
 a fleet of 10,000 takes a few hundred writes instead of ten thousand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.dispatch.node_ids import is_node_id
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, progress_json, progress_of_json, shortened
 from tiktrue_keys.core.dispatch.peer import (
     ISSUER,
     NODE,
@@ -27,44 +29,14 @@ from tiktrue_keys.core.dispatch.peer import (
 )
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
-from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.schema import MAX_RECORD, RecordKind
 from tiktrue_keys.errors import NotFoundError, RefusedError
 
 __all__ = ["ISSUER", "NODE", "ROLES", "Peer", "get_peer", "peer_of_text", "peer_text", "put_peer", "retired_issuers"]
 
-PEERS_A_ROW = 48
-MAX_REFUSALS = 8
+PEERS_A_ROW = 32
 _SELF = "self"
 _ROSTER = "roster"
-
-
-@dataclass(frozen=True)
-class PeerProgress:
-    """The progress of a node: `issued`, `sent` and `acked` are the highest envelope numbers of this epoch.
-
-    `acked_size` is the audit size that the node last vouched for. `conflict` describes history of this keystore that
-    the node's last acknowledgement knows and this keystore does not. `blocked` is the reason why the node did not
-    consume the next envelope, `reissued` the time of the acknowledgement that last made the issuer send that envelope
-    again. `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
-    """
-
-    node_id: str
-    name: str
-    role: str = NODE
-    issued: int = 0
-    sent: int = 0
-    acked: int = 0
-    acked_size: int = 0
-    sent_at: int = 0
-    seen_at: int = 0
-    conflict: str = ""
-    blocked: str = ""
-    refusals: tuple[tuple[int, str], ...] = ()
-    reissued: int = 0
-
-    def refused(self, number: int) -> bool:
-        """Return whether the node consumed that envelope and refused its content."""
-        return any(each == number for each, _ in self.refusals)
 
 
 @dataclass(frozen=True)
@@ -164,7 +136,7 @@ def remove_peer(rows: Rows, peer: Peer) -> None:
     last = members.pop(peer.node_id)
     counters = roster(rows)
     # Keeps the numbers, which continue if it is pinned again: a node takes a repeated number for a replay or a fork.
-    rows.put(RecordKind.NODE, f"was {peer.node_id}", {"epoch": counters.epoch, "progress": _progress_json(last)})
+    rows.put(RecordKind.NODE, f"was {peer.node_id}", {"epoch": counters.epoch, "progress": progress_json(last)})
     put_progress(rows, peer.shard, members, set())
     rows.delete(RecordKind.NODE, f"id {peer.node_id}")
     rows.delete(RecordKind.NODE, f"name {peer.name}")
@@ -192,9 +164,16 @@ def peers(rows: Rows, role: str | None = None) -> Iterator[Peer]:
                 yield peer
 
 
-def progress_rows(rows: Rows) -> Iterator[tuple[int, dict[str, PeerProgress]]]:
-    """Yield every roster row: its number, and the progress of its peers by node id."""
-    for shard in range(roster(rows).shards):
+def progress_rows(rows: Rows, node_ids: Collection[str] | None = None) -> Iterator[tuple[int, dict[str, PeerProgress]]]:
+    """Yield every roster row: its number, and the progress of its peers by node id.
+
+    With `node_ids`, rows without one of these nodes may be left out.
+    """
+    shards: Iterable[int] = range(roster(rows).shards)
+    if node_ids is not None and len(node_ids) < len(range(roster(rows).shards)):
+        found = (get_peer(rows, node_id) for node_id in node_ids)
+        shards = sorted({peer.shard for peer in found if peer is not None})
+    for shard in shards:
         yield shard, _shard(rows, shard)
 
 
@@ -210,7 +189,9 @@ def all_progress(rows: Rows) -> dict[str, PeerProgress]:
 
 def put_progress(rows: Rows, shard: int, members: dict[str, PeerProgress], roles: set[str] | None = None) -> None:
     """Store one roster row as a whole."""
-    payload: dict[str, Any] = {"members": [_progress_json(each) for each in members.values()]}
+    payload: dict[str, Any] = {"members": [progress_json(each) for each in members.values()]}
+    if len(record_json(payload)) > MAX_RECORD:
+        payload = {"members": [progress_json(shortened(each)) for each in members.values()]}
     if roles and ISSUER in roles:
         put_has_issuers(rows)
     rows.put(RecordKind.NODE, f"{_ROSTER} {shard}", payload)
@@ -234,28 +215,14 @@ def _is_taken(rows: Rows, name: str) -> bool:
 
 def _begun(rows: Rows, peer: Peer, epoch: int) -> PeerProgress:
     before = rows.get(RecordKind.NODE, f"was {peer.node_id}")
-    if before is None or before["epoch"] != epoch:
+    if before is None:
         return PeerProgress(peer.node_id, peer.name, peer.role)
-    last = _progress(before["progress"])
+    last = progress_of_json(before["progress"])
+    if before["epoch"] != epoch:
+        return PeerProgress(peer.node_id, peer.name, peer.role, stream=last.stream + 1)
     return replace(last, name=peer.name, role=peer.role, sent=last.acked)
 
 
 def _shard(rows: Rows, shard: int) -> dict[str, PeerProgress]:
     payload = rows.get(RecordKind.NODE, f"{_ROSTER} {shard}")
-    return {each["node_id"]: _progress(each) for each in payload["members"]} if payload else {}
-
-
-def _progress_json(progress: PeerProgress) -> dict[str, Any]:
-    """Return the members that differ from their default, so that an idle node takes only its id and its name."""
-    plain = {name: value for name, value in vars(progress).items() if value != _DEFAULTS.get(name)}
-    if progress.refusals:
-        plain["refusals"] = [list(each) for each in progress.refusals[-MAX_REFUSALS:]]
-    return plain
-
-
-def _progress(payload: dict[str, Any]) -> PeerProgress:
-    refusals = tuple((number, reason) for number, reason in payload.get("refusals", ()))
-    return PeerProgress(**{**payload, "refusals": refusals})
-
-
-_DEFAULTS = vars(PeerProgress("", ""))
+    return {each["node_id"]: progress_of_json(each) for each in payload["members"]} if payload else {}

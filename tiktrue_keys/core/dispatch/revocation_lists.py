@@ -151,10 +151,15 @@ def issued_list(rows: Rows, number: int, issuer: str, epoch: int) -> RevocationL
     return RevocationList(issuer, epoch, number, payload["issued_at"], payload["valid_until"], revoked, releases)
 
 
+def revocations_on_list(rows: Rows, number: int) -> list[Revocation]:
+    """Return the revocations on a list of this keystore; none for an unknown list."""
+    payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
+    return [Revocation(**each) for each in payload["revoked"]] if payload else []
+
+
 def keys_on_list(rows: Rows, number: int) -> list[str]:
     """Return the ids of the keys that a list of this keystore revokes; none for an unknown list."""
-    payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
-    return [each["key_id"] for each in payload["revoked"]] if payload else []
+    return [each.key_id for each in revocations_on_list(rows, number)]
 
 
 def known_list(rows: Rows, issuer: str) -> KnownList | None:

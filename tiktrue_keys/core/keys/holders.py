@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch, dispatches, nodes_of
-from tiktrue_keys.core.dispatch.peers import NODE, PeerProgress, all_progress, roster
+from tiktrue_keys.core.dispatch.peers import NODE, all_progress, roster
 from tiktrue_keys.core.dispatch.revocation_lists import keys_on_list
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.key_results import Kept
@@ -66,10 +67,10 @@ class _Deliveries:
         for dispatch in dispatches(view.rows):
             key_ids = _keys_of(view, dispatch) & relevant
             past = dispatch.done and dispatch.audit_size <= begin
-            for node_id, envelope in nodes_of(view.rows, dispatch) if key_ids else ():
+            for node_id, place in nodes_of(view.rows, dispatch) if key_ids else ():
                 if node_id in self._fleet:
                     pairs = {(key_id, node_id) for key_id in key_ids}
-                    self._take(dispatch.kind, pairs, self._fleet[node_id], envelope, past=past)
+                    self._take(dispatch.kind, pairs, self._fleet[node_id], place, past=past)
 
     def holding(self, key: ManagedKey, later: Iterable[str]) -> Holding:
         """Return which nodes wait for the key and which hold it. A key revoked on its way may have arrived."""
@@ -84,12 +85,14 @@ class _Deliveries:
         awaited = [node_id for node_id in self._fleet if (key.key_id, node_id) in self._awaited]
         return Holding(self._names(awaited), self._names(holders))
 
-    def _take(self, kind: str, pairs: Set[tuple[str, str]], node: PeerProgress, envelope: int, *, past: bool) -> None:
+    def _take(self, kind: str, pairs: Set[tuple[str, str]], node: PeerProgress, place: Place, *, past: bool) -> None:
+        has_come = past or node.has_acknowledged(place)
         if kind == LIST:
-            self._revoked |= pairs if past or envelope <= node.acked else set()
-        elif not past and envelope > node.acked:
+            # Sent again to a node that went back: until it has acknowledged that, it lacks the revocation.
+            self._revoked = self._revoked | pairs if has_come else self._revoked - pairs
+        elif not has_come:
             self._awaited |= pairs
-        elif past or not node.refused(envelope):
+        elif past or not node.refused(place):
             self._held |= pairs
 
     def _names(self, node_ids: Iterable[str]) -> tuple[str, ...]:

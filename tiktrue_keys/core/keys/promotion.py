@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tiktrue_keys.core.dispatch.deliveries import holders, requests_of
 from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, UNDELIVERABLE
-from tiktrue_keys.core.dispatch.outbox import PROMOTE, holders, queue, requests_of
+from tiktrue_keys.core.dispatch.outbox import PROMOTE, queue
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.keyring import must_get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status

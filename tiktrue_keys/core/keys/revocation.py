@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tiktrue_keys.core.dispatch import outbox
+from tiktrue_keys.core.dispatch import deliveries, outbox
 from tiktrue_keys.core.dispatch.revocation_lists import REASON_LENGTH, Revocation
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.key_results import Rotation
@@ -98,7 +98,7 @@ def succeed_revoked(
         after=old.status.value,
         detail={"successor": new.key_id, "generation": new.generation},
     )
-    nodes = outbox.holders(transaction.rows, old.key_id)
+    nodes = deliveries.holders(transaction.rows, old.key_id)
     outbox.queue(transaction, outbox.KEY, nodes, key_id=new.key_id, generation=new.generation, old_key_id=old.key_id)
     return Rotation(old, new)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED, KeyDistributionRequest
-from tiktrue_keys.core.dispatch.outbox import KEY, must_have_converged, nodes_among, queue, undeliverable
+from tiktrue_keys.core.dispatch.outbox import KEY, nodes_among, queue, undeliverable
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
@@ -162,14 +162,13 @@ def rotate_key(
 ) -> Rotation:
     """Give one key its successor. `stored` is the key as this transaction reads it.
 
-    Raises RevokedError for a revoked key, and RefusedError for one that cannot be rotated, came from an issuer, or has
-    not reached all of its nodes.
+    Raises RevokedError for a revoked key, and RefusedError for one that cannot be rotated or came from an issuer. A
+    node that has not acknowledged the rotation before does not hold up this one.
     """
     now = transaction.now
     key = stored.key.at(now)
     must_be_rotatable(key)
     must_be_made_here(key)
-    must_have_converged(transaction.rows, key.key_id, key.predecessor)
     old, new = linked(key, now, terms, opened)
     promote_at = None if terms.prepublish is None else Instant(now + terms.prepublish)
     store_rotation(transaction, keys, stored, old, new, opened, promote_at=promote_at, min_acks=terms.min_acks)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
-from tiktrue_keys.core.dispatch.outbox import LIST, nodes_of, open_dispatches
+from tiktrue_keys.core.dispatch.deliveries import lacking_revocation
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, all_progress, peers
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
 from tiktrue_keys.core.fingerprint import drift
@@ -84,7 +84,7 @@ def _standing(
         lagging=[(record, key) for record, key in held if key.status in (Status.ROTATING, Status.DEPRECATED)],
         exposed=[(record, key) for record, key in held if key.status is Status.REVOKED],
         waiting=waiting(rows, now),
-        behind=list(_behind(rows)),
+        behind=list(_behind(rows, now)),
         assumed=[issuer for issuer in peers(rows, ISSUER) if issuer.scope_assumed],
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         older_copy=next(iter(older_copies(session.place.folder)), ""),
@@ -117,15 +117,10 @@ def _backups(rows: Rows) -> Backups:
     )
 
 
-def _behind(rows: Rows) -> Iterator[NodeBehind]:
+def _behind(rows: Rows, now: Instant) -> Iterator[NodeBehind]:
     fleet = {node_id: each for node_id, each in all_progress(rows).items() if each.role == NODE}
-    without = {
-        node_id
-        for dispatch in (open_dispatches(rows) if fleet else ())
-        if dispatch.kind == LIST
-        for node_id, number in nodes_of(rows, dispatch)
-        if node_id in fleet and number > fleet[node_id].acked
-    }
+    without = lacking_revocation(rows, fleet)
     for node_id, each in sorted(fleet.items(), key=lambda item: item[1].name):
-        if each.conflict or each.acked < each.issued:
-            yield NodeBehind(each.name, node_id in without, each.conflict)
+        unheard, went_back = each.unheard_since(now), Instant(each.went_back_at) if each.went_back_at else None
+        if each.conflict or each.is_behind or unheard or went_back:
+            yield NodeBehind(each.name, node_id in without, each.conflict, went_back, unheard, is_behind=each.is_behind)

@@ -39,12 +39,16 @@ class GenerateResult(OperationResult):
 
 @dataclass(frozen=True, kw_only=True)
 class RotateResult(OperationResult):
-    """The rotations done or planned, the keys left out with the reason, and the containers that still name old keys."""
+    """The rotations done or planned, the keys left out with the reason, and the containers that still name old keys.
+
+    `laggards` are the nodes that have not acknowledged the rotation before.
+    """
 
     rotations: tuple[Rotation, ...] = ()
     failures: tuple[Failure, ...] = ()
     containers: tuple[ContainerRecord, ...] = ()
     distributions: tuple[KeyDistributionRequest, ...] = ()
+    laggards: tuple[str, ...] = ()
     dry_run: bool = False
 
 

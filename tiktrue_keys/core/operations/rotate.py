@@ -5,11 +5,12 @@ Come here for how a batch treats keys that fail; the rules of a rotation are in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
+from tiktrue_keys.core.dispatch.deliveries import laggards
 from tiktrue_keys.core.dispatch.distribution_request import UNDELIVERABLE, KeyDistributionRequest
 from tiktrue_keys.core.fingerprint import fingerprint_of
 from tiktrue_keys.core.instants import Instant, Seconds
@@ -32,7 +33,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
 from tiktrue_keys.core.operations.rebind import reseal_one
@@ -41,6 +42,7 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
 
 OPERATION = "rotate"
+_SHOWN = 8
 DAMAGED = ""
 """The key id of a failure that is a damaged part of the keystore: which keys it holds is not known."""
 
@@ -148,6 +150,7 @@ def _rotate_together(
             raise others[0].error
         terms = _terms_here(transaction, request.terms)
         keys = session.root_keys
+        behind = {name for stored in mine for name in laggards(transaction.rows, stored.key.predecessor)}
         rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if rotations:
@@ -155,7 +158,7 @@ def _rotate_together(
         else:
             operation.leave_open()
         containers = _stale(transaction.rows, rotations)
-    return _result(operation.id, rotations, others, containers, requests)
+    return _result(operation.id, rotations, others, containers, requests, behind)
 
 
 def _rotate_due(
@@ -175,10 +178,11 @@ def _rotate_due(
         if error.key_id is None and not isinstance(error, IntegrityError):
             raise  # not about one key: the clock, the lock, the disk, an unknown license
         if len(plan.keys) == 1:
-            return _result(operation.id, [], [Failure(plan.keys[0].key.key_id, error)], (), [])
+            return _result(operation.id, [], [Failure(plan.keys[0].key.key_id, error)], (), [], ())
     rotations: list[Rotation] = []
     failures: list[Failure] = []
     requests: list[KeyDistributionRequest] = []
+    behind: set[str] = set()
     containers: dict[tuple[bytes, str], ContainerRecord] = {}
     for key_id in (stored.key.key_id for stored in plan.keys):
         single = replace(request, keys=(key_id,), due=False)
@@ -190,8 +194,9 @@ def _rotate_due(
         else:
             rotations += one.rotations
             requests += one.distributions
+            behind.update(one.laggards)
             containers.update({(record.file_id, record.path): record for record in one.containers})
-    return _result(operation.id, rotations, failures, tuple(containers.values()), requests)
+    return _result(operation.id, rotations, failures, tuple(containers.values()), requests, behind)
 
 
 def _recognised(
@@ -235,12 +240,15 @@ def _result(
     failures: Sequence[Failure],
     containers: tuple[ContainerRecord, ...],
     requests: Sequence[KeyDistributionRequest],
+    behind: Collection[str],
 ) -> RotateResult:
     clients = sorted({request.client for request in requests if request.state == UNDELIVERABLE})
     notices = tuple(
         Notice("undeliverable", f"'{client}' is not a pinned node; the rotation is recorded, nothing was sent")
         for client in clients
     )
+    if behind:
+        notices = (*notices, _of_laggards(sorted(behind)))
     return RotateResult(
         operation_id=operation,
         changed=bool(rotations),
@@ -249,7 +257,15 @@ def _result(
         failures=tuple(failures),
         containers=containers,
         distributions=tuple(requests),
+        laggards=tuple(sorted(behind)),
     )
+
+
+def _of_laggards(names: Sequence[str]) -> Notice:
+    """Return the warning that names the nodes which have not acknowledged the rotation before."""
+    listed = ", ".join(names[:_SHOWN]) + " ..." * (len(names) > _SHOWN)
+    words = f"{plural(len(names), 'node')} without the rotation before this one: {listed}"
+    return Notice("node-behind", words, remedy="node-behind", about={"node": names[0]})
 
 
 def _dry_run(

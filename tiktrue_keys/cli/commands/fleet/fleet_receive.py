@@ -19,7 +19,7 @@ from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.cli.view.streams import write_err, write_out
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice, plural
-from tiktrue_keys.errors import ExpiredError, PartialError, TikTrueKeysError
+from tiktrue_keys.errors import ExpiredError, PartialError, RefusedError, TikTrueKeysError
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.receive_result import Received, Refusal
 
@@ -37,6 +37,7 @@ EXAMPLES = (
     ("Fail when a revocation list is past its end:", "tiktrue-keys fleet receive --via spool:/mnt/spool --strict"),
 )
 EXIT_STATUS = {
+    5: "With --strict: something was refused.",
     7: "Something was refused, or a container was not moved.",
     11: "With --strict: a revocation list is past its end.",
 }
@@ -50,17 +51,18 @@ def command(
         bool, typer.Option("--rewrap", help="Move registered containers to the keys that arrived.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail, and open no key, past the end of a revocation list.")
+        bool,
+        typer.Option("--strict", help="Fail if a line was refused; open no key past the end of a revocation list."),
     ] = False,
 ) -> Outcome:
     """Apply and acknowledge what the pinned issuers sent.
 
     That is keys, revocation lists and promotions. Reads the license when a licensed key arrives. What comes from
-    another issuer, was changed, or is a replay is refused and recorded. --watch prints a report for each round that
-    applied something, with --json one object. It continues through an outage, with a line at its start and one at its
-    end, and tells systemd its state (Type=notify, WatchdogSec=); a spool that does not exist when it starts is an
-    error. A revocation list that is past its end gives a warning; with --strict its keys are not opened, by --rewrap
-    either.
+    another issuer or was changed is refused, as long as it is there, and recorded once. --watch prints a report for
+    each round that applied something, with --json one object. It continues through an outage, with a line at its start
+    and one at its end, and tells systemd its state (Type=notify, WatchdogSec=); a spool that does not exist when it
+    starts is an error. A revocation list that is past its end gives a warning; with --strict its keys are not opened,
+    by --rewrap either.
     """
     context: CommandContext = ctx.obj
     if strict:
@@ -185,10 +187,9 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         words = f"the revocation list of issuer '{name}' expired at {rfc3339(end)}"
         return ExpiredError(words, "run tiktrue-keys fleet sync at the issuer, then tiktrue-keys fleet receive here")
     if came.refusals:
-        return PartialError(
-            f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}",
-            "run tiktrue-keys audit show --event receive",
-        )
+        words = f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}"
+        kind = RefusedError if context.manager.requires_fresh_lists else PartialError
+        return kind(words, "run tiktrue-keys audit show --event receive")
     if moved is not None and moved.failed:
         return PartialError(f"{plural(len(moved.failed), 'container')} not rewrapped", moved.failed[0].error.message)
     return None

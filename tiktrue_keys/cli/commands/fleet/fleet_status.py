@@ -9,14 +9,16 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import transport_of
-from tiktrue_keys.cli.view.fleet_status import status_json
+from tiktrue_keys.cli.view.fleet_status import state_of, status_json
 from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.keystore.clock import span
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 
-_NODES = ("node", "acknowledged", "seen", "state")
+_NODES = ("node", "acknowledged", "heard", "state")
 
 EXAMPLES = (
     ("Show the fleet:", "tiktrue-keys fleet status"),
@@ -24,7 +26,7 @@ EXAMPLES = (
 )
 EXIT_STATUS = {
     4: "A node holds a conflicting audit history of this keystore: it was put back from an old copy.",
-    7: "Some nodes lack something; they are named.",
+    7: "Some nodes lack something, went back to an older state, or were not heard for a day; they are named.",
 }
 
 
@@ -73,8 +75,8 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
         (
             each.name,
             f"{each.acked}/{each.issued}",
-            (rfc3339(each.seen_at) or "") if each.seen_at else "",
-            each.conflict or each.blocked or ("behind" if each.acked < each.issued else "ok"),
+            (rfc3339(each.heard_at) or "") if each.heard_at else "",
+            _state(each, now),
         )
         for each in status.nodes
     ]
@@ -83,6 +85,16 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
     if status.epoch > 1:
         view.append(Line(f"epoch {status.epoch} began with head {status.base.root.hex()}"))
     return view
+
+
+def _state(node: PeerProgress, now: Instant) -> str:
+    """How far a node is; that it is up to date holds for the time of its last answer only."""
+    state = state_of(node, now)
+    if state == "ok":
+        return f"ok {span(max(now - node.heard_at, 0))} ago"
+    if state == "went-back":
+        return f"went back to an older state at {rfc3339(node.went_back_at)}"
+    return node.conflict or node.blocked or state
 
 
 def _waits(waiting: Waiting, now: Instant) -> str:

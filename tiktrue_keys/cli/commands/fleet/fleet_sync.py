@@ -24,7 +24,10 @@ EXAMPLES = (
     ("Run one round, from a timer:", "tiktrue-keys fleet sync --via spool:/mnt/spool"),
     ("Wait up to five minutes for all nodes:", "tiktrue-keys fleet sync --via spool:/mnt/spool --wait 5m"),
 )
-EXIT_STATUS = {7: "Some nodes lack something; they are named.", 12: "The transport cannot be reached."}
+EXIT_STATUS = {
+    7: "Some nodes lack something, went back to an older state, or were not heard for a day; they are named.",
+    12: "The transport cannot be reached.",
+}
 
 
 def command(
@@ -39,10 +42,16 @@ def command(
     promote_anyway: Annotated[
         bool, typer.Option("--promote-anyway", help="Activate due successors even if nodes have not acknowledged them.")
     ] = False,
+    resend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE", help="Node to send everything that it should hold once more (repeatable)."),
+    ] = None,
 ) -> Outcome:
     """Read acknowledgements, promote keys, renew revocation lists and send the queue.
 
-    Reads the license when a licensed key has to be sent.
+    A node that went back to an older state, because its machine was put back or its keystore was restored, is sent all
+    that it lacks: revocations first. Every node is asked for its state; its answer is read by the next sync. Reads the
+    license when a licensed key has to be sent.
     """
     context: CommandContext = ctx.obj
     operation: Callable[..., Synced] = sync if wait is None else partial(sync_until, seconds=parse_duration(wait))
@@ -52,6 +61,7 @@ def command(
             transport,
             license_key=context.license(),
             promote_anyway=promote_anyway,
+            resend=tuple(resend or ()),
             overlap=context.duration(None, "rotate.overlap", DEFAULT_OVERLAP),
             operation_id=context.operation_id,
         )
