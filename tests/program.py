@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,13 @@ def _is_measured() -> bool:
     """Whether the programs of the test that runs now take part in the measurement of coverage."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
     return test.startswith(MEASURED) and not test.startswith(UNMEASURED)
+
+
+def _limit(limits: Mapping[int, int]) -> None:
+    import resource
+
+    for limit, amount in limits.items():
+        resource.setrlimit(limit, (amount, amount))
 
 
 def _is_about_the_process() -> bool:
@@ -94,9 +101,13 @@ class Program:
         return other
 
     def run(
-        self, *words: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        stdin: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        limits: Mapping[int, int] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it; output as text."""
+        """Run it, under limits of resources (setrlimit(2)); output as text."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         environment = {**self.environment, **(env or {})}
         done = None
@@ -108,6 +119,7 @@ class Program:
                 environment=environment,
                 timeout=TIMEOUT_SECONDS,
                 measured=_is_measured(),
+                limits=limits,
             )
         if done is None:
             done = subprocess.run(
@@ -118,6 +130,7 @@ class Program:
                 cwd=self.folder,
                 env=environment,
                 timeout=TIMEOUT_SECONDS,
+                preexec_fn=partial(_limit, limits) if limits else None,
                 check=False,
             )
         out, err = done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "surrogateescape")

@@ -16,6 +16,7 @@ import gc
 import json
 import os
 import pkgutil
+import resource
 import socket
 import subprocess
 import sys
@@ -67,14 +68,16 @@ class WarmInterpreter:
         environment: Mapping[str, str],
         timeout: float,
         measured: bool = False,
+        limits: Mapping[int, int] | None = None,
     ) -> subprocess.CompletedProcess[bytes] | None:
-        """Run the program with these words, `data` on its standard input (none: /dev/null).
+        """Run the program with these words, `data` on its standard input (none: /dev/null), under limits of resources.
 
         None, and nothing is run, while it runs something for another thread, and in a fork of the tests.
         """
         if os.getpid() != self._owner or not self._busy.acquire(blocking=False):
             return None
         asked = {"folder": str(folder), "environment": dict(environment), "measured": measured}
+        asked["limits"] = list((limits or {}).items())
         try:
             return self._run(words, data, asked, timeout)
         finally:
@@ -197,6 +200,8 @@ def _become(request: Mapping[str, Any], ends: Sequence[int]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    for limit, amount in request["limits"]:
+        resource.setrlimit(limit, (amount, amount))
 
 
 def _main() -> NoReturn:

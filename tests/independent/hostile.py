@@ -1,0 +1,114 @@
+"""A table of hostile inputs: what is written, which command reads it, and the exit code that it must end with."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.independent.encoding import LABEL, Signer, hkdf, joined, unwrap
+from tests.independent.open_keystore import open_keystore
+from tests.independent.write_container import Draft, ManagedKey
+from tests.program import Program
+
+MEMORY = 2 << 30
+"""The most that a program may take of address space; half of that is taken by its own modules and threads."""
+LARGEST_FILE = 256 << 20
+LIMITS = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_FSIZE: LARGEST_FILE, resource.RLIMIT_CPU: 20}
+
+OK, USAGE, NOT_FOUND, INTEGRITY, REFUSED, EXPIRED, UNAVAILABLE, INSECURE = 0, 2, 3, 4, 5, 11, 12, 13
+
+
+@dataclass
+class Lair:
+    """A folder with the program's keystore, and what its owner knows of it: keys and the seed that it signs with."""
+
+    program: Program
+    key: ManagedKey
+    signer: Signer
+    stranger: Signer
+
+    @property
+    def folder(self) -> Path:
+        return self.program.folder
+
+    def draft(self, **changes: object) -> Draft:
+        """A container for this keystore, signed by it."""
+        options = {"key": self.key, "signer": self.signer} | changes
+        return Draft(**options)  # type: ignore[arg-type]
+
+    def clear(self) -> None:
+        """Remove everything but the keystore and the host secret."""
+        for path in self.folder.iterdir():
+            if path.name in ("keystore", "host"):
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def here(self) -> dict[str, tuple[int, int]]:
+        """Every name in the folder, with type and size; the keystore's files and the mark without their size."""
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            about, name = path.lstat(), path.relative_to(self.folder).as_posix()
+            found[name] = (
+                about.st_mode,
+                0 if name.startswith(("keystore/", "host/")) or path.is_dir() else about.st_size,
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """One input. `make` writes it into the folder; `words` are the command's, and `code` its exit code."""
+
+    name: str
+    make: Callable[[Lair], object]
+    words: Sequence[str]
+    code: int
+
+
+def container(name: str, change: Callable[[Lair], Draft | bytes], code: int, *words: str) -> Row:
+    """A container that is decrypted, or read by another command."""
+
+    def make(lair: Lair) -> None:
+        made = change(lair)
+        (lair.folder / "in.ttm").write_bytes(made if isinstance(made, bytes) else made.encode())
+
+    return Row(name, make, words or ("decrypt-model", "in.ttm", "-o", "out"), code)
+
+
+def lair(program: Program, facts: list[list[str]]) -> Lair:
+    """Read the secrets of the program's keystore, as its own machine can."""
+    with program.manager() as manager:
+        made = manager.generate("llama", no_license=True).keys[0]
+    opened = open_keystore(str(program.keystore / "keystore.db"), _host_secret(program), facts)
+    try:
+        secret = opened.managed_key(made.key_id, None)
+        identity = opened.record(11, "identity")
+        assert identity is not None
+        seed_key = hkdf(opened.root, b"", LABEL + b"identity")
+        context = joined(LABEL + b"identity", opened.id, b"identity")
+        seed = unwrap(seed_key, b64decode(identity["wrapped"]), context)
+    finally:
+        opened.database.close()
+    return Lair(program, ManagedKey(made.key_id, made.generation, secret), Signer(seed), Signer())
+
+
+def _host_secret(program: Program) -> bytes:
+    return (program.folder / "host" / "secret").read_bytes()
+
+
+def try_row(lair: Lair, row: Row) -> None:
+    """Run the program on one input, and compare its end with the table."""
+    lair.clear()
+    row.make(lair)
+    before = lair.here()
+    done = lair.program.run("--json", *row.words, limits=LIMITS)
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    assert done.returncode == row.code, done.stdout + done.stderr
+    if row.code != OK:
+        assert lair.here() == before
+        assert json.loads(done.stdout or done.stderr)["exit"] == row.code

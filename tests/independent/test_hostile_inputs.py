@@ -1,0 +1,34 @@
+"""Every kind of input that the format's page has a rule for, broken by a writer that knows the page alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.independent.hostile import Lair, Row, lair, try_row
+from tests.independent.hostile_bodies import BODIES
+from tests.independent.hostile_headers import HEADERS
+from tests.keystores import folder_in_memory
+from tests.program import Program
+from tiktrue_keys.core.machine import read_facts
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Lair]:
+    with folder_in_memory() as folder:
+        facts = [[fact.kind.value, fact.value] for fact in read_facts().facts]
+        yield lair(Program(folder), facts)
+
+
+@pytest.mark.parametrize("row", [*HEADERS, *BODIES], ids=lambda row: row.name)
+def test_containers(home: Lair, row: Row) -> None:
+    try_row(home, row)
+
+
+def test_the_writers_share_no_code_with_the_package() -> None:
+    for path in [*HERE.glob("write_*.py"), HERE / "encoding.py"]:
+        assert "tiktrue_keys" not in path.read_text(), path.name
