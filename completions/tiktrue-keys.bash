@@ -30,7 +30,7 @@ _tiktrue_keys_of() {
         "encrypt-model:options") echo "--key --recipient -o --output --name --include --exclude --plain --resume --jobs --force -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "encrypt-model:argument") echo "file" ;;
         "decrypt-model:commands") echo "" ;;
-        "decrypt-model:options") echo "-o --output --force --allow-deprecated --allow-unsigned --jobs --audit-to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "decrypt-model:options") echo "-o --output --force --allow-deprecated --allow-unsigned --allow-superseded --jobs --audit-to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "decrypt-model:argument") echo "file" ;;
         "rewrap-model:commands") echo "" ;;
         "rewrap-model:options") echo "--all --to --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -39,7 +39,7 @@ _tiktrue_keys_of() {
         "reencrypt-model:options") echo "--to --recover-revoked --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "reencrypt-model:argument") echo "file" ;;
         "verify-model:commands") echo "" ;;
-        "verify-model:options") echo "--allow-deprecated --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "verify-model:options") echo "--allow-deprecated --allow-unsigned --allow-superseded --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "verify-model:argument") echo "file" ;;
         "inspect-model:commands") echo "" ;;
         "inspect-model:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -48,15 +48,18 @@ _tiktrue_keys_of() {
         "sign-model:options") echo "--expect-root --allow-deprecated --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "sign-model:argument") echo "file" ;;
         "exec-model:commands") echo "" ;;
-        "exec-model:options") echo "--allow-deprecated --allow-unsigned --audit-to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "exec-model:options") echo "--allow-deprecated --allow-unsigned --allow-superseded --audit-to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "exec-model:argument") echo "file" ;;
-        "models:commands") echo "list scan forget" ;;
+        "models:commands") echo "list scan release forget" ;;
         "models:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models list:commands") echo "" ;;
         "models list:options") echo "--column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models scan:commands") echo "" ;;
         "models scan:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models scan:argument") echo "folder" ;;
+        "models release:commands") echo "" ;;
+        "models release:options") echo "--only --withdraw -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models release:argument") echo "file" ;;
         "models forget:commands") echo "" ;;
         "models forget:options") echo "--location --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models forget:argument") echo "text" ;;
@@ -197,6 +200,7 @@ _tiktrue_keys_value() {
         "exec-model:--audit-to") echo "text" ;;
         "models list:--column") echo "text" ;;
         "models list:--format") echo "words:table csv" ;;
+        "models release:--withdraw") echo "text" ;;
         "models forget:--location") echo "file" ;;
         "metrics:--textfile") echo "file" ;;
         "audit show:--key") echo "key" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --column --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --within -o
+set -g __tiktrue_keys_valued --actor --after --against --audit-to --cancel --column --confirm --count --decrypt-for --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -23,7 +23,7 @@ function __tiktrue_keys_path
                     set -a path $word
                 end
             case 'models'
-                if contains -- $word list scan forget
+                if contains -- $word list scan release forget
                     set -a path $word
                 end
             case 'audit'
@@ -72,7 +72,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a verify-model -d 'Verify a 
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a inspect-model -d 'Show what a container claims to be.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a sign-model -d 'Sign a container that was encrypted with --recipient.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a exec-model -d 'Run a program on decrypted models that exist only in memory.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'List, find and forget registered containers.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'List, find, release and forget registered containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a status -d 'Show the keystore\'s state and what needs attention.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a metrics -d 'Print the keystore\'s state as Prometheus metrics.'
@@ -269,6 +269,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -s o -l output -rF
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l force -d 'Replace an existing output.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-unsigned -d 'Accept an unsigned container.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-superseded -d 'Accept a container that its model\'s release does not name.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -322,6 +323,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l allow-unsigned -d 'Accept an unsigned container.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l allow-superseded -d 'Accept a container that its model\'s release does not name.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at verify-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -369,6 +371,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-unsigned -d 'Accept an unsigned container.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-superseded -d 'Accept a container that its model\'s release does not name.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -386,6 +389,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a list -d 'List the registered containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a scan -d 'Find containers in a folder and register them.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a release -d 'Release containers and folders of a model, and withdraw them.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a forget -d 'Remove a container from the registry.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -428,6 +432,23 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -l no-color -d 'Prin
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -fa '(__fish_complete_directories)'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l only -d 'Release only these; the model\'s other containers are superseded.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l withdraw -x -d 'Withdraw a file id or folder id for good (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s n -l dry-run -d 'Show what would be done, and change nothing.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l location -rF -d 'Path or URL of the copy to forget (default: every location).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'

@@ -25,7 +25,7 @@ def release(manager: KeyManager, *numbers: int, model: str = "llama", **more: ob
 def known(fleet: Fleet, name: str, model: str = "llama") -> tuple[Release, Instant | None]:
     found = fleet.nodes[name].release_of(model)
     assert found is not None
-    return found
+    return found.release, found.ends_at
 
 
 def test_a_release_reaches_every_node_and_a_later_one_replaces_it(fleet: Fleet) -> None:

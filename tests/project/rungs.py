@@ -38,6 +38,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "folder",
         "settle",
         "serving",
+        "model_release",
         "encryption",
         "tensors",
     ),

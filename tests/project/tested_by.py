@@ -102,6 +102,7 @@ TESTED_BY: dict[str, str] = {
     "golden/scenarios/models.txt": (
         "cli/commands/models/models_forget cli/commands/models/models_list cli/commands/models/models_scan"
     ),
+    "golden/scenarios/releases.txt": "cli/commands/models/models_release",
     "golden/scenarios/rebind.txt": "cli/commands/keystore/binding_show",
     "golden/scenarios/recipient.txt": "cli/commands/models/export_public cli/commands/models/sign_model",
     "golden/scenarios/reencrypt.txt": "cli/commands/models/reencrypt_model cli/input/folders",

@@ -24,7 +24,7 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from tiktrue_keys.core.dispatch.releases import Release
+    from tiktrue_keys.core.dispatch.releases import CountingRelease, Release
     from tiktrue_keys.core.keys.deadlines import KeyCounts
     from tiktrue_keys.core.keys.packed import PackedKeys
     from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
@@ -211,18 +211,17 @@ class KeystoreReader:
             pinned = [peer.identity_key for peer in peers.peers(view.rows, peers.ISSUER)]
             return (view.document.identity_key, *pinned)
 
-    def release_of(self, model_id: str) -> tuple[Release, Instant | None] | None:
-        """Return the release that counts for a model, and when the list ends that it relies on; None without one.
-
-        The end is None for a release that was made here.
-        """
+    def release_of(self, model_id: str) -> CountingRelease | None:
+        """Return the release that counts for a model; None without one."""
         from tiktrue_keys.core.dispatch import releases, revocation_lists
         from tiktrue_keys.core.keys.authority import issuer_of_model
 
-        with self._session.read() as (view, _):
+        with self._session.read() as (view, now):
             issuer = issuer_of_model(view.rows, model_id)
             found = releases.get_release(view.rows, model_id, releases.HERE if issuer is None else issuer.origin)
-            return None if found is None else (found, revocation_lists.release_end(view.rows, found))
+            if found is None:
+                return None
+            return releases.CountingRelease(found, revocation_lists.release_end(view.rows, found), now)
 
     def releases(self) -> tuple[Release, ...]:
         """Return every release that was made here or received, sorted by model id."""

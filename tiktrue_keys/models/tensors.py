@@ -15,6 +15,9 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.model_file import ModelFile
+from tiktrue_keys.models.container.released import check_folder
+from tiktrue_keys.models.file.decrypt import ReadOptions
+from tiktrue_keys.models.file.open import open_expected
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.plain import must_be_listed
 from tiktrue_keys.models.format.manifest import ContainerEntry, ListedContainer, Manifest, ManifestEntry, PlainEntry
@@ -80,6 +83,7 @@ def load_tensors(
     out: Mapping[str, WriteableBuffer] | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
 ) -> Iterator[Tensor]:
     """Yield the tensors of FILE.safetensors.ttm, or of all shards of an encrypted folder.
 
@@ -90,14 +94,17 @@ def load_tensors(
     """
     license_key, stack = asked_once(license_key), ExitStack()
 
-    def opener(place: Place, listed: ListedContainer | None) -> ModelFile:
-        from tiktrue_keys.models.file.decrypt import ReadOptions
-        from tiktrue_keys.models.file.open import open_expected
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
 
-        return open_expected(place, manager, license_key, ReadOptions(allow_deprecated, allow_unsigned), listed)
+    def opener(place: Place, listed: ListedContainer | None) -> ModelFile:
+        return open_expected(place, manager, license_key, options, listed)
 
     try:
-        shards = _open_shards(parse_place(path), manager, opener, stack)
+        place = parse_place(path)
+        manifest = _manifest(place, manager)
+        if manifest is not None:
+            check_folder(manager, manifest, place, options.releases())
+        shards = _open_shards(place, manifest, opener, stack)
         plan = [(shard, place) for shard in shards for place in _places(shard) if names is None or place.name in names]
         _must_be_all(plan, names)
     except BaseException:
@@ -146,8 +153,7 @@ def _must_be_all(plan: list[tuple[ModelFile, TensorPlace]], names: Collection[st
         raise NotFoundError(f"no tensor '{missing[0][:80]}'" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
 
 
-def _open_shards(path: Place, manager: KeyManager, opener: _Opener, stack: ExitStack) -> list[ModelFile]:
-    manifest = _manifest(path, manager)
+def _open_shards(path: Place, manifest: Manifest | None, opener: _Opener, stack: ExitStack) -> list[ModelFile]:
     if manifest is None:
         return [stack.enter_context(opener(path, None))]
     shards = {entry.path: entry for entry in manifest.containers if entry.path.endswith(_ENDING)}

@@ -125,6 +125,7 @@ STORIES = {
         % cp big.ttm srv-models/ && mv big.ttm moved.ttm
         models scan
         models list
+        models release
         export-public
         % tiktrue-keys encrypt-model llama.gguf --recipient model.pub -o ci.ttm
         % tiktrue-keys encrypt-model llama.gguf --recipient model.pub -o late.ttm

@@ -91,6 +91,7 @@ COMMANDS: dict[str, list[str]] = {
     "export-public": ["export-public", "llama", "-o", "again.pub"],
     "models list": ["models", "list"],
     "models scan": ["models", "scan", "."],
+    "models release": ["models", "release", "model.bin.ttm", "--dry-run"],
     "models forget": ["models", "forget", "--yes", "{file_id}"],
     "audit show": ["audit"],
     "audit verify": ["audit", "verify"],

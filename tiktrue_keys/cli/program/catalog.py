@@ -59,12 +59,15 @@ CATALOG: Mapping[str, CatalogEntry] = {
         "Run a program on decrypted models that exist only in memory.", "models.exec_model", MODELS
     ),
     "models": CatalogEntry(
-        "List, find and forget registered containers.",
+        "List, find, release and forget registered containers.",
         section=MODELS,
         default="list",
         children={
             "list": CatalogEntry("List the registered containers.", "models.models_list"),
             "scan": CatalogEntry("Find containers in a folder and register them.", "models.models_scan"),
+            "release": CatalogEntry(
+                "Release containers and folders of a model, and withdraw them.", "models.models_release"
+            ),
             "forget": CatalogEntry("Remove a container from the registry.", "models.models_forget"),
         },
     ),

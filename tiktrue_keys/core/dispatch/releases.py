@@ -93,6 +93,7 @@ class Release:
                 raise RefusedError(
                     f"{file_id.hex()} was withdrawn from model {self.model_id} and cannot be released again",
                     "encrypt the model again: its new container has another id",
+                    remedy="release-new-container",
                 )
         kept = {} if only else {each.file_id: each for each in self.entries if each.counts(now)}
         entries = [entry for file_id, entry in (kept | added).items() if file_id not in withdrawn]
@@ -100,6 +101,7 @@ class Release:
             raise RefusedError(
                 f"a release names at most {MAX_ENTRIES} containers and folders, not {len(entries)}",
                 "release a folder, which counts once, or only those in use",
+                remedy="too-many-released",
             )
         if len(withdrawn) > MAX_WITHDRAWN:
             raise RefusedError(
@@ -112,6 +114,22 @@ class Release:
     def without(self, file_ids: Collection[bytes]) -> Release:
         """Return the release without these entries, which stay nameable."""
         return replace(self, entries=tuple(each for each in self.entries if each.file_id not in file_ids))
+
+
+@dataclass(frozen=True)
+class CountingRelease:
+    """The release that counts for a model at an instant.
+
+    `ends_at` is the end of the newest list of its issuer; None for a release that was made here.
+    """
+
+    release: Release
+    ends_at: Instant | None
+    at: Instant
+
+    def standing(self, file_id: bytes, root: bytes | None) -> Standing:
+        """Return what it says of a container or folder now. `root` None: by its id alone."""
+        return self.release.standing(file_id, root, self.at)
 
 
 def get_release(rows: Rows, model_id: str, origin: str = HERE) -> Release | None:

@@ -115,6 +115,7 @@ def _changes(view: Snapshot, request: ReleaseRequest, now: Instant) -> tuple[lis
             raise RefusedError(
                 f"model {model_id} has no release, so nothing can be withdrawn from it",
                 "release the containers that are in use first",
+                remedy="release-first",
             )
         before.append(known)
         after.append(known.amended(add, gone, now, only=request.only and bool(add)))
@@ -127,7 +128,8 @@ def _model_of(rows: Rows, file_id: bytes) -> str:
             return each.model_id
     record = get_container(rows, file_id)
     if record is None:
-        raise NotFoundError(f"{file_id.hex()} is neither released nor registered", "releases() lists every release")
+        words = f"{file_id.hex()} is neither released nor registered"
+        raise NotFoundError(words, "releases() lists every release", remedy="list-releases")
     return record.model_id
 
 

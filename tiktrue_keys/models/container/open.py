@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
@@ -19,6 +20,7 @@ from tiktrue_keys.models.container.container import (
     read_container,
 )
 from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
+from tiktrue_keys.models.container.released import ReleaseCheck, check_container
 from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.storage.location import Place
@@ -55,10 +57,19 @@ def _is_expected(container: Container, expected: Expected) -> bool:
 class Unlocker:
     """Unlocks containers of which this keystore holds a key; keys and issuers are read once for many of them."""
 
-    def __init__(self, manager: KeyManager, license_key: License | None, use: Use, *, allow_unsigned: bool) -> None:
+    def __init__(
+        self,
+        manager: KeyManager,
+        license_key: License | None,
+        use: Use,
+        *,
+        allow_unsigned: bool,
+        releases: ReleaseCheck = ReleaseCheck.REFUSE,
+    ) -> None:
         self.keys = HeldKeys(manager, license_key, use)
         self._manager = manager
         self._allow_unsigned = allow_unsigned
+        self._releases = releases
         self._issuers = trusted_issuers(manager)
 
     def __enter__(self) -> Unlocker:
@@ -78,22 +89,30 @@ class Unlocker:
         opened = self.keys.data_key(container.header)
         try:
             container.authenticate(opened.secret.view)
-            return opened, _judged(self._manager, container, container.trailer, self._issuers, self._allow_unsigned)
+            judged = _judged(self._manager, container, container.trailer, self._issuers, self._allow_unsigned)
+            warned = check_container(self._manager, container.header, container.root, source.path, self._releases)
+            return replace(opened, notices=(*opened.notices, *warned)), judged
         except BaseException:
             opened.secret.wipe()
             raise
 
 
 def unlock(
-    manager: KeyManager, source: OpenedContainer, license_key: License | None, use: Use, *, allow_unsigned: bool
+    manager: KeyManager,
+    source: OpenedContainer,
+    license_key: License | None,
+    use: Use,
+    *,
+    allow_unsigned: bool,
+    releases: ReleaseCheck = ReleaseCheck.REFUSE,
 ) -> tuple[OpenedDataKey, Authorship]:
     """Open the data key, authenticate the header and check the signature; return the data key and the authorship.
 
     The caller must wipe the data key. Raises NotFoundError when this keystore has no key for the container,
     RevokedError, ExpiredError or WrongLicenseError for its key, IntegrityError when header or signature are wrong,
-    RefusedError when it is unsigned, unless `allow_unsigned`.
+    RefusedError when it is unsigned, unless `allow_unsigned`, or not released, unless `releases` lets it pass.
     """
-    with Unlocker(manager, license_key, use, allow_unsigned=allow_unsigned) as unlocker:
+    with Unlocker(manager, license_key, use, allow_unsigned=allow_unsigned, releases=releases) as unlocker:
         return unlocker.unlock(source)
 
 

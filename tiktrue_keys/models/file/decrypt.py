@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from typing import Any, BinaryIO
@@ -20,10 +20,12 @@ from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.container.container import Authorship, Front, OpenedContainer, read_front
 from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
-from tiktrue_keys.models.container.open import judge, opened_container, unlock
+from tiktrue_keys.models.container.open import Expected, judge, opened_container, unlock
+from tiktrue_keys.models.container.released import ReleaseCheck, check_container
 from tiktrue_keys.models.container.unseal import open_container, open_stream
 from tiktrue_keys.models.file.output import gate_with, reserved_output
 from tiktrue_keys.models.format.header import Header
+from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import StreamSink
@@ -69,15 +71,25 @@ class Decrypted(OperationResult):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The deprecated keys and unsigned containers that a reader accepts."""
+    """The deprecated keys, and the unsigned and superseded containers, that a reader accepts."""
 
     allow_deprecated: bool = False
     allow_unsigned: bool = False
+    allow_superseded: bool = False
 
     @property
     def use(self) -> Use:
         """Return the use to open the key for."""
         return Use.DECRYPT_DEPRECATED if self.allow_deprecated else Use.DECRYPT
+
+    def releases(self, expected: Expected = None) -> ReleaseCheck:
+        """Return what becomes of a container that the release of its model does not name.
+
+        Nothing is checked for one of a folder, whose caller has checked the folder.
+        """
+        if isinstance(expected, ListedContainer):
+            return ReleaseCheck.SKIP
+        return ReleaseCheck.WARN if self.allow_superseded else ReleaseCheck.REFUSE
 
     @property
     def detail(self) -> dict[str, bool]:
@@ -160,6 +172,7 @@ class Decryption:
     def _judge(self, trailer: Trailer) -> None:
         allow = self.options.allow_unsigned
         self.authorship = judge(self.manager, self.front, trailer, allow_unsigned=allow)
+        check_container(self.manager, self.header, trailer.root, None, self.options.releases())
 
 
 def decrypt_model(
@@ -170,6 +183,7 @@ def decrypt_model(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     force: bool = False,
     expected_root: bytes | None = None,
     progress: ProgressReport | None = None,
@@ -184,10 +198,10 @@ def decrypt_model(
 
     Raises NotFoundError when this keystore holds no key for it; RevokedError, ExpiredError or WrongLicenseError when
     the key may not be used; IntegrityError when it was changed, cut off, stripped of its signature or signed by another
-    keystore; RefusedError when it was never signed (unless `allow_unsigned`) or the destination exists (unless
-    `force`).
+    keystore; RefusedError when it was never signed (unless `allow_unsigned`), its model's release does not name it
+    (unless `allow_superseded`), or the destination exists (unless `force`).
     """
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     given = parse_location(source)
     target = plaintext_destination(given) if destination is None else parse_location(destination)
     arguments = {"source": asked_place(given), "destination": asked_place(target), "force": force, **vars(options)}
@@ -205,11 +219,18 @@ def decrypt_model(
             front: Front
             if found is not None:
                 fd, front = -1, found.container
-                opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=allow_unsigned)
+                opened, authorship = unlock(
+                    manager,
+                    found,
+                    license_key,
+                    options.use,
+                    allow_unsigned=allow_unsigned,
+                    releases=options.releases(),
+                )
             else:
                 assert isinstance(given, Stream), "a path or URL was opened"
                 fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
-                front, opened = _unlock_pipe(manager, fd, license_key, options.use)
+                front, opened = _unlock_pipe(manager, fd, license_key, options)
             stack.enter_context(opened)
         job = Decryption(manager, front, opened, found, fd, options, progress, request, authorship)
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
@@ -238,12 +259,17 @@ def _again(manager: KeyManager, source: Location, target: Location, done: Finish
     )
 
 
-def _unlock_pipe(manager: KeyManager, fd: int, license_key: License | None, use: Use) -> tuple[Front, OpenedDataKey]:
+def _unlock_pipe(
+    manager: KeyManager, fd: int, license_key: License | None, options: ReadOptions
+) -> tuple[Front, OpenedDataKey]:
+    """Open the data key and check what is known before the body: the header, and whether its id is released."""
     with foreign_os_errors("the container", "standard input"):
         front = read_front(fd)
-    opened = open_data_key(manager, front.header, license_key, use)
+    opened = open_data_key(manager, front.header, license_key, options.use)
     try:
         front.authenticate(opened.secret.view)
+        warned = check_container(manager, front.header, None, None, options.releases())
+        opened = replace(opened, notices=(*opened.notices, *warned))
     except BaseException:
         opened.secret.wipe()
         raise

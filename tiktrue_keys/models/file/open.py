@@ -34,6 +34,7 @@ def open_model(
     *,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     expected_root: bytes | None = None,
 ) -> ModelFile:
     """Return the plaintext of a container as a seekable read-only binary file. The caller closes it.
@@ -41,7 +42,7 @@ def open_model(
     The use is recorded once, before the file is returned. Each segment is verified before its bytes are returned. Reads
     raise RevokedError once the key is revoked. Raises the errors of decrypt_model.
     """
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     return open_expected(object_place(path), manager, license_key, options, expected_root)
 
 
@@ -53,13 +54,20 @@ def open_expected(
         with noted(manager, "open-model", None):
             found = stack.enter_context(opened_container(place, expected))
             container = found.container
-            opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
+            opened, authorship = unlock(
+                manager,
+                found,
+                license_key,
+                options.use,
+                allow_unsigned=options.allow_unsigned,
+                releases=options.releases(expected),
+            )
             stack.enter_context(opened)
         leaves = known_leaves(found.fd, container)
         recorded = recorded_path(found.path)
         keys = held_keys(manager, container.header)
         track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
-        detail = {"file_id": container.header.file_id.hex(), "path": recorded}
+        detail = {"file_id": container.header.file_id.hex(), "path": recorded, **options.detail}
         manager.record_use("open-model", key=opened.key, detail=detail)
         fd = kept_open(found.fd)
         try:

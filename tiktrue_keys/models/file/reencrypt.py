@@ -28,6 +28,7 @@ from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.container.container import Authorship, ContainerFile, known_leaves, read_container
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
 from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.container.released import ReleaseCheck
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
 from tiktrue_keys.models.file.decrypt import unsigned_notice
@@ -120,7 +121,12 @@ def begun(
     """Open both keys, check the old container's header and signature, and yield the prepared re-encryption."""
     with ExitStack() as stack:
         old, authorship = unlock(
-            manager, source, request.license_key, request.use, allow_unsigned=request.allow_unsigned
+            manager,
+            source,
+            request.license_key,
+            request.use,
+            allow_unsigned=request.allow_unsigned,
+            releases=ReleaseCheck.SKIP,  # its plaintext stays inside, and the new container is named only if it was
         )
         stack.enter_context(old)
         target = manager.find(request.to) if request.to is not None else active_key(manager, old.key)

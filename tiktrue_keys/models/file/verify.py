@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from os import PathLike
 
+from tiktrue_keys.core.dispatch.releases import CountingRelease
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
@@ -14,6 +15,7 @@ from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.models.container.container import Authorship, OpenedContainer, check_root
 from tiktrue_keys.models.container.data_key import OpenedDataKey
 from tiktrue_keys.models.container.open import Expected, opened_container, unlock
+from tiktrue_keys.models.container.released import ReleaseCheck, naming_release
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.pipeline import open_body, threads_for
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
@@ -44,11 +46,12 @@ def verify_model(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     expected_root: bytes | None = None,
     progress: ProgressReport | None = None,
 ) -> Verified:
     """Check everything that decrypt_model checks, without output. Raises the same errors, for the first fault."""
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     return verify_expected(manager, object_place(path), expected_root, license_key, options, progress)
 
 
@@ -61,11 +64,18 @@ def verify_expected(
     progress: ProgressReport | None,
 ) -> Verified:
     """Check the container at `place` as verify_model does, and that it is the expected one."""
+    releases = options.releases(expected)
     with opened_container(place, expected) as found:
-        opened, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
+        opened, authorship = unlock(
+            manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned, releases=releases
+        )
         with opened:
             _verify_body(found, opened, progress)
-            return _verified(found, opened, authorship)
+            container = found.container
+            named = None
+            if releases is not ReleaseCheck.SKIP:
+                named = naming_release(manager, container.header, container.root, found.path)
+            return _verified(found, opened, authorship, named)
 
 
 class _Nowhere:
@@ -98,7 +108,9 @@ def _verify_body(found: OpenedContainer, opened: OpenedDataKey, progress: Progre
         progress(container.length, container.length)
 
 
-def _verified(found: OpenedContainer, opened: OpenedDataKey, authorship: Authorship) -> Verified:
+def _verified(
+    found: OpenedContainer, opened: OpenedDataKey, authorship: Authorship, named: CountingRelease | None
+) -> Verified:
     container, signed = found.container, authorship is Authorship.SIGNED
     warnings = list(opened.notices)
     checks = ["the header is authentic under the data key"]
@@ -106,6 +118,8 @@ def _verified(found: OpenedContainer, opened: OpenedDataKey, authorship: Authors
         checks.append("this keystore signed file id, names, length and root")
     else:
         warnings.append(unsigned_notice())
+    if named is not None:
+        checks.append(f"release {named.release.number} of model {named.release.model_id} names it")
     checks.append(f"{plural(container.trailer.segments, 'segment')} verified: every tag, every leaf, and the root")
     if not container.slots.equal:
         words = "the header's two copies differ: a rewrap was interrupted"

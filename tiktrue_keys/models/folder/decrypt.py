@@ -18,6 +18,7 @@ from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.container import Authorship
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import Unlocker, opened_container
+from tiktrue_keys.models.container.released import ReleaseCheck, check_folder
 from tiktrue_keys.models.file.decrypt import Decrypted, Decryption, ReadOptions
 from tiktrue_keys.models.file.output import gate_with
 from tiktrue_keys.models.folder.compare import must_be_complete
@@ -60,6 +61,7 @@ def decrypt_folder(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     force: bool = False,
     jobs: int | None = None,
     progress: ProgressReport | None = None,
@@ -70,14 +72,14 @@ def decrypt_folder(
     `force` replaces a folder that holds only files of the same names; it replaces no container, backup, share or
     manifest. Processes up to `jobs` files at once (default: one for each processor, at most four). A failure leaves the
     destination as it was. Raises IntegrityError, before any output, when a file is missing, added, renamed, swapped or
-    older than the manifest says, or another keystore signed the manifest; RefusedError when the destination exists; and
-    the errors of decrypt_model.
+    older than the manifest says, or another keystore signed the manifest; RefusedError when the destination exists or
+    the model's release does not name the folder; and the errors of decrypt_model.
     """
     license_key = asked_once(license_key)
     given = parse_place(source)
     root = given if isinstance(given, Url) else real_folder(given)
     target = Path(recorded_path(Path(destination) if destination is not None else _default(root)))
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     arguments = {"source": asked_place(source), "destination": str(target), "force": force, **vars(options)}
     request = OperationRequest.of(OPERATION, operation_id, arguments)
     again = repeated(manager, request, partial(_again, manager, root, target))
@@ -85,6 +87,7 @@ def decrypt_folder(
         return again
     with noted(manager, OPERATION, request.operation_id):
         manifest = trusted_manifest(manager, root)
+        warned = check_folder(manager, manifest, root, options.releases())
         gate = gate_with(manager.output_gate(), root, "the encrypted folder itself")
         gate.check(target)
         kinds = {entry.path: FileKind.OTHER for entry in manifest.files} if force else None
@@ -104,7 +107,8 @@ def decrypt_folder(
         made = job.build(jobs, progress)
         counts = {"files": len(manifest.files), "length": manifest.length}
         outcome.detail = {**counts, "source": str(root), **options.detail}
-    return _result(outcome.operation_id, root, target, manifest, made, changed=True)
+    done = _result(outcome.operation_id, root, target, manifest, made, changed=True)
+    return replace(done, warnings=(*done.warnings, *warned))
 
 
 def _again(manager: KeyManager, root: Place, target: Path, done: FinishedOperation) -> DecryptedFolder:
@@ -146,9 +150,8 @@ class _Job:
 
     def build(self, jobs: int | None, progress: ProgressReport | None) -> list[Decrypted]:
         """Fill the temporary folder and swap it in; return the containers' results in the manifest's order."""
-        options = self.options
         with (
-            Unlocker(self.manager, self.license_key, options.use, allow_unsigned=options.allow_unsigned) as unlocker,
+            self._unlocker() as unlocker,
             UnsyncedFiles(partial(self._synced, unlocker)) as files,
         ):
             make = partial(self._make, unlocker, files)
@@ -158,6 +161,11 @@ class _Job:
         self.must_be_free()  # once more: decrypting may have taken hours
         swap_in(self.place)
         return [each for each in made if each is not None]
+
+    def _unlocker(self) -> Unlocker:
+        allow, options = self.options.allow_unsigned, self.options
+        skip = ReleaseCheck.SKIP  # the folder was checked, which covers its files
+        return Unlocker(self.manager, self.license_key, options.use, allow_unsigned=allow, releases=skip)
 
     def _make(
         self,

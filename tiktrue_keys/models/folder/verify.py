@@ -11,6 +11,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, each_once
 from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.container.released import check_folder
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.file.verify import Verified, verify_expected
 from tiktrue_keys.models.folder.compare import must_be_complete
@@ -42,6 +43,7 @@ def verify_folder(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     jobs: int | None = None,
     progress: ProgressReport | None = None,
 ) -> VerifiedFolder:
@@ -50,9 +52,10 @@ def verify_folder(
     `jobs` files at once, as side_by_side.
     """
     license_key, folder = asked_once(license_key), real_folder(path)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     manifest = trusted_manifest(manager, folder)
+    warned = check_folder(manager, manifest, folder, options.releases())
     must_be_complete(folder, manifest, hashes=False)
-    options = ReadOptions(allow_deprecated, allow_unsigned)
     open_beforehand(manager, folder, manifest, license_key, options.use)
 
     def verify(entry: ManifestEntry, report: ProgressReport) -> Verified | None:
@@ -70,5 +73,5 @@ def verify_folder(
         plain=tuple(entry.path for entry in manifest.plain),
         length=manifest.length,
         checks=("this keystore signed the manifest", "the folder holds every listed file, intact, and no other"),
-        warnings=each_once(notice for verified in files for notice in verified.warnings),
+        warnings=(*each_once(notice for verified in files for notice in verified.warnings), *warned),
     )

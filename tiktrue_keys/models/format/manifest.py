@@ -13,7 +13,7 @@ Lengths are in bytes of plaintext. Paths are relative, with `/` between parts; e
 have (format/header.py), none is `.` or `..`. No file id occurs twice. A rewrap changes no root, so the manifest stays
 as it is. It is written last: a folder without a manifest is incomplete.
 
-Does not handle: rollback of the whole folder, manifest included, to an earlier state.
+Does not handle: rollback of the whole folder, manifest included, to an earlier state (core/dispatch/releases.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -159,6 +160,11 @@ class Manifest:
     def listed(self, entry: ContainerEntry) -> ListedContainer:
         """Return what a container must be to be the one of this entry."""
         return ListedContainer(self.model_id, entry.file_id, entry.length, entry.root)
+
+    @property
+    def digest(self) -> bytes:
+        """Return the SHA-256 (32 bytes) of what is signed, by which a release names the folder."""
+        return sha256(signed_message(SIGNATURE_KIND, canonical_json(self.to_json()))).digest()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that is signed."""

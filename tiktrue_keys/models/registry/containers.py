@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiktrue_keys.core.containers.claims import MAX_CLAIMS, Claim
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.dispatch.releases import Standing
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
@@ -19,6 +20,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError, WrongLicenseError
 from tiktrue_keys.models.container.data_key import HeldKeys, asked_once, held_keys
 from tiktrue_keys.models.container.header_of import slots_at
+from tiktrue_keys.models.container.released import ReleaseStandings
 from tiktrue_keys.models.format.header import FILE_ID_LENGTH, SUFFIX, Header
 from tiktrue_keys.models.format.header_slots import HeaderSlots
 from tiktrue_keys.models.registry.tracking import Tracked, track
@@ -30,11 +32,15 @@ PRESENT, MISSING, REPLACED, UNREADABLE, PIPED = "present", "missing", "replaced"
 
 @dataclass(frozen=True)
 class Registered:
-    """A row of the registry and the state of its path; `keys_in_file` of a present container, not authenticated."""
+    """A row of the registry and the state of its path; `keys_in_file` of a present container, not authenticated.
+
+    `release` is what the release of its model says of it, None where the model has none.
+    """
 
     record: ContainerRecord
     state: str
     keys_in_file: frozenset[str] | None
+    release: Standing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +97,12 @@ class HeaderReader:
 
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
     """Return every registered container, by path, with the state of its path. Reads headers, opens no key."""
-    reader = HeaderReader()
-    return tuple(_looked_up(record, reader) for record in manager.containers())
+    reader, standings = HeaderReader(), ReleaseStandings(manager)
+    found = (_looked_up(record, reader) for record in manager.containers())
+    return tuple(
+        replace(each, release=standings.of(each.record.model_id, each.record.file_id, each.record.path))
+        for each in found
+    )
 
 
 def scan(manager: KeyManager, folder: str | PathLike[str] | Url, license_key: License | None = None) -> Scanned:
@@ -119,14 +129,19 @@ def forget(
 
     Raises UsageError for a malformed file id, NotFoundError where there is none.
     """
+    where = None if location is None else recorded_path(parse_place(location))
+    return manager.forget(parse_file_id(file_id), location=where, operation_id=operation_id)
+
+
+def parse_file_id(text: str) -> bytes:
+    """Return the 16 bytes of a file id, or of a folder id. Raises UsageError unless it has 32 hex digits."""
     try:
-        raw = bytes.fromhex(file_id)
+        raw = bytes.fromhex(text)
     except ValueError:
         raw = b""
-    if len(raw) != FILE_ID_LENGTH:
-        raise UsageError(f"'{file_id[:40]}' is not a file id", "it has 32 hex digits", remedy="list-containers")
-    where = None if location is None else recorded_path(parse_place(location))
-    return manager.forget(raw, location=where, operation_id=operation_id)
+    if len(raw) != FILE_ID_LENGTH or raw.hex() != text.lower():
+        raise UsageError(f"'{text[:40]}' is not a file id", "it has 32 hex digits", remedy="list-containers")
+    return raw
 
 
 @dataclass

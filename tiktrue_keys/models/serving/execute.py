@@ -90,6 +90,7 @@ def held_models(
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
+    allow_superseded: bool = False,
     progress: ProgressReport | None = None,
     operation_id: str | None = None,
     free: Callable[[], int | None] = free_memory,
@@ -103,7 +104,8 @@ def held_models(
         raise UnavailableError(
             "this system does not support files in memory", "decrypt the model into a file", remedy="decrypt-instead"
         )
-    options, license_key = ReadOptions(allow_deprecated, allow_unsigned), asked_once(license_key)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
+    license_key = asked_once(license_key)
     arguments = {"sources": [asked_place(source) for source in sources], "program": program, **vars(options)}
     request = OperationRequest.of(EVENT, operation_id, arguments)
     with ExitStack() as stack, noted(manager, EVENT, request.operation_id):
@@ -111,7 +113,7 @@ def held_models(
         total = sum(found.container.length for found, _, _ in opened)
         _must_fit(total, free())
         for found, key, authorship in opened:
-            _record(manager, found, key, authorship, program, request)
+            _record(manager, found, key, authorship, program, options, request)
         held, done = [], 0
         for found, key, authorship in opened:
             held.append(_hold(found, key, authorship, within(progress, done, total), stack))
@@ -129,7 +131,14 @@ def _open(
     manager: KeyManager, source: Place, options: ReadOptions, license_key: License | None, stack: ExitStack
 ) -> _Opened:
     found = stack.enter_context(opened_container(source))
-    key, authorship = unlock(manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned)
+    key, authorship = unlock(
+        manager,
+        found,
+        license_key,
+        options.use,
+        allow_unsigned=options.allow_unsigned,
+        releases=options.releases(),
+    )
     stack.enter_context(key)
     return found, key, authorship
 
@@ -150,11 +159,12 @@ def _record(
     key: OpenedDataKey,
     authorship: Authorship,
     program: str,
+    options: ReadOptions,
     request: OperationRequest,
 ) -> None:
     header, path = found.container.header, recorded_path(found.path)
     track(manager, header, path, held_keys(manager, header), signed=authorship is Authorship.SIGNED)
-    detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256]}
+    detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256], **options.detail}
     manager.record_use(EVENT, key=key.key, detail=detail, request=request)
 
 

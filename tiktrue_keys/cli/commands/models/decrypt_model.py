@@ -43,6 +43,9 @@ def command(
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
+    allow_superseded: Annotated[
+        bool, typer.Option("--allow-superseded", help="Accept a container that its model's release does not name.")
+    ] = False,
     jobs: Jobs = None,
     audit_to: AuditTo = None,
 ) -> Outcome:
@@ -53,7 +56,7 @@ def command(
     part is verified.
     """
     context: CommandContext = ctx.obj
-    options = ReadOptions(allow_deprecated, allow_unsigned)
+    options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
     manager = recording_manager(context, audit_to)
     if is_folder(source) or is_remote_folder(source):
         return _decrypt_folder(context, manager, source, output, options, force=force, jobs=jobs)
@@ -69,6 +72,7 @@ def command(
             license_key=license_key,
             allow_deprecated=allow_deprecated,
             allow_unsigned=allow_unsigned,
+            allow_superseded=allow_superseded,
             force=force,
             progress=report,
             lock_timeout=context.lock_timeout,
@@ -100,6 +104,7 @@ def _decrypt_folder(
             license_key=context.license(),
             allow_deprecated=options.allow_deprecated,
             allow_unsigned=options.allow_unsigned,
+            allow_superseded=options.allow_superseded,
             force=force,
             jobs=jobs,
             progress=report,

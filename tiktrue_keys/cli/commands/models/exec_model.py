@@ -39,6 +39,9 @@ def command(
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
+    allow_superseded: Annotated[
+        bool, typer.Option("--allow-superseded", help="Accept a container that its model's release does not name.")
+    ] = False,
     audit_to: AuditTo = None,
 ) -> Outcome:
     """Run a program on decrypted models that exist only in memory.
@@ -65,6 +68,7 @@ def command(
                 license_key=license_key,
                 allow_deprecated=allow_deprecated,
                 allow_unsigned=allow_unsigned,
+                allow_superseded=allow_superseded,
                 progress=report,
                 operation_id=context.operation_id,
             )

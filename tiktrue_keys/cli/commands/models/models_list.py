@@ -12,7 +12,7 @@ from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.models.registry.containers import Registered, list_containers
 
-_COLUMNS = ("file id", "state", "path", "name", "keys")
+_COLUMNS = ("file id", "state", "release", "path", "name", "keys")
 
 EXAMPLES = (
     ("List the registered containers:", "tiktrue-keys models list"),
@@ -24,7 +24,8 @@ def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption 
     """List the registered containers.
 
     Every container that a command writes or opens is registered. The state says what is at its path now: present,
-    missing, replaced or unreadable; piped for a container that was written to a pipe.
+    missing, replaced or unreadable; piped for a container that was written to a pipe. Where a model has a release, its
+    containers are released, superseded or withdrawn.
     """
     context: CommandContext = ctx.obj
     found = list_containers(context.manager)
@@ -32,13 +33,14 @@ def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption 
         (
             each.record.file_id.hex(),
             each.state,
+            each.release.value if each.release else "",
             each.record.path or "(pipe)",
             each.record.name,
             " ".join(sorted(each.record.keys)),
         )
         for each in found
     ]
-    table = chosen_columns(Table(_COLUMNS, rows, spare=("keys", "name")), column, form)
+    table = chosen_columns(Table(_COLUMNS, rows, spare=("keys", "name", "release")), column, form)
     return Outcome(
         result={"containers": [_json(each) for each in found]},
         view=[table] if rows or form == "csv" else [],
@@ -52,4 +54,5 @@ def _json(registered: Registered) -> dict[str, Any]:
     return container_json(registered.record) | {
         "state": registered.state,
         "keys_in_file": None if in_file is None else sorted(in_file),
+        "release": registered.release.value if registered.release else None,
     }

@@ -30,6 +30,9 @@ def command(
         bool, typer.Option("--allow-deprecated", help="Use a deprecated or expired key past its decrypt-until.")
     ] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
+    allow_superseded: Annotated[
+        bool, typer.Option("--allow-superseded", help="Accept a container that its model's release does not name.")
+    ] = False,
     jobs: Jobs = None,
 ) -> Outcome:
     """Verify a container's contents and signature.
@@ -51,6 +54,7 @@ def command(
             license_key=license_key,
             allow_deprecated=allow_deprecated,
             allow_unsigned=allow_unsigned,
+            allow_superseded=allow_superseded,
             progress=report,
         )
     words, result = _described(found)
