@@ -9,9 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.core.approvals.approvers import ADA
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.format_page import in_braces, rows
 from tests.keystores import LICENSE
+from tiktrue_keys.core.approvals.policy import parse_approver
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.containers.claims import Claim
 from tiktrue_keys.core.containers.intents import FileIntent
@@ -22,7 +26,9 @@ from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.approvals import set_policy
 from tiktrue_keys.core.operations.release import ReleaseRequest
+from tiktrue_keys.errors import NeedsApprovalError
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.own_identity import own_card
@@ -32,7 +38,7 @@ from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.unpin import unpin
 from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"UNLOCK", "APPROVAL", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
+_WITHOUT_RECORDS = {"UNLOCK", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
 _SOMETIMES = {
     "KEY": set(keyring._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
@@ -93,7 +99,15 @@ def _used_keystore(folder: Path) -> KeyManager:
     create_escrow(manager, lambda *_: lambda: None, shares=2, threshold=2)
     manager.backup(folder / "backup.db")
     manager.restore(folder / "backup.db")
+    _leave_a_plan(manager)
     return manager
+
+
+def _leave_a_plan(manager: KeyManager) -> None:
+    approver = parse_approver("ada", ADA.line)
+    set_policy(manager.session, require={"destroy": 1}, approvers=[approver], operation_id=None)
+    with pytest.raises(NeedsApprovalError):
+        set_policy(manager.session, require={"destroy": 0}, operation_id=None)
 
 
 def _use(fleet: Fleet) -> None:

@@ -86,6 +86,12 @@ class RefusedError(TikTrueKeysError):
     exit_code = 5
 
 
+class NeedsApprovalError(RefusedError):
+    """The approval policy wants signatures of approvers first. The plan to be signed is stored."""
+
+    code = "needs-approval"
+
+
 class BusyError(TikTrueKeysError):
     """Another process holds the lock for longer than the lock timeout."""
 
@@ -177,6 +183,7 @@ ERRORS: tuple[type[TikTrueKeysError], ...] = (
     NotFoundError,
     IntegrityError,
     RefusedError,
+    NeedsApprovalError,
     BusyError,
     PartialError,
     WrongMachineError,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.golden.scenario import parse, play
 from tests.program import Program
+from tiktrue_keys.core.approvals.ssh_signatures import SSH_KEYGEN
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 
@@ -17,6 +18,8 @@ SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 def test_scenario(scenario: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     written = scenario.read_text("utf-8")
+    if "ssh-keygen" in written and not SSH_KEYGEN.exists():
+        pytest.skip(f"{SSH_KEYGEN} is missing")
 
     played = play(written, Program(tmp_path))
 

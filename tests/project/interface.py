@@ -38,6 +38,7 @@ NOT_PROMISED = frozenset(
         "KeyManager.open_intents",
         "KeyManager.open_key",
         "KeyManager.record_use",
+        "KeyManager.record_uses",
         "KeyManager.register",
         "KeyManager.release",
         "KeyManager.release_of",

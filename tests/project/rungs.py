@@ -17,6 +17,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "fingerprint",
         "audit",
         "keystore",
+        "approvals",
         "containers",
         "dispatch",
         "keys",

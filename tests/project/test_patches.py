@@ -22,7 +22,7 @@ STEPS = {
     "models/folder/test_folders.py": {"os.read", "os.rename"},
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
     "models/folder/test_resume.py": {"encrypt._make"},
-    "models/serving/test_execute.py": {"os.memfd_create", "shop.manager.record_use"},
+    "models/serving/test_execute.py": {"os.memfd_create", "shop.manager.record_uses"},
     "recovery/test_escrow.py": {"Keystore._commit", "Keystore._write_mark", "backup._unrecorded_copy_removed"},
     "recovery/test_recover.py": {"store.read_mark"},
 }

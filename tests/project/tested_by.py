@@ -24,6 +24,11 @@ TESTED_BY: dict[str, str] = {
     "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results",
     "cli/view/test_hints.py": "core/keys/key_results core/notices",
     "cli/view/test_render.py": "cli/view/escape cli/view/outcome",
+    "golden/scenarios/approvals.txt": (
+        "cli/commands/keystore/approvals_add cli/commands/keystore/approvals_export "
+        "cli/commands/keystore/approvals_list cli/commands/keystore/approvals_policy cli/view/approval_plans"
+    ),
+    "core/approvals/test_proposals.py": "core/approvals/plans core/operations/approvals",
     "core/containers/test_intents.py": "core/containers/owner_process",
     "core/keystore/test_commit.py": "core/keystore/make core/keystore/transaction",
     "core/keystore/test_copied.py": (
@@ -43,6 +48,9 @@ TESTED_BY: dict[str, str] = {
     "core/test_fingerprint.py": "core/machine/facts",
     "core/test_manager_concurrency.py": "core/reader",
     "core/test_session.py": "core/forks core/read_only",
+    "test_approved_operations.py": (
+        "core/dispatch/new_holders core/operations/restored_policy models/registry/plaintext_approval"
+    ),
     "fleet/test_commands.py": (
         "cli/commands/fleet/fleet_add cli/commands/fleet/fleet_card cli/commands/fleet/fleet_init "
         "cli/commands/fleet/fleet_list cli/commands/fleet/fleet_remove cli/commands/fleet/fleet_send "

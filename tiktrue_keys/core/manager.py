@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.audit.system_log import Recorder, SystemLog
 from tiktrue_keys.core.containers import intents, registry
@@ -73,6 +74,7 @@ class KeyManager(KeystoreReader):
     `recorder` takes what the audit log cannot hold: refusals before the keystore is open. `session` of another manager
     replaces all the other parameters: both then use one opened keystore. `synchronised` returns whether `clock` is
     synchronised, None when that is unknown; by default the kernel is asked, and nothing is known of a clock of yours.
+    `approval` is the number of an approved plan, which the operation that it is for uses.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class KeyManager(KeystoreReader):
         session: KeystoreSession | None = None,
         synchronised: Callable[[], bool | None] | None = None,
         protected: Mapping[str, str | PathLike[str]] | None = None,
+        approval: int | None = None,
     ) -> None:
         if session is None:
             folder = _path(storage_dir) if storage_dir is not None else default_folder()
@@ -101,6 +104,7 @@ class KeyManager(KeystoreReader):
                 synchronised=synchronised,
                 protected=KEYSTORES_ONLY.also_all(protected or {}),
             )
+            session.approval = approval
         super().__init__(session)
 
     @property
@@ -336,16 +340,23 @@ class KeyManager(KeystoreReader):
             signer = self._session.signer(view)
         return lambda canonical: signer(derivation.signed_message(kind, canonical))
 
-    def begin_file_operation(self, intent: FileIntent, request: OperationRequest | None = None) -> FileIntent:
-        """Record an intent and register its file before the file changes. Return the intent with its operation id."""
-        return self.begin_file_operations([(intent, request)])[0]
+    def begin_file_operation(
+        self, intent: FileIntent, request: OperationRequest | None = None, proposal: Proposal | None = None
+    ) -> FileIntent:
+        """Record an intent and register its file before the file changes. Return the intent with its operation id.
+
+        `proposal` is what the approval policy is asked about.
+        """
+        return self.begin_file_operations([(intent, request)], proposal)[0]
 
     def begin_file_operations(
-        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]]
+        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]], proposal: Proposal | None = None
     ) -> tuple[FileIntent, ...]:
         """Record the intents of many operations in one transaction, as begin_file_operation does one."""
         asked = [(intent, request or OperationRequest.of(intent.operation, None, {})) for intent, request in begun]
         with self._session.write(asked[0][1].operation_id) as transaction:
+            if proposal is not None:
+                must_be_approved(transaction, proposal)
             return tuple(intents.begin_intent(transaction, intent, request) for intent, request in asked)
 
     def finished_file_operation(self, request: OperationRequest) -> tuple[bytes, str] | None:
@@ -467,16 +478,37 @@ class KeyManager(KeystoreReader):
         return release(self._session, request, asked)
 
     def record_use(
-        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None
+        self,
+        event: str,
+        *,
+        key: ManagedKey,
+        detail: Mapping[str, Any],
+        request: OperationRequest | None = None,
+        proposal: Proposal | None = None,
     ) -> None:
         """Record that plaintext or key material is about to be released. If this raises, nothing may be released.
 
-        Raises RefusedError when the operation id was used for another request; the same request is recorded again.
+        `proposal` is what the approval policy is asked about. Raises RefusedError when the operation id was used for
+        another request; the same request is recorded again.
         """
+        self.record_uses(event, [(key, detail)], request=request, proposal=proposal)
+
+    def record_uses(
+        self,
+        event: str,
+        uses: Sequence[tuple[ManagedKey, Mapping[str, Any]]],
+        *,
+        request: OperationRequest | None = None,
+        proposal: Proposal | None = None,
+    ) -> None:
+        """Record the uses of several keys as record_use does one, in one transaction."""
         request = request or OperationRequest.of(event, None, {})
         with self._session.write(request.operation_id) as transaction:
+            if proposal is not None:
+                must_be_approved(transaction, proposal)
             request.claim(transaction)
-            transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
+            for key, detail in uses:
+                transaction.record(event, key_id=key.key_id, model_id=key.model_id, detail=detail)
 
     # Required methods of the public interface, each a short form of one above.
 

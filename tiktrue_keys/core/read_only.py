@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tiktrue_keys.core.approvals.policy import get_policy
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.owner_process import this_process
@@ -19,7 +21,7 @@ from tiktrue_keys.core.containers.settlement import Ending
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.errors import IntegrityError, RefusedError
 
 
 class SystemLogManager(KeyManager):
@@ -33,24 +35,45 @@ class SystemLogManager(KeyManager):
         super().__init__(session=manager.session)
         self._begun: dict[str, FileIntent] = {}
 
-    def record_use(
-        self, event: str, *, key: ManagedKey, detail: Mapping[str, Any], request: OperationRequest | None = None
+    def record_uses(
+        self,
+        event: str,
+        uses: Sequence[tuple[ManagedKey, Mapping[str, Any]]],
+        *,
+        request: OperationRequest | None = None,
+        proposal: Proposal | None = None,
     ) -> None:
         """Record in the system log that plaintext or key material is about to be released.
 
-        Raises UnavailableError when the log does not accept the record; then nothing may be released.
+        Raises UnavailableError when the log does not accept the record, RefusedError when the policy wants an approval;
+        then nothing may be released.
         """
+        self._must_need_no_approval(proposal)
         request = request or OperationRequest.of(event, None, {})
-        self._record(event, request.operation_id, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
+        for key, detail in uses:
+            self._record(event, request.operation_id, key_id=key.key_id, model_id=key.model_id, detail=dict(detail))
 
     def begin_file_operations(
-        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]]
+        self, begun: Sequence[tuple[FileIntent, OperationRequest | None]], proposal: Proposal | None = None
     ) -> tuple[FileIntent, ...]:
         """Record intents in the system log and return them with their operation ids.
 
-        They are not stored: if this process dies, no later command settles them.
+        They are not stored: if this process dies, no later command settles them. Raises RefusedError when the policy
+        wants an approval.
         """
+        self._must_need_no_approval(proposal)
         return tuple(self._begin(intent, request) for intent, request in begun)
+
+    def _must_need_no_approval(self, proposal: Proposal | None) -> None:
+        if proposal is None:
+            return
+        with self.session.read() as (view, _):
+            needed = get_policy(view.rows).needed(proposal.operations)
+        if needed:
+            raise RefusedError(
+                f"{proposal.kind} needs approval, and a read-only keystore cannot store that an approval was used",
+                "make the keystore writable",
+            )
 
     def _begin(self, intent: FileIntent, request: OperationRequest | None) -> FileIntent:
         operation = (request or OperationRequest.of(intent.operation, None, {})).operation_id

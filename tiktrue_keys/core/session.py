@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
+from tiktrue_keys.core.approvals.proposals import PlanNeeded, Proposal, approved_plan, needs_approval, store_plan
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
 from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
@@ -60,7 +61,8 @@ class KeystoreSession:
     """One keystore folder as one process uses it. Thread-safe; a forked child opens the keystore again.
 
     `notices` are those that belong to no operation's result: an upgrade of the schema. With `keeps_version` a keystore
-    of an older schema version is written to as it is.
+    of an older schema version is written to as it is. `approval` is the number of the approved plan that operations
+    under the approval policy may use.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class KeystoreSession:
         self.revocations = RevocationMemory()
         self.notices: list[Notice] = []
         self.keeps_version = False
+        self.approval: int | None = None
         self._rounds = rounds
         self._protected = protected
         self.guard = threading.RLock()
@@ -182,6 +185,14 @@ class KeystoreSession:
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
         """Yield the transaction of one operation. A keystore of an older schema version is upgraded before it."""
         rule = accepted_time if accept_clock else must_not_leap
+        with self.storing_plans(), self._write(operation_id, rule) as transaction:
+            transaction.approval = self.approval
+            yield transaction
+            for check in transaction.last_checks:
+                check(transaction)
+
+    @contextlib.contextmanager
+    def _write(self, operation_id: OperationId, rule: TimeRule) -> Iterator[Transaction]:
         with self.guard:
             if not self.keeps_version and self.keystore.is_outdated():
                 self._upgrade(rule)
@@ -192,6 +203,24 @@ class KeystoreSession:
             ) as transaction,
         ):
             yield transaction
+
+    @contextlib.contextmanager
+    def storing_plans(self) -> Iterator[None]:
+        """Run an operation under the approval policy. When it lacks an approval, store its plan.
+
+        Raises NeedsApprovalError then.
+        """
+        try:
+            yield
+        except PlanNeeded as needed:
+            with self._write(new_operation_id(), noted_time) as transaction:
+                plan, count = store_plan(transaction, needed.proposal)
+            raise needs_approval(plan, count) from None
+
+    def check_approval(self, proposal: Proposal) -> None:
+        """Raise what must_be_approved will raise in the transaction, before anything leaves or is written."""
+        with self.storing_plans(), self.read() as (view, now):
+            approved_plan(view, now, self.approval, proposal)
 
     def _upgrade(self, rule: TimeRule) -> None:
         """Upgrade the keystore. One that is damaged stays as it is: a revocation must be possible all the same."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tiktrue_keys.core.approvals.policy import NODE_ADD
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.dispatch import deliveries, outbox, peers, releases, revocation_lists
 from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress
@@ -106,6 +108,7 @@ def _pin_issuer(
         known = peers.get_peer(transaction.rows, card.node_id)
         if known is not None and known.role == ISSUER and not known.retired_at and models:
             scope = settle_scopes(transaction, card.node_id, models, keeps)
+            must_be_approved(transaction, _proposal(known, {"node_id": known.node_id, "models": scope_text(scope)}))
             peer = change_scope(transaction, known, scope)
             operation.remember(transaction, [[peer.node_id]])
             return PinResult(operation_id=operation.id, changed=True, peer=peer)
@@ -133,8 +136,13 @@ def _record(transaction: Transaction, operation: Operation, peer: Peer) -> None:
     }
     if peer.scope is not None:
         detail["models"] = scope_text(peer.scope)
+    must_be_approved(transaction, _proposal(peer, detail))
     transaction.record(ADD, detail=detail)
     operation.remember(transaction, [[peer.node_id]])
+
+
+def _proposal(peer: Peer, detail: dict[str, object]) -> Proposal:
+    return Proposal(NODE_ADD, f"{peer.name} {peer.node_id}", detail)
 
 
 def _pinned_before(first: FirstRun) -> PinResult:

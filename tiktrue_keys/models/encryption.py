@@ -20,6 +20,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError
 from tiktrue_keys.models.file.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.file.encrypt import Encrypted, encrypt_model
 from tiktrue_keys.models.format.block import open_block, read_block_head, seal_block
+from tiktrue_keys.models.registry.plaintext_approval import release
 from tiktrue_keys.models.storage.location import Url
 
 _BLOCKS = "model blocks in memory"
@@ -84,7 +85,9 @@ class ModelEncryption:
         with self.key_manager.open_key(key.key_id, license_key, use=use) as opened:
             data = open_block(envelope, opened.secret.view)
             detail = {"block_id": block_id, "length": len(data)}
-            self.key_manager.record_use("decrypt-block", key=opened.key, detail=detail)
+            source = f"block {block_id} of {model_id}"
+            proposal = release(source, "the program that opens it", [opened.key], detail)
+            self.key_manager.record_use("decrypt-block", key=opened.key, detail=detail, proposal=proposal)
             return data
 
     def encrypt_file(

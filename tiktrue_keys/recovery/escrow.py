@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tiktrue_keys.core.approvals.policy import ESCROW
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
@@ -99,17 +101,24 @@ class _Creation:
         with session.read() as (view, _):
             keystore_id = view.document.keystore_id
             _must_be_free(view.rows, replacing=self.replacing)
+        session.check_approval(self._proposal)
         must_be_writable(self.manager)
         with SecretBuffer.random(SECRET_LENGTH) as secret:
             made = split(secret.view, count=self.shares, threshold=self.threshold)
             with self._kept(keystore_id, made), operation.write() as transaction:
                 former = _must_be_free(transaction.rows, replacing=self.replacing)
+                must_be_approved(transaction, self._proposal)
                 slot = seal_to_escrow(session.root, secret.view, keystore_id)
                 transaction.replace_document(transaction.document.with_slots((slot,)))
                 escrow = Escrow(made[0].escrow, self.shares, self.threshold, transaction.now, None)
                 _record_creation(transaction, escrow, former)
                 operation.remember(transaction, [[str(escrow.number)]])
         return EscrowResult(operation_id=operation.id, changed=True, escrow=escrow, keystore_id=keystore_id)
+
+    @property
+    def _proposal(self) -> Proposal:
+        arguments = {"shares": self.shares, "threshold": self.threshold, "replacing": self.replacing}
+        return Proposal(ESCROW, "this keystore", arguments, [(RecordKind.ESCROW, ESCROW_RECORD)])
 
     def repeat(self, first: FirstRun) -> EscrowResult:
         if self.handed_over:  # the shares that this process handed over are worthless: report an error

@@ -55,13 +55,16 @@ def recover(
     shares: Sequence[Share],
     *,
     accept_clock: bool = False,
+    reset_policy: bool = False,
     operation_id: str | None = None,
 ) -> RestoredKeystore:
     """Put a backup (None: the keystore in place, as it is) in place as a new epoch, bound to this machine.
 
-    A missing host secret of this machine is created. The caller has asked for confirmation. Raises UsageError and
-    IntegrityError for shares that do not combine, NotFoundError without an escrow in the backup, and RefusedError for
-    shares of another escrow or a clock more than 400 days ahead unless `accept_clock`.
+    A missing host secret of this machine is created. `reset_policy` removes the approval policy, which then wants no
+    approval for this either: the holders of the shares decide. The caller has asked for confirmation.
+
+    Raises UsageError and IntegrityError for shares that do not combine, NotFoundError without an escrow in the backup,
+    and RefusedError for shares of another escrow or a clock more than 400 days ahead unless `accept_clock`.
     """
     notices: list[Notice] = []
     with combine(shares) as secret:
@@ -72,6 +75,7 @@ def recover(
             event=RECOVER,
             also=lambda transaction: notices.extend(_recovered(transaction, shares[0].escrow)),
             accept_clock=accept_clock,
+            reset_policy=reset_policy,
             operation_id=operation_id,
         )
     return replace(done, warnings=(*done.warnings, *notices))

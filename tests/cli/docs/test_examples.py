@@ -19,6 +19,7 @@ import pytest
 
 from tests.program import TIMEOUT_SECONDS, Program
 from tiktrue_keys.cli.docs.reference import Description, descriptions
+from tiktrue_keys.core.approvals.ssh_signatures import SSH_KEYGEN
 
 COMMANDS = {each.name: each for each in descriptions()}
 LONGEST = 80
@@ -167,6 +168,19 @@ STORIES = {
         escrow recover
         escrow create 2
         """,
+    "approval": """
+        % tiktrue-keys generate llama-7b --no-license
+        % tiktrue-keys revoke --model llama-7b --reason test --yes
+        % tiktrue-keys cleanup --after 0s --yes
+        % ssh-keygen -q -t ed25519 -N "" -f ada
+        approvals policy
+        % tiktrue-keys cleanup --yes || [ $? = 5 ]
+        approvals list
+        approvals export
+        % ssh-keygen -q -Y sign -n tiktrue-keys -f ada plan.txt
+        approvals add
+        % tiktrue-keys cleanup --yes --approval 1
+        """,
     "fleet": """
         % tiktrue-keys generate llama-7b --no-license
         fleet init 1
@@ -223,6 +237,8 @@ def steps(story: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_the_examples_run(world: World, story: str) -> None:
+    if story == "approval" and not SSH_KEYGEN.exists():
+        pytest.skip(f"{SSH_KEYGEN} is missing")
     for step in steps(story):
         if step.startswith("%"):
             prepare(world, step)

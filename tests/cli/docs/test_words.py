@@ -21,7 +21,23 @@ PARAMETERS = {
 
 # An argument of an option has a unit or a type. Those of VALUES are explained on the program's page.
 TYPES = {*VALUES, "FILE", "FILE|-", "DIR", "DIR|-", "DST", "SRC", "STATEFILE", "CARD", "CONTAINER", "FILE... -- CMD"}
-TYPES |= {"N", "HEX", "ID", "K=V", "MODEL", "TEXT", "NAME", "EVENT", "USER", "SINK", "FILE_ID", "NODE_ID", "ISSUER"}
+TYPES |= {
+    "OP=N",
+    "NAME=FILE",
+    "N",
+    "HEX",
+    "ID",
+    "K=V",
+    "MODEL",
+    "TEXT",
+    "NAME",
+    "EVENT",
+    "USER",
+    "SINK",
+    "FILE_ID",
+    "NODE_ID",
+    "ISSUER",
+}
 CHOICES = {"STATUS", "ORDER", "FORMAT", "OUTCOME", "ROLE", "SHELL"}
 
 

@@ -10,13 +10,22 @@ from tiktrue_keys.cli.program.options import CommonOptions, take_common
 
 COMMON = {
     "--keystore", "--host-secret", "--license-file", "--lock-timeout", "--operation-id", "--yes", "-y", "--json",
-    "--quiet", "-q", "--verbose", "-v", "--no-color", "--version", "-V", "--help", "-h",
+    "--quiet", "-q", "--verbose", "-v", "--no-color", "--version", "-V", "--help", "-h", "--approval",
 }  # fmt: skip
+UNDER_APPROVAL = {
+    "cleanup", "rotate", "revoke", "decrypt-model", "exec-model", "reencrypt-model", "models forget", "doctor",
+    "restore", "rebind", "escrow create", "escrow recover", "approvals policy", "fleet add", "fleet send",
+}  # fmt: skip
+"""The commands that a policy may require approval for."""
 
 
 @pytest.mark.parametrize("command", descriptions(), ids=lambda command: command.name or "the program")
 def test_every_command_takes_every_common_option(command: Description) -> None:
-    assert {name for option in command.options if option.common for name in option.names} == COMMON
+    """--approval only where it applies, and before a command's name."""
+    found = {name for option in command.options if option.common for name in option.names}
+
+    assert found | {"--approval"} == COMMON
+    assert ("--approval" in found) == (bool(command.children) or command.name in UNDER_APPROVAL)
 
 
 @pytest.mark.parametrize("command", descriptions(), ids=lambda command: command.name or "the program")

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.cli.program.test_catalog import leaves
+from tests.core.approvals.approvers import ADA, needs_ssh_keygen, write_keys
 from tests.program import LICENSE, Program
 from tiktrue_keys.cli.program.catalog import OLD_NAMES
 from tiktrue_keys.cli.view.envelope import encoded, envelope, pieces
@@ -113,6 +114,8 @@ COMMANDS: dict[str, list[str]] = {
     "backup": ["backup", "backup.db"],
     "escrow create": ["escrow", "create", "-o", "new-shares", "--replace", "--yes"],
     "escrow show": ["escrow"],
+    "approvals policy": ["approvals", "policy"],
+    "approvals list": ["approvals"],
     "restore": ["restore", "earlier.db", "--dry-run"],
     "config show": ["config"],
     "completion": ["completion", "bash"],
@@ -123,6 +126,7 @@ def test_every_command_is_tried() -> None:
     # exec-model's own words end in another program's; the others are tried where a second keystore is at hand.
     elsewhere = {"exec-model", "fleet send", "fleet receive", "fleet add", "fleet remove", "fleet accept-epoch"}
     elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
+    elsewhere |= {"approvals export", "approvals add"}  # which need a plan
     assert set(COMMANDS) | elsewhere == set(leaves())
 
 
@@ -135,6 +139,24 @@ def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:
     (tmp_path / "host/secret").unlink()
     recovered = check(program.json("escrow", "recover", "copy.db", *_shares(files[1:4]), "--yes"))
     assert (recovered["result"]["epoch"], recovered["result"]["dry_run"]) == (2, False)
+
+
+@needs_ssh_keygen
+def test_an_approval_fits_the_schema(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.generate("llama", no_license=True)
+    write_keys(tmp_path, ADA)
+    program.ok("fleet", "init", "office")
+    policy = program.json("approvals", "policy", "--require", "escrow=1", "--approver", "ada=ada.pub")
+    assert check(policy)["result"]["needed"]["policy"] == 1
+    refused = check(program.json("escrow", "create", "-o", "shares", code=5))
+    assert refused["error"]["code"] == "needs-approval"
+    text = check(program.json("approvals", "export", "1"))["result"]["text"]
+    (tmp_path / "plan.sig").write_bytes(ADA.sign(text.encode()))
+    assert check(program.json("approvals", "add", "plan.sig"))["result"]["state"] == "approved"
+    assert check(program.json("escrow", "create", "-o", "shares", "--approval", "1"))["ok"]
+    (listed,) = check(program.json("approvals", "list"))["result"]["approvals"]
+    assert listed["state"] == "used"
 
 
 def test_the_removal_of_a_node_fits_the_schema(tmp_path: Path) -> None:

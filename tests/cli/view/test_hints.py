@@ -76,7 +76,7 @@ OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 
 @pytest.mark.parametrize("remedy", REMEDIES)
 def test_the_words_of_a_remedy_can_be_typed(remedy: str) -> None:
-    words = REMEDIES[remedy]
+    words = REMEDIES[remedy].replace("ssh-keygen -Y sign -n tiktrue-keys -f KEY plan.txt", "")
     for typed in re.findall(r"\btiktrue-keys ([^,;:)]*)", words):
         first, second = (*typed.split(), "")[:2]
         command = first if first in OPTIONS and f"{first} {second}" not in OPTIONS else f"{first} {second}"

@@ -154,7 +154,7 @@ def test_where_nothing_can_be_recorded_nothing_is_released(shop: Workshop, monke
         raise UnavailableError("the disk is full")
 
     monkeypatch.setattr(os, "memfd_create", create)
-    monkeypatch.setattr(shop.manager, "record_use", full)
+    monkeypatch.setattr(shop.manager, "record_uses", full)
     with ExitStack() as stack, pytest.raises(UnavailableError):
         hold(shop, stack, path)
     assert asked == []

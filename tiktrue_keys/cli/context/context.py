@@ -90,6 +90,7 @@ class CommandContext:
             lock_timeout=self.lock_timeout,
             actor=actor,
             protected=self._protected,
+            approval=self.options.approval,
         )
 
     @cached_property

@@ -79,7 +79,13 @@ def _command_page(command: Description, described: Sequence[Description], see_al
     yield from _family_commands(command, described) if family else _options_section(command)
     yield ".SH COMMON OPTIONS"
     names = sorted(
-        name for option in described[0].options if option.common for name in option.names if name.startswith("--")
+        {
+            name
+            for each in described
+            for option in each.options
+            for name in option.names
+            if option.common and name.startswith("--")
+        }
     )
     yield from _sentences(f"{', '.join(names)}: see {PROGRAM}(1).")
     yield from _exit_status(described, family=family)

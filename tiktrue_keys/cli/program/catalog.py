@@ -118,6 +118,19 @@ CATALOG: Mapping[str, CatalogEntry] = {
     ),
     "rebind": CatalogEntry("Seal the keystore to this machine as it is now.", "keystore.rebind", KEYSTORE),
     "relicense": CatalogEntry("Move every key of one license to another.", "keystore.relicense", KEYSTORE),
+    "approvals": CatalogEntry(
+        "Require that other people approve an operation.",
+        section=KEYSTORE,
+        default="list",
+        children={
+            "policy": CatalogEntry(
+                "Show or change which operations need approval, and by whom.", "keystore.approvals_policy"
+            ),
+            "list": CatalogEntry("List the operations that wait for approval.", "keystore.approvals_list"),
+            "export": CatalogEntry("Write the text that approvers sign.", "keystore.approvals_export"),
+            "add": CatalogEntry("Add an approver's signature to the plan that it signs.", "keystore.approvals_add"),
+        },
+    ),
     "fleet": CatalogEntry(
         "Exchange keys with other machines.",
         section=FLEET,

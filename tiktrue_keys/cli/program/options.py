@@ -20,6 +20,7 @@ class CommonOptions:
     license_file: str | None = None
     lock_timeout: str | None = None
     operation_id: str | None = None
+    approval: int | None = None
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -96,6 +97,16 @@ def common_options(
             "--operation-id",
             metavar="ID",
             help="Idempotency key: repeating the command with it returns the first result.",
+            rich_help_panel=COMMON_PANEL,
+        ),
+    ] = None,
+    approval: Annotated[
+        int | None,
+        typer.Option(
+            "--approval",
+            metavar="ID",
+            min=1,
+            help="Number of the approved plan to use: see approvals list.",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None,

@@ -171,7 +171,8 @@ def _command(name: str, entry: CatalogEntry) -> Any:
     cls = ProgramCommand if getattr(module, "takes_program", False) else Command
     app.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, short_help=entry.summary)(function)
     command: Any = typer.main.get_command(app)
-    command.params.extend(_common_parameters())
+    takes_approval = getattr(module, "TAKES_APPROVAL", False)
+    command.params.extend(param for param in _common_parameters() if takes_approval or param.name != "approval")
     command.examples = module.EXAMPLES
     command.exit_status = getattr(module, "EXIT_STATUS", {})
     return command

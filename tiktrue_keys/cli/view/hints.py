@@ -133,6 +133,20 @@ REMEDIES: Mapping[str, str] = {
     "replace-escrow": "create another: tiktrue-keys escrow create --replace",
     "name-backup": "name a backup: tiktrue-keys escrow recover FILE",
     "threshold-of-one": "use --threshold 2, or --shares 1",
+    # Approval
+    "needs-approval": "run tiktrue-keys approvals export {approval} -o plan.txt;"
+    " approvers sign it with ssh-keygen -Y sign -n tiktrue-keys -f KEY plan.txt;"
+    " then tiktrue-keys approvals add plan.txt.sig, and the same command with --approval {approval}",
+    "sign-more": "add the signatures of other approvers: tiktrue-keys approvals add plan.txt.sig",
+    "sign-plan": "sign the exported plan: ssh-keygen -Y sign -n tiktrue-keys -f KEY plan.txt",
+    "touch-key": "use a security key that was not made with no-touch-required, and touch it when it blinks",
+    "new-plan": "run the command without --approval to make a new plan",
+    "compare-plan": "run tiktrue-keys approvals export {approval} and compare it with the command",
+    "list-approvals": "run tiktrue-keys approvals list",
+    "show-policy": "run tiktrue-keys approvals policy to see the approvers",
+    "too-few-approvers": "add approvers with --approver NAME=KEY.pub, or require fewer approvals",
+    "approver-key": "name the .pub file of a plain key, not of a certificate",
+    "install-ssh-keygen": "install OpenSSH's client (Debian: openssh-client)",
     # Fleet
     "list-peers": "run tiktrue-keys fleet list to see the pinned nodes and issuers",
     "pinned-already": "run tiktrue-keys fleet remove {node} first;"

@@ -15,6 +15,7 @@ from tiktrue_keys.core.dispatch.distribution_request import (
     UNDELIVERABLE,
     KeyDistributionRequest,
 )
+from tiktrue_keys.core.dispatch.new_holders import note_holders
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place
 from tiktrue_keys.core.dispatch.peers import (
     NODE,
@@ -81,6 +82,8 @@ def queue(
     if not wanted:
         return None
     restart_epoch(transaction)
+    if kind == KEY:
+        note_holders(transaction, key_id, wanted, _holders_of_models)
     rows = transaction.rows
     counters = roster(rows)
     numbered: list[tuple[str, int, int]] = []
@@ -111,6 +114,11 @@ def queue(
     put_dispatch(rows, dispatch)
     put_roster(rows, replace(counters, next_dispatch=dispatch.number + 1))
     return dispatch
+
+
+def _holders_of_models(rows: Rows) -> Iterator[tuple[str, str]]:
+    """Yield the key id and node id of every key that was ever queued for a node."""
+    return ((dispatch.key_id, node) for dispatch, nodes in all_dispatches_of_keys(rows) for node, _ in nodes)
 
 
 def _issued(progress: PeerProgress) -> PeerProgress:

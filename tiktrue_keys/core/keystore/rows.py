@@ -82,6 +82,11 @@ class Rows:
         summary = self._find(tag)
         return None if summary is None else self._open(summary)
 
+    def revision(self, kind: RecordKind, name: str) -> int:
+        """Return how often a record was written; 0 when there is none. Raises IntegrityError as `get` does."""
+        summary = self._find(self._keys.tag_of(kind, name))
+        return 0 if summary is None else summary.revision
+
     def owned_by(self, kind: RecordKind, owner: Owner) -> list[dict[str, Any]]:
         """Return the payloads of the records of `kind` that belong to `owner`, verified to be intact and complete.
 

@@ -178,7 +178,8 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
     RecordKind.UNLOCK: (),
     RecordKind.APPROVAL: (
         _members("require approvers"),
-        _members("number operation subject arguments rows expires_at created_at signatures used_at"),
+        _members("number epoch operation also subject arguments parts expires_at created_at signatures used_at"),
+        _members("rows"),
         _members("next"),
     ),
     RecordKind.WITNESS: (

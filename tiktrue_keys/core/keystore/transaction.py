@@ -57,7 +57,8 @@ class Transaction(Snapshot):
     """A snapshot that may be written to.
 
     `now` is the time that its records bear: the effective time, except where a doubtful clock is confirmed or noted.
-    `reading` is the clock; None while the keystore is created.
+    `reading` is the clock; None while the keystore is created. `approval` is the number of the approved plan that the
+    caller names; None without one. `last_checks` run before it is committed, for what is known only then.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Transaction(Snapshot):
             self.heartbeat = min(self.heartbeat, now)  # earlier only where the operator confirms an earlier clock
         self.actor = actor
         self.operation_id = operation_id
+        self.approval: int | None = None
+        self.last_checks: list[Callable[[Transaction], None]] = []
         is_silent = reading is not None and now - reading.last_known > SILENCE
         self._silence = reading if is_silent else None
         self._of_keys: list[tuple[str, str]] = []

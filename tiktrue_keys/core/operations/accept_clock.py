@@ -6,6 +6,8 @@ not go back behind the newest audit record.
 
 from __future__ import annotations
 
+from tiktrue_keys.core.approvals.policy import ACCEPT_CLOCK
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import GAP, REGISTRY
@@ -22,6 +24,7 @@ def accept_clock(session: KeystoreSession, operation_id: str | None) -> None:
 
 def _accept(operation: Operation) -> None:
     with operation.write(accept_clock=True) as transaction:
+        must_be_approved(transaction, Proposal(ACCEPT_CLOCK, "this machine"))
         transaction.record(OPERATION)
         for name in (GAP, REGISTRY):
             transaction.rows.delete(RecordKind.CLOCK_GAP, name)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
+from tiktrue_keys.core.approvals.policy import DESTROY, get_policy
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys import destruction
@@ -20,6 +23,7 @@ from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, must_g
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DESTROY_AFTER, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, lacks_containers
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
@@ -28,6 +32,7 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
 
 OPERATION = "cleanup"
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,12 @@ def _mark_and_destroy(session: KeystoreSession, request: CleanupRequest, operati
 
 
 def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation) -> CleanupResult:
+    marked = _mark_first(request, wraps_in, operation)
     with operation.write() as transaction:
         plan = _plan(transaction, request, wraps_in, transaction.now)
-        marked = tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
+        if plan.destroy:
+            must_be_approved(transaction, _proposal(request, plan))
+        marked += tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
         destroyed = tuple(destruction.destroy(transaction, stored) for stored in plan.destroy)
         if marked or destroyed:
             items = [["marked", key.key_id] for key in marked] + [["destroyed", key.key_id] for key in destroyed]
@@ -121,6 +129,22 @@ def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation) -> 
         destroyed=destroyed,
         kept=tuple(plan.kept),
     )
+
+
+def _mark_first(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation) -> tuple[ManagedKey, ...]:
+    """Mark keys in a transaction of their own where others wait for approval: marks need none, and must not wait."""
+    with operation.write() as transaction:
+        plan = _plan(transaction, request, wraps_in, transaction.now)
+        if not (plan.mark and plan.destroy and get_policy(transaction.rows).needed((DESTROY,))):
+            return ()
+        operation.leave_open()
+        return tuple(destruction.mark(transaction, stored, request.after) for stored in plan.mark)
+
+
+def _proposal(request: CleanupRequest, plan: _Plan) -> Proposal:
+    keys = ", ".join(sorted(request.keys)[:_SHOWN]) or "every key that is due"
+    confirmed: dict[str, Any] = {"confirm": sorted(request.confirm)} if request.confirm else {}
+    return Proposal(DESTROY, keys, confirmed, [(RecordKind.KEY, stored.key.key_id) for stored in plan.destroy])
 
 
 def _repeated(first: FirstRun) -> CleanupResult:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from tiktrue_keys.core.approvals.policy import FORGET
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, locations_of
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.once import FirstRun, Operation, once
@@ -46,6 +49,9 @@ def _forget(file_id: bytes, location: str | None, operation: Operation) -> Forgo
                 "list them with containers()",
                 remedy="list-containers",
             )
+        paths = [record.path for record in records]
+        asked: dict[str, Any] = {"paths": paths, "keys": sorted({key for record in records for key in record.keys})}
+        must_be_approved(transaction, Proposal(FORGET, f"container {file_id.hex()}", asked))
         for record in records:
             delete_container(transaction, record)
             detail = {"file_id": file_id.hex(), "path": record.path}

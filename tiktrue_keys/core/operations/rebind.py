@@ -5,13 +5,17 @@ Come here after a hardware change.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
+from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
-from tiktrue_keys.core.keystore.bind import read_binding, store_binding
+from tiktrue_keys.core.keystore.bind import BINDING, read_binding, store_binding
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import seal_to_machine
@@ -63,9 +67,17 @@ def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool
     with operation.write() as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
+        must_be_approved(transaction, _proposal(after))
         _reseal(session, transaction, after, OPERATION)
         operation.remember(transaction, [["before", *each] for each in before.to_json()])
     return Rebound(operation_id=operation.id, changed=True, before=before, after=after, drift=report)
+
+
+def _proposal(binding: Binding) -> Proposal:
+    """Return what approvers see of a binding: kinds, and a digest in the place of the machine's identifiers."""
+    digest = hashlib.sha256(record_json({"anchors": binding.to_json()})).hexdigest()
+    facts = {"facts": [kind.value for kind in binding.kinds], "sha256": digest}
+    return Proposal(APPROVAL, "this machine", facts, [(RecordKind.BINDING, BINDING)])
 
 
 def _repeated(first: FirstRun) -> Rebound:

@@ -1,6 +1,7 @@
 """The operations `restore` and `escrow recover`: put a backup in the keystore's place.
 
-Come here for what is carried over from the replaced keystore: revocations, destructions, containers and the escrow.
+Come here for what is carried over from the replaced keystore: revocations, destructions, containers, the escrow and the
+approval policy (restored_policy.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent, every_intent, put_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container, get_container, put_container
 from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key
@@ -27,6 +29,7 @@ from tiktrue_keys.core.keystore.transaction import REGISTRY, Snapshot, Transacti
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
+from tiktrue_keys.core.operations.restored_policy import ReplacedPolicy, carry_policy, proposal_of, replaced_policy
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.session import KeystoreSession
@@ -50,16 +53,18 @@ def restore(
     event: str = RESTORE,
     also: Callable[[Transaction], None] | None = None,
     accept_clock: bool = False,
+    reset_policy: bool = False,
     operation_id: str | None,
 ) -> RestoredKeystore:
     """Put a backup in the keystore's place as a new epoch.
 
     It is opened by this machine unless `way_in` is given; then it is bound to this machine. The caller has asked for
-    confirmation: the present keystore is replaced. `also` runs in the same transaction.
+    confirmation: the present keystore is replaced, with its approval where its policy wants one. `also` runs in the
+    same transaction. `reset_policy` removes the approval policy, for the holders of an escrow.
     """
-    arguments = {"source": str(source.absolute()), "accept_clock": accept_clock}
+    arguments = {"source": str(source.absolute()), "accept_clock": accept_clock, "reset_policy": reset_policy}
     asked = OperationRequest.of(event, operation_id, arguments)
-    do = partial(_restore, session, source, way_in, event, also, accept_clock)
+    do = partial(_restore, session, source, way_in, event, also, accept_clock, reset_policy)
     return once(session, asked, do, _repeated, must_open=False)
 
 
@@ -70,25 +75,31 @@ def _restore(
     event: str,
     also: Callable[[Transaction], None] | None,
     accept_clock: bool,
+    reset_policy: bool,
     operation: Operation,
 ) -> RestoredKeystore:
     way_in = way_in or by_machine(session.place, session.facts())
     session.close()
-    with restoring(
-        session.place,
-        source,
-        way_in,
-        session.facts(),
-        session.clock,
-        session.read_clock,
-        event=event,
-        actor=session.actor,
-        operation_id=operation.id,
-        accept_clock=accept_clock,
-    ) as (transaction, restored):
+    with (
+        session.storing_plans(),
+        restoring(
+            session.place,
+            source,
+            way_in,
+            session.facts(),
+            session.clock,
+            session.read_clock,
+            event=event,
+            actor=session.actor,
+            operation_id=operation.id,
+            accept_clock=accept_clock,
+        ) as (transaction, restored),
+    ):
+        proposal = proposal_of(transaction, source, accept_clock=accept_clock)
         remembered, notices = _remembered(
-            session, source, way_in
+            session, source, way_in, proposal
         )  # under the lock, so that no other process writes there
+        carry_policy(transaction, remembered.policy, reset=reset_policy)
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
         notices += _carry_escrow(transaction, remembered)
@@ -125,10 +136,13 @@ class _Remembered:
     intents: tuple[FileIntent, ...] = ()
     escrow: tuple[Slot, ...] = ()
     escrow_record: dict[str, Any] | None = None
+    policy: ReplacedPolicy | None = None
     whole: bool = True
 
 
-def _remembered(session: KeystoreSession, source: Path, way_in: WayIn) -> tuple[_Remembered, list[Notice]]:
+def _remembered(
+    session: KeystoreSession, source: Path, way_in: WayIn, proposal: Proposal
+) -> tuple[_Remembered, list[Notice]]:
     present = session.place.folder / database.FILE_NAME
     if _is_same_file(source, present):
         return _Remembered(), []
@@ -136,7 +150,7 @@ def _remembered(session: KeystoreSession, source: Path, way_in: WayIn) -> tuple[
         if not session.exists():
             return _Remembered(whole=False), [_lost("there was no keystore here")]
         with _opened_present(session, present, way_in) as view:
-            return _memory_of(session, view), []
+            return _memory_of(session, view, proposal), []
     except BusyError:
         raise
     except TikTrueKeysError as error:
@@ -171,7 +185,7 @@ def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> I
         yield view
 
 
-def _memory_of(session: KeystoreSession, view: Snapshot) -> _Remembered:
+def _memory_of(session: KeystoreSession, view: Snapshot, proposal: Proposal) -> _Remembered:
     now = session.read_clock(view).effective
     keys = [stored.key for stored in all_keys(view.rows, now)]
     return _Remembered(
@@ -181,6 +195,7 @@ def _memory_of(session: KeystoreSession, view: Snapshot) -> _Remembered:
         intents=tuple(every_intent(view.rows)),
         escrow=escrow_slots(view.document),
         escrow_record=view.rows.get(RecordKind.ESCROW, ESCROW_RECORD),
+        policy=replaced_policy(view, now, session.approval, proposal),
     )
 
 

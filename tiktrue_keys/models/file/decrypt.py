@@ -8,6 +8,7 @@ from functools import partial
 from os import PathLike
 from typing import Any, BinaryIO
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
@@ -30,6 +31,7 @@ from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
 from tiktrue_keys.models.pipeline.sinks import StreamSink
 from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
+from tiktrue_keys.models.registry.plaintext_approval import release
 from tiktrue_keys.models.registry.tracking import Tracked, track
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.in_order import Target
@@ -165,6 +167,11 @@ class Decryption:
             signed=self.authorship is Authorship.SIGNED,
         )
 
+    def proposal(self, destination: str) -> Proposal:
+        """Return what the approval policy is asked about; `destination` is empty for a pipe."""
+        arguments = {"file_id": self.header.file_id.hex(), **self.options.detail}
+        return release(self.path, destination, [self.opened.key], arguments)
+
     def track(self) -> Tracked:
         """Update the container's row in the registry."""
         return track(self.manager, self.header, self.path, self.keys(), signed=self.authorship is Authorship.SIGNED)
@@ -296,7 +303,8 @@ def _intent(job: Decryption, place: Tracked, temporary: str, before: str) -> Fil
 def _to_storage(job: Decryption, output: Output) -> Decrypted:
     destination, place = recorded_path(output.place), job.track()
     intent = _intent(job, place, recorded_path(output.temporary or output.place), output.before)
-    with file_operation(job.manager, intent, job.request, keys=job.keys()) as outcome:
+    proposal = job.proposal(destination)
+    with file_operation(job.manager, intent, job.request, keys=job.keys(), proposal=proposal) as outcome:
         outcome.detail = job.detail(destination)
         with output.begun(job.expected) as out:
             job.write(out)
@@ -309,7 +317,7 @@ def _to_stream(job: Decryption, stream: Stream) -> Decrypted:
     fd = stream.flushed("the output")
     place = job.track()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
-    job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request)
+    job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request, proposal=job.proposal(""))
     with noted(job.manager, OPERATION, job.request.operation_id), foreign_os_errors("the output", "standard output"):
         job.write(StreamSink(fd))
     return job.result(None, job.request.operation_id)

@@ -19,6 +19,7 @@ from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.container.open import Expected, opened_container, unlock
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.plaintext_approval import release
 from tiktrue_keys.models.registry.tracking import track
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
 from tiktrue_keys.models.storage.readable import kept_open, let_go
@@ -68,7 +69,8 @@ def open_expected(
         keys = held_keys(manager, container.header)
         track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
         detail = {"file_id": container.header.file_id.hex(), "path": recorded, **options.detail}
-        manager.record_use("open-model", key=opened.key, detail=detail)
+        proposal = release(recorded, "the program that opens it", [opened.key], detail)
+        manager.record_use("open-model", key=opened.key, detail=detail, proposal=proposal)
         fd = kept_open(found.fd)
         try:
             check = revocation_check(manager, opened.key)

@@ -39,6 +39,7 @@ from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, Sig
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
+from tiktrue_keys.models.registry.plaintext_approval import recovery
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.files import FileOutput, FileStorage
 from tiktrue_keys.models.storage.location import asked_place, recorded_path
@@ -192,7 +193,9 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
     )
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
-        job.manager.record_use("recover-revoked", key=job.old.key, detail=detail)
+        # Part of a folder: the folder's own intent has asked.
+        proposal = None if asked is None else recovery(detail["path"], [job.old.key], detail | {"to": job.key.key_id})
+        job.manager.record_use("recover-revoked", key=job.old.key, detail=detail, proposal=proposal)
     with file_operation(job.manager, intent, asked) as outcome:
         try:
             with output.begun(container_size(job.source.container.length)) as fd:

@@ -33,6 +33,7 @@ from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, Manife
 from tiktrue_keys.models.pipeline.parallel import Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
+from tiktrue_keys.models.registry.plaintext_approval import release
 from tiktrue_keys.models.registry.tracking import SeenContainer, track_all
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, parse_place, recorded_path
 from tiktrue_keys.models.storage.output_identity import file_identity
@@ -101,7 +102,9 @@ def decrypt_folder(
     keys = frozenset({str(key.key_id)})
     # Settling cannot identify a plaintext by an id.
     intent = replace(intent, before=file_identity(target), keys_before=keys, keys_after=keys)
-    with new_folder(manager, intent, place, request) as outcome:
+    asked_for = {"folder_id": manifest.folder_id.hex(), **options.detail}
+    proposal = release(str(root), str(target), [key], asked_for)
+    with new_folder(manager, intent, place, request, proposal=proposal) as outcome:
         check = partial(must_be_free, target, kinds, gate)
         job = _Job(manager, root, manifest, place, license_key, options, request, check)
         made = job.build(jobs, progress)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import NO_OTHERS, Settlement
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -40,6 +41,7 @@ def new_folder(
     place: FolderPlace,
     request: OperationRequest | None,
     *,
+    proposal: Proposal | None = None,
     settle: Callable[[], Settlement] = lambda: NO_OTHERS,
     built: Callable[[FolderPlace], AbstractContextManager[object]] = built_folder,
 ) -> Iterator[FileOutcome]:
@@ -47,7 +49,7 @@ def new_folder(
 
     `settle` returns the effects on containers, after the block or its failure. `built` makes the temporary folder.
     """
-    with file_operation(manager, intent, request) as outcome:
+    with file_operation(manager, intent, request, proposal=proposal) as outcome:
         try:
             with built(place):
                 yield outcome

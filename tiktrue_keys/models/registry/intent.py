@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import NO_OTHERS, Settlement
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -76,13 +77,19 @@ class FileOutcome:
 
 @contextmanager
 def file_operation(
-    manager: KeyManager, intent: FileIntent, request: OperationRequest | None, *, keys: frozenset[str] | None = None
+    manager: KeyManager,
+    intent: FileIntent,
+    request: OperationRequest | None,
+    *,
+    keys: frozenset[str] | None = None,
+    proposal: Proposal | None = None,
 ) -> Iterator[FileOutcome]:
     """Record the intent, run the block and record its outcome; an error is recorded as `failed` and raised again.
 
     `request` None: a part of another operation, under an id of its own. `keys` open the file even when the block fails.
+    `proposal` is what the approval policy is asked about, before the block runs.
     """
-    outcome = FileOutcome(manager.begin_file_operation(intent, request).operation_id, keys)
+    outcome = FileOutcome(manager.begin_file_operation(intent, request, proposal).operation_id, keys)
     try:
         yield outcome
     except BaseException as error:

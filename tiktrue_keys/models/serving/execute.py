@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -33,6 +35,7 @@ from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, within
 from tiktrue_keys.models.registry.intent import noted
+from tiktrue_keys.models.registry.plaintext_approval import release
 from tiktrue_keys.models.registry.tracking import track
 from tiktrue_keys.models.storage.location import Place, Url, asked_place, object_place, recorded_path
 
@@ -87,6 +90,7 @@ def held_models(
     sources: Sequence[str | PathLike[str] | Url],
     *,
     program: str,
+    words: Sequence[str] = (),
     license_key: License | None = None,
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
@@ -96,6 +100,8 @@ def held_models(
     free: Callable[[], int | None] = free_memory,
 ) -> Iterator[tuple[HeldModel, ...]]:
     """Decrypt containers to memory for `program`, which each audit record names; close them after the block.
+
+    `words` are the program with its arguments, which approvers of the policy see.
 
     Opens every key and records every use before it decrypts any model. Raises UnavailableError when there is not enough
     memory or the system has no memfd, and the errors of decrypt_model. `free` returns the bytes of free memory.
@@ -112,8 +118,8 @@ def held_models(
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
         total = sum(found.container.length for found, _, _ in opened)
         _must_fit(total, free())
-        for found, key, authorship in opened:
-            _record(manager, found, key, authorship, program, options, request)
+        uses = [_tracked_use(manager, found, key, authorship, program, options) for found, key, authorship in opened]
+        manager.record_uses(EVENT, uses, request=request, proposal=_proposal(uses, words or [program], options))
         held, done = [], 0
         for found, key, authorship in opened:
             held.append(_hold(found, key, authorship, within(progress, done, total), stack))
@@ -124,6 +130,7 @@ def held_models(
         yield tuple(held)
 
 
+_Use = tuple[ManagedKey, dict[str, Any]]
 _Opened = tuple[OpenedContainer, OpenedDataKey, Authorship]
 
 
@@ -153,19 +160,26 @@ def _must_fit(total: int, free: int | None) -> None:
         )
 
 
-def _record(
+def _tracked_use(
     manager: KeyManager,
     found: OpenedContainer,
     key: OpenedDataKey,
     authorship: Authorship,
     program: str,
     options: ReadOptions,
-    request: OperationRequest,
-) -> None:
+) -> _Use:
     header, path = found.container.header, recorded_path(found.path)
     track(manager, header, path, held_keys(manager, header), signed=authorship is Authorship.SIGNED)
     detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256], **options.detail}
-    manager.record_use(EVENT, key=key.key, detail=detail, request=request)
+    return key.key, detail
+
+
+def _proposal(uses: Sequence[_Use], words: Sequence[str], options: ReadOptions) -> Proposal:
+    """Return the release of all models to the program, whose whole command line approvers see."""
+    files = [detail["file_id"] for _, detail in uses]
+    paths = ", ".join(detail["path"] for _, detail in uses)
+    arguments = {"program": list(words), "files": files, **options.detail}
+    return release(paths, words[0], [key for key, _ in uses], arguments)
 
 
 def _hold(

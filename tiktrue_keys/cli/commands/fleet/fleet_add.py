@@ -34,6 +34,7 @@ EXIT_STATUS = {
     5: "The card has another node id or another role; or there is no terminal, and no --expect, or no --role for an"
     " issuer's card."
 }
+TAKES_APPROVAL = True
 
 
 def command(

@@ -24,6 +24,7 @@ EXAMPLES = (
         "tiktrue-keys fleet send --all --via spool:/mnt/spool",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(

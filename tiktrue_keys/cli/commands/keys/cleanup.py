@@ -24,6 +24,7 @@ EXAMPLES = (
     ("Mark keys that a run after 60 days may destroy:", "tiktrue-keys cleanup --after 60d --yes"),
 )
 EXIT_STATUS = {5: "A named key is kept, or the clock is doubtful."}
+TAKES_APPROVAL = True
 
 
 def command(

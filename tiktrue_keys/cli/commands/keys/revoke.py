@@ -31,6 +31,7 @@ EXAMPLES = (
         "tiktrue-keys revoke --model mistral-7b --reason retired --dry-run",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(

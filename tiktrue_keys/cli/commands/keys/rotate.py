@@ -34,6 +34,7 @@ EXIT_STATUS = {
     5: "With --due: the clock is doubtful.",
     7: "With --all or --due: some keys were not rotated; the result lists them.",
 }
+TAKES_APPROVAL = True
 
 
 def command(

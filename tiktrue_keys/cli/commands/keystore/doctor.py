@@ -24,6 +24,7 @@ EXAMPLES = (
     ("Run every check:", "tiktrue-keys doctor"),
     ("Confirm the clock after a long time without a record:", "tiktrue-keys doctor --accept-clock --yes"),
 )
+TAKES_APPROVAL = True
 
 
 def command(

@@ -25,6 +25,7 @@ EXAMPLES = (
         "tiktrue-keys escrow create -o shares2 --shares 7 --threshold 4 --replace --yes",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(

@@ -21,6 +21,7 @@ EXAMPLES = (
         "cat shares/*.txt | tiktrue-keys escrow recover old.db --share - --yes",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(
@@ -33,13 +34,17 @@ def command(
         bool, typer.Option("--dry-run", "-n", help="Verify the backup and the shares, and show what would be replaced.")
     ] = False,
     accept_clock: AcceptClock = False,
+    reset_policy: Annotated[
+        bool, typer.Option("--reset-policy", help="Remove the approval policy; this is recorded.")
+    ] = False,
 ) -> Outcome:
     """Recover a keystore with an escrow's shares, and bind it to this machine.
 
     Recovers from a backup on a new machine or, without FILE, the present keystore on a machine that changed more than
     the binding allows. Verifies it completely, asks, creates this machine's host secret if there is none, and opens a
     new epoch, which nodes have to accept. A keystore that was there is kept beside the new one; keys that it knows to
-    be revoked stay revoked. Licensed keys need their license as before. Reads no license.
+    be revoked stay revoked. Its approval policy stays too, and may require approval for this; --reset-policy removes
+    the policy, for when approvers have lost their keys. Licensed keys need their license as before. Reads no license.
     """
     context: CommandContext = ctx.obj
     backup = None if source is None else Path(source)
@@ -50,5 +55,12 @@ def command(
     if dry_run:
         return outcome(context, name, preview, None, verb=RECOVERED)
     context.confirm(question(context, name, preview))
-    done = recover(context.manager, backup, shares, accept_clock=accept_clock, operation_id=context.operation_id)
+    done = recover(
+        context.manager,
+        backup,
+        shares,
+        accept_clock=accept_clock,
+        reset_policy=reset_policy,
+        operation_id=context.operation_id,
+    )
     return outcome(context, name, preview, done, verb=RECOVERED)

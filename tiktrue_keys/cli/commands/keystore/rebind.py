@@ -17,6 +17,7 @@ EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
 )
+TAKES_APPROVAL = True
 
 
 def command(

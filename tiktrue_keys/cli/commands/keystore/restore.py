@@ -16,6 +16,7 @@ EXAMPLES = (
     ("Show what a restore would replace:", "tiktrue-keys restore /mnt/backup/keystore.db --dry-run"),
     ("Restore without being asked:", "tiktrue-keys restore /mnt/backup/keystore.db --yes"),
 )
+TAKES_APPROVAL = True
 
 
 def command(

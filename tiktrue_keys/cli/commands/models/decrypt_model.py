@@ -22,6 +22,7 @@ EXAMPLES = (
     ("Decrypt a file:", "tiktrue-keys decrypt-model llama.gguf.ttm -o plain.gguf"),
     ("Decrypt into a pipe:", "tiktrue-keys decrypt-model llama.gguf.ttm -o - | sha256sum"),
 )
+TAKES_APPROVAL = True
 
 
 def command(

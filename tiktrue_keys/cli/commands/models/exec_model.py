@@ -24,6 +24,7 @@ EXAMPLES = (
     ("Pass two models to a program:", "tiktrue-keys exec-model big.ttm draft.ttm -- llama-server -m {} -md {}"),
 )
 EXIT_STATUS = {125: "tiktrue-keys itself failed. Any other code is the program's."}
+TAKES_APPROVAL = True
 
 
 def command(
@@ -65,6 +66,7 @@ def command(
                 manager,
                 files,
                 program=program[0],
+                words=program,
                 license_key=license_key,
                 allow_deprecated=allow_deprecated,
                 allow_unsigned=allow_unsigned,

@@ -18,6 +18,7 @@ EXAMPLES = (
         "tiktrue-keys models forget 89abcdef0123456789abcdef01234567 --yes --json",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(

@@ -24,6 +24,7 @@ EXAMPLES = (
         "tiktrue-keys reencrypt-model llama.gguf.ttm --to llama-7b --recover-revoked",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(
