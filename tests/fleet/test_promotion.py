@@ -6,9 +6,11 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
+from tiktrue_keys.core.findings import Finding
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.errors import RefusedError, UsageError
+from tiktrue_keys.fleet.housekeeping import Promoted, promote_ready
 from tiktrue_keys.fleet.sync import distribute
 
 
@@ -46,11 +48,66 @@ def test_it_is_promoted_when_everybody_has_it(published: Fleet) -> None:
         assert states(published, name) == states(published) == [Status.ROTATING, Status.ACTIVE]
 
 
-def test_it_waits_for_the_laggard(published: Fleet) -> None:
+def test_it_waits_for_the_laggard_a_day_and_no_longer(published: Fleet) -> None:
     published.deliver(["n1", "n2"])
-    published.clock.forward(days=2)
+    published.clock.forward(days=2, seconds=-1)
+    assert published.sync().promoted == ()
+    assert [each.id for each in overdue(published)] == ["promotion-overdue"]
+    published.clock.forward(seconds=1)
+    done = published.sync()
+    assert [(each.code, each.message.partition(" was ")[2]) for each in done.warnings] == [
+        ("promoted-unacknowledged", "promoted although n3 had not acknowledged it")
+    ]
+    assert done.promoted == (published.key,)
+    assert overdue(published) == []
+
+
+def overdue(fleet: Fleet) -> list[Finding]:
+    return [each for each in fleet.admin.status().findings if each.id == "promotion-overdue"]
+
+
+def test_the_operator_may_end_the_wait(published: Fleet) -> None:
+    published.deliver(["n1", "n2"])
+    published.clock.forward(days=1)
     assert published.sync().promoted == ()
     assert len(published.sync(promote_anyway=True).promoted) == 1
+
+
+def test_a_short_lived_successor_waits_for_a_tenth_of_its_lifetime(fleet: Fleet) -> None:
+    fleet.admin.rotate(["llama"], license_key=LICENSE, notify_all=True, prepublish=0, lifetime=DAY)
+    fleet.sync()
+    fleet.clock.forward(seconds=DAY // 10 - 1)
+    assert fleet.sync().promoted == ()
+    fleet.clock.forward(seconds=1)
+    assert len(fleet.sync().promoted) == 1
+
+
+def test_without_a_transport_the_wait_ends_too(published: Fleet) -> None:
+    published.clock.forward(days=2)
+    done = promote_ready(published.admin)
+    assert [key.key_id for key in done.keys] == [published.key.key_id]
+    assert "although n1, n2, n3 had not" in done.warnings[0].message
+    assert promote_ready(published.admin) == Promoted((), ())
+
+
+def test_the_periods_count_from_the_promotion(published: Fleet) -> None:
+    """On the issuer and on every node, whenever it got the key; the next successor has the same lifetime."""
+    published.deliver(["n1", "n2"])
+    pending = published.admin.chain("llama")[1]
+    published.clock.forward(days=2)
+    (promoted,) = published.sync().promoted
+    later = published.clock.now - pending.created_at
+    assert promoted.expires_at == pending.expires_at + later
+    assert promoted.decrypt_until == pending.decrypt_until + later
+    assert promoted.lifetime == pending.lifetime
+    published.deliver()
+    for name in published.nodes:
+        there = published.nodes[name].find("llama")
+        assert (there.key_id, there.expires_at) == (promoted.key_id, promoted.expires_at)
+        assert there.decrypt_until == promoted.decrypt_until
+    rotated = published.admin.rotate(["llama"], license_key=LICENSE).rotations[0].new
+    assert rotated is not None
+    assert rotated.lifetime == pending.lifetime
 
 
 def test_enough_is_what_min_acks_says(fleet: Fleet) -> None:
@@ -65,7 +122,6 @@ def test_enough_is_what_min_acks_says(fleet: Fleet) -> None:
 def test_a_node_that_missed_the_pending_key_gets_it_in_force(published: Fleet) -> None:
     published.deliver(["n1", "n2"])
     published.clock.forward(days=2)
-    published.sync(promote_anyway=True)
     published.deliver()
     assert states(published, "n3") == [Status.ROTATING, Status.ACTIVE]
 

@@ -98,7 +98,7 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
         yield "revocation_list", name, list_payload(each, SIGNER.sign)["list"].encode()
     key: dict[str, Any] = {"created_at": 1, "expires_at": 2, "decrypt_until": 3, "pending": False, "licensed": True}
     key |= {"predecessor": "", "overlap_ends_at": 0, "labels": {"a": "b"}}
-    promotion = {"rotated_at": 1, "overlap_ends_at": 2}
+    promotion = {"rotated_at": 1, "overlap_ends_at": 2, "expires_at": 3, "decrypt_until": 4}
     listed = list_payload(lists["revoked"], lambda data: SIGNER.sign(data))
     for name, payload, secret in (("a-key", key, bytes(32)), ("promotion", promotion, b""), ("list", listed, b"")):
         base, proof = Head(0, bytes(32)).to_json(), [encoded(bytes(32))]

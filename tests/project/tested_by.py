@@ -71,7 +71,7 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_hostile_transport.py": (
         "fleet/arrivals fleet/collect fleet/issuer_queue fleet/posts fleet/receive fleet/receive_result fleet/send"
     ),
-    "fleet/test_promotion.py": "core/keys/promotion",
+    "fleet/test_promotion.py": "core/keys/promotion fleet/housekeeping",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
     "fleet/test_revocation.py": (
         "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"

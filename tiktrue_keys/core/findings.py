@@ -239,7 +239,7 @@ def _fleet(standing: Standing) -> Iterator[Finding]:
             yield Finding(
                 "promotion-overdue",
                 Severity.LAG,
-                f"key {one.new.key_id} is overdue for promotion; not acknowledged by {who}",
+                f"key {one.new.key_id} is overdue for promotion{f'; not acknowledged by {who}' if who else ''}",
                 one.new.key_id,
                 one.promote_at,
                 remedy="promote-anyway",

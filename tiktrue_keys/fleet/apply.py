@@ -82,9 +82,8 @@ def _apply(
     if parcel.address.kind == LIST:
         return _take_list(transaction, issuer, contents)
     if parcel.address.kind == PROMOTE:
-        word = read_promotion(contents.payload)
-        key_id = _must_be_a_key_id(parcel.address.key_id)
-        promote_received(transaction, issuer, key_id, word.rotated_at, word.overlap_ends_at)
+        word, key_id = read_promotion(contents.payload), _must_be_a_key_id(parcel.address.key_id)
+        promote_received(transaction, issuer, key_id, word)
     return Applied(OK)
 
 

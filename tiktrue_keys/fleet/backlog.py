@@ -150,5 +150,5 @@ def _item(view: Snapshot, now: Instant, dispatch: Dispatch, issuer: str, sign: S
     before = get_key(view.rows, stored.key.predecessor, now) if stored.key.predecessor else None
     predecessor = before.key if before else None
     if dispatch.kind == PROMOTE:
-        return Item(PROMOTE, promotion_payload(predecessor))
+        return Item(PROMOTE, promotion_payload(stored.key, predecessor))
     return Item(KEY, key_payload(stored.key, predecessor))

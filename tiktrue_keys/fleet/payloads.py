@@ -5,7 +5,7 @@ Come here for their formats. These functions read and write nothing else.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,7 @@ from tiktrue_keys.core.dispatch.revocation_lists import (
 )
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
-from tiktrue_keys.core.keys.received import ReceivedKey
+from tiktrue_keys.core.keys.received import ReceivedKey, ReceivedPromotion
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members
 from tiktrue_keys.core.names import MAX_GENERATION, KeyId, ModelId, model_of
@@ -33,14 +33,6 @@ _MAX_LABELS = 16
 _MAX_LABEL = 64
 _KEY_ID_LENGTH = 128
 _MAX_LIST = 40 * 1024
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """States that a pending key is active; when its predecessor was rotated, and until when the two overlap."""
-
-    rotated_at: Instant
-    overlap_ends_at: Instant
 
 
 def key_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, Any]:
@@ -80,17 +72,28 @@ def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedK
     return received
 
 
-def promotion_payload(predecessor: ManagedKey | None) -> dict[str, Any]:
-    """Return when the predecessor was rotated, and until when it overlaps; 0 for an instant that is not known."""
-    rotated = predecessor.rotated_at if predecessor else None
-    ends = predecessor.overlap_ends_at if predecessor else None
-    return {"rotated_at": rotated or 0, "overlap_ends_at": ends or 0}
+def promotion_payload(key: ManagedKey, predecessor: ManagedKey | None) -> dict[str, Any]:
+    """Return the periods of a promoted key, when its predecessor was rotated and until when that one overlaps.
+
+    0 stands for an instant that is not known.
+    """
+    return {
+        "expires_at": key.expires_at,
+        "decrypt_until": key.decrypt_until,
+        "rotated_at": (predecessor.rotated_at or 0) if predecessor else 0,
+        "overlap_ends_at": (predecessor.overlap_ends_at or 0) if predecessor else 0,
+    }
 
 
-def read_promotion(payload: dict[str, Any]) -> Promotion:
+def read_promotion(payload: dict[str, Any]) -> ReceivedPromotion:
     """Return the promotion that an envelope states. Raises IntegrityError when it is malformed."""
     members = Members(payload, "the envelope's promotion")
-    promotion = Promotion(Instant(members.whole("rotated_at")), Instant(members.whole("overlap_ends_at")))
+    promotion = ReceivedPromotion(
+        rotated_at=Instant(members.whole("rotated_at")),
+        overlap_ends_at=Instant(members.whole("overlap_ends_at")),
+        expires_at=Instant(members.whole("expires_at")),
+        decrypt_until=Instant(members.whole("decrypt_until")),
+    )
     members.done()
     return promotion
 

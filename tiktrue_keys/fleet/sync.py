@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tiktrue_keys.core.dispatch import outbox, peers, revocation_lists
+from tiktrue_keys.core.dispatch import outbox, peers
 from tiktrue_keys.core.dispatch.node_streams import EVERYTHING, begin_streams
 from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.instants import Instant, Seconds
-from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.keyring import find_key, get_key
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
@@ -28,6 +27,7 @@ from tiktrue_keys.core.operations.heartbeat import renew_heartbeat
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collect import Collected, collect_acknowledgements
+from tiktrue_keys.fleet.housekeeping import promote_ready, renew_list
 from tiktrue_keys.fleet.own_identity import own_node_id
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
@@ -160,7 +160,8 @@ def _round(
         collected, outage = Collected(operation_id=operation.id, changed=False), error
     if again:
         _send_everything_again(operation, again)
-    promoted, renewed = _house_keeping(manager, operation, anyway=promote_anyway, overlap=overlap)
+    promoted = promote_ready(manager, operation, anyway=promote_anyway, overlap=overlap)
+    renewed = renew_list(manager, operation)
     sent = send_pending(
         manager, transport, license_key=license_key, patient=patient, challenge_all=True, operation=operation
     )
@@ -168,11 +169,11 @@ def _round(
         _tidy(manager, transport)
     return Synced(
         operation_id=operation.id,
-        changed=collected.changed or bool(again) or bool(promoted) or renewed or sent.changed,
-        warnings=(*collected.warnings, *sent.warnings, *notices),
+        changed=collected.changed or bool(again) or bool(promoted.keys) or renewed or sent.changed,
+        warnings=(*collected.warnings, *promoted.warnings, *sent.warnings, *notices),
         collected=collected.acknowledged,
         envelopes=sent.envelopes,
-        promoted=promoted,
+        promoted=promoted.keys,
         renewed=renewed,
         outage=outage or sent.outage,
         status=fleet_status(manager),
@@ -241,27 +242,6 @@ def _send_everything_again(operation: Repeatable, nodes: Mapping[str, str]) -> N
         transaction.record("resend", detail={"nodes": sorted(nodes.values())[:_SHOWN], "count": len(nodes)})
         sizes = {node_id: fleet[node_id].acked_size for node_id in nodes}
         begin_streams(transaction, dict.fromkeys(nodes, EVERYTHING), sizes, went_back=False)
-
-
-def _house_keeping(
-    manager: KeyManager, operation: Repeatable, *, anyway: bool, overlap: Seconds
-) -> tuple[tuple[ManagedKey, ...], bool]:
-    """Promote successors and renew the revocation list, each in a transaction of its own, when that is due."""
-    session = manager.session
-    with session.read() as (view, now):
-        ready = [each for each in promotion.waiting(view.rows, now) if each.ready(now, anyway=anyway)]
-        renew = revocation_lists.wants_renewal(view.rows, now)
-    promoted = []
-    for each in ready:
-        with operation.write() as transaction:
-            promoted.append(promotion.promote(transaction, each, overlap)[1])
-    if renew:
-        with operation.write() as transaction:
-            transaction.record(
-                "renew-revocation-list", detail={"number": revocation_lists.newest_number(transaction.rows) + 1}
-            )
-            revocation_lists.publish(transaction)
-    return tuple(promoted), renew
 
 
 def _tidy(manager: KeyManager, transport: Transport) -> None:

@@ -83,6 +83,7 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
                 "key_id": each.new.key_id,
                 "predecessor": each.old.key_id,
                 "promote_at": rfc3339(each.promote_at),
+                "deadline": rfc3339(each.deadline),
                 "needed": each.needed,
                 "acknowledged": list(each.acknowledged),
                 "missing": list(each.missing),

@@ -24,7 +24,7 @@ MAX_CHAIN = 100_000
 MAX_ENDED = 64
 """The most ended chains of a model that are listed with it."""
 _WRAPPED = "wrapped"
-_SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch"})
+_SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch", "promoted_at"})
 _STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
 
 

@@ -59,9 +59,10 @@ class Use(Enum):
 class ManagedKey:
     """One managed key without its secret.
 
-    Instants are Unix seconds; `status` is that of the time when the key was read. `audit_number` is the number of the
-    first audit record that follows its creation: a backup of at least that many records holds the key. `origin` is the
-    node id of the issuer that it came from, in epoch `origin_epoch`; None for a key that was generated here.
+    Instants are Unix seconds; `status` is that of the time when the key was read. `promoted_at` is when a successor
+    that was published ahead became active; its periods count from then. `audit_number` is the number of the first audit
+    record that follows its creation: a backup of at least that many records holds the key. `origin` is the node id of
+    the issuer that it came from, in epoch `origin_epoch`; None for a key that was generated here.
     """
 
     key_id: KeyId
@@ -87,6 +88,7 @@ class ManagedKey:
     audit_number: int = field(default=0, compare=False)
     origin: str | None = None
     origin_epoch: int = 0
+    promoted_at: Instant | None = None
 
     @property
     def algorithm(self) -> str:
@@ -105,8 +107,14 @@ class ManagedKey:
 
     @property
     def lifetime(self) -> Seconds:
-        """Return the time from creation to the end of encryption."""
-        return Seconds(self.expires_at - self.created_at)
+        """Return the time from creation, or promotion, to the end of encryption."""
+        return Seconds(self.expires_at - (self.promoted_at or self.created_at))
+
+    def promoted(self, now: Instant) -> ManagedKey:
+        """Return a pending key as it becomes active: it encrypts and decrypts as long as if it were made now."""
+        expires = Instant(now + self.lifetime)
+        decrypts = Instant(expires + self.decrypt_until - self.expires_at)
+        return replace(self, pending=False, promoted_at=now, expires_at=expires, decrypt_until=decrypts).at(now)
 
     def at(self, now: Instant) -> ManagedKey:
         """Return the same key with its status at `now`."""

@@ -1,6 +1,7 @@
-"""Promotion: activates a successor that was published ahead once the notified nodes have it.
+"""Promotion: activates a successor that was published ahead once the notified nodes have it, or its time is up.
 
-Come here for `rotate --prepublish` and `fleet sync`.
+Come here for `rotate --prepublish` and `fleet sync`. A node that is silent holds a successor up for a day, or a tenth
+of its lifetime where that is shorter.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import Any
 from tiktrue_keys.core.dispatch.deliveries import holders, requests_of
 from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, UNDELIVERABLE
 from tiktrue_keys.core.dispatch.outbox import PROMOTE, queue
-from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keys.keyring import must_get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 
+LONGEST_WAIT = Seconds(DAY)
 _WAITING = Owner(RecordKind.NODE, "promotions")
 
 
@@ -32,9 +34,19 @@ class Waiting:
     acknowledged: tuple[str, ...]
     missing: tuple[str, ...]
 
+    @property
+    def deadline(self) -> Instant:
+        """Return when it is promoted whatever the nodes have acknowledged."""
+        return Instant(self.promote_at + min(LONGEST_WAIT, self.new.lifetime // 10))
+
+    @property
+    def has_acknowledgements(self) -> bool:
+        """Return whether enough nodes have it."""
+        return len(self.acknowledged) >= self.needed
+
     def ready(self, now: Instant, *, anyway: bool = False) -> bool:
         """Return whether it may be promoted at `now`. With `anyway` only its instant counts, not the nodes."""
-        return now >= self.promote_at and (anyway or len(self.acknowledged) >= self.needed)
+        return now >= self.promote_at and (anyway or self.has_acknowledgements or now >= self.deadline)
 
 
 def await_promotion(transaction: Transaction, old_key_id: str) -> None:
@@ -61,12 +73,15 @@ def waiting_for(rows: Rows, key: ManagedKey, now: Instant) -> Waiting | None:
 def promote(
     transaction: Transaction, one: Waiting, overlap: Seconds = DEFAULT_OVERLAP
 ) -> tuple[ManagedKey, ManagedKey]:
-    """Activate the successor and queue the news for the nodes that hold it. Return the old and the new key."""
+    """Activate the successor and queue the news for the nodes that hold it. Return the old and the new key.
+
+    The periods of the successor begin now, so that the wait does not shorten them.
+    """
     now, rows = transaction.now, transaction.rows
     stored_old, stored_new = must_get_key(rows, one.old.key_id, now), must_get_key(rows, one.new.key_id, now)
     overlap_ends = Instant(min(now + overlap, max(stored_old.key.decrypt_until, now)))
     old = replace(stored_old.key, rotated_at=now, overlap_ends_at=overlap_ends).at(now)
-    new = replace(stored_new.key, pending=False).at(now)
+    new = stored_new.key.promoted(now)
     put_key(rows, old, stored_old.wrapped)
     put_key(rows, new, stored_new.wrapped)
     rows.delete(RecordKind.DELIVERY, f"promotion {old.key_id}")

@@ -44,6 +44,16 @@ class ReceivedKey:
     labels: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class ReceivedPromotion:
+    """A promotion as its issuer states it: when the predecessor was rotated, its overlap, and the key's periods."""
+
+    rotated_at: Instant
+    overlap_ends_at: Instant
+    expires_at: Instant
+    decrypt_until: Instant
+
+
 def import_key(
     transaction: Transaction,
     keys: RootKeys,
@@ -98,10 +108,10 @@ def import_key(
     return key.at(now)
 
 
-def promote_received(
-    transaction: Transaction, issuer: Peer, key_id: KeyId, rotated_at: Instant, overlap_ends_at: Instant
-) -> None:
-    """Activate a pending key that came from an issuer. Does nothing when it is not pending here.
+def promote_received(transaction: Transaction, issuer: Peer, key_id: KeyId, word: ReceivedPromotion) -> None:
+    """Activate a pending key that came from an issuer, with the periods that it has there.
+
+    Does nothing when it is not pending here.
 
     Raises OutOfScopeError for a key of another model than the issuer's, or one of another keystore.
     """
@@ -111,14 +121,18 @@ def promote_received(
     stored = get_key(rows, key_id, now)
     if stored is None or not stored.key.pending:
         return
-    put_key(rows, replace(stored.key, pending=False), stored.wrapped)
+    promoted = replace(
+        stored.key,
+        pending=False,
+        promoted_at=word.rotated_at or now,
+        expires_at=word.expires_at,
+        decrypt_until=word.decrypt_until,
+    )
+    put_key(rows, promoted.at(now), stored.wrapped)
     before = get_key(rows, stored.key.predecessor, now) if stored.key.predecessor else None
     if before is not None:
-        put_key(
-            rows,
-            replace(before.key, rotated_at=rotated_at, overlap_ends_at=max(overlap_ends_at, rotated_at)),
-            before.wrapped,
-        )
+        ends = max(word.overlap_ends_at, word.rotated_at)
+        put_key(rows, replace(before.key, rotated_at=word.rotated_at, overlap_ends_at=ends), before.wrapped)
 
 
 def apply_revocation(transaction: Transaction, issuer: Peer, revocation: Revocation) -> ManagedKey | None:

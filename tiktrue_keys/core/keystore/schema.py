@@ -125,6 +125,7 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
             "key_id model_id generation created_at expires_at decrypt_until labels wrapped license_tag predecessor"
             " successor pending rotated_at overlap_ends_at revoked_at revoke_reason destroy_at destroyed_at exported"
             " fingerprint audit_number origin origin_epoch rotate_every rotate_before last_used_at"
+            " promoted_at"
         ),
     ),
     RecordKind.MODEL: (_members("model_id heads ended"),),

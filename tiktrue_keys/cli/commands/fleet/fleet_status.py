@@ -105,4 +105,5 @@ def _waits(waiting: Waiting, now: Instant) -> str:
     names = ", ".join(waiting.missing)
     if now < waiting.promote_at:
         return f"{key_id} is waiting for {names} (due at {day})"
-    return f"{key_id} is waiting for {names} (due since {day}); fleet sync --promote-anyway activates it now"
+    latest = rfc3339(waiting.deadline)
+    return f"{key_id} is waiting for {names} until {latest} (due since {day}); --promote-anyway activates it now"

@@ -87,6 +87,8 @@ def command(
     given license and those without one, and list the others as failed. --due rotates keys that have at most 7 days, or
     a third of their lifetime, left, and continues past failures; when no key is due it prints nothing and reads no
     license. The old key keeps decrypting during the overlap, and after that with a warning until its decrypt-until.
+    A successor of --prepublish waits for acknowledgements at most a day past its date, or a tenth of its lifetime; its
+    lifetime begins when it is activated. A node that is silent delays no rotation; it is named in a warning.
     """
     context: CommandContext = ctx.obj
     if bool(keys) + every + due != 1:
@@ -98,7 +100,7 @@ def command(
     manager = context.manager if dry_run else context.writer
     chosen_overlap = context.duration(overlap, "rotate.overlap", DEFAULT_OVERLAP)
     with nullcontext() if dry_run else transport_if_given(context, via) as transport:
-        before = _sync_first(context, transport, license_key, chosen_overlap) if due else []
+        before = _sync_first(context, transport, license_key, chosen_overlap) if due and not dry_run else []
         rotated = manager.rotate(
             keys or (),
             every=every,
@@ -152,11 +154,14 @@ def _sync_first(
     context: CommandContext, transport: Transport | None, license_key: Callable[[], bytes], overlap: Seconds
 ) -> Sequence[Notice]:
     """Before the due keys: acknowledgements, promotions, lists. Nothing of the fleet stops the rotation itself."""
-    if transport is None or not context.manager.exists() or doubt(context.manager.clock_reading()) is not None:
+    if not context.manager.exists() or doubt(context.manager.clock_reading()) is not None:
         return []  # under a doubtful clock the rotation refuses and says why
+    from tiktrue_keys.fleet.housekeeping import promote_ready
     from tiktrue_keys.fleet.sync import sync
 
     try:
+        if transport is None:
+            return promote_ready(context.writer, overlap=overlap).warnings
         done = sync(context.writer, transport, license_key=license_key, overlap=overlap, patient=True)
     except TikTrueKeysError as error:
         return [Notice("not-synced", f"no exchange with the fleet before the rotation: {error.message}", error.key_id)]
