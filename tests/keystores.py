@@ -28,6 +28,7 @@ from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.instants import DAY, Instant
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import TikTrueKeysError
@@ -107,14 +108,15 @@ class Desk:
         self._open.append(manager)
         return manager
 
-    def session(self) -> KeystoreSession:
-        """A session as the operations get it."""
+    def session(self, machine: Callable[[], MachineFacts] | None = None) -> KeystoreSession:
+        """A session as the operations get it, on a made-up machine if one is given."""
         session = KeystoreSession(
             KeystorePaths(self.folder, self.secret),
             clock=self.clock,
             recorder=self.heard,
             actor=ACTOR,
             rounds=PBKDF2_MIN_ROUNDS,
+            machine=machine,
         )
         self._open.append(session)
         return session

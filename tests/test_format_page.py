@@ -19,12 +19,10 @@ from tiktrue_keys.core.audit import checkpoint
 from tiktrue_keys.core.audit.record import RECORD_LIMIT, AuditRecord
 from tiktrue_keys.core.canonical import parse_canonical
 from tiktrue_keys.core.dispatch import outbox, releases, revocation_lists
-from tiktrue_keys.core.fingerprint import candidates
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import creation, licenses
-from tiktrue_keys.core.keystore import document, schema
-from tiktrue_keys.core.machine import FactKind, MachineFacts
-from tiktrue_keys.core.machine.facts import Fact
+from tiktrue_keys.core.keystore import document, schema, slots
+from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.fleet import acknowledgements, cards, challenges, envelopes
 from tiktrue_keys.fleet.transports import spool_files
 from tiktrue_keys.models.format import block, body, header, header_slots, manifest, recipient, trailer
@@ -228,7 +226,6 @@ def _limits() -> dict[str, int]:
 
 
 def test_limits() -> None:
-    facts = MachineFacts("linux", tuple(Fact(FactKind.NIC, f"{number}", "") for number in range(100)))
     assert _limits() == {
         "keystore header": schema.MAX_DOCUMENT,
         "path in a keystore header": document._MAX_PATH,
@@ -239,7 +236,7 @@ def test_limits() -> None:
         "payload of a record": schema.MAX_RECORD,
         "payload of an audit record": schema.MAX_AUDIT_RECORD,
         "buckets": schema.BUCKETS,
-        "values of one kind of fact": len(list(candidates([FactKind.NIC], facts))),
+        "tries of one opening": slots._MAX_TRIES,
         "license": licenses.MAX_LENGTH,
         "checkpoint note": checkpoint.NOTE_LIMIT,
         "slot of a container": header_slots.SLOT_SIZE,

@@ -56,7 +56,15 @@ def roots(document: dict[str, Any], host_secret: bytes, facts: Facts) -> Iterato
     for slot in document["slots"]:
         kinds = [kind.encode() for kind in slot["facts"]]
         context = joined(LABEL + b"slot", keystore_id, b"machine", *kinds)
-        present = [[value.encode() for kind, value in facts if kind == wanted] for wanted in slot["facts"]]
+        hints = bytes.fromhex(slot.get("hints", ""))
+        present = [
+            [
+                value.encode()
+                for kind, value in facts
+                if kind == wanted and (not hints or hints[place] == hint(host_secret, keystore_id, kind, value))
+            ]
+            for place, wanted in enumerate(slot["facts"])
+        ]
         for values in itertools.product(*present):
             anchors = joined(*itertools.chain(*zip(kinds, values, strict=True)))
             material, info = joined(host_secret, anchors), LABEL + b"slot\0" + keystore_id
@@ -65,6 +73,11 @@ def roots(document: dict[str, Any], host_secret: bytes, facts: Facts) -> Iterato
                 yield unwrap(key, base64.b64decode(slot["sealed"]), context)
             except InvalidTag:
                 continue
+
+
+def hint(host_secret: bytes, keystore_id: bytes, kind: str, value: str) -> int:
+    """The byte by which a slot names a fact's value."""
+    return mac(hkdf(host_secret, b"", LABEL + b"slot-hint\0" + keystore_id), joined(kind.encode(), value.encode()))[0]
 
 
 class Keystore:

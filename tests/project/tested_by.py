@@ -31,9 +31,7 @@ TESTED_BY: dict[str, str] = {
     "core/approvals/test_proposals.py": "core/approvals/plans core/operations/approvals",
     "core/containers/test_intents.py": "core/containers/owner_process",
     "core/keystore/test_commit.py": "core/keystore/make core/keystore/transaction",
-    "core/keystore/test_copied.py": (
-        "core/keystore/bind core/keystore/document core/keystore/paths core/keystore/store"
-    ),
+    "core/keystore/test_copied.py": ("core/keystore/document core/keystore/paths core/keystore/store"),
     "core/keystore/test_open.py": "core/keystore/database core/keystore/leftovers core/keystore/schema",
     "core/keystore/test_rollback.py": "core/keystore/verification core/keystore/high_water",
     "core/operations/test_backup.py": "core/keys/keyring core/keystore/backup core/operations/restore",
@@ -148,7 +146,7 @@ TESTED_BY: dict[str, str] = {
     "models/storage/test_header_file.py": "models/storage/container_lock models/storage/files",
     "models/storage/test_protocol.py": "models/storage/location models/storage/object_requests",
     "models/storage/test_unsynced.py": "models/storage/descriptors",
-    "recovery/test_escrow.py": "core/keystore/slots core/operations/standing_notices",
+    "recovery/test_escrow.py": "core/operations/standing_notices",
     "recovery/test_shares.py": "recovery/share_files",
     "remote/test_commands.py": "cli/input/locations",
     "remote/test_detached_header.py": (

@@ -33,6 +33,7 @@ PBKDF2_MAX_ROUNDS = 100_000_000  # the most that a header may demand before it i
 PREFIX = b"tiktrue-keys/1 "
 
 SLOT = PREFIX + b"slot"
+SLOT_HINT = PREFIX + b"slot-hint"
 ESCROW = PREFIX + b"escrow"
 HOST_SECRET_ID = PREFIX + b"host-secret-id"
 HEADER = PREFIX + b"header"
@@ -81,6 +82,16 @@ def slot_key(
     facts = joined(*(part.encode() for anchor in anchors for part in anchor))
     with SecretBuffer.copy_of(joined(bytes(host_secret), facts)) as material:
         return hkdf(material.view, salt=salt, info=SLOT + b"\x00" + keystore_id)
+
+
+def slot_hint(host_secret: memoryview, anchors: Sequence[tuple[str, str]], *, keystore_id: bytes) -> bytes:
+    """Return one byte for each (kind, value) anchor: HMAC-SHA256 under a key of the host secret, first byte.
+
+    It spares an opener the values that cannot be those of a slot. A keystore has one byte for a fact, whatever the
+    slot: with one of its own in each slot, a reader of the host secret could confirm a guessed fact by itself.
+    """
+    with hkdf(host_secret, salt=b"", info=SLOT_HINT + b"\x00" + keystore_id) as key:
+        return bytes(hmac.digest(key.view, joined(*(part.encode() for part in each)), "sha256")[0] for each in anchors)
 
 
 def escrow_key(secret: memoryview, *, salt: bytes, keystore_id: bytes) -> SecretBuffer:

@@ -86,9 +86,10 @@ class NodeBehind:
 class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
-    `needed` are the keys that registered containers need; `lagging` and `exposed` are the containers whose best key no
-    longer encrypts, and those whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived
-    from the keys that had come from them.
+    `shared` are the facts in the binding that do not name this machine alone, and why. `needed` are the keys that
+    registered containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those
+    whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come
+    from them.
     """
 
     clock: ClockReading
@@ -98,6 +99,7 @@ class Standing:
     backups: Backups
     escrow_created_at: Instant | None
     escrow_verified_at: Instant | None
+    shared: Mapping[str, str] = field(default_factory=dict, hash=False)
     needed: Sequence[ManagedKey] = ()
     lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
     exposed: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
@@ -133,6 +135,9 @@ def _binding(standing: Standing) -> Iterator[Finding]:
     for name in standing.drift.names():
         words = f"the {name} differs from the one that the keystore is sealed to"
         yield Finding("drift", Severity.WARNING, words, subject=name, remedy="rebind")
+    for name, flaw in standing.shared.items():
+        words = f"the {name} that the keystore is sealed to is not a fact of this machine alone: {flaw}"
+        yield Finding("shared-fact", Severity.WARNING, words, subject=name, remedy="seal-again")
 
 
 def _expired(standing: Standing) -> Iterator[Finding]:
@@ -292,7 +297,7 @@ def _leftovers(standing: Standing) -> Iterator[Finding]:
 
 
 Rule = Callable[[Standing], Iterator[Finding]]
-RULES: tuple[Rule, ...] = (_clock, _binding, _expired, _due, _containers, _backups, _fleet, _scopes, _leftovers)
+RULES: tuple[Rule, ...] = (_clock, _expired, _due, _containers, _backups, _fleet, _scopes, _binding, _leftovers)
 
 
 def strict_error(found: Iterable[Finding]) -> RefusedError | None:

@@ -1,14 +1,15 @@
 """Decides what a keystore is bound to: its anchors, the combinations that open it, and the drift of a machine.
 
 Come here to see which hardware changes a keystore survives. A fact with several values (NICs, disks) gives one anchor,
-chosen when the keystore is sealed; opening tries every present value in its place. The functions are pure. They derive
+chosen when the keystore is sealed; opening tries every present value in its place. A value of many machines is never
+chosen, but it is tried: an older keystore may be sealed to it. The functions are pure. They derive
 no key: `derivation` does, from the anchors of a combination and the host secret.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,7 +20,6 @@ from tiktrue_keys.core.machine.facts import MACHINE_BORNE, FactKind, MachineFact
 from tiktrue_keys.errors import IntegrityError
 
 _SPARE = 3  # with this many machine-borne facts or more, any one fact may have changed
-_MAX_VALUES = 64  # per kind; two kinds are sets, so a combination has at most 4,096 candidates
 _MAX_VALUE_LENGTH = 256
 _LABEL = derivation.FINGERPRINT + b"\0"
 _ORDER = tuple(sorted(FactKind, key=lambda kind: kind.value))
@@ -81,46 +81,85 @@ class Binding:
 def choose_anchors(facts: MachineFacts, previous: Binding | None = None, *, add_kinds: bool = True) -> Binding:
     """Return the anchors to seal a keystore to.
 
-    A previous anchor that is still present is kept. If its value is gone, the first present value of its kind replaces
-    it; if its kind has no present value, it is kept as well, because a fact that this user merely cannot read must not
-    weaken the binding. Kinds that the previous binding lacks are added unless `add_kinds` is false. Pass false when the
-    operator did not ask for the re-seal: root sees facts that the keystore's own user cannot, and two of those lock
-    that user out.
+    A previous anchor that is still present is kept, unless it turned out to be a value of many machines. If its value
+    is gone or shared, the first sealable value of its kind replaces it; if there is none, a shared anchor is dropped
+    and a missing one is kept, because a fact that this user merely cannot read must not weaken the binding. Kinds that
+    the previous binding lacks are added unless `add_kinds` is false. Pass false when the operator did not ask for the
+    re-seal: root sees facts that the keystore's own user cannot, and two of those lock that user out.
 
-    Among several present values the first in the order of `facts` is chosen. The Linux reader lists built-in, wired and
-    local hardware first and sorts by position on the bus, so the choice does not depend on device names.
+    Among several sealable values the first in the order of `facts` is chosen. The Linux reader lists built-in, wired
+    and local hardware first and sorts by identifier, so the choice does not depend on device names or bus positions.
     """
     anchors: list[Anchor] = []
     for kind in _ORDER:
-        present = _present(facts, kind)
         former = None if previous is None else previous.value_of(kind)
-        if former is None and (previous is None or add_kinds):
-            anchors.extend(Anchor(kind, value) for value in present[:1])
-        elif former is not None:
-            anchors.append(Anchor(kind, former if former in present or not present else present[0]))
+        if former is not None:
+            anchors.extend(_next_anchor(facts, Anchor(kind, former)))
+        elif previous is None or add_kinds:
+            anchors.extend(Anchor(kind, value) for value in facts.sealable(kind)[:1])
     return Binding(tuple(anchors))
+
+
+def _next_anchor(facts: MachineFacts, former: Anchor) -> tuple[Anchor, ...]:
+    present = former.value in facts.tried(former.kind)
+    shared = present and bool(facts.flaw_of(former.kind, former.value))
+    if present and not shared:
+        return (former,)
+    replacement = tuple(Anchor(former.kind, value) for value in facts.sealable(former.kind)[:1])
+    return replacement or (() if shared else (former,))
+
+
+def shared_anchors(binding: Binding, facts: MachineFacts) -> dict[FactKind, str]:
+    """Return the anchors of this machine that do not name it alone, with the reason, or that repeat another fact."""
+    flaws = {anchor.kind: facts.flaw_of(anchor.kind, anchor.value) for anchor in binding.anchors}
+    return {kind: flaw for kind, flaw in flaws.items() if flaw}
+
+
+def without_shared(binding: Binding, facts: MachineFacts) -> Binding:
+    """Return the binding without its shared anchors, each replaced by a value of its kind that is not, if there is one.
+
+    The binding stays as it is where it would not open on this machine without them.
+    """
+    shared = shared_anchors(binding, facts)
+    anchors: list[Anchor] = []
+    for anchor in binding.anchors:
+        anchors.extend(_next_anchor(facts, anchor) if anchor.kind in shared else (anchor,))
+    renewed = Binding(tuple(anchors))
+    return renewed if opens(renewed, facts) else binding
 
 
 def accepted_combinations(binding: Binding) -> tuple[tuple[FactKind, ...], ...]:
     """Return the combinations of kinds that open the keystore: all anchors of one combination have to match.
 
-    With three or more machine-borne facts: all anchors but any one. With one or two: all machine-borne anchors, so that
-    only the machine-id may change. With none: the machine-id, or without it the empty combination, where the host
-    secret alone opens the keystore.
+    With three or more machine-borne facts: all of them but any one. With one or two: all of them. With none: the
+    machine-id, or without it the empty combination, where the host secret alone opens the keystore.
     """
     kinds = binding.kinds
     machine_borne = tuple(kind for kind in kinds if kind in MACHINE_BORNE)
     if len(machine_borne) >= _SPARE:
-        return tuple(tuple(kind for kind in kinds if kind is not spared) for spared in kinds)
+        return tuple(tuple(kind for kind in machine_borne if kind is not spared) for spared in machine_borne)
     return (machine_borne or kinds,)
 
 
-def candidates(combination: Sequence[FactKind], facts: MachineFacts) -> Iterator[tuple[Anchor, ...]]:
+def opens(binding: Binding, facts: MachineFacts) -> bool:
+    """Return whether a machine has every anchor of an accepted combination."""
+    held = {anchor.kind for anchor in binding.anchors if anchor.value in facts.tried(anchor.kind)}
+    return any(held.issuperset(combination) for combination in accepted_combinations(binding))
+
+
+Selector = Callable[[int, Anchor], bool]
+"""Takes a place in a combination and an anchor that may stand there; says whether it is worth trying."""
+
+
+def candidates(
+    combination: Sequence[FactKind], facts: MachineFacts, selects: Selector = lambda place, anchor: True
+) -> Iterator[tuple[Anchor, ...]]:
     """Return every choice of present values for a combination, the likeliest first; none when a kind is absent.
 
-    There are at most 4,096 choices: 64 values for each set. The empty combination has one, the empty choice.
+    The empty combination has one, the empty choice.
     """
-    choices = [[Anchor(kind, value) for value in _present(facts, kind)] for kind in combination]
+    present = ([Anchor(kind, value) for value in facts.tried(kind)] for kind in combination)
+    choices = ([each for each in anchors if selects(place, each)] for place, anchors in enumerate(present))
     return product(*choices)
 
 
@@ -152,10 +191,10 @@ def drift(binding: Binding, facts: MachineFacts) -> DriftReport:
     changed: list[FactKind] = []
     missing: list[FactKind] = []
     for anchor in binding.anchors:
-        present = _present(facts, anchor.kind)
+        present = facts.tried(anchor.kind)
         place = unchanged if anchor.value in present else changed if present else missing
         place.append(anchor.kind)
-    added = tuple(kind for kind in _ORDER if binding.value_of(kind) is None and _present(facts, kind))
+    added = tuple(kind for kind in _ORDER if binding.value_of(kind) is None and facts.sealable(kind))
     return DriftReport(tuple(unchanged), tuple(changed), tuple(missing), added)
 
 
@@ -165,11 +204,6 @@ def fingerprint_of(binding: Binding) -> str:
     For display only: serial numbers can be guessed, so it must not be stored where others can read it.
     """
     return hashlib.sha256(_LABEL + canonical_json(binding.to_json())).hexdigest()
-
-
-def _present(facts: MachineFacts, kind: FactKind) -> tuple[str, ...]:
-    """Return the values that may become an anchor: a value that `candidates` never tries must not be sealed to."""
-    return facts.preferred(kind)[:_MAX_VALUES]
 
 
 def _parsed_anchor(item: Any) -> Anchor:

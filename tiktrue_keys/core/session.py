@@ -19,11 +19,12 @@ from tiktrue_keys.core.approvals.proposals import PlanNeeded, Proposal, approved
 from tiktrue_keys.core.audit.record import Actor, actor_of_process
 from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
-from tiktrue_keys.core.instants import Instant, instant_of
+from tiktrue_keys.core.instants import Instant, Seconds, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache
 from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.bind import renew_slots
 from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, TimeRule, accepted_time, must_not_leap, noted_time
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.identity import Signer
@@ -53,6 +54,7 @@ from tiktrue_keys.errors import (
     UsageError,
 )
 
+_FACTS_HOLD = Seconds(600)
 _UNRECORDED = (UsageError, NotFoundError, BusyError)
 # Usage errors and missing objects are not worth a record; busy means that the log cannot be written to.
 
@@ -75,6 +77,7 @@ class KeystoreSession:
         rounds: int = derivation.PBKDF2_ROUNDS,
         synchronised: Callable[[], bool | None] | None = None,
         protected: OutputGate = KEYSTORES_ONLY,
+        machine: Callable[[], MachineFacts] | None = None,
     ) -> None:
         if not derivation.PBKDF2_MIN_ROUNDS <= rounds <= derivation.PBKDF2_MAX_ROUNDS:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
@@ -97,7 +100,10 @@ class KeystoreSession:
         self._depth = threading.local()
         self._reported: Exception | None = None
         self._keystore: Keystore | None = None
+        self._read_machine = machine
         self._facts: MachineFacts | None = None
+        self._facts_read_at = 0.0
+        self._slots_renewed: Keystore | None = None
         keep_over_forks(self)
 
     def exists(self) -> bool:
@@ -112,10 +118,15 @@ class KeystoreSession:
         places = (self.place.folder, self.place.folder / database.FILE_NAME)
         return self.exists() and not all(os.access(place, os.W_OK) for place in places)
 
-    def facts(self) -> MachineFacts:
-        """Return this machine's facts. They are read once per session."""
-        if self._facts is None:
-            self._facts = read_facts()
+    def facts(self, *, again: bool = False) -> MachineFacts:
+        """Return this machine's facts, which are read when the session begins and then every ten minutes.
+
+        `again` reads them now: a part may have changed while the keystore was open.
+        """
+        age = abs(self.clock() - self._facts_read_at)
+        if self._facts is None or again or age >= _FACTS_HOLD:
+            self._facts = (self._read_machine or read_facts)()
+            self._facts_read_at = self.clock()
         return self._facts
 
     @property
@@ -147,6 +158,7 @@ class KeystoreSession:
             if self._keystore is not None:
                 self._keystore.close()
             self._keystore = None
+            self._facts = None
             self.licenses.clear()
             self.opened.clear()
 
@@ -196,13 +208,15 @@ class KeystoreSession:
         with self.guard:
             if not self.keeps_version and self.keystore.is_outdated():
                 self._upgrade(rule)
-        with (
-            self.guard,
-            self.keystore.write(
+        with self.guard:
+            keystore = self.keystore
+            with keystore.write(
                 self.read_clock, actor=self.actor, operation_id=operation_id, time_rule=rule
-            ) as transaction,
-        ):
-            yield transaction
+            ) as transaction:
+                if self._slots_renewed is not keystore:
+                    renew_slots(keystore, transaction, self.facts())
+                yield transaction
+            self._slots_renewed = keystore
 
     @contextlib.contextmanager
     def storing_plans(self) -> Iterator[None]:

@@ -78,12 +78,17 @@ def test_any_one_part_may_be_another_or_gone(server: Desk, kind: FactKind) -> No
     assert error_there(server, without(kind)) is None
 
 
-@pytest.mark.parametrize("others", [(FactKind.NIC, FactKind.DISK), (FactKind.SYSTEM_UUID, FactKind.MACHINE_ID)])
+@pytest.mark.parametrize("others", [(FactKind.NIC, FactKind.DISK), (FactKind.SYSTEM_UUID, FactKind.BOARD_SERIAL)])
 def test_two_parts_may_not(server: Desk, others: tuple[FactKind, FactKind]) -> None:
     for facts in (changed(*others), without(*others), machine({})):
         error = error_there(server, facts)
         assert isinstance(error, WrongMachineError)
         assert error.remedy == "machine-changed"
+
+
+def test_an_operating_system_on_a_new_disk_opens_by_the_other_hardware(server: Desk) -> None:
+    assert error_there(server, changed(FactKind.DISK, FactKind.MACHINE_ID)) is None
+    assert isinstance(error_there(server, changed(FactKind.DISK, FactKind.NIC)), WrongMachineError)
 
 
 def test_another_host_secret_is_the_wrong_machine_and_the_hint_names_its_place(server: Desk) -> None:
@@ -151,6 +156,8 @@ HEADER_EDITS: dict[str, tuple[list[str | int], object]] = {
     "an unknown fact": (["slots", 0, "facts"], ["shoe-size"]),
     "facts that are text": (["slots", 0, "facts"], "nic"),
     "a fact twice": (["slots", 0, "facts"], ["nic"] * 40),
+    "hints that are text": (["slots", 0, "hints"], "a"),
+    "a hint too few": (["slots", 0, "hints"], "00"),
     "a seal that is no base64": (["slots", 0, "sealed"], "%"),
     "a short salt": (["slots", 0, "salt"], "00"),
     "a salt in capitals": (["slots", 0, "salt"], "AB" * 32),

@@ -21,7 +21,7 @@ MACHINE_ID = FactKind.MACHINE_ID
 
 def told(facts: MachineFacts) -> dict[FactKind, tuple[str, ...]]:
     """The values of each kind that is there, the preferred first."""
-    return {kind: facts.preferred(kind) for kind in FactKind if facts.preferred(kind)}
+    return {kind: facts.sealable(kind) for kind in FactKind if facts.sealable(kind)}
 
 
 def test_a_server_shows_five_facts_and_prefers_what_is_built_in(tmp_path: Path) -> None:
@@ -29,17 +29,16 @@ def test_a_server_shows_five_facts_and_prefers_what_is_built_in(tmp_path: Path) 
     assert told(facts) == {
         UUID: ("4c4c4544-0042-3510-8052-c7c04f4e3332",),
         BOARD: (".7B5RN32.CNFCP0098U00J1.",),
-        NIC: ("b0:7b:25:9c:11:40", "b0:7b:25:9c:11:41", "0c:42:a1:5e:77:18"),
+        NIC: ("0c:42:a1:5e:77:18", "b0:7b:25:9c:11:40", "b0:7b:25:9c:11:41"),
         DISK: (
-            "naa.55cd2e4151d2f9a7",
             "eui.00000000010000004ce00018dd8c9084",
+            "naa.55cd2e4151d2f9a7",
             "naa.600a098038314a4e4f5d4c7137364d38",
         ),
         MACHINE_ID: ("7d0f5a3b9c2e4f61a8b7c6d5e4f30912",),
     }
     assert facts.platform == "linux"
     assert facts.unreadable == ()
-    assert facts.values(NIC) == ("0c:42:a1:5e:77:18", "b0:7b:25:9c:11:40", "b0:7b:25:9c:11:41")
 
 
 def test_a_bond_shows_each_members_own_address(tmp_path: Path) -> None:
@@ -59,17 +58,17 @@ def test_a_cloud_instance_has_a_uuid_a_virtio_nic_and_a_volume(tmp_path: Path) -
 
 def test_a_laptop_prefers_its_own_port_to_wifi_and_to_the_dock(tmp_path: Path) -> None:
     facts = linux.facts_under(planted(tmp_path, "laptop"))
-    assert facts.preferred(NIC) == (
+    assert facts.sealable(NIC) == (
         "98:fa:9b:3d:60:12",  # built in
         "3c:58:c2:a7:19:e6",  # Wi-Fi
-        "64:4b:f0:13:58:d2",  # the dock, by Thunderbolt
         "00:e0:4c:97:b2:3a",  # the dock, by USB
+        "64:4b:f0:13:58:d2",  # the dock, by Thunderbolt
     )
 
 
 def test_a_laptop_leaves_a_stick_out_and_puts_a_usb_disk_last(tmp_path: Path) -> None:
     facts = linux.facts_under(planted(tmp_path, "laptop"))
-    assert facts.preferred(DISK) == ("eui.0025388b91d3f7a6", "t10.WD Elements 25A2 WX31A89K2PN4")
+    assert facts.sealable(DISK) == ("eui.0025388b91d3f7a6", "t10.WD Elements 25A2 WX31A89K2PN4")
 
 
 def test_a_raspberry_pi_has_its_serial_in_the_device_tree(tmp_path: Path) -> None:
@@ -132,18 +131,73 @@ def test_a_member_of_a_bond_without_a_permanent_address_is_absent(tmp_path: Path
     assert linux.facts_under(tmp_path).facts == ()
 
 
+def test_a_board_whose_uuid_spells_its_address_has_one_fact(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        "/sys/class/dmi/id/product_uuid: 03c00218-044d-053f-d506-000700080009\n"
+        "/sys/class/dmi/id/board_serial: Default string\n"
+        "/sys/class/net/eth0/device/\n/sys/class/net/eth0/addr_assign_type: 0\n"
+        "/sys/class/net/eth0/address: 18:c0:4d:3f:d5:00\n",
+    )
+    facts = linux.facts_under(tmp_path)
+    assert told(facts) == {UUID: ("03c00218-044d-053f-d506-000700080009",)}
+    assert facts.tried(NIC) == ("18:c0:4d:3f:d5:00",)
+    assert facts.tried(UUID) == ("03c00218-044d-053f-d506-000700080009", "1802c003-4d04-3f05-d506-000700080009")
+
+
+def test_a_serial_of_the_device_tree_follows_a_placeholder(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        "/sys/class/dmi/id/board_serial: None\n/sys/firmware/devicetree/base/serial-number: 10000000a3c5f719\n",
+    )
+    assert told(linux.facts_under(tmp_path)) == {BOARD: ("10000000a3c5f719",)}
+
+
+def test_a_radio_shows_the_address_that_its_interface_hides(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        "/sys/class/net/wlan0/device/\n/sys/class/net/wlan0/addr_assign_type: 3\n"
+        "/sys/class/net/wlan0/address: 6e:f1:42:c0:9d:11\n"
+        "/sys/class/ieee80211/phy0/macaddress: 3c:58:c2:a7:19:e6\n"
+        "/sys/class/ieee80211/phy1 -> ../../devices/virtual/mac80211_hwsim/hwsim0/ieee80211/phy1\n"
+        "/sys/devices/virtual/mac80211_hwsim/hwsim0/ieee80211/phy1/macaddress: 3c:58:c2:a7:19:e7\n",
+    )
+    assert told(linux.facts_under(tmp_path)) == {FactKind.WIFI: ("3c:58:c2:a7:19:e6",)}
+
+
+def test_a_virtual_function_is_tried_and_never_sealed_to(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        "/sys/class/net/eth0v0/device/physfn/\n/sys/class/net/eth0v0/addr_assign_type: 0\n"
+        "/sys/class/net/eth0v0/address: 3c:58:c2:a7:19:e6\n",
+    )
+    facts = linux.facts_under(tmp_path)
+    assert (told(facts), facts.tried(NIC)) == ({}, ("3c:58:c2:a7:19:e6",))
+
+
+GPUS = "/proc/driver/nvidia/gpus"
+GPU_FILES = (
+    f"{GPUS}/0000:01:00.0/information: Model: A100\\nGPU UUID: \t GPU-6f0e8b2c-5b7c-4a1e-9d30-ec2f1a904d11\n"
+    f"{GPUS}/0000:02:00.0/information: GPU UUID: \t GPU-????????-????-????-????-????????????\n"
+)
+
+
 @pytest.mark.parametrize(
-    "serial",
+    ("hypervisor", "sealed"),
     [
-        "VMware-42 1d 3f 6a 0b 5e 7c 91-a2 b4 c6 d8 e0 f1 23 45",
-        "Board-GoogleCloud-421D3F6A0B5E7C91A2B4C6D8E0F12345",
-        "421d3f6a-0b5e-7c91-a2b4-c6d8e0f12345",
+        ("", ("gpu-6f0e8b2c-5b7c-4a1e-9d30-ec2f1a904d11",)),
+        ("/proc/cpuinfo: flags\t\t: fpu vme pae\n", ("gpu-6f0e8b2c-5b7c-4a1e-9d30-ec2f1a904d11",)),
+        ("/proc/cpuinfo: flags\t\t: fpu hypervisor pae\n", ()),
+        ("/sys/hypervisor/type: xen\n", ()),
+        ("/sys/class/dmi/id/product_name: Google Compute Engine\n", ()),
+        ("/sys/class/dmi/id/sys_vendor: QEMU\n", ()),
     ],
 )
-@pytest.mark.parametrize("uuid", ["421d3f6a-0b5e-7c91-a2b4-c6d8e0f12345", "6a3f1d42-5e0b-917c-a2b4-c6d8e0f12345"])
-def test_a_serial_that_repeats_the_uuid_is_no_second_fact(tmp_path: Path, serial: str, uuid: str) -> None:
-    plant(tmp_path, f"/sys/class/dmi/id/product_uuid: {uuid}\n/sys/class/dmi/id/board_serial: {serial}\n")
-    assert told(linux.facts_under(tmp_path)) == {UUID: (uuid,)}
+def test_a_gpu_is_a_fact_where_no_hypervisor_is(tmp_path: Path, hypervisor: str, sealed: tuple[str, ...]) -> None:
+    plant(tmp_path, GPU_FILES + hypervisor)
+    facts = linux.facts_under(tmp_path)
+    assert facts.sealable(FactKind.GPU) == sealed
+    assert facts.tried(FactKind.GPU) == ("gpu-6f0e8b2c-5b7c-4a1e-9d30-ec2f1a904d11",)
 
 
 def test_a_hypervisors_serial_of_its_own_stays(tmp_path: Path) -> None:
@@ -157,7 +211,7 @@ def test_a_hypervisors_serial_of_its_own_stays(tmp_path: Path) -> None:
 
 def test_the_product_serial_never_stands_in_for_the_boards(tmp_path: Path) -> None:
     plant(tmp_path, "/sys/class/dmi/id/board_serial: None\n/sys/class/dmi/id/product_serial: 7B5RN32\n")
-    assert linux.facts_under(tmp_path).facts == ()
+    assert told(linux.facts_under(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

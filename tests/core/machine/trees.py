@@ -10,7 +10,8 @@ RECORDED = Path(__file__).with_name("recorded")
 def plant(root: Path, text: str) -> Path:
     r"""Make the files of a tree and return `root`.
 
-    A line is `path: content` (a newline is added, `\0` is NUL), `link -> target`, `folder/`, or a comment after `#`.
+    A line is `path: content` (a newline is added, `\0` is NUL, `\n` a further line), `link -> target`, `folder/`, or a
+    comment after `#`.
     """
     for line in text.splitlines():
         if line.startswith("#") or not line:
@@ -23,7 +24,7 @@ def plant(root: Path, text: str) -> Path:
         elif line.endswith("/"):
             path.mkdir()
         else:
-            path.write_text(line.partition(": ")[2].replace("\\0", "\0") + "\n", encoding="utf-8")
+            path.write_text(line.partition(": ")[2].replace("\\0", "\0").replace("\\n", "\n") + "\n", encoding="utf-8")
     return root
 
 

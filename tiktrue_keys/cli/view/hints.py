@@ -50,6 +50,7 @@ REMEDIES: Mapping[str, str] = {
     "confirm-clock": "check the clock, then run tiktrue-keys doctor --accept-clock",
     "show-binding": "run tiktrue-keys binding show to see which facts can be read",
     "rebind": "run tiktrue-keys rebind to seal the keystore to this machine as it is now",
+    "seal-again": "the next command that writes seals the keystore without it, for example tiktrue-keys rotate --due",
     "rotate-this-key": "run tiktrue-keys rotate {key}",
     "rotate-due": "run tiktrue-keys rotate --due",
     "recover-this": "run tiktrue-keys reencrypt-model --recover-revoked {path}",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.fingerprint import Binding, choose_anchors
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors, without_shared
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import (
     Document,
@@ -20,14 +21,16 @@ from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
-from tiktrue_keys.core.keystore.slots import seal_to_machine
+from tiktrue_keys.core.keystore.slots import are_current, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
+from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UsageError
 
 BINDING = "binding"
+Detail = Mapping[str, list[str]]
+"""What the record of a re-seal names beside the facts."""
 
 
 def settle_on_machine(
@@ -53,6 +56,39 @@ def settle_on_machine(
     transaction.replace_document(moved)
     store_binding(transaction.rows, binding)
     return binding
+
+
+def reseal(
+    keystore: Keystore, transaction: Transaction, binding: Binding, *, paused: bool, event: str, detail: Detail
+) -> None:
+    """Seal the keystore to `binding` and record it. With `paused` the next drifted fact waits its day from now on.
+
+    Raises InternalError for a keystore that was not opened by its machine.
+    """
+    if keystore.host_secret is None:
+        raise InternalError("a session's keystore was not opened by its machine")
+    document = transaction.document
+    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
+    resealed_at = transaction.now if paused else document.resealed_at
+    transaction.replace_document(replace(document.with_slots(slots), resealed_at=resealed_at))
+    store_binding(transaction.rows, binding)
+    transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds], **detail})
+
+
+def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFacts) -> None:
+    """Seal again what an older program sealed in another way, or to a value that many machines have.
+
+    It needs no license and no pause: it adds no fact that this machine may lack, and leaves the binding as it is where
+    the machine would not open it without the shared value.
+    """
+    if keystore.host_secret is None:
+        return
+    before = read_binding(transaction.rows)
+    after = without_shared(before, facts)
+    if after == before and are_current(transaction.document, before):
+        return
+    dropped = [anchor.kind.value for anchor in before.anchors if anchor not in after.anchors]
+    reseal(keystore, transaction, after, paused=False, event="reseal", detail={"shared": dropped} if dropped else {})
 
 
 def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:

@@ -186,7 +186,7 @@ def _slot_of(value: dict[str, Any], version: int) -> Slot:
         facts=facts,
         salt=_hex(value["salt"], derivation.SALT_LENGTH),
         sealed=_unbase64(value["sealed"], _SEALED_ROOT),
-        hints=bytes.fromhex(_text(value["hints"])) if version > 1 else b"",
+        hints=_hints(value["hints"], len(facts)) if version > 1 else b"",
         blob=_blob(value["blob"]) if version > 1 else b"",
     )
 
@@ -235,6 +235,10 @@ def _volatile(value: Any) -> tuple[str, ...]:
     if not set(parts) <= set(VOLATILE):
         raise ValueError(value)
     return parts
+
+
+def _hints(text: Any, facts: int) -> bytes:
+    return _hex(text, facts) if text else b""
 
 
 def _blob(text: Any) -> bytes:

@@ -8,11 +8,14 @@ facts and secrets are arguments, and the caller decides when to seal again.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined
-from tiktrue_keys.core.fingerprint import Binding, accepted_combinations, candidates
+from tiktrue_keys.core.fingerprint import Anchor, Binding, accepted_combinations, candidates
 from tiktrue_keys.core.keystore.document import Document, Slot
+from tiktrue_keys.core.keystore.schema import FIRST_VERSION
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.sealing import unwrap_key, wrap_key
 from tiktrue_keys.core.secret import SecretBuffer
@@ -20,30 +23,49 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, Wro
 
 MACHINE = "machine"
 ESCROW = "escrow"
+_MAX_TRIES = 65_536
+"""What one opening derives at most. A slot with hints takes a few; one without takes every pair of a NIC and a disk."""
 
 
 def seal_to_machine(
     root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes
 ) -> tuple[Slot, ...]:
     """Return one slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes."""
-    values = {anchor.kind: anchor.value for anchor in binding.anchors}
     slots = []
-    for combination in accepted_combinations(binding):
+    for facts, anchors in _combinations(binding).items():
         salt = os.urandom(derivation.SALT_LENGTH)
-        anchors = [(kind.value, values[kind]) for kind in combination]
-        facts = tuple(kind.value for kind in combination)
+        hints = derivation.slot_hint(host_secret, anchors, keystore_id=keystore_id)
         with derivation.slot_key(host_secret, anchors, salt=salt, keystore_id=keystore_id) as key:
-            slots.append(
-                Slot(MACHINE, facts, salt, wrap_key(key.view, root, _slot_context(keystore_id, MACHINE, facts)))
-            )
+            sealed = wrap_key(key.view, root, _slot_context(keystore_id, MACHINE, facts))
+        slots.append(Slot(MACHINE, facts, salt, sealed, hints))
     return tuple(slots)
+
+
+def are_current(document: Document, binding: Binding) -> bool:
+    """Return whether the slots are those that seal_to_machine makes for the binding; an older program made others."""
+    slots = [slot for slot in document.slots if slot.type == MACHINE]
+    hinted = document.version == FIRST_VERSION or all(len(slot.hints) == len(slot.facts) for slot in slots)
+    return hinted and {slot.facts for slot in slots} == set(_combinations(binding))
+
+
+def _combinations(binding: Binding) -> dict[tuple[str, ...], list[tuple[str, str]]]:
+    """Return the (kind, value) anchors of each accepted combination, by the names of its kinds."""
+    values = {anchor.kind: anchor.value for anchor in binding.anchors}
+    return {
+        tuple(kind.value for kind in combination): [(kind.value, values[kind]) for kind in combination]
+        for combination in accepted_combinations(binding)
+    }
 
 
 def open_on_machine(document: Document, facts: MachineFacts, host_secret: memoryview) -> SecretBuffer:
     """Return H from the first slot that this machine opens. Raises WrongMachineError when none does."""
-    for slot in document.slots:
-        if slot.type == MACHINE:
-            root = _open_slot(slot, facts, host_secret, document.keystore_id)
+    keystore_id = document.keystore_id
+    hints = _hints_here(facts, host_secret, keystore_id)
+    left = _MAX_TRIES
+    for slot in (slot for slot in document.slots if slot.type == MACHINE):
+        for anchors in islice(_tries(slot, facts, hints), left):
+            left -= 1
+            root = _opened_by(slot, anchors, host_secret, keystore_id)
             if root is not None:
                 return root
     raise WrongMachineError(
@@ -51,6 +73,21 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
         _hint(facts),
         remedy="machine-changed",
     )
+
+
+def _hints_here(facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> dict[Anchor, int]:
+    """Return the hint of every value of this machine."""
+    anchors = [Anchor(kind, value) for kind in FactKind for value in facts.tried(kind)]
+    pairs = [(anchor.kind.value, anchor.value) for anchor in anchors]
+    return dict(zip(anchors, derivation.slot_hint(host_secret, pairs, keystore_id=keystore_id), strict=True))
+
+
+def _tries(slot: Slot, facts: MachineFacts, hints: Mapping[Anchor, int]) -> Iterator[tuple[Anchor, ...]]:
+    """Return the choices of values that may open a slot: all of them where an older program left no hints."""
+    combination = _combination_of(slot)
+    if len(slot.hints) != len(combination):
+        return candidates(combination, facts)
+    return candidates(combination, facts, lambda place, anchor: hints[anchor] == slot.hints[place])
 
 
 def seal_to_escrow(root: memoryview, secret: memoryview, keystore_id: bytes) -> Slot:
@@ -102,16 +139,15 @@ def _hint(facts: MachineFacts) -> str:
     return "put the changed part back"
 
 
-def _open_slot(slot: Slot, facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> SecretBuffer | None:
-    context = _slot_context(keystore_id, slot.type, slot.facts)
-    for anchors in candidates(_combination_of(slot), facts):
-        pairs = [(anchor.kind.value, anchor.value) for anchor in anchors]
-        with derivation.slot_key(host_secret, pairs, salt=slot.salt, keystore_id=keystore_id) as key:
-            try:
-                return unwrap_key(key.view, slot.sealed, context)
-            except IntegrityError:
-                continue
-    return None
+def _opened_by(
+    slot: Slot, anchors: tuple[Anchor, ...], host_secret: memoryview, keystore_id: bytes
+) -> SecretBuffer | None:
+    pairs = [(anchor.kind.value, anchor.value) for anchor in anchors]
+    with derivation.slot_key(host_secret, pairs, salt=slot.salt, keystore_id=keystore_id) as key:
+        try:
+            return unwrap_key(key.view, slot.sealed, _slot_context(keystore_id, slot.type, slot.facts))
+        except IntegrityError:
+            return None
 
 
 def _combination_of(slot: Slot) -> tuple[FactKind, ...]:

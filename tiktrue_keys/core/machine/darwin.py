@@ -14,6 +14,7 @@ from xml.parsers.expat import ExpatError
 from tiktrue_keys.core.machine import identifiers
 from tiktrue_keys.core.machine.commands import RunCommand, output_of
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
+from tiktrue_keys.core.machine.independence import judged
 
 _IOREG = "/usr/sbin/ioreg"
 _PLATFORM = (_IOREG, "-rd1", "-c", "IOPlatformExpertDevice", "-a")
@@ -29,7 +30,7 @@ def read_facts(run: RunCommand = output_of) -> MachineFacts:
 
 def facts_from(platform: bytes, ethernet: bytes) -> MachineFacts:
     """Return the facts in two outputs of `ioreg -a`. A malformed fact is left out."""
-    return MachineFacts("darwin", (*_platform_facts(platform), *_nics(ethernet)))
+    return judged(MachineFacts("darwin", (*_platform_facts(platform), *_nics(ethernet))))
 
 
 def _platform_facts(output: bytes) -> Iterator[Fact]:

@@ -1,8 +1,8 @@
-"""Decides which texts identify a single machine, and normalises them. Shared by all platforms.
+"""One spelling for each kind of identifier. Shared by all platforms.
 
-Come here when a placeholder is taken for an identifier, or the reverse. Each function takes the text that the firmware
-or the kernel gave and returns the normalised value, or None for a placeholder: a text that many machines share binds to
-nothing. The functions are pure.
+Come here when a value is not recognised. Each function takes the text that the firmware or the kernel gave and returns
+the normalised value, or None for a text that is not an identifier of that kind. Whether a value names one machine is
+decided in shared_values.py. The functions are pure.
 """
 
 from __future__ import annotations
@@ -13,66 +13,36 @@ _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+")
 _HEX_DISK = re.compile(r"(?:naa\.(?:[0-9a-f]{16}|[0-9a-f]{32})|eui\.(?:[0-9a-f]{16}|[0-9a-f]{24}|[0-9a-f]{32}))")
-_NVME_DISK = re.compile(r"nvme\.[0-9a-f]{4}-((?:[0-9a-f]{2})+)-(?:[0-9a-f]{2})*-[0-9a-f]{8}")
+NVME_DISK = re.compile(r"nvme\.[0-9a-f]{4}-((?:[0-9a-f]{2})+)-((?:[0-9a-f]{2})*)-[0-9a-f]{8}")
+"""The kernel's own identifier of an NVMe disk: vendor, serial number and model in hexadecimal digits, namespace."""
 
 _MAX_SERIAL = 128
 _MAX_DISK = 256
 _ETHERNET_BYTES = 6
 _INFINIBAND_BYTES = 20
 
-_SHARED_UUIDS = frozenset(
-    {
-        "03000200-0400-0500-0006-000700080009",  # AMI's example value, in both byte orders
-        "00020003-0004-0005-0006-000700080009",
-        "4c4c4544-0000-2010-8020-80c04f202020",  # Dell without a service tag
-        "12345678-1234-5678-90ab-cddeefaabbcc",
-    }
-)
-_SHARED_ADDRESSES = frozenset(
-    {
-        "52:54:00:12:34:56",  # QEMU's default
-        "00:11:22:33:44:55",
-        "00:e0:4c:68:00:01",  # USB adapters sold with an unprogrammed address
-    }
-)
-_WORDS = frozenset({"none", "null", "unknown", "empty", "invalid", "default", "undefined", "unspecified", "deadbeef"})
-"""Single words that stand in place of a serial number; many people configure "deadbeef" for QEMU's disks."""
-
 
 def system_uuid(text: str) -> str | None:
     """Return a SMBIOS system UUID as `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` in lower case."""
     spelled = text.strip().lower().strip("{}")
-    if not _UUID.fullmatch(spelled):
-        return None
-    digits = spelled.replace("-", "")
-    value = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    # Eighty zero bits and a MAC address: some boards repeat their NIC's, which is not a second fact.
-    if value in _SHARED_UUIDS or digits.startswith("0" * 20) or _few_digits(digits, 4):
-        return None
-    return value
+    return _dashed(spelled.replace("-", "")) if _UUID.fullmatch(spelled) else None
+
+
+def swapped_uuid(value: str) -> str:
+    """Return a UUID in the other byte order of SMBIOS: its first three fields reversed (DSP0134, section 7.2.1).
+
+    A text that is not a UUID comes back as it is.
+    """
+    if not _UUID.fullmatch(value):
+        return value
+    digits = value.replace("-", "")
+    return _dashed(_reversed(digits[:8]) + _reversed(digits[8:12]) + _reversed(digits[12:16]) + digits[16:])
 
 
 def board_serial(text: str) -> str | None:
-    """Return a board's serial number with white space collapsed and letters unchanged.
-
-    A hypervisor's text ("0000-0002-8585-...", "Board-GoogleCloud-...") is kept if it differs between its machines;
-    `repeats_uuid` detects those that are the system UUID in another spelling.
-    """
+    """Return a board's serial number with white space collapsed and letters unchanged."""
     value = " ".join(text.split())
-    if not (value.isascii() and value.isprintable()) or len(value) > _MAX_SERIAL or _shared_serial(value):
-        return None
-    return value
-
-
-def repeats_uuid(serial: str, uuid: str) -> bool:
-    """Return whether a serial only repeats the system UUID, in either byte order of SMBIOS (VMware, Google, EC2, KVM).
-
-    One number counted as two facts would let the rule "any one fact may have changed" be met by that number alone.
-    """
-    digits = uuid.replace("-", "")
-    swapped = _swapped(digits[:8]) + _swapped(digits[8:12]) + _swapped(digits[12:16]) + digits[16:]
-    bare = re.sub(r"[^0-9a-f]", "", serial.lower())
-    return digits in bare or swapped in bare
+    return value if value and value.isascii() and value.isprintable() and len(value) <= _MAX_SERIAL else None
 
 
 def nic_address(text: str) -> str | None:
@@ -89,8 +59,7 @@ def nic_address(text: str) -> str | None:
         octets = octets[-8:]
     elif len(octets) != _ETHERNET_BYTES or int(octets[0], 16) & 1:  # group addresses, broadcast among them
         return None
-    value = ":".join(octets)
-    return None if value in _SHARED_ADDRESSES or _few_digits("".join(octets), 3) else value
+    return ":".join(octets)
 
 
 def disk_identifier(text: str) -> str | None:
@@ -99,51 +68,30 @@ def disk_identifier(text: str) -> str | None:
     if not (value.isascii() and value.isprintable()) or len(value) > _MAX_DISK:
         return None
     lower = value.lower()
-    if _HEX_DISK.fullmatch(lower):
-        # QEMU numbers the namespaces of every machine eui.5254000000000001 and up.
-        shared = _few_digits(lower[4:], 4) or lower.startswith("eui.52540000000000")
-        return None if shared else lower
+    if _HEX_DISK.fullmatch(lower) or NVME_DISK.fullmatch(lower):
+        return lower
     if lower.startswith("uuid."):
         uuid = system_uuid(lower[5:])
         return None if uuid is None else f"uuid.{uuid}"
-    nvme = _NVME_DISK.fullmatch(lower)
-    if nvme:
-        serial = bytes.fromhex(nvme[1]).decode("ascii", "replace").strip(" \0")
-        return None if _shared_serial(serial) else lower
-    if lower.startswith("t10."):
-        return value if _serial_at_end(value[4:]) else None
-    return None
+    return value if lower.startswith("t10.") and len(value) > len("t10.") else None
+
+
+def gpu_uuid(text: str) -> str | None:
+    """Return the UUID of an NVIDIA GPU as `gpu-xxxxxxxx-...`; None while the driver shows question marks."""
+    spelled = text.strip().lower()
+    uuid = system_uuid(spelled.removeprefix("gpu-")) if spelled.startswith("gpu-") else None
+    return None if uuid is None else f"gpu-{uuid}"
 
 
 def machine_id(text: str) -> str | None:
     """Return the content of /etc/machine-id or a Windows MachineGuid as 32 hex digits; None for "uninitialized"."""
     value = text.strip().lower().replace("-", "")
-    return None if not _MACHINE_ID.fullmatch(value) or _few_digits(value, 4) else value
+    return value if _MACHINE_ID.fullmatch(value) else None
 
 
-def _few_digits(digits: str, least: int) -> bool:
-    """Return whether a hexadecimal number is a filler: all 0, all f, 0100000000000000, abababab..."""
-    return len(set(digits)) < least
+def _dashed(digits: str) -> str:
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _shared_serial(text: str) -> bool:
-    bare = re.sub(r"[^0-9a-z]", "", text.lower())
-    if len(bare) < 4 or len(set(bare)) < 3 or bare in _WORDS or "123456789" in bare or "serialnumber" in bare:
-        return True
-    # A phrase: "To be filled by O.E.M.", "Not Specified", "Default string".
-    return " " in text and not any(character.isdigit() for character in text)
-
-
-def _serial_at_end(text: str) -> bool:
-    """Return whether a T10 text ends in a serial number that is the disk's own.
-
-    "ATA QEMU HARDDISK QM00001" and "QEMU drive-scsi0" number the disks within one machine; the next machine has the
-    same.
-    """
-    last = text.split()[-1] if text.split() else ""
-    digits = sum(character.isdigit() for character in last)
-    return not _shared_serial(last) and len(last) >= 6 and digits >= 3 and not re.fullmatch(r"QM[0-9]{5}", last)
-
-
-def _swapped(digits: str) -> str:
+def _reversed(digits: str) -> str:
     return bytes.fromhex(digits)[::-1].hex()

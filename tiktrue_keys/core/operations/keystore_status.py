@@ -13,7 +13,7 @@ from tiktrue_keys.core.containers.registry import ContainerRecord, all_container
 from tiktrue_keys.core.dispatch.deliveries import lacking_revocation
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, all_progress, peers
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
-from tiktrue_keys.core.fingerprint import drift
+from tiktrue_keys.core.fingerprint import drift, shared_anchors
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming
 from tiktrue_keys.core.keys.keyring import get_key
@@ -76,6 +76,7 @@ def _standing(
         clock=session.clock_reading(view),
         binding=binding,
         drift=drift(binding, session.facts()),
+        shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),
         backups=_backups(rows),
         escrow_created_at=Instant(escrow["created_at"]) if escrow else None,

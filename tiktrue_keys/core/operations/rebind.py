@@ -6,24 +6,23 @@ Come here after a hardware change.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.canonical import record_json
-from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
-from tiktrue_keys.core.keystore.bind import BINDING, read_binding, store_binding
+from tiktrue_keys.core.keystore.bind import BINDING, read_binding, reseal
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import InternalError, UsageError
+from tiktrue_keys.errors import UsageError
 
 OPERATION = "rebind"
 _RESEAL_PAUSE = DAY
@@ -56,6 +55,8 @@ def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool
         before = read_binding(view.rows)
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
     after = choose_anchors(session.facts(), before)
+    if not opens(after, session.facts()):
+        after = before  # without a shared value that it is sealed to, this machine would not open it any more
     report = drift(before, session.facts())
     if dry_run or after == before:
         return Rebound(
@@ -68,7 +69,7 @@ def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
         must_be_approved(transaction, _proposal(after))
-        _reseal(session, transaction, after, OPERATION)
+        reseal(session.keystore, transaction, after, paused=True, event=OPERATION, detail={})
         operation.remember(transaction, [["before", *each] for each in before.to_json()])
     return Rebound(operation_id=operation.id, changed=True, before=before, after=after, drift=report)
 
@@ -100,18 +101,8 @@ def reseal_one(session: KeystoreSession, transaction: Transaction) -> None:
     if transaction.now < transaction.document.resealed_at + _RESEAL_PAUSE:
         return
     after = choose_anchors(session.facts(), before, add_kinds=False)
-    changed = [new for old, new in zip(before.anchors, after.anchors, strict=True) if old != new]
+    changed = [new for new in after.anchors if new not in before.anchors]
     if changed:
         anchors = tuple(changed[0] if anchor.kind == changed[0].kind else anchor for anchor in before.anchors)
-        _reseal(session, transaction, Binding(anchors), "reseal")
-
-
-def _reseal(session: KeystoreSession, transaction: Transaction, binding: Binding, event: str) -> None:
-    keystore = session.keystore
-    document = transaction.document
-    if keystore.host_secret is None:
-        raise InternalError("a session's keystore was not opened by its machine")
-    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
-    transaction.replace_document(replace(document.with_slots(slots), resealed_at=transaction.now))
-    store_binding(transaction.rows, binding)
-    transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds]})
+        fact = {"changed": [changed[0].kind.value]}
+        reseal(session.keystore, transaction, Binding(anchors), paused=True, event="reseal", detail=fact)

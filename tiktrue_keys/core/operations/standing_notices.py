@@ -5,10 +5,11 @@ Come here for the warnings about recovery, binding and time. These functions onl
 
 from __future__ import annotations
 
-from tiktrue_keys.core.fingerprint import Binding
+from tiktrue_keys.core.fingerprint import Binding, shared_anchors
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.notices import Notice
 
 ESCROW_RECORD = "escrow"
@@ -40,6 +41,18 @@ def binding_notices(binding: Binding) -> tuple[Notice, ...]:
         return ()
     words = "no hardware fact can be read: the keys are bound only to the machine-id and the host secret on this disk"
     return (Notice("weak-binding", words),)
+
+
+def shared_notices(binding: Binding, facts: MachineFacts) -> tuple[Notice, ...]:
+    """Return a notice for each fact in the binding that does not name this machine alone."""
+    return tuple(
+        Notice(
+            "shared-fact",
+            f"the {kind.value} that the keystore is sealed to is not a fact of this machine alone: {flaw}",
+            remedy="seal-again",
+        )
+        for kind, flaw in shared_anchors(binding, facts).items()
+    )
 
 
 def time_notices(reading: ClockReading) -> tuple[Notice, ...]:

@@ -19,7 +19,12 @@ from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
-from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices, time_notices
+from tiktrue_keys.core.operations.standing_notices import (
+    binding_notices,
+    recovery_notices,
+    shared_notices,
+    time_notices,
+)
 from tiktrue_keys.core.operations.verify import verify_view
 from tiktrue_keys.core.session import KeystoreSession
 
@@ -33,13 +38,15 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
     with session.read() as (view, now):
         checks = _named(view.rows, arguments, now) if arguments else _all(view.rows, now)
         binding = read_binding(view.rows)
-        report = drift(binding, session.facts())
+        facts = session.facts(again=True)
+        report = drift(binding, facts)
         if deep:
             session.keystore.check_file()
             verify_view(view, now)
         notices = (
             *_drift_notices(report),
             *binding_notices(binding),
+            *shared_notices(binding, facts),
             *recovery_notices(view.rows),
             *time_notices(session.clock_reading(view)),
             *_intent_notices(view.rows),

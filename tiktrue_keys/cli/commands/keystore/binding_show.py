@@ -11,7 +11,7 @@ from tiktrue_keys.cli.view.binding import binding_json, drift_json, masked
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of
-from tiktrue_keys.core.machine import MACHINE_BORNE, FactKind, MachineFacts, read_facts
+from tiktrue_keys.core.machine import MACHINE_BORNE, Fact, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
 
 EXAMPLES = (
@@ -43,7 +43,7 @@ def command(
         (
             fact.kind.value,
             fact.value if plain else masked(fact.value),
-            _role(binding, fact.kind, fact.value),
+            _role(binding, fact),
             fact.source,
         )
         for fact in facts.facts
@@ -76,10 +76,12 @@ def _diff(context: CommandContext, facts: MachineFacts, binding: Binding) -> Out
     )
 
 
-def _role(binding: Binding, kind: FactKind, value: str) -> str:
-    if binding.value_of(kind) != value:
+def _role(binding: Binding, fact: Fact) -> str:
+    if fact.flaw:
+        return f"not used: {fact.flaw}"
+    if binding.value_of(fact.kind) != fact.value:
         return "spare"
-    return "anchor" if kind in MACHINE_BORNE else "anchor, disk-borne"
+    return "anchor" if fact.kind in MACHINE_BORNE else "anchor, disk-borne"
 
 
 def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], plain: bool) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], p
                 "kind": fact.kind.value,
                 "value": fact.value if plain else masked(fact.value),
                 "anchor": binding.value_of(fact.kind) == fact.value,
+                "flaw": fact.flaw,
                 "source": fact.source,
             }
             for fact in facts.facts
