@@ -488,3 +488,36 @@ class TestRestore:
         assert approval_policy(manager.session).require == {"restore-over": 2}
         recover(manager, None, shares[:3], reset_policy=True)
         assert approval_policy(manager.session).require == {}
+
+    @pytest.mark.parametrize("way", ["another folder", "the keystore is deleted"])
+    def test_what_this_machine_knows_of_a_policy_counts_elsewhere(self, desk: Desk, early: Path, way: str) -> None:
+        manager = desk.manager()
+        policy_of(manager.session, forget=2)
+        later = desk.folder.parent / "later.db"
+        manager.backup(later)
+        if way == "another folder":
+            desk.clock.forward(days=2)
+            manager.cleanup()  # writes a heartbeat into the mark
+        place = desk.folder if way != "another folder" else desk.folder.parent / "other"
+        if way != "another folder":
+            desk.close()
+            desk.file.unlink()
+        with KeyManager(place, host_secret_file=desk.secret, clock=desk.clock) as other:
+            with pytest.raises(RefusedError, match="under an approval policy that the backup does not have"):
+                other.restore(early)
+            assert not other.exists()
+            other.restore(later)
+            assert approval_policy(other.session).needed(("forget",)) == 2
+
+    def test_a_mark_without_a_policy_lets_every_backup_in(self, desk: Desk, early: Path) -> None:
+        manager = desk.manager()
+        policy_of(manager.session, forget=1)
+
+        def away() -> None:
+            set_policy(manager.session, require={"forget": 0}, removed=["ada", "bob"], operation_id=None)
+
+        approved(manager.session, plan_of(away), away)
+        desk.close()
+        desk.file.unlink()
+
+        desk.manager().restore(early)

@@ -208,15 +208,29 @@ def test_another_request_is_refused(manager: KeyManager, asked: dict[str, Any]) 
     assert "approval 1 is for forget of x" in refusal(manager, 1, **({"path": "/a"} | asked)).message
 
 
+def change_plan(manager: KeyManager, **changes: Any) -> None:
+    """What no operation does to a stored plan."""
+    with manager.session.write(new_operation_id()) as transaction:
+        put_plan(transaction.rows, replace(get_plan(transaction.rows, 1), **changes))
+        transaction.record("forget", outcome="failed")
+
+
 def test_another_operation_is_refused(manager: KeyManager) -> None:
     refusal(manager, None)
     approve(manager.session, 1)
-    with manager.session.write(new_operation_id()) as transaction:
-        plan = get_plan(transaction.rows, 1)
-        put_plan(transaction.rows, replace(plan, kind=DESTROY))
-        transaction.record("forget", outcome="failed")
+    change_plan(manager, kind=DESTROY)
 
     assert "approval 1 is for destroy of x" in refusal(manager, 1).message
+
+
+def test_an_approval_of_another_epoch_is_refused(manager: KeyManager) -> None:
+    refusal(manager, None)
+    approve(manager.session, 1)
+    change_plan(manager, epoch=2)
+
+    assert refusal(manager, 1).message == "approval 1 belongs to epoch 2, and this is epoch 1"
+    assert approvals(manager.session)[0].state == "void"
+    assert refusal(manager, None).about == {"approval": "2"}
 
 
 def test_an_approval_that_does_not_exist_is_not_found(manager: KeyManager) -> None:

@@ -143,6 +143,8 @@ REMEDIES: Mapping[str, str] = {
     "touch-key": "use a security key that was not made with no-touch-required, and touch it when it blinks",
     "new-plan": "run the command without --approval to make a new plan",
     "compare-plan": "run tiktrue-keys approvals export {approval} and compare it with the command",
+    "policy-unknown": "{hint}; or remove the policy by the escrow's shares:"
+    " tiktrue-keys escrow recover FILE --reset-policy",
     "list-approvals": "run tiktrue-keys approvals list",
     "show-policy": "run tiktrue-keys approvals policy to see the approvers",
     "too-few-approvers": "add approvers with --approver NAME=KEY.pub, or require fewer approvals",

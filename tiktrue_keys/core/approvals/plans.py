@@ -61,9 +61,9 @@ class Plan:
         return self.used_at is None and self.epoch == view.document.epoch and now < self.expires_at
 
     def counted(self, policy: Policy) -> tuple[PlanSignature, ...]:
-        """Return its signatures by keys that the policy still lists, one of each key."""
+        """Return its signatures by keys that the policy still lists. There is at most one of each key."""
         listed = {each.key.fingerprint for each in policy.approvers}
-        return tuple({each.key: each for each in self.signatures if each.key in listed}.values())
+        return tuple(each for each in self.signatures if each.key in listed)
 
 
 def next_number(rows: Rows) -> int:

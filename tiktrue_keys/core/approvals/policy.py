@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tiktrue_keys.core.approvals.ssh_keys import SshKey, parse_public_key
+from tiktrue_keys.core.keystore import high_water
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.notices import plural
@@ -50,7 +51,7 @@ HIGHEST = (POLICY, ESCROW)
 """What needs as many approvals as the strictest other operation unless the policy says: each can undo the policy."""
 
 MAX_APPROVERS = 16
-RECORD = "policy"
+RECORD = high_water.POLICY
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 

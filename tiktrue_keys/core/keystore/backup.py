@@ -43,12 +43,14 @@ class Restored:
     """The result of a restore: its epoch, its number of audit records, and the path of the file that it replaced.
 
     `leaves_another`: this machine knew the keystore, and it was not the one replaced: it no longer opens elsewhere.
+    `policy` is the digest of the approval policy that this machine knew it by; empty where it knew none.
     """
 
     epoch: int
     audit_size: int
     replaced: Path | None
     leaves_another: bool = False
+    policy: str = ""
 
 
 def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: OutputGate) -> None:
@@ -172,7 +174,8 @@ def restoring(
                         settle_on_machine(keystore, transaction, place, facts)
                     _record(transaction, epoch, known, event)
                     leaves_another = known is not None and kept is None
-                    yield transaction, Restored(epoch, transaction.audit.size, kept, leaves_another)
+                    policy = known.policy if known is not None else ""
+                    yield transaction, Restored(epoch, transaction.audit.size, kept, leaves_another, policy)
                 keystore.begin_marks()
                 _put_in_place(copy, current, kept)
                 keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does

@@ -2,7 +2,8 @@
 
 Come here for "the keystore is older than this machine remembers": a keystore behind its mark is an older copy. An
 attacker who puts back an older mark too is not detected here, but by the nodes that witness the audit head. The mark
-also carries the heartbeat: the time of the last scheduled run, which needs no audit record.
+also carries the heartbeat, the time of the last scheduled run, which needs no audit record; and a digest of the
+approval policy, so that an older backup in another folder brings no older policy back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.durable import read_capped, replace_bytes
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.errors import IntegrityError, NotFoundError
+
+POLICY = "policy"
+"""The name of the record of the approval policy."""
 
 _LIMIT = 1024
 _WHAT = "the high-water mark"
@@ -27,13 +33,15 @@ _WHAT = "the high-water mark"
 class Mark:
     """Epoch, number of audit records, and the 32-byte head of the tree over them. Ordered by epoch, then size.
 
-    `heartbeat` is the time of the last scheduled run; None in the mark of a keystore without one.
+    `heartbeat` is the time of the last scheduled run; None in the mark of a keystore without one. `policy` is the
+    digest of the approval policy in hex; empty where there is none.
     """
 
     epoch: int
     size: int
     head: bytes
     heartbeat: Instant | None = field(default=None, compare=False)
+    policy: str = field(default="", compare=False)
 
 
 def mark_path(folder: Path, keystore_id: bytes) -> Path:
@@ -60,7 +68,9 @@ def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
         raise IntegrityError(f"{_WHAT} {path} was changed")
     if value.get("keystore") != keystore_id.hex():
         raise IntegrityError(f"{_WHAT} {path} is another keystore's")
-    return Mark(value["epoch"], value["size"], bytes.fromhex(value["head"]), value.get("heartbeat"))
+    return Mark(
+        value["epoch"], value["size"], bytes.fromhex(value["head"]), value.get("heartbeat"), value.get("policy", "")
+    )
 
 
 class HeartbeatReader:
@@ -93,7 +103,15 @@ def _body(mark: Mark, keystore_id: bytes) -> dict[str, object]:
         "size": mark.size,
         "head": mark.head.hex(),
     }
+    if mark.policy:
+        body["policy"] = mark.policy
     return body if mark.heartbeat is None else body | {"heartbeat": mark.heartbeat}
+
+
+def policy_digest(rows: Rows) -> str:
+    """Return the digest of the approval policy as a mark has it; empty without a policy."""
+    payload = rows.get(RecordKind.APPROVAL, POLICY)
+    return "" if payload is None else hashlib.sha256(canonical_json(payload)).hexdigest()
 
 
 def _mac(root: memoryview, body: dict[str, object]) -> bytes:

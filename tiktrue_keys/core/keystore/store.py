@@ -21,7 +21,7 @@ from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.clock import TimeRule, accepted_time, is_heartbeat_due, must_not_leap
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
-from tiktrue_keys.core.keystore.high_water import Mark, mark_path, read_mark, write_mark
+from tiktrue_keys.core.keystore.high_water import Mark, mark_path, policy_digest, read_mark, write_mark
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.leftovers import sweep_backup, sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
@@ -218,7 +218,8 @@ class Keystore:
         with self.read() as view:
             if heartbeat is not None:
                 heartbeat = min(heartbeat, view.audit.newest_time())
-            mark = Mark(view.document.epoch, view.state.audit_size, view.state.audit_head, heartbeat)
+            position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
+            mark = Mark(*position, heartbeat, policy_digest(view.rows))
         self._write_mark_after_commit(view.document, mark)
         keep_reserve(self.folder, _mark_path(view.document))
 
@@ -249,10 +250,10 @@ class Keystore:
                 return
         with writers_lock(self.folder, timeout=self._timeout, actor=actor):
             with self.read() as view:
-                reading = read_clock(view)
+                reading, policy = read_clock(view), policy_digest(view.rows)
             if is_heartbeat_due(reading):
                 position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
-                self._write_mark(view.document, Mark(*position, reading.effective))
+                self._write_mark(view.document, Mark(*position, reading.effective, policy))
 
     def _sweep(self, document: Document, rows: Rows) -> None:
         """Remove what killed writers left, once per opened keystore."""
@@ -340,7 +341,8 @@ class Keystore:
         self._writer.trusted = Trusted(
             version, transaction.document, state, bytes(transaction.rows.digests), transaction.now
         )
-        return Mark(transaction.document.epoch, state.audit_size, state.audit_head, transaction.heartbeat)
+        position = (transaction.document.epoch, state.audit_size, state.audit_head)
+        return Mark(*position, transaction.heartbeat, policy_digest(transaction.rows))
 
     def _write_state(self, transaction: Transaction, document_changed: bool) -> KeystoreState:
         document = transaction.document

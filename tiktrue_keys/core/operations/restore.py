@@ -99,7 +99,7 @@ def _restore(
         remembered, notices = _remembered(
             session, source, way_in, proposal
         )  # under the lock, so that no other process writes there
-        carry_policy(transaction, remembered.policy, reset=reset_policy)
+        carry_policy(transaction, remembered.policy, restored.policy, reset=reset_policy)
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
         notices += _carry_escrow(transaction, remembered)

@@ -3,7 +3,8 @@
 Come here for why an older backup brings no older policy back. The plan lies in the replaced keystore; its use is
 recorded in the restored one, whose new epoch no plan of an earlier one fits.
 
-Does not handle: a keystore that does not open. What it required cannot be read, and the backup's own policy stays.
+Where the keystore does not open, or is not the one that is replaced, its high-water mark tells whether the backup has
+its policy.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from tiktrue_keys.core.approvals.plans import Plan, drop_plans, next_number, put
 from tiktrue_keys.core.approvals.policy import ACCEPT_CLOCK, RESTORE_OVER, Policy, get_policy, put_policy
 from tiktrue_keys.core.approvals.proposals import PlanNeeded, Proposal, approved_plan, record_approval
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.high_water import policy_digest
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 
 RESET = "approval-reset"
 
@@ -57,16 +59,24 @@ def replaced_policy(view: Snapshot, now: Instant, approval: int | None, proposal
         return ReplacedPolicy(*found, refusal=refusal)
 
 
-def carry_policy(transaction: Transaction, replaced: ReplacedPolicy | None, *, reset: bool) -> None:
+def carry_policy(transaction: Transaction, replaced: ReplacedPolicy | None, known: str, *, reset: bool) -> None:
     """Give the restored keystore the policy of the one that it replaces, or none where the escrow resets it.
 
-    Raises what must_be_approved raises, unless `reset`.
+    `known` is the digest of the policy that this machine knew the keystore by. Raises, unless `reset`, what
+    must_be_approved raises; and RefusedError when the keystore's policy is not to be had: neither the replaced file nor
+    the backup has it.
     """
     if replaced is not None and replaced.refusal is not None and not reset:
         raise replaced.refusal
     rows = transaction.rows
     drop_plans(rows)
     same = replaced is not None and replaced.keystore_id == transaction.document.keystore_id
+    if not (same or reset) and known not in ("", policy_digest(rows)):
+        raise RefusedError(
+            "this machine knows the keystore under an approval policy that the backup does not have",
+            "restore in the place of that keystore, or a backup that was made under its policy",
+            remedy="policy-unknown",
+        )
     policy = replaced.policy if replaced is not None and same else get_policy(rows)
     if replaced is not None and same:
         put_policy(rows, policy)
