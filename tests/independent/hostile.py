@@ -20,7 +20,8 @@ MEMORY = 2 << 30
 LARGEST_FILE = 256 << 20
 LIMITS = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_FSIZE: LARGEST_FILE, resource.RLIMIT_CPU: 20}
 
-OK, USAGE, NOT_FOUND, INTEGRITY, REFUSED, EXPIRED, UNAVAILABLE, INSECURE = 0, 2, 3, 4, 5, 11, 12, 13
+OK, USAGE, NOT_FOUND, INTEGRITY, REFUSED, PARTIAL, WRONG_MACHINE = 0, 2, 3, 4, 5, 7, 8
+EXPIRED, UNAVAILABLE, INSECURE = 11, 12, 13
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Lair:
     key: ManagedKey
     signer: Signer
     stranger: Signer
+    host_secret: bytes
+    facts: list[list[str]]
 
     @property
     def folder(self) -> Path:
@@ -49,9 +52,12 @@ class Lair:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def here(self) -> dict[str, tuple[int, int]]:
-        """Every name in the folder, with type and size; the keystore's files and the mark without their size."""
+        """Every name in the folder, with type and size; the keystore's files and the mark without their size.
+
+        What is kept back for a revocation on a full disk may go.
+        """
         found = {}
-        for path in sorted(self.folder.rglob("*")):
+        for path in sorted(path for path in self.folder.rglob("*") if path.suffix != ".reserve"):
             about, name = path.lstat(), path.relative_to(self.folder).as_posix()
             found[name] = (
                 about.st_mode,
@@ -84,7 +90,8 @@ def lair(program: Program, facts: list[list[str]]) -> Lair:
     """Read the secrets of the program's keystore, as its own machine can."""
     with program.manager() as manager:
         made = manager.generate("llama", no_license=True).keys[0]
-    opened = open_keystore(str(program.keystore / "keystore.db"), _host_secret(program), facts)
+    host_secret = (program.folder / "host" / "secret").read_bytes()
+    opened = open_keystore(str(program.keystore / "keystore.db"), host_secret, facts)
     try:
         secret = opened.managed_key(made.key_id, None)
         identity = opened.record(11, "identity")
@@ -94,11 +101,8 @@ def lair(program: Program, facts: list[list[str]]) -> Lair:
         seed = unwrap(seed_key, b64decode(identity["wrapped"]), context)
     finally:
         opened.database.close()
-    return Lair(program, ManagedKey(made.key_id, made.generation, secret), Signer(seed), Signer())
-
-
-def _host_secret(program: Program) -> bytes:
-    return (program.folder / "host" / "secret").read_bytes()
+    key = ManagedKey(made.key_id, made.generation, secret)
+    return Lair(program, key, Signer(seed), Signer(), host_secret, facts)
 
 
 def try_row(lair: Lair, row: Row) -> None:

@@ -9,7 +9,10 @@ import pytest
 
 from tests.independent.hostile import Lair, Row, lair, try_row
 from tests.independent.hostile_bodies import BODIES
+from tests.independent.hostile_folders import FOLDERS, RECIPIENTS
 from tests.independent.hostile_headers import HEADERS
+from tests.independent.hostile_keystores import BACKUPS
+from tests.independent.hostile_places import PLACES
 from tests.keystores import folder_in_memory
 from tests.program import Program
 from tiktrue_keys.core.machine import read_facts
@@ -26,6 +29,26 @@ def home() -> Iterator[Lair]:
 
 @pytest.mark.parametrize("row", [*HEADERS, *BODIES], ids=lambda row: row.name)
 def test_containers(home: Lair, row: Row) -> None:
+    try_row(home, row)
+
+
+@pytest.mark.parametrize("row", FOLDERS, ids=lambda row: row.name)
+def test_folders(home: Lair, row: Row) -> None:
+    try_row(home, row)
+
+
+@pytest.mark.parametrize("row", RECIPIENTS, ids=lambda row: row.name)
+def test_recipient_files(home: Lair, row: Row) -> None:
+    try_row(home, row)
+
+
+@pytest.mark.parametrize("row", BACKUPS, ids=lambda row: row.name)
+def test_backups(home: Lair, row: Row) -> None:
+    try_row(home, row)
+
+
+@pytest.mark.parametrize("row", PLACES, ids=lambda row: row.name)
+def test_places(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 

@@ -47,9 +47,14 @@ def record_json(value: dict[str, Any]) -> bytes:
 
 
 def parse_record_json(data: bytes) -> dict[str, Any]:
-    """Return the payload that record_json encoded."""
-    value: dict[str, Any] = _decode_record(data.decode("utf-8", "surrogateescape"))
-    return value
+    """Return the payload that record_json encoded. Raises IntegrityError when it is not an object in JSON."""
+    try:
+        payload = _decode_record(data.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError("a record's payload is not valid JSON") from error
+    if not isinstance(payload, dict):
+        raise IntegrityError("a record's payload is not an object")
+    return payload
 
 
 def parse_canonical(data: bytes | memoryview, *, limit: int, what: str) -> dict[str, Any]:

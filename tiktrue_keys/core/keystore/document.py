@@ -150,7 +150,7 @@ def _document_of(value: dict[str, Any]) -> Document:
     if version is None:
         raise IntegrityError(f"{_WHAT} has an unknown format")
     slots = tuple(_slot_of(item, version) for item in value["slots"])
-    costs = tuple(Cost(_hex(item["salt"], derivation.SALT_LENGTH), _whole(item["rounds"])) for item in value["costs"])
+    costs = tuple(Cost(_hex(item["salt"], derivation.SALT_LENGTH), _rounds(item["rounds"])) for item in value["costs"])
     if not 1 <= len(slots) <= MAX_SLOTS or not 1 <= len(costs) <= MAX_COSTS:
         raise IntegrityError(f"{_WHAT} has an impossible number of slots or costs")
     return Document(
@@ -170,6 +170,14 @@ def _document_of(value: dict[str, Any]) -> Document:
         rehearsal=_flag(value["rehearsal"]) if version > 1 else False,
         volatile=_volatile(value["volatile"]) if version > 1 else (),
     )
+
+
+def _rounds(value: Any) -> int:
+    """Check a cost before a license is stretched: too few rounds are weak, and too many take hours."""
+    rounds = _whole(value)
+    if not derivation.PBKDF2_MIN_ROUNDS <= rounds <= derivation.PBKDF2_MAX_ROUNDS:
+        raise ValueError(rounds)
+    return rounds
 
 
 def _slot_json(slot: Slot, version: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ FILE_NAME = "keystore.lock"
 _FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest pause in the first second of waiting
 _SHORTEST_PAUSE = 0.001
 _HOLDER_LIMIT = 512
+_MOVE_AWAY = "move it away; the program creates the lock file"
 
 
 @contextlib.contextmanager
@@ -48,14 +50,18 @@ def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags, FILE_MODE)
-        if os.fstat(descriptor).st_uid == os.geteuid():
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise UnavailableError(f"{path} is not a regular file", _MOVE_AWAY)
+        if found.st_uid == os.geteuid():
             os.fchmod(descriptor, FILE_MODE)  # whatever the umask
         return descriptor
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise InsecureError(f"{path} is a symbolic link", "remove it; the program creates the lock file") from error
         if error.errno == errno.EISDIR:
-            raise UnavailableError(f"{path} is a folder", "move it away; the program creates the lock file") from error
+            raise UnavailableError(f"{path} is a folder", _MOVE_AWAY) from error
         hint = "look at owner and mode of the keystore's folder, and at its file system"
         raise UnavailableError(f"{path} cannot be opened: {error.strerror}", hint) from error
 
