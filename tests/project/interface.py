@@ -34,6 +34,7 @@ NOT_PROMISED = frozenset(
         "KeyManager.finish_file_operation",
         "KeyManager.finish_file_operations",
         "KeyManager.finished_file_operation",
+        "KeyManager.name_successor",
         "KeyManager.noting",
         "KeyManager.open_intents",
         "KeyManager.open_key",

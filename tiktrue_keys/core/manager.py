@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.containers.claims import Claim
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
+    from tiktrue_keys.core.keystore.transaction import Transaction
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
@@ -400,7 +401,24 @@ class KeyManager(KeystoreReader):
             last[operation] = replace(ending, others=rest)
         with self._session.write(next(iter(last))) as transaction:
             for operation, ending in last.items():
-                intents.finish_intent(transaction, operation, ending)
+                intent = intents.finish_intent(transaction, operation, ending)
+                if intent.root:
+                    self._let_go(transaction, intent, endings[operation])
+
+    def _let_go(self, transaction: Transaction, intent: FileIntent, ending: Ending) -> None:
+        from tiktrue_keys.core.operations.supersede import let_go
+
+        let_go(transaction, intent, ending)
+
+    def name_successor(self, operation_id: str, root: bytes) -> int | None:
+        """Name the output of an open file operation in the release that names what it supersedes.
+
+        Returns the number of the new release, or None where there is none. Call it once the output is complete, before
+        it gets its name. Raises RefusedError when the release has no room.
+        """
+        from tiktrue_keys.core.operations.supersede import name_successor
+
+        return name_successor(self._session, parse_operation_id(operation_id), root)
 
     def settle_part(self, operation_id: str, part: Settlement) -> None:
         """Record effects on other containers before the outcome of a file operation, whose intent stays open."""

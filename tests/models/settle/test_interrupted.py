@@ -29,6 +29,7 @@ from tiktrue_keys.models.file.verify import verify_model
 from tiktrue_keys.models.folder.decrypt import decrypt_folder
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
+from tiktrue_keys.models.model_release import release_models
 from tiktrue_keys.models.settle import interrupted
 from tiktrue_keys.models.settle.interrupted import settle_intents
 from tiktrue_keys.models.storage.container_lock import locked_container
@@ -117,8 +118,17 @@ def killed(shop: Workshop, work: Work, at: int) -> bool:
     return died(count_and_work)
 
 
-def each_kill(shop: Workshop, work: Work, look: Callable[[], None], *, sample: int = 1) -> int:
-    """Kill `work` at every call (or every `sample`th), settle, look, and start again from the same state."""
+def nothing() -> None:
+    pass
+
+
+def each_kill(
+    shop: Workshop, work: Work, look: Callable[[], None], *, before: Callable[[], None] = nothing, sample: int = 1
+) -> int:
+    """Kill `work` at every call (or every `sample`th), settle, look, and start again from the same state.
+
+    `before` looks at what the kill left, before anything is settled.
+    """
     saved = shop.folder.with_name("saved")
     shutil.copytree(shop.desk.folder.parent, saved, symlinks=True, ignore=lambda at, names: ["saved"])
     step = 1 if FULL_RUN else sample
@@ -131,6 +141,7 @@ def each_kill(shop: Workshop, work: Work, look: Callable[[], None], *, sample: i
         shop.manager = shop.desk.manager()
         if not killed(shop, work, at):
             return at
+        before()
         settled = settle_intents(shop.manager)
         assert all(item.outcome != "open" for item in settled.operations)
         assert shop.manager.open_intents() == ()
@@ -236,6 +247,43 @@ def test_reencrypt(shop: Workshop) -> None:
 
     assert each_kill(shop, lambda manager: reencrypt_model(manager, sealed, license_key=LICENSE), look, sample=2) > 8
     assert seen == {True, False}
+
+
+@pytest.mark.parametrize(("recover", "left"), [(False, 2), (True, 1)])
+def test_a_release_follows_a_reencryption_through_every_kill(shop: Workshop, recover: bool, left: int) -> None:
+    """Old alone or old and new are named: never the new one alone while the old file lies there, and never neither."""
+    sealed = shop.sealed(LENGTH)
+    old = shop.manager.containers()[0].file_id
+    release_models(shop.manager, [sealed])
+    seen: set[tuple[str, bool]] = set()
+
+    def named() -> dict[bytes, int]:
+        return {each.file_id: each.until for each in shop.manager.releases()[0].entries}
+
+    def before() -> None:
+        assert old in named()
+        assert len(named()) <= 2
+        there = slots(sealed).current.header.file_id
+        assert there in named(), "readers are locked out of what lies there"
+        seen.add(("both" if len(named()) == 2 else "old", there == old))
+        verify_model(shop.manager, sealed, license_key=LICENSE)
+
+    def look() -> None:
+        there = slots(sealed).current.header.file_id
+        verify_model(shop.manager, sealed, license_key=LICENSE)
+        if there == old:
+            assert named() == {old: 0}
+        else:
+            assert len(named()) == left
+            assert named()[there] == 0
+            assert (old in named()) is not recover
+            assert named().get(old, 1) > 0
+
+    def work(manager: KeyManager) -> None:
+        reencrypt_model(manager, sealed, license_key=LICENSE, recover_revoked=recover)
+
+    each_kill(shop, work, look, before=before, sample=2)
+    assert seen == {("old", True), ("both", True), ("both", False)}
 
 
 def folder_of(shop: Workshop) -> Path:

@@ -35,6 +35,9 @@ class FileIntent:
     file or object as the models package writes it; None in intents that do not record it. `process` names the process
     that performs the operation, so that one in progress is not settled. `request` is the digest of the arguments under
     a `chosen` operation id.
+
+    Where a release may follow the operation: `supersedes` is the id (hex) of what it takes the place of, `leaves` when
+    that leaves the release (empty: it stays), and `root` the new root or digest (hex) once the release names it.
     """
 
     operation: str
@@ -55,6 +58,9 @@ class FileIntent:
     at: int = 0
     before: str | None = None
     request: str = ""
+    root: str = ""
+    supersedes: str = ""
+    leaves: str = ""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -110,8 +116,11 @@ def begin_intent(transaction: Transaction, intent: FileIntent, request: Operatio
     return intent
 
 
-def finish_intent(transaction: Transaction, operation_id: OperationId, ending: Ending) -> None:
-    """Close the intent and record its outcome. Raises IntegrityError when another process has settled the operation."""
+def finish_intent(transaction: Transaction, operation_id: OperationId, ending: Ending) -> FileIntent:
+    """Close the intent, record its outcome, and return it.
+
+    Raises IntegrityError when another process has settled the operation.
+    """
     intent = _must_be_open(transaction, operation_id)
     if ending.outcome == "ok":
         intent.asked.remember(transaction, [[intent.file_id.hex(), intent.path]])
@@ -127,6 +136,7 @@ def finish_intent(transaction: Transaction, operation_id: OperationId, ending: E
         detail={"file_id": intent.file_id.hex(), "path": intent.path, **ending.detail},
         operation_id=operation_id,
     )
+    return intent
 
 
 def settle_part(transaction: Transaction, operation_id: OperationId, part: Settlement) -> None:
@@ -138,10 +148,10 @@ def settle_part(transaction: Transaction, operation_id: OperationId, part: Settl
 
 
 def _must_be_open(transaction: Transaction, operation_id: OperationId) -> FileIntent:
-    payload = transaction.rows.get(RecordKind.INTENT, operation_id)
-    if payload is None:
+    intent = get_intent(transaction.rows, operation_id)
+    if intent is None:
         raise IntegrityError(f"operation {operation_id} was settled by another process")
-    return _intent_of(payload)
+    return intent
 
 
 def _register_outcome(transaction: Transaction, intent: FileIntent, keys: frozenset[str] | None) -> None:
@@ -157,6 +167,12 @@ def _register_outcome(transaction: Transaction, intent: FileIntent, keys: frozen
 def put_intent(transaction: Transaction, intent: FileIntent) -> None:
     """Write an open intent."""
     transaction.rows.put(RecordKind.INTENT, intent.operation_id, _intent_json(intent), OPEN_INTENTS)
+
+
+def get_intent(rows: Rows, operation_id: OperationId) -> FileIntent | None:
+    """Return the open intent of an operation, or None."""
+    payload = rows.get(RecordKind.INTENT, operation_id)
+    return None if payload is None else _intent_of(payload)
 
 
 def open_intents(rows: Rows) -> tuple[FileIntent, ...]:
@@ -202,6 +218,9 @@ def _intent_json(intent: FileIntent) -> dict[str, Any]:
         "at": intent.at,
         "before": intent.before,
         "request": intent.request,
+        "root": intent.root,
+        "supersedes": intent.supersedes,
+        "leaves": intent.leaves,
     }
 
 

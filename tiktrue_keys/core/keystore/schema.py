@@ -142,7 +142,7 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
     RecordKind.INTENT: (
         _members(
             "act file_id path keys_before keys_after model_id name temporary existed piped signed replaces chosen"
-            " operation_id process at before request root"
+            " operation_id process at before request root supersedes leaves"
         ),
     ),
     RecordKind.OPERATION: (_members("act at parts request"), _members("items")),

@@ -17,7 +17,7 @@ from tiktrue_keys.core.dispatch.releases import HERE, CountingRelease, Release, 
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import ExpiredError, RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError
 from tiktrue_keys.models.format.header import Header
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, Manifest, SignedManifest
 from tiktrue_keys.models.storage.location import Place, Url, parse_place
@@ -51,8 +51,7 @@ def check_container(
 ) -> tuple[Notice, ...]:
     """Return the warnings about a container whose header is authentic. `root` None: it is not known yet.
 
-    Raises RefusedError for one that its model's release does not name or has withdrawn, unless `check` lets it pass,
-    and ExpiredError for a release past its end where the session is strict.
+    Raises RefusedError for one that its model's release does not name or has withdrawn, unless `check` lets it pass.
     """
     known = None if check is ReleaseCheck.SKIP else manager.release_of(header.model_id)
     if known is None:
@@ -61,7 +60,7 @@ def check_container(
     if standing is Standing.SUPERSEDED and _is_covered(known, header.file_id, root, place):
         standing = Standing.NAMED
     subject = _Subject("container", header.file_id, str(place or ""))
-    return (*_judged(known, standing, subject, check), *_freshness(manager, known))
+    return (*_judged(known, standing, subject, check), *_freshness(known))
 
 
 def check_folder(manager: KeyManager, manifest: Manifest, place: Place, check: ReleaseCheck) -> tuple[Notice, ...]:
@@ -76,7 +75,7 @@ def check_folder(manager: KeyManager, manifest: Manifest, place: Place, check: R
     withdrawn = {*known.release.withdrawn}.intersection(entry.file_id for entry in manifest.containers)
     if standing is Standing.NAMED and withdrawn:
         standing, subject = Standing.WITHDRAWN, _Subject("container", min(withdrawn), str(place))
-    return (*_judged(known, standing, subject, check), *_freshness(manager, known))
+    return (*_judged(known, standing, subject, check), *_freshness(known))
 
 
 def naming_release(manager: KeyManager, header: Header, root: bytes, place: Place) -> CountingRelease | None:
@@ -186,12 +185,11 @@ def _error(release: Release, standing: Standing, subject: _Subject) -> RefusedEr
     return RefusedError(words, hint, remedy="superseded")
 
 
-def _freshness(manager: KeyManager, known: CountingRelease) -> tuple[Notice, ...]:
+def _freshness(known: CountingRelease) -> tuple[Notice, ...]:
+    """Return a warning past the end of its list. Where the session is strict, opening the key was refused before."""
     if known.ends_at is None or known.at < known.ends_at:
         return ()
     release = known.release
     words = f"the list that release {release.number} of model {release.model_id} relies on ended"
     words += f" at {rfc3339(known.ends_at)}" if known.ends_at else " before it was stored"
-    if manager.requires_fresh_lists:
-        raise ExpiredError(words, "receive from the issuer to get a newer one", remedy="receive-list")
     return (Notice(STALE, f"{words}: whether a later release replaces it is unknown", remedy="receive-list"),)

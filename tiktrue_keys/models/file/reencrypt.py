@@ -22,6 +22,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.operations.supersede import AFTER_OVERLAP, AT_ONCE
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
@@ -50,7 +51,10 @@ DROPPED = "dropped-recipients"
 
 @dataclass(frozen=True, kw_only=True)
 class Reencrypted(OperationResult):
-    """A re-encrypted container; file ids 16 bytes, `root` 32 bytes, `length` in bytes of plaintext."""
+    """A re-encrypted container; file ids 16 bytes, `root` 32 bytes, `length` in bytes of plaintext.
+
+    `release` is the number of the release that names it, None where none has named the old container.
+    """
 
     path: Path
     old_file_id: bytes
@@ -59,6 +63,7 @@ class Reencrypted(OperationResult):
     length: int
     root: bytes
     signed: bool
+    release: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class Request:
     def use(self) -> Use:
         """Return the use to open the old key for."""
         return Use.RECOVER_REVOKED if self.recover_revoked else Use.DECRYPT_DEPRECATED
+
+    @property
+    def leaves(self) -> str:
+        """Return when the old container leaves the release that names it."""
+        return AT_ONCE if self.recover_revoked else AFTER_OVERLAP
 
     def request_of(self, path: str | PathLike[str], operation: str, operation_id: str | None) -> OperationRequest:
         """Return the request for `operation` on `path`."""
@@ -112,7 +122,7 @@ def reencrypt_model(
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
             job = stack.enter_context(begun(manager, source, request, progress))
-        return write_reencrypted(job, held.place, asked, replaces=True)
+        return write_reencrypted(job, held.place, asked, leaves=request.leaves)
 
 
 @contextmanager
@@ -176,8 +186,12 @@ def _new_header(old: Header, key: ManagedKey, secret: SecretBuffer, data_key: Se
     return Header(file_id, key.model_id, old.name, old.kind, None, origin, (wrap,), old.segment_size)
 
 
-def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | None, *, replaces: bool) -> Reencrypted:
-    """Seal and verify the new container and give it the name `path`, in place of the old one where it `replaces` it."""
+def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | None, *, leaves: str) -> Reencrypted:
+    """Seal and verify the new container and give it the name `path`.
+
+    It replaces the old one, unless `leaves` is empty: then the old one stays, and stays named in any release.
+    """
+    replaces = bool(leaves)
     old, found, recorded = job.source.container.header, os.fstat(job.source.fd), recorded_path(path)
     output = FileOutput(NewFile(path, stat.S_IMODE(found.st_mode), gate=None, what="the output"), force=replaces)
     intent = FileIntent(
@@ -190,6 +204,8 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
         name=job.header.name,
         temporary=recorded_path(output.temporary),
         signed=job.signed,
+        supersedes=old.file_id.hex(),
+        leaves=leaves,
     )
     if job.old.key.revoked_at is not None:
         detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
@@ -203,6 +219,7 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
                     os.fchown(fd, found.st_uid, found.st_gid)
                 trailer = job.seal(fd)
                 job.verify(fd, trailer)
+                release = job.manager.name_successor(outcome.operation_id, trailer.root) if job.signed else None
                 output.commit()
         finally:
             if output.may_exist:
@@ -219,6 +236,7 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
         length=trailer.length,
         root=trailer.root,
         signed=job.signed,
+        release=release,
     )
 
 

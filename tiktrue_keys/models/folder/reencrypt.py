@@ -54,7 +54,10 @@ OPERATION = "reencrypt-folder"
 
 @dataclass(frozen=True, kw_only=True)
 class ReencryptedFolder(OperationResult):
-    """A re-encrypted folder; `folder_id` 16 bytes, `length` in bytes of plaintext."""
+    """A re-encrypted folder; `folder_id` 16 bytes, `length` in bytes of plaintext.
+
+    `release` is the number of the release that names it, None where none has named the old folder.
+    """
 
     path: Path
     folder_id: bytes
@@ -62,6 +65,7 @@ class ReencryptedFolder(OperationResult):
     files: tuple[Reencrypted, ...]
     plain: tuple[str, ...]
     length: int
+    release: int | None = None
 
 
 def reencrypt_folder(
@@ -125,6 +129,7 @@ class _Job:
             model_id=self.key.model_id,
             name=self.manifest.name,
         )
+        intent = replace(intent, supersedes=self.manifest.folder_id.hex(), leaves=self.request.leaves)
 
         def settle() -> Settlement:
             return settlement(self.root, folder_id, self.locked, [made.file_id for made in files])
@@ -132,7 +137,7 @@ class _Job:
         arguments = {"folder_id": self.manifest.folder_id.hex(), "to": self.key.key_id}
         proposal = recovery(str(self.root), [self.key], arguments) if self.request.recover_revoked else None
         with new_folder(self.manager, intent, self.place, asked, proposal=proposal, settle=settle) as outcome:
-            self._build(folder_id, jobs, progress)
+            release = self._build(outcome.operation_id, folder_id, jobs, progress)
             outcome.detail = {"files": len(self.manifest.files), "length": self.manifest.length}
         files.sort(key=lambda made: made.path)
         moved = tuple(replace(made, path=self.root / made.path.relative_to(self.place.temporary)) for made in files)
@@ -146,10 +151,16 @@ class _Job:
             files=moved,
             plain=tuple(entry.path for entry in self.manifest.plain),
             length=self.manifest.length,
+            release=release,
         )
 
-    def _build(self, folder_id: bytes, jobs: int | None, progress: ProgressReport | None) -> None:
-        """Fill the temporary folder, manifest last, and swap it in. `files` gets the new containers even on failure."""
+    def _build(
+        self, operation_id: str, folder_id: bytes, jobs: int | None, progress: ProgressReport | None
+    ) -> int | None:
+        """Fill the temporary folder, manifest last, and swap it in; return the number of the release that names it.
+
+        `files` gets the new containers even on failure.
+        """
         tasks = [
             Task(entry.length, partial(self._make, entry), PIPELINE + OPENED_BUFFERS) for entry in self.manifest.files
         ]
@@ -157,7 +168,9 @@ class _Job:
         manifest = Manifest(folder_id, self.key.model_id, self.manifest.name, tuple(entries))
         write_manifest(self.manager, self.place.temporary, manifest)
         _take_modes(self.root, self.place.temporary)
+        release = self.manager.name_successor(operation_id, manifest.digest)
         swap_in(self.place)
+        return release
 
     def _make(self, entry: ManifestEntry, report: ProgressReport) -> ManifestEntry:
         path = make_parents(self.place.temporary, entry.place)
@@ -170,7 +183,7 @@ class _Job:
             with noted(self.manager, FILE_OPERATION, None):
                 source = self._source(entry)
                 job = stack.enter_context(begun(self.manager, source, self.request, report))
-            made = write_reencrypted(job, path, None, replaces=False)
+            made = write_reencrypted(job, path, None, leaves="")
         self.files.append(made)
         return ContainerEntry(entry.path, made.length, made.file_id, made.root)
 

@@ -72,7 +72,10 @@ def _file_outcome(made: Reencrypted) -> Outcome:
     return Outcome(
         result=_file_json(made),
         view=[Line(str(made.path))],
-        messages=[f"Encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}"],
+        messages=[
+            f"Encrypted {made.length} bytes under key {made.key.key_id}; root {made.root.hex()}",
+            *_released(made),
+        ],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
@@ -89,13 +92,23 @@ def _folder_outcome(made: ReencryptedFolder) -> Outcome:
             "length": made.length,
             "files": [_file_json(each) for each in made.files],
             "plain": list(made.plain),
+            "release": made.release,
         },
         view=[Line(str(made.path))],
-        messages=[f"{done_to_files('Encrypted', made.files, made.plain, made.length)} under key {made.key.key_id}"],
+        messages=[
+            f"{done_to_files('Encrypted', made.files, made.plain, made.length)} under key {made.key.key_id}",
+            *_released(made),
+        ],
         changed=made.changed,
         operation_id=made.operation_id,
         warnings=made.warnings,
     )
+
+
+def _released(made: Reencrypted | ReencryptedFolder) -> list[str]:
+    if made.release is None:
+        return []
+    return [f"Release {made.release} names it; nodes open it once they have received that release."]
 
 
 def _file_json(made: Reencrypted) -> dict[str, Any]:
@@ -108,4 +121,5 @@ def _file_json(made: Reencrypted) -> dict[str, Any]:
         "length": made.length,
         "root": made.root.hex(),
         "signed": made.signed,
+        "release": made.release,
     }
