@@ -245,6 +245,42 @@ def test_malformed_acknowledgements(change: Callable[[dict[str, Any]], dict[str,
         parse_acknowledgement(signed_line(members, "acknowledgement", ISSUER.sign), KEY)
 
 
+PAYLOAD: dict[str, Any] = {
+    "created_at": 1,
+    "expires_at": 2,
+    "decrypt_until": 2,
+    "pending": False,
+    "licensed": True,
+    "predecessor": "",
+    "overlap_ends_at": 0,
+    "labels": {"a": ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"more": 1}, "do not belong"),
+        ({"created_at": 3}, "impossible periods"),
+        ({"decrypt_until": 1}, "impossible periods"),
+        ({"labels": {str(number): "" for number in range(17)}}, "malformed labels"),
+        ({"labels": {"": "a"}}, "malformed labels"),
+        ({"labels": {"a": "x" * 65}}, "malformed labels"),
+        ({"labels": {"a\n": "x"}}, "malformed labels"),
+    ],
+)
+def test_what_an_issuer_says_of_a_key(changes: dict[str, Any], words: str) -> None:
+    def read() -> object:
+        return read_key(PAYLOAD | changes, "m_0123456789abcdef", 1)
+
+    if not words:
+        assert read()
+        return
+    with pytest.raises(IntegrityError, match=words):
+        read()
+
+
 @pytest.mark.parametrize("generation", [0, 2**31 - 1, 2**31])
 def test_a_key_of_an_impossible_generation(generation: int) -> None:
     """A container could not name it, or its successor."""

@@ -12,9 +12,12 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE, events
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import RefusedError, UnavailableError
-from tiktrue_keys.fleet import arrivals
+from tiktrue_keys.fleet import arrivals, hpke
 from tiktrue_keys.fleet.acknowledgements import parse_acknowledgement
+from tiktrue_keys.fleet.envelopes import Address, Contents, Head, Vouched, seal_envelope
+from tiktrue_keys.fleet.inbox import get_inbox
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.signed import signed_line
@@ -247,6 +250,45 @@ def test_what_expired_on_its_way_is_sealed_again(delivered: Fleet) -> None:
     assert [outcome for event, outcome in events(delivered.admin) if event == "sent"] == ["ok", "ok"]
 
     assert delivered.receive("n1").consumed == 3  # and the list that was renewed meanwhile
+
+
+def test_parts_that_do_not_fit_the_kind_of_an_envelope_block_the_queue(delivered: Fleet) -> None:
+    """Signed by the issuer, and still not applied: the kind decides which parts there are."""
+    delivered.deliver()
+    secret = SecretBuffer.copy_of(bytes(32))
+    for kind, key_id, generation, payload, key in (
+        ("void", "", 0, {"more": 1}, None),
+        ("void", "", 0, {}, secret),
+        ("void", delivered.key.key_id, 0, {}, None),
+        ("void", "", 1, {}, None),
+        ("promote", delivered.key.key_id, 1, {}, secret),
+    ):
+        delivered.lose_lines()
+        delivered.post("n1", sealed_by_issuer(delivered, kind, key_id, generation, payload, key))
+        (blocked,) = delivered.receive("n1").blocked
+        assert blocked.error.message == f"the envelope has parts that one of kind {kind} does not have"
+    delivered.lose_lines()
+    delivered.post("n1", sealed_by_issuer(delivered, "void", "", 0, {}, None))
+    assert (delivered.receive("n1").consumed, delivered.receive("n1").blocked) == (1, ())
+
+
+def sealed_by_issuer(
+    fleet: Fleet, kind: str, key_id: str, generation: int, payload: dict[str, Any], secret: SecretBuffer | None
+) -> bytes:
+    """The third envelope for n1, with any contents."""
+    node, now = fleet.nodes["n1"], Instant(fleet.clock.now)
+    issuer, node_id = fleet.node_id(fleet.admin), fleet.node_id(node)
+    with fleet.admin.session.read() as (view, _), node.session.read() as (there, _):
+        sign = fleet.admin.session.keystore.signers.identity(view.rows)
+        inbox = get_inbox(there.rows, issuer)
+        public = hpke.public_key(there.document.identity_hpke)
+        assert inbox is not None
+        assert inbox.head is not None
+        size = view.audit.size
+        proof = tuple(view.audit.consistency_proof(inbox.head.size, size))
+        vouched = Vouched(Head(size, view.audit.head()), inbox.head.size, proof, inbox.head)
+    address = Address(issuer, node_id, 1, 1, 3, kind, key_id, generation, now, Instant(now + 9))
+    return seal_envelope(address, Contents(vouched, bytes(16), payload, secret), public, sign)
 
 
 def test_a_keystore_without_issuers_receives_nothing(fleet: Fleet) -> None:

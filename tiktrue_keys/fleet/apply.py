@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE
+from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE, VOID
 from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.dispatch.releases import Release, take_release
 from tiktrue_keys.core.dispatch.revocation_lists import KnownList, known_list, put_known_list
@@ -22,7 +22,7 @@ from tiktrue_keys.core.names import KeyArgumentKind, KeyId, parse_key_argument
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
 from tiktrue_keys.fleet.acknowledgements import OK, REASON_LENGTH
-from tiktrue_keys.fleet.envelopes import Contents, Parcel
+from tiktrue_keys.fleet.envelopes import Address, Contents, Parcel
 from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
 
 OLDER = "older"
@@ -63,6 +63,7 @@ def apply(
     An envelope about a model or a key of which the issuer is not the authority changes nothing, and its outcome says
     so. Raises IntegrityError for contents that are malformed although they are signed.
     """
+    _must_fit_its_kind(parcel.address, contents)
     try:
         return _apply(session, transaction, issuer, parcel, contents, prepared)
     except OutOfScopeError as error:
@@ -85,6 +86,19 @@ def _apply(
         word, key_id = read_promotion(contents.payload), _must_be_a_key_id(parcel.address.key_id)
         promote_received(transaction, issuer, key_id, word)
     return Applied(OK)
+
+
+def _must_fit_its_kind(address: Address, contents: Contents) -> None:
+    """Raise IntegrityError for a part that an envelope of this kind does not have, or that it lacks."""
+    of_key = address.kind in (KEY, PROMOTE)
+    wrong = (
+        (contents.secret is not None) != (address.kind == KEY)
+        or bool(address.key_id) != of_key
+        or bool(address.generation) != of_key
+        or (address.kind == VOID and contents.payload)
+    )
+    if wrong:
+        raise IntegrityError(f"the envelope has parts that one of kind {address.kind} does not have")
 
 
 def reason(code: str, message: str) -> str:

@@ -89,7 +89,7 @@ def collect_acknowledgements(
         notices.append(Notice("bad-acknowledgement", f"acknowledgements were skipped: {junk}"))
     back = tuple(sorted(fleet[node_id].name for node_id in news.back))
     notices += [
-        Notice("went-back", f"node '{name}' went back to an older state; all it lacks is sent") for name in back
+        Notice("went-back", f"node '{name}' went back to an older state; what it lacks is sent again") for name in back
     ]
     names = tuple(sorted(each.name for node_id, each in recorded.items() if each.acked > fleet[node_id].acked))
     return Collected(

@@ -69,6 +69,7 @@ def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedK
         labels=MappingProxyType(_labels(members.raw("labels"))),
     )
     members.done()
+    _must_be_in_order(received.created_at, received.expires_at, received.decrypt_until)
     return received
 
 
@@ -95,6 +96,7 @@ def read_promotion(payload: dict[str, Any]) -> ReceivedPromotion:
         decrypt_until=Instant(members.whole("decrypt_until")),
     )
     members.done()
+    _must_be_in_order(promotion.rotated_at, promotion.expires_at, promotion.decrypt_until)
     return promotion
 
 
@@ -159,9 +161,17 @@ def _revocation(members: Members) -> Revocation:
     return revocation
 
 
+def _must_be_in_order(*instants: Instant) -> None:
+    if list(instants) != sorted(instants):
+        raise IntegrityError("the envelope's key has impossible periods")
+
+
 def _labels(value: dict[str, Any]) -> dict[str, str]:
     wrong = len(value) > _MAX_LABELS or not all(
-        isinstance(text, str) and len(text) <= _MAX_LABEL and len(name) <= _MAX_LABEL and (name + text).isprintable()
+        isinstance(text, str)
+        and len(text) <= _MAX_LABEL
+        and 0 < len(name) <= _MAX_LABEL
+        and (name + text).isprintable()
         for name, text in value.items()
     )
     if wrong:
