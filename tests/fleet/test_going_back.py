@@ -13,6 +13,7 @@ from tiktrue_keys.core.dispatch.node_progress import PeerProgress
 from tiktrue_keys.core.dispatch.outbox import all_dispatches
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.lifecycle import Status
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import NotFoundError, PartialError
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
@@ -32,7 +33,7 @@ def shared(fleet: Fleet) -> Fleet:
 
 def snapshot(fleet: Fleet, *names: str) -> None:
     for name in names:
-        fleet.nodes[name].close()
+        _manager(fleet, name).close()
         for folder in ("keys", "host"):
             shutil.rmtree(fleet.folder / f"snapshot-{name}-{folder}", ignore_errors=True)
             shutil.copytree(fleet.folder / name / folder, fleet.folder / f"snapshot-{name}-{folder}")
@@ -41,10 +42,14 @@ def snapshot(fleet: Fleet, *names: str) -> None:
 def put_back(fleet: Fleet, *names: str) -> None:
     """The machine is put back: the keystore, and the mark that would tell of it, are those of the snapshot."""
     for name in names:
-        fleet.nodes[name].close()
+        _manager(fleet, name).close()
         for folder in ("keys", "host"):
             shutil.rmtree(fleet.folder / name / folder)
             shutil.copytree(fleet.folder / f"snapshot-{name}-{folder}", fleet.folder / name / folder)
+
+
+def _manager(fleet: Fleet, name: str) -> KeyManager:
+    return fleet.admin if name == "admin" else fleet.nodes[name]
 
 
 def progress(fleet: Fleet, name: str = "n1") -> PeerProgress:
@@ -109,6 +114,58 @@ def test_later_envelopes_arrive_in_the_new_stream(shared: Fleet) -> None:
     shared.deliver()
     assert shared.nodes["n1"].find("llama").key_id == shared.key.key_id
     assert words(shared) == "ok"
+
+
+def test_a_node_that_goes_further_back_before_its_stream_has_begun_lacks_nothing_after_it(shared: Fleet) -> None:
+    """The stream that was opened for its first answer begins behind what it has lost since."""
+    node, early = shared.nodes["n1"], shared.folder / "early"
+    for folder in ("keys", "host"):
+        (shared.folder / f"snapshot-n1-{folder}").rename(early.with_name(f"early-{folder}"))
+    revoked = shared.admin.find("qwen").key_id
+    shared.admin.revoke([revoked], reason="leaked")
+    shared.deliver()
+    shared.deliver()
+    snapshot(shared, "n1")
+    shared.admin.rotate(["llama"], license_key=LICENSE, notify_all=True)
+    shared.deliver()
+    shared.deliver()
+    put_back(shared, "n1")
+    shared.receive("n1")
+    shared.sync()  # a stream with the new key, behind the revocation
+
+    for folder in ("keys", "host"):
+        shutil.rmtree(shared.folder / f"snapshot-n1-{folder}")
+        (early.with_name(f"early-{folder}")).rename(shared.folder / f"snapshot-n1-{folder}")
+    put_back(shared, "n1")
+    for _ in range(4):
+        shared.receive("n1")
+        shared.sync()
+    assert words(shared) == "ok"
+    assert node.find(revoked).status is Status.REVOKED
+
+
+def test_an_answer_to_a_round_that_was_sent_twice_counts_by_its_time(shared: Fleet) -> None:
+    """The issuer's keystore was copied back too, and numbers a round again that the node had answered."""
+    shared.admin.revoke([shared.admin.find("qwen").key_id], reason="leaked")
+    snapshot(shared, "admin")
+    shared.sync()
+    shared.receive("n1")
+    issuer, node_id = shared.node_id(shared.admin), shared.node_id(shared.nodes["n1"])
+    first = shared.acknowledgement("n1")
+    put_back(shared, "n1", "admin")
+    shared.clock.forward(days=2)
+    shared.sync()
+    for path in (shared.folder / "spool" / issuer).glob(f"*/{node_id}"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(line for line in lines if b'"tiktrue-challenge/' in line))
+    shared.receive("n1")
+    second = shared.acknowledgement("n1")
+    for line in (first, second):
+        shared.transport.acknowledge(issuer, node_id, line)
+        shared.sync()
+
+    assert "n1" in words(shared)
+    assert progress(shared).stream == 2
 
 
 def test_revocations_come_first_and_need_no_license(shared: Fleet) -> None:

@@ -144,7 +144,7 @@ def _news(
                 except IntegrityError as error:
                     wrong.append((before.name, error))
                     continue
-                if not after.conflict and heard.answered > before.answered and _is_behind(view, before, each):
+                if not after.conflict and _newest(heard) > _newest(before) and _named(view, each)[0] < before.reached:
                     news.back[node_id] = _named(view, each)
                 if node_id in news.back or _is_news(before, after):
                     news.progress[node_id] = after
@@ -168,9 +168,14 @@ def _heard(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknowled
         return None if before.answered else before
     if challenge != derive_challenge(key, before.node_id, challenge.epoch, challenge.round, challenge.at):
         raise IntegrityError("the acknowledgement answers a challenge that this keystore did not send")
-    if challenge.round < before.answered:
+    if (challenge.round, challenge.at) < _newest(before):
         return None
     return replace(before, answered=challenge.round, heard_at=challenge.at)
+
+
+def _newest(progress: PeerProgress) -> tuple[int, int]:
+    """Return round and time of the newest challenge that was answered. A round that was forgotten comes again later."""
+    return progress.answered, progress.heard_at
 
 
 def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknowledgement) -> PeerProgress:
@@ -206,7 +211,7 @@ def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknow
 
 def _in_an_earlier_stream(before: PeerProgress, ack: Acknowledgement) -> PeerProgress:
     """Return the progress of a node that has not begun its stream, whose first envelope must continue what it holds."""
-    if before.acked:
+    if before.acked or (ack.stream, ack.number) < before.reached:
         return replace(before, conflict="")
     moved = ack.head.size != before.acked_size
     again = moved or _wants_it_again(before, ack)
@@ -224,11 +229,6 @@ def _in_an_earlier_stream(before: PeerProgress, ack: Acknowledgement) -> PeerPro
 def _wants_it_again(before: PeerProgress, ack: Acknowledgement) -> bool:
     """Return whether a new copy may help: once for each acknowledgement, so that no round sends the same to all."""
     return ack.blocked.partition(":")[0] in _REISSUE and ack.at > before.reissued
-
-
-def _is_behind(view: Snapshot, before: PeerProgress, ack: Acknowledgement) -> bool:
-    """Return whether a node is at an earlier place than it was: its machine was put back to an older state."""
-    return before.acked > 0 and _named(view, ack)[0] < (before.stream, before.acked)
 
 
 def _named(view: Snapshot, ack: Acknowledgement) -> tuple[Place, int]:

@@ -28,7 +28,8 @@ class PeerProgress:
     """The progress of a node: `issued`, `sent` and `acked` are the highest envelope numbers of its stream.
 
     `answered` is the newest round whose challenge it has answered, `heard_at` the time of that challenge, 0 before the
-    first. `went_back_at` is when it showed a place that it had passed before, until it has everything again.
+    first. The stream carries what lies behind number `begun_number` of stream `begun_stream`.
+    `went_back_at` is when it showed a place that it had passed before, until it has everything again.
     `acked_size` is the audit size that the node last vouched for. `conflict` describes history of this keystore that
     the node's last acknowledgement knows and this keystore does not. `blocked` is the reason why the node did not
     consume the next envelope, `reissued` the time of the acknowledgement that last made the issuer send that envelope
@@ -52,6 +53,13 @@ class PeerProgress:
     answered: int = 0
     heard_at: int = 0
     went_back_at: int = 0
+    begun_stream: int = 0
+    begun_number: int = 0
+
+    @property
+    def reached(self) -> Place:
+        """Return the earliest place at which the node can honestly be: an earlier one shows that it went back."""
+        return (self.stream, self.acked) if self.acked else (self.begun_stream, self.begun_number)
 
     @property
     def is_behind(self) -> bool:
@@ -81,10 +89,14 @@ class PeerProgress:
         """Return whether the node consumed that envelope and refused its content."""
         return place[0] == self.stream and any(number == place[1] for number, _ in self.refusals)
 
-    def next_stream(self, size: int) -> PeerProgress:
-        """Return the progress at the beginning of the next stream, for a node that holds a head over `size` records."""
+    def next_stream(self, size: int, place: Place) -> PeerProgress:
+        """Return the progress at the beginning of the next stream, which carries what lies behind `place`.
+
+        The node holds a head over `size` records.
+        """
         kept = {name: getattr(self, name) for name in _KEPT}
-        return PeerProgress(self.node_id, self.name, self.role, acked_size=size, stream=self.stream + 1, **kept)
+        begun = PeerProgress(self.node_id, self.name, self.role, acked_size=size, stream=self.stream + 1, **kept)
+        return replace(begun, begun_stream=place[0], begun_number=place[1])
 
 
 def shortened(progress: PeerProgress) -> PeerProgress:

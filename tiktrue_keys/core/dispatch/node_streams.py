@@ -35,7 +35,7 @@ def begin_streams(
     for shard, members in progress_rows(rows, places):
         chosen = [node_id for node_id in members if node_id in places]
         for node_id in chosen:
-            begun = members[node_id].next_stream(sizes[node_id])
+            begun = members[node_id].next_stream(sizes[node_id], places[node_id])
             members[node_id] = replace(begun, went_back_at=now if went_back else begun.went_back_at)
         if chosen:
             put_progress(rows, shard, members)
