@@ -16,9 +16,11 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.independent.open_block import open_block
-from tests.independent.open_container import SEGMENT, open_container
+from tests.independent.open_container import SEGMENT, current_slot, header_of, open_container
 from tests.independent.open_keystore import open_keystore
 from tests.vectors import known as vectors
+from tests.vectors.store_keystore import stored as stored_keystores
+from tests.vectors.store_keystore import unpack
 from tiktrue_keys.core.derivation import signed_message
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.machine import read_facts
@@ -222,6 +224,20 @@ def test_keystore_of_another_license(keystore: KeyManager, tmp_path: Path) -> No
     with pytest.raises(SystemExit, match="unknown license"):
         opened.managed_key(key_id, b"another license")
     opened.database.close()
+
+
+@pytest.mark.parametrize("archive", stored_keystores(), ids=lambda path: path.name)
+def test_stored_keystore(tmp_path: Path, archive: Path) -> None:
+    """What expected.json says of the machine and the license is all that a reader needs to open a container there."""
+    expected = unpack(archive, tmp_path / "lib")
+    secret = (tmp_path / "lib/tiktrue-keys-host/secret").read_bytes()
+    container = (tmp_path / "lib/model.ttm").read_bytes()
+    ((key_id, _),) = {(wrap["key_id"], wrap["type"]) for wrap in header_of(current_slot(container))["wraps"]}
+    opened = open_keystore(str(tmp_path / "lib/tiktrue-keys/keystore.db"), secret, expected["facts"])
+    managed_key = opened.managed_key(key_id, expected["license"].encode())
+    issuer = bytes.fromhex(opened.document["identity_key"])
+    opened.database.close()
+    assert open_container(container, key_id, managed_key, issuer) == (tmp_path / "lib/model.bin").read_bytes()
 
 
 def test_as_programs(keystore: KeyManager, tmp_path: Path) -> None:

@@ -81,12 +81,22 @@ def make(target: Path) -> None:
         admin, node = site(SERVER, Path(scratch, "admin")), site(OTHER_SERVER, Path(scratch, "node"))
         content = known("a stored model", 3_000)
         (admin.library / "model.bin").write_bytes(content)
-        expected = {"schema": VERSION, "license": LICENSE, **_fill(admin, node)}
+        expected = {"schema": VERSION, "license": LICENSE, "facts": facts(admin), **_fill(admin, node)}
         (admin.library / "expected.json").write_text(json.dumps(expected, indent=1), encoding="utf-8")
         with tarfile.open(target, "w:gz", compresslevel=9) as tar:
             for path in sorted(admin.library.rglob("*")):
                 if not path.name.endswith(LEFT_OUT):
                     tar.add(path, path.relative_to(admin.library), recursive=False, filter=_of_nobody)
+
+
+def facts(machine: Site) -> list[list[str]]:
+    """The facts of a machine, as [kind, value]: what a reader needs that does not run on it."""
+    words = "print(json.dumps([[fact.kind.value, fact.value] for fact in read_facts().facts]))"
+    script = f"import json\nfrom tiktrue_keys.core.machine import read_facts\n{words}"
+    done = machine.run([sys.executable, "-c", script])
+    assert done.returncode == 0, done.stderr
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
 
 
 def _fill(admin: Site, node: Site) -> dict[str, Any]:
