@@ -72,4 +72,5 @@ FILES: Mapping[str, str] = {
     f"/etc/tiktrue-keys/{FILE_NAME}": "Settings for every user.",
     f"~/.config/tiktrue-keys/{FILE_NAME}": "The user's settings; they win over those in /etc.",
     f"KEYSTORE/{FILE_NAME}": "The keystore's settings; they win over both.",
+    "/usr/bin/ssh-keygen": "Verifies the signatures of approvals; part of OpenSSH's client.",
 }

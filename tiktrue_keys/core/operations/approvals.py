@@ -28,7 +28,7 @@ from tiktrue_keys.core.approvals.policy import (
     policy_json,
     put_policy,
 )
-from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
+from tiktrue_keys.core.approvals.proposals import MAX_OPEN, Proposal, must_be_approved
 from tiktrue_keys.core.approvals.ssh_signatures import SignatureVerifier, SshSignature, parse_signature
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -43,6 +43,8 @@ from tiktrue_keys.errors import IntegrityError, RefusedError
 SET_POLICY = "approval-policy"
 ADD = "approval-add"
 _SUBJECT = "this keystore"
+_TRIED = 2 * MAX_OPEN
+"""How many plans a signature is tried on: all open ones first, then the newest of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ def add_signature(
         signature = parse_signature(data)
         with session.read() as (view, now):
             policy, keystore_id = get_policy(view.rows), view.document.keystore_id
-            plans = sorted(every_plan(view.rows), key=lambda plan: (not plan.is_open(view, now), -plan.number))
+            plans = sorted(every_plan(view.rows), key=lambda plan: (not plan.is_open(view, now), -plan.number))[:_TRIED]
         signer = _signer(policy, signature)
         plan = _signed_plan(plans, keystore_id, signer, signature, verifier or SignatureVerifier())
     asked = OperationRequest.of(ADD, operation_id, {"number": plan.number, "key": signer.key.fingerprint})
