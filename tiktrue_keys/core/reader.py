@@ -213,15 +213,10 @@ class KeystoreReader:
 
     def release_of(self, model_id: str) -> CountingRelease | None:
         """Return the release that counts for a model; None without one."""
-        from tiktrue_keys.core.dispatch import releases, revocation_lists
-        from tiktrue_keys.core.keys.authority import issuer_of_model
+        from tiktrue_keys.core.keys.counting_release import counting_release
 
         with self._session.read() as (view, now):
-            issuer = issuer_of_model(view.rows, model_id)
-            found = releases.get_release(view.rows, model_id, releases.HERE if issuer is None else issuer.origin)
-            if found is None:
-                return None
-            return releases.CountingRelease(found, revocation_lists.release_end(view.rows, found), now)
+            return counting_release(view.rows, model_id, now)
 
     def releases(self) -> tuple[Release, ...]:
         """Return every release that was made here or received, sorted by model id."""

@@ -1,7 +1,7 @@
 """The operations `restore` and `escrow recover`: put a backup in the keystore's place.
 
-Come here for what is carried over from the replaced keystore: revocations, destructions, containers, the escrow and the
-approval policy (restored_policy.py).
+Come here for what is carried over from the replaced keystore: revocations, destructions, containers, the escrow, the
+approval policy (restored_policy.py) and releases (restored_releases.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent, every_intent, put_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container, get_container, put_container
+from tiktrue_keys.core.dispatch.releases import Release, all_releases
 from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore import database
@@ -30,6 +31,7 @@ from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
 from tiktrue_keys.core.operations.restored_policy import ReplacedPolicy, carry_policy, proposal_of, replaced_policy
+from tiktrue_keys.core.operations.restored_releases import carry_releases
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.session import KeystoreSession
@@ -103,6 +105,8 @@ def _restore(
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
         notices += _carry_escrow(transaction, remembered)
+        if remembered.keystore_id == transaction.document.keystore_id:
+            carry_releases(transaction, remembered.releases)
         if also is not None:
             also(transaction)
         operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])
@@ -137,6 +141,7 @@ class _Remembered:
     escrow: tuple[Slot, ...] = ()
     escrow_record: dict[str, Any] | None = None
     policy: ReplacedPolicy | None = None
+    releases: tuple[Release, ...] = ()
     whole: bool = True
 
 
@@ -196,6 +201,7 @@ def _memory_of(session: KeystoreSession, view: Snapshot, proposal: Proposal) -> 
         escrow=escrow_slots(view.document),
         escrow_record=view.rows.get(RecordKind.ESCROW, ESCROW_RECORD),
         policy=replaced_policy(view, now, session.approval, proposal),
+        releases=all_releases(view.rows),
     )
 
 
