@@ -36,7 +36,7 @@ _tiktrue_keys_of() {
         "rewrap-model:options") echo "--all --to --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rewrap-model:argument") echo "file" ;;
         "reencrypt-model:commands") echo "" ;;
-        "reencrypt-model:options") echo "--to --recover-revoked --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "reencrypt-model:options") echo "--to --recover-revoked --confirm --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "reencrypt-model:argument") echo "file" ;;
         "verify-model:commands") echo "" ;;
         "verify-model:options") echo "--allow-deprecated --allow-unsigned --allow-superseded --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -206,6 +206,7 @@ _tiktrue_keys_value() {
         "rewrap-model:--to") echo "key" ;;
         "rewrap-model:--jobs") echo "text" ;;
         "reencrypt-model:--to") echo "key" ;;
+        "reencrypt-model:--confirm") echo "text" ;;
         "reencrypt-model:--jobs") echo "text" ;;
         "verify-model:--jobs") echo "text" ;;
         "sign-model:--expect-root") echo "text" ;;

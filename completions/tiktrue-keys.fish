@@ -315,6 +315,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key to move to (default: the active key of the container\'s chain).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l recover-revoked -d 'Open it although its key is revoked; this is recorded.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l confirm -x -d 'Confirm the recovery of a removed issuer\'s model, by the model\'s id.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l allow-unsigned -d 'Accept an unsigned container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'

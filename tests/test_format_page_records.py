@@ -42,7 +42,7 @@ _WITHOUT_RECORDS = {"UNLOCK", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
 _SOMETIMES = {
     "KEY": set(keyring._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
-    "CONTAINER": {"copies"},
+    "CONTAINER": {"copies", "signer"},
     "NODE": {"scope_assumed"},  # after an upgrade with several issuers
     "WITNESS": {"at"},  # of schema version 1
     "BACKUP": {"size", "epoch"},  # of a backup that was finished

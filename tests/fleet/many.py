@@ -10,9 +10,9 @@ from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
 from tiktrue_keys.core.derivation import x_wing_public_bytes
 from tiktrue_keys.core.dispatch import peers
-from tiktrue_keys.core.dispatch.node_ids import node_id_of
 from tiktrue_keys.core.dispatch.peers import NODE, Peer
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.fleet.send import Sent, send_pending
 
 _HALVES = 32

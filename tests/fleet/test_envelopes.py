@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import x_wing_public_bytes
-from tiktrue_keys.core.dispatch.node_ids import node_id_of
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.members import encoded
+from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError
 from tiktrue_keys.fleet import hpke

@@ -151,7 +151,7 @@ def stretch(manager: KeyManager, path: Path, data_key: bytes, length: int) -> No
         leaves = bytes(32 * count)
         root = body_root(header.file_id, old.body, old.geometry, length, leaves)
         trailer = Trailer(count, length, root, leaves)
-        signer = keystore_signer(manager)
+        signer = keystore_signer(manager, "llama")
         trailer = trailer.signed(make_signature(header, old.body, trailer, issuer=signer.issuer, sign=signer.sign))
         file.truncate(HEADER_SIZE + BODY_HEADER_LENGTH)
         file.write(encode_header(header, secret.view))

@@ -12,7 +12,7 @@ from tests.project.imports import PACKAGE, imports, modules
 RUNGS: Mapping[str, tuple[str, ...]] = {
     "core": (
         "canonical csv_line forks instants names notices secret system_errors",
-        "derivation durable file_identity folder_removal members outputs sealing",
+        "derivation durable file_identity folder_removal members node_ids outputs sealing",
         "machine",
         "fingerprint",
         "audit",

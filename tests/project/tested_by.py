@@ -21,7 +21,7 @@ TESTED_BY: dict[str, str] = {
     "cli/program/test_boundary.py": "cli/program/hygiene cli/program/main errors",
     "cli/program/test_options.py": "cli/program/parser",
     "cli/test_terminal.py": "cli/context/prompts cli/view/progress_bar cli/view/trees",
-    "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results",
+    "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results cli/view/signer",
     "cli/view/test_hints.py": "core/keys/key_results core/notices",
     "cli/view/test_render.py": "cli/view/escape cli/view/outcome",
     "golden/scenarios/approvals.txt": (
@@ -69,14 +69,14 @@ TESTED_BY: dict[str, str] = {
     "fleet/test_hostile_transport.py": (
         "fleet/arrivals fleet/collect fleet/issuer_queue fleet/posts fleet/receive fleet/receive_result fleet/send"
     ),
+    "fleet/test_issuer_containers.py": "models/container/signers",
     "fleet/test_promotion.py": "core/keys/promotion fleet/housekeeping",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
     "fleet/test_revocation.py": (
         "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"
     ),
     "fleet/test_authority.py": (
-        "core/dispatch/node_ids core/dispatch/peer core/dispatch/scopes core/keys/authority fleet/issuer_scopes "
-        "fleet/unpin"
+        "core/node_ids core/dispatch/peer core/dispatch/scopes core/keys/authority fleet/issuer_scopes fleet/unpin"
     ),
     "fleet/test_roles.py": "fleet/pin",
     "fleet/test_rounds.py": "cli/commands/fleet/fleet_receive fleet/cards fleet/own_identity",

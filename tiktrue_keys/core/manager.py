@@ -37,6 +37,7 @@ from tiktrue_keys.core.keys.lifecycle import (
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
+from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
@@ -325,6 +326,12 @@ class KeyManager(KeystoreReader):
         """Run a file operation, and record a refusal or failure that precedes its intent."""
         with self._session.noting(event, operation_id):
             yield
+
+    @property
+    def node_id(self) -> str:
+        """Return the node id of this keystore."""
+        document = self.document()
+        return node_id_of(document.identity_key, document.identity_hpke)
 
     @property
     def issuer(self) -> bytes:

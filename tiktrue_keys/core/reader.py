@@ -5,7 +5,7 @@ Come here for questions about a keystore; KeyManager inherits these methods. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.dispatch.releases import CountingRelease, Release
+    from tiktrue_keys.core.keys.authority import Signer
     from tiktrue_keys.core.keys.deadlines import KeyCounts
     from tiktrue_keys.core.keys.packed import PackedKeys
     from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
@@ -204,12 +205,42 @@ class KeystoreReader:
             yield from batch
 
     def trusted_issuers(self) -> tuple[bytes, ...]:
-        """Return the Ed25519 public keys (32 bytes) that sign trusted containers: its own and its pinned issuers'."""
+        """Return the Ed25519 public keys (32 bytes) of this keystore and its pinned issuers.
+
+        Which of them signs the containers of a model, `authority` says.
+        """
         from tiktrue_keys.core.dispatch import peers
 
         with self._session.read() as (view, _):
             pinned = [peer.identity_key for peer in peers.peers(view.rows, peers.ISSUER)]
             return (view.document.identity_key, *pinned)
+
+    def authority(self, model_id: str) -> Signer:
+        """Return the keystore whose signature counts for a model: this one, or the issuer whose scope has the model."""
+        from tiktrue_keys.core.keys.authority import signer_of
+
+        with self._session.read() as (view, _):
+            return signer_of(view, model_id)
+
+    def former_signer(
+        self, key: bytes, model_id: str, named: Mapping[bytes, bytes], *, compromised: bool = False
+    ) -> Signer | None:
+        """Return the issuer with this Ed25519 key whose earlier signature still counts, or None.
+
+        It counts if the registry or its last release names every container of `named` (roots by file id); that of a
+        compromised issuer only if `compromised`.
+        """
+        from tiktrue_keys.core.keys.authority import former_signer
+
+        with self._session.read() as (view, now):
+            return former_signer(view, key, model_id, named, now, compromised=compromised)
+
+    def must_be_authority(self, model_id: str) -> None:
+        """Raise RefusedError unless this keystore is the authority of a model."""
+        from tiktrue_keys.core.keys.authority import must_be_authority
+
+        with self._session.read() as (view, _):
+            must_be_authority(view.rows, model_id)
 
     def release_of(self, model_id: str) -> CountingRelease | None:
         """Return the release that counts for a model; None without one."""

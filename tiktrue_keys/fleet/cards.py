@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
 from tiktrue_keys.core.dispatch.peers import ROLES
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import encoded
+from tiktrue_keys.core.node_ids import node_id_of, parse_name
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
 from tiktrue_keys.fleet.signed import parse_signed, signed_line
 

@@ -11,7 +11,6 @@ from functools import partial
 
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.dispatch import peers
-from tiktrue_keys.core.dispatch.node_ids import is_node_id, node_id_of, parse_name
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import all_keys
@@ -21,6 +20,7 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
+from tiktrue_keys.core.node_ids import is_node_id, node_id_of, parse_name
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError

@@ -12,7 +12,6 @@ from functools import partial
 from tiktrue_keys.core.approvals.policy import NODE_ADD
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.dispatch import deliveries, outbox, peers, releases, revocation_lists
-from tiktrue_keys.core.dispatch.node_ids import node_id_of, parse_name
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
@@ -22,6 +21,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.node_ids import node_id_of, parse_name
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import RefusedError, UsageError

@@ -377,7 +377,7 @@ def test_another_keystores_signature_is_not_believed(shop: Workshop, tmp_path: P
     sealed = shop.sealed()
     with other_manager(tmp_path / "other") as stranger, sealed.open("r+b") as file:
         container = read_container(file.fileno())
-        add_signature(file.fileno(), container, keystore_signer(stranger))
+        add_signature(file.fileno(), container, keystore_signer(stranger, "llama"))
     with pytest.raises(IntegrityError, match="signed by another keystore"):
         decrypt(shop, sealed, allow_unsigned=True)
 

@@ -159,7 +159,7 @@ def test_one_that_another_keystore_signed_is_left_alone(shop: Workshop, tmp_path
     path = shop.unsigned()
     other = other_manager(tmp_path / "other")
     with path.open("r+b") as file:
-        add_signature(file.fileno(), read_container(file.fileno()), keystore_signer(other))
+        add_signature(file.fileno(), read_container(file.fileno()), keystore_signer(other, "llama"))
     other.close()
     with pytest.raises(IntegrityError, match="another keystore"):
         sign(shop, path)

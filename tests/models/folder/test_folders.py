@@ -428,7 +428,7 @@ def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, source:
     with SecretBuffer.copy_of(data_key) as secret, shop.plain(3 << 20).open("rb") as plain:
         again = replace(header, length=None)
         with (folder / ONE).open("w+b") as out:
-            signer = keystore_signer(shop.manager)
+            signer = keystore_signer(shop.manager, "llama")
             seal_container(plain.fileno(), out.fileno(), again, secret.view, signer=signer)
     with pytest.raises(IntegrityError, match="another container than the manifest lists"):
         decrypt(shop, folder, destination=shop.folder / "out")

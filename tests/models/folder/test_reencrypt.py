@@ -327,7 +327,7 @@ def test_a_damaged_segment_in_the_last_file(shop: Workshop, folder: Path) -> Non
 def test_another_container_of_the_same_id_that_we_signed(shop: Workshop, folder: Path) -> None:
     """No command makes one; were there one, only the root in the manifest tells it from the listed one."""
     sealed = folder / SEALED[1]
-    header, signer = replace(slots(sealed).current.header, length=None), keystore_signer(shop.manager)
+    header, signer = replace(slots(sealed).current.header, length=None), keystore_signer(shop.manager, "llama")
     key, source = shop.data_key(sealed), shop.plain(2000)
     with SecretBuffer.copy_of(key) as secret, source.open("rb") as plain, sealed.open("w+b") as out:
         seal_container(plain.fileno(), out.fileno(), header, secret.view, signer=signer)

@@ -167,7 +167,8 @@ REMEDIES: Mapping[str, str] = {
     " --role issuer --models, with what {issuer} keeps",
     "issuers-key": "do it at the issuer; if that is gone, remove it, then run tiktrue-keys generate {model}",
     "compromised-issuer": "generate a key of each model, then run tiktrue-keys reencrypt-model --recover-revoked"
-    " on each container",
+    " --confirm MODEL CONTAINER for each container",
+    "confirm-model": "if the container is yours, add --confirm {model}",
     "omit-role": "omit --role; if it is to send keys, make a keystore for that there: tiktrue-keys fleet init NAME"
     " --role issuer",
     "create-spool": "mount it, or create it: mkdir {folder}",

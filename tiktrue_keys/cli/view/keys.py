@@ -97,6 +97,7 @@ def container_json(record: ContainerRecord) -> dict[str, Any]:
         "keys": sorted(record.keys),
         "last_seen": rfc3339(record.last_seen),
         "piped": record.piped,
+        "signer": record.signer or None,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tiktrue_keys.cli.view.signer import signer_json
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.models.file.decrypt import Decrypted
@@ -77,7 +78,7 @@ def plan_json(found: EncryptionPlan) -> dict[str, Any]:
 
 def decrypted_json(opened: Decrypted) -> dict[str, Any]:
     """An opened container."""
-    return _file_json(opened) | {"signed": opened.signed}
+    return _file_json(opened) | {"signed": opened.signed, "signer": signer_json(opened.signer)}
 
 
 def decrypted_folder_json(opened: DecryptedFolder) -> dict[str, Any]:
@@ -102,6 +103,7 @@ def verified_json(found: Verified) -> dict[str, Any]:
         "segments": found.segments,
         "root": found.root.hex(),
         "signed": found.signed,
+        "signer": signer_json(found.signer),
         "checks": list(found.checks),
     }
 
@@ -111,6 +113,7 @@ def verified_folder_json(found: VerifiedFolder) -> dict[str, Any]:
     return {
         "path": str(found.path),
         "length": found.length,
+        "signer": signer_json(found.signer),
         "files": [verified_json(each) for each in found.files],
         "plain": list(found.plain),
         "checks": list(found.checks),

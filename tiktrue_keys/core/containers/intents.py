@@ -18,6 +18,7 @@ from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import KeyId, OperationId, model_of
+from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.errors import IntegrityError, RefusedError
 
 OPEN_INTENTS = Owner(RecordKind.INTENT, "open")
@@ -105,7 +106,9 @@ def begin_intent(transaction: Transaction, intent: FileIntent, request: Operatio
     )
     put_intent(transaction, intent)
     if intent.needs and not intent.of_folder:
-        put_container(transaction, _record_of(intent, known, intent.needs | (known.keys if known else frozenset())))
+        put_container(
+            transaction, _record_of(transaction, intent, known, intent.needs | (known.keys if known else frozenset()))
+        )
     transaction.record(
         "intent",
         key_id=single(intent.needs),
@@ -157,7 +160,7 @@ def _must_be_open(transaction: Transaction, operation_id: OperationId) -> FileIn
 def _register_outcome(transaction: Transaction, intent: FileIntent, keys: frozenset[str] | None) -> None:
     known = get_container(transaction.rows, intent.file_id, intent.path)
     if keys:
-        put_container(transaction, _record_of(intent, known, keys))
+        put_container(transaction, _record_of(transaction, intent, known, keys))
     elif known is not None and not intent.existed:
         delete_container(transaction, known)
     elif known is not None and intent.existed:
@@ -185,7 +188,11 @@ def every_intent(rows: Rows) -> list[FileIntent]:
     return [_intent_of(payload) for payload in rows.scan(RecordKind.INTENT)]
 
 
-def _record_of(intent: FileIntent, known: ContainerRecord | None, keys: frozenset[str]) -> ContainerRecord:
+def _record_of(
+    transaction: Transaction, intent: FileIntent, known: ContainerRecord | None, keys: frozenset[str]
+) -> ContainerRecord:
+    document = transaction.document
+    here = node_id_of(document.identity_key, document.identity_hpke)
     return ContainerRecord(
         intent.file_id,
         intent.path,
@@ -195,6 +202,7 @@ def _record_of(intent: FileIntent, known: ContainerRecord | None, keys: frozense
         Instant(intent.at),
         piped=intent.piped,
         signed=intent.signed or bool(known and known.signed),
+        signer=here if intent.signed else known.signer if known else "",
     )
 
 

@@ -134,6 +134,7 @@ def _container_json(record: ContainerRecord) -> dict[str, Any]:
         "last_seen": record.last_seen,
         "piped": record.piped,
         "signed": record.signed,
+        **({"signer": record.signer} if record.signer else {}),
     }
 
 
@@ -147,6 +148,7 @@ def _container_of(payload: dict[str, Any]) -> ContainerRecord:
         payload["last_seen"],
         payload["piped"],
         payload["signed"],
+        payload.get("signer", ""),
     )
 
 
@@ -156,7 +158,8 @@ class ContainerRecord:
 
     `file_id` has 16 bytes; `path` is empty for a container that was written to a pipe.
 
-    `signed` says that it once carried this keystore's signature; a file without one is not that container any more.
+    `signed` says that it once carried the signature of `signer` (a node id; empty where it was not recorded); a file
+    without one is not that container any more.
     """
 
     file_id: bytes
@@ -167,3 +170,4 @@ class ContainerRecord:
     last_seen: Instant
     piped: bool = False
     signed: bool = False
+    signer: str = ""

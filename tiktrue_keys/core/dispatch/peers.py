@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.canonical import record_json
-from tiktrue_keys.core.dispatch.node_ids import is_node_id
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress, progress_json, progress_of_json, shortened
 from tiktrue_keys.core.dispatch.peer import (
     ISSUER,
@@ -30,6 +29,7 @@ from tiktrue_keys.core.dispatch.peer import (
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import MAX_RECORD, RecordKind
+from tiktrue_keys.core.node_ids import is_node_id
 from tiktrue_keys.errors import NotFoundError, RefusedError
 
 __all__ = ["ISSUER", "NODE", "ROLES", "Peer", "get_peer", "peer_of_text", "peer_text", "put_peer", "retired_issuers"]

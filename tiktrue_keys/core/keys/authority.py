@@ -7,15 +7,18 @@ Does not handle signatures (models/container/open.py) and envelopes (fleet/apply
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiktrue_keys.core.dispatch.node_ids import node_id_of
+from tiktrue_keys.core.containers.registry import locations_of
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer, get_peer, has_issuers, own_name, peers, retired_issuers
+from tiktrue_keys.core.dispatch.releases import Standing, get_release
 from tiktrue_keys.core.dispatch.scopes import covers
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import heads_of, keys_of_model
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.errors import RefusedError
 
 
@@ -45,15 +48,30 @@ def signer_of(view: Snapshot, model_id: str) -> Signer:
     return this_keystore(view) if issuer is None else signer_named(issuer)
 
 
-def former_signer(view: Snapshot, key: bytes) -> Signer | None:
-    """Return the issuer with this Ed25519 key, pinned or removed, whose earlier signatures count; None without one.
+def former_signer(
+    view: Snapshot, key: bytes, model_id: str, named: Mapping[bytes, bytes], now: Instant, *, compromised: bool = False
+) -> Signer | None:
+    """Return the issuer with this Ed25519 key that was the authority of a model once; None unless its signature counts.
 
-    They count for containers that the registry names as signed by it. Those of a compromised issuer count for nothing.
+    It counts where the registry or its last release names every container of `named` (roots by file id) as its own.
+    That of a compromised issuer counts only if `compromised`: then the user vouches for the container.
     """
-    if not has_issuers(view.rows):
+    if not named or not has_issuers(view.rows):
         return None
     known = (*peers(view.rows, ISSUER), *retired_issuers(view.rows))
-    return next((signer_named(each) for each in known if each.identity_key == key and not each.compromised_at), None)
+    issuer = next((each for each in known if each.identity_key == key), None)
+    if issuer is None or (issuer.compromised_at and not compromised):
+        return None
+    if issuer.compromised_at:
+        return signer_named(issuer)
+    release = get_release(view.rows, model_id, issuer.origin)
+    for file_id, root in named.items():
+        rows = locations_of(view.rows, file_id)
+        is_registered = any(row.signed and row.signer in ("", issuer.node_id) for row in rows)
+        is_released = release is not None and release.standing(file_id, root, now) is Standing.NAMED
+        if not is_registered and not is_released:
+            return None
+    return signer_named(issuer)
 
 
 def this_keystore(view: Snapshot) -> Signer:

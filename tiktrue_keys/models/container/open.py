@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from tiktrue_keys.models.container.container import (
 )
 from tiktrue_keys.models.container.data_key import HeldKeys, OpenedDataKey
 from tiktrue_keys.models.container.released import ReleaseCheck, check_container
+from tiktrue_keys.models.container.signers import Signers, Verdict
 from tiktrue_keys.models.format.manifest import ListedContainer
 from tiktrue_keys.models.format.trailer import Trailer
 from tiktrue_keys.models.storage.location import Place
@@ -55,7 +56,7 @@ def _is_expected(container: Container, expected: Expected) -> bool:
 
 
 class Unlocker:
-    """Unlocks containers of which this keystore holds a key; keys and issuers are read once for many of them."""
+    """Unlocks containers of which this keystore holds a key; keys and signers are read once for many of them."""
 
     def __init__(
         self,
@@ -65,12 +66,14 @@ class Unlocker:
         *,
         allow_unsigned: bool,
         releases: ReleaseCheck = ReleaseCheck.REFUSE,
+        recovering: bool = False,
     ) -> None:
         self.keys = HeldKeys(manager, license_key, use)
         self._manager = manager
         self._allow_unsigned = allow_unsigned
         self._releases = releases
-        self._issuers = trusted_issuers(manager)
+        self._recovering = recovering
+        self._signers = Signers(manager, recovering=recovering)
 
     def __enter__(self) -> Unlocker:
         return self
@@ -79,19 +82,25 @@ class Unlocker:
         self.keys.__exit__()
 
     def renew(self) -> None:
-        """Read keys and issuers again, so that a revocation is noticed."""
+        """Read keys and signers again, so that a revocation is noticed."""
         self.keys.renew()
-        self._issuers = trusted_issuers(self._manager)
+        self._signers = Signers(self._manager, recovering=self._recovering)
 
-    def unlock(self, source: OpenedContainer) -> tuple[OpenedDataKey, Authorship]:
+    def unlock(self, source: OpenedContainer) -> tuple[OpenedDataKey, Verdict]:
         """Unlock a container as `unlock` does."""
         container = source.container
         opened = self.keys.data_key(container.header)
         try:
             container.authenticate(opened.secret.view)
-            judged = _judged(self._manager, container, container.trailer, self._issuers, self._allow_unsigned)
+            verdict = judge(
+                self._manager,
+                container,
+                container.trailer,
+                allow_unsigned=self._allow_unsigned,
+                signers=self._signers,
+            )
             warned = check_container(self._manager, container.header, container.root, source.path, self._releases)
-            return replace(opened, notices=(*opened.notices, *warned)), judged
+            return replace(opened, notices=(*opened.notices, *warned)), verdict
         except BaseException:
             opened.secret.wipe()
             raise
@@ -105,43 +114,38 @@ def unlock(
     *,
     allow_unsigned: bool,
     releases: ReleaseCheck = ReleaseCheck.REFUSE,
-) -> tuple[OpenedDataKey, Authorship]:
-    """Open the data key, authenticate the header and check the signature; return the data key and the authorship.
+    recovering: bool = False,
+) -> tuple[OpenedDataKey, Verdict]:
+    """Open the data key, authenticate the header and check the signature; return the data key and the verdict.
 
-    The caller must wipe the data key. Raises NotFoundError when this keystore has no key for the container,
-    RevokedError, ExpiredError or WrongLicenseError for its key, IntegrityError when header or signature are wrong,
-    RefusedError when it is unsigned, unless `allow_unsigned`, or not released, unless `releases` lets it pass.
+    `recovering`: what a compromised issuer has signed counts. The caller must wipe the data key. Raises NotFoundError
+    when this keystore has no key for the container, RevokedError, ExpiredError or WrongLicenseError for its key,
+    IntegrityError when header or signature are wrong or the signer is not the authority of the model, RefusedError when
+    it is unsigned, unless `allow_unsigned`, or not released, unless `releases` lets it pass.
     """
-    with Unlocker(manager, license_key, use, allow_unsigned=allow_unsigned, releases=releases) as unlocker:
+    with Unlocker(
+        manager, license_key, use, allow_unsigned=allow_unsigned, releases=releases, recovering=recovering
+    ) as unlocker:
         return unlocker.unlock(source)
 
 
 def judge(
-    manager: KeyManager,
-    front: Front,
-    trailer: Trailer,
-    *,
-    allow_unsigned: bool,
-    issuers: Collection[bytes] | None = None,
-) -> Authorship:
-    """Check the signature of a container whose header is authentic; return the authorship.
+    manager: KeyManager, front: Front, trailer: Trailer, *, allow_unsigned: bool, signers: Signers | None = None
+) -> Verdict:
+    """Check the signature of a container whose header is authentic; return the verdict.
 
-    `issuers` are the trusted ones, where the caller has read them for many containers.
+    `signers` are those whose signatures count, where the caller has read them for many containers.
     Also raises IntegrityError when the signature is missing and the registry records that there was one: a holder of
     the data key can change everything in a container, but cannot forge a signature.
     """
-    trusted = trusted_issuers(manager) if issuers is None else issuers
-    return _judged(manager, front, trailer, trusted, allow_unsigned)
-
-
-def _judged(
-    manager: KeyManager, front: Front, trailer: Trailer, issuers: Collection[bytes], allow_unsigned: bool
-) -> Authorship:
-    if trailer.signature is None and any(known.signed for known in manager.locations(front.header.file_id)):
-        raise IntegrityError("the container's signature was removed", "restore the container from a copy")
-    return check_authorship(front.header, front.body, trailer, issuers=issuers, allow_unsigned=allow_unsigned)
-
-
-def trusted_issuers(manager: KeyManager) -> tuple[bytes, ...]:
-    """Return the Ed25519 public keys (32 bytes) that this keystore trusts: its own and those of pinned issuers."""
-    return manager.trusted_issuers()
+    signers, signature = signers or Signers(manager), trailer.signature
+    if signature is None:
+        if any(known.signed for known in manager.locations(front.header.file_id)):
+            raise IntegrityError("the container's signature was removed", "restore the container from a copy")
+        signer = signers.authority(front.header.model_id)
+    else:
+        signer = signers.of_container(front, trailer, signature.issuer)
+    authorship = check_authorship(
+        front.header, front.body, trailer, issuers=(signer.key,), allow_unsigned=allow_unsigned
+    )
+    return Verdict(authorship, signer if authorship is Authorship.SIGNED else None)

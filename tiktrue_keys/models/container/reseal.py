@@ -83,7 +83,7 @@ class Reencryption:
         root = body_root(header.file_id, cipher.header, geometry, summary.length, summary.leaves)
         trailer = Trailer(summary.segments, summary.length, root, summary.leaves)
         if self.signed:
-            signer = keystore_signer(self.manager)
+            signer = keystore_signer(self.manager, header.model_id)
             signature = make_signature(header, cipher.header, trailer, issuer=signer.issuer, sign=signer.sign)
             trailer = trailer.signed(signature)
         sink.write_trailer(trailer, HEADER_SIZE + geometry.body_length(summary.length))

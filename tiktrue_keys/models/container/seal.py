@@ -121,8 +121,9 @@ def _trailer(
     return trailer.signed(make_signature(header, body, trailer, issuer=signer.issuer, sign=signer.sign))
 
 
-def keystore_signer(manager: KeyManager) -> ContainerSigner:
-    """Return a signer for this keystore."""
+def keystore_signer(manager: KeyManager, model_id: str) -> ContainerSigner:
+    """Return this keystore as the signer of a model. Raises RefusedError unless it is the model's authority."""
+    manager.must_be_authority(model_id)
     return ContainerSigner(manager.issuer, manager.signer(SIGNATURE_KIND))
 
 

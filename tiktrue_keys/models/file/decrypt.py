@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import ABSENT, FileIntent
+from tiktrue_keys.core.keys.authority import Signer
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -19,10 +20,11 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import RefusedError
-from tiktrue_keys.models.container.container import Authorship, Front, OpenedContainer, read_front
+from tiktrue_keys.models.container.container import Front, OpenedContainer, read_front
 from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
 from tiktrue_keys.models.container.open import Expected, judge, opened_container, unlock
 from tiktrue_keys.models.container.released import ReleaseCheck, check_container
+from tiktrue_keys.models.container.signers import NOT_CHECKED, Verdict
 from tiktrue_keys.models.container.unseal import open_container, open_stream
 from tiktrue_keys.models.file.output import gate_with, reserved_output
 from tiktrue_keys.models.format.header import Header
@@ -69,6 +71,7 @@ class Decrypted(OperationResult):
     kind: str
     length: int
     signed: bool
+    signer: Signer | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class ReadOptions:
 
 @dataclass
 class Decryption:
-    """The decryption of one container. For a pipe, `authorship` is known only at the end."""
+    """The decryption of one container. For a pipe, `verdict` is known only at the end."""
 
     manager: KeyManager
     front: Front
@@ -111,7 +114,7 @@ class Decryption:
     options: ReadOptions
     progress: ProgressReport | None
     request: OperationRequest
-    authorship: Authorship = Authorship.UNCHECKED
+    verdict: Verdict = NOT_CHECKED
     length: int = 0
 
     @property
@@ -151,7 +154,7 @@ class Decryption:
     def result(self, destination: Place | None, operation_id: str) -> Decrypted:
         """Return the result."""
         warnings = [*self.opened.notices]
-        if self.authorship is Authorship.UNSIGNED:
+        if self.verdict.unsigned:
             warnings.append(unsigned_notice())
         return Decrypted(
             operation_id=operation_id,
@@ -164,7 +167,8 @@ class Decryption:
             name=self.header.name,
             kind=self.header.kind.value,
             length=self.length,
-            signed=self.authorship is Authorship.SIGNED,
+            signed=self.verdict.signed,
+            signer=self.verdict.signer,
         )
 
     def proposal(self, destination: str) -> Proposal:
@@ -174,11 +178,11 @@ class Decryption:
 
     def track(self) -> Tracked:
         """Update the container's row in the registry."""
-        return track(self.manager, self.header, self.path, self.keys(), signed=self.authorship is Authorship.SIGNED)
+        return track(self.manager, self.header, self.path, self.keys(), self.verdict)
 
     def _judge(self, trailer: Trailer) -> None:
         allow = self.options.allow_unsigned
-        self.authorship = judge(self.manager, self.front, trailer, allow_unsigned=allow)
+        self.verdict = judge(self.manager, self.front, trailer, allow_unsigned=allow)
         check_container(self.manager, self.header, trailer.root, None, self.options.releases())
 
 
@@ -226,7 +230,7 @@ def decrypt_model(
             front: Front
             if found is not None:
                 fd, front = -1, found.container
-                opened, authorship = unlock(
+                opened, verdict = unlock(
                     manager,
                     found,
                     license_key,
@@ -236,10 +240,10 @@ def decrypt_model(
                 )
             else:
                 assert isinstance(given, Stream), "a path or URL was opened"
-                fd, authorship = given.descriptor("the container"), Authorship.UNCHECKED
+                fd, verdict = given.descriptor("the container"), NOT_CHECKED
                 front, opened = _unlock_pipe(manager, fd, license_key, options)
             stack.enter_context(opened)
-        job = Decryption(manager, front, opened, found, fd, options, progress, request, authorship)
+        job = Decryption(manager, front, opened, found, fd, options, progress, request, verdict)
         return _to_stream(job, output) if isinstance(output, Stream) else _to_storage(job, output)
 
 

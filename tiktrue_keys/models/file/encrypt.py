@@ -88,7 +88,7 @@ class _Job:
 
     def seal(self, out: Target) -> SealedContainer:
         """Write the container. Raises UnavailableError when the source changed meanwhile."""
-        signer = keystore_signer(self.manager)
+        signer = keystore_signer(self.manager, self.key.model_id)
         return self.source.seal(out, self.header, self.data_key, signer=signer, progress=self.progress)
 
     def result(self, sealed: SealedContainer, destination: Place | None, outcome: FileOutcome) -> Encrypted:
@@ -150,6 +150,7 @@ def encrypt_model(
         with noted(manager, OPERATION, request.operation_id):
             output = stack.enter_context(plaintext.reserved_for(target, gate, force=force, lock_timeout=lock_timeout))
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
+            manager.must_be_authority(opened.key.model_id)
         data_key = stack.enter_context(SecretBuffer.random())
         header = new_header(opened, data_key, plaintext)
         job = _Job(manager, opened.key, header, data_key, plaintext, progress, request)

@@ -17,7 +17,7 @@ VALID, WRONG, ABSENT = "valid", "wrong", "absent"
 
 _HEADER = "whether the header is authentic (this needs the data key)"
 _BODY = "whether the encrypted body matches the root (this reads all of it)"
-ISSUER_NOT_VERIFIED = "whether the issuer is this keystore"
+ISSUER_NOT_VERIFIED = "whether the issuer is the authority of the model"
 
 
 @dataclass(frozen=True)

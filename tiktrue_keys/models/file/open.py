@@ -13,7 +13,7 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import RevokedError
-from tiktrue_keys.models.container.container import Authorship, known_leaves
+from tiktrue_keys.models.container.container import known_leaves
 from tiktrue_keys.models.container.data_key import held_keys
 from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.container.open import Expected, opened_container, unlock
@@ -55,7 +55,7 @@ def open_expected(
         with noted(manager, "open-model", None):
             found = stack.enter_context(opened_container(place, expected))
             container = found.container
-            opened, authorship = unlock(
+            opened, verdict = unlock(
                 manager,
                 found,
                 license_key,
@@ -67,7 +67,7 @@ def open_expected(
         leaves = known_leaves(found.fd, container)
         recorded = recorded_path(found.path)
         keys = held_keys(manager, container.header)
-        track(manager, container.header, recorded, keys, signed=authorship is Authorship.SIGNED)
+        track(manager, container.header, recorded, keys, verdict)
         detail = {"file_id": container.header.file_id.hex(), "path": recorded, **options.detail}
         proposal = release(recorded, "the program that opens it", [opened.key], detail)
         manager.record_use("open-model", key=opened.key, detail=detail, proposal=proposal)

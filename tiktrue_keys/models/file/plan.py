@@ -81,4 +81,5 @@ def plan_model(
 
 def _opened(manager: KeyManager, key: str, license_key: License | None) -> ManagedKey:
     with manager.open_key(key, license_key, use=Use.ENCRYPT) as opened:
+        manager.must_be_authority(opened.key.model_id)
         return opened.key

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from tiktrue_keys.core.operations.supersede import AFTER_OVERLAP, AT_ONCE
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
-from tiktrue_keys.models.container.container import Authorship, ContainerFile, known_leaves, read_container
+from tiktrue_keys.models.container.container import ContainerFile, known_leaves, read_container
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
 from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.released import ReleaseCheck
@@ -68,12 +68,16 @@ class Reencrypted(OperationResult):
 
 @dataclass(frozen=True)
 class Request:
-    """How to re-encrypt containers; `to` is a KEY argument (default: the active key of the chain)."""
+    """How to re-encrypt containers; `to` is a KEY argument (default: the active key of the chain).
+
+    `confirmed` is the model whose containers of a removed issuer may be recovered although that had revoked their key.
+    """
 
     license_key: License | None
     to: str | None
     recover_revoked: bool
     allow_unsigned: bool
+    confirmed: str | None = None
 
     @property
     def use(self) -> Use:
@@ -85,9 +89,33 @@ class Request:
         """Return when the old container leaves the release that names it."""
         return AT_ONCE if self.recover_revoked else AFTER_OVERLAP
 
+    def check(self, manager: KeyManager, model_id: str, keys: Iterable[ManagedKey]) -> bool:
+        """Return whether a container of the model, which `keys` open, is recovered from a removed issuer.
+
+        Raises RefusedError for a model of a pinned issuer, and for such a recovery of another model than the confirmed.
+        """
+        manager.must_be_authority(model_id)
+        foreign = [key for key in keys if key.origin is not None and key.revoked_at is not None]
+        if not self.recover_revoked or not foreign:
+            return False
+        if self.confirmed != model_id:
+            raise RefusedError(
+                f"key {foreign[0].key_id} came from an issuer that was removed: recovering its container of model"
+                f" {model_id} has to be confirmed",
+                "pass confirmed with the model's id",
+                key_id=foreign[0].key_id,
+                remedy="confirm-model",
+                about={"model": model_id},
+            )
+        return True
+
+    def target(self, manager: KeyManager, old: ManagedKey) -> ManagedKey:
+        """Return the key for the new container, which replaces one that `old` opens."""
+        return manager.find(self.to) if self.to is not None else active_key(manager, old, of_any_issuer=True)
+
     def request_of(self, path: str | PathLike[str], operation: str, operation_id: str | None) -> OperationRequest:
         """Return the request for `operation` on `path`."""
-        arguments = arguments_of(self, without=("license_key",))
+        arguments = arguments_of(self, without=("license_key", *(() if self.confirmed else ("confirmed",))))
         return OperationRequest.of(operation, operation_id, arguments | {"path": asked_place(path)})
 
 
@@ -99,17 +127,20 @@ def reencrypt_model(
     to: str | None = None,
     recover_revoked: bool = False,
     allow_unsigned: bool = False,
+    confirmed: str | None = None,
     progress: ProgressReport | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
     operation_id: str | None = None,
 ) -> Reencrypted:
     """Re-encrypt a container for `to` (a KEY argument; default: the active key of the chain that opens it).
 
-    `recover_revoked` allows a revoked key to open it; that use is recorded first. An unsigned container stays unsigned.
+    `recover_revoked` allows a revoked key to open it; that use is recorded first. For a key of an issuer that was
+    removed it needs `confirmed`, the model's id, and then also counts what that issuer had signed. An unsigned
+    container stays unsigned. Raises RefusedError for a model of a pinned issuer, which alone re-encrypts it.
     A failure leaves the old container untouched. Raises RefusedError for a file of an encrypted folder, because the
     manifest would no longer match; otherwise the errors of decrypt_model and encrypt_model.
     """
-    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned, confirmed)
     asked = request.request_of(path, OPERATION, operation_id)
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
@@ -131,21 +162,24 @@ def begun(
 ) -> Iterator[Reencryption]:
     """Open both keys, check the old container's header and signature, and yield the prepared re-encryption."""
     with ExitStack() as stack:
-        old, authorship = unlock(
+        header = source.container.header
+        recovering = request.check(manager, header.model_id, held_keys(manager, header).values())
+        old, verdict = unlock(
             manager,
             source,
             request.license_key,
             request.use,
             allow_unsigned=request.allow_unsigned,
+            recovering=recovering,
             releases=ReleaseCheck.SKIP,  # its plaintext stays inside, and the new container is named only if it was
         )
         stack.enter_context(old)
-        target = manager.find(request.to) if request.to is not None else active_key(manager, old.key)
+        target = request.target(manager, old.key)
         opened = stack.enter_context(manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT))
         with foreign_os_errors("the container", source.path):
             leaves = known_leaves(source.fd, source.container)
         data_key = stack.enter_context(SecretBuffer.random())
-        signed = authorship is Authorship.SIGNED
+        signed = verdict.signed
         header = _new_header(source.container.header, opened.key, opened.secret, data_key, signed=signed)
         yield Reencryption(manager, source, old, header, data_key, opened.key, signed, leaves, progress)
 

@@ -22,7 +22,8 @@ from tiktrue_keys.core.system_errors import foreign_os_errors, shown
 from tiktrue_keys.errors import BusyError, NotFoundError, TikTrueKeysError
 from tiktrue_keys.models.container.container import read_outline
 from tiktrue_keys.models.container.data_key import OpenedDataKey
-from tiktrue_keys.models.container.open import judge, trusted_issuers
+from tiktrue_keys.models.container.open import judge
+from tiktrue_keys.models.container.signers import Signers
 from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.target_key import TargetKeys
 from tiktrue_keys.models.format.header import Header
@@ -178,9 +179,9 @@ class _Batch:
     ids: set[bytes] = field(default_factory=set)
 
     @cached_property
-    def issuers(self) -> tuple[bytes, ...]:
-        """The keys whose signatures count, read once for the batch."""
-        return trusted_issuers(self.manager)
+    def signers(self) -> Signers:
+        """The keystores whose signatures count, read once for the batch."""
+        return Signers(self.manager)
 
     def take(self, number: int, wanted: WantedRewrap) -> None:
         """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
@@ -230,7 +231,7 @@ class _Batch:
             outline = read_outline(held.readable(), slots).with_detached(held.found)
         if wanted.listed is not None and not outline.is_listed(wanted.listed):
             raise self.options.another(wanted)
-        judge(self.manager, outline, outline.trailer, allow_unsigned=True, issuers=self.issuers)
+        judge(self.manager, outline, outline.trailer, allow_unsigned=True, signers=self.signers)
 
     def rewrite(self) -> None:
         """Rewrite the headers between two records of all of them."""

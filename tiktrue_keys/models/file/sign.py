@@ -31,6 +31,7 @@ from tiktrue_keys.models.container.container import (
 from tiktrue_keys.models.container.data_key import held_keys, open_data_key
 from tiktrue_keys.models.container.open import judge, opened_container
 from tiktrue_keys.models.container.seal import keystore_signer
+from tiktrue_keys.models.container.signers import Verdict
 from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.format.trailer import ROOT_LENGTH, make_signature, signature_place
@@ -104,16 +105,18 @@ def sign_model(
             use = ReadOptions(allow_deprecated).use
             opened = stack.enter_context(open_data_key(manager, container.header, license_key, use))
             container.authenticate(opened.secret.view)
-            authorship = judge(manager, container, container.trailer, allow_unsigned=True)
-            if authorship is Authorship.UNSIGNED:
+            manager.must_be_authority(container.header.model_id)
+            verdict = judge(manager, container, container.trailer, allow_unsigned=True)
+            if verdict.unsigned:
                 with foreign_os_errors("the container", recorded):
                     verify_body(found.fd, container, progress=byte_report(progress, container.length))
                 if progress is not None:
                     progress(container.length, container.length)
-        changed, notices = authorship is Authorship.UNSIGNED, opened.notices
+        changed, notices = verdict.unsigned, opened.notices
         if changed:
             _sign(manager, held, found.container, recorded, request)
-        track(manager, container.header, recorded, held_keys(manager, container.header), signed=True)
+            verdict = Verdict(Authorship.SIGNED, manager.authority(container.header.model_id))
+        track(manager, container.header, recorded, held_keys(manager, container.header), verdict)
         return Signed(
             operation_id=request.operation_id,
             changed=changed,
@@ -157,7 +160,7 @@ def _sign(manager: KeyManager, held: HeldContainer, container: Container, path: 
     keys = frozenset(held_keys(manager, header))
     tracked_place(manager, header, path)
     intent = FileIntent(OPERATION, header.file_id, path, keys, keys, model_id=header.model_id, name=header.name)
-    signer = keystore_signer(manager)
+    signer = keystore_signer(manager, header.model_id)
     with file_operation(manager, intent, request, keys=keys) as outcome:
         outcome.detail = {"root": container.root.hex(), "length": container.length}
         signature = make_signature(header, container.body, container.trailer, issuer=signer.issuer, sign=signer.sign)

@@ -88,10 +88,11 @@ class TargetKeys(HeldKeys):
         )
 
 
-def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
+def active_key(manager: KeyManager, key: ManagedKey, *, of_any_issuer: bool = False) -> ManagedKey:
     """Return the active key of a key's chain, else of its model, else the head of the chain.
 
-    Opening that head then raises the reason why it cannot be used.
+    Opening that head then raises the reason why it cannot be used. The model's key is of the same issuer (or this
+    keystore), unless `of_any_issuer`: a new issuer of a model gets no key to what the one before it had encrypted.
     """
     chain = manager.chain(key)
     for generation in reversed(chain):
@@ -99,6 +100,6 @@ def active_key(manager: KeyManager, key: ManagedKey) -> ManagedKey:
             return generation
     with suppress(NotFoundError, UsageError):  # after a revocation the model may have a new chain
         other = manager.find(key.model_id)
-        if other.status is Status.ACTIVE:
+        if other.status is Status.ACTIVE and (of_any_issuer or other.origin == key.origin):
             return other
     return chain[-1]

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from os import PathLike
 
 from tiktrue_keys.core.dispatch.releases import CountingRelease
+from tiktrue_keys.core.keys.authority import Signer
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
-from tiktrue_keys.models.container.container import Authorship, OpenedContainer, check_root
+from tiktrue_keys.models.container.container import OpenedContainer, check_root
 from tiktrue_keys.models.container.data_key import OpenedDataKey
 from tiktrue_keys.models.container.open import Expected, opened_container, unlock
 from tiktrue_keys.models.container.released import ReleaseCheck, naming_release
+from tiktrue_keys.models.container.signers import Verdict
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.pipeline import open_body, threads_for
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report
@@ -26,7 +28,7 @@ INTERRUPTED = "interrupted-rewrap"
 
 @dataclass(frozen=True)
 class Verified:
-    """A valid container; `checks` describes each check in a sentence."""
+    """A valid container; `checks` describes each check in a sentence, `signer` is None if it is not signed."""
 
     path: Place
     file_id: bytes
@@ -37,6 +39,7 @@ class Verified:
     signed: bool
     checks: tuple[str, ...]
     warnings: tuple[Notice, ...] = ()
+    signer: Signer | None = None
 
 
 def verify_model(
@@ -66,7 +69,7 @@ def verify_expected(
     """Check the container at `place` as verify_model does, and that it is the expected one."""
     releases = options.releases(expected)
     with opened_container(place, expected) as found:
-        opened, authorship = unlock(
+        opened, verdict = unlock(
             manager, found, license_key, options.use, allow_unsigned=options.allow_unsigned, releases=releases
         )
         with opened:
@@ -75,7 +78,7 @@ def verify_expected(
             named = None
             if releases is not ReleaseCheck.SKIP:
                 named = naming_release(manager, container.header, container.root, found.path)
-            return _verified(found, opened, authorship, named)
+            return _verified(found, opened, verdict, named)
 
 
 class _Nowhere:
@@ -109,13 +112,13 @@ def _verify_body(found: OpenedContainer, opened: OpenedDataKey, progress: Progre
 
 
 def _verified(
-    found: OpenedContainer, opened: OpenedDataKey, authorship: Authorship, named: CountingRelease | None
+    found: OpenedContainer, opened: OpenedDataKey, verdict: Verdict, named: CountingRelease | None
 ) -> Verified:
-    container, signed = found.container, authorship is Authorship.SIGNED
+    container = found.container
     warnings = list(opened.notices)
     checks = ["the header is authentic under the data key"]
-    if signed:
-        checks.append("this keystore signed file id, names, length and root")
+    if verdict.signed:
+        checks.append(f"{verdict.signer} signed file id, names, length and root")
     else:
         warnings.append(unsigned_notice())
     if named is not None:
@@ -131,7 +134,8 @@ def _verified(
         length=container.length,
         segments=container.trailer.segments,
         root=container.root,
-        signed=signed,
+        signed=verdict.signed,
+        signer=verdict.signer,
         checks=tuple(checks),
         warnings=tuple(warnings),
     )

@@ -15,7 +15,6 @@ from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.errors import RefusedError, UsageError
-from tiktrue_keys.models.container.container import Authorship
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.open import Unlocker, opened_container
 from tiktrue_keys.models.container.released import ReleaseCheck, check_folder
@@ -189,15 +188,13 @@ class _Job:
     ) -> Decrypted:
         # Opened before there is an output: the manifest's length is what the container's was compared with.
         with opened_container(self.root / entry.place, self.manifest.listed(entry)) as found:
-            data_key, authorship = unlocker.unlock(found)
+            data_key, verdict = unlocker.unlock(found)
             container, options = found.container, self.options
             with data_key, files.new(make_parents(self.place.temporary, entry.path), entry.length) as new:
-                job = Decryption(
-                    self.manager, container, data_key, found, -1, options, report, self.request, authorship
-                )
+                job = Decryption(self.manager, container, data_key, found, -1, options, report, self.request, verdict)
                 job.write(new.fd)
                 keys = frozenset(unlocker.keys.held_for(container.header))
-                new.keep(SeenContainer(container.header, job.path, keys, authorship is Authorship.SIGNED))
+                new.keep(SeenContainer(container.header, job.path, keys, verdict.signed, verdict.node_id))
             return job.result(self.place.destination / entry.path, self.request.operation_id)
 
     def _synced(self, unlocker: Unlocker, batch: Sequence[_Seen]) -> None:

@@ -102,6 +102,7 @@ def planned_folder(
     tree = source_tree(root, request.selection)
     manager.output_gate().check_sources(file.path for file in tree.files)
     with manager.open_key(request.key, license_key, use=Use.ENCRYPT) as opened:
+        manager.must_be_authority(opened.key.model_id)
         return FolderJob(manager, request, root, tree, opened.key, license_key, replaced)
 
 

@@ -8,27 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiktrue_keys.core.durable import NewFile
+from tiktrue_keys.core.keys.authority import Signer
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import (
     NotFoundError,
     TikTrueKeysError,
 )
-from tiktrue_keys.models.container.open import trusted_issuers
+from tiktrue_keys.models.container.signers import Signers
 from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, SIGNATURE_KIND, Manifest, SignedManifest
 from tiktrue_keys.models.storage.location import Place
 from tiktrue_keys.models.storage.protocol import storage_of
 
 
-def trusted_manifest(manager: KeyManager, folder: Place) -> Manifest:
-    """Return the folder's manifest, verified.
+def trusted_manifest(manager: KeyManager, folder: Place, *, recovering: bool = False) -> Manifest:
+    """Return the folder's manifest, verified; `recovering`: what a compromised issuer has signed counts.
 
-    Raises IntegrityError unless an issuer that this keystore trusts signed it, NotFoundError when there is none.
+    Raises IntegrityError unless the authority of its model signed it, NotFoundError when there is none.
     """
+    return signed_by(manager, folder, recovering=recovering)[0]
+
+
+def signed_by(manager: KeyManager, folder: Place, *, recovering: bool = False) -> tuple[Manifest, Signer]:
+    """Return the folder's manifest, verified, and the keystore that signed it. Raises as trusted_manifest."""
     signed = read_manifest(folder)
-    issuers = trusted_issuers(manager)
-    signed.verify(signed.issuer if signed.issuer in issuers else issuers[0])
-    return signed.manifest
+    signer = Signers(manager, recovering=recovering).of_manifest(signed)
+    signed.verify(signer.key)
+    return signed.manifest, signer
 
 
 def read_manifest(folder: Place) -> SignedManifest:
@@ -47,7 +53,8 @@ def read_manifest(folder: Place) -> SignedManifest:
 
 
 def signed_manifest(manager: KeyManager, manifest: Manifest) -> bytes:
-    """Return the bytes of the manifest file, signed by this keystore."""
+    """Return the bytes of the manifest file, signed by this keystore. Raises RefusedError for a model of an issuer."""
+    manager.must_be_authority(manifest.model_id)
     return SignedManifest.make(manifest, manager.issuer, lambda data: manager.sign(SIGNATURE_KIND, data)).encode()
 
 

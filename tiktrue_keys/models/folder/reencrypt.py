@@ -24,17 +24,17 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import BusyError, IntegrityError
+from tiktrue_keys.errors import BusyError, IntegrityError, TikTrueKeysError
 from tiktrue_keys.models.container.container import ContainerFile, read_container
-from tiktrue_keys.models.container.data_key import asked_once
+from tiktrue_keys.models.container.data_key import asked_once, held_keys
+from tiktrue_keys.models.container.header_of import slots_at
 from tiktrue_keys.models.container.open import opened_container
 from tiktrue_keys.models.container.reseal import OPENED_BUFFERS
 from tiktrue_keys.models.file.reencrypt import OPERATION as FILE_OPERATION
 from tiktrue_keys.models.file.reencrypt import Reencrypted, Request, begun, write_reencrypted
-from tiktrue_keys.models.file.target_key import active_key
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import folder_made, open_beforehand, settlement
-from tiktrue_keys.models.folder.manifest_file import trusted_manifest, write_manifest
+from tiktrue_keys.models.folder.manifest_file import read_manifest, trusted_manifest, write_manifest
 from tiktrue_keys.models.folder.new_folder import folder_intent, new_folder
 from tiktrue_keys.models.folder.plain import copy_plain
 from tiktrue_keys.models.folder.swap import FolderPlace, make_parents, swap_in
@@ -76,6 +76,7 @@ def reencrypt_folder(
     to: str | None = None,
     recover_revoked: bool = False,
     allow_unsigned: bool = False,
+    confirmed: str | None = None,
     jobs: int | None = None,
     progress: ProgressReport | None = None,
     lock_timeout: float = LOCK_TIMEOUT,
@@ -87,7 +88,7 @@ def reencrypt_folder(
     folder untouched. Raises IntegrityError when the folder does not match its manifest, BusyError when it changes
     meanwhile, and the errors of reencrypt_model.
     """
-    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned)
+    request = Request(asked_once(license_key), to, recover_revoked, allow_unsigned, confirmed)
     asked = request.request_of(path, OPERATION, operation_id)
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
@@ -95,10 +96,11 @@ def reencrypt_folder(
     root = Path(recorded_path(real_folder(path)))
     with ExitStack() as stack:
         with noted(manager, OPERATION, asked.operation_id):
-            manifest = trusted_manifest(manager, root)
+            recovering = _recovering(manager, root, request)
+            manifest = trusted_manifest(manager, root, recovering=recovering)
             must_be_complete(root, manifest)
             locked = stack.enter_context(_locked(root, manifest, lock_timeout))
-            if trusted_manifest(manager, root) != manifest:
+            if trusted_manifest(manager, root, recovering=recovering) != manifest:
                 raise BusyError(f"{shown(root)} was replaced by another process", "run it again")
             key = _target(manager, root, manifest, request)
         place = FolderPlace.beside(root)
@@ -231,10 +233,20 @@ def _again(manager: KeyManager, done: FinishedOperation) -> ReencryptedFolder:
     )
 
 
+def _recovering(manager: KeyManager, root: Path, request: Request) -> bool:
+    """Return whether the folder is recovered from a removed issuer. Raises RefusedError where that is not allowed."""
+    claimed = read_manifest(root).manifest
+    keys: dict[str, ManagedKey] = {}
+    for entry in claimed.containers[:1]:
+        with suppress(TikTrueKeysError):  # what is wrong with the folder is said when it is compared
+            keys = held_keys(manager, slots_at(str(root / entry.place)).current.header)
+    return request.check(manager, claimed.model_id, keys.values())
+
+
 def _target(manager: KeyManager, root: Path, manifest: Manifest, request: Request) -> ManagedKey:
     """Return the key for all new containers. Opens it and the old key once, to raise refusals before any work."""
     old = open_beforehand(manager, root, manifest, request.license_key, request.use)
-    target = manager.find(request.to) if request.to is not None else active_key(manager, old)
+    target = request.target(manager, old)
     with manager.open_key(target.key_id, request.license_key, use=Use.ENCRYPT) as opened:
         return opened.key
 

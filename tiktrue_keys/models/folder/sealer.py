@@ -29,7 +29,7 @@ class FileSealer:
     def __init__(self, job: FolderJob, operation_id: str) -> None:
         self._job = job
         self._operation_id = operation_id
-        self._signer = keystore_signer(job.manager)
+        self._signer = keystore_signer(job.manager, job.key.model_id)
         self._opened = ExitStack()
         self._key = self._open()
 
@@ -54,20 +54,22 @@ class FileSealer:
         return self._opened.enter_context(job.manager.open_key(job.key.key_id, job.license_key, use=Use.ENCRYPT))
 
 
-def new_container(made: Encrypted, path: Place | None, now: Instant) -> NewContainer:
-    """Return what the registry is told of a container that lies at `path`."""
+def new_container(made: Encrypted, path: Place | None, now: Instant, signer: str) -> NewContainer:
+    """Return what the registry is told of a container that lies at `path`; `signer` is this keystore's node id."""
     key = made.key
     keys = frozenset({str(key.key_id)})
-    record = ContainerRecord(made.file_id, str(path), key.model_id, made.name, keys, now, signed=True)
+    record = ContainerRecord(made.file_id, str(path), key.model_id, made.name, keys, now, signed=True, signer=signer)
     return NewContainer(record, OPERATION, {"length": made.length, "root": made.root.hex()})
 
 
-def sealed_containers(manifest: Manifest, folder: Path, keys: frozenset[str], now: Instant) -> Sequence[NewContainer]:
+def sealed_containers(
+    manifest: Manifest, folder: Path, keys: frozenset[str], now: Instant, signer: str
+) -> Sequence[NewContainer]:
     """Return what the registry is told of all containers of a folder that a process which died has sealed and named."""
 
     def row(entry: ContainerEntry) -> NewContainer:
         path, name = str(folder / entry.place), safe_name(entry.path.rpartition("/")[2])
-        record = ContainerRecord(entry.file_id, path, manifest.model_id, name, keys, now, signed=True)
+        record = ContainerRecord(entry.file_id, path, manifest.model_id, name, keys, now, signed=True, signer=signer)
         return NewContainer(record, OPERATION, {"settled": True, "length": entry.length, "root": entry.root.hex()})
 
     return NewContainers(manifest.containers, row)

@@ -220,7 +220,7 @@ class DiskTarget:
         """Record a batch of files whose bytes are on stable storage, for a run that may have to be resumed."""
         if self.state.kept:
             now, sealed = manager.now(), [each.made for each in batch if isinstance(each.made, Encrypted)]
-            rows = [new_container(made, self._unnamed(made), now) for made in sealed]
+            rows = [new_container(made, self._unnamed(made), now, self.manager.node_id) for made in sealed]
             before = [each.before for each in batch if each.before is not None]
             manager.settle_part(operation_id, Settlement(made=rows, gone=before))
             self.state.add([each.done for each in batch if each.done is not None])
@@ -230,10 +230,10 @@ class DiskTarget:
         """Return the registry's changes after the folder was named; none when it was not."""
         if not lies_there(self.destination, self.folder_id):
             return NO_OTHERS
-        now, ids = job.manager.now(), {made.file_id for made in files}
+        now, ids, here = job.manager.now(), {made.file_id for made in files}, job.manager.node_id
 
         def row(made: Encrypted) -> NewContainer:
-            return new_container(made, made.destination, now)
+            return new_container(made, made.destination, now, here)
 
         gone = [file_id for file_id in job.replaced if file_id not in ids]
         return Settlement(made=NewContainers(files, row), gone=gone)

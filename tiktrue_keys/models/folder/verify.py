@@ -7,6 +7,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.keys.authority import Signer
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, each_once
@@ -16,7 +17,7 @@ from tiktrue_keys.models.file.decrypt import ReadOptions
 from tiktrue_keys.models.file.verify import Verified, verify_expected
 from tiktrue_keys.models.folder.compare import must_be_complete
 from tiktrue_keys.models.folder.job import open_beforehand
-from tiktrue_keys.models.folder.manifest_file import trusted_manifest
+from tiktrue_keys.models.folder.manifest_file import signed_by
 from tiktrue_keys.models.folder.plain import checked_plain
 from tiktrue_keys.models.folder.tree import real_folder
 from tiktrue_keys.models.format.manifest import ManifestEntry, PlainEntry
@@ -33,6 +34,7 @@ class VerifiedFolder:
     plain: tuple[str, ...]
     length: int
     checks: tuple[str, ...]
+    signer: Signer
     warnings: tuple[Notice, ...] = ()
 
 
@@ -53,7 +55,7 @@ def verify_folder(
     """
     license_key, folder = asked_once(license_key), real_folder(path)
     options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
-    manifest = trusted_manifest(manager, folder)
+    manifest, signer = signed_by(manager, folder)
     warned = check_folder(manager, manifest, folder, options.releases())
     must_be_complete(folder, manifest, hashes=False)
     open_beforehand(manager, folder, manifest, license_key, options.use)
@@ -72,6 +74,7 @@ def verify_folder(
         files=tuple(files),
         plain=tuple(entry.path for entry in manifest.plain),
         length=manifest.length,
-        checks=("this keystore signed the manifest", "the folder holds every listed file, intact, and no other"),
+        checks=(f"{signer} signed the manifest", "the folder holds every listed file, intact, and no other"),
         warnings=(*each_once(notice for verified in files for notice in verified.warnings), *warned),
+        signer=signer,
     )

@@ -12,6 +12,7 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.models.container.header_of import lies_at
+from tiktrue_keys.models.container.signers import NOT_CHECKED, Verdict
 from tiktrue_keys.models.format.header import Header
 
 
@@ -28,13 +29,14 @@ class Tracked:
 class SeenContainer:
     """A container whose header was authenticated at `path` (empty for a pipe), which `keys` open.
 
-    `signed`: this keystore's signature was verified. Once recorded, it stays recorded.
+    `signed`: the signature of `signer` (a node id) was verified. Once recorded, it stays recorded.
     """
 
     header: Header
     path: str
     keys: frozenset[str]
     signed: bool = False
+    signer: str = ""
 
     def row(self, place: Tracked, known: Sequence[ContainerRecord], now: Instant) -> ContainerRecord:
         """Return its row at `place`, given the rows that there are."""
@@ -47,6 +49,7 @@ class SeenContainer:
             now,
             piped=place.piped,
             signed=self.signed or any(record.signed for record in known),
+            signer=self.signer or next((record.signer for record in known if record.signer), ""),
         )
 
 
@@ -86,9 +89,11 @@ def followed(known: Sequence[ContainerRecord], header: Header, path: str) -> Tra
     return Tracked(path, False)
 
 
-def track(manager: KeyManager, header: Header, path: str, keys: Iterable[str], *, signed: bool = False) -> Tracked:
+def track(
+    manager: KeyManager, header: Header, path: str, keys: Iterable[str], verdict: Verdict = NOT_CHECKED
+) -> Tracked:
     """Update the registry's row of a container that was opened; `keys` open it. Returns its location."""
-    return track_all(manager, [SeenContainer(header, path, frozenset(keys), signed)])[0]
+    return track_all(manager, [SeenContainer(header, path, frozenset(keys), verdict.signed, verdict.node_id)])[0]
 
 
 def track_all(manager: KeyManager, seen: Sequence[SeenContainer]) -> list[Tracked]:

@@ -20,6 +20,7 @@ from os import PathLike
 from typing import Any
 
 from tiktrue_keys.core.approvals.proposals import Proposal
+from tiktrue_keys.core.keys.authority import Signer
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -28,9 +29,10 @@ from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.system_errors import foreign_os_errors
 from tiktrue_keys.errors import UnavailableError, UsageError
-from tiktrue_keys.models.container.container import Authorship, OpenedContainer
+from tiktrue_keys.models.container.container import OpenedContainer
 from tiktrue_keys.models.container.data_key import OpenedDataKey, asked_once, held_keys
 from tiktrue_keys.models.container.open import opened_container, unlock
+from tiktrue_keys.models.container.signers import Verdict
 from tiktrue_keys.models.container.unseal import open_container
 from tiktrue_keys.models.file.decrypt import ReadOptions, unsigned_notice
 from tiktrue_keys.models.pipeline.progress import ProgressReport, byte_report, within
@@ -59,6 +61,7 @@ class HeldModel:
     length: int
     signed: bool
     warnings: tuple[Notice, ...]
+    signer: Signer | None = None
 
     @property
     def path(self) -> str:
@@ -118,11 +121,11 @@ def held_models(
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
         total = sum(found.container.length for found, _, _ in opened)
         _must_fit(total, free())
-        uses = [_tracked_use(manager, found, key, authorship, program, options) for found, key, authorship in opened]
+        uses = [_tracked_use(manager, found, key, verdict, program, options) for found, key, verdict in opened]
         manager.record_uses(EVENT, uses, request=request, proposal=_proposal(uses, words or [program], options))
         held, done = [], 0
-        for found, key, authorship in opened:
-            held.append(_hold(found, key, authorship, within(progress, done, total), stack))
+        for found, key, verdict in opened:
+            held.append(_hold(found, key, verdict, within(progress, done, total), stack))
             key.secret.wipe()
             done += found.container.length
         if progress is not None:
@@ -131,14 +134,14 @@ def held_models(
 
 
 _Use = tuple[ManagedKey, dict[str, Any]]
-_Opened = tuple[OpenedContainer, OpenedDataKey, Authorship]
+_Opened = tuple[OpenedContainer, OpenedDataKey, Verdict]
 
 
 def _open(
     manager: KeyManager, source: Place, options: ReadOptions, license_key: License | None, stack: ExitStack
 ) -> _Opened:
     found = stack.enter_context(opened_container(source))
-    key, authorship = unlock(
+    key, verdict = unlock(
         manager,
         found,
         license_key,
@@ -147,7 +150,7 @@ def _open(
         releases=options.releases(),
     )
     stack.enter_context(key)
-    return found, key, authorship
+    return found, key, verdict
 
 
 def _must_fit(total: int, free: int | None) -> None:
@@ -164,12 +167,12 @@ def _tracked_use(
     manager: KeyManager,
     found: OpenedContainer,
     key: OpenedDataKey,
-    authorship: Authorship,
+    verdict: Verdict,
     program: str,
     options: ReadOptions,
 ) -> _Use:
     header, path = found.container.header, recorded_path(found.path)
-    track(manager, header, path, held_keys(manager, header), signed=authorship is Authorship.SIGNED)
+    track(manager, header, path, held_keys(manager, header), verdict)
     detail = {"file_id": header.file_id.hex(), "path": path, "program": program[:256], **options.detail}
     return key.key, detail
 
@@ -185,11 +188,11 @@ def _proposal(uses: Sequence[_Use], words: Sequence[str], options: ReadOptions) 
 def _hold(
     found: OpenedContainer,
     key: OpenedDataKey,
-    authorship: Authorship,
+    verdict: Verdict,
     progress: ProgressReport | None,
     stack: ExitStack,
 ) -> HeldModel:
-    container, signed = found.container, authorship is Authorship.SIGNED
+    container = found.container
     name = container.header.name.encode()[:200].decode("utf-8", "ignore")
     with foreign_os_errors("the memory for", str(found.path)):
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -206,8 +209,9 @@ def _hold(
         key.key,
         container.header.file_id,
         container.length,
-        signed,
-        key.notices if signed else (*key.notices, unsigned_notice()),
+        verdict.signed,
+        key.notices if verdict.signed else (*key.notices, unsigned_notice()),
+        verdict.signer,
     )
 
 

@@ -73,7 +73,10 @@ def _whole(manager: KeyManager, intent: FileIntent, place: FolderPlace) -> Settl
     gone = _registered(manager, place, besides=moved)
     if not intent.keys_after:  # each of its containers had an intent of its own, and has its row
         return Settlement(moved, gone)
-    return Settlement(made=sealed_containers(manifest, place.destination, intent.keys_after, manager.now()), gone=gone)
+    return Settlement(
+        made=sealed_containers(manifest, place.destination, intent.keys_after, manager.now(), manager.node_id),
+        gone=gone,
+    )
 
 
 def _registered_below(manager: KeyManager, folder: Path) -> list[bytes]:

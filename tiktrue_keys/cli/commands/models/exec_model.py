@@ -11,6 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
+from tiktrue_keys.cli.view.signer import signer_json
 from tiktrue_keys.errors import UsageError
 from tiktrue_keys.models.serving.child import run_child
 from tiktrue_keys.models.serving.execute import HeldModel, filled_in, held_models
@@ -106,6 +107,7 @@ def _outcome(program: list[str], models: tuple[HeldModel, ...], status: int) -> 
                     "key_id": model.key.key_id,
                     "length": model.length,
                     "signed": model.signed,
+                    "signer": signer_json(model.signer),
                 }
                 for model in models
             ],

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.context.prompts import ask_line, can_ask
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_folder
 from tiktrue_keys.cli.view.model_results import done_to_files
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.cli.view.progress_bar import progress_bar
+from tiktrue_keys.errors import RefusedError
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 
@@ -37,6 +39,10 @@ def command(
     recover_revoked: Annotated[
         bool, typer.Option("--recover-revoked", help="Open it although its key is revoked; this is recorded.")
     ] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Confirm the recovery of a removed issuer's model, by the model's id."),
+    ] = None,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
 ) -> Outcome:
@@ -44,7 +50,9 @@ def command(
 
     Reads the license. After a compromise this locks out a holder of the old data key, which rewrap-model does not. The
     new container replaces the old one once it is complete; after a failure the old one is still there, unchanged. The
-    same holds for a folder, all of whose containers move to one key.
+    same holds for a folder, all of whose containers move to one key. A model of a pinned issuer is encrypted again
+    there. To recover a model of an issuer that was removed, whose key is revoked, needs its id, typed or with
+    --confirm.
     """
     context: CommandContext = ctx.obj
     license_key = context.license()
@@ -53,18 +61,29 @@ def command(
         reencrypt = partial(reencrypt_folder, jobs=jobs)
     else:
         refuse_jobs(jobs, container)
-    with progress_bar(context, f"Encrypting {container}") as report:
-        made = reencrypt(
-            context.writer,
-            model_folder(container, "the container"),
-            license_key=license_key,
-            to=to,
-            recover_revoked=recover_revoked,
-            allow_unsigned=allow_unsigned,
-            progress=report,
-            lock_timeout=context.lock_timeout,
-            operation_id=context.operation_id,
-        )
+    place = model_folder(container, "the container")
+
+    def run(confirmed: str | None) -> Reencrypted | ReencryptedFolder:
+        with progress_bar(context, f"Encrypting {container}") as report:
+            return reencrypt(
+                context.writer,
+                place,
+                license_key=license_key,
+                to=to,
+                recover_revoked=recover_revoked,
+                allow_unsigned=allow_unsigned,
+                confirmed=confirmed,
+                progress=report,
+                lock_timeout=context.lock_timeout,
+                operation_id=context.operation_id,
+            )
+
+    try:
+        made = run(confirm)
+    except RefusedError as error:
+        if error.remedy != "confirm-model" or confirm is not None or not can_ask():
+            raise
+        made = run(ask_line(f"{error.message}; if the container is yours, type the model's id"))
     return _folder_outcome(made) if isinstance(made, ReencryptedFolder) else _file_outcome(made)
 
 
