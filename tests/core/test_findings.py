@@ -27,7 +27,7 @@ KEY = ManagedKey(
 )
 OLD = replace(KEY, successor=KeyId("m_fedcba9876543210"), rotated_at=Instant(NOW - DAY), overlap_ends_at=NOW).at(NOW)
 RECORD = ContainerRecord(bytes(16), "/models/m.ttm", "m", "m", frozenset({KEY.key_id}), NOW)
-BINDING = Binding(tuple(Anchor(kind, "x") for kind in (FactKind.DISK, FactKind.NIC)))
+BINDING = Binding(tuple(Anchor(kind, "x") for kind in (FactKind.DISK, FactKind.NIC, FactKind.SYSTEM_UUID)))
 WEAK = Binding((Anchor(FactKind.MACHINE_ID, "x"),))
 NO_DRIFT = DriftReport((), (), (), ())
 SOUND = Standing(
@@ -74,6 +74,13 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.WARNING,
         5,
     ),
+    "no part may change": (
+        {"binding": Binding(BINDING.anchors[:2]), "unreadable": ("/sys/class/dmi/id/product_uuid",)},
+        "no-spare",
+        Severity.WARNING,
+        5,
+    ),
+    "a fact of many machines": ({"shared": {"disk": "it spells the model"}}, "shared-fact", Severity.WARNING, 5),
     "a changed part": ({"drift": replace(NO_DRIFT, changed=(FactKind.NIC,))}, "drift", Severity.WARNING, 5),
     "a needed key expired": ({"needed": (replace(KEY, expires_at=Instant(NOW - 1)),)}, "expired", Severity.ERROR, 11),
     "keys are due": ({"counts": KeyCounts({}, 3, None)}, "rotation-due", Severity.WARNING, 5),

@@ -22,6 +22,7 @@ from tiktrue_keys.core.fingerprint import (
     fingerprint_of,
     opens,
     shared_anchors,
+    strength,
     without_shared,
 )
 from tiktrue_keys.core.machine.facts import MACHINE_BORNE, Fact, FactKind, MachineFacts
@@ -292,3 +293,26 @@ def test_the_fingerprint_is_the_same_for_the_same_anchors_alone() -> None:
         other = list(BINDING.anchors)
         other[index] = replace(anchor, value=anchor.value + "x")
         assert fingerprint_of(Binding(tuple(other))) != fingerprint_of(BINDING)
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"machine_id": "m"}, "no hardware fact: a copy of this disk opens elsewhere"),
+        ({"system_uuid": "u"}, "one hardware fact (system-uuid): a new mainboard locks you out"),
+        (
+            {"system_uuid": "u", "board_serial": "b"},
+            "two hardware facts (board-serial, system-uuid), both needed: a new mainboard locks you out",
+        ),
+        (
+            {"nic": "n", "disk": "d", "machine_id": "m"},
+            "two hardware facts (disk, nic), both needed: a new disk or network card locks you out",
+        ),
+        (
+            {"wifi": "w", "gpu": "g", "nic": "n"},
+            "three hardware facts (gpu, nic, wifi): any one of them may change",
+        ),
+    ],
+)
+def test_one_line_says_how_strong_a_binding_is(facts: dict[str, str], line: str) -> None:
+    assert strength(choose_anchors(machine(**facts))) == line

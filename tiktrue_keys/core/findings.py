@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypedDict
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
-from tiktrue_keys.core.fingerprint import Binding, DriftReport
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, strength
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
@@ -86,10 +87,10 @@ class NodeBehind:
 class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
-    `shared` are the facts in the binding that do not name this machine alone, and why. `needed` are the keys that
-    registered containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those
-    whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come
-    from them.
+    `unreadable` are the files of facts that this user may not read. `shared` are the facts in the binding that do not
+    name this machine alone, and why. `needed` are the keys that registered containers need; `lagging` and `exposed` are
+    the containers whose best key no longer encrypts, and those whose best key is revoked. `assumed` are the issuers
+    whose scope an upgrade has derived from the keys that had come from them.
     """
 
     clock: ClockReading
@@ -99,6 +100,7 @@ class Standing:
     backups: Backups
     escrow_created_at: Instant | None
     escrow_verified_at: Instant | None
+    unreadable: Sequence[str] = ()
     shared: Mapping[str, str] = field(default_factory=dict, hash=False)
     needed: Sequence[ManagedKey] = ()
     lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
@@ -132,12 +134,29 @@ def _binding(standing: Standing) -> Iterator[Finding]:
     if standing.binding.weak:
         words = "no hardware fact is in the binding: a copy of this disk with its host secret opens elsewhere"
         yield Finding("weak-binding", Severity.WARNING, words, remedy="show-binding")
+    elif not standing.binding.has_spare:
+        words = strength(standing.binding)
+        yield Finding("no-spare", Severity.WARNING, words, **more_facts(standing.unreadable))
     for name in standing.drift.names():
         words = f"the {name} differs from the one that the keystore is sealed to"
         yield Finding("drift", Severity.WARNING, words, subject=name, remedy="rebind")
     for name, flaw in standing.shared.items():
         words = f"the {name} that the keystore is sealed to is not a fact of this machine alone: {flaw}"
         yield Finding("shared-fact", Severity.WARNING, words, subject=name, remedy="seal-again")
+
+
+class Mending(TypedDict):
+    """What mends a finding: the remedy, and what it is about."""
+
+    remedy: str
+    about: Mapping[str, str]
+
+
+def more_facts(unreadable: Sequence[str]) -> Mending:
+    """Return what gives a binding a spare: a file that this user may not read. Without one an escrow is the way out."""
+    if unreadable:
+        return {"remedy": "read-fact", "about": {"file": unreadable[0]}}
+    return {"remedy": "before-a-repair", "about": {}}
 
 
 def _expired(standing: Standing) -> Iterator[Finding]:

@@ -78,6 +78,30 @@ class Binding:
         return binding
 
 
+_PARTS = {
+    FactKind.SYSTEM_UUID: "mainboard",
+    FactKind.BOARD_SERIAL: "mainboard",
+    FactKind.NIC: "network card",
+    FactKind.WIFI: "Wi-Fi radio",
+    FactKind.DISK: "disk",
+    FactKind.GPU: "GPU",
+}
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def strength(binding: Binding) -> str:
+    """Return in one line how strong a binding is, and what its owner must not replace without a thought."""
+    borne = [kind for kind in binding.kinds if kind in MACHINE_BORNE]
+    if not borne:
+        return "no hardware fact: a copy of this disk opens elsewhere"
+    facts = f"{_NUMBERS[len(borne)]} hardware fact{'s' if len(borne) > 1 else ''} ({', '.join(borne)})"
+    if binding.has_spare:
+        return f"{facts}: any one of them may change"
+    parts = " or ".join(dict.fromkeys(_PARTS[kind] for kind in borne))
+    needed = ", both needed" if len(borne) > 1 else ""
+    return f"{facts}{needed}: a new {parts} locks you out"
+
+
 def choose_anchors(facts: MachineFacts, previous: Binding | None = None, *, add_kinds: bool = True) -> Binding:
     """Return the anchors to seal a keystore to.
 

@@ -16,6 +16,7 @@ from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.open import by_escrow
 from tiktrue_keys.core.keystore.slots import must_have_escrow
 from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.preview_restore import RestorePreview, preview_restore
@@ -73,7 +74,7 @@ def recover(
             _source(manager, backup),
             by_escrow(secret),
             event=RECOVER,
-            also=lambda transaction: notices.extend(_recovered(transaction, shares[0].escrow)),
+            also=lambda transaction: notices.extend(_recovered(transaction, shares[0].escrow, manager.session.facts())),
             accept_clock=accept_clock,
             reset_policy=reset_policy,
             operation_id=operation_id,
@@ -81,12 +82,12 @@ def recover(
     return replace(done, warnings=(*done.warnings, *notices))
 
 
-def _recovered(transaction: Transaction, number: int) -> tuple[Notice, ...]:
+def _recovered(transaction: Transaction, number: int, facts: MachineFacts) -> tuple[Notice, ...]:
     """Record that the shares are verified, unless a newer escrow was carried over. Return the standing notices."""
     escrow = must_get_escrow(transaction.rows)
     if escrow.number == number:
         put_escrow(transaction.rows, replace(escrow, verified_at=transaction.now))
-    return (*binding_notices(read_binding(transaction.rows)), *recovery_notices(transaction.rows))
+    return (*binding_notices(read_binding(transaction.rows), facts), *recovery_notices(transaction.rows))
 
 
 def _source(manager: KeyManager, backup: Path | None) -> Path:

@@ -205,3 +205,50 @@ def test_slots_without_hints_open_whatever_the_place_of_the_value() -> None:
 def test_slots_that_name_other_combinations_are_not_current() -> None:
     both = Binding((Anchor(FactKind.DISK, "naa.55cd2e4151d2003f"), Anchor(FactKind.NIC, "0c:42:a1:00:00:3f")))
     assert not slots.are_current(sealed_to(both), Binding(both.anchors[:1]))
+
+
+SERVER = MachineFacts(
+    "linux",
+    tuple(
+        fact(kind, kind.value)
+        for kind in (FactKind.SYSTEM_UUID, FactKind.BOARD_SERIAL, FactKind.NIC, FactKind.DISK, FactKind.MACHINE_ID)
+    ),
+)
+SEALED = "it is sealed to board-serial, disk, nic and system-uuid"
+FIRMWARE_FILES = ("/sys/class/dmi/id/product_uuid", "/sys/class/dmi/id/board_serial")
+
+
+def others(*kinds: FactKind, gone: Sequence[FactKind] = ()) -> MachineFacts:
+    """The server with other values of some kinds, and none of others."""
+    facts = (replace(each, value="other") if each.kind in kinds else each for each in SERVER.facts)
+    return replace(SERVER, facts=tuple(each for each in facts if each.kind not in gone))
+
+
+def refusal(document: Document, facts: MachineFacts) -> tuple[str, str]:
+    """What the refusal says after its first words, and its hint."""
+    error = error_of(lambda: slots.open_on_machine(document, facts, HOST_SECRET))
+    assert isinstance(error, WrongMachineError)
+    return error.message.removeprefix("this machine does not open the keystore: "), error.hint
+
+
+def test_a_refusal_names_the_facts_that_are_not_here() -> None:
+    document = sealed_to(choose_anchors(SERVER))
+    put_back = "put the changed part back"
+    assert refusal(document, others(FactKind.NIC, FactKind.DISK)) == (f"{SEALED}; disk and nic differ here", put_back)
+    words = f"{SEALED}; nic differs here; disk is missing here"
+    assert refusal(document, others(FactKind.NIC, gone=[FactKind.DISK])) == (words, put_back)
+    as_user = others(gone=[FactKind.SYSTEM_UUID, FactKind.BOARD_SERIAL])
+    words = f"{SEALED}; board-serial and system-uuid are missing here"
+    hint = f"this user cannot read {', '.join(FIRMWARE_FILES)}: let it, or put the changed part back"
+    assert refusal(document, replace(as_user, unreadable=FIRMWARE_FILES)) == (words, hint)
+
+
+def test_a_refusal_without_hints_names_what_it_is_sealed_to() -> None:
+    document = sealed_to(choose_anchors(SERVER))
+    older = replace(document, slots=tuple(replace(slot, hints=b"") for slot in document.slots))
+    assert refusal(older, others(FactKind.NIC, FactKind.DISK))[0] == SEALED
+
+
+def test_a_refusal_of_a_keystore_without_facts_says_so() -> None:
+    document = replace(sealed_to(Binding(())), slots=())
+    assert refusal(document, SERVER)[0] == "it is sealed to no fact"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiktrue_keys.cli.view.outcome import Fields
-from tiktrue_keys.core.fingerprint import Binding, DriftReport, fingerprint_of
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, fingerprint_of, strength
 
 _SHOWN_END = 4
 
@@ -22,6 +22,8 @@ def binding_json(binding: Binding) -> dict[str, Any]:
         "facts": [anchor.kind.value for anchor in binding.anchors],
         "machine_borne": binding.machine_borne,
         "weak": binding.weak,
+        "spare": binding.has_spare,
+        "strength": strength(binding),
     }
 
 
@@ -45,4 +47,4 @@ def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
         for anchor in binding.anchors
     ]
     facts += [(kind.value, "new; not part of the binding") for kind in drift.added]
-    return Fields([("fingerprint", fingerprint_of(binding)), *facts])
+    return Fields([("fingerprint", fingerprint_of(binding)), ("binding", strength(binding)), *facts])

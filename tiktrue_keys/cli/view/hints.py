@@ -51,6 +51,9 @@ REMEDIES: Mapping[str, str] = {
     "show-binding": "run tiktrue-keys binding show to see which facts can be read",
     "rebind": "run tiktrue-keys rebind to seal the keystore to this machine as it is now",
     "seal-again": "the next command that writes seals the keystore without it, for example tiktrue-keys rotate --due",
+    "read-fact": "for a further fact let this user read {file}: add the line z {file} 0440 root GROUP to"
+    " /etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind",
+    "before-a-repair": "before a part is replaced, make sure of the escrow: tiktrue-keys escrow verify",
     "rotate-this-key": "run tiktrue-keys rotate {key}",
     "rotate-due": "run tiktrue-keys rotate --due",
     "recover-this": "run tiktrue-keys reencrypt-model --recover-revoked {path}",

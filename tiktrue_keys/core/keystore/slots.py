@@ -8,7 +8,7 @@ facts and secrets are arguments, and the caller decides when to seal again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from tiktrue_keys.core import derivation
@@ -68,11 +68,7 @@ def open_on_machine(document: Document, facts: MachineFacts, host_secret: memory
             root = _opened_by(slot, anchors, host_secret, keystore_id)
             if root is not None:
                 return root
-    raise WrongMachineError(
-        "this machine does not open the keystore: more of its hardware changed than the binding allows",
-        _hint(facts),
-        remedy="machine-changed",
-    )
+    raise _refusal(document, facts, hints)
 
 
 def _hints_here(facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> dict[Anchor, int]:
@@ -133,9 +129,38 @@ def must_have_escrow(document: Document) -> None:
         )
 
 
-def _hint(facts: MachineFacts) -> str:
-    if facts.unreadable:
-        return f"this user cannot read {', '.join(facts.unreadable[:4])}: run as the user that made the keystore"
+def _refusal(document: Document, facts: MachineFacts, hints: Mapping[Anchor, int]) -> WrongMachineError:
+    """Return the error that names the facts that the keystore is sealed to, and those that are not here.
+
+    The header says which kinds they are, and their hints tell a value of another part from the sealed one.
+    """
+    sealed: dict[FactKind, int | None] = {}
+    for slot in (slot for slot in document.slots if slot.type == MACHINE):
+        wanted: Sequence[int | None] = slot.hints or [None] * len(slot.facts)
+        sealed.update(zip(_combination_of(slot), wanted, strict=True))
+    missing = [kind for kind in sealed if not facts.tried(kind)]
+    differs = [
+        kind
+        for kind, hint in sealed.items()
+        if kind not in missing
+        and hint is not None
+        and all(hints[Anchor(kind, value)] != hint for value in facts.tried(kind))
+    ]
+    said = [f"{_named(differs)} differ{'s' if len(differs) == 1 else ''} here"] if differs else []
+    said += [f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} missing here"] if missing else []
+    kinds = f"it is sealed to {_named(list(sealed))}" if sealed else "it is sealed to no fact"
+    words = f"this machine does not open the keystore: {kinds}"
+    return WrongMachineError("; ".join([words, *said]), _hint(facts, missing), remedy="machine-changed")
+
+
+def _named(kinds: list[FactKind]) -> str:
+    names = sorted(kind.value for kind in kinds)
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
+
+
+def _hint(facts: MachineFacts, missing: list[FactKind]) -> str:
+    if missing and facts.unreadable:
+        return f"this user cannot read {', '.join(facts.unreadable[:4])}: let it, or put the changed part back"
     return "put the changed part back"
 
 

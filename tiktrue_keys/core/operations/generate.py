@@ -88,7 +88,7 @@ def _generate_in(
     return GenerateResult(
         operation_id=operation.id,
         changed=True,
-        warnings=(*binding_notices(binding), *notices),
+        warnings=(*binding_notices(binding, session.facts()), *notices),
         keys=tuple(keys),
         created_keystore=created,
         binding=binding,
@@ -168,5 +168,5 @@ def _repeated(first: FirstRun) -> GenerateResult:
         changed=False,
         keys=first.keys(key_id for (key_id,) in first.items),
         binding=binding,
-        warnings=binding_notices(binding),
+        warnings=binding_notices(binding, first.session.facts()),
     )

@@ -76,6 +76,7 @@ def _standing(
         clock=session.clock_reading(view),
         binding=binding,
         drift=drift(binding, session.facts()),
+        unreadable=session.facts().unreadable,
         shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),
         backups=_backups(rows),

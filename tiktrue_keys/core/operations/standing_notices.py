@@ -5,7 +5,8 @@ Come here for the warnings about recovery, binding and time. These functions onl
 
 from __future__ import annotations
 
-from tiktrue_keys.core.fingerprint import Binding, shared_anchors
+from tiktrue_keys.core.findings import more_facts
+from tiktrue_keys.core.fingerprint import Binding, shared_anchors, strength
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -35,12 +36,16 @@ def _no_recovery(*missing: str, remedy: str) -> tuple[Notice, ...]:
     return (Notice("no-recovery", words, remedy=remedy),)
 
 
-def binding_notices(binding: Binding) -> tuple[Notice, ...]:
-    """Return a notice for a binding that a copied disk image would carry along."""
-    if not binding.weak:
+def binding_notices(binding: Binding, facts: MachineFacts) -> tuple[Notice, ...]:
+    """Return a notice for a binding that a copied disk image would carry along, or that the next new part locks."""
+    if binding.weak:
+        words = (
+            "no hardware fact can be read: the keys are bound only to the machine-id and the host secret on this disk"
+        )
+        return (Notice("weak-binding", words),)
+    if binding.has_spare:
         return ()
-    words = "no hardware fact can be read: the keys are bound only to the machine-id and the host secret on this disk"
-    return (Notice("weak-binding", words),)
+    return (Notice("no-spare", strength(binding), **more_facts(facts.unreadable)),)
 
 
 def shared_notices(binding: Binding, facts: MachineFacts) -> tuple[Notice, ...]:

@@ -45,7 +45,7 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
             verify_view(view, now)
         notices = (
             *_drift_notices(report),
-            *binding_notices(binding),
+            *binding_notices(binding, facts),
             *shared_notices(binding, facts),
             *recovery_notices(view.rows),
             *time_notices(session.clock_reading(view)),

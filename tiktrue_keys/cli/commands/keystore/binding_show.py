@@ -10,7 +10,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json, masked
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table
-from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of
+from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of, strength
 from tiktrue_keys.core.machine import MACHINE_BORNE, Fact, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
 
@@ -49,7 +49,7 @@ def command(
         for fact in facts.facts
     ]
     view: list[Block] = [
-        Fields([("fingerprint", fingerprint_of(binding)), ("machine-borne facts", str(binding.machine_borne))]),
+        Fields([("fingerprint", fingerprint_of(binding)), ("binding", strength(binding))]),
         Line(""),
         Table(("fact", "value", "role", "source"), rows, spare=("source",)),
         Line(""),
@@ -90,6 +90,8 @@ def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], p
         "platform": facts.platform,
         "machine_borne": binding.machine_borne,
         "weak": binding.weak,
+        "spare": binding.has_spare,
+        "strength": strength(binding),
         "facts": [
             {
                 "kind": fact.kind.value,

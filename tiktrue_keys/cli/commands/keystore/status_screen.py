@@ -12,6 +12,7 @@ from tiktrue_keys.cli.view.finding_lines import finding_json, findings_error
 from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome
 from tiktrue_keys.core.findings import Finding
+from tiktrue_keys.core.fingerprint import strength
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Series, Status
 from tiktrue_keys.core.keys.promotion import Waiting
@@ -114,12 +115,8 @@ def _lines(finding: Finding) -> list[str]:
 
 
 def _binding(found: KeystoreStatus) -> str:
-    binding = found.standing.binding
-    drifted = f", {', '.join(found.standing.drift.names())} differs" if found.standing.drift.drifted else ""
-    if binding.weak:
-        return f"weak: no hardware fact{drifted}"
-    spare = "any one may change" if binding.has_spare else "all of them must stay"
-    return f"{plural(binding.machine_borne, 'hardware fact')}, {spare}{drifted}"
+    drifted = f"; {', '.join(found.standing.drift.names())} differs" if found.standing.drift.drifted else ""
+    return f"{strength(found.standing.binding)}{drifted}"
 
 
 def _deadline(found: KeystoreStatus, at: int) -> str:
