@@ -122,10 +122,8 @@ def test_a_line_of_another_version_names_the_side_to_upgrade(delivered: Fleet) -
     assert "1 x line of another version (upgrade tiktrue-keys here)" in refusal.error.message
 
 
-@pytest.mark.parametrize("change", [{"round": 99}, {"to": "z" * 32}, {"from": "z" * 32}])
-def test_a_challenge_that_is_not_the_issuers_for_this_node_is_not_answered(
-    delivered: Fleet, change: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("change", [{"round": 99}, {"from": "z" * 32}])
+def test_a_challenge_that_is_not_the_issuers_is_not_answered(delivered: Fleet, change: dict[str, Any]) -> None:
     (genuine,) = (json.loads(line) for line in delivered.challenges("n1"))
     signer = delivered.admin if "round" not in change else delivered.nodes["n2"]
     with signer.session.read() as (view, _):
@@ -133,7 +131,7 @@ def test_a_challenge_that_is_not_the_issuers_for_this_node_is_not_answered(
     del genuine["signature"]
     delivered.post("n1", signed_line(genuine | {"round": genuine["round"] + 1} | change, "challenge", sign))
     (refusal,) = delivered.receive("n1").refusals
-    kind = "that was forged or changed" if "round" in change else "of another issuer or node"
+    kind = "that was forged or changed" if "round" in change else "of another issuer"
     assert f"1 x challenge {kind}" in refusal.error.message
     assert json.loads(delivered.acknowledgement("n1"))["challenge"]["round"] == genuine["round"]
     delivered.sync()

@@ -85,7 +85,7 @@ def fleet_seeds() -> Iterator[tuple[str, str, bytes]]:
     about_nothing = addressed | {"kind": "void", "key_id": "", "generation": 0, "sealed": encoded(bytes(1136))}
     yield "envelope", "void", signed_line(about_nothing, "envelope", SIGNER.sign)
     asked = Challenge(1, 7, Instant(5), bytes(16))
-    yield "challenge", "asked", sign_challenge(asked, "i" * 32, "n" * 32, SIGNER.sign)
+    yield "challenge", "asked", sign_challenge(asked, "i" * 32, SIGNER.sign)
     one = Revocation(KEY_ID, Instant(3), "lost")
     entries = tuple(ReleaseEntry(bytes([number]) * 16, bytes(32), Instant(number)) for number in (1, 2))
     named = Release("llama", entries=entries, withdrawn=(bytes(16),))

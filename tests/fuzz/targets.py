@@ -123,9 +123,9 @@ def envelope(data: bytes) -> None:
 def challenge(data: bytes) -> None:
     """A challenge; what anybody may sort by, too."""
     line = _signed(data, "challenge", MAX_CHALLENGE)
-    sender, recipient, found = parse_challenge(line, SIGNED_BY)
+    sender, found = parse_challenge(line, SIGNED_BY)
     assert found == peek_challenge(line)
-    assert sign_challenge(found, sender, recipient, SIGNER.sign) == line
+    assert sign_challenge(found, sender, SIGNER.sign) == line
 
 
 def contents(data: bytes) -> None:

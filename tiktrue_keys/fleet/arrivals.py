@@ -84,7 +84,7 @@ def arrivals(
             present.add(seen_as(digest))
         try:
             if is_challenge(line):
-                challenge = _newer(line, challenge, issuer, node_id, junk)
+                challenge = _newer(line, challenge, issuer, junk)
                 continue
             address = peek(line)
         except OtherVersionError as error:
@@ -106,16 +106,16 @@ def arrivals(
     return Arrivals(window.in_order(), challenge, frozenset(present), window.more)
 
 
-def _newer(line: bytes, newest: Challenge | None, issuer: Peer, node_id: str, junk: Junk) -> Challenge | None:
+def _newer(line: bytes, newest: Challenge | None, issuer: Peer, junk: Junk) -> Challenge | None:
     """Return the newer of two challenges. One that is not newer does not matter, and is not verified."""
     if newest is not None and peek_challenge(line) <= newest:
         return newest
     try:
-        sender, recipient, challenge = parse_challenge(line, issuer.identity_key)
+        sender, challenge = parse_challenge(line, issuer.identity_key)
     except IntegrityError:
         junk.add("challenge that was forged or changed")
         return newest
-    if (sender, recipient) != (issuer.node_id, node_id):
-        junk.add("challenge of another issuer or node")
+    if sender != issuer.node_id:
+        junk.add("challenge of another issuer")
         return newest
     return challenge

@@ -1,4 +1,4 @@
-"""Challenges: one line for each node and round, which an acknowledgement repeats and so proves to be newer than it.
+"""Challenges: one line for each round, the same for every node, which an acknowledgement repeats and is newer than.
 
 Come here for the format. An issuer stores nothing for a challenge but the number of its round: the token is derived
 again when an answer comes. What a challenge proves about a node is decided in collect.py.
@@ -40,16 +40,15 @@ class Challenge:
         return {"epoch": self.epoch, "round": self.round, "at": self.at, "token": self.token.hex()}
 
 
-def derive_challenge(key: memoryview, node_id: str, epoch: int, round_number: int, at: Instant) -> Challenge:
-    """Return the challenge of a round for a node, whose token comes from the keystore's key for challenges."""
-    numbers = (epoch, round_number, at)
-    message = joined(node_id.encode(), *(number.to_bytes(8, "big") for number in numbers))
+def derive_challenge(key: memoryview, epoch: int, round_number: int, at: Instant) -> Challenge:
+    """Return the challenge of a round, whose token comes from the keystore's key for challenges."""
+    message = joined(*(number.to_bytes(8, "big") for number in (epoch, round_number, at)))
     return Challenge(epoch, round_number, at, hmac.digest(key, message, "sha256")[:_TOKEN_LENGTH])
 
 
-def sign_challenge(challenge: Challenge, issuer: str, node_id: str, sign: Signer) -> bytes:
+def sign_challenge(challenge: Challenge, issuer: str, sign: Signer) -> bytes:
     """Return the challenge as one line without a newline."""
-    members = {"type": FORM, "from": issuer, "to": node_id} | challenge.to_json()
+    members = {"type": FORM, "from": issuer} | challenge.to_json()
     return signed_line(members, SIGNATURE_KIND, sign)
 
 
@@ -60,11 +59,11 @@ def is_challenge(line: bytes) -> bool:
 
 def peek_challenge(line: bytes) -> Challenge:
     """Return an unverified challenge, to sort by. Raises IntegrityError for a malformed line."""
-    return _read(parse_signed(line, limit=MAX_CHALLENGE, what="the challenge", form=FORM)[0])[2]
+    return _read(parse_signed(line, limit=MAX_CHALLENGE, what="the challenge", form=FORM)[0])[1]
 
 
-def parse_challenge(line: bytes, issuer_key: bytes) -> tuple[str, str, Challenge]:
-    """Return issuer, node and challenge of a line that `issuer_key` (Ed25519, 32 bytes) signed.
+def parse_challenge(line: bytes, issuer_key: bytes) -> tuple[str, Challenge]:
+    """Return issuer and challenge of a line that `issuer_key` (Ed25519, 32 bytes) signed.
 
     Raises IntegrityError for any other line.
     """
@@ -81,8 +80,8 @@ def read_challenge(members: Members) -> Challenge:
     return challenge
 
 
-def _read(members: Members) -> tuple[str, str, Challenge]:
-    found = members.text("from", 32), members.text("to", 32), _challenge(members)
+def _read(members: Members) -> tuple[str, Challenge]:
+    found = members.text("from", 32), _challenge(members)
     members.done()
     return found
 

@@ -166,7 +166,7 @@ def _heard(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknowled
     challenge = ack.challenge
     if challenge is None or challenge.epoch != view.document.epoch:
         return None if before.answered else before
-    if challenge != derive_challenge(key, before.node_id, challenge.epoch, challenge.round, challenge.at):
+    if challenge != derive_challenge(key, challenge.epoch, challenge.round, challenge.at):
         raise IntegrityError("the acknowledgement answers a challenge that this keystore did not send")
     if (challenge.round, challenge.at) < _newest(before):
         return None

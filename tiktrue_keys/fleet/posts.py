@@ -1,4 +1,4 @@
-"""Makes the lines of a round as the transport takes them: the envelopes of a plan, and a challenge for each node.
+"""Makes the lines of a round as the transport takes them: the envelopes of a plan, and the round's challenge.
 
 Come here for what an issuer signs and seals. Which envelopes there are is decided in backlog.py.
 """
@@ -54,21 +54,18 @@ class RoundPosts:
         self.sent: dict[str, Place] = {}
 
     def posts(self, challenged: Collection[str]) -> Iterator[Posted]:
-        """Yield the lines node by node: its envelopes in the order of their numbers, then its challenge.
+        """Yield the lines node by node: its envelopes in the order of their numbers, then the challenge.
 
-        A challenge goes to each node that gets an envelope, and to the nodes `challenged`.
+        The challenge goes to each node that gets an envelope, and to the nodes `challenged`.
         """
-        root = self._session.root
-        with (
-            derivation.subkey(root, derivation.RECEIPT) as receipts,
-            derivation.subkey(root, derivation.CHALLENGE) as challenges,
-        ):
+        challenge = self._challenge()
+        with derivation.subkey(self._session.root, derivation.RECEIPT) as receipts:
             for peer in self._peers():
                 yield from self._envelopes(peer, receipts.view)
-                yield self._challenge(peer.node_id, challenges.view)
-            for node_id in challenged:
-                if node_id not in self._plan.jobs:
-                    yield self._challenge(node_id, challenges.view)
+                yield Posted(peer.node_id, self._place_of_challenge(peer.node_id), challenge)
+        for node_id in challenged:
+            if node_id not in self._plan.jobs:
+                yield Posted(node_id, self._place_of_challenge(node_id), challenge)
 
     def _envelopes(self, peer: Peer, receipt_key: memoryview) -> Iterator[Posted]:
         public = hpke.public_key(peer.identity_hpke)
@@ -86,10 +83,14 @@ class RoundPosts:
             yield Posted(peer.node_id, address.place, line)
         self.sent[peer.node_id] = (jobs[-1].stream, jobs[-1].number)
 
-    def _challenge(self, node_id: str, key: memoryview) -> Posted:
-        challenge = derive_challenge(key, node_id, self._plan.epoch, self._number, self._now)
-        line = sign_challenge(challenge, self._issuer, node_id, self._sign)
-        return Posted(node_id, (self._plan.epoch, self._plan.streams[node_id], 0), line)
+    def _challenge(self) -> bytes:
+        """Return the line of the round's challenge, which is signed once for all nodes."""
+        with derivation.subkey(self._session.root, derivation.CHALLENGE) as key:
+            challenge = derive_challenge(key.view, self._plan.epoch, self._number, self._now)
+        return sign_challenge(challenge, self._issuer, self._sign)
+
+    def _place_of_challenge(self, node_id: str) -> tuple[int, int, int]:
+        return self._plan.epoch, self._plan.streams[node_id], 0
 
     def _peers(self) -> Iterator[Peer]:
         """Yield the nodes of the plan, read 4096 at a time: a bucket of rows is verified once for each snapshot."""
