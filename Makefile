@@ -21,7 +21,7 @@ help:
 	@echo 'types     mypy --strict'
 	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of operations on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
 	@echo 'torture   every fault campaign at its full figure, two hours'
-	@echo 'campaign  coverage, the suite a week and a year ahead and beside busy loops, then torture: hours; CAMPAIGN="--only week" for one'
+	@echo 'campaign  coverage, the suite a week and a year ahead and beside busy loops, the models in full, then torture: hours; CAMPAIGN="--only week" for one'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'generate  writes man pages and completions from the command line, and the map in CONTRIBUTING'
