@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.approvals.approvers import approve, approved, needs_ssh_keygen, policy_of
+from tests.core.approvals.approvers import ADA, approve, approved, needs_ssh_keygen, policy_of
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import FILE_ID, LICENSE, Desk, container, error_of, events
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
@@ -392,6 +392,19 @@ class TestTheRest:
         approve(manager.session, number)
         manager.session.approval = number
         assert lower() == ["weak-policy"]
+
+
+def test_a_python_program_asks_signs_and_runs_it(desk: Desk) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        manager.set_approval_policy({"forget": 1}, approvers={"ada": ADA.line})
+        manager.register(container(manager.find("llama")))
+        number = plan_of(lambda: manager.forget(FILE_ID))
+        assert manager.approval_policy().needed(("forget",)) == 1
+        added = manager.add_approval(ADA.sign(manager.approval_text(number)))
+        assert added.standing == manager.approvals()[0]
+    with desk.manager(approval=number) as manager:
+        assert manager.forget(FILE_ID).changed
 
 
 class TestRestore:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.keystore.transaction import Transaction
+    from tiktrue_keys.core.operations.approvals import AddedSignature, PolicyResult
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
@@ -303,6 +304,37 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.accept_clock import accept_clock
 
         accept_clock(self._session, operation_id)
+
+    def set_approval_policy(
+        self,
+        require: Mapping[str, int],
+        *,
+        approvers: Mapping[str, bytes] | None = None,
+        removed: Sequence[str] = (),
+        operation_id: str | None = None,
+    ) -> PolicyResult:
+        """Change how many approvals operations need, 0 for none, and who approves: OpenSSH public keys by name.
+
+        Raises UsageError for what is malformed, RefusedError when fewer keys are listed than an operation needs, and
+        NeedsApprovalError: a policy changes under itself.
+        """
+        from tiktrue_keys.core.approvals.policy import parse_approver
+        from tiktrue_keys.core.operations.approvals import set_policy
+
+        added = [parse_approver(name, key) for name, key in (approvers or {}).items()]
+        return set_policy(
+            self._session, require=require, approvers=added, removed=_listed(removed), operation_id=operation_id
+        )
+
+    def add_approval(self, signature: bytes, *, operation_id: str | None = None) -> AddedSignature:
+        """Add an approver's signature, as ssh-keygen -Y sign writes it, to the plan that it signs.
+
+        Raises IntegrityError when it signs no plan of this keystore, RefusedError when it does not count,
+        UnavailableError without ssh-keygen.
+        """
+        from tiktrue_keys.core.operations.approvals import add_signature
+
+        return add_signature(self._session, signature, operation_id=operation_id)
 
     # For the package models: outputs, opened keys, file operations, the registry.
 

@@ -24,10 +24,12 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from tiktrue_keys.core.approvals.policy import Policy
     from tiktrue_keys.core.dispatch.releases import CountingRelease, Release
     from tiktrue_keys.core.keys.authority import Signer
     from tiktrue_keys.core.keys.deadlines import KeyCounts
     from tiktrue_keys.core.keys.packed import PackedKeys
+    from tiktrue_keys.core.operations.approvals import Standing
     from tiktrue_keys.core.operations.keystore_status import KeystoreStatus
     from tiktrue_keys.core.operations.verify import Verified
 
@@ -113,6 +115,27 @@ class KeystoreReader:
         from tiktrue_keys.core.operations.keystore_status import keystore_status
 
         return keystore_status(self._session, Seconds(within))
+
+    def approval_policy(self) -> Policy:
+        """Return which operations need how many approvals, and whose keys approve."""
+        from tiktrue_keys.core.operations.approvals import approval_policy
+
+        return approval_policy(self._session)
+
+    def approvals(self) -> tuple[Standing, ...]:
+        """Return the plans of operations that need approval, by number; those that ended for 30 days."""
+        from tiktrue_keys.core.operations.approvals import approvals
+
+        return approvals(self._session)
+
+    def approval_text(self, number: int) -> bytes:
+        """Return the text of a plan, which its approvers sign as it is.
+
+        Raises NotFoundError for an unknown plan, RefusedError for one that was used, has expired or does not hold.
+        """
+        from tiktrue_keys.core.operations.approvals import approval_text
+
+        return approval_text(self._session, number)
 
     def verify(self) -> Verified:
         """Verify every row and audit record, the agenda, and the file by SQLite's own check; return how many there are.

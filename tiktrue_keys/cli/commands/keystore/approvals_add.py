@@ -12,7 +12,6 @@ from tiktrue_keys.cli.view.approval_plans import plan_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.approvals.ssh_signatures import SIGNATURE_LIMIT
 from tiktrue_keys.core.durable import read_capped
-from tiktrue_keys.core.operations.approvals import add_signature
 
 EXAMPLES = (
     ("Add a signature:", "tiktrue-keys approvals add plan.txt.sig"),
@@ -39,7 +38,7 @@ def command(
     """
     context: CommandContext = ctx.obj
     data = read_capped(Path(signature), SIGNATURE_LIMIT, "the signature")
-    added = add_signature(context.writer.session, data, operation_id=context.operation_id)
+    added = context.writer.add_approval(data, operation_id=context.operation_id)
     standing = added.standing
     number, missing = standing.plan.number, standing.needed - len(standing.signed)
     what = f"approval {number}: {len(standing.signed)} of {standing.needed} signatures"

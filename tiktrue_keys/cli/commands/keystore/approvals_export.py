@@ -10,7 +10,6 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.core.durable import create_bytes, replace_bytes
-from tiktrue_keys.core.operations.approvals import approval_text
 
 _MODE = 0o644
 
@@ -35,7 +34,7 @@ def command(
     tiktrue-keys -f KEY FILE writes FILE.sig. Reads no license.
     """
     context: CommandContext = ctx.obj
-    text = approval_text(context.manager.session, number)
+    text = context.manager.approval_text(number)
     result = {"approval": number, "text": text.decode(), "path": None if output in (None, "-") else output}
     if output in (None, "-"):
         return Outcome(result=result, view=[Raw(text.decode())])

@@ -7,7 +7,6 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.approval_plans import plan_json, plan_row
 from tiktrue_keys.cli.view.outcome import Outcome, Table
-from tiktrue_keys.core.operations.approvals import approvals
 
 EXAMPLES = (
     ("List the plans:", "tiktrue-keys approvals list"),
@@ -23,7 +22,7 @@ def command(ctx: typer.Context) -> Outcome:
     days; void means that something changed that the plan rests on. Reads no license.
     """
     context: CommandContext = ctx.obj
-    found = approvals(context.manager.session)
+    found = context.manager.approvals()
     return Outcome(
         result={"approvals": [plan_json(each) for each in found]},
         view=[Table(_COLUMNS, [plan_row(each) for each in found])] if found else [],

@@ -13,7 +13,7 @@ from tiktrue_keys.cli.view.approval_plans import policy_json, policy_rows
 from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
 from tiktrue_keys.core.approvals.policy import OPERATIONS, Approver, Policy, parse_approver
 from tiktrue_keys.core.durable import read_capped
-from tiktrue_keys.core.operations.approvals import approval_policy, set_policy
+from tiktrue_keys.core.operations.approvals import set_policy
 from tiktrue_keys.errors import UsageError
 
 _KEY_LIMIT = 16 * 1024
@@ -59,12 +59,12 @@ def command(
     Python; distribute-new is the first key of a model that goes to a node; binding is rebind; restore-over replaces a
     keystore; rekey is reserved. policy and escrow need as many approvals as the strictest other operation unless they
     are set, because each can undo the policy. The policy changes only with the approvals that it requires itself. An
-    escrow's shares remove it: escrow recover --reset-policy. What approval cannot prevent is in
-    tiktrue-keys-security(7). Reads no license.
+    escrow's shares remove it: escrow recover --reset-policy. It is the policy of this keystore: nodes have their own.
+    What approval cannot prevent is in tiktrue-keys-security(7). Reads no license.
     """
     context: CommandContext = ctx.obj
     if not (require or approver or remove_approver):
-        return _shown(approval_policy(context.manager.session))
+        return _shown(context.manager.approval_policy())
     numbers, people = dict(map(_requirement, require or ())), [_approver(each) for each in approver or ()]
     _once_each("operation", (each.partition("=")[0] for each in require or ()))
     _once_each("approver", [*(each.name for each in people), *(remove_approver or ())])
