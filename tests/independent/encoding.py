@@ -59,4 +59,7 @@ class Signer:
         self.public = self._key.public_key().public_bytes_raw()
 
     def sign(self, kind: str, value: Any) -> bytes:
-        return self._key.sign(LABEL + kind.encode() + b"\0" + canonical(value))
+        return self.sign_text(kind, canonical(value))
+
+    def sign_text(self, kind: str, text: bytes) -> bytes:
+        return self._key.sign(LABEL + kind.encode() + b"\0" + text)

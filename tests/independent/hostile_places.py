@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from tests.independent.encoding import canonical
-from tests.independent.hostile import INSECURE, INTEGRITY, NOT_FOUND, OK, REFUSED, UNAVAILABLE, WRONG_MACHINE, Lair, Row
-from tests.independent.open_keystore import opened
-from tests.independent.write_keystore import write_header
+from tests.independent.hostile import (
+    INSECURE,
+    INTEGRITY,
+    NOT_FOUND,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    WRONG_MACHINE,
+    Lair,
+    Row,
+    at_copies,
+)
 
 
 def _place(name: str, change: Callable[[Path], object], code: int, *command: str) -> Row:
     """Copies of keystore, host secret and mark in the folder `at`, which are changed before the command reads them."""
 
     def make(lair: Lair) -> None:
-        at = lair.folder / "at"
-        shutil.copytree(lair.program.keystore, at / "keystore")
-        shutil.copytree(lair.folder / "host", at / "host")
-        with closing(sqlite3.connect(at / "keystore/keystore.db")) as database:
-            keystore = opened(database, lair.host_secret, lair.facts)
-            keystore.document["marks"] = str(at / "host")
-            write_header(keystore, canonical(keystore.document))
-            database.commit()
-        change(at)
+        change(at_copies(lair))
 
     places = ("--keystore", "at/keystore", "--host-secret", "at/host/secret")
     return Row(f"place, {name}", make, (*(command or ("list",)), *places), code)

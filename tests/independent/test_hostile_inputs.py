@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.independent.hostile import Lair, Row, lair, try_row
+from tests.independent.hostile import Lair, Row, lair, sampled, try_row
 from tests.independent.hostile_bodies import BODIES
+from tests.independent.hostile_fleet import CARDS, ENVELOPES, OFFICE
 from tests.independent.hostile_folders import FOLDERS, RECIPIENTS
 from tests.independent.hostile_headers import HEADERS
 from tests.independent.hostile_keystores import BACKUPS
@@ -27,29 +29,57 @@ def home() -> Iterator[Lair]:
         yield lair(Program(folder), facts)
 
 
-@pytest.mark.parametrize("row", [*HEADERS, *BODIES], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled([*HEADERS, *BODIES]), ids=lambda row: row.name)
 def test_containers(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 
-@pytest.mark.parametrize("row", FOLDERS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled(FOLDERS), ids=lambda row: row.name)
 def test_folders(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 
-@pytest.mark.parametrize("row", RECIPIENTS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled(RECIPIENTS), ids=lambda row: row.name)
 def test_recipient_files(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 
-@pytest.mark.parametrize("row", BACKUPS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled(BACKUPS), ids=lambda row: row.name)
 def test_backups(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 
-@pytest.mark.parametrize("row", PLACES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", sampled(PLACES), ids=lambda row: row.name)
 def test_places(home: Lair, row: Row) -> None:
     try_row(home, row)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Lair]:
+    """A node that has pinned the issuer of the table."""
+    with folder_in_memory() as folder:
+        facts = [[fact.kind.value, fact.value] for fact in read_facts().facts]
+        made = lair(Program(folder), facts)
+        (folder / "office.card").write_bytes(OFFICE.card())
+        for words in (
+            ("fleet", "init", "gpu-1", "--role", "node"),
+            ("fleet", "add", "office.card", "--expect", OFFICE.id, "--role", "issuer"),
+            ("fleet", "card", "-o", "own.card"),
+        ):
+            done = made.program.run(*words)
+            assert done.returncode == 0, done.stderr
+        made.card = json.loads((folder / "own.card").read_bytes())
+        yield made
+
+
+@pytest.mark.parametrize("row", sampled([*CARDS, *ENVELOPES]), ids=lambda row: row.name)
+def test_the_fleet(node: Lair, row: Row) -> None:
+    try_row(node, row)
+
+
+def test_no_two_rows_have_one_name() -> None:
+    names = [row.name for row in (*HEADERS, *BODIES, *FOLDERS, *RECIPIENTS, *BACKUPS, *PLACES, *CARDS, *ENVELOPES)]
+    assert len(set(names)) == len(names)
 
 
 def test_the_writers_share_no_code_with_the_package() -> None:

@@ -57,6 +57,14 @@ def model_of(key_id: KeyId) -> ModelId:
     return ModelId(key_id[:-17])
 
 
+def is_key_id(text: str) -> bool:
+    """Return whether `text` is a valid key id."""
+    try:
+        return parse_key_argument(text).kind is KeyArgumentKind.KEY_ID
+    except UsageError:
+        return False
+
+
 def short_of(key_id: KeyId) -> str:
     """Return the short id: the first 8 of the 16 hex digits of a key id."""
     return key_id[-16 : -16 + SHORT_ID_LENGTH]

@@ -18,9 +18,9 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import apply_revocation, import_key, promote_received
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.names import KeyArgumentKind, KeyId, parse_key_argument
+from tiktrue_keys.core.names import KeyId, is_key_id
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
+from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError
 from tiktrue_keys.fleet.acknowledgements import OK, REASON_LENGTH
 from tiktrue_keys.fleet.envelopes import Address, Contents, Parcel
 from tiktrue_keys.fleet.payloads import read_key, read_list, read_promotion
@@ -118,6 +118,8 @@ def _import(
     received = read_key(contents.payload, parcel.address.key_id, parcel.address.generation)
     if contents.secret is None:
         raise IntegrityError("the envelope's key has no secret")
+    if len(set(contents.secret.view)) == 1:
+        raise IntegrityError("the envelope's key is one byte repeated")
     keys = session.root_keys
     opened: RecognisedLicense | None = None
     if received.licensed and prepared is not None:
@@ -178,10 +180,6 @@ def _take_release(transaction: Transaction, issuer: Peer, release: Release) -> b
 
 
 def _must_be_a_key_id(text: str) -> KeyId:
-    try:
-        kind = parse_key_argument(text).kind
-    except UsageError:
-        kind = None
-    if kind is not KeyArgumentKind.KEY_ID:
+    if not is_key_id(text):
         raise IntegrityError("the envelope's key id is malformed")
     return KeyId(text)

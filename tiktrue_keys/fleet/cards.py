@@ -85,7 +85,7 @@ def parse_card(data: bytes) -> Card:
         name=members.text("name", 64),
         role=members.text("role", 16),
         keystore_id=members.hexadecimal("keystore_id", 16).hex(),
-        epoch=members.whole("epoch"),
+        epoch=members.whole("epoch", 1),
         identity_key=members.hexadecimal("identity_key", _ED25519_PUBLIC),
         identity_hpke=members.octets("identity_hpke", X_WING_PUBLIC),
         audit_key=members.hexadecimal("audit_key", _ED25519_PUBLIC),

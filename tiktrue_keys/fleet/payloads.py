@@ -22,7 +22,7 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.received import ReceivedKey, ReceivedPromotion
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.members import Members
-from tiktrue_keys.core.names import MAX_GENERATION, KeyId, ModelId, model_of
+from tiktrue_keys.core.names import MAX_GENERATION, KeyId, ModelId, is_key_id, model_of
 from tiktrue_keys.errors import IntegrityError, RefusedError
 from tiktrue_keys.fleet.release_members import read_release, release_json
 from tiktrue_keys.fleet.signed import parse_signed, signed_line
@@ -55,6 +55,8 @@ def read_key(payload: dict[str, Any], key_id: str, generation: int) -> ReceivedK
     if not 1 <= generation < MAX_GENERATION:  # its successor has one too
         raise IntegrityError(f"the envelope's key has the impossible generation {generation}")
     predecessor = members.text("predecessor", _KEY_ID_LENGTH)
+    if predecessor and (not is_key_id(predecessor) or model_of(KeyId(predecessor)) != model_of(KeyId(key_id))):
+        raise members.malformed("predecessor")
     received = ReceivedKey(
         key_id=KeyId(key_id),
         model_id=ModelId(model_of(KeyId(key_id))),
@@ -128,7 +130,7 @@ def read_list(payload: dict[str, Any], issuer: str, issuer_key: bytes) -> Revoca
     if not members.has("type"):
         raise RefusedError(f"{what} has version 1", "upgrade the issuer, then sync the fleet there")
     members.form(LIST_FORM)
-    epoch, number = members.whole("epoch"), members.whole("number")
+    epoch, number = members.whole("epoch", 1), members.whole("number", 1)
     issued_at, valid_until = Instant(members.whole("issued_at")), Instant(members.whole("valid_until"))
     releases = tuple(read_release(each) for each in members.objects("releases", RELEASES_A_LIST))
     found = RevocationList(
@@ -158,6 +160,8 @@ def _revocation(members: Members) -> Revocation:
         members.text("reason", REASON_LENGTH),
     )
     members.done()
+    if not is_key_id(revocation.key_id):
+        raise members.malformed("key_id")
     return revocation
 
 

@@ -35,10 +35,9 @@ from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import (
     MAX_GENERATION,
-    KeyArgumentKind,
     KeyId,
+    is_key_id,
     model_of,
-    parse_key_argument,
     parse_model_id,
 )
 from tiktrue_keys.errors import IntegrityError, RefusedError, UsageError
@@ -89,7 +88,7 @@ class Wrap:
     def __post_init__(self) -> None:
         if len(self.wrapped) != WRAP_LENGTHS[self.type]:
             raise IntegrityError(f"{_WHAT} has a wrapped key of {len(self.wrapped)} bytes")
-        if not 1 <= self.generation <= MAX_GENERATION or not _is_key_id(self.key_id):
+        if not 1 <= self.generation <= MAX_GENERATION or not is_key_id(self.key_id):
             raise IntegrityError(f"{_WHAT} names no managed key in a wrap")
 
 
@@ -192,13 +191,6 @@ def safe_name(text: str) -> str:
     """
     cleaned = _UNSAFE.sub("_", text).encode("utf-8")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
     return "model" if cleaned in ("", ".", "..") else cleaned
-
-
-def _is_key_id(text: str) -> bool:
-    try:
-        return parse_key_argument(text).kind is KeyArgumentKind.KEY_ID
-    except UsageError:
-        return False
 
 
 def is_model_id(text: str) -> bool:
