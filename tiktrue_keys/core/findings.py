@@ -18,6 +18,7 @@ from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, strength
 from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
+from tiktrue_keys.core.keys.license_text import STRONG
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
@@ -87,10 +88,11 @@ class NodeBehind:
 class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
-    `unreadable` are the files of facts that this user may not read. `shared` are the facts in the binding that do not
-    name this machine alone, and why. `needed` are the keys that registered containers need; `lagging` and `exposed` are
-    the containers whose best key no longer encrypts, and those whose best key is revoked. `assumed` are the issuers
-    whose scope an upgrade has derived from the keys that had come from them.
+    `unreadable` are the files of facts that this user may not read, `licenses` the estimated strengths in bits.
+    `shared` are the facts in the binding that do not name this machine alone, and why. `needed` are the keys that
+    registered containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those
+    whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come
+    from them.
     """
 
     clock: ClockReading
@@ -101,6 +103,7 @@ class Standing:
     escrow_created_at: Instant | None
     escrow_verified_at: Instant | None
     unreadable: Sequence[str] = ()
+    licenses: Mapping[str, int] = field(default_factory=dict, hash=False)
     shared: Mapping[str, str] = field(default_factory=dict, hash=False)
     needed: Sequence[ManagedKey] = ()
     lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
@@ -157,6 +160,13 @@ def more_facts(unreadable: Sequence[str]) -> Mending:
     if unreadable:
         return {"remedy": "read-fact", "about": {"file": unreadable[0]}}
     return {"remedy": "before-a-repair", "about": {}}
+
+
+def _licenses(standing: Standing) -> Iterator[Finding]:
+    for tag, bits in standing.licenses.items():
+        if bits < STRONG:
+            words = f"license {tag} has about {bits} bits, fewer than {STRONG}: a thief of the machine can guess it"
+            yield Finding("weak-license", Severity.WARNING, words, tag, remedy="stronger-license")
 
 
 def _expired(standing: Standing) -> Iterator[Finding]:
@@ -316,7 +326,18 @@ def _leftovers(standing: Standing) -> Iterator[Finding]:
 
 
 Rule = Callable[[Standing], Iterator[Finding]]
-RULES: tuple[Rule, ...] = (_clock, _expired, _due, _containers, _backups, _fleet, _scopes, _binding, _leftovers)
+RULES: tuple[Rule, ...] = (
+    _clock,
+    _expired,
+    _due,
+    _containers,
+    _backups,
+    _fleet,
+    _scopes,
+    _binding,
+    _licenses,
+    _leftovers,
+)
 
 
 def strict_error(found: Iterable[Finding]) -> RefusedError | None:

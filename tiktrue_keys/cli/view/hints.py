@@ -70,6 +70,8 @@ REMEDIES: Mapping[str, str] = {
     "needs-license": _LICENSE,
     "needs-license-or-none": f"{_LICENSE}, or use --no-license",
     "license-or-none": "use either --no-license or --new-license",
+    "stronger-license": "make a random one: openssl rand -hex 32 > FILE; then tiktrue-keys relicense"
+    " --old-license-file OLD --license-file FILE",
     "known-license": "use the license that the keys were created with",
     "unknown-license": "use a license that it knows, or add this one: tiktrue-keys generate MODEL_ID --new-license",
     # Models

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.license_text import estimated_bits, oddities
 from tiktrue_keys.core.keystore.document import Cost, Document
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.tallies import Owner
 from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import UsageError, WrongLicenseError
 
@@ -29,14 +32,20 @@ License = str | bytes | Callable[[], str | bytes]
 MAX_LENGTH = 64 * 1024
 TAG_HEX = 8
 _FIRST = "first"
+_ALL = Owner(RecordKind.LICENSE, "all")
 _REMEMBERED = 16
 
 
 @dataclass(frozen=True)
 class PreparedLicense:
-    """A license after PBKDF2: one P for each cost of the keystore, the newest cost last."""
+    """A license after PBKDF2: one P for each cost of the keystore, the newest cost last.
+
+    `strength` is the estimate of its text in bits, `oddities` is what a copy of the text may lose.
+    """
 
     stretched: tuple[SecretBuffer, ...]
+    strength: int = 0
+    oddities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,10 @@ class LicenseCache:
 
     def prepare(self, license_key: License, costs: tuple[Cost, ...]) -> PreparedLicense:
         """Return the license stretched for every cost. Raises UsageError when it is empty or longer than 64 KiB."""
-        with SecretBuffer.copy_of(license_bytes(license_key)) as secret, self._stretching:
-            return PreparedLicense(tuple(self._stretched(secret, cost) for cost in costs))
+        text = license_bytes(license_key)
+        with SecretBuffer.copy_of(text) as secret, self._stretching:
+            stretched = tuple(self._stretched(secret, cost) for cost in costs)
+        return PreparedLicense(stretched, estimated_bits(text), oddities(text))
 
     def _stretched(self, secret: SecretBuffer, cost: Cost) -> SecretBuffer:
         name = hmac.digest(self._key, cost.salt + cost.rounds.to_bytes(8, "big") + secret.view, hashlib.sha256)
@@ -110,8 +121,9 @@ def must_recognise(
     """
     recognised = recognise(prepared, rows, keys)
     if recognised is None:
+        odd = f"; the one given {' and '.join(prepared.oddities)}" if prepared.oddities else ""
         raise WrongLicenseError(
-            "this keystore does not know the license",
+            f"this keystore does not know the license{odd}",
             "use the license that the keys were created with" + ", or pass new_license=True" * may_enroll,
             remedy="unknown-license" if may_enroll else "known-license",
         )
@@ -133,13 +145,15 @@ def recognise_or_enroll(
     """
     known = recognise(prepared, transaction.rows, keys)
     if known is not None:
+        _note_strength(prepared, transaction, keys)
         return known
     first = transaction.rows.get(RecordKind.LICENSE, _FIRST) is None
     if not (first or enroll):
         return must_recognise(prepared, transaction.rows, keys, may_enroll=may_enroll)
     stretched, cost = prepared.stretched[-1], len(document.costs) - 1
     tag = derivation.license_tag(stretched.view, keys.root.view).hex()
-    transaction.rows.put(RecordKind.LICENSE, tag, _license_record(tag, cost, transaction.now))
+    record = _license_record(tag, cost, transaction.now) | {"strength": prepared.strength}
+    transaction.rows.put(RecordKind.LICENSE, tag, record, owner=_ALL)
     if first:
         transaction.rows.put(RecordKind.LICENSE, _FIRST, _license_record(tag, cost, transaction.now))
     transaction.record("license-enroll", detail={"license_tag": tag[:TAG_HEX]})
@@ -155,6 +169,28 @@ def retire(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) 
 def tags_of(prepared: PreparedLicense, keys: RootKeys) -> set[str]:
     """The tags (8 hex digits) that a license has or would have here, one for each cost; it need not be enrolled."""
     return {derivation.license_tag(each.view, keys.root.view).hex()[:TAG_HEX] for each in prepared.stretched}
+
+
+def license_strengths(rows: Rows) -> dict[str, int]:
+    """Return the estimated strength in bits of every enrolled license whose text was seen since schema version 2."""
+    return {record["tag"][:TAG_HEX]: record["strength"] for record in rows.owned_by(RecordKind.LICENSE, _ALL)}
+
+
+def enrolment_notices(prepared: PreparedLicense | None) -> tuple[Notice, ...]:
+    """Return a notice of what a copy of the license that was just enrolled may lose."""
+    if prepared is None or not prepared.oddities:
+        return ()
+    words = f"the license {' and '.join(prepared.oddities)}: only a copy with the same bytes opens its keys"
+    return (Notice("odd-license", words),)
+
+
+def _note_strength(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) -> None:
+    """Store the strength of a license that was enrolled before there was an estimate."""
+    for stretched in prepared.stretched:
+        tag = derivation.license_tag(stretched.view, keys.root.view).hex()
+        record = transaction.rows.get(RecordKind.LICENSE, tag)
+        if record is not None and "strength" not in record:
+            transaction.rows.put(RecordKind.LICENSE, tag, record | {"strength": prepared.strength}, owner=_ALL)
 
 
 def _license_record(tag: str, cost: int, now: Instant) -> dict[str, object]:

@@ -12,7 +12,14 @@ from functools import partial
 
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
 from tiktrue_keys.core.keys.creation import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
-from tiktrue_keys.core.keys.licenses import License, PreparedLicense, license_bytes, recognise_or_enroll
+from tiktrue_keys.core.keys.licenses import (
+    License,
+    PreparedLicense,
+    enrolment_notices,
+    license_bytes,
+    recognise,
+    recognise_or_enroll,
+)
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.make import KeystoreExistsError
@@ -82,8 +89,9 @@ def _generate_in(
         prepared = session.prepare(license_key)
     with operation.create(cost) if created else operation.write() as transaction:
         binding = read_binding(transaction.rows)
+        known = prepared is not None and recognise(prepared, transaction.rows, session.root_keys) is not None
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
-        notices = recovery_notices(transaction.rows)
+        notices = (*(() if known else enrolment_notices(prepared)), *recovery_notices(transaction.rows))
         operation.remember(transaction, [[key.key_id] for key in keys])
     return GenerateResult(
         operation_id=operation.id,

@@ -17,6 +17,7 @@ from tiktrue_keys.core.fingerprint import drift, shared_anchors
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming
 from tiktrue_keys.core.keys.keyring import get_key
+from tiktrue_keys.core.keys.licenses import license_strengths
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import waiting
 from tiktrue_keys.core.keystore.bind import read_binding
@@ -77,6 +78,7 @@ def _standing(
         binding=binding,
         drift=drift(binding, session.facts()),
         unreadable=session.facts().unreadable,
+        licenses=license_strengths(rows),
         shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),
         backups=_backups(rows),

@@ -13,6 +13,7 @@ from tiktrue_keys.core.keys.licenses import (
     License,
     PreparedLicense,
     RecognisedLicense,
+    enrolment_notices,
     must_recognise,
     recognise_or_enroll,
     retire,
@@ -80,7 +81,12 @@ def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bo
         detail = {"old": known.tag, "new": wanted.tag, "keys": len(keys)}
         transaction.record(OPERATION, detail=detail)
     return Relicensed(
-        operation_id=operation.id, changed=True, keys=keys, old_license_tag=known.tag, new_license_tag=wanted.tag
+        operation_id=operation.id,
+        changed=True,
+        warnings=enrolment_notices(prepared_new),
+        keys=keys,
+        old_license_tag=known.tag,
+        new_license_tag=wanted.tag,
     )
 
 
