@@ -875,12 +875,12 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at approvals add' -s V -l version -d
 complete -c tiktrue-keys -n '__tiktrue_keys_at approvals add' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at approvals add' -F
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a init -d 'Give this keystore its name in the fleet.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a init -d 'Give this keystore its name and its role in the fleet.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a card -d 'Write this keystore\'s card, for the other side to pin.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a add -d 'Pin another keystore\'s card.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a list -d 'List the pinned nodes and issuers.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a show -d 'Show a pinned node or issuer, and the keys that were sent to it.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a remove -d 'Unpin a node; nothing more is sent to it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a show -d 'Show a node or an issuer, and the keys that were sent to it or came from it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a remove -d 'Unpin a node or an issuer; nothing more is sent to it or taken from it.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a status -d 'Show what each node has, and which deliveries and promotions are waiting.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a send -d 'Send keys to nodes, each sealed to that node\'s machine.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a receive -d 'Apply and acknowledge what the pinned issuers sent.'

@@ -136,14 +136,16 @@ CATALOG: Mapping[str, CatalogEntry] = {
         section=FLEET,
         default="sync",
         children={
-            "init": CatalogEntry("Give this keystore its name in the fleet.", "fleet.fleet_init"),
+            "init": CatalogEntry("Give this keystore its name and its role in the fleet.", "fleet.fleet_init"),
             "card": CatalogEntry("Write this keystore's card, for the other side to pin.", "fleet.fleet_card"),
             "add": CatalogEntry("Pin another keystore's card.", "fleet.fleet_add"),
             "list": CatalogEntry("List the pinned nodes and issuers.", "fleet.fleet_list"),
             "show": CatalogEntry(
-                "Show a pinned node or issuer, and the keys that were sent to it.", "fleet.fleet_show"
+                "Show a node or an issuer, and the keys that were sent to it or came from it.", "fleet.fleet_show"
             ),
-            "remove": CatalogEntry("Unpin a node; nothing more is sent to it.", "fleet.fleet_remove"),
+            "remove": CatalogEntry(
+                "Unpin a node or an issuer; nothing more is sent to it or taken from it.", "fleet.fleet_remove"
+            ),
             "status": CatalogEntry(
                 "Show what each node has, and which deliveries and promotions are waiting.", "fleet.fleet_status"
             ),
