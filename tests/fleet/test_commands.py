@@ -205,6 +205,6 @@ def test_a_second_issuer_needs_models_that_the_first_has_given_up(office: Office
     shown = node.json("fleet", "show", "branch")["result"]
     assert (shown["role"], shown["models"], shown["keys"]) == ("issuer", ["vision/*"], [])
     refused = node.json("generate", "vision/clip", "--no-license", code=5)["error"]
-    assert "fleet add CARD --role issuer --models" in refused["hint"]
+    assert "fleet add CARD --role issuer --models MODEL" in refused["hint"]
     removed = node.json("fleet", "remove", "branch", "--compromised", "--yes")["result"]["nodes"][0]
     assert removed["compromised_at"]

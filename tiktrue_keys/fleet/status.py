@@ -11,7 +11,7 @@ from tiktrue_keys.core.dispatch import deliveries, outbox, peers
 from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, REFUSED
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
-from tiktrue_keys.core.dispatch.peers import NODE
+from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.promotion import Waiting
@@ -49,7 +49,7 @@ class FleetStatus:
     """The fleet as this keystore knows it at `now`.
 
     `base` is the head with which its epoch began; nodes accept the epoch by it. `unrevoked` are the ids of the nodes
-    that have not acknowledged a revocation.
+    that have not acknowledged a revocation; `issuers` are the pinned ones, from which keys come here.
     """
 
     node_id: str
@@ -61,6 +61,7 @@ class FleetStatus:
     waiting: tuple[Waiting, ...]
     now: Instant
     unrevoked: frozenset[str] = frozenset()
+    issuers: tuple[Peer, ...] = ()
 
     @property
     def laggards(self) -> tuple[PeerProgress, ...]:
@@ -122,6 +123,7 @@ def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatu
             nodes=tuple(fleet.values()),
             on_its_way=_on_its_way(view, fleet),
             waiting=tuple(promotion.waiting(view.rows, now)),
+            issuers=tuple(peers.peers(view.rows, ISSUER)) if argument is None else (),
         )
 
 

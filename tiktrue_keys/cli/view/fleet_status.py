@@ -67,6 +67,7 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
         "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},
         "audit": {"size": status.head.size, "head": status.head.root.hex()},
         "nodes": [progress_json(each) | {"state": state_of(each, status.now)} for each in status.nodes],
+        "issuers": [peer_json(each) for each in status.issuers],
         "deliveries": [
             {
                 "kind": each.dispatch.kind,

@@ -168,8 +168,8 @@ REMEDIES: Mapping[str, str] = {
     " tiktrue-keys fleet add {card} --role issuer --expect {node_id} --models MODEL",
     "omit-models": "omit --models",
     "name-models": "add --models ID or --models 'PREFIX*' (repeatable)",
-    "issuers-model": "run it at the issuer; or take the model out of the issuer's scope: tiktrue-keys fleet add CARD"
-    " --role issuer --models, with what {issuer} keeps",
+    "issuers-model": "do it at the issuer; to do it here, say what {issuer} keeps instead:"
+    " tiktrue-keys fleet add CARD --role issuer --models MODEL",
     "issuers-key": "do it at the issuer; if that is gone, remove it, then run tiktrue-keys generate {model}",
     "compromised-issuer": "generate a key of each model, then run tiktrue-keys reencrypt-model --recover-revoked"
     " --confirm MODEL CONTAINER for each container",

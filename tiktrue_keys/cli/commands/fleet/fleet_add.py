@@ -89,9 +89,11 @@ def command(
         result={"node_id": peer.node_id, "name": peer.name, "nodes": [peer_json(peer)]},
         view=[Line(peer.node_id)],
         messages=[
-            f"Pinned '{peer.name}' as {'a node' if peer.role == 'node' else 'an issuer'}."
-            if pinned.changed
-            else REPEATED
+            REPEATED
+            if not pinned.changed
+            else f"Pinned '{peer.name}' as a node."
+            if peer.role == NODE
+            else f"Pinned '{peer.name}' as an issuer, for {scope_text(peer.scope or ALL)}."
         ],
         ids=[peer.node_id],
         changed=pinned.changed,
@@ -134,14 +136,10 @@ def _issuer(
 def _narrow_first(overlap: Overlap, models: tuple[str, ...]) -> RefusedError:
     """Return the error of scopes that overlap, with the line to type for what the other issuer has sent so far."""
     issuer = overlap.issuer
-    if overlap.could_keep:
-        kept = (part for model in overlap.could_keep for part in ("--models", model))
-        card = ("fleet", "add", f"{issuer.name}.card", "--role", ISSUER, "--expect", issuer.node_id)
-        line = shlex.join(("tiktrue-keys", *card, *kept))
-    else:
-        line = f"tiktrue-keys fleet remove {shlex.quote(issuer.name)}"
+    kept = (part for model in overlap.could_keep or ("MODEL",) for part in ("--models", model))
+    card = ("fleet", "add", f"{issuer.name}.card", "--role", ISSUER, "--expect", issuer.node_id)
     words = f"issuer '{issuer.name}' speaks for {scope_text(issuer.scope or ALL)}, which overlaps {scope_text(models)}"
-    return RefusedError(words, f"narrow it first: {line}" if overlap.could_keep else f"remove it first: {line}")
+    return RefusedError(words, f"say what it keeps: {shlex.join(('tiktrue-keys', *card, *kept))}")
 
 
 def _compared(card: Card, name: str | None) -> str:

@@ -158,6 +158,7 @@ def _outcome(context: CommandContext, came: Received, moved: RewrapBatch | None)
         "received": came.consumed,
         "keys": keys_json(context.manager, came.keys),
         "items": items,
+        "foreign": came.foreign,
         "waits_for": [{"issuer": name, "number": number} for name, number in came.waits_for],
     }
     if moved is not None:

@@ -70,5 +70,5 @@ def _question(removed: UnpinResult, compromised: bool) -> str:
     peer, keys = removed.peer, plural(len(removed.keys), "key")
     if peer.role == NODE:
         return f"Remove node '{peer.name}' ({peer.node_id}), which was sent {keys}?"
-    after = f"its {keys} here are revoked for good" if compromised else f"its {keys} here only decrypt from then on"
+    after = f"the keys from it ({keys}) will {'be revoked for good' if compromised else 'only decrypt'}"
     return f"Remove issuer '{peer.name}' ({peer.node_id}): {after}?"

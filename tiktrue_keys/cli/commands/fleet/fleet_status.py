@@ -12,6 +12,7 @@ from tiktrue_keys.cli.input.fleet import transport_of
 from tiktrue_keys.cli.view.fleet_status import state_of, status_json
 from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
 from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.scopes import ALL, scope_text
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import span
@@ -19,6 +20,8 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 
 _NODES = ("node", "acknowledged", "heard", "state")
+
+_ISSUERS = ("issuer", "node id", "models")
 
 EXAMPLES = (
     ("Show the fleet:", "tiktrue-keys fleet status"),
@@ -42,7 +45,7 @@ def command(
         ),
     ] = None,
 ) -> Outcome:
-    """Show what each node has, and which deliveries and promotions are waiting.
+    """Show what each node has, what is still waiting, and the pinned issuers.
 
     After a restore of this keystore, nodes accept its new epoch by the head that is shown here.
     """
@@ -57,7 +60,7 @@ def command(
     return Outcome(
         result=status_json(status),
         view=status_view(status, context.manager.now()),
-        messages=[] if status.nodes else ["No nodes."],
+        messages=[] if status.nodes or status.issuers else ["No nodes or issuers."],
         ids=[each.node_id for each in status.laggards],
         warnings=warnings,
         error=status.error(),
@@ -82,6 +85,9 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
     ]
     if rows:
         view.append(Table(_NODES, rows))
+    if status.issuers:
+        scopes = [(each.name, each.node_id, scope_text(each.scope or ALL)) for each in status.issuers]
+        view.append(Table(_ISSUERS, scopes))
     if status.epoch > 1:
         view.append(Line(f"epoch {status.epoch} began with head {status.base.root.hex()}"))
     return view
@@ -89,12 +95,12 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
 
 def _state(node: PeerProgress, now: Instant) -> str:
     """How far a node is; that it is up to date holds for the time of its last answer only."""
-    state = state_of(node, now)
+    state, refused = state_of(node, now), f", {len(node.refusals)} refused" if node.refusals else ""
     if state == "ok":
-        return f"ok {span(max(now - node.heard_at, 0))} ago"
+        return f"ok {span(max(now - node.heard_at, 0))} ago{refused}"
     if state == "went-back":
         return f"went back to an older state at {rfc3339(node.went_back_at)}"
-    return node.conflict or node.blocked or state
+    return (node.conflict or node.blocked or state) + refused
 
 
 def _waits(waiting: Waiting, now: Instant) -> str:
