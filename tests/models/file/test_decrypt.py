@@ -30,6 +30,9 @@ from tiktrue_keys.models.container.container import read_container
 from tiktrue_keys.models.container.seal import keystore_signer
 from tiktrue_keys.models.file.decrypt import Decrypted, decrypt_model
 from tiktrue_keys.models.file.encrypt import encrypt_model
+from tiktrue_keys.models.file.open import open_model
+from tiktrue_keys.models.file.reencrypt import reencrypt_model
+from tiktrue_keys.models.file.verify import verify_model
 from tiktrue_keys.models.format.header import Header, Origin, Wrap, WrapType
 from tiktrue_keys.models.format.header_slots import HEADER_SIZE, encode_header
 from tiktrue_keys.models.format.trailer import SIGNATURE_PLACE_FROM_END, SIGNATURE_PLACE_LENGTH
@@ -352,6 +355,22 @@ def test_a_wrap_cannot_be_added_without_the_data_key(shop: Workshop) -> None:
     with fed_pipe(sealed.read_bytes()) as pipe, pytest.raises(IntegrityError, match="header was changed"):
         decrypt_model(shop.manager, pipe, shop.folder / "out", license_key=LICENSE)
     assert shop.names() == {"weights.bin.ttm"}
+
+
+@pytest.mark.parametrize("given", ["false", "no", 0, 1, None])
+def test_what_is_neither_true_nor_false_allows_nothing(shop: Workshop, given: Any) -> None:
+    """A text from a settings file, of which any but the empty one counts as true in Python."""
+    sealed = shop.unsigned()
+    for act in (
+        lambda: decrypt(shop, sealed, allow_unsigned=given),
+        lambda: decrypt(shop, sealed, allow_deprecated=given),
+        lambda: verify_model(shop.manager, sealed, license_key=LICENSE, allow_unsigned=given),
+        lambda: open_model(sealed, shop.manager, LICENSE, allow_unsigned=given),
+        lambda: reencrypt_model(shop.manager, sealed, license_key=LICENSE, recover_revoked=given),
+    ):
+        with pytest.raises(UsageError, match="must be True or False"):
+            act()
+    assert shop.names() == {"ci.ttm"}
 
 
 def test_a_node_with_the_data_key_cannot_pass_a_forgery(shop: Workshop) -> None:

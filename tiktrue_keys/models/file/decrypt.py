@@ -19,7 +19,7 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.core.system_errors import foreign_os_errors
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.models.container.container import Front, OpenedContainer, read_front
 from tiktrue_keys.models.container.data_key import OpenedDataKey, held_keys, open_data_key
 from tiktrue_keys.models.container.open import Expected, judge, opened_container, unlock
@@ -54,6 +54,12 @@ OPERATION = "decrypt"
 UNSIGNED = "unsigned"
 
 
+def must_be_a_flag(name: str, given: object) -> None:
+    """Raise UsageError unless `given` is True or False: the text "false" of a settings file would count as true."""
+    if not isinstance(given, bool):
+        raise UsageError(f"{name} must be True or False, not {given!r}")
+
+
 def unsigned_notice() -> Notice:
     """Return the notice about an unsigned container."""
     return Notice(UNSIGNED, "the container is not signed: any holder of its data key may have made it")
@@ -81,6 +87,10 @@ class ReadOptions:
     allow_deprecated: bool = False
     allow_unsigned: bool = False
     allow_superseded: bool = False
+
+    def __post_init__(self) -> None:
+        for name, given in vars(self).items():
+            must_be_a_flag(name, given)
 
     @property
     def use(self) -> Use:

@@ -32,7 +32,7 @@ from tiktrue_keys.models.container.open import opened_container, unlock
 from tiktrue_keys.models.container.released import ReleaseCheck
 from tiktrue_keys.models.container.reseal import Reencryption
 from tiktrue_keys.models.container.seal import container_size
-from tiktrue_keys.models.file.decrypt import unsigned_notice
+from tiktrue_keys.models.file.decrypt import must_be_a_flag, unsigned_notice
 from tiktrue_keys.models.file.output import must_be_a_model
 from tiktrue_keys.models.file.target_key import active_key
 from tiktrue_keys.models.format.header import Header, Origin, new_file_id
@@ -78,6 +78,10 @@ class Request:
     recover_revoked: bool
     allow_unsigned: bool
     confirmed: str | None = None
+
+    def __post_init__(self) -> None:
+        must_be_a_flag("recover_revoked", self.recover_revoked)
+        must_be_a_flag("allow_unsigned", self.allow_unsigned)
 
     @property
     def use(self) -> Use:
