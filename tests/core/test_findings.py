@@ -151,6 +151,7 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         7,
     ),
     "a promotion that waits": ({"waiting": (WAITING,)}, "promotion-overdue", Severity.LAG, 7),
+    "an issuer that fell silent": ({"ended": (("office", Instant(NOW - DAY)),)}, "list-ended", Severity.WARNING, 5),
     "an issuer whose scope was derived": ({"assumed": (ISSUER_PEER,)}, "scope-assumed", Severity.WARNING, 5),
     "an unfinished operation": ({"unfinished": ("rewrap of /m",)}, "open-intent", Severity.WARNING, 5),
     "a copy of an older schema": ({"older_copy": "/k/keystore.schema-1.db"}, "schema-copy", Severity.WARNING, 5),

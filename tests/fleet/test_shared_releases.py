@@ -93,7 +93,10 @@ def test_a_carrier_that_keeps_a_release_back_is_seen_by_the_age_of_the_list(stor
     storage.fleet.sync()  # and nothing arrives
     storage.fleet.clock.forward(days=29)
     assert storage.verified(bad).warnings == ()
+    assert "list-ended" not in {each.id for each in storage.node.status().findings}
     storage.fleet.clock.forward(days=2)
+    (ended,) = [each for each in storage.node.status().findings if each.id == "list-ended"]
+    assert ended.subject == "head-office"
     codes = [notice.code for notice in storage.verified(bad).warnings]
     assert codes == ["stale-revocation-list", "stale-release"]
     assert "does not name container" in storage.refuse(good, "superseded")  # past its end it goes on counting

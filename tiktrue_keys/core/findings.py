@@ -92,7 +92,7 @@ class Standing:
     `shared` are the facts in the binding that do not name this machine alone, and why. `needed` are the keys that
     registered containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those
     whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come
-    from them.
+    from them; `ended` are issuers whose newest revocation list has ended, and when.
     """
 
     clock: ClockReading
@@ -111,6 +111,7 @@ class Standing:
     waiting: Sequence[Waiting] = ()
     behind: Sequence[NodeBehind] = ()
     assumed: Sequence[Peer] = ()
+    ended: Sequence[tuple[str, Instant]] = ()
     unfinished: Sequence[str] = ()
     older_copy: str = ""
 
@@ -293,6 +294,12 @@ def _scopes(standing: Standing) -> Iterator[Finding]:
         )
 
 
+def _lists(standing: Standing) -> Iterator[Finding]:
+    for issuer, end in standing.ended:
+        words = f"the newest list of issuer '{issuer}' ended: later revocations and releases are unknown"
+        yield Finding("list-ended", Severity.WARNING, words, issuer, since=end, remedy="receive-list")
+
+
 def _behind(node: NodeBehind) -> Iterator[Finding]:
     """Yield the worst that is known of a node, and that its state is unknown."""
     name = node.name
@@ -334,6 +341,7 @@ RULES: tuple[Rule, ...] = (
     _backups,
     _fleet,
     _scopes,
+    _lists,
     _binding,
     _licenses,
     _leftovers,

@@ -12,6 +12,7 @@ from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
 from tiktrue_keys.core.dispatch.deliveries import lacking_revocation
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, all_progress, peers
+from tiktrue_keys.core.dispatch.revocation_lists import known_list
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
 from tiktrue_keys.core.fingerprint import drift, shared_anchors
 from tiktrue_keys.core.instants import Instant, Seconds
@@ -90,6 +91,7 @@ def _standing(
         waiting=waiting(rows, now),
         behind=list(_behind(rows, now)),
         assumed=[issuer for issuer in peers(rows, ISSUER) if issuer.scope_assumed],
+        ended=list(_ended(rows, now)),
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         older_copy=next(iter(older_copies(session.place.folder)), ""),
     )
@@ -119,6 +121,14 @@ def _backups(rows: Rows) -> Backups:
         max(each["size"] for each in finished),
         holds_escrow=bool(note and note["done"]),
     )
+
+
+def _ended(rows: Rows, now: Instant) -> Iterator[tuple[str, Instant]]:
+    """Yield the issuers whose newest revocation list has ended: they are silent, or their carrier keeps news back."""
+    for issuer in peers(rows, ISSUER):
+        known = known_list(rows, issuer.node_id)
+        if known is not None and now >= known.valid_until:
+            yield issuer.name, known.valid_until
 
 
 def _behind(rows: Rows, now: Instant) -> Iterator[NodeBehind]:
