@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.cli.view.progress_bar import progress_bar
 from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.core.notices import plural
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import UsageError
+from tiktrue_keys.models.file.encrypt import Encrypted
 from tiktrue_keys.models.file.encrypt_for_recipients import encrypt_for_recipients
 from tiktrue_keys.models.file.plan import EncryptionPlan, plan_model
 from tiktrue_keys.models.folder.encrypt import EncryptedFolder, encrypt_folder
@@ -109,12 +111,21 @@ def for_recipients(context: CommandContext, asked: Encryption, files: list[str])
     )
 
 
+def warn_unreleased(context: CommandContext, made: Encrypted | EncryptedFolder[Any]) -> None:
+    """Warn that readers refuse the output until it is released, where its model has a release."""
+    if made.changed and context.manager.release_of(made.key.model_id) is not None:
+        place = shlex.quote(str(made.destination or "CONTAINER"))
+        words = f"the release of model {made.key.model_id} does not name it; run tiktrue-keys models release {place}"
+        context.warn(Notice("not-released", words))
+
+
 def folder(context: CommandContext, asked: Encryption, key: str) -> Outcome:
     """A folder under a key, from the beginning or from where an earlier run was stopped."""
     request = asked.folder_request(context, key)
     encrypt = _encryption_of(request)
     with progress_bar(context, f"Encrypting {asked.source}") as report:
         made = encrypt(context.writer, replace(request, progress=report))
+    warn_unreleased(context, made)
     return _folder_outcome(made)
 
 

@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from tiktrue_keys.cli.commands.models.encrypt_folder_or_recipients import Encryption, folder, for_recipients, plan
+from tiktrue_keys.cli.commands.models.encrypt_folder_or_recipients import (
+    Encryption,
+    folder,
+    for_recipients,
+    plan,
+    warn_unreleased,
+)
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.folders import Jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_destination, model_source
@@ -124,6 +130,7 @@ def command(
             lock_timeout=context.lock_timeout,
             operation_id=context.operation_id,
         )
+    warn_unreleased(context, made)
     return _file_outcome(made, to_stdout=context.stdout_is_data)
 
 
