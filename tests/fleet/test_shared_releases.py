@@ -16,6 +16,7 @@ from tests.models.workshop import pattern
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import ExpiredError, RefusedError
 from tiktrue_keys.fleet.sync import distribute
+from tiktrue_keys.fleet.unpin import unpin
 from tiktrue_keys.models.file.encrypt import encrypt_model
 from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.reencrypt import reencrypt_model
@@ -143,6 +144,18 @@ def test_a_copy_is_reencrypted_so_that_no_reader_ever_waits(storage: Storage) ->
     storage.verified(shared)
     new.rename(shared)
     storage.verified(shared)
+
+
+def test_after_the_issuer_was_removed_its_last_release_still_refuses_a_rollback(storage: Storage) -> None:
+    """Its earlier signatures go on counting, so its last release has to. Its list no longer ages."""
+    last, this = storage.sealed("last.bin"), storage.sealed("this.bin")
+    open_model(last, storage.node, LICENSE).close()  # registered, so that its signature counts later
+    release_models(storage.admin, [this])
+    storage.fleet.deliver()
+    unpin(storage.node, "head-office")
+    storage.fleet.clock.forward(days=40)
+    assert "stale-release" not in [notice.code for notice in storage.verified(this).warnings]
+    storage.refuse(last, "superseded")
 
 
 def test_after_a_compromise_the_old_one_leaves_at_once(storage: Storage) -> None:
