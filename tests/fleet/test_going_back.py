@@ -263,6 +263,39 @@ def test_a_promotion_that_was_forgotten_comes_again(shared: Fleet) -> None:
     assert words(shared) == "ok"
 
 
+def test_a_node_that_goes_back_before_it_follows_a_new_epoch_gets_every_revocation_in_it(shared: Fleet) -> None:
+    """It accepts the epoch before its issuer reads where it is: no answer of the epoch before tells of it."""
+    revoked, _ = change_everything(shared)
+    backup = shared.folder / "issuer.backup"
+    shared.admin.backup(backup)
+    shared.admin.restore(backup)
+    distribute(shared.admin, ["llama"], every_node=True)
+    shared.sync()
+    put_back(shared, "n1")
+    shared.receive("n1")
+    accept_epoch(shared.nodes["n1"], "head-office", expect=status(shared).base.root.hex())
+    assert shared.nodes["n1"].find(revoked).status is Status.ACTIVE
+    assert shared.receive("n1").refusals == ()
+    shared.sync()
+    assert not progress(shared).is_behind
+    assert shared.nodes["n1"].find(revoked).status is Status.REVOKED
+
+
+def test_the_first_envelope_of_a_stream_is_waited_for(shared: Fleet) -> None:
+    change_everything(shared)
+    put_back(shared, "n1")
+    shared.receive("n1")
+    shared.sync()
+    first, second = (line for line in shared.lines("n1") if b'"stream":2' in line)
+    shared.lose_lines()
+    shared.post("n1", second)
+    shared.clock.forward(seconds=60)
+    came = shared.receive("n1")
+    assert (came.consumed, came.waits_for) == (0, (("head-office", 1),))
+    shared.post("n1", first)
+    assert shared.receive("n1").consumed == 2
+
+
 def test_an_old_answer_put_back_by_the_transport_is_no_going_back(shared: Fleet) -> None:
     """Nor does it hide one: what counts is the answer to the newest challenge."""
     issuer, n1 = shared.node_id(shared.admin), shared.node_id(shared.nodes["n1"])

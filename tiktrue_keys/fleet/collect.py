@@ -213,8 +213,7 @@ def _in_an_earlier_stream(before: PeerProgress, ack: Acknowledgement) -> PeerPro
     """Return the progress of a node that has not begun its stream, whose first envelope must continue what it holds."""
     if before.acked or (ack.stream, ack.number) < before.reached:
         return replace(before, conflict="")
-    moved = ack.head.size != before.acked_size
-    again = moved or _wants_it_again(before, ack)
+    again = _wants_it_again(before, ack)
     return replace(
         before,
         acked_size=ack.head.size,

@@ -130,15 +130,21 @@ def _issued(progress: PeerProgress) -> PeerProgress:
 
 
 def restart_epoch(transaction: Transaction) -> None:
-    """After a restore, restart the numbers, and queue again what nodes had not acknowledged in the epoch before."""
+    """After a restore, begin a stream for every node, and queue again what it had not acknowledged in the epoch before.
+
+    Every list that revokes a key or carries a release goes out again to all: whether a node has gone back meanwhile is
+    not known before it follows the new epoch.
+    """
     rows = transaction.rows
     counters = roster(rows)
     if counters.count == 0 or counters.epoch == transaction.document.epoch:
         return
     before = all_progress(rows)
-    lost = [
-        (item, [node for node, place in nodes_of(rows, item) if node in before and not _has(before, node, place)])
-        for item in open_dispatches(rows)
+    nodes = [node_id for node_id, each in before.items() if each.role == NODE]
+    again = [
+        (item, nodes if _says_something(rows, item) else _lacking(rows, item, before))
+        for item in dispatches(rows)
+        if not item.done or _says_something(rows, item)
     ]
     for shard, members in progress_rows(rows):
         fresh = {
@@ -147,9 +153,23 @@ def restart_epoch(transaction: Transaction) -> None:
         }
         put_progress(rows, shard, fresh)
     put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
-    for dispatch, node_ids in lost:
+    for dispatch, node_ids in again:
         put_dispatch(rows, replace(dispatch, done=True))
         queue_again(transaction, dispatch, node_ids)
+
+
+def _says_something(rows: Rows, dispatch: Dispatch) -> bool:
+    """Return whether a dispatch is a list that revokes a key or carries a release."""
+    if dispatch.kind != LIST:
+        return False
+    payload = rows.get(RecordKind.REVOCATION_LIST, f"list {dispatch.list_number}") or {}
+    return bool(payload.get("revoked") or payload.get("releases"))
+
+
+def _lacking(rows: Rows, dispatch: Dispatch, fleet: Mapping[str, PeerProgress]) -> list[str]:
+    return [
+        node_id for node_id, place in nodes_of(rows, dispatch) if node_id in fleet and not _has(fleet, node_id, place)
+    ]
 
 
 def queue_again(transaction: Transaction, dispatch: Dispatch, node_ids: Iterable[str]) -> None:
