@@ -12,7 +12,7 @@ from tests.independent.write_fleet import KEY_ID, Envelope, Peer, key_payload, w
 OFFICE = Peer("head-office")
 """The issuer that each row's node has pinned."""
 _OLD = 1_700_000_000
-_PLACES = ("--keystore", "at/keystore", "--host-secret", "at/host/secret")
+PLACES = ("--keystore", "at/keystore", "--host-secret", "at/host/secret")
 
 
 def _card(name: str, code: int = INTEGRITY, /, *, write: Callable[[bytes], bytes] = bytes, **changes: Any) -> Row:
@@ -23,7 +23,7 @@ def _card(name: str, code: int = INTEGRITY, /, *, write: Callable[[bytes], bytes
         at_copies(lair)
         (lair.folder / "card").write_bytes(card)
 
-    return Row(f"card, {name}", make, ("fleet", "add", "card", "--expect", peer.id, *_PLACES), code)
+    return Row(f"card, {name}", make, ("fleet", "add", "card", "--expect", peer.id, *PLACES), code)
 
 
 CARDS = [
@@ -65,20 +65,20 @@ def _sent(name: str, write: Callable[[dict[str, Any]], bytes], code: int = INTEG
         node = lair.card
         write_round(lair.folder / "spool", OFFICE, 1, {lair.node_id: write(node)})
 
-    words = ("fleet", "receive", "--via", "spool:spool", *_PLACES)
-    return Row(f"envelope, {name}", make, words, code, after=_takes if takes else _takes_nothing)
+    words = ("fleet", "receive", "--via", "spool:spool", *PLACES)
+    return Row(f"envelope, {name}", make, words, code, after=has_the_key if takes else _takes_nothing)
 
 
 def _takes_nothing(lair: Lair) -> None:
     assert KEY_ID not in _listed(lair)
 
 
-def _takes(lair: Lair) -> None:
+def has_the_key(lair: Lair) -> None:
     assert KEY_ID in _listed(lair)
 
 
 def _listed(lair: Lair) -> str:
-    return lair.program.run("list", "--all", "--json", *_PLACES).stdout
+    return lair.program.run("list", "--all", "--json", *PLACES).stdout
 
 
 def _envelope(name: str, code: int = INTEGRITY, /, *, takes: bool = False, **changes: Any) -> Row:

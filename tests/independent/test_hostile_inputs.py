@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.independent.hostile import Lair, Row, lair, sampled, try_row
+from tests.independent.hostile_acknowledgements import ACKNOWLEDGEMENTS, NODE, ROUNDS
 from tests.independent.hostile_bodies import BODIES
 from tests.independent.hostile_fleet import CARDS, ENVELOPES, OFFICE
 from tests.independent.hostile_folders import FOLDERS, RECIPIENTS
@@ -77,8 +78,50 @@ def test_the_fleet(node: Lair, row: Row) -> None:
     try_row(node, row)
 
 
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Lair]:
+    """An issuer that has pinned the node of the table."""
+    with folder_in_memory() as folder:
+        facts = [[fact.kind.value, fact.value] for fact in read_facts().facts]
+        made = lair(Program(folder), facts)
+        (folder / "node.card").write_bytes(NODE.card())
+        for words in (
+            ("fleet", "init", "office", "--role", "issuer"),
+            ("fleet", "add", "node.card", "--expect", NODE.id),
+            ("fleet", "card", "-o", "own.card"),
+        ):
+            done = made.program.run(*words)
+            assert done.returncode == 0, done.stderr
+        made.card = json.loads((folder / "own.card").read_bytes())
+        yield made
+
+
+@pytest.mark.parametrize("row", sampled(ACKNOWLEDGEMENTS), ids=lambda row: row.name)
+def test_acknowledgements(issuer: Lair, row: Row) -> None:
+    try_row(issuer, row)
+
+
+@pytest.mark.parametrize("row", sampled(ROUNDS), ids=lambda row: row.name)
+def test_rounds(node: Lair, row: Row) -> None:
+    try_row(node, row)
+
+
 def test_no_two_rows_have_one_name() -> None:
-    names = [row.name for row in (*HEADERS, *BODIES, *FOLDERS, *RECIPIENTS, *BACKUPS, *PLACES, *CARDS, *ENVELOPES)]
+    names = [
+        row.name
+        for row in (
+            *HEADERS,
+            *BODIES,
+            *FOLDERS,
+            *RECIPIENTS,
+            *BACKUPS,
+            *PLACES,
+            *CARDS,
+            *ENVELOPES,
+            *ACKNOWLEDGEMENTS,
+            *ROUNDS,
+        )
+    ]
     assert len(set(names)) == len(names)
 
 

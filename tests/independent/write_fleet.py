@@ -66,6 +66,23 @@ class Peer:
         } | signed
         return self.line("card", content, **(members or {})) + b"\n"
 
+    def acknowledgement(self, issuer: str, *, members: dict[str, Any] | None = None, **signed: Any) -> bytes:
+        """Before the first envelope and without a challenge."""
+        content = {
+            "at": int(time.time()),
+            "audit": {"head": _EMPTY, "size": 0},
+            "blocked": "",
+            "challenge": None,
+            "epoch": 1,
+            "from": self.id,
+            "number": 0,
+            "results": [],
+            "stream": 1,
+            "to": issuer,
+            "type": "tiktrue-acknowledgement/2",
+        } | signed
+        return self.line("acknowledgement", content, **(members or {}))
+
     def revocations(self, *, members: dict[str, Any] | None = None, **signed: Any) -> bytes:
         now = int(time.time())
         content = {
