@@ -37,7 +37,8 @@ KEY_ID = "llama_0123456789abcdef"
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Target, name, bytes."""
-    wraps = (Wrap(WrapType.HPKE, KEY_ID, 1, bytes(1168)), Wrap(WrapType.MANAGED_KEY, KEY_ID, 2, bytes(60)))
+    other = "llama_00000000deadbeef"
+    wraps = (Wrap(WrapType.HPKE, other, 1, bytes(1168)), Wrap(WrapType.MANAGED_KEY, KEY_ID, 2, bytes(60)))
     piped = Header(bytes(16), "llama", "a.gguf", Kind.GGUF, None, Origin.RECIPIENT, wraps)
     sized = Header(bytes(16), "llama", "b", Kind.OTHER, 5, Origin.KEYSTORE, wraps[1:])
     yield "header", "piped", piped.encode()
