@@ -80,6 +80,7 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.WARNING,
         5,
     ),
+    "a fact left out": ({"dropped": ("nic",)}, "fact-dropped", Severity.WARNING, 5),
     "a license that can be guessed": ({"licenses": {"ab12cd34": 40}}, "weak-license", Severity.WARNING, 5),
     "a fact of many machines": ({"shared": {"disk": "it spells the model"}}, "shared-fact", Severity.WARNING, 5),
     "a changed part": ({"drift": replace(NO_DRIFT, changed=(FactKind.NIC,))}, "drift", Severity.WARNING, 5),

@@ -10,7 +10,7 @@ TESTED_BY: dict[str, str] = {
     "cli/commands/keystore/test_backup_restore.py": "cli/input/confirm_restore",
     "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",
     "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
-    "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift core/operations/rebind",
+    "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift",
     "cli/context/test_default_places.py": "cli/context/actor",
     "cli/context/test_license.py": "cli/context/context cli/context/trusted_files",
     "cli/docs/test_completions.py": (

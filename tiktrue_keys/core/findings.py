@@ -89,10 +89,11 @@ class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
     `unreadable` are the files of facts that this user may not read, `licenses` the estimated strengths in bits.
-    `shared` are the facts in the binding that do not name this machine alone, and why. `needed` are the keys that
-    registered containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those
-    whose best key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come
-    from them; `ended` are issuers whose newest revocation list has ended, and when.
+    `dropped` are the facts that the operator left out before a repair, `shared` those in the binding that do not name
+    this machine alone, and why. `needed` are the keys that registered containers need; `lagging` and `exposed` are the
+    containers whose best key no longer encrypts, and those whose best key is revoked. `assumed` are the issuers whose
+    scope an upgrade has derived from the keys that had come from them; `ended` are issuers whose newest revocation list
+    has ended, and when.
     """
 
     clock: ClockReading
@@ -104,6 +105,7 @@ class Standing:
     escrow_verified_at: Instant | None
     unreadable: Sequence[str] = ()
     licenses: Mapping[str, int] = field(default_factory=dict, hash=False)
+    dropped: Sequence[str] = ()
     shared: Mapping[str, str] = field(default_factory=dict, hash=False)
     needed: Sequence[ManagedKey] = ()
     lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
@@ -141,6 +143,9 @@ def _binding(standing: Standing) -> Iterator[Finding]:
     elif not standing.binding.has_spare:
         words = strength(standing.binding)
         yield Finding("no-spare", Severity.WARNING, words, **more_facts(standing.unreadable))
+    for name in standing.dropped:
+        words = f"the {name} was left out of the binding before a repair"
+        yield Finding("fact-dropped", Severity.WARNING, words, subject=name, remedy="rebind")
     for name in standing.drift.names():
         words = f"the {name} differs from the one that the keystore is sealed to"
         yield Finding("drift", Severity.WARNING, words, subject=name, remedy="rebind")

@@ -9,7 +9,7 @@ no key: `derivation` does, from the anchors of a combination and the host secret
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -131,6 +131,11 @@ def _next_anchor(facts: MachineFacts, former: Anchor) -> tuple[Anchor, ...]:
         return (former,)
     replacement = tuple(Anchor(former.kind, value) for value in facts.sealable(former.kind)[:1])
     return replacement or (() if shared else (former,))
+
+
+def without_kinds(binding: Binding, kinds: Collection[FactKind]) -> Binding:
+    """Return the binding without the anchors of these kinds. The machine-id stands alone where none is left."""
+    return Binding(tuple(anchor for anchor in binding.anchors if anchor.kind not in kinds))
 
 
 def shared_anchors(binding: Binding, facts: MachineFacts) -> dict[FactKind, str]:

@@ -250,12 +250,20 @@ class KeyManager(KeystoreReader):
         return relicense(self._session, old_license, new_license, dry_run=dry_run, operation_id=operation_id)
 
     def rebind(
-        self, license_key: License | None = None, *, dry_run: bool = False, operation_id: str | None = None
+        self,
+        license_key: License | None = None,
+        *,
+        drop: Sequence[str] = (),
+        dry_run: bool = False,
+        operation_id: str | None = None,
     ) -> Rebound:
-        """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one."""
+        """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one.
+
+        `drop` names facts to leave out before their part is replaced.
+        """
         from tiktrue_keys.core.operations.rebind import rebind
 
-        return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id)
+        return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id, drop=drop)
 
     def export_public(
         self,

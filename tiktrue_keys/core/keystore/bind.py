@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
 from tiktrue_keys.core.keystore.slots import are_current, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.core.machine import MachineFacts
+from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UsageError
 
@@ -59,10 +59,18 @@ def settle_on_machine(
 
 
 def reseal(
-    keystore: Keystore, transaction: Transaction, binding: Binding, *, paused: bool, event: str, detail: Detail
+    keystore: Keystore,
+    transaction: Transaction,
+    binding: Binding,
+    *,
+    paused: bool,
+    event: str,
+    detail: Detail,
+    dropped: Collection[FactKind] = (),
 ) -> None:
     """Seal the keystore to `binding` and record it. With `paused` the next drifted fact waits its day from now on.
 
+    `dropped` are facts that the operator left out; they stay noted until the keystore is sealed to their kind again.
     Raises InternalError for a keystore that was not opened by its machine.
     """
     if keystore.host_secret is None:
@@ -71,7 +79,7 @@ def reseal(
     slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
     resealed_at = transaction.now if paused else document.resealed_at
     transaction.replace_document(replace(document.with_slots(slots), resealed_at=resealed_at))
-    store_binding(transaction.rows, binding)
+    store_binding(transaction.rows, binding, dropped={*read_dropped(transaction.rows), *dropped})
     transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds], **detail})
 
 
@@ -123,9 +131,17 @@ def _must_be_text(path: Path) -> None:
         raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
 
 
-def store_binding(rows: Rows, binding: Binding) -> None:
-    """Record which facts the keystore is sealed to, so that drift can be named."""
-    rows.put(RecordKind.BINDING, BINDING, {"anchors": binding.to_json()})
+def store_binding(rows: Rows, binding: Binding, *, dropped: Collection[FactKind] = ()) -> None:
+    """Record which facts the keystore is sealed to, so that drift can be named, and which the operator dropped."""
+    left_out = sorted(kind.value for kind in dropped if kind not in binding.kinds)
+    payload = {"anchors": binding.to_json()}
+    rows.put(RecordKind.BINDING, BINDING, payload | ({"dropped": left_out} if left_out else {}))
+
+
+def read_dropped(rows: Rows) -> tuple[FactKind, ...]:
+    """Return the facts that the operator dropped before a repair, and that no new one has replaced yet."""
+    payload = rows.get(RecordKind.BINDING, BINDING) or {}
+    return tuple(FactKind(name) for name in payload.get("dropped", ()))
 
 
 def read_binding(rows: Rows) -> Binding:

@@ -21,7 +21,7 @@ from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.licenses import license_strengths
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import waiting
-from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.bind import read_binding, read_dropped
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -80,6 +80,7 @@ def _standing(
         drift=drift(binding, session.facts()),
         unreadable=session.facts().unreadable,
         licenses=license_strengths(rows),
+        dropped=[kind.value for kind in read_dropped(rows)],
         shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),
         backups=_backups(rows),

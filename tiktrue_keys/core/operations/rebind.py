@@ -6,23 +6,25 @@ Come here after a hardware change.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.canonical import record_json
-from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens
+from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens, without_kinds
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
 from tiktrue_keys.core.keystore.bind import BINDING, read_binding, reseal
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import RefusedError, UsageError
 
 OPERATION = "rebind"
 _RESEAL_PAUSE = DAY
@@ -39,24 +41,54 @@ class Rebound(OperationResult):
 
 
 def rebind(
-    session: KeystoreSession, license_key: License | None, *, dry_run: bool, operation_id: str | None
+    session: KeystoreSession,
+    license_key: License | None,
+    *,
+    dry_run: bool,
+    operation_id: str | None,
+    drop: Sequence[str] = (),
 ) -> Rebound:
     """Seal to every fact that can be read now. A fact that cannot be read stays in the binding.
 
-    A keystore with licenses needs one of them: the licensee decides on a new binding, not every process with root
-    rights. Raises UsageError without the license, WrongLicenseError for an unknown one.
+    `drop` names facts to leave out before a planned repair; the next rebind takes the new ones in. A keystore with
+    licenses needs one of them: the licensee decides on a new binding, not every process with root rights. Raises
+    UsageError without the license or for a fact that is not in the binding, WrongLicenseError for an unknown license,
+    RefusedError where this machine would not open the keystore any more.
     """
-    asked = OperationRequest.of(OPERATION, operation_id, {})
-    return once(session, asked, partial(_rebind, session, license_key, dry_run), _repeated)
+    arguments = {"drop": sorted(drop)} if drop else {}
+    asked = OperationRequest.of(OPERATION, operation_id, arguments)
+    return once(session, asked, partial(_rebind, session, license_key, dry_run, drop), _repeated)
 
 
-def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool, operation: Operation) -> Rebound:
+def _dropped(before: Binding, names: Sequence[str]) -> frozenset[FactKind]:
+    """Return the kinds to leave out. Raises UsageError for one that the keystore is not sealed to."""
+    sealed = {kind.value: kind for kind in before.kinds}
+    for name in names:
+        if name not in sealed:
+            raise UsageError(f"the keystore is not sealed to '{name}'", f"it is sealed to {', '.join(sealed)}")
+    return frozenset(sealed[name] for name in names)
+
+
+def _next_binding(before: Binding, facts: MachineFacts, drop: frozenset[FactKind]) -> Binding:
+    """Return the binding to seal to. Raises RefusedError where this machine would not open it."""
+    after = without_kinds(choose_anchors(facts, before), drop)
+    if opens(after, facts):
+        return after
+    if drop:
+        raise RefusedError(
+            "without these facts this machine would not open the keystore any more", "put the missing part back first"
+        )
+    return before  # without a shared value that it is sealed to, this machine would not open it any more
+
+
+def _rebind(
+    session: KeystoreSession, license_key: License | None, dry_run: bool, drop: Sequence[str], operation: Operation
+) -> Rebound:
     with session.read() as (view, _):
         before = read_binding(view.rows)
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
-    after = choose_anchors(session.facts(), before)
-    if not opens(after, session.facts()):
-        after = before  # without a shared value that it is sealed to, this machine would not open it any more
+    dropped = _dropped(before, drop)
+    after = _next_binding(before, session.facts(), dropped)
     report = drift(before, session.facts())
     if dry_run or after == before:
         return Rebound(
@@ -69,7 +101,8 @@ def _rebind(session: KeystoreSession, license_key: License | None, dry_run: bool
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
         must_be_approved(transaction, _proposal(after))
-        reseal(session.keystore, transaction, after, paused=True, event=OPERATION, detail={})
+        detail = {"dropped": sorted(drop)} if drop else {}
+        reseal(session.keystore, transaction, after, paused=True, event=OPERATION, detail=detail, dropped=dropped)
         operation.remember(transaction, [["before", *each] for each in before.to_json()])
     return Rebound(operation_id=operation.id, changed=True, before=before, after=after, drift=report)
 

@@ -98,6 +98,20 @@ def test_a_part_that_was_added_is_no_drift_and_is_sealed_to(run: Run) -> None:
     assert (done["changed"], done["result"]["after"]["machine_borne"]) == (True, 4)
 
 
+def test_a_fact_is_left_out_before_its_part_is_replaced(run: Run) -> None:
+    three = replace(SERVER, board_serial=None)
+    new_card_and_disk = replace(three, nics=OTHER_SERVER.nics)
+    run(three, "generate", "m")
+    asked = run(three, "rebind", "--drop", "nic", code=5)
+    assert "two hardware facts (disk, system-uuid), both needed" in asked["error"]["message"]
+    assert run(three, "rebind", "--drop", "nic", "--yes")["result"]["after"]["facts"] == [
+        "disk",
+        "machine-id",
+        "system-uuid",
+    ]
+    assert run(new_card_and_disk, "rebind")["result"]["after"]["machine_borne"] == 3
+
+
 @pytest.mark.parametrize(("license_key", "code"), [(None, 2), ("wrong", 9)])
 def test_a_licensed_keystore_wants_its_license(run: Run, license_key: str | None, code: int) -> None:
     run(SERVER, "generate", "m")

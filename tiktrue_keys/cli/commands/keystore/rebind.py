@@ -10,18 +10,24 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
+from tiktrue_keys.core.fingerprint import strength
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rebind import Rebound
 
 EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
+    ("Before the network card is replaced:", "tiktrue-keys rebind --drop nic"),
 )
 TAKES_APPROVAL = True
 
 
 def command(
     ctx: typer.Context,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FACT", help="Leave FACT out of the binding before its part is replaced (repeatable)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be sealed, and change nothing; reads no license.")
     ] = False,
@@ -31,15 +37,27 @@ def command(
     Run it after a part was replaced, while the other facts still open the keystore. It seals to all changed facts, and
     to facts that were added. A missing fact stays in the binding, because this user may only lack permission to read
     it. Reads a license if the keystore has licensed keys. Keys and containers do not change.
+
+    Before a planned repair --drop leaves a fact out, so that the keystore opens with the new part; the next rebind
+    takes the new one in. It asks where no fact may change any more afterwards.
     """
     context: CommandContext = ctx.obj
     if dry_run:
-        return _outcome(context, context.manager.rebind(dry_run=True))
+        return _outcome(context, context.manager.rebind(drop=drop or (), dry_run=True))
+    if drop:
+        _confirm_drop(context, drop)
     # A keystore of --no-license keys knows no license: one from the environment would be the wrong one.
     keys = context.writer.keys()
     licensed = any(key.license_tag is not None for key in keys)
     license_key = context.license() if licensed else None
-    return _outcome(context, context.manager.rebind(license_key, operation_id=context.operation_id))
+    return _outcome(context, context.manager.rebind(license_key, drop=drop or (), operation_id=context.operation_id))
+
+
+def _confirm_drop(context: CommandContext, drop: list[str]) -> None:
+    """Ask where the binding has no spare, or no fact of the hardware, without the dropped facts."""
+    planned = context.manager.rebind(drop=drop, dry_run=True)
+    if (planned.before.has_spare and not planned.after.has_spare) or planned.after.weak:
+        context.confirm(f"Without {', '.join(drop)}: {strength(planned.after)}. Leave it out?")
 
 
 def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
