@@ -29,6 +29,7 @@ STEPS = {
 # A child process that was forked for it is killed at a step, or is the program with one of its parts made worse.
 CHILDREN = {
     "faults/campaign.py": {"owner.name"},
+    "model/test_walk.py": {"PeerProgress.reached"},
     "models/settle/test_interrupted.py": {"os.name", "manager.method"},
     "remote/test_settling.py": {"kill_in.method"},
 }
