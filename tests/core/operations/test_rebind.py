@@ -13,6 +13,7 @@ from tiktrue_keys.core.keys.creation import KeyTerms
 from tiktrue_keys.core.operations.generate import GenerateRequest, generate
 from tiktrue_keys.core.operations.keystore_status import keystore_status
 from tiktrue_keys.core.operations.rebind import rebind
+from tiktrue_keys.core.operations.validate import validate
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError, WrongMachineError
 
@@ -70,3 +71,22 @@ def test_a_repetition_with_another_fact_is_refused(sealed: Desk) -> None:
         rebind(session, LICENSE, dry_run=False, operation_id="0123456789abcdef01234567", drop=["nic"])
         again = error_of(lambda: rebind(session, LICENSE, dry_run=False, operation_id="0123456789abcdef01234567"))
     assert isinstance(again, RefusedError)
+
+
+def test_a_session_that_runs_while_parts_change_looks_again(desk: Desk) -> None:
+    server = facts_of("disk", "naa.55cd2e4151d2f9a7", "nic", "0c:42:a1:5e:77:18", "wifi", "3c:58:c2:a7:19:e6")
+    new_card = facts_of("disk", "naa.55cd2e4151d2f9a7", "nic", "98:fa:9b:3d:60:12", "wifi", "3c:58:c2:a7:19:e6")
+    now = [server]
+    session = desk.session(lambda: now[0])
+    generate(session, GenerateRequest("m", LICENSE, KeyTerms()), None)
+    now[0] = new_card
+    assert keystore_status(session, DAY).standing.drift.names() == ()
+    desk.clock.forward(seconds=600)
+    assert keystore_status(session, DAY).standing.drift.names() == ("nic",)
+    now[0] = server
+    assert validate(session, (), deep=False).drift.names() == ()
+    now[0] = facts_of("wifi", "3c:58:c2:a7:19:e6")
+    error = error_of(lambda: validate(session, (), deep=False))
+    assert isinstance(error, WrongMachineError)
+    assert error.message.endswith("any more without disk, nic")
+    session.close()

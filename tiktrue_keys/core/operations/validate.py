@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import all_containers, containers_of
-from tiktrue_keys.core.fingerprint import DriftReport, drift
+from tiktrue_keys.core.fingerprint import DriftReport, drift, opens
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.health import KeyChecks
 from tiktrue_keys.core.keys.keyring import all_keys, find_key
@@ -27,6 +27,7 @@ from tiktrue_keys.core.operations.standing_notices import (
 )
 from tiktrue_keys.core.operations.verify import verify_view
 from tiktrue_keys.core.session import KeystoreSession
+from tiktrue_keys.errors import WrongMachineError
 
 
 def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) -> ValidateResult:
@@ -40,6 +41,12 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
         binding = read_binding(view.rows)
         facts = session.facts(again=True)
         report = drift(binding, facts)
+        if not opens(binding, facts):  # parts were changed while the keystore was open
+            raise WrongMachineError(
+                f"this machine would not open the keystore any more without {', '.join(report.names())}",
+                "put the changed part back",
+                remedy="machine-changed",
+            )
         if deep:
             session.keystore.check_file()
             verify_view(view, now)
