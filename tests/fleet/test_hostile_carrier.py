@@ -151,9 +151,10 @@ def two() -> Iterator[tuple[Fleet, Path]]:
         node, second = fleet.nodes["n1"], fleet._desk("second").manager()
         second.generate("qwen", license_key=LICENSE)
         init_node(second, "branch")
-        for here, there, role in ((second, node, None), (node, second, "issuer")):
-            card = parse_card(own_card(there)[1])
-            pin(here, card, expect=card.node_id, role=role)
+        card, issuer = (parse_card(own_card(each)[1]) for each in (node, second))
+        pin(second, card, expect=card.node_id)
+        kept = {fleet.node_id(fleet.admin): ["llama"]}
+        pin(node, issuer, expect=issuer.node_id, role="issuer", models=["qwen"], keeps=kept)
         distribute(second, ["qwen"], every_node=True)
         sync(second, fleet.transport, license_key=LICENSE)
         distribute(fleet.admin, ["llama"], every_node=True)
