@@ -882,7 +882,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a add -d 'Pin another key
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a list -d 'List the pinned nodes and issuers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a show -d 'Show a node or an issuer, and the keys that were sent to it or came from it.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a remove -d 'Unpin a node or an issuer; nothing more is sent to it or taken from it.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a status -d 'Show what each node has, and which deliveries and promotions are waiting.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a status -d 'Show what each node has, what is still waiting, and the pinned issuers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a send -d 'Send keys to nodes, each sealed to that node\'s machine.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a receive -d 'Apply and acknowledge what the pinned issuers sent.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -a sync -d 'Read acknowledgements, promote keys, renew revocation lists and send the queue.'

@@ -93,9 +93,9 @@ def test_what_is_not_as_the_manifest_says(shop: Workshop, bucket: Bucket, folder
     one, two = "m/model-1.safetensors.ttm", "m/model-2.safetensors.ttm"
     manifest = there["m/tiktrue-manifest.json"]
     forged = manifest[:-3] + (b"0" if manifest[-3:-2] != b"0" else b"1") + manifest[-2:]
-    longest = signed_again(shop, manifest, lambda said: said["files"][1].update(length=2**53 - 1))
+    longer = signed_again(shop, manifest, lambda said: said["files"][1].update(length=2**52))
     changes: dict[str, dict[str, bytes | None]] = {
-        "another container than the manifest": {"m/tiktrue-manifest.json": longest},
+        "another container than the manifest": {"m/tiktrue-manifest.json": longer},
         "missing": {one: None},
         "not in the manifest": {"m/more.txt": b""},
         "another container": {one: there[two], two: there[one]},

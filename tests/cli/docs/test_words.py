@@ -20,7 +20,20 @@ PARAMETERS = {
 }
 
 # An argument of an option has a unit or a type. Those of VALUES are explained on the program's page.
-TYPES = {*VALUES, "FILE", "FILE|-", "DIR", "DIR|-", "DST", "SRC", "STATEFILE", "CARD", "CONTAINER", "FILE... -- CMD"}
+TYPES = {
+    *VALUES,
+    "FILE",
+    "FILE|-",
+    "DIR",
+    "DIR|-",
+    "DST",
+    "SRC",
+    "STATEFILE",
+    "CARD",
+    "CONTAINER",
+    "FACT",
+    "FILE... -- CMD",
+}
 TYPES |= {
     "OP=N",
     "NAME=FILE",

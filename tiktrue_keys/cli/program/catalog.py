@@ -147,7 +147,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
                 "Unpin a node or an issuer; nothing more is sent to it or taken from it.", "fleet.fleet_remove"
             ),
             "status": CatalogEntry(
-                "Show what each node has, and which deliveries and promotions are waiting.", "fleet.fleet_status"
+                "Show what each node has, what is still waiting, and the pinned issuers.", "fleet.fleet_status"
             ),
             "send": CatalogEntry("Send keys to nodes, each sealed to that node's machine.", "fleet.fleet_send"),
             "receive": CatalogEntry(

@@ -17,7 +17,6 @@ from tiktrue_keys.core.operations.rebind import Rebound
 EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
-    ("Before the network card is replaced:", "tiktrue-keys rebind --drop nic"),
 )
 TAKES_APPROVAL = True
 
