@@ -8,7 +8,7 @@ from tiktrue_keys.cli.docs.generate import generated_files
 
 ROOT = Path(__file__).parents[2]
 BY_HAND = {"man/tiktrue-keys-format.5"} | {
-    f"man/tiktrue-keys-{name}.7" for name in ("glossary", "operations", "security")
+    f"man/tiktrue-keys-{name}.7" for name in ("glossary", "operations", "protocol", "security")
 }
 
 
