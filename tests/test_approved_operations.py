@@ -5,7 +5,9 @@ one. The rule is the package's, so that Python is no way round it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +21,12 @@ from tests.keystores import FILE_ID, LICENSE, Desk, container, error_of, events
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
 from tests.recovery.escrows import Holders, escrow_of
 from tiktrue_keys.core.keys.lifecycle import Status
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.machine.facts import Fact, FactKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.approvals import approval_policy, approvals, set_policy
 from tiktrue_keys.core.read_only import SystemLogManager
-from tiktrue_keys.errors import NeedsApprovalError, RefusedError
+from tiktrue_keys.errors import IntegrityError, NeedsApprovalError, RefusedError
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import init_node, own_card
 from tiktrue_keys.fleet.pin import pin
@@ -534,3 +537,35 @@ class TestRestore:
         desk.file.unlink()
 
         desk.manager().restore(early)
+
+
+class TestADamagedPolicy:
+    """The row of the policy is damaged: what it cannot be needed for goes on, what it is needed for is refused."""
+
+    @pytest.fixture
+    def manager(self, desk: Desk) -> KeyManager:
+        manager = desk.manager()
+        manager.generate("old", no_license=True)
+        manager.generate("new", no_license=True)
+        manager.revoke(model="old", reason="test")
+        manager.cleanup(after=0)
+        policy_of(manager.session, destroy=2)
+        manager.close()
+        with contextlib.closing(sqlite3.connect(desk.folder / "keystore.db", isolation_level=None)) as connection:
+            done = connection.execute(f"UPDATE record SET sealed = zeroblob(60) WHERE kind = {RecordKind.APPROVAL:d}")
+            assert done.rowcount == 1
+        return manager
+
+    def test_rotations_and_revocations_go_on(self, manager: KeyManager) -> None:
+        before = manager.session.keystore.mark_or_none()
+        assert len(manager.rotate(["new"]).rotations) == 1
+        manager.revoke(model="new", reason="test")
+        after = manager.session.keystore.mark_or_none()
+        assert before is not None
+        assert after is not None
+        assert after.size > before.size
+        assert after.policy == before.policy != ""
+
+    def test_what_may_need_an_approval_is_refused(self, manager: KeyManager) -> None:
+        assert isinstance(error_of(manager.cleanup), IntegrityError)
+        assert {key.model_id: key.status for key in list(manager.keys())}["old"] is Status.REVOKED

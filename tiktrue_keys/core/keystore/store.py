@@ -219,7 +219,7 @@ class Keystore:
             if heartbeat is not None:
                 heartbeat = min(heartbeat, view.audit.newest_time())
             position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
-            mark = Mark(*position, heartbeat, policy_digest(view.rows))
+            mark = Mark(*position, heartbeat, self._policy(view.rows))
         self._write_mark_after_commit(view.document, mark)
         keep_reserve(self.folder, _mark_path(view.document))
 
@@ -250,7 +250,7 @@ class Keystore:
                 return
         with writers_lock(self.folder, timeout=self._timeout, actor=actor):
             with self.read() as view:
-                reading, policy = read_clock(view), policy_digest(view.rows)
+                reading, policy = read_clock(view), self._policy(view.rows)
             if is_heartbeat_due(reading):
                 position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
                 self._write_mark(view.document, Mark(*position, reading.effective, policy))
@@ -335,14 +335,26 @@ class Keystore:
                 raise InternalError("a change without its audit record")
             self._writer.sqlite.execute("ROLLBACK")
             return None
-        state = self._write_state(transaction, document_changed)
+        state, policy = self._write_state(transaction, document_changed), self._policy(transaction.rows)
         self._commit(state)
         (version,) = self._writer.sqlite.execute("PRAGMA data_version").fetchone()
         self._writer.trusted = Trusted(
             version, transaction.document, state, bytes(transaction.rows.digests), transaction.now
         )
         position = (transaction.document.epoch, state.audit_size, state.audit_head)
-        return Mark(*position, transaction.heartbeat, policy_digest(transaction.rows))
+        return Mark(*position, transaction.heartbeat, policy)
+
+    def _policy(self, rows: Rows) -> str:
+        """Return the digest of the approval policy for a mark.
+
+        Where its bucket is damaged, it is what the mark has: an operation that needs no approval goes on, and one that
+        may need some is refused by its own reading.
+        """
+        try:
+            return policy_digest(rows)
+        except IntegrityError:
+            known = self.mark_or_none()
+            return known.policy if known else ""
 
     def _write_state(self, transaction: Transaction, document_changed: bool) -> KeystoreState:
         document = transaction.document
