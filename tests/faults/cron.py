@@ -149,8 +149,12 @@ def _with_every_key_damaged(year: Year) -> None:
     _damage(year, "kind = 1")
     before = year.file.read_bytes()
     year.now += 40 * _DAY
-    done = year.manager.rotate(due=True, license_key=_LICENSE)
-    if done.rotations or not done.failures or year.file.read_bytes() != before:
+    try:
+        done = year.manager.rotate(due=True, license_key=_LICENSE)
+        refused = bool(done.failures) and not done.rotations
+    except IntegrityError:  # a damaged key shares its bucket with a row that each command reads
+        refused = True
+    if not refused or year.file.read_bytes() != before:
         raise ViolationError("a keystore of damaged keys was changed")
 
 
