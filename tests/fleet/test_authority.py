@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tests.fleet.test_releases import release
 from tests.fleet.two_issuers import SECRET, TwoIssuers, two_issuers
 from tests.keystores import LICENSE, error_of
 from tiktrue_keys.core.keys.lifecycle import Status, Use
@@ -56,6 +57,19 @@ def test_a_predecessor_of_another_keystore_is_refused(fleet: TwoIssuers) -> None
     assert (came.keys, came.superseded) == ((), ())
     assert node.find("llama").successor is None
     assert fleet.refused_at_other() == [f"scope: key {fleet.key.key_id} did not come from 'branch'"]
+
+
+def test_another_issuers_release_is_skipped_and_recorded(fleet: TwoIssuers) -> None:
+    node = fleet.nodes["n1"]
+    fleet.plant("llama_00000000000000bb")
+    release(fleet.other, 1)
+    release(fleet.other, 2, model="vision/clip")
+    fleet.send_from_other()
+    fleet.receive("n1")
+    assert node.release_of("llama") is None
+    assert node.release_of("vision/clip") is not None
+    records = {(record.outcome, record.model_id) for record in node.audit_records() if record.event == "release"}
+    assert records == {("refused", "llama"), ("ok", "vision/clip")}
 
 
 def test_another_issuers_secret_does_not_take_a_keys_place(fleet: TwoIssuers) -> None:
