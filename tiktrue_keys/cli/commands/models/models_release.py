@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -54,17 +55,14 @@ def command(
         return _shown(context)
     from tiktrue_keys.models.model_release import release_models
 
-    if withdraw and not dry_run:
+    release = partial(release_models, paths=paths or (), withdraw=withdraw or (), only=only)
+    if dry_run:
+        return _outcome(context, release(context.manager, dry_run=True, operation_id=context.operation_id))
+    if withdraw:
+        if not context.options.yes:  # what cannot be done is refused before the question
+            release(context.manager, dry_run=True, operation_id=None)
         context.confirm(f"Withdraw {', '.join(withdraw)}, which can never be released again?")
-    released = release_models(
-        context.manager if dry_run else context.writer,
-        paths or (),
-        withdraw=withdraw or (),
-        only=only,
-        dry_run=dry_run,
-        operation_id=context.operation_id,
-    )
-    return _outcome(context, released)
+    return _outcome(context, release(context.writer, dry_run=False, operation_id=context.operation_id))
 
 
 def _shown(context: CommandContext) -> Outcome:
