@@ -49,7 +49,7 @@ def test_the_largest_release_comes_back_and_fits_an_envelope_with_a_full_list_of
 
 
 def _refuse_version_1(fleet: Fleet, made: RevocationList) -> None:
-    """A list without a type is one of version 1; it is refused whoever signed it."""
+    """A list without a type is one of version 1; it is refused, even with a valid signature."""
     with fleet.admin.session.read() as (view, _):
         sign = fleet.admin.session.signer(view)
     revoked = {"key_id": "llama_0123456789abcdef", "revoked_at": 1, "reason": "x"}

@@ -121,7 +121,7 @@ def test_a_reencryption_on_shared_storage_under_readers(storage: Storage) -> Non
     shutil.copy(shared, old)
     reencrypt_model(storage.admin, shared, license_key=LICENSE)
 
-    assert first + reader.read() == pattern(LENGTH)  # whoever has it open reads on
+    assert first + reader.read() == pattern(LENGTH)  # a reader that has it open reads on
     reader.close()
     storage.refuse(shared, "superseded")  # the release is on its way, and the hint is to receive it
     storage.fleet.deliver()

@@ -81,7 +81,7 @@ def _fifo(path: Path) -> None:
 
 ROUNDS = [
     _round("an empty one with the last number", lambda at: at.with_name("9999999999").mkdir()),
-    _round("a name that is no number", lambda at: at.with_name("junk").mkdir()),
+    _round("a name that is not a number", lambda at: at.with_name("junk").mkdir()),
     _round("a file in the place of one", lambda at: at.with_name("0000000002").write_bytes(b""), PARTIAL),
     _round("a link in the place of one", lambda at: at.with_name("0000000002").symlink_to("/etc"), PARTIAL),
     _round("an index that is junk", lambda at: (at / "index").write_bytes(b"junk")),

@@ -51,7 +51,7 @@ BAD = {
     "a type that OpenSSH gave up": line("ssh-dss", string(b"ssh-dss")),
     "no base64": b"ssh-ed25519 AAAA!AAA\n",
     "another type inside": line(ED25519, string(b"ssh-rsa") + string(bytes(32))),
-    "a type inside that is no text": line(ED25519, string(b"\xff") + string(bytes(32))),
+    "a type inside that is not text": line(ED25519, string(b"\xff") + string(bytes(32))),
     "a short key": line(ED25519, string(ED25519.encode()) + string(bytes(31))),
     "something after it": line(ED25519, ADA.blob + b"\0"),
     "cut off": line(ED25519, ADA.blob[:-1]),
