@@ -78,7 +78,7 @@ _tiktrue_keys_of() {
         "audit export:commands") echo "" ;;
         "audit export:options") echo "--format -o --output --since --until --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit checkpoint:commands") echo "" ;;
-        "audit checkpoint:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "audit checkpoint:options") echo "--to --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit prove:commands") echo "" ;;
         "audit prove:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit prove:argument") echo "text" ;;
@@ -231,6 +231,7 @@ _tiktrue_keys_value() {
         "audit export:-o"|"audit export:--output") echo "file" ;;
         "audit export:--since") echo "text" ;;
         "audit export:--until") echo "text" ;;
+        "audit checkpoint:--to") echo "folder" ;;
         "escrow create:-o"|"escrow create:--output") echo "folder" ;;
         "escrow create:--shares") echo "text" ;;
         "escrow create:--threshold") echo "text" ;;

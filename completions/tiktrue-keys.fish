@@ -597,6 +597,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l no-color -d 'Pri
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s h -l help -d 'Show this message and exit.'
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit checkpoint' -l to -xa '(__fish_complete_directories)' -d 'Folder or object prefix to add a dated checkpoint to, if it is new.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit checkpoint' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit checkpoint' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit checkpoint' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -142,6 +142,7 @@ class Names:
         text = re.sub(r"\bin \d+ (d|h|min) \(<time>\)", "in <left> (<time>)", text)
         text = re.sub(r"\b\d+ (s|min) ago\b", "<age> ago", text)
         text = re.sub(r"\bkeystore-[0-9]{8}T[0-9]{6}Z\b", "keystore-<time>", text)
+        text = re.sub(r"-[0-9]{8}T[0-9]{6}Z\.checkpoint\b", "-<time>.checkpoint", text)
         for kind, pattern in self._KINDS:
             text = re.sub(pattern, lambda match, kind=kind: self._name(kind, match[0]), text)  # type: ignore[misc]
         return re.sub(r" {2,}", "  ", text)

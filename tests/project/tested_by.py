@@ -145,6 +145,7 @@ TESTED_BY: dict[str, str] = {
     "models/settle/test_interrupted.py": "models/settle/folder",
     "models/storage/test_header_file.py": "models/storage/container_lock models/storage/files",
     "models/storage/test_protocol.py": "models/storage/location models/storage/object_requests",
+    "models/storage/test_witness.py": "core/audit/dated_checkpoint",
     "models/storage/test_unsynced.py": "models/storage/descriptors",
     "recovery/test_escrow.py": "core/operations/standing_notices",
     "recovery/test_shares.py": "recovery/share_files",

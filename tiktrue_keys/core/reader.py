@@ -25,6 +25,7 @@ from tiktrue_keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.approvals.policy import Policy
+    from tiktrue_keys.core.audit.checkpoint import Checkpoint
     from tiktrue_keys.core.dispatch.releases import CountingRelease, Release
     from tiktrue_keys.core.keys.authority import Signer
     from tiktrue_keys.core.keys.deadlines import KeyCounts
@@ -305,6 +306,32 @@ class KeystoreReader:
             if (note.size, note.root) != (view.audit.size, view.audit.head()):
                 raise IntegrityError("the checkpoint of the audit log is not over its present head")
             return view.audit.size
+
+    def audit_must_extend(self, note: bytes) -> Checkpoint:
+        """Return the checkpoint of a signed note of this epoch, which the log extends.
+
+        Raises IntegrityError when the note is not this log's, or the log does not extend it.
+        """
+        from tiktrue_keys.core.audit.checkpoint import open_note
+        from tiktrue_keys.core.audit.merkle import verify_consistency
+        from tiktrue_keys.core.keystore.audit_log import origin_of
+
+        try:
+            text = note.decode("utf-8")
+        except UnicodeDecodeError:
+            raise IntegrityError("the checkpoint is not text") from None
+        with self._session.read() as (view, _):
+            document, log = view.document, view.audit
+            origin = origin_of(document.keystore_id, document.epoch)
+            older = open_note(text, origin=origin, public_key=document.audit_key)
+            if older.size > log.size:
+                raise IntegrityError(
+                    f"the log has {log.size} records, but the checkpoint covers {older.size}",
+                    "an older copy of the keystore was put back: restore the newest backup",
+                    remedy="rolled-back",
+                )
+            verify_consistency(older.size, log.size, older.root, log.head(), log.consistency_proof(older.size))
+            return older
 
     def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
         """Return the leaf of record `number` and its inclusion proof under the present head."""
