@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.audit.record import AuditRecord
@@ -169,6 +170,10 @@ class KeystoreReader:
         """Return the keystore's public header: ids, epoch, costs, slots and public keys."""
         with self._session.read() as (view, _):
             return view.document
+
+    def host_secret_path(self) -> Path:
+        """Return the path of the host secret that the keystore was opened with."""
+        return self._session.secret_path()
 
     def now(self) -> Instant:
         """Return the effective time: the clock, but never earlier than the newest audit record and the heartbeat."""

@@ -33,6 +33,7 @@ from tiktrue_keys.core.keystore.make import new_keystore
 from tiktrue_keys.core.keystore.open import open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.secret_place import secret_paths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
 from tiktrue_keys.core.machine import MachineFacts, read_facts
@@ -285,8 +286,15 @@ class KeystoreSession:
         """Return the gate that protects the keystore, its host secret and marks, and what the caller named."""
         with self.read() as (view, _):
             document = view.document
-        secret = self.place.host_secret or Path(document.host_secret_path)
-        return self._protected.of_keystore(self.place.folder, secret, Path(document.marks_path))
+        gate = self._protected
+        for path in secret_paths(self.place, document):
+            gate = gate.also("the host secret", path)
+        return gate.of_keystore(self.place.folder, self.secret_path(), Path(document.marks_path))
+
+    def secret_path(self) -> Path:
+        """Return the path of the host secret in use."""
+        secret = self.keystore.host_secret
+        return secret.path if secret is not None else Path(self.keystore.document_now().host_secret_path)
 
     @property
     def root_keys(self) -> RootKeys:

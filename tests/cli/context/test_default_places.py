@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import Program
 from tiktrue_keys.cli.context.actor import current_actor
+from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.default_places import default_host_secret, default_keystore
 from tiktrue_keys.cli.context.settings import user_config_file
+from tiktrue_keys.cli.program.options import CommonOptions
 
 SYSTEM = Path("/var/lib/tiktrue-keys")
 
@@ -46,6 +49,36 @@ def test_a_user_without_a_home_is_told_to_name_one() -> None:
 def test_only_a_service_has_a_host_secret_of_its_own() -> None:
     assert default_host_secret({"STATE_DIRECTORY": "/x"}) == "/var/lib/tiktrue-keys-host/secret"
     assert default_host_secret({}) is None
+
+
+def test_a_services_own_place_is_for_a_keystore_that_is_new(tmp_path: Path) -> None:
+    service = {"STATE_DIRECTORY": "/x", "TIKTRUE_KEYS_HOME": str(tmp_path)}
+
+    def host_secret() -> str | None:
+        return CommandContext(CommonOptions(), command="list", environment=service).host_secret
+
+    assert host_secret() == "/var/lib/tiktrue-keys-host/secret"
+    (tmp_path / "keystore.db").touch(mode=0o600)
+    assert host_secret() is None
+
+
+def test_a_moved_host_secret_is_named_until_rebind_has_recorded_it(program: Program) -> None:
+    program.generate("m")
+    moved = program.folder / "moved/secret"
+    moved.parent.mkdir(mode=0o700)
+    moved.write_bytes((program.folder / "host/secret").read_bytes())
+    moved.chmod(0o600)
+    nowhere = program.without("TIKTRUE_HOST_SECRET_FILE")
+    program.variables["TIKTRUE_HOST_SECRET_FILE"] = str(moved)
+
+    planned, done = program.run("rebind", "--dry-run"), program.json("rebind")
+
+    assert planned.stderr.startswith(f"Would record the host secret at {moved}.\n")
+    assert (done["changed"], done["result"]["host_secret"]) == (True, str(moved))
+    assert program.json("rebind")["result"]["host_secret"] is None
+    assert program.json("backup", "copy.db")["result"]["host_secret"] == str(moved)
+    (program.folder / "host/secret").unlink()
+    assert nowhere.json("show", "m")["ok"]
 
 
 def test_the_users_settings_lie_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, Desk, error_of
-from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
+from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError
 
 
 def taken(secret: SecretBuffer) -> bytes:
@@ -58,22 +57,6 @@ def test_another_length_is_refused_and_left_alone(tmp_path: Path, length: int) -
     for call in (lambda: host_secret.read(path), lambda: host_secret.read_or_create(path, named=True)):
         assert isinstance(error_of(call), IntegrityError)
     assert path.stat().st_size == length
-
-
-def test_what_a_keystore_expects(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-
-    def error() -> WrongMachineError:
-        found = error_of(lambda: host_secret.read_expected(path, bytes(16), stored="/where/it/was/made"))
-        assert isinstance(found, WrongMachineError)
-        assert "/where/it/was/made" in found.hint
-        return found
-
-    assert "not on this machine" in error().message
-    made = host_secret.read_or_create(path, named=True)
-    assert "not the keystore's" in error().message
-    expected = host_secret.read_expected(path, host_secret_id(made.view), stored=str(path))
-    assert taken(expected) == taken(made)
 
 
 def test_no_secret_is_in_any_message(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tiktrue_keys.errors import TikTrueKeysError
 _HAVE_A_ROW = ("clock-leapt", "clock-unconfirmed", "clock-behind", "rotation-not-running")
 
 
-def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Check]:
+def keystore_checks(manager: KeyManager) -> Iterator[Check]:
     """Return the findings about the contents; when the keystore does not open, one failed finding says why."""
     try:
         document = manager.document()
@@ -29,7 +29,7 @@ def keystore_checks(manager: KeyManager, host_secret: str | None) -> Iterator[Ch
         yield skipped("keystore contents", "the keystore does not open here")
         return
     yield good("keystore opens", f"epoch {document.epoch}, created {rfc3339(document.created_at)}")
-    yield from host_secret_checks(Path(host_secret or document.host_secret_path), manager.path)
+    yield from host_secret_checks(manager.host_secret_path(), manager.path)
     yield reserve_check(manager.path, mark_path(Path(document.marks_path), document.keystore_id))
     yield from _contents(manager)
     yield from clock_checks(manager.clock_reading())

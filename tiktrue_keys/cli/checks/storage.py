@@ -12,7 +12,7 @@ from tiktrue_keys.cli.checks.check import Check, failed, good, skipped, warning
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
-from tiktrue_keys.core.keystore.host_secret import must_lie_outside
+from tiktrue_keys.core.keystore.host_secret import must_be_kept_private, must_lie_outside
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
 from tiktrue_keys.core.machine.surroundings import volatile_storage
 from tiktrue_keys.errors import TikTrueKeysError
@@ -37,7 +37,7 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
 
     def check() -> None:
         must_be_private(path.parent, FOLDER_MODE)
-        must_be_private(path, FILE_MODE)
+        must_be_kept_private(path)
         must_lie_outside(path, keystore)
 
     yield _sound("host secret", str(path), check)

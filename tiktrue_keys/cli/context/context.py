@@ -70,11 +70,15 @@ class CommandContext:
 
     @cached_property
     def host_secret(self) -> str | None:
-        """The host secret's path that the caller chose, or None for the default."""
+        """The host secret's path that the caller chose, a service's for a new keystore, or None for the default."""
+        from tiktrue_keys.core.keystore.database import FILE_NAME as KEYSTORE_FILE
+
         given = self.settings.get("host_secret")
         if given is not None:
             return str(given)
-        return credential(self.environment, "tiktrue-host-secret") or default_host_secret(self.environment)
+        chosen = credential(self.environment, "tiktrue-host-secret")
+        is_new = not (self.keystore / KEYSTORE_FILE).exists()  # a keystore records the path of its own
+        return chosen or (default_host_secret(self.environment) if is_new else None)
 
     @cached_property
     def manager(self) -> KeyManager:

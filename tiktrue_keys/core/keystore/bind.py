@@ -21,11 +21,11 @@ from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
+from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
 from tiktrue_keys.core.keystore.slots import are_current, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import FactKind, MachineFacts
-from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UsageError
 
 BINDING = "binding"
@@ -41,15 +41,14 @@ def settle_on_machine(
     The keystore gets a host secret, created if there is none, and new machine slots. Raises RefusedError where the host
     secret would not last.
     """
-    known = _known_place(place, transaction.document)
-    secret, secret_path, marks = host_secret_for(known, keystore.keys.keystore_id)
+    secret, marks = _secret_on_this_machine(place, transaction.document)
     keystore.host_secret = secret
     binding = choose_anchors(facts)
     slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
     moved = replace(
         transaction.document.with_slots(slots),
         host_secret_id=derivation.host_secret_id(secret.view),
-        host_secret_path=str(secret_path),
+        host_secret_path=str(secret.path),
         marks_path=str(marks),
         resealed_at=transaction.now,
     )
@@ -99,18 +98,29 @@ def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFact
     reseal(keystore, transaction, after, paused=False, event="reseal", detail={"shared": dropped} if dropped else {})
 
 
-def _known_place(place: KeystorePaths, document: Document) -> KeystorePaths:
-    """Return `place` with the host secret that the keystore had, if it is still here and no other one was named."""
-    path = Path(document.host_secret_path)
+def is_secret_moved(keystore: Keystore, document: Document) -> bool:
+    """Return whether the host secret was read from another path than the header records."""
+    return keystore.host_secret is not None and str(keystore.host_secret.path) != document.host_secret_path
+
+
+def record_secret_path(keystore: Keystore, transaction: Transaction) -> None:
+    """Record the path of the host secret in use. Raises UsageError for a path that is not UTF-8."""
+    if keystore.host_secret is not None:
+        path = _must_be_text(keystore.host_secret.path)
+        transaction.replace_document(replace(transaction.document, host_secret_path=path))
+
+
+def _secret_on_this_machine(place: KeystorePaths, document: Document) -> tuple[HostSecret, Path]:
+    """Return the host secret that the keystore had if it is still here, else one for a keystore that is new here."""
     with contextlib.suppress(TikTrueKeysError):
-        if place.host_secret is None:
-            host_secret.read_expected(path, document.host_secret_id, stored=str(path)).wipe()
-            return replace(place, host_secret=path)
-    return place
+        secret = find_secret(place, document)
+        _must_be_text(secret.path)
+        return secret, _marks_folder(secret.path)
+    return host_secret_for(place, document.keystore_id)
 
 
-def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> tuple[SecretBuffer, Path, Path]:
-    """Return the host secret for a keystore that is new here, its path, and the folder of the keystore's mark.
+def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> tuple[HostSecret, Path]:
+    """Return the host secret for a keystore that is new here, and the folder of the keystore's mark.
 
     `keystore_id` is that of a keystore that exists already. Raises InsecureError for a path inside the keystore's
     folder, UsageError for one that is not UTF-8, RefusedError where the host secret would not last, and where it is
@@ -120,13 +130,14 @@ def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> t
     host_secret.must_lie_outside(path, place.folder)
     _must_be_text(path)
     named = place.host_secret is not None
-    return host_secret.read_or_create(path, named=named, keystore_id=keystore_id), path, _marks_folder(path)
+    secret = host_secret.read_or_create(path, named=named, keystore_id=keystore_id)
+    return HostSecret(secret, path), _marks_folder(path)
 
 
-def _must_be_text(path: Path) -> None:
-    """Raise UsageError for a path that is not UTF-8: the header names the path, and the header is JSON."""
+def _must_be_text(path: Path) -> str:
+    """Return the path. Raises UsageError when it is not UTF-8: the header names the path, and the header is JSON."""
     try:
-        str(path).encode("utf-8")
+        return str(path).encode("utf-8").decode()
     except UnicodeEncodeError:
         raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
 

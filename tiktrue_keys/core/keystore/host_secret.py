@@ -1,8 +1,8 @@
-"""The host secret: 32 random bytes that stay on this machine when a keystore is copied.
+"""The file of a host secret: 32 random bytes that stay on this machine when a keystore is copied.
 
-Come here for its place and its creation. It lies outside the keystore's folder and its backups. It is created only when
-a keystore is created or recovered, and never replaced: a missing or different one means the wrong machine and is not a
-reason to create one.
+Come here for who may reach the file, and for its creation; secret_place.py says which file a keystore is opened with.
+It lies outside the keystore's folder and its backups. It is created only when a keystore is created or recovered, and
+never replaced: a missing or different one means the wrong machine and is not a reason to create one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import stat
 from pathlib import Path
 
-from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.durable import create_bytes, read_capped
 from tiktrue_keys.core.file_identity import listed
 from tiktrue_keys.core.keystore.high_water import mark_path
@@ -20,9 +19,12 @@ from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folde
 from tiktrue_keys.core.machine.surroundings import container_runtime, volatile_storage
 from tiktrue_keys.core.outputs import marks_in
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
+from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError
 
 LENGTH = 32
+OWN_SUFFIX = ".secret"
+"""The end of the name of a secret that belongs to one keystore alone; the keystore's id is before it."""
+
 _NAME_ONE = "pass host_secret_file: a file that outlives this container"
 
 
@@ -40,30 +42,21 @@ def default_path() -> Path:
         ) from None
 
 
+def must_be_kept_private(path: Path) -> None:
+    """Raise InsecureError when another user could read or replace the secret at `path`, NotFoundError without one.
+
+    This is the one place that judges the file of a host secret.
+    """
+    must_be_private(path, FILE_MODE)
+
+
 def read(path: Path) -> SecretBuffer:
     """Return the 32 bytes at `path`. Raises NotFoundError, InsecureError, or IntegrityError when they are not 32."""
-    must_be_private(path, FILE_MODE)
+    must_be_kept_private(path)
     data = read_capped(path, LENGTH, "the host secret")
     if len(data) != LENGTH:
         raise IntegrityError(f"the host secret at {path} has {len(data)} bytes instead of {LENGTH}")
     return SecretBuffer.copy_of(data)
-
-
-def read_expected(path: Path, expected_id: bytes, *, stored: str) -> SecretBuffer:
-    """Return the host secret that a keystore names, read at `path`.
-
-    Raises WrongMachineError with the path where it was created, `stored`, when it is missing or has another id.
-    """
-    looked = "" if str(path) == stored else f"; looked at {path}"
-    hint = f"the keystore's host secret was made at {stored}{looked}"
-    try:
-        secret = read(path)
-    except NotFoundError:
-        raise WrongMachineError("the host secret of this keystore is not on this machine", hint) from None
-    if host_secret_id(secret.view) != expected_id:
-        secret.wipe()
-        raise WrongMachineError("the host secret on this machine is not the keystore's", hint)
-    return secret
 
 
 def read_or_create(path: Path, *, named: bool, keystore_id: bytes | None = None) -> SecretBuffer:
@@ -94,13 +87,15 @@ def read_or_create(path: Path, *, named: bool, keystore_id: bytes | None = None)
 def _must_not_be_needed(path: Path, keystore_id: bytes | None) -> None:
     """Raise RefusedError when another keystore has its mark beside the secret that is not there.
 
-    A mark does not name its secret: the marks may need any secret in the folder. This one counts too, when another
-    process has created it meanwhile.
+    A mark does not name its secret: unless the keystore has its own, it may need any file of 32 bytes in the folder.
+    This one counts too, when another process has created it meanwhile.
     """
-    own = () if keystore_id is None else (mark_path(path.parent, keystore_id).name,)
-    if not set(marks_in(path.parent)).difference(own):
+    own = {} if keystore_id is None else {mark_path(path.parent, keystore_id).name}
+    names = {name for name in listed(path.parent) if _has_length_of_secret(path.with_name(name))}
+    served = {Path(name).with_suffix(".mark").name for name in names if name.endswith(OWN_SUFFIX)}
+    if not set(marks_in(path.parent)).difference(own, served):
         return
-    if any(_has_length_of_secret(path.with_name(name)) for name in listed(path.parent)):
+    if any(not name.endswith(OWN_SUFFIX) for name in names):
         return
     raise RefusedError(
         f"the host secret {path} is gone, and keystores on this machine still need it",

@@ -14,6 +14,7 @@ from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.keystore.reserve import FILE_NAME as RESERVE
+from tiktrue_keys.core.keystore.secret_place import own_secret_path
 from tiktrue_keys.errors import TikTrueKeysError
 
 CREATING = "keystore.creating"
@@ -60,7 +61,8 @@ def sweep_opened(folder: Path, document: Document) -> None:
     _remove(marks.parent, f".{marks.stem}.reserve.????????.tmp")
     sweep_replaced(folder)
     secret = Path(document.host_secret_path)
-    _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
+    for path in (secret, own_secret_path(secret.parent, document.keystore_id)):
+        _remove(path.parent, f".{path.name}.????????.tmp", older_than=_OLD)
 
 
 def sweep_replaced(folder: Path) -> None:

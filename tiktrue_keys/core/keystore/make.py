@@ -27,6 +27,7 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import make_private_folder
 from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.secret_place import HostSecret
 from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -59,12 +60,10 @@ def new_keystore(
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         if database.is_keystore(place.folder, timeout=place.timeout):
             raise KeystoreExistsError(f"there is a keystore in {place.folder} already", "run it again")
-        secret, secret_path, marks = host_secret_for(place)
-        sweep(place.folder, secret_path)
+        secret, marks = host_secret_for(place)
+        sweep(place.folder, secret.path)
         database.create_file(place.folder / database.FILE_NAME)
-        keystore, document, binding, wrapped = _sealed(
-            place, facts, secret, secret_path, marks, cost=cost, now=instant_of(clock())
-        )
+        keystore, document, binding, wrapped = _sealed(place, facts, secret, marks, cost=cost, now=instant_of(clock()))
         try:
             begin_creation(place.folder, document)
             with keystore.create(document, clock, actor=actor, operation_id=operation_id) as transaction:
@@ -84,8 +83,7 @@ def new_keystore(
 def _sealed(
     place: KeystorePaths,
     facts: MachineFacts,
-    secret: SecretBuffer,
-    secret_path: Path,
+    secret: HostSecret,
     marks: Path,
     *,
     cost: Cost,
@@ -101,7 +99,7 @@ def _sealed(
         created_at=now,
         epoch=1,
         host_secret_id=derivation.host_secret_id(secret.view),
-        host_secret_path=str(secret_path),
+        host_secret_path=str(secret.path),
         marks_path=str(marks),
         costs=(cost,),
         slots=seal_to_machine(root.view, binding, secret.view, keystore_id),

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from tiktrue_keys.core.keystore import database, host_secret
+from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.document import (
     Document,
     authenticated,
@@ -18,24 +18,23 @@ from tiktrue_keys.core.keystore.document import (
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
 from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import WrongMachineError
 
-WayIn = Callable[[Document], tuple[SecretBuffer, SecretBuffer | None]]
+WayIn = Callable[[Document], tuple[SecretBuffer, HostSecret | None]]
 """Returns the root secret H for a header that is not authenticated yet, and the host secret if it was used."""
 
 
 def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
     """Return the way in by this machine's facts and host secret. It raises WrongMachineError."""
 
-    def way_in(document: Document) -> tuple[SecretBuffer, SecretBuffer]:
-        secret_path = place.host_secret or Path(document.host_secret_path)
-        host_secret.must_lie_outside(secret_path, place.folder)
+    def way_in(document: Document) -> tuple[SecretBuffer, HostSecret]:
         try:
-            secret = host_secret.read_expected(secret_path, document.host_secret_id, stored=document.host_secret_path)
+            secret = find_secret(place, document)
             return open_on_machine(document, facts, secret.view), secret
         except WrongMachineError as error:
             if not has_escrow(document):

@@ -28,10 +28,10 @@ from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.secret_place import HostSecret
 from tiktrue_keys.core.keystore.transaction import KeystoreState, ReadClock, Snapshot, Transaction
 from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
 from tiktrue_keys.core.names import OperationId
-from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import own_name
 from tiktrue_keys.errors import (
     DiskFullError,
@@ -56,7 +56,7 @@ class Keystore:
         path: Path,
         connection: sqlite3.Connection,
         keys: RootKeys,
-        host_secret: SecretBuffer | None,
+        host_secret: HostSecret | None,
         *,
         timeout: float,
     ) -> None:

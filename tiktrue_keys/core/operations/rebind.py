@@ -1,6 +1,6 @@
 """Reseals the keystore to the machine as it is now: to all facts for `rebind`, to one changed fact after drift.
 
-Come here after a hardware change.
+Come here after a hardware change, and after the host secret was moved: `rebind` records its path.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
@@ -16,7 +17,7 @@ from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens, without_kinds
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
-from tiktrue_keys.core.keystore.bind import BINDING, read_binding, reseal
+from tiktrue_keys.core.keystore.bind import BINDING, is_secret_moved, read_binding, record_secret_path, reseal
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -32,11 +33,15 @@ _RESEAL_PAUSE = DAY
 
 @dataclass(frozen=True, kw_only=True)
 class Rebound(OperationResult):
-    """The binding before and after, and how the machine differed from the former."""
+    """The binding before and after, and how the machine differed from the former.
+
+    `moved_to` is the path of the host secret where it is not the one that was recorded.
+    """
 
     before: Binding
     after: Binding
     drift: DriftReport
+    moved_to: Path | None = None
     dry_run: bool = False
 
 
@@ -87,13 +92,21 @@ def _rebind(
     with session.read() as (view, _):
         before = read_binding(view.rows)
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
+        moved_to = session.secret_path() if is_secret_moved(session.keystore, view.document) else None
     dropped = _dropped(before, drop)
     after = _next_binding(before, session.facts(), dropped)
     report = drift(before, session.facts())
-    if dry_run or after == before:
-        return Rebound(
-            operation_id=operation.id, changed=False, before=before, after=after, drift=report, dry_run=dry_run
-        )
+    result = Rebound(
+        operation_id=operation.id,
+        changed=not dry_run and (after != before or moved_to is not None),
+        before=before,
+        after=after,
+        drift=report,
+        moved_to=moved_to,
+        dry_run=dry_run,
+    )
+    if not result.changed:
+        return result
     if licensed and license_key is None:
         raise UsageError("rebind needs a license of this keystore", "pass license_key", remedy="needs-license")
     prepared = session.prepare(license_key) if licensed else None
@@ -102,9 +115,12 @@ def _rebind(
             must_recognise(prepared, transaction.rows, session.root_keys)
         must_be_approved(transaction, _proposal(after))
         detail = {"dropped": sorted(drop)} if drop else {}
+        if moved_to is not None:
+            record_secret_path(session.keystore, transaction)
+            detail["host_secret"] = [str(moved_to)]
         reseal(session.keystore, transaction, after, paused=True, event=OPERATION, detail=detail, dropped=dropped)
         operation.remember(transaction, [["before", *each] for each in before.to_json()])
-    return Rebound(operation_id=operation.id, changed=True, before=before, after=after, drift=report)
+    return result
 
 
 def _proposal(binding: Binding) -> Proposal:

@@ -35,7 +35,7 @@ def command(
     if destination in ("", "-"):
         raise UsageError("a backup cannot be written to standard output", "give the name of a file")
     made = context.writer.backup(Path(destination), force=force, operation_id=context.operation_id)
-    secret = context.host_secret or context.manager.document().host_secret_path
+    secret = str(context.manager.host_secret_path())
     same_disk = _same_disk(made.path, context.keystore)
     copied = f"Copied the keystore with its {plural(made.audit_size, 'audit record')}."
     return Outcome(

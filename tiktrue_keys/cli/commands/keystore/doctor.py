@@ -49,7 +49,7 @@ def command(
         return _accept_clock(context)
     findings = [
         *keystore_folder_checks(context.keystore),
-        *keystore_checks(context.manager, context.host_secret),
+        *keystore_checks(context.manager),
         *machine_checks(),
     ]
     counts = Counter(finding.state.value for finding in findings)

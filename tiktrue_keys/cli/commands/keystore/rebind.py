@@ -9,6 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
 from tiktrue_keys.core.fingerprint import strength
 from tiktrue_keys.core.notices import plural
@@ -36,6 +37,9 @@ def command(
     Run it after a part was replaced, while the other facts still open the keystore. It seals to all changed facts, and
     to facts that were added. A missing fact stays in the binding, because this user may only lack permission to read
     it. Reads a license if the keystore has licensed keys. Keys and containers do not change.
+
+    It also records the path of the host secret in use, after the secret was moved and named by --host-secret or the
+    environment.
 
     Before a planned repair --drop leaves a fact out, so that the keystore opens with the new part; the next rebind
     takes the new one in. It asks where no fact may change any more afterwards.
@@ -68,6 +72,7 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
             "before": binding_json(rebound.before),
             "after": binding_json(rebound.after),
             "drift": drift_json(rebound.drift),
+            "host_secret": None if rebound.moved_to is None else str(rebound.moved_to),
         },
         view=[drift_table(("before", "after"), rebound.before, rebound.after, rebound.drift, plain=plain)],
         messages=[_message(rebound)],
@@ -82,6 +87,15 @@ def _message(rebound: Rebound) -> str:
     if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
         return REPEATED
     if rebound.after == rebound.before:
-        return "Nothing to do: no fact has changed."
+        return _moved(rebound) or "Nothing to do: no fact has changed."
     facts = f"{plural(len(rebound.after.anchors), 'fact')}, {rebound.after.machine_borne} of them machine-borne"
-    return f"Would seal to {facts}; nothing was changed." if rebound.dry_run else f"Sealed to {facts}."
+    if rebound.dry_run:
+        return f"Would seal to {facts}; nothing was changed."
+    return " ".join([f"Sealed to {facts}.", *filter(None, [_moved(rebound)])])
+
+
+def _moved(rebound: Rebound) -> str:
+    if rebound.moved_to is None:
+        return ""
+    path = escaped(str(rebound.moved_to))
+    return f"Would record the host secret at {path}." if rebound.dry_run else f"Recorded the host secret at {path}."
