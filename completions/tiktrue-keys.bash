@@ -146,7 +146,7 @@ _tiktrue_keys_of() {
         "fleet receive:commands") echo "" ;;
         "fleet receive:options") echo "--via --watch --rewrap --strict --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet sync:commands") echo "" ;;
-        "fleet sync:options") echo "--via --wait --promote-anyway --resend --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "fleet sync:options") echo "--via --wait --promote-anyway --resend --accept-refusals --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet accept-epoch:commands") echo "" ;;
         "fleet accept-epoch:options") echo "--expect --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "fleet accept-epoch:argument") echo "text" ;;
@@ -258,6 +258,7 @@ _tiktrue_keys_value() {
         "fleet sync:--via") echo "text" ;;
         "fleet sync:--wait") echo "text" ;;
         "fleet sync:--resend") echo "text" ;;
+        "fleet sync:--accept-refusals") echo "text" ;;
         "fleet accept-epoch:--expect") echo "text" ;;
         "export-public:-o"|"export-public:--output") echo "file" ;;
         *:--keystore) echo "folder" ;;

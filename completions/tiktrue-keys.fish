@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --actor --after --against --approval --approver --audit-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -1049,6 +1049,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l via -x -d 'How to 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l wait -x -d 'How long to wait for all nodes to have everything (default: one round).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l promote-anyway -d 'Activate due successors even if nodes have not acknowledged them.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l resend -x -d 'Node to send everything that it should hold once more (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l accept-refusals -x -d 'Node whose refusals until now are to be left so (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -151,6 +151,12 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.LAG,
         7,
     ),
+    "a node that refused a key": (
+        {"behind": (NodeBehind("gpu-3", False, is_behind=False, refused=("scope: x",)),)},
+        "node-refused",
+        Severity.LAG,
+        7,
+    ),
     "a promotion that waits": ({"waiting": (WAITING,)}, "promotion-overdue", Severity.LAG, 7),
     "an issuer that fell silent": ({"ended": (("office", Instant(NOW - DAY)),)}, "list-ended", Severity.WARNING, 5),
     "an issuer whose scope was derived": ({"assumed": (ISSUER_PEER,)}, "scope-assumed", Severity.WARNING, 5),
@@ -193,7 +199,11 @@ def test_a_silent_node_is_behind_and_unheard() -> None:
 
 @pytest.mark.parametrize(
     ("last", "severity"),
-    [(NodeBehind("z", False), Severity.WARNING), (NodeBehind("z", True), Severity.LAG)],
+    [
+        (NodeBehind("z", False), Severity.WARNING),
+        (NodeBehind("z", True), Severity.LAG),
+        (NodeBehind("z", False, refused=("scope: x",)), Severity.LAG),
+    ],
 )
 def test_nodes_past_the_eighth_are_counted(last: NodeBehind, severity: Severity) -> None:
     behind = [NodeBehind(f"gpu-{number}", False) for number in range(9)]

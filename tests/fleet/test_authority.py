@@ -59,13 +59,16 @@ def test_a_predecessor_of_another_keystore_is_refused(fleet: TwoIssuers) -> None
     assert fleet.refused_at_other() == [f"scope: key {fleet.key.key_id} did not come from 'branch'"]
 
 
-def test_another_issuers_release_is_skipped_and_recorded(fleet: TwoIssuers) -> None:
+def test_another_issuers_release_is_refused_on_both_sides(fleet: TwoIssuers) -> None:
     node = fleet.nodes["n1"]
     fleet.plant("llama_00000000000000bb")
     release(fleet.other, 1)
     release(fleet.other, 2, model="vision/clip")
     fleet.send_from_other()
-    fleet.receive("n1")
+    came = fleet.receive("n1")
+    reason = "scope: not in the scope of 'branch': the release of llama"
+    assert [refusal.error.message for refusal in came.refusals] == [reason]
+    assert refused_here(fleet) == fleet.refused_at_other() == [reason]
     assert node.release_of("llama") is None
     assert node.release_of("vision/clip") is not None
     records = {(record.outcome, record.model_id) for record in node.audit_records() if record.event == "release"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tiktrue_keys.core.audit import merkle
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.errors import IntegrityError
+from tiktrue_keys.fleet.acknowledgements import OK, Result
 from tiktrue_keys.fleet.envelopes import Head, Vouched
-from tiktrue_keys.fleet.inbox import StaleHeadError, must_continue
+from tiktrue_keys.fleet.inbox import Inbox, StaleHeadError, must_continue
 
 EMPTY = Head(0, merkle.EMPTY_ROOT)
 
@@ -67,3 +69,15 @@ def test_a_head_that_is_behind_or_proven_from_elsewhere_is_stale(held: int, prev
     proof = HONEST.vouched(min(previous, size), size).proof
     with pytest.raises(StaleHeadError):
         must_continue(HONEST.head(held), Vouched(HONEST.head(size), previous, proof, EMPTY))
+
+
+def test_a_refusal_is_repeated_however_many_envelopes_follow() -> None:
+    inbox = Inbox("issuer", 1)
+    for number in range(1, 101):
+        outcome = "scope: not theirs" if number in (2, 50) else OK
+        inbox = inbox.consumed(Result(number, outcome, b"", b""), 1, EMPTY, Instant(0))
+    numbers = [each.number for each in inbox.results]
+    assert numbers == [2, 50, *range(71, 101)]
+    for number in range(101, 201):
+        inbox = inbox.consumed(Result(number, "refused: all", b"", b""), 1, EMPTY, Instant(0))
+    assert [each.number for each in inbox.results] == [*range(169, 201)]

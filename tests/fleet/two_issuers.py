@@ -67,7 +67,7 @@ class TwoIssuers(Fleet):
     def refused_at_other(self) -> list[str]:
         """What the second issuer is shown of the node's refusals."""
         sync(self.other, self.transport)
-        return [reason for _, reason in describe(self.other, "n1")[1].refusals]
+        return [each.reason for each in describe(self.other, "n1")[1].refusals]
 
 
 @contextmanager

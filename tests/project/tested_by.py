@@ -71,6 +71,7 @@ TESTED_BY: dict[str, str] = {
     ),
     "fleet/test_issuer_containers.py": "models/container/signers",
     "fleet/test_promotion.py": "core/keys/promotion fleet/housekeeping",
+    "fleet/test_refusals.py": "core/keys/standing_refusals",
     "fleet/test_restored_issuer.py": "cli/commands/fleet/fleet_accept_epoch",
     "fleet/test_revocation.py": (
         "core/dispatch/outbox core/dispatch/revocation_lists core/keys/list_freshness fleet/payloads"

@@ -73,7 +73,7 @@ class NodeBehind:
     """A node that has not acknowledged everything, or of which it is not known whether it still has everything.
 
     `lacks_revocation` if a revocation is among what it lacks. `went_back_at` is when it showed an older state,
-    `unheard_since` from when on its state is unknown.
+    `unheard_since` from when on its state is unknown. `refused` are the reasons of refusals that matter, oldest first.
     """
 
     name: str
@@ -82,6 +82,7 @@ class NodeBehind:
     went_back_at: Instant | None = None
     unheard_since: Instant | None = None
     is_behind: bool = True
+    refused: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -320,13 +321,17 @@ def _behind(node: NodeBehind) -> Iterator[Finding]:
     elif node.is_behind:
         words = f"node '{name}' has not acknowledged everything that was sent"
         yield Finding("node-behind", Severity.WARNING, words, name, remedy="sync-fleet")
+    if node.refused:
+        words = f"node '{name}' refused {plural(len(node.refused), 'envelope')}; the last: {node.refused[-1]}"
+        yield Finding("node-refused", Severity.LAG, words, name, remedy="node-refused", about={"node": name})
     if node.unheard_since is not None:
         words = f"node '{name}' has not answered for a day: whether it still has everything is not known"
         yield Finding("unheard", Severity.LAG, words, name, node.unheard_since, remedy="sync-fleet")
 
 
 def _lags(node: NodeBehind) -> bool:
-    return node.lacks_revocation or node.went_back_at is not None or node.unheard_since is not None
+    timed = node.went_back_at is not None or node.unheard_since is not None
+    return node.lacks_revocation or timed or bool(node.refused)
 
 
 def _leftovers(standing: Standing) -> Iterator[Finding]:

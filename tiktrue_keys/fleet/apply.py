@@ -5,6 +5,7 @@ Come here for what a node does with a key, a revocation list or a promotion.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE, VOID
@@ -33,14 +34,13 @@ SCOPE = "scope"
 class Applied:
     """The result of one envelope: `outcome` is `ok` or the reason why it was not applied; `keys` are new or changed.
 
-    `skipped` are the models of releases that were not applied because the issuer is not their authority. `foreign`
-    counts the revocations of keys that are not the issuer's to revoke.
+    Of a list some parts may be applied although the outcome is not `ok`. `foreign` counts the revocations of keys that
+    are not the issuer's to revoke.
     """
 
     outcome: str
     keys: tuple[ManagedKey, ...] = ()
     superseded: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
     foreign: int = 0
 
 
@@ -160,8 +160,16 @@ def _take_list(transaction: Transaction, issuer: Peer, contents: Contents) -> Ap
             foreign += 1
         else:
             revoked += [] if key is None else [key]
-    skipped = [each.model_id for each in found.releases if not _take_release(transaction, issuer, each)]
-    return Applied(OK, tuple(revoked), skipped=tuple(skipped), foreign=foreign)
+    refused = [each.model_id for each in found.releases if not _take_release(transaction, issuer, each)]
+    return Applied(_of_releases(issuer, refused), tuple(revoked), foreign=foreign)
+
+
+def _of_releases(issuer: Peer, refused: Sequence[str]) -> str:
+    """Return the outcome of a list, of whose releases these were refused."""
+    if not refused:
+        return OK
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return reason(SCOPE, f"not in the scope of '{issuer.name}': the release of {refused[0]}{more}")
 
 
 def _take_release(transaction: Transaction, issuer: Peer, release: Release) -> bool:

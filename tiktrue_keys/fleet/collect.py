@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.dispatch import outbox, peers
-from tiktrue_keys.core.dispatch.node_progress import MAX_REFUSALS, PeerProgress, Place
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place
 from tiktrue_keys.core.dispatch.node_streams import EVERYTHING, begin_streams
 from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
@@ -21,10 +21,11 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import Repeatable, repeatable
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError
-from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, parse_acknowledgement
+from tiktrue_keys.fleet.acknowledgements import Acknowledgement, parse_acknowledgement
 from tiktrue_keys.fleet.challenges import derive_challenge
 from tiktrue_keys.fleet.own_identity import own_node_id
 from tiktrue_keys.fleet.posts import receipt_of
+from tiktrue_keys.fleet.refusals import refusals_after
 from tiktrue_keys.fleet.transports.interface import Junk, Transport
 
 _NAMES_A_RECORD = 32
@@ -192,8 +193,6 @@ def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknow
         return _in_an_earlier_stream(before, ack)
     if ack.number > before.acked and ack.number not in {each.number for each in ack.results}:
         raise IntegrityError("the acknowledgement lacks the result of its newest envelope")
-    refusals = dict(before.refusals)
-    refusals |= {each.number: each.outcome for each in ack.results if each.outcome != OK}
     again = _wants_it_again(before, ack)
     return replace(
         before,
@@ -203,7 +202,7 @@ def _advanced(view: Snapshot, key: memoryview, before: PeerProgress, ack: Acknow
         seen_at=ack.at,
         conflict="",
         blocked=ack.blocked,
-        refusals=tuple(sorted(refusals.items()))[-MAX_REFUSALS:],
+        refusals=refusals_after(view.rows, before, ack),
         reissued=ack.at if again else before.reissued,
         went_back_at=before.went_back_at if ack.number < before.issued else 0,
     )

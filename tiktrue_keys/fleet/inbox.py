@@ -14,10 +14,11 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.errors import IntegrityError, RefusedError
-from tiktrue_keys.fleet.acknowledgements import MAX_RESULTS, Result
+from tiktrue_keys.fleet.acknowledgements import MAX_RESULTS, OK, Result
 from tiktrue_keys.fleet.envelopes import Head, Vouched
 
 MAX_SEEN = 64
+_KEPT_REFUSALS = MAX_RESULTS // 2
 _BYTES = ("envelope", "receipt", "head")
 _NEVER = Instant(0)
 
@@ -54,7 +55,7 @@ class Inbox:
     def consumed(self, result: Result, stream: int, head: Head, now: Instant) -> Inbox:
         """Return the inbox after one more envelope, which may be the first of a later stream."""
         before = self.results if stream == self.stream else ()
-        results = (*before, result)[-MAX_RESULTS:]
+        results = _remembered((*before, result))
         return replace(self, stream=stream, number=result.number, head=head, results=results, blocked="", heard_at=now)
 
     def with_seen(self, digest: bytes, present: Set[str]) -> Inbox:
@@ -73,6 +74,19 @@ class Inbox:
     def in_epoch(self, epoch: int, base: Head) -> Inbox:
         """Return the inbox at the beginning of an accepted epoch."""
         return replace(self, epoch=epoch, stream=1, number=0, head=base, results=(), blocked="", offered=None)
+
+
+def _remembered(results: tuple[Result, ...]) -> tuple[Result, ...]:
+    """Return the results that the next acknowledgement repeats, after one more.
+
+    The oldest that is `ok` gives way, so that a node that refuses an envelope and then consumes many in one round still
+    tells its issuer.
+    """
+    if len(results) <= MAX_RESULTS:
+        return results
+    oldest = results[: _KEPT_REFUSALS + 1]
+    dropped = next((place for place, each in enumerate(oldest) if each.outcome == OK), 0)
+    return (*results[:dropped], *results[dropped + 1 :])
 
 
 def seen_as(digest: bytes) -> str:

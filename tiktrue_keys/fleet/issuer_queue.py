@@ -198,7 +198,6 @@ class IssuerQueue:
         self._tally.consumed += 1
         self._tally.keys += applied.keys
         self._tally.superseded += applied.superseded
-        self._tally.skipped += [(self._issuer.name, model_id) for model_id in applied.skipped]
         self._tally.foreign += applied.foreign
         if applied.outcome != OK:
             self._tally.refusals.append(Refusal(self._issuer.name, address.number, RefusedError(applied.outcome)))

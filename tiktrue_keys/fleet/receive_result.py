@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.list_freshness import STALE
-from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import TikTrueKeysError, UnavailableError
-
-SKIPPED = "skipped-releases"
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,6 @@ class Tally:
     blocked: list[Refusal] = field(default_factory=list)
     waits_for: list[tuple[str, int]] = field(default_factory=list)
     ended: list[tuple[str, Instant]] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
     outage: UnavailableError | None = None
 
 
@@ -67,20 +63,7 @@ def notices(tally: Tally) -> tuple[Notice, ...]:
     ]
     words += [(f"{name}: envelope {number} has not arrived yet", "gap") for name, number in tally.waits_for]
     words += [(f"{name}: its revocation list expired at {rfc3339(end)}", STALE) for name, end in tally.ended]
-    words += _skipped(tally.skipped)
     return tuple(Notice(code, text) for text, code in words)
-
-
-def _skipped(skipped: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return one warning for each issuer that sent releases of models that it is not the authority for."""
-    by_issuer: dict[str, list[str]] = {}
-    for issuer, model_id in skipped:
-        by_issuer.setdefault(issuer, []).append(model_id)
-    counted = [(issuer, models[0], plural(len(models), "release")) for issuer, models in by_issuer.items()]
-    return [
-        (f"{issuer}: skipped {count}, of models that it is not the authority for, such as {model_id}", SKIPPED)
-        for issuer, model_id, count in counted
-    ]
 
 
 def _named(number: int) -> str:

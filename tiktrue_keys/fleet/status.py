@@ -5,16 +5,18 @@ Come here for `fleet status` and its exit code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tiktrue_keys.core.dispatch import deliveries, outbox, peers
 from tiktrue_keys.core.dispatch.distribution_request import ACKNOWLEDGED, REFUSED
-from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Refused
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, Dispatch
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, Peer
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import promotion
 from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import IntegrityError, PartialError, TikTrueKeysError
@@ -49,7 +51,8 @@ class FleetStatus:
     """The fleet as this keystore knows it at `now`.
 
     `base` is the head with which its epoch began; nodes accept the epoch by it. `unrevoked` are the ids of the nodes
-    that have not acknowledged a revocation; `issuers` are the pinned ones, from which keys come here.
+    that have not acknowledged a revocation, `refused` the refusals that matter by node id; `issuers` are the pinned
+    ones, from which keys come here.
     """
 
     node_id: str
@@ -62,6 +65,7 @@ class FleetStatus:
     now: Instant
     unrevoked: frozenset[str] = frozenset()
     issuers: tuple[Peer, ...] = ()
+    refused: Mapping[str, tuple[Refused, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def laggards(self) -> tuple[PeerProgress, ...]:
@@ -84,7 +88,10 @@ class FleetStatus:
         return tuple(each for each in self.nodes if each.conflict)
 
     def error(self) -> TikTrueKeysError | None:
-        """Return IntegrityError for a conflict, PartialError for nodes that lack something or are unheard, or None."""
+        """Return IntegrityError for a conflict, PartialError for nodes that lack something or are unheard, or None.
+
+        What a node has refused it lacks, until an administrator has accepted that.
+        """
         if self.conflicts:
             first = self.conflicts[0]
             nodes = "1 node holds" if len(self.conflicts) == 1 else f"{len(self.conflicts)} nodes hold"
@@ -93,17 +100,22 @@ class FleetStatus:
                 "it was copied back from an old state: copy the newest state back, or restore it as a new epoch",
             )
         without = tuple(each for each in self.nodes if each.node_id in self.unrevoked)
-        done = len(self.nodes) - len({each.node_id for each in (*self.laggards, *self.unheard)})
+        refused = tuple(each for each in self.nodes if self.refused.get(each.node_id))
+        done = len(self.nodes) - len({each.node_id for each in (*self.laggards, *self.unheard, *refused)})
         parts = [
             f"[{done}/{len(self.nodes)}] nodes are up to date",
             _listed("went back to an older state", self.gone_back),
             _listed("without a revocation", without),
             _listed("behind", self.laggards),
+            _listed("refused an envelope", refused),
             _listed("not heard for a day", self.unheard),
         ]
         if not any(parts[1:]):
             return None
-        return PartialError("; ".join(filter(None, parts)), "sync the fleet", remedy="sync-fleet")
+        only_refused = len(list(filter(None, parts[1:]))) == 1 and refused
+        about = {"node": refused[0].name} if only_refused else {}
+        remedy = "node-refused" if only_refused else "sync-fleet"
+        return PartialError("; ".join(filter(None, parts)), "sync the fleet", remedy=remedy, about=about)
 
 
 def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatus:
@@ -124,6 +136,7 @@ def fleet_status(manager: KeyManager, argument: str | None = None) -> FleetStatu
             on_its_way=_on_its_way(view, fleet),
             waiting=tuple(promotion.waiting(view.rows, now)),
             issuers=tuple(peers.peers(view.rows, ISSUER)) if argument is None else (),
+            refused={key: found for key, each in fleet.items() if (found := standing_refusals(view.rows, each, now))},
         )
 
 

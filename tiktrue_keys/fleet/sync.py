@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tiktrue_keys.core.dispatch import outbox, peers
@@ -29,6 +29,7 @@ from tiktrue_keys.errors import RefusedError, UnavailableError, UsageError
 from tiktrue_keys.fleet.collect import Collected, collect_acknowledgements
 from tiktrue_keys.fleet.housekeeping import promote_ready, renew_list
 from tiktrue_keys.fleet.own_identity import own_node_id
+from tiktrue_keys.fleet.refusals import accept_refusals as accept
 from tiktrue_keys.fleet.send import send_pending
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 from tiktrue_keys.fleet.transports.interface import Transport
@@ -121,22 +122,32 @@ def sync(
     promote_anyway: bool = False,
     overlap: Seconds = DEFAULT_OVERLAP,
     resend: Sequence[str] = (),
+    accept_refusals: Sequence[str] = (),
     patient: bool = False,
     operation_id: str | None = None,
 ) -> Synced:
     """Run one round: read acknowledgements, promote ready successors, renew lists at half their validity, and send.
 
-    The nodes `resend` (names or node ids) are sent everything once more. Everything that it records has its operation
-    id. Repeated under the same id, it does what is due then.
+    The nodes `resend` (names or node ids) are sent everything once more. What the nodes `accept_refusals` are known to
+    have refused is left so, and stops being a finding. Everything that it records has its operation id. Repeated under
+    the same id, it does what is due then.
     """
-    operation = _operation(manager, promote_anyway, overlap, resend, operation_id)
-    return _round(manager, transport, operation, license_key, promote_anyway, overlap, resend=resend, patient=patient)
+    wanted = _Wanted(promote_anyway, overlap, tuple(resend), tuple(accept_refusals))
+    return _round(manager, transport, _operation(manager, wanted, operation_id), license_key, wanted, patient=patient)
 
 
-def _operation(
-    manager: KeyManager, promote_anyway: bool, overlap: Seconds, resend: Sequence[str], operation_id: str | None
-) -> Repeatable:
-    arguments = {"promote_anyway": promote_anyway, "overlap": overlap} | ({"resend": [*resend]} if resend else {})
+@dataclass(frozen=True)
+class _Wanted:
+    promote_anyway: bool
+    overlap: Seconds
+    resend: tuple[str, ...] = ()
+    accept_refusals: tuple[str, ...] = ()
+
+
+def _operation(manager: KeyManager, wanted: _Wanted, operation_id: str | None) -> Repeatable:
+    arguments: dict[str, object] = {"promote_anyway": wanted.promote_anyway, "overlap": wanted.overlap}
+    arguments |= {"resend": [*wanted.resend]} if wanted.resend else {}
+    arguments |= {"accept_refusals": [*wanted.accept_refusals]} if wanted.accept_refusals else {}
     return repeatable(manager.session, "fleet-sync", operation_id, arguments)
 
 
@@ -145,14 +156,13 @@ def _round(
     transport: Transport,
     operation: Repeatable,
     license_key: License | None,
-    promote_anyway: bool,
-    overlap: Seconds,
+    wanted: _Wanted,
     *,
-    resend: Sequence[str] = (),
     patient: bool = False,
 ) -> Synced:
-    again = _resolved(manager, resend)
+    again, accepted = _resolved(manager, wanted.resend), _resolved(manager, wanted.accept_refusals)
     notices = renew_heartbeat(manager.session)
+    has_accepted = bool(accepted) and accept(operation, accepted)
     outage: UnavailableError | None = None
     try:
         collected = collect_acknowledgements(manager, transport, operation=operation)
@@ -160,7 +170,7 @@ def _round(
         collected, outage = Collected(operation_id=operation.id, changed=False), error
     if again:
         _send_everything_again(operation, again)
-    promoted = promote_ready(manager, operation, anyway=promote_anyway, overlap=overlap)
+    promoted = promote_ready(manager, operation, anyway=wanted.promote_anyway, overlap=wanted.overlap)
     renewed = renew_list(manager, operation)
     sent = send_pending(
         manager, transport, license_key=license_key, patient=patient, challenge_all=True, operation=operation
@@ -169,7 +179,7 @@ def _round(
         _tidy(manager, transport)
     return Synced(
         operation_id=operation.id,
-        changed=collected.changed or bool(again) or bool(promoted.keys) or renewed or sent.changed,
+        changed=has_accepted or collected.changed or bool(again) or bool(promoted.keys) or renewed or sent.changed,
         warnings=(*collected.warnings, *promoted.warnings, *sent.warnings, *notices),
         collected=collected.acknowledged,
         envelopes=sent.envelopes,
@@ -189,17 +199,19 @@ def sync_until(
     promote_anyway: bool = False,
     overlap: Seconds = DEFAULT_OVERLAP,
     resend: Sequence[str] = (),
+    accept_refusals: Sequence[str] = (),
     operation_id: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Synced:
     """Sync repeatedly, with growing pauses, until every node is up to date or `seconds` have passed."""
-    operation = _operation(manager, promote_anyway, overlap, resend, operation_id)
+    wanted = _Wanted(promote_anyway, overlap, tuple(resend), tuple(accept_refusals))
+    operation = _operation(manager, wanted, operation_id)
     end, pause = clock() + seconds, _FIRST_PAUSE
     rounds: list[Synced] = []
     while True:
-        again = () if rounds else resend
-        rounds.append(_round(manager, transport, operation, license_key, promote_anyway, overlap, resend=again))
+        rounds.append(_round(manager, transport, operation, license_key, wanted))
+        wanted = replace(wanted, resend=(), accept_refusals=())
         left = end - clock()
         if left <= 0 or (rounds[-1].status.error() is None and rounds[-1].outage is None):
             return _together(rounds)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Refused
 from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.instants import Instant, rfc3339
 
@@ -44,17 +45,21 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
         "went_back_at": _when(progress.went_back_at),
         "blocked": progress.blocked or None,
         "conflict": progress.conflict or None,
-        "refusals": [{"number": number, "reason": reason} for number, reason in progress.refusals],
+        "refusals": [{"number": each.number, "reason": each.reason} for each in progress.refusals],
     }
 
 
-def state_of(progress: PeerProgress, now: Instant) -> str:
-    """Return the state of a node in one word: conflict, went-back, blocked, behind, unheard or ok."""
+def state_of(progress: PeerProgress, now: Instant, refused: Sequence[Refused] = ()) -> str:
+    """Return the state of a node in one word: conflict, went-back, blocked, behind, refused, unheard or ok.
+
+    `refused` are its refusals that matter.
+    """
     states = {
         "conflict": progress.conflict,
         "went-back": progress.went_back_at,
         "blocked": progress.blocked,
         "behind": progress.is_behind,
+        "refused": bool(refused),
         "unheard": progress.unheard_since(now),
     }
     return next((state for state, holds in states.items() if holds), "ok")
@@ -66,7 +71,7 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
         "node_id": status.node_id,
         "epoch": {"number": status.epoch, "size": status.base.size, "head": status.base.root.hex()},
         "audit": {"size": status.head.size, "head": status.head.root.hex()},
-        "nodes": [progress_json(each) | {"state": state_of(each, status.now)} for each in status.nodes],
+        "nodes": [progress_json(each) | _standing(each, status) for each in status.nodes],
         "issuers": [peer_json(each) for each in status.issuers],
         "deliveries": [
             {
@@ -92,6 +97,12 @@ def status_json(status: FleetStatus) -> dict[str, Any]:
             for each in status.waiting
         ],
     }
+
+
+def _standing(progress: PeerProgress, status: FleetStatus) -> dict[str, Any]:
+    refused = status.refused.get(progress.node_id, ())
+    numbers = [each.number for each in refused]
+    return {"state": state_of(progress, status.now, refused), "unaccepted_refusals": numbers}
 
 
 def _when(instant: int) -> str | None:

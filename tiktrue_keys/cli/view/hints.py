@@ -184,6 +184,8 @@ REMEDIES: Mapping[str, str] = {
     "node-behind": "run tiktrue-keys fleet sync --via TRANSPORT; a node that is gone: tiktrue-keys fleet remove {node}",
     "sync-fleet": "run tiktrue-keys fleet receive there, then tiktrue-keys fleet sync --via TRANSPORT here",
     "fleet-status": "run tiktrue-keys fleet status to see every node",
+    "node-refused": "run tiktrue-keys fleet show {node} for the reasons; once they are mended,"
+    " tiktrue-keys fleet sync --resend {node} --via TRANSPORT, or leave it so with --accept-refusals {node}",
     "resend": "run tiktrue-keys fleet sync --resend {node} --via TRANSPORT",
     "send-later": "send it later: tiktrue-keys fleet sync --via TRANSPORT",
     "compromised-keys": "revoke the keys, then run tiktrue-keys reencrypt-model on each container",

@@ -40,6 +40,7 @@ def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
         "destroyed_at": rfc3339(key.destroyed_at),
         "predecessor": key.predecessor,
         "successor": key.successor,
+        "origin": key.origin,
         "license_tag": key.license_tag,
         "containers": containers,
         "labels": dict(key.labels),

@@ -16,6 +16,7 @@ from tiktrue_keys.core.names import KeyId, short_of
 EVENTS = (
     "accept-clock",
     "accept-epoch",
+    "accept-refusals",
     "acknowledge",
     "approval-add",
     "approval-plan",

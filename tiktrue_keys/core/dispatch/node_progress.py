@@ -5,7 +5,7 @@ Come here for what the issuer knows of a node. The rows that hold these values a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
@@ -24,6 +24,18 @@ _KEPT = ("seen_at", "answered", "heard_at", "went_back_at")
 
 
 @dataclass(frozen=True)
+class Refused:
+    """An envelope that a node consumed without doing what it says, and the reason that the node gave.
+
+    `dispatch` is the number of the dispatch that it belongs to, 0 if that is not known.
+    """
+
+    number: int
+    reason: str
+    dispatch: int = 0
+
+
+@dataclass(frozen=True)
 class PeerProgress:
     """The progress of a node: `issued`, `sent` and `acked` are the highest envelope numbers of its stream.
 
@@ -33,7 +45,8 @@ class PeerProgress:
     `acked_size` is the audit size that the node last vouched for. `conflict` describes history of this keystore that
     the node's last acknowledgement knows and this keystore does not. `blocked` is the reason why the node did not
     consume the next envelope, `reissued` the time of the acknowledgement that last made the issuer send that envelope
-    again. `refusals` are (number, reason) of envelopes that the node consumed without doing what they say.
+    again. `refusals` are the last envelopes of the stream that the node refused; an administrator has accepted those up
+    to number `refusals_accepted`.
     """
 
     node_id: str
@@ -47,7 +60,8 @@ class PeerProgress:
     seen_at: int = 0
     conflict: str = ""
     blocked: str = ""
-    refusals: tuple[tuple[int, str], ...] = ()
+    refusals: tuple[Refused, ...] = ()
+    refusals_accepted: int = 0
     reissued: int = 0
     stream: int = 1
     answered: int = 0
@@ -87,7 +101,7 @@ class PeerProgress:
 
     def refused(self, place: Place) -> bool:
         """Return whether the node consumed that envelope and refused its content."""
-        return place[0] == self.stream and any(number == place[1] for number, _ in self.refusals)
+        return place[0] == self.stream and any(each.number == place[1] for each in self.refusals)
 
     def next_stream(self, size: int, place: Place) -> PeerProgress:
         """Return the progress at the beginning of the next stream, which carries what lies behind `place`.
@@ -101,7 +115,7 @@ class PeerProgress:
 
 def shortened(progress: PeerProgress) -> PeerProgress:
     """Return the progress with what its texts begin with: a row has to hold those of all its peers."""
-    refusals = tuple((number, reason[:_SHORT]) for number, reason in progress.refusals[-_FEW_REFUSALS:])
+    refusals = tuple(replace(each, reason=each.reason[:_SHORT]) for each in progress.refusals[-_FEW_REFUSALS:])
     return replace(progress, blocked=progress.blocked[:_SHORT], conflict=progress.conflict[:_SHORT], refusals=refusals)
 
 
@@ -109,13 +123,13 @@ def progress_json(progress: PeerProgress) -> dict[str, Any]:
     """Return the members that differ from their default, so that an idle node takes only its id and its name."""
     plain = {name: value for name, value in vars(progress).items() if value != _DEFAULTS.get(name)}
     if progress.refusals:
-        plain["refusals"] = [list(each) for each in progress.refusals[-MAX_REFUSALS:]]
+        plain["refusals"] = [list(astuple(each)) for each in progress.refusals[-MAX_REFUSALS:]]
     return plain
 
 
 def progress_of_json(payload: dict[str, Any]) -> PeerProgress:
     """Return the progress of stored members."""
-    refusals = tuple((number, reason) for number, reason in payload.get("refusals", ()))
+    refusals = tuple(Refused(*each) for each in payload.get("refusals", ()))
     return PeerProgress(**{**payload, "refusals": refusals})
 
 

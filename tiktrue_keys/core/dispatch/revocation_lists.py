@@ -162,6 +162,12 @@ def keys_on_list(rows: Rows, number: int) -> list[str]:
     return [each.key_id for each in revocations_on_list(rows, number)]
 
 
+def releases_on_list(rows: Rows, number: int) -> list[str]:
+    """Return the ids of the models whose releases a list of this keystore carries; none for an unknown list."""
+    payload = rows.get(RecordKind.REVOCATION_LIST, f"list {number}")
+    return list(payload.get("releases", ())) if payload else []
+
+
 def known_list(rows: Rows, issuer: str) -> KnownList | None:
     """Return the newest list of an issuer that was received, or None."""
     payload = rows.get(RecordKind.REVOCATION_LIST, f"from {issuer}")

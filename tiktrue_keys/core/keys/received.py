@@ -5,6 +5,7 @@ Come here for what a node does with a key that another keystore has generated.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from tiktrue_keys.core.keys.authority import OutOfScopeError, must_be_in_scope
 from tiktrue_keys.core.keys.keyring import StoredKey, add_key, all_keys, get_key, heads_of, is_live, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
-from tiktrue_keys.core.keys.wrapping import wrap_managed_key
+from tiktrue_keys.core.keys.wrapping import unwrap_managed_key, wrap_managed_key
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import KeyId, ModelId, model_of
@@ -68,7 +69,8 @@ def import_key(
     """Store a received key, wrapped for this machine (and this license), and return it. Return a held key unchanged.
 
     Raises OutOfScopeError for a key of another model than the issuer's, or one that names another keystore's key;
-    RevokedError for a key that a list revokes, RefusedError for one that is older than the key held. The pair (epoch,
+    RevokedError for a key that a list revokes, RefusedError for one that is older than the key held, or that is held
+    with another secret. The pair (epoch,
     generation) decides, because a restored issuer assigns the generations that it has forgotten a second time.
     """
     rows, now, origin = transaction.rows, transaction.now, issuer.origin
@@ -77,6 +79,7 @@ def import_key(
         must_be_of(rows, issuer, named)
     held = get_key(rows, received.key_id, now)
     if held is not None:
+        _must_be_the_same(keys, held, received, secret, opened)
         return held.key
     revocation = revocation_of(rows, received.key_id, origin)
     if revocation is not None:
@@ -106,6 +109,22 @@ def import_key(
     ended = [head.key_id for head in known if head not in heads]
     put_heads(rows, key.model_id, [*kept, key.key_id], ended=ended)
     return key.at(now)
+
+
+def _must_be_the_same(
+    keys: RootKeys, held: StoredKey, received: ReceivedKey, secret: SecretBuffer, opened: RecognisedLicense | None
+) -> None:
+    """Raise RefusedError for another key under the id of one that is held, or where that cannot be told."""
+    key = held.key
+    if key.status is Status.DESTROYED:
+        raise RefusedError(f"key {key.key_id} was destroyed here", key_id=key.key_id)
+    if (key.generation, key.license_tag is not None) != (received.generation, received.licensed):
+        raise RefusedError(f"key {key.key_id} is held with another generation or license", key_id=key.key_id)
+    if key.license_tag is not None and (opened is None or opened.tag != key.license_tag):
+        raise RefusedError(f"key {key.key_id} is held under license {key.license_tag}", key_id=key.key_id)
+    with unwrap_managed_key(keys, held, opened) as known:
+        if not hmac.compare_digest(known.view, secret.view):
+            raise RefusedError(f"key {key.key_id} is held with another secret", key_id=key.key_id)
 
 
 def promote_received(transaction: Transaction, issuer: Peer, key_id: KeyId, word: ReceivedPromotion) -> None:

@@ -21,6 +21,7 @@ from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.licenses import license_strengths
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import waiting
+from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import read_binding, read_dropped
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
@@ -137,5 +138,7 @@ def _behind(rows: Rows, now: Instant) -> Iterator[NodeBehind]:
     without = lacking_revocation(rows, fleet)
     for node_id, each in sorted(fleet.items(), key=lambda item: item[1].name):
         unheard, went_back = each.unheard_since(now), Instant(each.went_back_at) if each.went_back_at else None
-        if each.conflict or each.is_behind or unheard or went_back:
-            yield NodeBehind(each.name, node_id in without, each.conflict, went_back, unheard, is_behind=each.is_behind)
+        refused = [one.reason for one in standing_refusals(rows, each, now)]
+        if each.conflict or each.is_behind or unheard or went_back or refused:
+            lacks = node_id in without
+            yield NodeBehind(each.name, lacks, each.conflict, went_back, unheard, each.is_behind, refused)

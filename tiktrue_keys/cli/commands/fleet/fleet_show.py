@@ -9,6 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Fields, Outcome
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Refused
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.instants import rfc3339
@@ -41,7 +42,7 @@ def command(
         ("acknowledged", "" if peer.role == ISSUER else f"{progress.acked} of {progress.issued} envelopes"),
         ("blocked", progress.blocked),
         ("conflict", progress.conflict),
-        *(("refused", f"envelope {number}: {reason}") for number, reason in progress.refusals),
+        *(("refused", _refused(each, progress)) for each in progress.refusals),
         ("keys", " ".join(keys)),
     ]
     return Outcome(
@@ -49,6 +50,11 @@ def command(
         view=[Fields([(name, text) for name, text in rows if text])],
         ids=[peer.node_id],
     )
+
+
+def _refused(refused: Refused, progress: PeerProgress) -> str:
+    accepted = " (accepted)" if refused.number <= progress.refusals_accepted else ""
+    return f"envelope {refused.number}: {refused.reason}{accepted}"
 
 
 def _removed(peer: Peer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated
 
@@ -11,12 +12,12 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import transport_of
 from tiktrue_keys.cli.view.fleet_status import state_of, status_json
 from tiktrue_keys.cli.view.outcome import Block, Line, Outcome, Table
-from tiktrue_keys.core.dispatch.node_progress import PeerProgress
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Refused
 from tiktrue_keys.core.dispatch.scopes import ALL, scope_text
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import span
-from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.fleet.status import FleetStatus, fleet_status
 
 _NODES = ("node", "acknowledged", "heard", "state")
@@ -29,7 +30,7 @@ EXAMPLES = (
 )
 EXIT_STATUS = {
     4: "A node holds a conflicting audit history of this keystore: it was put back from an old copy.",
-    7: "Some nodes lack something, went back to an older state, or were not heard for a day; they are named.",
+    7: "Some nodes lack or refused something, went back to an older state, or were unheard for a day; they are named.",
 }
 
 
@@ -79,7 +80,7 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
             each.name,
             f"{each.acked}/{each.issued}",
             (rfc3339(each.heard_at) or "") if each.heard_at else "",
-            _state(each, now),
+            _state(each, now, status.refused.get(each.node_id, ())),
         )
         for each in status.nodes
     ]
@@ -93,14 +94,17 @@ def status_view(status: FleetStatus, now: Instant) -> list[Block]:
     return view
 
 
-def _state(node: PeerProgress, now: Instant) -> str:
+def _state(node: PeerProgress, now: Instant, refusals: Sequence[Refused]) -> str:
     """How far a node is; that it is up to date holds for the time of its last answer only."""
-    state, refused = state_of(node, now), f", {len(node.refusals)} refused" if node.refusals else ""
+    state = state_of(node, now, refusals)
     if state == "ok":
-        return f"ok {span(max(now - node.heard_at, 0))} ago{refused}"
+        return f"ok {span(max(now - node.heard_at, 0))} ago"
+    refused = f"refused {plural(len(refusals), 'envelope')}; the last: {refusals[-1].reason}" if refusals else ""
+    if state == "refused":
+        return refused
     if state == "went-back":
         return f"went back to an older state at {rfc3339(node.went_back_at)}"
-    return (node.conflict or node.blocked or state) + refused
+    return (node.conflict or node.blocked or state) + (f", {refused}" if refused else "")
 
 
 def _waits(waiting: Waiting, now: Instant) -> str:

@@ -25,7 +25,7 @@ EXAMPLES = (
     ("Wait up to five minutes for all nodes:", "tiktrue-keys fleet sync --via spool:/mnt/spool --wait 5m"),
 )
 EXIT_STATUS = {
-    7: "Some nodes lack something, went back to an older state, or were not heard for a day; they are named.",
+    7: "Some nodes lack or refused something, went back to an older state, or were unheard for a day; they are named.",
     12: "The transport cannot be reached.",
 }
 
@@ -46,6 +46,10 @@ def command(
         list[str] | None,
         typer.Option(metavar="NODE", help="Node to send everything that it should hold once more (repeatable)."),
     ] = None,
+    accept_refusals: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE", help="Node whose refusals until now are to be left so (repeatable)."),
+    ] = None,
 ) -> Outcome:
     """Read acknowledgements, promote keys, renew revocation lists and send the queue.
 
@@ -62,6 +66,7 @@ def command(
             license_key=context.license(),
             promote_anyway=promote_anyway,
             resend=tuple(resend or ()),
+            accept_refusals=tuple(accept_refusals or ()),
             overlap=context.duration(None, "rotate.overlap", DEFAULT_OVERLAP),
             operation_id=context.operation_id,
         )
