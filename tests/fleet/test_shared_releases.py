@@ -4,6 +4,7 @@ re-encryption under their hands.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,11 @@ from tiktrue_keys.models.file.open import open_model
 from tiktrue_keys.models.file.reencrypt import reencrypt_model
 from tiktrue_keys.models.file.verify import Verified, verify_model
 from tiktrue_keys.models.model_release import release_models
+from tiktrue_keys.models.tensors import load_tensors
 
 LENGTH = (1 << 20) + 5000
+_HEADER = b'{"bias":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+TENSORS = len(_HEADER).to_bytes(8, "little") + _HEADER + b"abcd"
 
 
 class Storage:
@@ -41,9 +45,9 @@ class Storage:
     def node(self) -> KeyManager:
         return self.fleet.nodes["n1"]
 
-    def sealed(self, name: str) -> Path:
+    def sealed(self, name: str, content: bytes | None = None) -> Path:
         plain = self.folder / name
-        plain.write_bytes(pattern(LENGTH))
+        plain.write_bytes(content or pattern(LENGTH))
         made = encrypt_model(self.admin, plain, key="weights", license_key=LICENSE).destination
         plain.unlink()
         return Path(str(made))
@@ -85,9 +89,11 @@ def test_a_node_refuses_last_weeks_weights_and_opens_them_once_they_are_released
     storage.verified(kept)
 
 
-def test_a_carrier_that_keeps_a_release_back_is_seen_by_the_age_of_the_list(storage: Storage) -> None:
+def test_a_carrier_that_keeps_a_release_back_is_seen_by_the_age_of_the_list(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
     """Freezing works until the list ends; from then on every opening warns, and a strict one is refused."""
-    bad, good = storage.sealed("bad.bin"), storage.sealed("good.bin")
+    bad, good = storage.sealed("bad.safetensors", TENSORS), storage.sealed("good.bin")
     release_models(storage.admin, [bad])
     storage.fleet.deliver()
     release_models(storage.admin, [good], only=True)
@@ -100,6 +106,14 @@ def test_a_carrier_that_keeps_a_release_back_is_seen_by_the_age_of_the_list(stor
     assert ended.subject == "head-office"
     codes = [notice.code for notice in storage.verified(bad).warnings]
     assert codes == ["stale-revocation-list", "stale-release"]
+    with caplog.at_level(logging.WARNING, "tiktrue_keys"), open_model(bad, storage.node, LICENSE) as model:
+        assert [notice.code for notice in model.warnings] == codes
+        tensors = load_tensors(bad, storage.node, LICENSE)
+    assert [notice.code for notice in tensors.warnings] == codes
+    assert [each.name for each in tensors] == ["bias"]
+    assert [(each.name, each.getMessage().split(":")[0]) for each in caplog.records] == [
+        ("tiktrue_keys.models", code) for code in (*codes, *codes)
+    ]
     assert "does not name container" in storage.refuse(good, "superseded")  # past its end it goes on counting
     storage.node.require_fresh_lists()
     with pytest.raises(ExpiredError):

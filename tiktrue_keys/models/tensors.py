@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice, each_once
 from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 from tiktrue_keys.models.container.data_key import asked_once
 from tiktrue_keys.models.container.model_file import ModelFile
 from tiktrue_keys.models.container.released import check_folder
 from tiktrue_keys.models.file.decrypt import ReadOptions
-from tiktrue_keys.models.file.open import open_expected
+from tiktrue_keys.models.file.open import log_warnings, open_expected
 from tiktrue_keys.models.folder.manifest_file import trusted_manifest
 from tiktrue_keys.models.folder.plain import must_be_listed
 from tiktrue_keys.models.format.manifest import ContainerEntry, ListedContainer, Manifest, ManifestEntry, PlainEntry
@@ -70,6 +71,24 @@ class Tensor:
         return iter((self.name, self.dtype, self.shape, self.buffer))
 
 
+class Tensors(Iterator[Tensor]):
+    """The tensors of a model, each loaded when it is asked for. `warnings` are those of opening the model's files."""
+
+    def __init__(self, tensors: Generator[Tensor, None, None], opened: ExitStack, warnings: tuple[Notice, ...]) -> None:
+        self.warnings = warnings
+        self._tensors = tensors
+        self._opened = opened
+
+    def __next__(self) -> Tensor:
+        """Load the next tensor."""
+        return next(self._tensors)
+
+    def close(self) -> None:
+        """Close the model's files. The last tensor does so too."""
+        self._tensors.close()
+        self._opened.close()
+
+
 _Opener = Callable[[Place, ListedContainer | None], ModelFile]
 """Opens the container at a path; what the manifest lists is given for a file of a folder."""
 
@@ -84,11 +103,12 @@ def load_tensors(
     allow_deprecated: bool = False,
     allow_unsigned: bool = False,
     allow_superseded: bool = False,
-) -> Iterator[Tensor]:
+) -> Tensors:
     """Yield the tensors of FILE.safetensors.ttm, or of all shards of an encrypted folder.
 
     A folder in object storage is a URL that ends with a slash. `names` limits the tensors; `out` maps names to writable
-    buffers of exactly the tensor's size. Raises NotFoundError, before any tensor is loaded, when a name is missing;
+    buffers of exactly the tensor's size. The warnings of the opening are in `warnings` of what is returned, and are
+    logged. Raises NotFoundError, before any tensor is loaded, when a name is missing;
     UsageError for a buffer of the wrong size; IntegrityError when a file is not valid safetensors or the shards do not
     match the folder's index; and the errors of open_model.
     """
@@ -102,20 +122,23 @@ def load_tensors(
     try:
         place = parse_place(path)
         manifest = _manifest(place, manager)
+        of_folder: tuple[Notice, ...] = ()
         if manifest is not None:
-            check_folder(manager, manifest, place, options.releases())
+            of_folder = check_folder(manager, manifest, place, options.releases())
         shards = _open_shards(place, manifest, opener, stack)
         plan = [(shard, place) for shard in shards for place in _places(shard) if names is None or place.name in names]
         _must_be_all(plan, names)
     except BaseException:
         stack.close()
         raise
-    return _load(stack, plan, out or {})
+    warnings = each_once((*of_folder, *(notice for shard in shards for notice in shard.warnings)))
+    log_warnings(warnings)
+    return Tensors(_load(stack, plan, out or {}), stack, warnings)
 
 
 def _load(
     stack: ExitStack, plan: list[tuple[ModelFile, TensorPlace]], out: Mapping[str, WriteableBuffer]
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     with stack:
         for shard, place in plan:
             given = out.get(place.name)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.models.container.container import Container
 from tiktrue_keys.models.container.segments import OpenedSegments
 from tiktrue_keys.models.format.trailer import Leaves
@@ -32,8 +33,10 @@ class ModelFile(io.RawIOBase):
 
     Takes ownership of `fd`, the open container (from kept_open), and closes it. `leaves` come from known_leaves.
     `cached` is the number of opened segments to keep (at least read_ahead + 2). `check` is called on the reading thread
-    before a segment is opened, and raises to forbid it (for example after a revocation). Reading raises IntegrityError
-    for a changed segment, OSError from the system, UnavailableError from a storage, ValueError once closed.
+    before a segment is opened, and raises to forbid it (for example after a revocation). `warnings` are those of the
+    opening, for example that the key is deprecated or that no newer release could be received. Reading raises
+    IntegrityError for a changed segment, OSError from the system, UnavailableError from a storage, ValueError once
+    closed.
     """
 
     def __init__(
@@ -46,9 +49,11 @@ class ModelFile(io.RawIOBase):
         check: Callable[[], None] | None = None,
         cached: int = CACHED,
         read_ahead: int = READ_AHEAD,
+        warnings: tuple[Notice, ...] = (),
     ) -> None:
         super().__init__()
         self.length = container.length
+        self.warnings = warnings
         self._position = 0
         self._turn = threading.RLock()
         self._segments = OpenedSegments(fd, container, data_key, leaves, check, max(cached, read_ahead + 2), read_ahead)

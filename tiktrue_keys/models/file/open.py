@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from os import PathLike
 
@@ -12,6 +13,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RevokedError
 from tiktrue_keys.models.container.container import known_leaves
 from tiktrue_keys.models.container.data_key import held_keys
@@ -24,6 +26,8 @@ from tiktrue_keys.models.registry.tracking import track
 from tiktrue_keys.models.storage.location import Place, Url, object_place, recorded_path
 from tiktrue_keys.models.storage.readable import kept_open, let_go
 
+_LOG = logging.getLogger("tiktrue_keys.models")
+_LOG.addHandler(logging.NullHandler())
 _SETTLED = 2 * 10**9
 """Nanoseconds: a change of a file that is older has changed its ctime. No file system has a coarser clock."""
 
@@ -41,10 +45,19 @@ def open_model(
     """Return the plaintext of a container as a seekable read-only binary file. The caller closes it.
 
     The use is recorded once, before the file is returned. Each segment is verified before its bytes are returned. Reads
-    raise RevokedError once the key is revoked. Raises the errors of decrypt_model.
+    raise RevokedError once the key is revoked. The warnings of the opening are in `warnings` of the returned file, and
+    are logged. Raises the errors of decrypt_model.
     """
     options = ReadOptions(allow_deprecated, allow_unsigned, allow_superseded)
-    return open_expected(object_place(path), manager, license_key, options, expected_root)
+    opened = open_expected(object_place(path), manager, license_key, options, expected_root)
+    log_warnings(opened.warnings)
+    return opened
+
+
+def log_warnings(warnings: Iterable[Notice]) -> None:
+    """Log each warning under the name tiktrue_keys.models. Prints nothing where the application has no handler."""
+    for notice in warnings:
+        _LOG.warning("%s: %s", notice.code, notice.message)
 
 
 def open_expected(
@@ -74,7 +87,7 @@ def open_expected(
         fd = kept_open(found.fd)
         try:
             check = revocation_check(manager, opened.key)
-            return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check)
+            return ModelFile(fd, container, opened.secret.view, leaves=leaves, check=check, warnings=opened.notices)
         except BaseException:
             let_go(fd)
             raise
