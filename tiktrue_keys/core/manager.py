@@ -442,6 +442,8 @@ class KeyManager(KeystoreReader):
             operation = parse_operation_id(name)
             parts = ending.others.parts(ROWS_AT_ONCE)
             rest = next(parts)
+            if rest is not ending.others:
+                self._let_go_first(operation, ending)
             for part in parts:
                 self.settle_part(operation, rest)
                 rest = part
@@ -449,8 +451,14 @@ class KeyManager(KeystoreReader):
         with self._session.write(next(iter(last))) as transaction:
             for operation, ending in last.items():
                 intent = intents.finish_intent(transaction, operation, ending)
-                if intent.root:
-                    self._let_go(transaction, intent, endings[operation])
+                self._let_go(transaction, intent, endings[operation])
+
+    def _let_go_first(self, operation: OperationId, ending: Ending) -> None:
+        """Let go of all containers before the first rows: after a kill, the rows tell of the others only."""
+        with self._session.write(operation) as transaction:
+            intent = intents.get_intent(transaction.rows, operation)
+            if intent is not None:
+                self._let_go(transaction, intent, ending)
 
     def _let_go(self, transaction: Transaction, intent: FileIntent, ending: Ending) -> None:
         from tiktrue_keys.core.operations.supersede import let_go

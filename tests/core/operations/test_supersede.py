@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,25 @@ import pytest
 
 from tests.core.dispatch.test_releases import entry
 from tests.keystores import LICENSE
+from tests.models.settle.test_interrupted import killed_before_outcome
 from tests.models.workshop import MODEL, Workshop, folder_request
+from tiktrue_keys.core.containers.settlement import ROWS_AT_ONCE, Settlement
 from tiktrue_keys.core.dispatch.releases import MAX_ENTRIES
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.release import ReleaseRequest
-from tiktrue_keys.errors import RefusedError, UnavailableError
+from tiktrue_keys.core.operations.supersede import AT_ONCE
+from tiktrue_keys.errors import IntegrityError, RefusedError, UnavailableError
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
 from tiktrue_keys.models.file.verify import verify_model
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
+from tiktrue_keys.models.folder.new_folder import folder_intent
 from tiktrue_keys.models.folder.reencrypt import reencrypt_folder
 from tiktrue_keys.models.folder.verify import verify_folder
+from tiktrue_keys.models.format.header_slots import HEADER_SIZE
 from tiktrue_keys.models.model_release import release_models
+from tiktrue_keys.models.settle.interrupted import settle_intents
 
 
 def reencrypt(shop: Workshop, path: Path, **options: Any) -> Reencrypted:
@@ -129,14 +136,68 @@ def test_a_folder_follows_as_a_whole(shop: Workshop, recover: bool) -> None:
     verify_model(shop.manager, folder / "a.bin.ttm", license_key=LICENSE)
 
 
-def test_a_file_that_is_released_by_itself_stays_named_while_its_folder_is_built(shop: Workshop) -> None:
+@pytest.fixture
+def folder(shop: Workshop) -> Path:
+    """A folder of two files, each of which is released by itself."""
     source = shop.folder / "dir"
     source.mkdir()
-    shop.plain(100, "dir/a.bin")
-    folder = Path(str(encrypt_folder(shop.manager, folder_request(source)).destination))
-    release_models(shop.manager, [folder / "a.bin.ttm"])
-    (old,) = named(shop)
-    made = reencrypt_folder(shop.manager, folder, license_key=LICENSE, recover_revoked=True)
+    for name in ("a.bin", "b.bin"):
+        shop.plain(100, f"dir/{name}")
+    made = Path(str(encrypt_folder(shop.manager, folder_request(source)).destination))
+    release_models(shop.manager, [made / "a.bin.ttm", made / "b.bin.ttm"])
+    return made
+
+
+@pytest.mark.parametrize("recover", [False, True])
+def test_files_that_are_released_by_themselves_follow_their_folder(shop: Workshop, folder: Path, recover: bool) -> None:
+    old, other = set(named(shop)), shop.sealed()
+    release_models(shop.manager, [other])
+    (kept,) = set(named(shop)) - old
+    made = reencrypt_folder(shop.manager, folder, license_key=LICENSE, recover_revoked=recover)
     assert made.release is None
-    assert named(shop) == {old: 0, made.files[0].file_id: 0}
+    leaving: dict[bytes, int] = {} if recover else dict.fromkeys(old, shop.desk.clock.now + 7 * DAY)
+    assert named(shop) == {kept: 0, **leaving, **{each.file_id: 0 for each in made.files}}
     verify_model(shop.manager, folder / "a.bin.ttm", license_key=LICENSE)
+
+
+def test_files_of_a_folder_that_was_not_finished_are_not_named(shop: Workshop, folder: Path) -> None:
+    before = named(shop)
+    with (folder / "b.bin.ttm").open("r+b") as file:
+        file.seek(HEADER_SIZE + 50)
+        file.write(b"damage")
+    with pytest.raises(IntegrityError):
+        reencrypt_folder(shop.manager, folder, license_key=LICENSE, jobs=1)
+    assert named(shop) == before
+
+
+def test_files_follow_a_folder_whose_operation_was_killed_at_its_end(shop: Workshop, folder: Path) -> None:
+    old = set(named(shop))
+
+    def work(manager: KeyManager) -> None:
+        reencrypt_folder(manager, folder, license_key=LICENSE, recover_revoked=True, operation_id="once")
+
+    killed_before_outcome(shop, work, "once")
+    assert old < set(named(shop))
+    settle_intents(shop.manager)
+    assert old.isdisjoint(named(shop))
+    assert len(named(shop)) == 2
+    verify_model(shop.manager, folder / "a.bin.ttm", license_key=LICENSE)
+
+
+class _Killed(KeyManager):
+    """Is killed before the first rows of a large folder change."""
+
+    def settle_part(self, operation_id: str, part: Settlement) -> None:
+        raise UnavailableError("killed")
+
+
+def test_files_of_a_large_folder_leave_before_their_rows_do(shop: Workshop, folder: Path) -> None:
+    """Settling finds them by their rows: what leaves after a part of these is gone would be missed."""
+    intent = folder_intent("reencrypt-folder", bytes(16), folder, shop.folder / ".new", model_id=MODEL, name="dir")
+    begun = shop.manager.begin_file_operation(replace(intent, supersedes="11" * 16, leaves=AT_ONCE))
+    gone = [*named(shop), *(number.to_bytes(16, "big") for number in range(ROWS_AT_ONCE))]
+    with pytest.raises(UnavailableError):
+        _Killed(session=shop.manager.session).finish_file_operation(
+            begun.operation_id, outcome="ok", keys=None, others=Settlement(gone=gone)
+        )
+    assert named(shop) == {}

@@ -7,6 +7,7 @@ the old file may lie there, and never neither. The old entry leaves with the out
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tiktrue_keys.core.containers.intents import FileIntent, get_intent, put_intent
@@ -48,16 +49,19 @@ def name_successor(session: KeystoreSession, operation_id: OperationId, root: by
 
 
 def let_go(transaction: Transaction, intent: FileIntent, ending: Ending) -> None:
-    """Let the superseded entry leave when the operation is done, or the new one when its output does not exist."""
-    release = get_release(transaction.rows, intent.model_id) if intent.root else None
+    """Let the superseded entry leave when the operation is done, or the new one when its output does not exist.
+
+    The containers of a folder that may be named on their own go with it: the replaced ones, or those of the new folder.
+    """
+    release = get_release(transaction.rows, intent.model_id) if intent.supersedes else None
     if release is None:
         return
-    old = bytes.fromhex(intent.supersedes)
-    then = release
+    then, gone = release, {*ending.others.gone}
     if ending.outcome == OK:
-        then = _leaving(release, old, intent.leaves, transaction.now)
+        old = {bytes.fromhex(intent.supersedes)} if intent.root else set()
+        then = _leaving(release, old | gone, intent.leaves, transaction.now)
     elif not (ending.keys or ending.others.moved):
-        then = release.without({intent.file_id})
+        then = release.without({intent.file_id} | gone)
     if then != release:
         issue_releases(transaction, [then], [release])
 
@@ -71,14 +75,14 @@ def _followed(rows: Rows, intent: FileIntent | None, now: Instant) -> Release | 
     return release if named else None
 
 
-def _leaving(release: Release, old: bytes, leaves: str, now: Instant) -> Release:
+def _leaving(release: Release, old: Collection[bytes], leaves: str, now: Instant) -> Release:
     if leaves == "":
         return release
     if leaves == AT_ONCE:
-        return release.without({old})
+        return release.without(old)
     end = Instant(now + DEFAULT_OVERLAP)
     entries = (
-        replace(each, until=end if each.until == STAYS else min(each.until, end)) if each.file_id == old else each
+        replace(each, until=end if each.until == STAYS else min(each.until, end)) if each.file_id in old else each
         for each in release.entries
     )
     return replace(release, entries=tuple(entries))
