@@ -114,6 +114,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l new-license -d 'Enro
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l count -x -d 'Number of keys to create; above 1 for MODEL_ID-0001 and so on (default: 1).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l from-file -rF -d 'File with the key to import: 32 bytes or 64 hex digits; - for standard input.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l new-chain -d 'Start a second chain of keys beside the model\'s active one.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l ephemeral -d 'Create the keystore even where it vanishes with a container or at a restart.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l license-file -rF -d 'File with the license, or - for standard input.'
@@ -903,6 +904,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -s V -l version -d 'Print 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet' -s h -l help -d 'Show this message and exit.'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l role -xa 'node issuer' -d 'Role here: issuer, which sends keys, or node, which gets them (default: issuer if it has keys).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l ephemeral -d 'Create the keystore even where it vanishes with a container or at a restart.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet init' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -72,13 +72,13 @@ class Machine:
         owns them is the caller's affair (see `give_to_nobody`).
         """
         at = cwd or Path("/")
-        surroundings = {"PATH": _path(), "LANG": "C.UTF-8", "HOME": str(at), "PWD": str(at), **of_the_clock()}
+        surroundings = {"PATH": _path(), "LANG": "C.UTF-8", "HOME": str(at), "PWD": str(at), "TIKTRUE_EPHEMERAL": "1"}
         with tempfile.TemporaryDirectory(prefix="made-up-machine-") as folder:
             made = Path(folder)
             script = "\n".join(["set -e", *self._mounts(made), *_as_user(user, [at, *reach])])
             return subprocess.run(
                 [*_UNSHARE, "sh", "-c", script, "sh", *(os.fspath(word) for word in argv)],
-                env=surroundings | dict(env or {}),
+                env=surroundings | of_the_clock() | dict(env or {}),
                 cwd=at,
                 input=input,
                 stdin=subprocess.DEVNULL if input is None else None,

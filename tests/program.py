@@ -78,6 +78,7 @@ class Program:
             "TIKTRUE_KEYS_HOME": str(self.keystore),
             "TIKTRUE_HOST_SECRET_FILE": str(self.folder / "host" / "secret"),
             "TIKTRUE_LICENSE_KEY": LICENSE,
+            "TIKTRUE_EPHEMERAL": "1",
             **self.variables,
         }
 

@@ -68,6 +68,12 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         Severity.WARNING,
         5,
     ),
+    "storage that vanishes": (
+        {"volatile": "this keystore will not outlive this container"},
+        "volatile-storage",
+        Severity.WARNING,
+        5,
+    ),
     "no hardware fact": (
         {"binding": Binding((Anchor(FactKind.MACHINE_ID, "x"),))},
         "weak-binding",

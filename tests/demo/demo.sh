@@ -10,7 +10,7 @@ trap 'exit 143' TERM
 cd "$work"
 
 unset "${!TIKTRUE_@}"
-export TIKTRUE_KEYS_HOME=$work/keystore TIKTRUE_HOST_SECRET_FILE=$work/host/secret TIKTRUE_LICENSE_FILE=$work/license
+export TIKTRUE_EPHEMERAL=1 TIKTRUE_KEYS_HOME=$work/keystore TIKTRUE_HOST_SECRET_FILE=$work/host/secret TIKTRUE_LICENSE_FILE=$work/license
 (umask 077; mkdir host; printf 'demo-license-0001\n' >license)
 
 # Finds the package without importing it: its own import would want PyTorch.
@@ -39,7 +39,7 @@ body() { tail -c +65537 minilm.ttm | sha256sum; }
 
 say "All of this happens in $work, which goes away at the end."
 printf '# The keystore and the host secret lie there too, in the place of /var/lib; so does the license:\n'
-printf '#   TIKTRUE_KEYS_HOME=%s TIKTRUE_HOST_SECRET_FILE=%s TIKTRUE_LICENSE_FILE=%s\n' keystore host/secret license
+printf '#   TIKTRUE_KEYS_HOME=%s TIKTRUE_HOST_SECRET_FILE=%s TIKTRUE_LICENSE_FILE=%s TIKTRUE_EPHEMERAL=1\n' keystore host/secret license
 
 say "The model: all-MiniLM-L6-v2, $(stat -c %s model.safetensors) bytes of real weights"
 run 0 sha256sum model.safetensors

@@ -117,7 +117,10 @@ class Names:
     # Where the tests run in a bare container, whose machine shows nothing of its own.
     _WEAK = re.compile(
         r"^warning: (?:no|one|two) hardware fact.*\n(  (?:run tiktrue-keys binding|before a part|for a further).*\n)?"
-        r'|^weak-binding\n|^no-spare\n|\{"code": "(?:weak-binding|no-spare)"[^}]*\}(, )?',
+        r"|^warning: this keystore will not outlive .*\n(  move the keystore .*\n)?"
+        r"|this keystore will not outlive [^.]*\. |; it lay on storage that did not outlive its container or a restart"
+        r"|^(?:weak-binding|no-spare|volatile-storage)\n"
+        r'|\{"code": "(?:weak-binding|no-spare|volatile-storage)"[^}]*\}(, )?',
         re.MULTILINE,
     )
 

@@ -94,7 +94,7 @@ class Standing:
     this machine alone, and why. `needed` are the keys that registered containers need; `lagging` and `exposed` are the
     containers whose best key no longer encrypts, and those whose best key is revoked. `assumed` are the issuers whose
     scope an upgrade has derived from the keys that had come from them; `ended` are issuers whose newest revocation list
-    has ended, and when.
+    has ended, and when. `volatile` says which part of the keystore is on storage that vanishes; empty where none is.
     """
 
     clock: ClockReading
@@ -117,6 +117,7 @@ class Standing:
     ended: Sequence[tuple[str, Instant]] = ()
     unfinished: Sequence[str] = ()
     older_copy: str = ""
+    volatile: str = ""
 
     @property
     def now(self) -> Instant:
@@ -167,6 +168,11 @@ def more_facts(unreadable: Sequence[str]) -> Mending:
     if unreadable:
         return {"remedy": "read-fact", "about": {"file": unreadable[0]}}
     return {"remedy": "before-a-repair", "about": {}}
+
+
+def _storage(standing: Standing) -> Iterator[Finding]:
+    if standing.volatile:
+        yield Finding("volatile-storage", Severity.WARNING, standing.volatile, remedy="move-to-a-volume")
 
 
 def _licenses(standing: Standing) -> Iterator[Finding]:
@@ -353,6 +359,7 @@ RULES: tuple[Rule, ...] = (
     _scopes,
     _lists,
     _binding,
+    _storage,
     _licenses,
     _leftovers,
 )

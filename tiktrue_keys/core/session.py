@@ -36,6 +36,7 @@ from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.secret_place import secret_paths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
+from tiktrue_keys.core.keystore.volatile import VolatileParts, volatile_of, volatile_when_created
 from tiktrue_keys.core.machine import MachineFacts, read_facts
 from tiktrue_keys.core.machine.kernel_clock import kernel_clock_is_synchronised
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
@@ -113,6 +114,13 @@ class KeystoreSession:
             return True
         with self.guard:
             return database.is_keystore(self.place.folder, timeout=self.place.timeout)
+
+    def volatile_parts(self) -> VolatileParts:
+        """Return what of the keystore, or of one that would be created, is on storage that vanishes."""
+        if not self.exists():
+            return volatile_when_created(self.place)
+        with self.read() as (view, _):
+            return volatile_of(view.document, self.place)
 
     def is_read_only(self) -> bool:
         """Return whether there is a keystore that this process may not write to: a read-only mount, or permissions."""

@@ -6,7 +6,7 @@ Come here for `fleet init` and `fleet card`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tiktrue_keys.core.audit.record import Actor
@@ -23,6 +23,7 @@ from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.node_ids import is_node_id, node_id_of, parse_name
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.operations.standing_notices import storage_notices
 from tiktrue_keys.errors import RefusedError, UsageError
 from tiktrue_keys.fleet.cards import Card
 
@@ -56,7 +57,8 @@ def _init(manager: KeyManager, name: str, role: str | None, operation: Operation
     if not manager.exists():
         chosen = _required(role)
         with operation.create(manager.session.new_cost()) as transaction:
-            return _named(transaction, operation, name, chosen, created=True)
+            made = _named(transaction, operation, name, chosen, created=True)
+        return replace(made, warnings=storage_notices(manager.session.volatile_parts()))
     with operation.write() as transaction:
         known = peers.own_name(transaction.rows)
         if known is not None and known != (name, role or known[1]):

@@ -76,17 +76,6 @@ def test_not_there_and_not_ours_are_told_apart(tmp_path: Path) -> None:
     assert isinstance(error_of(lambda: host_secret.read(tmp_path / "fifo")), InsecureError)
 
 
-def test_a_place_that_would_vanish_is_refused_unless_it_was_named(tmp_path: Path) -> None:
-    volatile = Path("/dev/shm")
-    if not volatile.is_dir() or not os.access(volatile, os.W_OK):
-        pytest.skip("no /dev/shm to write to")
-    path = volatile / f"tiktrue-keys-test-{os.getpid()}/secret"
-    error = error_of(lambda: host_secret.read_or_create(path, named=False))
-    assert isinstance(error, RefusedError)
-    assert error.remedy == "volatile-host-secret"
-    assert not path.parent.exists()
-
-
 def test_a_failed_first_generate_leaves_nothing_that_stands_in_the_way_of_the_next(desk: Desk) -> None:
     assert error_of(lambda: desk.manager().generate("llama", license_key="")) is not None
     assert not desk.folder.exists()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tiktrue_keys.cli.checks.check import Check, good, skipped, warning
-from tiktrue_keys.core.machine.surroundings import container_runtime
+from tiktrue_keys.core.machine.surroundings import read_surroundings
 from tiktrue_keys.core.secret import memory_is_locked
 
 _PROC = Path("/proc")
@@ -74,10 +74,7 @@ def is_encrypted(device: str, sys_folder: Path) -> bool:
 
 
 def _container() -> Check:
-    runtime = container_runtime()
-    if runtime is None:
-        return good("container", "none")
-    return warning("container", f"{runtime}: keep the host secret where it outlives the container")
+    return good("container", read_surroundings().name or "none")
 
 
 def _versions() -> Check:

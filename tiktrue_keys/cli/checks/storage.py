@@ -14,7 +14,6 @@ from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.host_secret import must_be_kept_private, must_lie_outside
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
-from tiktrue_keys.core.machine.surroundings import volatile_storage
 from tiktrue_keys.errors import TikTrueKeysError
 
 _LITTLE_SPACE = 64 * 1024 * 1024
@@ -33,7 +32,7 @@ def keystore_folder_checks(folder: Path) -> Iterator[Check]:
 
 
 def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
-    """Return the checks of the host secret: owner, mode, apart from the keystore, on lasting storage."""
+    """Return the checks of the host secret: owner, mode, apart from the keystore."""
 
     def check() -> None:
         must_be_private(path.parent, FOLDER_MODE)
@@ -41,11 +40,6 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
         must_lie_outside(path, keystore)
 
     yield _sound("host secret", str(path), check)
-    storage = volatile_storage(path)
-    if storage:
-        yield warning("host secret's storage", f"{path} is on {storage}: it would not survive a restart")
-    else:
-        yield good("host secret's storage", "persistent")
 
 
 def reserve_check(folder: Path, mark: Path) -> Check:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.context.default_places import default_host_secret, default_keystore, is_root
 from tiktrue_keys.cli.context.license import LicenseSource, credential
-from tiktrue_keys.cli.context.prompts import confirm
+from tiktrue_keys.cli.context.prompts import can_ask, confirm
 from tiktrue_keys.cli.context.settings import FILE_NAME, SYSTEM_FILE, Settings, load_settings, user_config_file
 from tiktrue_keys.cli.program.options import CommonOptions
 from tiktrue_keys.core.instants import Seconds, parse_duration
 from tiktrue_keys.core.notices import Notice
-from tiktrue_keys.errors import TikTrueKeysError, UsageError
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager
@@ -170,6 +170,22 @@ class CommandContext:
         """Return when --yes was given or the user answers yes. Raises RefusedError otherwise."""
         if not self.options.yes:
             confirm(question)
+
+    def confirm_storage(self, *, ephemeral: bool) -> None:
+        """Ask before a keystore is created on storage that vanishes, unless it is meant to be `ephemeral`.
+
+        Raises RefusedError when that is not confirmed.
+        """
+        if ephemeral or self.environment.get("TIKTRUE_EPHEMERAL") == "1" or self.manager.exists():
+            return
+        found = self.manager.session.volatile_parts()
+        if found and not self.options.yes and not can_ask():
+            raise RefusedError(
+                found.words,
+                "name places that last: --keystore DIR --host-secret FILE; if it may vanish, add --ephemeral",
+            )
+        if found:
+            self.confirm(f"{found.words}. Create it there?")
 
     def warn(self, notice: Notice) -> None:
         """Add a warning to the command's report."""

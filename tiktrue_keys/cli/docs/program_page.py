@@ -57,6 +57,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "TIKTRUE_KEYS_HOME": "Folder of the keystore, unless --keystore is given.",
     "TIKTRUE_HOST_SECRET_FILE": "File of the host secret, unless --host-secret is given.",
     "TIKTRUE_LICENSE_FILE": "File with the license (- for standard input), unless --license-file is given.",
+    "TIKTRUE_EPHEMERAL": "1 creates keystores without asking where they vanish with a container, as --ephemeral does.",
     "TIKTRUE_LICENSE_KEY": "The license itself, unless a file is named. Processes of the same user can read it.",
     "CREDENTIALS_DIRECTORY": "Set by systemd: folder of the credentials tiktrue-license and tiktrue-host-secret.",
     "STATE_DIRECTORY": "Set by systemd: the service's keystore is /var/lib/tiktrue-keys even if it is not root.",

@@ -12,6 +12,7 @@ from tiktrue_keys.cli.view.envelope import error_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.keystore.volatile import volatile_when_created
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.preview_restore import Position, RestorePreview
 from tiktrue_keys.core.operations.restore import RestoredKeystore
@@ -28,6 +29,11 @@ AcceptClock = Annotated[
 
 def question(context: CommandContext, source: str, preview: RestorePreview) -> str:
     """Return the question whether to replace the keystore with the backup."""
+    found = volatile_when_created(context.manager.session.place)
+    return f"{found.words}. {_question(context, source, preview)}" if found else _question(context, source, preview)
+
+
+def _question(context: CommandContext, source: str, preview: RestorePreview) -> str:
     if _in_place(context, source):
         return f"Recover the keystore in {context.keystore} ({_words(preview.backup)}) and bind it to this machine?"
     backup = f"the backup {source} ({_words(preview.backup)})"

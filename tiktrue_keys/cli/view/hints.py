@@ -127,7 +127,7 @@ REMEDIES: Mapping[str, str] = {
     "clock-leapt": "set the clock right, or confirm it: tiktrue-keys doctor --accept-clock (restore has it too)",
     "name-host-secret": "name its file with --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
     "host-secret-gone": "put it back from where it is kept, or name one in another folder with --host-secret FILE",
-    "volatile-host-secret": "name a file that outlives this: --host-secret FILE or TIKTRUE_HOST_SECRET_FILE",
+    "move-to-a-volume": "move the keystore and the host secret with its marks to storage that lasts",
     "machine-changed": "{hint}; run tiktrue-keys binding show to see what is read here",
     "recover-with-escrow": "{hint}; or recover with the escrow's shares: tiktrue-keys escrow recover",
     "begin-recovery": "run tiktrue-keys escrow create, then tiktrue-keys escrow verify, then tiktrue-keys backup FILE",

@@ -29,6 +29,7 @@ from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folde
 from tiktrue_keys.core.keystore.schema import LaterVersionError, RecordKind
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import ReadClock, Transaction
+from tiktrue_keys.core.keystore.volatile import note_volatile
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.outputs import FileKind, OutputGate
@@ -172,6 +173,7 @@ def restoring(
                 ) as transaction:
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)
+                    note_volatile(transaction, place)
                     _record(transaction, epoch, known, event)
                     leaves_another = known is not None and kept is None
                     policy = known.policy if known is not None else ""

@@ -38,8 +38,7 @@ def settle_on_machine(
 ) -> Binding:
     """Bind a keystore that was opened in another way to this machine, and return the binding.
 
-    The keystore gets a host secret, created if there is none, and new machine slots. Raises RefusedError where the host
-    secret would not last.
+    The keystore gets a host secret, created if there is none, and new machine slots.
     """
     secret, marks = _secret_on_this_machine(place, transaction.document)
     keystore.host_secret = secret
@@ -123,8 +122,7 @@ def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> t
     """Return the host secret for a keystore that is new here, and the folder of the keystore's mark.
 
     `keystore_id` is that of a keystore that exists already. Raises InsecureError for a path inside the keystore's
-    folder, UsageError for one that is not UTF-8, RefusedError where the host secret would not last, and where it is
-    gone and another keystore needs it.
+    folder, UsageError for one that is not UTF-8, RefusedError where it is gone and another keystore needs it.
     """
     path = (place.host_secret or host_secret.default_path()).absolute()
     host_secret.must_lie_outside(path, place.folder)

@@ -16,7 +16,6 @@ from tiktrue_keys.core.durable import create_bytes, read_capped
 from tiktrue_keys.core.file_identity import listed
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder, must_be_private
-from tiktrue_keys.core.machine.surroundings import container_runtime, volatile_storage
 from tiktrue_keys.core.outputs import marks_in
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError
@@ -24,8 +23,6 @@ from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, Re
 LENGTH = 32
 OWN_SUFFIX = ".secret"
 """The end of the name of a secret that belongs to one keystore alone; the keystore's id is before it."""
-
-_NAME_ONE = "pass host_secret_file: a file that outlives this container"
 
 
 def default_path() -> Path:
@@ -62,12 +59,9 @@ def read(path: Path) -> SecretBuffer:
 def read_or_create(path: Path, *, named: bool, keystore_id: bytes | None = None) -> SecretBuffer:
     """Return the secret at `path` for a keystore that is new here; create it exclusively if there is none.
 
-    `keystore_id` names a keystore that was bound before and gets a new secret. Raises RefusedError for a place that
-    would not outlive the container, unless the path was `named`, and when the secret is gone but the mark of another
-    keystore lies there.
+    The folder of a path that was not `named` has to be private. `keystore_id` names a keystore that was bound before
+    and gets a new secret. Raises RefusedError when the secret is gone but the mark of another keystore lies there.
     """
-    if not named:
-        _must_outlive_us(path)
     try:
         return read(path)
     except NotFoundError:
@@ -109,23 +103,6 @@ def _has_length_of_secret(path: Path) -> bool:
         found = path.lstat()
         return stat.S_ISREG(found.st_mode) and found.st_size == LENGTH
     return False
-
-
-def _must_outlive_us(path: Path) -> None:
-    runtime = container_runtime()
-    if runtime:
-        raise RefusedError(
-            f"this is a container ({runtime}): its host secret would vanish with it",
-            _NAME_ONE,
-            remedy="volatile-host-secret",
-        )
-    storage = volatile_storage(path)
-    if storage:
-        raise RefusedError(
-            f"{path} is on {storage}: the host secret would not survive a restart",
-            _NAME_ONE,
-            remedy="volatile-host-secret",
-        )
 
 
 def must_lie_outside(path: Path, keystore: Path) -> None:

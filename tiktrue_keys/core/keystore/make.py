@@ -31,6 +31,7 @@ from tiktrue_keys.core.keystore.secret_place import HostSecret
 from tiktrue_keys.core.keystore.slots import seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.volatile import volatile_now
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
@@ -53,8 +54,8 @@ def new_keystore(
 ) -> Iterator[tuple[Keystore, Transaction]]:
     """Yield a new keystore and the transaction that creates it. No keystore is left if the block raises.
 
-    Raises KeystoreExistsError when another process has created one meanwhile, RefusedError where the host secret would
-    not last.
+    Raises KeystoreExistsError when another process has created one meanwhile. Storage that does not last is noted in
+    the header and in this package's log; the caller asks before.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
@@ -72,12 +73,26 @@ def new_keystore(
                 transaction.record("keystore-create", detail={"facts": [kind.value for kind in binding.kinds]})
                 yield keystore, transaction
             end_creation(place.folder)
+            _log_volatile(place.folder, document)
         except BaseException:
             keystore.close()
             with contextlib.suppress(OSError):  # the next writer sweeps it; the error that is under way says more
                 end_creation(place.folder)
             database.remove_empty(place.folder / database.FILE_NAME)
             raise
+
+
+def _log_volatile(folder: Path, document: Document) -> None:
+    """Log what vanishes: a caller in Python may never look at the notices of its result."""
+    found = volatile_now(folder, Path(document.host_secret_path), Path(document.marks_path))
+    if not found:
+        return
+    import logging  # most commands need none of it
+
+    logger = logging.getLogger("tiktrue_keys")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # else the last resort of logging would print on standard error
+    logger.warning("%s: %s", folder, found.words)
 
 
 def _sealed(
@@ -105,6 +120,7 @@ def _sealed(
         slots=seal_to_machine(root.view, binding, secret.view, keystore_id),
         resealed_at=now,
         version=schema.VERSION,
+        volatile=volatile_now(place.folder, secret.path, marks).names,
         audit_key=publics.audit,
         identity_key=publics.identity,
         identity_hpke=publics.identity_hpke,

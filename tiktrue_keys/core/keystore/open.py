@@ -21,6 +21,7 @@ from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
 from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow
 from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.volatile import HOST_SECRET
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import WrongMachineError
@@ -37,9 +38,12 @@ def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
             secret = find_secret(place, document)
             return open_on_machine(document, facts, secret.view), secret
         except WrongMachineError as error:
+            hint = error.hint
+            if HOST_SECRET in document.volatile:
+                hint += "; it lay on storage that did not outlive its container or a restart"
             if not has_escrow(document):
-                raise
-            raise WrongMachineError(error.message, error.hint, remedy="recover-with-escrow") from error
+                raise WrongMachineError(error.message, hint, remedy=error.remedy, about=error.about) from error
+            raise WrongMachineError(error.message, hint, remedy="recover-with-escrow") from error
 
     return way_in
 

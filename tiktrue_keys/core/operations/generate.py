@@ -29,7 +29,7 @@ from tiktrue_keys.core.names import ModelId
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import GenerateResult
-from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices
+from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices, storage_notices
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import UsageError
@@ -93,10 +93,11 @@ def _generate_in(
         keys = _generate_all(session, transaction, request, model_ids, prepared, binding)
         notices = (*(() if known else enrolment_notices(prepared)), *recovery_notices(transaction.rows))
         operation.remember(transaction, [[key.key_id] for key in keys])
+    stored = storage_notices(session.volatile_parts()) if created else ()
     return GenerateResult(
         operation_id=operation.id,
         changed=True,
-        warnings=(*binding_notices(binding, session.facts()), *notices),
+        warnings=(*binding_notices(binding, session.facts()), *stored, *notices),
         keys=tuple(keys),
         created_keystore=created,
         binding=binding,

@@ -27,6 +27,7 @@ from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.core.keystore.volatile import volatile_of
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.core.upgrade import older_copies
 
@@ -96,6 +97,7 @@ def _standing(
         ended=list(_ended(rows, now)),
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         older_copy=next(iter(older_copies(session.place.folder)), ""),
+        volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )
 
 

@@ -27,13 +27,14 @@ from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.keystore.transaction import REGISTRY, Snapshot, Transaction
+from tiktrue_keys.core.keystore.volatile import volatile_of
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.backup import no_backup_holds_it
 from tiktrue_keys.core.operations.restored_policy import ReplacedPolicy, carry_policy, proposal_of, replaced_policy
 from tiktrue_keys.core.operations.restored_releases import carry_releases
 from tiktrue_keys.core.operations.results import OperationResult
-from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
+from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD, storage_notices
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import BusyError, TikTrueKeysError
 
@@ -107,6 +108,7 @@ def _restore(
         notices += _carry_escrow(transaction, remembered)
         if remembered.keystore_id == transaction.document.keystore_id:
             carry_releases(transaction, remembered.releases)
+        notices += storage_notices(volatile_of(transaction.document, session.place))
         if also is not None:
             also(transaction)
         operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])

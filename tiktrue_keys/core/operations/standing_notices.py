@@ -10,6 +10,7 @@ from tiktrue_keys.core.fingerprint import Binding, shared_anchors, strength
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.volatile import VolatileParts
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.notices import Notice
 
@@ -58,6 +59,11 @@ def shared_notices(binding: Binding, facts: MachineFacts) -> tuple[Notice, ...]:
         )
         for kind, flaw in shared_anchors(binding, facts).items()
     )
+
+
+def storage_notices(found: VolatileParts) -> tuple[Notice, ...]:
+    """Return a notice for a keystore on storage that vanishes."""
+    return (Notice("volatile-storage", found.words, remedy="move-to-a-volume"),) if found else ()
 
 
 def time_notices(reading: ClockReading) -> tuple[Notice, ...]:

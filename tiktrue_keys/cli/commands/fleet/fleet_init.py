@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.ephemeral import Ephemeral
 from tiktrue_keys.cli.view.outcome import Line, Outcome
 from tiktrue_keys.fleet.own_identity import init_node
 
@@ -26,6 +27,7 @@ def command(
             help="Role here: issuer, which sends keys, or node, which gets them (default: issuer if it has keys).",
         ),
     ] = None,
+    ephemeral: Ephemeral = False,
 ) -> Outcome:
     """Give this keystore its name and its role in the fleet.
 
@@ -33,6 +35,7 @@ def command(
     its keys, its revocations and its signatures. A keystore without keys of its own needs --role. Prints the node id.
     """
     context: CommandContext = ctx.obj
+    context.confirm_storage(ephemeral=ephemeral)
     made = init_node(context.manager, name, role=role, operation_id=context.operation_id)
     messages = [f"Created keystore {context.keystore}"] if made.created_keystore else []
     return Outcome(
@@ -47,4 +50,5 @@ def command(
         ids=[made.node_id],
         changed=made.changed,
         operation_id=made.operation_id,
+        warnings=made.warnings,
     )

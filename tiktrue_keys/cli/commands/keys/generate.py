@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.ephemeral import Ephemeral
 from tiktrue_keys.cli.input.key_material import read_key_material
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import key_json
@@ -65,13 +66,15 @@ def command(
     new_chain: Annotated[
         bool, typer.Option("--new-chain", help="Start a second chain of keys beside the model's active one.")
     ] = False,
+    ephemeral: Ephemeral = False,
 ) -> Outcome:
     """Create a key that opens only on this machine.
 
     The key opens with this machine's hardware facts, its host secret, and the license, which this command reads. The
-    first key also creates the keystore. Prints the key id.
+    first key also creates the keystore, and asks where it would vanish with a container. Prints the key id.
     """
     context: CommandContext = ctx.obj
+    context.confirm_storage(ephemeral=ephemeral)
     license_key = None if no_license else context.license(twice=new_license or not context.manager.exists())
     material = read_key_material(context, from_file) if from_file is not None else None
     made = context.writer.generate(
