@@ -8,7 +8,7 @@ DESTDIR ?=
 share   := $(DESTDIR)$(PREFIX)/share
 lib     := $(DESTDIR)$(PREFIX)/lib
 
-.PHONY: help demo fleet-demo test coverage check lint types project-tests bench torture campaign fuzz dev generate lock install clean
+.PHONY: help demo fleet-demo test coverage check lint types project-tests bench torture campaign fuzz dev roots generate lock install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'campaign  coverage, the suite a week and a year ahead and beside busy loops, the models in full, then torture: hours; CAMPAIGN="--only week" for one'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
+	@echo 'roots     adds what the tests of TPMs and PKCS#11 tokens need'
 	@echo 'generate  writes man pages and completions from the command line, and the map in CONTRIBUTING'
 	@echo 'lock      renews requirements*.lock'
 	@echo 'install   man pages, completions and systemd units below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
@@ -72,7 +73,8 @@ bench: $(VENV)/.complete
 torture: $(VENV)/.complete
 	$(BIN)/python -m tests.faults.torture $(TORTURE)
 
-campaign: $(VENV)/.complete
+campaign: roots requirements-campaign.lock
+	-$(PIP) install --quiet --require-hashes --no-deps -r requirements-campaign.lock
 	$(BIN)/python -m tests.campaign.run $(CAMPAIGN)
 
 fuzz: $(VENV)/.complete requirements-fuzz.lock
@@ -104,6 +106,12 @@ $(VENV)/.complete: requirements-test.lock $(VENV)/.runtime
 	$(PIP) install --quiet --require-hashes --no-deps -r requirements-test.lock
 	@touch $@
 
+# Needs gcc, pkg-config and libtss2-dev; its tests also swtpm, tpm2-tools and softhsm2.
+roots: $(VENV)/.roots
+$(VENV)/.roots: requirements-roots.lock $(VENV)/.complete
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements-roots.lock
+	@touch $@
+
 # uv resolves for every platform and Python version at once; it is in a folder of its own and needed for nothing else.
 UV_COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --no-config --universal --fork-strategy fewest --python-version 3.11 \
              --upgrade --generate-hashes --no-annotate --no-header
@@ -114,6 +122,8 @@ lock:
 	$(UV_COMPILE) --group build --constraint requirements-test.lock -o requirements.lock pyproject.toml
 	$(UV_COMPILE) --group model --no-deps -o requirements-model.lock
 	$(UV_COMPILE) --group fuzz --no-deps -o requirements-fuzz.lock
+	$(UV_COMPILE) --group roots --no-deps -o requirements-roots.lock
+	$(UV_COMPILE) --group campaign --no-deps -o requirements-campaign.lock
 	rm -rf $(VENV)-lock
 
 install:

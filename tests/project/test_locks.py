@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-test.lock", "requirements-model.lock", "requirements-fuzz.lock"]
+GROUPS = ("model", "fuzz", "roots", "campaign")
+LOCKS = ["requirements.lock", "requirements-test.lock", *(f"requirements-{group}.lock" for group in GROUPS)]
 ENTRY = re.compile(r"^[a-z0-9][a-z0-9.-]*==[^\s;]+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", re.MULTILINE)
 
 
@@ -38,12 +39,14 @@ def test_the_test_lock_holds_the_runtime_lock_unchanged() -> None:
 def test_the_locks_hold_what_pyproject_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
+    devices = [*extras.pop("tpm"), *extras.pop("hsm")]
     runtime, everything = project["project"]["dependencies"], [wish for extra in extras.values() for wish in extra]
 
     assert {package(wish) for wish in runtime} <= entries("requirements.lock").keys()
     assert {package(wish) for wish in everything} <= entries("requirements-test.lock").keys()
+    assert {package(wish) for wish in devices} <= entries("requirements-roots.lock").keys()
     assert {package(wish) for wish in project["build-system"]["requires"]} <= entries("requirements.lock").keys()
-    for group in ("model", "fuzz"):
+    for group in GROUPS:
         wishes = project["dependency-groups"][group]
         assert {package(wish) for wish in wishes} == entries(f"requirements-{group}.lock").keys()
 

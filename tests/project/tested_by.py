@@ -150,6 +150,9 @@ TESTED_BY: dict[str, str] = {
     "models/storage/test_unsynced.py": "models/storage/descriptors",
     "recovery/test_escrow.py": "core/operations/standing_notices",
     "recovery/test_shares.py": "recovery/share_files",
+    "roots/test_pkcs11.py": "roots/trust",
+    "roots/test_ways.py": "core/keystore/device_secrets roots/fresh roots/loader roots/root",
+    "roots/test_transit.py": "roots/transit_http",
     "remote/test_commands.py": "cli/input/locations",
     "remote/test_detached_header.py": (
         "models/container/header_of models/format/detached_header models/storage/objects"

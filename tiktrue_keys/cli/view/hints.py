@@ -139,6 +139,28 @@ REMEDIES: Mapping[str, str] = {
     "replace-escrow": "create another: tiktrue-keys escrow create --replace",
     "name-backup": "name a backup: tiktrue-keys escrow recover FILE",
     "threshold-of-one": "use --threshold 2, or --shares 1",
+    # Devices in the host secret's place
+    "enable-way": "give its settings in /etc/tiktrue-keys/tiktrue-keys.toml, under [roots.{way}], or in the"
+    " environment; binding add printed them",
+    "another-device": "go back to the device that the keystore was bound to, or recover with the escrow's shares:"
+    " tiktrue-keys escrow recover",
+    "install-tpm": "install it: pip install 'tiktrue-keys[tpm]' (Debian: apt-get install gcc pkg-config libtss2-dev)",
+    "install-hsm": "install it: pip install 'tiktrue-keys[hsm]'",
+    "tpm-gone": "check the tcti setting, and that this user may open the device (group tss): ls -l /dev/tpmrm0",
+    "tpm-locked": "wait for the lockout to end, or clear it: tpm2_dictionarylockout --clear-lockout",
+    "tpm-owner-password": "clear it with tpm2_changeauth -c owner, or bind the keystore to something else",
+    "name-setting": "give {setting} in /etc/tiktrue-keys/tiktrue-keys.toml, or in the environment",
+    "name-secret-file": "name a file with {file} under [roots.{way}], pass the credential tiktrue-{way},"
+    " or run it on a terminal",
+    "wrong-pin": "check the PIN: a few more wrong ones lock the token",
+    "set-pin": "set it with the token's own program, for example pkcs11-tool --login --change-pin",
+    "unlock-token": "unlock it with the security officer's PIN: pkcs11-tool --login --login-type so --init-pin",
+    "transit-gone": "check the url setting, and the server: bao status",
+    "transit-sealed": "unseal it: bao operator unseal",
+    "transit-mount": "check the mount setting: bao secrets list",
+    "transit-token": "give this machine a new token, in the file that token_file names",
+    "transit-policy": "if the machine was not withdrawn, allow it: bao policy read, and tiktrue-keys-operations(7)",
+    "transit-ca": "name the file of its certificate authority with the ca setting",
     # Approval
     "needs-approval": "run tiktrue-keys approvals export {approval} -o plan.txt;"
     " approvers sign it with ssh-keygen -Y sign -n tiktrue-keys -f KEY plan.txt;"

@@ -1,0 +1,1 @@
+"""Ways of sealing a secret: a TPM, a PKCS#11 token, a transit server."""
