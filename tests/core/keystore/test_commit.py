@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -128,6 +130,18 @@ def test_an_exception_inside_an_operation_leaves_no_transaction_open(manager: Ke
     assert not session.keystore._writer.sqlite.in_transaction
     assert events(manager)[-1] == ("generate", "ok")
     assert manager.rotate(["llama"], license_key=LICENSE).changed
+
+
+def test_the_rows_of_a_transaction_are_freed_when_it_ends(manager: KeyManager) -> None:
+    gc.disable()  # rows in a reference cycle would wait for the collector, those of many transactions at a time
+    try:
+        with manager.session.write(new_operation_id()) as transaction:
+            transaction.record("forget", model_id="llama")
+            rows = weakref.ref(transaction.rows)
+        del transaction
+        assert rows() is None
+    finally:
+        gc.enable()
 
 
 def test_a_creation_whose_commit_fails_leaves_no_keystore_and_a_manager_that_goes_on(desk: Desk) -> None:

@@ -7,6 +7,7 @@ transaction.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -66,7 +67,8 @@ class Rows:
         self.digests = digests
         self._buckets: dict[int, dict[bytes, Row]] = {}
         self._changed: set[int] = set()
-        self._tallies = Tallies(self, keys.integrity.view)
+        # Without a cycle, which would keep the rows of every transaction until the garbage collector runs.
+        self._tallies = Tallies(weakref.proxy(self), keys.integrity.view)
 
     @property
     def changed(self) -> bool:

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
+from tiktrue_keys.core.containers.settlement import ROWS_AT_ONCE
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
@@ -70,8 +71,11 @@ def _not_listed(wanted: WantedRewrap) -> IntegrityError:
 
 def _records(manager: KeyManager, manifest: Manifest, folder: Path) -> Iterator[ContainerRecord]:
     """Yield the row of each container, also of one that has none."""
-    known, now = manager.locations_by_id(entry.file_id for entry in manifest.containers), manager.now()
-    for entry in manifest.containers:
-        place = str(folder / entry.place)
-        unknown = ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), now)
-        yield next((record for record in known.get(entry.file_id, ()) if record.path == place), unknown)
+    entries, now = manifest.containers, manager.now()
+    for at in range(0, len(entries), ROWS_AT_ONCE):
+        some = entries[at : at + ROWS_AT_ONCE]
+        known = manager.locations_by_id(entry.file_id for entry in some)
+        for entry in some:
+            place = str(folder / entry.place)
+            unknown = ContainerRecord(entry.file_id, place, manifest.model_id, entry.path, frozenset(), now)
+            yield next((record for record in known.get(entry.file_id, ()) if record.path == place), unknown)

@@ -128,6 +128,7 @@ class DiskTarget:
     state: FolderState
     force: bool
     _filling: _Filling | None = None
+    _named: bool = False
 
     @classmethod
     def of(cls, manager: KeyManager, request: FolderRequest, root: Path, state: FolderState) -> DiskTarget:
@@ -184,6 +185,7 @@ class DiskTarget:
         write_manifest(manager, self.place.temporary, manifest, again=self.state.kept)
         self.must_be_free()  # once more: encrypting may have taken hours
         swap_in(self.place)
+        self._named = True
 
     @property
     def _filling_now(self) -> _Filling:
@@ -228,7 +230,8 @@ class DiskTarget:
 
     def _settlement(self, job: FolderJob, files: Sequence[Encrypted]) -> Settlement:
         """Return the registry's changes after the folder was named; none when it was not."""
-        if not lies_there(self.destination, self.folder_id):
+        # After a failure only the manifest that lies there tells; that of 20,000 files takes 20 MB to read.
+        if not self._named and not lies_there(self.destination, self.folder_id):
             return NO_OTHERS
         now, ids, here = job.manager.now(), {made.file_id for made in files}, job.manager.node_id
 
