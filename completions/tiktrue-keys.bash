@@ -15,7 +15,7 @@ _tiktrue_keys_of() {
         "show:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "show:argument") echo "key" ;;
         "rotate:commands") echo "" ;;
-        "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --notify --notify-all --prepublish --min-acks --via --no-rewrap -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --notify --notify-all --prepublish --min-acks --via --backup-to --no-rewrap -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rotate:argument") echo "key" ;;
         "revoke:commands") echo "" ;;
         "revoke:options") echo "--model --reason --rotate --via -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -50,7 +50,7 @@ _tiktrue_keys_of() {
         "exec-model:commands") echo "" ;;
         "exec-model:options") echo "--allow-deprecated --allow-unsigned --allow-superseded --audit-to --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "exec-model:argument") echo "file" ;;
-        "models:commands") echo "list scan release forget" ;;
+        "models:commands") echo "list scan release archive forget" ;;
         "models:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models list:commands") echo "" ;;
         "models list:options") echo "--column --format --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -60,6 +60,9 @@ _tiktrue_keys_of() {
         "models release:commands") echo "" ;;
         "models release:options") echo "--only --withdraw -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models release:argument") echo "file" ;;
+        "models archive:commands") echo "" ;;
+        "models archive:options") echo "--location --undo --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "models archive:argument") echo "text" ;;
         "models forget:commands") echo "" ;;
         "models forget:options") echo "--location --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "models forget:argument") echo "text" ;;
@@ -83,7 +86,7 @@ _tiktrue_keys_of() {
         "audit prove:options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit prove:argument") echo "text" ;;
         "backup:commands") echo "" ;;
-        "backup:options") echo "--force --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "backup:options") echo "--force --to --keep --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "backup:argument") echo "file" ;;
         "restore:commands") echo "" ;;
         "restore:options") echo "-n --dry-run --accept-clock --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -185,6 +188,7 @@ _tiktrue_keys_value() {
         "rotate:--prepublish") echo "text" ;;
         "rotate:--min-acks") echo "text" ;;
         "rotate:--via") echo "text" ;;
+        "rotate:--backup-to") echo "folder" ;;
         "revoke:--model") echo "text" ;;
         "revoke:--reason") echo "text" ;;
         "revoke:--via") echo "text" ;;
@@ -214,6 +218,7 @@ _tiktrue_keys_value() {
         "models list:--column") echo "text" ;;
         "models list:--format") echo "words:table csv" ;;
         "models release:--withdraw") echo "text" ;;
+        "models archive:--location") echo "file" ;;
         "models forget:--location") echo "file" ;;
         "metrics:--textfile") echo "file" ;;
         "audit show:--key") echo "key" ;;
@@ -232,6 +237,8 @@ _tiktrue_keys_value() {
         "audit export:--since") echo "text" ;;
         "audit export:--until") echo "text" ;;
         "audit checkpoint:--to") echo "folder" ;;
+        "backup:--to") echo "folder" ;;
+        "backup:--keep") echo "text" ;;
         "escrow create:-o"|"escrow create:--output") echo "folder" ;;
         "escrow create:--shares") echo "text" ;;
         "escrow create:--threshold") echo "text" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -23,7 +23,7 @@ function __tiktrue_keys_path
                     set -a path $word
                 end
             case 'models'
-                if contains -- $word list scan release forget
+                if contains -- $word list scan release archive forget
                     set -a path $word
                 end
             case 'audit'
@@ -76,7 +76,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a verify-model -d 'Verify a 
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a inspect-model -d 'Show what a container claims to be.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a sign-model -d 'Sign a container that was encrypted with --recipient.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a exec-model -d 'Run a program on decrypted models that exist only in memory.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'List, find, release and forget registered containers.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a models -d 'List, find, release, archive and forget registered containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a status -d 'Show the keystore\'s state and what needs attention.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a metrics -d 'Print the keystore\'s state as Prometheus metrics.'
@@ -177,6 +177,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify-all -d 'Send th
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l prepublish -x -d 'Distribute the successor now and activate it after DURATION.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l min-acks -x -d 'With --prepublish: acknowledgements that activate the successor (default: all).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l backup-to -xa '(__fish_complete_directories)' -d 'With --due: folder for a backup after a change, and regularly.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l no-rewrap -d 'Leave the containers under the old key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -s n -l dry-run -d 'Show what would be done, and change nothing.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -404,6 +405,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -F
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a list -d 'List the registered containers.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a scan -d 'Find containers in a folder and register them.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a release -d 'Release containers and folders of a model, and withdraw them.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a archive -d 'Mark a container as offline on purpose.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -a forget -d 'Remove a container from the registry.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -464,6 +466,22 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l no-color -d 'P
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -F
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l location -rF -d 'Path or URL of the copy to archive (default: every location).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l undo -d 'Watch the container again.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l location -rF -d 'Path or URL of the copy to forget (default: every location).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -627,6 +645,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -s h -l help -d 'Sho
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l force -d 'Replace an existing file.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l to -xa '(__fish_complete_directories)' -d 'Folder to add a copy to, under a name of its own.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keep -x -d 'With --to: keep one copy a day for N days, then one a week (default: 7).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l license-file -rF -d 'File with the license, or - for standard input.'

@@ -21,7 +21,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "containers",
         "dispatch",
         "keys",
-        "upgrade findings",
+        "upgrade limits findings",
         "session",
         "once",
         "operations",

@@ -38,7 +38,7 @@ def commands() -> list[str]:
 
 def test_the_commands_of_the_page_are_found() -> None:
     assert len(commands()) > 80
-    assert "backup /mnt/backup/tiktrue-keys/keystore.backup --force --quiet" in commands()  # the unit's drop-in
+    assert "rotate --due --backup-to /mnt/backup/tiktrue-keys" in commands()  # the unit's drop-in
     assert "relicense --old-license-file CANDIDATE --license-file - --dry-run" in commands()  # in a pipe, on two lines
 
 

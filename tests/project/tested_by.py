@@ -11,6 +11,10 @@ TESTED_BY: dict[str, str] = {
     "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",
     "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
     "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift",
+    "cli/commands/keys/test_after_rotation.py": (
+        "cli/commands/models/models_archive cli/context/configured_limits core/operations/archive "
+        "core/operations/lagging"
+    ),
     "cli/context/test_default_places.py": "cli/context/actor",
     "cli/context/test_license.py": "cli/context/context cli/context/trusted_files",
     "cli/docs/test_completions.py": (
@@ -43,6 +47,7 @@ TESTED_BY: dict[str, str] = {
     "core/keys/test_deadlines.py": "core/keystore/agenda core/keystore/tallies",
     "core/operations/test_validate.py": "core/keys/health core/operations/verify",
     "core/test_durable_reading.py": "core/system_errors",
+    "core/test_findings.py": "core/limits",
     "core/test_fingerprint.py": "core/machine/facts",
     "core/test_manager_concurrency.py": "core/reader",
     "core/test_session.py": "core/forks core/read_only",

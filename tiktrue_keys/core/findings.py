@@ -16,16 +16,18 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, strength
-from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
+from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.license_text import STRONG
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
+from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import ExpiredError, IntegrityError, PartialError, RefusedError, TikTrueKeysError
 
-MAX_BACKUP_AGE = Seconds(7 * DAY)
+OF_BACKUPS = frozenset({"no-backup", "key-not-in-backup", "escrow-not-in-backup", "backup-stale"})
+"""The findings that a new backup mends."""
 _NAMED = 8
 """Findings of one kind that are named one by one; the rest are counted."""
 
@@ -118,6 +120,7 @@ class Standing:
     unfinished: Sequence[str] = ()
     older_copy: str = ""
     volatile: str = ""
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def now(self) -> Instant:
@@ -267,9 +270,9 @@ def _backups(standing: Standing) -> Iterator[Finding]:
         yield Finding(
             "escrow-not-in-backup", Severity.WARNING, words, since=standing.escrow_created_at, remedy="take-backup"
         )
-    if standing.now - backups.newest_at > MAX_BACKUP_AGE:
+    if standing.now - backups.newest_at > standing.limits.backup_age:
         words = f"the newest backup is of {rfc3339(backups.newest_at)}"
-        stale_since = Instant(backups.newest_at + MAX_BACKUP_AGE)
+        stale_since = Instant(backups.newest_at + standing.limits.backup_age)
         yield Finding("backup-stale", Severity.WARNING, words, since=stale_since, remedy="take-backup")
 
 

@@ -38,6 +38,7 @@ from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.node_ids import node_id_of
+from tiktrue_keys.core.operations.retention import DEFAULT_KEEP
 from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.reader import KeystoreReader
 from tiktrue_keys.core.session import KeystoreSession
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.keys.key_results import OpenedKey
     from tiktrue_keys.core.keystore.transaction import Transaction
     from tiktrue_keys.core.operations.approvals import AddedSignature, PolicyResult
+    from tiktrue_keys.core.operations.archive import Archived
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
@@ -295,6 +297,18 @@ class KeyManager(KeystoreReader):
 
         return backup(self._session, _path(destination), force=force, operation_id=operation_id)
 
+    def backup_to(
+        self, folder: str | PathLike[str], *, keep: int = DEFAULT_KEEP, operation_id: str | None = None
+    ) -> BackedUp:
+        """Copy the keystore into a folder under a new name, and remove copies there that are not kept any more.
+
+        One copy a day is kept for `keep` days, then one a week for five weeks. A copy that holds records which the new
+        one lacks is not removed.
+        """
+        from tiktrue_keys.core.operations.backup_folder import backup_to
+
+        return backup_to(self._session, _path(folder), keep=keep, operation_id=operation_id)
+
     def restore(
         self, source: str | PathLike[str], *, accept_clock: bool = False, operation_id: str | None = None
     ) -> RestoredKeystore:
@@ -539,6 +553,17 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.operations.forget import forget
 
         return forget(self._session, file_id, location, operation_id)
+
+    def archive(
+        self, file_id: bytes, *, location: str | None = None, undo: bool = False, operation_id: str | None = None
+    ) -> Archived:
+        """Mark a container as offline on purpose, at one location or all: its keys are kept, and nothing looks for it.
+
+        With `undo` it is watched again. Raises NotFoundError for a container that is not registered.
+        """
+        from tiktrue_keys.core.operations.archive import archive
+
+        return archive(self._session, file_id, location, undo=undo, operation_id=operation_id)
 
     def release(self, request: ReleaseRequest, asked: OperationRequest) -> Released:
         """Change the releases of models: name containers and folders whose signature the caller has checked.

@@ -21,6 +21,7 @@ from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
 from tiktrue_keys.core.keystore.clock import ClockReading
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
 
@@ -109,14 +110,14 @@ class KeystoreReader:
         with self._session.read() as (view, now):
             return key_counts(view.rows, now, Seconds(within))
 
-    def status(self, *, within: int = DEFAULT_WITHIN) -> KeystoreStatus:
+    def status(self, *, within: int = DEFAULT_WITHIN, limits: Limits = DEFAULT_LIMITS) -> KeystoreStatus:
         """Return the standing of the keystore: findings, keys by status, deadlines, backups, escrow, clock and fleet.
 
-        `within` is how many seconds ahead a key counts as due for rotation.
+        `within` is how many seconds ahead a key counts as due for rotation; past `limits` there are findings.
         """
         from tiktrue_keys.core.operations.keystore_status import keystore_status
 
-        return keystore_status(self._session, Seconds(within))
+        return keystore_status(self._session, Seconds(within), limits)
 
     def approval_policy(self) -> Policy:
         """Return which operations need how many approvals, and whose keys approve."""
@@ -190,10 +191,22 @@ class KeystoreReader:
         with self._session.read() as (view, _):
             return registry.all_containers(view.rows) if key_id is None else registry.containers_of(view.rows, key_id)
 
+    def lagging_containers(self) -> tuple[ContainerRecord, ...]:
+        """Return the registered containers that a rotation has left behind, sorted by path; not those archived."""
+        from tiktrue_keys.core.operations.lagging import lagging_containers
+
+        with self._session.read() as (view, now):
+            return lagging_containers(view.rows, now)
+
     def container(self, file_id: bytes) -> ContainerRecord | None:
         """Return the registry row of a container, or None."""
         with self._session.read() as (view, _):
             return registry.get_container(view.rows, file_id)
+
+    def registered_at(self, file_id: bytes, location: str | None = None) -> tuple[ContainerRecord, ...]:
+        """Return the locations of a container, or the one at `location`. Raises NotFoundError where there is none."""
+        with self._session.read() as (view, _):
+            return tuple(registry.registered_at(view.rows, file_id, location))
 
     def locations(self, file_id: bytes) -> tuple[ContainerRecord, ...]:
         """Return the registry rows of a container, one for each location."""

@@ -93,6 +93,7 @@ COMMANDS: dict[str, list[str]] = {
     "models list": ["models", "list"],
     "models scan": ["models", "scan", "."],
     "models release": ["models", "release", "model.bin.ttm", "--dry-run"],
+    "models archive": ["models", "archive", "{file_id}"],
     "models forget": ["models", "forget", "--yes", "{file_id}"],
     "audit show": ["audit"],
     "audit verify": ["audit", "verify"],
@@ -307,7 +308,7 @@ def test_a_result_an_error_and_warnings_stand_side_by_side() -> None:
     found = envelope(
         command="rotate",
         keystore="/k",
-        result={"dry_run": False, "keys": [], "rotations": [], "items": [], "containers": []},
+        result={"dry_run": False, "keys": [], "rotations": [], "items": [], "containers": [], "backup": None},
         changed=True,
         operation_id="op",
         error=PartialError("1 of 2 keys failed"),

@@ -56,6 +56,8 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
     "rotate.overlap": _is_duration,
     "rotate.lifetime": _is_duration,
     "cleanup.after": _is_duration,
+    "limits.backup_age": _is_duration,
+    "limits.key_age": _is_duration,
     "fleet.via": _is_text,
     "fleet.user": _is_text,
     "fleet.password_file": _is_path,

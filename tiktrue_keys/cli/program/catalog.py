@@ -59,7 +59,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
         "Run a program on decrypted models that exist only in memory.", "models.exec_model", MODELS
     ),
     "models": CatalogEntry(
-        "List, find, release and forget registered containers.",
+        "List, find, release, archive and forget registered containers.",
         section=MODELS,
         default="list",
         children={
@@ -68,6 +68,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
             "release": CatalogEntry(
                 "Release containers and folders of a model, and withdraw them.", "models.models_release"
             ),
+            "archive": CatalogEntry("Mark a container as offline on purpose.", "models.models_archive"),
             "forget": CatalogEntry("Remove a container from the registry.", "models.models_forget"),
         },
     ),

@@ -199,6 +199,7 @@ REMEDIES: Mapping[str, str] = {
     "omit-role": "omit --role; if it is to send keys, make a keystore for that there: tiktrue-keys fleet init NAME"
     " --role issuer",
     "create-spool": "mount it, or create it: mkdir {folder}",
+    "create-folder": "mount it, or create it: mkdir {folder}",
     "pin-node": "pin a node's card: tiktrue-keys fleet add CARD",
     "pin-issuer": "pin the issuer's card: tiktrue-keys fleet add CARD --role issuer",
     "name-key-to-send": "name it: tiktrue-keys fleet send KEY --all",

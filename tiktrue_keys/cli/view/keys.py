@@ -99,6 +99,7 @@ def container_json(record: ContainerRecord) -> dict[str, Any]:
         "last_seen": rfc3339(record.last_seen),
         "piped": record.piped,
         "signer": record.signer or None,
+        "archived_at": rfc3339(record.archived_at),
     }
 
 

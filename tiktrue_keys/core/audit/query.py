@@ -23,7 +23,9 @@ EVENTS = (
     "approval-policy",
     "approval-reset",
     "approval-use",
+    "archive",
     "backup",
+    "backup-removed",
     "carry-over",
     "challenge",
     "claim",
@@ -79,6 +81,7 @@ EVENTS = (
     "schema-upgrade",
     "sent",
     "sign",
+    "unarchive",
 )
 """Every event that this program records, sorted. Another version of it may have recorded others."""
 

@@ -13,16 +13,33 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Transaction
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import NotFoundError, RefusedError
 
 ALL_CONTAINERS = Owner(RecordKind.CONTAINER, "all")
 MAX_WRAPS = 64
 MAX_LOCATIONS = 256
+_OF_THE_OPERATOR = ("archived_at",)
+"""Members that describe no file: they stay when a row is brought up to date."""
 
 
 def locations_of(rows: Rows, file_id: bytes) -> tuple[ContainerRecord, ...]:
     """Return the registered locations of a container; a copy has a location of its own."""
     return tuple(_container_of(payload) for payload in _payloads(rows, file_id))
+
+
+def registered_at(rows: Rows, file_id: bytes, location: str | None) -> list[ContainerRecord]:
+    """Return the rows of a container, or the one at `location`. Raises NotFoundError if there is none."""
+    known = locations_of(rows, file_id)
+    named = [record for record in known if location is None or record.path == location]
+    if not named:
+        where = f" at {shown(location)}" if known and location is not None else ""
+        raise NotFoundError(
+            f"container {file_id.hex()} is not registered{where}",
+            "list them with containers()",
+            remedy="list-containers",
+        )
+    return named
 
 
 def get_container(rows: Rows, file_id: bytes, path: str | None = None) -> ContainerRecord | None:
@@ -68,11 +85,23 @@ def put_container(transaction: Transaction, record: ContainerRecord, *, was: str
         paths = [payload["path"] for payload in stored]
     place = was if was in paths else record.path
     if place in paths:
-        stored[paths.index(place)] = _container_json(record)
+        replaced = stored[paths.index(place)]
+        kept = {name: replaced[name] for name in _OF_THE_OPERATOR if name in replaced}
+        stored[paths.index(place)] = kept | _container_json(record)
     elif len(stored) >= MAX_LOCATIONS:
         raise RefusedError(f"a container has at most {MAX_LOCATIONS} registered locations")
     else:
         stored.append(_container_json(record))
+    _write(transaction, record.file_id, stored)
+
+
+def archive_container(transaction: Transaction, record: ContainerRecord, at: Instant | None) -> None:
+    """Mark the row of a container at its path as archived since `at`; None unmarks it."""
+    stored = _payloads(transaction.rows, record.file_id)
+    for payload in stored:
+        if payload["path"] == record.path:
+            payload.pop("archived_at", None)
+            payload |= {} if at is None else {"archived_at": at}
     _write(transaction, record.file_id, stored)
 
 
@@ -135,6 +164,7 @@ def _container_json(record: ContainerRecord) -> dict[str, Any]:
         "piped": record.piped,
         "signed": record.signed,
         **({"signer": record.signer} if record.signer else {}),
+        **({"archived_at": record.archived_at} if record.archived_at is not None else {}),
     }
 
 
@@ -149,6 +179,7 @@ def _container_of(payload: dict[str, Any]) -> ContainerRecord:
         payload["piped"],
         payload["signed"],
         payload.get("signer", ""),
+        payload.get("archived_at"),
     )
 
 
@@ -159,7 +190,7 @@ class ContainerRecord:
     `file_id` has 16 bytes; `path` is empty for a container that was written to a pipe.
 
     `signed` says that it once carried the signature of `signer` (a node id; empty where it was not recorded); a file
-    without one is not that container any more.
+    without one is not that container any more. `archived_at` is when the operator said that it is offline on purpose.
     """
 
     file_id: bytes
@@ -171,3 +202,4 @@ class ContainerRecord:
     piped: bool = False
     signed: bool = False
     signer: str = ""
+    archived_at: Instant | None = None

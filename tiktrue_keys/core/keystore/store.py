@@ -271,13 +271,17 @@ class Keystore:
         if finding != "ok":
             raise IntegrityError(f"the keystore's file is damaged: {str(finding)[:200]}", **schema.RESTORE)
 
+    def ignore_mark(self) -> None:
+        """Read this file from now on regardless of the high-water mark: a backup is older than its keystore."""
+        self._writer.ignores_mark = True
+
     def verify_whole(self) -> None:
         """Verify every row, every audit record and the root, regardless of the high-water mark; for a restore.
 
         Raises IntegrityError when one is not intact.
         """
         self.check_file()
-        self._writer.ignores_mark = True
+        self.ignore_mark()
         with self.read() as view:
             view.audit.verify()
             for _ in view.rows.scan(RecordKind.KEY):

@@ -34,12 +34,14 @@ BACKUP = "backup"
 class BackedUp(OperationResult):
     """The path of the copy and its number of audit records.
 
-    `holds_escrow` says whether an escrow's shares open the copy; False when that is not known.
+    `holds_escrow` says whether an escrow's shares open the copy; False when that is not known. `removed` are older
+    copies in its folder that were removed.
     """
 
     path: Path
     audit_size: int
     holds_escrow: bool = False
+    removed: tuple[Path, ...] = ()
 
 
 def backup(session: KeystoreSession, destination: Path, *, force: bool, operation_id: str | None) -> BackedUp:
@@ -51,10 +53,11 @@ def backup(session: KeystoreSession, destination: Path, *, force: bool, operatio
     """
     destination = destination.absolute()
     asked = OperationRequest.of(BACKUP, operation_id, {"destination": str(destination), "force": force})
-    return once(session, asked, partial(_back_up, session, destination, force), _repeated, stands=_is_there)
+    return once(session, asked, partial(copy_keystore, session, destination, force), repeated_backup, stands=is_there)
 
 
-def _back_up(session: KeystoreSession, destination: Path, force: bool, operation: Operation) -> BackedUp:
+def copy_keystore(session: KeystoreSession, destination: Path, force: bool, operation: Operation) -> BackedUp:
+    """Copy the keystore to an absolute path, as part of `operation`."""
     gate = session.output_gate()
     gate.check(destination, FileKind.BACKUP)
     with operation.write() as transaction:
@@ -84,12 +87,14 @@ def _back_up(session: KeystoreSession, destination: Path, force: bool, operation
     )
 
 
-def _repeated(first: FirstRun) -> BackedUp:
+def repeated_backup(first: FirstRun) -> BackedUp:
+    """Return the result of the first run."""
     ((path, records),) = first.items
     return BackedUp(operation_id=first.operation_id, changed=False, path=Path(path), audit_size=int(records))
 
 
-def _is_there(items: Items) -> bool:
+def is_there(items: Items) -> bool:
+    """Return whether the copy of the first run still exists."""
     return os.path.lexists(items[0][0])
 
 

@@ -11,13 +11,11 @@ from typing import Any
 
 from tiktrue_keys.core.approvals.policy import FORGET
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
-from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, locations_of
+from tiktrue_keys.core.containers.registry import ContainerRecord, delete_container, registered_at
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import NotFoundError
 
 OPERATION = "forget"
 
@@ -40,15 +38,7 @@ def forget(session: KeystoreSession, file_id: bytes, location: str | None, opera
 
 def _forget(file_id: bytes, location: str | None, operation: Operation) -> Forgotten:
     with operation.write() as transaction:
-        known = locations_of(transaction.rows, file_id)
-        records = tuple(record for record in known if location is None or record.path == location)
-        if not records:
-            where = f" at {shown(location)}" if known and location is not None else ""
-            raise NotFoundError(
-                f"container {file_id.hex()} is not registered{where}",
-                "list them with containers()",
-                remedy="list-containers",
-            )
+        records = tuple(registered_at(transaction.rows, file_id, location))
         paths = [record.path for record in records]
         asked: dict[str, Any] = {"paths": paths, "keys": sorted({key for record in records for key in record.keys})}
         must_be_approved(transaction, Proposal(FORGET, f"container {file_id.hex()}", asked))

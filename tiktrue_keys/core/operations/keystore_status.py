@@ -6,7 +6,7 @@ Come here for what status costs: the registry and the agenda are read, not every
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
@@ -17,9 +17,8 @@ from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, f
 from tiktrue_keys.core.fingerprint import drift, shared_anchors
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming
-from tiktrue_keys.core.keys.keyring import get_key
 from tiktrue_keys.core.keys.licenses import license_strengths
-from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.keys.promotion import waiting
 from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import read_binding, read_dropped
@@ -28,19 +27,12 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.keystore.volatile import volatile_of
+from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
+from tiktrue_keys.core.operations.lagging import BEHIND, best_key, is_watched, keys_of_containers
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.core.upgrade import older_copies
 
 DEADLINES = 3
-_BEST_FIRST = (
-    Status.ACTIVE,
-    Status.PENDING,
-    Status.ROTATING,
-    Status.EXPIRED,
-    Status.DEPRECATED,
-    Status.REVOKED,
-    Status.DESTROYED,
-)
 
 
 @dataclass(frozen=True)
@@ -55,11 +47,11 @@ class KeystoreStatus:
     nodes: int
 
 
-def keystore_status(session: KeystoreSession, within: Seconds) -> KeystoreStatus:
+def keystore_status(session: KeystoreSession, within: Seconds, limits: Limits = DEFAULT_LIMITS) -> KeystoreStatus:
     """Return the status at this moment. Records nothing and needs no license."""
     with session.read() as (view, now):
         containers = all_containers(view.rows)
-        standing = _standing(session, view, now, within, containers)
+        standing = replace(_standing(session, view, now, within, containers), limits=limits)
         nodes = [each for each in all_progress(view.rows).values() if each.role == NODE]
         deadlines = upcoming(view.rows, now, DEADLINES)
         return KeystoreStatus(
@@ -72,8 +64,8 @@ def _standing(
 ) -> Standing:
     rows = view.rows
     binding = read_binding(rows)
-    keys = _keys_of(rows, containers, now)
-    best = [(record, _best(record, keys)) for record in containers if not record.piped]
+    keys = keys_of_containers(rows, containers, now)
+    best = [(record, best_key(record, keys)) for record in containers if is_watched(record)]
     held = [(record, key) for record, key in best if key is not None]
     escrow = rows.get(RecordKind.ESCROW, "escrow")
     return Standing(
@@ -89,7 +81,7 @@ def _standing(
         escrow_created_at=Instant(escrow["created_at"]) if escrow else None,
         escrow_verified_at=escrow["verified_at"] if escrow else None,
         needed=sorted(keys.values(), key=lambda key: key.order),
-        lagging=[(record, key) for record, key in held if key.status in (Status.ROTATING, Status.DEPRECATED)],
+        lagging=[(record, key) for record, key in held if key.status in BEHIND],
         exposed=[(record, key) for record, key in held if key.status is Status.REVOKED],
         waiting=waiting(rows, now),
         behind=list(_behind(rows, now)),
@@ -99,20 +91,6 @@ def _standing(
         older_copy=next(iter(older_copies(session.place.folder)), ""),
         volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )
-
-
-def _keys_of(rows: Rows, containers: tuple[ContainerRecord, ...], now: Instant) -> dict[str, ManagedKey]:
-    found = {}
-    for key_id in {key_id for record in containers for key_id in record.keys}:
-        stored = get_key(rows, key_id, now)
-        if stored is not None:
-            found[key_id] = stored.key
-    return found
-
-
-def _best(record: ContainerRecord, keys: dict[str, ManagedKey]) -> ManagedKey | None:
-    held = [keys[key_id] for key_id in record.keys if key_id in keys]
-    return min(held, key=lambda key: _BEST_FIRST.index(key.status), default=None)
 
 
 def _backups(rows: Rows) -> Backups:

@@ -114,12 +114,25 @@ def rewrap_registered(
 ) -> RewrapBatch:
     """Rewrap every registered container that one of `keys` (key ids) opens (default: every registered container).
 
-    Continues after failures. A container that was made into a pipe cannot be reached, and is listed as stale.
+    Continues after failures. A container that was made into a pipe cannot be reached, and is listed as stale. Archived
+    containers are left out.
     """
+    found = [record for record in _records(manager, keys) if record.archived_at is None]
+    return rewrap_records(manager, found, license_key=license_key, lock_timeout=lock_timeout)
+
+
+def rewrap_records(
+    manager: KeyManager,
+    wanted_records: Iterable[ContainerRecord],
+    *,
+    license_key: License | None = None,
+    lock_timeout: float = LOCK_TIMEOUT,
+) -> RewrapBatch:
+    """Rewrap these registered containers, as rewrap_registered does."""
     license_key = asked_once(license_key)
     stale: list[NotRewrapped] = []
     records: list[ContainerRecord] = []
-    for record in _records(manager, keys):
+    for record in wanted_records:
         if record.piped:
             words = "it was written to a pipe: its location is unknown"
             error = UnavailableError(words, "scan the folder where it is now", remedy="scan-for-container")

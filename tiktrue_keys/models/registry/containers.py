@@ -15,6 +15,7 @@ from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import Notice, plural
+from tiktrue_keys.core.operations.archive import Archived
 from tiktrue_keys.core.operations.forget import Forgotten
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, UnavailableError, UsageError, WrongLicenseError
@@ -129,8 +130,33 @@ def forget(
 
     Raises UsageError for a malformed file id, NotFoundError where there is none.
     """
-    where = None if location is None else recorded_path(parse_place(location))
-    return manager.forget(parse_file_id(file_id), location=where, operation_id=operation_id)
+    return manager.forget(parse_file_id(file_id), location=_recorded(location), operation_id=operation_id)
+
+
+def archive(
+    manager: KeyManager,
+    file_id: str,
+    *,
+    location: str | Place | None = None,
+    undo: bool = False,
+    operation_id: str | None = None,
+) -> Archived:
+    """Mark a container (file id, 32 hex digits) as offline on purpose, or with `undo` as watched again.
+
+    Raises UsageError for a malformed file id, NotFoundError where there is none.
+    """
+    return manager.archive(parse_file_id(file_id), location=_recorded(location), undo=undo, operation_id=operation_id)
+
+
+def registered_at(
+    manager: KeyManager, file_id: str, location: str | Place | None = None
+) -> tuple[ContainerRecord, ...]:
+    """Return the registered locations of a container, or the one named. Raises as `forget` does."""
+    return manager.registered_at(parse_file_id(file_id), _recorded(location))
+
+
+def _recorded(location: str | Place | None) -> str | None:
+    return None if location is None else recorded_path(parse_place(location))
 
 
 def parse_file_id(text: str) -> bytes:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tiktrue_keys.cli.commands.keys.after_rotation import error_after, left_behind, move_containers, take_due_backup
+from tiktrue_keys.cli.commands.keystore.backup import backup_json, disk_notices
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
-from tiktrue_keys.cli.view.batches import item_json, partial_error
+from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import container_json, keys_json, promotions
 from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     ("Rotate the key of a model:", "tiktrue-keys rotate llama-7b"),
-    ("Rotate the keys that expire soon, from cron:", "tiktrue-keys rotate --due --quiet"),
+    (
+        "Rotate the keys that expire soon and back up, from cron:",
+        "tiktrue-keys rotate --due --backup-to /mnt/backup --quiet",
+    ),
 )
 EXIT_STATUS = {
     5: "With --due: the clock is doubtful.",
-    7: "With --all or --due: some keys were not rotated; the result lists them.",
+    7: "Some keys were not rotated, some containers not rewrapped, or the backup failed; the result lists them.",
 }
 TAKES_APPROVAL = True
 
@@ -76,6 +81,9 @@ def command(
         ),
     ] = None,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
+    backup_to: Annotated[
+        str | None, typer.Option(metavar="DIR", help="With --due: folder for a backup after a change, and regularly.")
+    ] = None,
     no_rewrap: Annotated[bool, typer.Option("--no-rewrap", help="Leave the containers under the old key.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be done, and change nothing.")
@@ -89,12 +97,15 @@ def command(
     license. The old key keeps decrypting during the overlap, and after that with a warning until its decrypt-until.
     A successor of --prepublish waits for acknowledgements at most a day past its date, or a tenth of its lifetime; its
     lifetime begins when it is activated. A node that is silent delays no rotation; it is named in a warning.
+    --due also tries again the containers that earlier runs could not rewrap, and names each that it still cannot, also
+    with --quiet. With --backup-to it backs up as backup --to does: after a run that changed something, and when the
+    newest backup is older than half of the setting limits.backup_age.
     """
     context: CommandContext = ctx.obj
     if bool(keys) + every + due != 1:
         raise UsageError("give exactly one of KEY, --all and --due", "name keys, or add --all or --due")
-    if (within is not None or atomic) and not due:
-        raise UsageError("--within and --atomic need --due", "add --due")
+    if (within is not None or atomic or backup_to is not None) and not due:
+        raise UsageError("--within, --atomic and --backup-to need --due", "add --due")
     chosen_lifetime = lifetime if lifetime is not None else context.settings.get("rotate.lifetime")
     license_key = context.license()
     manager = context.manager if dry_run else context.writer
@@ -119,35 +130,29 @@ def command(
             dry_run=dry_run,
             operation_id=context.operation_id,
         )
-        rewraps = _rewrap(context, rotated, license_key, wanted=not no_rewrap and prepublish is None)
+        moves = not no_rewrap and prepublish is None
+        rewraps = move_containers(context, rotated, license_key, due=due) if moves else None
         sent = _send(context, rotated, transport, license_key)
+    changed = rotated.changed or bool(rewraps and rewraps.changed)
+    taken, backup_error = None, None
+    if backup_to is not None and not dry_run:
+        taken, backup_error = take_due_backup(context, backup_to, changed=changed)
     return Outcome(
-        result=_result(context, rotated, rewraps),
+        result=_result(context, rotated, rewraps) | {"backup": None if taken is None else backup_json(context, taken)},
         view=_view(rotated, promotions(context.manager, (each.new for each in rotated.rotations if each.new))),
-        messages=_messages(rotated, rewraps),
+        messages=[*_messages(rotated, rewraps), *([] if taken is None else [f"Backed up to {taken.path}."])],
         ids=[(rotation.new or rotation.old).key_id for rotation in rotated.rotations],
         changed=rotated.changed,
         operation_id=rotated.operation_id,
         warnings=[
             *before,
             *rotated.warnings,
-            *(rewraps.warnings if rewraps else [] if prepublish else _left_behind(rotated)),
+            *(left_behind(rewraps) if moves else [] if prepublish else _left_behind(rotated)),
             *sent,
+            *([] if taken is None else [*taken.warnings, *disk_notices(context, taken)]),
         ],
-        error=partial_error(rotated.failures, len(rotated.rotations) + len(rotated.failures)),
+        error=error_after(rotated, rewraps, backup_error),
     )
-
-
-def _rewrap(
-    context: CommandContext, rotated: RotateResult, license_key: Callable[[], bytes], *, wanted: bool
-) -> RewrapBatch | None:
-    """Move the containers of the rotated keys to the new ones; None when that is not wanted or there are none."""
-    if not wanted or rotated.dry_run or not rotated.containers:
-        return None
-    from tiktrue_keys.models.file.rewrap import rewrap_registered
-
-    old = [rotation.old.key_id for rotation in rotated.rotations]
-    return rewrap_registered(context.manager, old, license_key=license_key, lock_timeout=context.lock_timeout)
 
 
 def _sync_first(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys import __version__
+from tiktrue_keys.cli.context.configured_limits import limits_of
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition, metric_json
@@ -65,7 +66,7 @@ def command(
 def _measured(context: CommandContext) -> list[Metric]:
     manager = context.manager
     within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
-    status = manager.status(within=within)
+    status = manager.status(within=within, limits=limits_of(context))
     counts = status.standing.counts
     identity = {"version": __version__, "keystore": str(context.keystore)}
     return [

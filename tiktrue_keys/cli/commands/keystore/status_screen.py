@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tiktrue_keys.cli.context.configured_limits import limits_of
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.finding_lines import finding_json, findings_error
@@ -45,7 +46,8 @@ def command(
     order 4, 13, 8, 9, 10, 11, 12, 5, 7.
     """
     context: CommandContext = ctx.obj
-    found = context.manager.status(within=context.duration(None, "rotate.within", DEFAULT_WITHIN))
+    within = context.duration(None, "rotate.within", DEFAULT_WITHIN)
+    found = context.manager.status(within=within, limits=limits_of(context))
     listed = found.findings
     return Outcome(
         result=_json(found),

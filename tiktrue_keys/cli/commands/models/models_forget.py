@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Line, Outcome
-from tiktrue_keys.models.registry.containers import forget
+from tiktrue_keys.models.registry.containers import forget, registered_at
 
 EXAMPLES = (
     ("Forget a container that was deleted:", "tiktrue-keys models forget 0123456789abcdef0123456789abcdef --yes"),
@@ -35,6 +35,7 @@ def command(
     """
     context: CommandContext = ctx.obj
     where = "" if location is None else f" at {location}"
+    registered_at(context.manager, file_id, location)
     context.confirm(f"Forget container {file_id}{where}, so that cleanup may destroy its keys?")
     forgotten = forget(context.writer, file_id, location=location, operation_id=context.operation_id)
     return Outcome(
