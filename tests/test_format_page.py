@@ -52,7 +52,7 @@ def _labels_in_code() -> Iterator[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             value = _constant(node) if isinstance(node, ast.Constant | ast.BinOp) else None
-            if value is not None and re.fullmatch(rb"tiktrue-[a-z]+/1(?: [a-z -]+)?\0?", value):
+            if value is not None and re.fullmatch(rb"tiktrue-[a-z]+/[12](?: [a-z -]+)?\0?", value):
                 yield value.rstrip(b"\0").decode()
 
 

@@ -141,7 +141,10 @@ _TABLES = [
     _sql("a row taken out", "DELETE FROM record WHERE tag = (SELECT min(tag) FROM record)"),
     _sql("a row edited", "UPDATE record SET sealed = zeroblob(60) WHERE tag = (SELECT min(tag) FROM record)"),
     _sql("a row of another kind", "UPDATE record SET kind = 30 WHERE tag = (SELECT min(tag) FROM record)"),
-    _sql("a row of another revision", "UPDATE record SET revision = 9 WHERE tag = (SELECT min(tag) FROM record)"),
+    _sql(
+        "a row of another revision",
+        "UPDATE record SET revision = revision + 1 WHERE tag = (SELECT min(tag) FROM record)",
+    ),
     _sql("a row of another owner", "UPDATE record SET owner = x'00' WHERE tag = (SELECT min(tag) FROM record)"),
     _sql("a row in another bucket", "UPDATE record SET bucket = 4095 WHERE tag = (SELECT min(tag) FROM record)"),
     _sql("a row more", "INSERT INTO record VALUES (1, zeroblob(16), 1, 1, NULL, zeroblob(60))"),

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 LABEL = b"tiktrue-keys/1 "
+LICENSE_TEXT = b"tiktrue-keys/2 license"
 Facts = list[list[str]]
 
 
@@ -134,12 +135,22 @@ class Keystore:
         return unwrap(kek, base64.b64decode(payload["wrapped"]), context)
 
     def _license_key(self, license_key: bytes) -> bytes:
-        for cost in reversed(self.document["costs"]):
-            stretched = hashlib.pbkdf2_hmac("sha256", license_key, bytes.fromhex(cost["salt"]), cost["rounds"])
-            tag = hkdf(stretched, self.root, LABEL + b"license-tag", 16)
-            if self.record(4, tag.hex()) is not None:
-                return hkdf(stretched, self.root, LABEL + b"license-kek")
+        for entry in self._license_entries():
+            cost = self.document["costs"][entry["cost"]]
+            hashed = license_key if entry["version"] == 1 else mac(LICENSE_TEXT, license_key)
+            stretched = hashlib.pbkdf2_hmac("sha256", hashed, bytes.fromhex(cost["salt"]), cost["rounds"])
+            salt = bytes.fromhex(entry["salt"])
+            if hkdf(stretched, salt, LABEL + b"license-tag", 16).hex() == entry["tag"]:
+                check(entry["factor"] is None, "factor")
+                return hkdf(stretched, salt, LABEL + b"license-kek")
         raise SystemExit("unknown license")
+
+    def _license_entries(self) -> list[dict[str, Any]]:
+        """Every license; in schema version 1 their rows have no owner, and no member but those of version 1."""
+        rows = self.database.execute("SELECT tag, kind, revision, owner, sealed FROM record WHERE kind = 4").fetchall()
+        older = {"version": 1, "salt": self.root.hex(), "factor": None}
+        found = {entry["tag"]: self.record(4, entry["tag"]) for entry in map(self._opened, rows)}
+        return [older | entry for entry in found.values() if entry is not None]
 
 
 def open_keystore(path: str, host_secret: bytes, facts: Facts) -> Keystore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.independent.open_block import open_block
 from tests.independent.open_container import SEGMENT, current_slot, header_of, open_container
-from tests.independent.open_keystore import open_keystore
+from tests.independent.open_keystore import hkdf, open_keystore
 from tests.vectors import known as vectors
 from tests.vectors.store_keystore import stored as stored_keystores
 from tests.vectors.store_keystore import unpack
@@ -215,6 +216,20 @@ def test_keystore(keystore: KeyManager, tmp_path: Path, model_id: str, license_k
     opened.database.close()
     with pytest.raises(SystemExit, match="host secret"):
         open_keystore(path, bytes(32), facts())
+
+
+@pytest.mark.parametrize("name", ["license", "license_of_version_2"])
+def test_license_of_the_vectors(name: str) -> None:
+    """Both versions of an entry, from the vectors' own numbers."""
+    vectors = json.loads((VECTORS / "keystore.json").read_text())
+    given, cost = vectors[name], json.loads(vectors["document"])["costs"][0]
+    text = given["license"].encode()
+    hashed = text if given["version"] == 1 else hmac.digest(b"tiktrue-keys/2 license", text, "sha256")
+    stretched = hashlib.pbkdf2_hmac("sha256", hashed, bytes.fromhex(cost["salt"]), cost["rounds"])
+    salt = bytes.fromhex(given["salt"])
+    assert stretched.hex() == given["P"]
+    assert hkdf(stretched, salt, b"tiktrue-keys/1 license-tag", 16).hex() == given["tag"]
+    assert hkdf(stretched, salt, b"tiktrue-keys/1 license-kek").hex() == given["kek"]
 
 
 def test_keystore_of_another_license(keystore: KeyManager, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def keystore_vectors() -> dict[str, bytes]:
             "facts": binding.to_json(),
             "document": document.encode().decode(),
             "document_mac": document_mac(root.view, document.encode()).hex(),
-            "license": _license(root, document.costs[0]),
+            "license": _license(document.costs[0], version=1, salt=known("H")),
+            "license_of_version_2": _license(document.costs[0], version=2, salt=known("license salt")),
             "managed_key": _managed_key(keys),
             "record": _record(keys, document),
             "audit": _audit(keys),
@@ -98,15 +99,15 @@ def _document(keys: RootKeys, binding: Binding, host: SecretBuffer) -> Document:
     )
 
 
-def _license(root: SecretBuffer, cost: Cost) -> dict[str, object]:
-    with (
-        derivation.stretch_license(memoryview(LICENSE), salt=cost.salt, rounds=cost.rounds) as stretched,
-        derivation.license_kek(stretched.view, root.view) as kek,
-    ):
+def _license(cost: Cost, *, version: int, salt: bytes) -> dict[str, object]:
+    stretched = derivation.stretch_license(memoryview(LICENSE), salt=cost.salt, rounds=cost.rounds, version=version)
+    with stretched, derivation.license_kek(stretched.view, salt) as kek:
         return {
             "license": LICENSE.decode(),
+            "version": version,
+            "salt": salt.hex(),
             "P": bytes(stretched.view).hex(),
-            "tag": derivation.license_tag(stretched.view, root.view).hex(),
+            "tag": derivation.license_tag(stretched.view, salt).hex(),
             "kek": bytes(kek.view).hex(),
         }
 

@@ -1,8 +1,8 @@
 """All key derivations, with their labels and costs.
 
-Come here to add a derivation or to look up the label of one. Labels are byte strings that start with `tiktrue-keys/1`
-and a space; tiktrue-keys-format(5) lists all of them. HKDF is HKDF-SHA256 (RFC 5869), PBKDF2 is PBKDF2-HMAC-SHA256 (RFC
-8018; vectors of RFC 7914). The functions are pure: bytes in, secrets out.
+Come here to add a derivation or to look up the label of one. Labels are byte strings that start with `tiktrue-keys/`,
+a version and a space; tiktrue-keys-format(5) lists all of them. HKDF is HKDF-SHA256 (RFC 5869), PBKDF2 is
+PBKDF2-HMAC-SHA256 (RFC 8018; vectors of RFC 7914). The functions are pure: bytes in, secrets out.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ HIGH_WATER = PREFIX + b"high-water"
 AUDIT = PREFIX + b"audit"
 IDENTITY = PREFIX + b"identity"
 MACHINE_KEK = PREFIX + b"machine-kek"
+LICENSE_TEXT = b"tiktrue-keys/2 license"
 LICENSE_TAG = PREFIX + b"license-tag"
 LICENSE_KEK = PREFIX + b"license-kek"
 MANAGED_KEY_HPKE = PREFIX + b"managed-key-hpke"
@@ -110,27 +111,37 @@ def subkey(root: memoryview, label: bytes, context: bytes = b"") -> SecretBuffer
     return hkdf(root, salt=b"", info=label + b"\x00" + context if context else label)
 
 
-def stretch_license(license_key: memoryview, *, salt: bytes, rounds: int) -> SecretBuffer:
-    """Return P = PBKDF2-HMAC-SHA256(license, salt, rounds), 32 bytes. This is the only slow derivation.
+def stretch_license(license_key: memoryview, *, salt: bytes, rounds: int, version: int) -> SecretBuffer:
+    """Return P, 32 bytes, as a license entry of `version` stretches its license. This is the only slow derivation.
 
-    Raises IntegrityError when `rounds` is outside the range that a keystore may ask for.
+    Version 1: PBKDF2-HMAC-SHA256(license, salt, rounds). PBKDF2 takes a password of more than 64 bytes as its SHA-256,
+    and zero bytes at the end of a shorter one do not count (RFC 2104, section 2): other texts than the license give the
+    same P. Version 2: PBKDF2-HMAC-SHA256(HMAC-SHA256(LICENSE_TEXT, license), salt, rounds), where only the license
+    does. Raises IntegrityError when `rounds` is outside the range that a keystore may ask for.
     """
     if not PBKDF2_MIN_ROUNDS <= rounds <= PBKDF2_MAX_ROUNDS:
         raise IntegrityError(f"the keystore asks for {rounds} PBKDF2 rounds")
     stretched = SecretBuffer(KEY_LENGTH)
-    PBKDF2HMAC(SHA256(), KEY_LENGTH, salt, rounds).derive_into(license_key, stretched.view)
+    if version == 1:
+        PBKDF2HMAC(SHA256(), KEY_LENGTH, salt, rounds).derive_into(license_key, stretched.view)
+        return stretched
+    with SecretBuffer.copy_of(hmac.digest(LICENSE_TEXT, license_key, hashlib.sha256)) as hashed:
+        PBKDF2HMAC(SHA256(), KEY_LENGTH, salt, rounds).derive_into(hashed.view, stretched.view)
     return stretched
 
 
-def license_tag(stretched: memoryview, root: memoryview) -> bytes:
-    """Return 16 bytes that identify a license in one keystore. Testing a guess takes a PBKDF2 and the root secret H."""
-    with hkdf(stretched, salt=root, info=LICENSE_TAG, length=16) as tag:
+def license_tag(stretched: memoryview, salt: bytes | memoryview) -> bytes:
+    """Return 16 bytes that identify a license in one keystore. `salt` is Q of its entry, 32 bytes.
+
+    Testing a guess takes a PBKDF2 and Q, which is stored sealed.
+    """
+    with hkdf(stretched, salt=salt, info=LICENSE_TAG, length=16) as tag:
         return bytes(tag.view)
 
 
-def license_kek(stretched: memoryview, root: memoryview) -> SecretBuffer:
-    """The key encryption key of a license."""
-    return hkdf(stretched, salt=root, info=LICENSE_KEK)
+def license_kek(stretched: memoryview, salt: bytes | memoryview) -> SecretBuffer:
+    """Return the 32-byte key encryption key of a license. `salt` is Q of its entry."""
+    return hkdf(stretched, salt=salt, info=LICENSE_KEK)
 
 
 def header_mac_key(data_key: memoryview, file_id: bytes) -> SecretBuffer:

@@ -18,6 +18,7 @@ from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, strength
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
+from tiktrue_keys.core.keys.license_entries import STRENGTH_STEP
 from tiktrue_keys.core.keys.license_text import STRONG
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.promotion import Waiting
@@ -181,7 +182,10 @@ def _storage(standing: Standing) -> Iterator[Finding]:
 def _licenses(standing: Standing) -> Iterator[Finding]:
     for tag, bits in standing.licenses.items():
         if bits < STRONG:
-            words = f"license {tag} has about {bits} bits, fewer than {STRONG}: a thief of the machine can guess it"
+            words = (
+                f"license {tag} has fewer than {bits + STRENGTH_STEP} bits, of {STRONG} that it needs: "
+                "a thief of the machine can guess it"
+            )
             yield Finding("weak-license", Severity.WARNING, words, tag, remedy="stronger-license")
 
 

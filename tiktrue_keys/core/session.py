@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +21,15 @@ from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, Seconds, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache
-from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense
+from tiktrue_keys.core.keys.license_entries import stretch_of_new, stretches
+from tiktrue_keys.core.keys.license_renewal import is_outdated, renew_entry
+from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense, recognise
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
-from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.bind import renew_slots
 from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, TimeRule, accepted_time, must_not_leap, noted_time
 from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.drift_reseal import reseal_is_due, reseal_one, resealed_notice
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
 from tiktrue_keys.core.keystore.make import new_keystore
@@ -37,7 +40,7 @@ from tiktrue_keys.core.keystore.secret_place import secret_paths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
 from tiktrue_keys.core.keystore.volatile import VolatileParts, volatile_of, volatile_when_created
-from tiktrue_keys.core.machine import MachineFacts, read_facts
+from tiktrue_keys.core.machine import FactKind, MachineFacts, read_facts
 from tiktrue_keys.core.machine.kernel_clock import kernel_clock_is_synchronised
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.notices import Notice
@@ -94,6 +97,7 @@ class KeystoreSession:
         self.notices: list[Notice] = []
         self.keeps_version = False
         self.approval: int | None = None
+        self._given: list[PreparedLicense] = []
         self._rounds = rounds
         self._protected = protected
         self.guard = threading.RLock()
@@ -168,6 +172,7 @@ class KeystoreSession:
                 self._keystore.close()
             self._keystore = None
             self._facts = None
+            self._given = []
             self.licenses.clear()
             self.opened.clear()
 
@@ -180,6 +185,7 @@ class KeystoreSession:
         if self._keystore is not None:
             self._keystore.close_connection()
         self._keystore = None
+        self._given = []
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
 
@@ -204,13 +210,27 @@ class KeystoreSession:
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:
-        """Yield the transaction of one operation. A keystore of an older schema version is upgraded before it."""
+        """Yield the transaction of one operation. A keystore of an older schema version is upgraded before it.
+
+        With a license that was given since the last transaction, an entry of an older version is renewed before it,
+        and one drifted fact is sealed again in it.
+        """
         rule = accepted_time if accept_clock else must_not_leap
-        with self.storing_plans(), self._write(operation_id, rule) as transaction:
-            transaction.approval = self.approval
-            yield transaction
-            for check in transaction.last_checks:
-                check(transaction)
+        given, self._given = self._given, []
+        with self.storing_plans():
+            for prepared in given:
+                if prepared.may_be_outdated:
+                    self._renew_license(prepared, rule)
+            sealed = None
+            with self._write(operation_id, rule) as transaction:
+                transaction.approval = self.approval
+                yield transaction
+                for check in transaction.last_checks:
+                    check(transaction)
+                if given and transaction.audit.appended:
+                    sealed = self._reseal_one(transaction, given)
+        if sealed is not None:
+            self.notices.append(resealed_notice(sealed))
 
     @contextlib.contextmanager
     def _write(self, operation_id: OperationId, rule: TimeRule) -> Iterator[Transaction]:
@@ -244,6 +264,31 @@ class KeystoreSession:
         """Raise what must_be_approved will raise in the transaction, before anything leaves or is written."""
         with self.storing_plans(), self.read() as (view, now):
             approved_plan(view, now, self.approval, proposal)
+
+    def _reseal_one(self, transaction: Transaction, given: Sequence[PreparedLicense]) -> FactKind | None:
+        """Seal to one drifted fact again if that is due and one of the licenses is enrolled here."""
+        if not reseal_is_due(transaction, self.facts(), transaction.now):
+            return None
+        if not any(recognise(each, transaction.rows, self.root_keys) for each in given):
+            return None
+        return reseal_one(self.keystore, transaction, self.facts())
+
+    def _renew_license(self, prepared: PreparedLicense, rule: TimeRule) -> None:
+        """Renew the entry of a license that an older program enrolled. A damaged keystore stays as it is."""
+        if self.keeps_version:
+            return
+        with self.guard:
+            if self.keystore.is_outdated():
+                self._upgrade(rule)
+            with self.read() as (view, _):
+                if not view.rows.has_agenda or not is_outdated(prepared, view.rows, self.root_keys):
+                    return
+            try:
+                with self._write(new_operation_id(), rule) as transaction:
+                    renew_entry(transaction, self.root_keys, prepared)
+            except IntegrityError as error:
+                words = f"the license's entry was not renewed: {error.message}"
+                self.notices.append(Notice("license-not-renewed", words, remedy="damaged-keystore"))
 
     def _upgrade(self, rule: TimeRule) -> None:
         """Upgrade the keystore. One that is damaged stays as it is: a revocation must be possible all the same."""
@@ -387,12 +432,23 @@ class KeystoreSession:
             )
 
     def prepare(self, license_key: License | None) -> PreparedLicense | None:
-        """Return the license stretched for the keystore's costs, outside any transaction. None stays None."""
+        """Return the license stretched as this keystore needs it, outside any transaction. None stays None.
+
+        The next transaction does what only a license may, if this one is enrolled: see `write`.
+        """
         if license_key is None:
             return None
         with self.read() as (view, _):
-            costs = view.document.costs
-        return self.licenses.prepare(license_key, costs)
+            wanted = stretches(view.rows, view.document, self.root_keys)
+        prepared = self.licenses.prepare(license_key, wanted)
+        self._given.append(prepared)
+        return prepared
+
+    def prepare_first(self, license_key: License | None, cost: Cost) -> PreparedLicense | None:
+        """Return the license stretched for a keystore that is about to be created with this cost. None stays None."""
+        if license_key is None:
+            return None
+        return self.licenses.prepare(license_key, stretch_of_new(cost, schema.VERSION))
 
 
 def _unknown() -> None:

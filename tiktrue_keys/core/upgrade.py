@@ -24,6 +24,7 @@ from tiktrue_keys.core.keys.keyring import (
     origin_in_version_1,
     put_key,
 )
+from tiktrue_keys.core.keys.license_entries import carry_over
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.clock import TimeRule
 from tiktrue_keys.core.keystore.document import Document
@@ -87,13 +88,14 @@ def _write_copy(keystore: Keystore, copy: Path) -> None:
 
 
 def _upgrade(keystore: Keystore, transaction: Transaction, copy: Path) -> None:
-    """Put every key on the agenda, with its origin, and give every issuer its scope.
+    """Put every key on the agenda, with its origin, list the licenses, and give every issuer its scope.
 
     The copy holds each key, so their audit numbers are those of the last record.
     """
     older = transaction.document.version
     size = transaction.audit.size
     keystore.raise_version(transaction)
+    carry_over(transaction.rows, keystore.keys)
     newest: dict[ModelId, list[KeyId]] = {}
     sent: dict[str, set[str]] = {}
     for key_id in all_key_ids(transaction.rows):

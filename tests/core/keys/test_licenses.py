@@ -9,14 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, error_of
+from tiktrue_keys.core.keys.license_entries import Stretch
 from tiktrue_keys.core.keys.licenses import MAX_LENGTH, License, LicenseCache, license_bytes
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError, WrongLicenseError
 
-COST = Cost(bytes(32), 100_000)
-OTHER_COST = Cost(bytes(32), 100_001)
+COST = Stretch(2, 0, Cost(bytes(32), 100_000))
+OTHER_COST = Stretch(2, 1, Cost(bytes(32), 100_001))
+OLDER = Stretch(1, 0, COST.cost)
 
 
 def secret_of(manager: KeyManager, license_key: License | None, key: str = "llama") -> bytes:
@@ -27,12 +29,12 @@ def secret_of(manager: KeyManager, license_key: License | None, key: str = "llam
 class TestStretching:
     def test_once_a_license_and_cost(self) -> None:
         cache = LicenseCache()
-        first = cache.prepare(LICENSE, (COST, OTHER_COST)).stretched
-        assert cache.prepare(LICENSE, (COST, OTHER_COST)).stretched[0] is first[0]
-        assert cache.prepare(LICENSE.encode(), (OTHER_COST,)).stretched[0] is first[1]
-        assert cache.prepare(lambda: LICENSE, (COST,)).stretched[0] is first[0]
-        assert first[0].view != first[1].view
-        assert cache.prepare(OTHER_LICENSE, (COST,)).stretched[0].view != first[0].view
+        first = cache.prepare(LICENSE, (COST, OTHER_COST, OLDER)).stretched
+        assert cache.prepare(LICENSE, (COST, OTHER_COST)).stretched[2, 0] is first[2, 0]
+        assert cache.prepare(LICENSE.encode(), (OTHER_COST,)).stretched[2, 1] is first[2, 1]
+        assert cache.prepare(lambda: LICENSE, (COST,)).stretched[2, 0] is first[2, 0]
+        assert len({bytes(each.view) for each in first.values()}) == 3
+        assert cache.prepare(OTHER_LICENSE, (COST,)).stretched[2, 0].view != first[2, 0].view
 
     def test_threads_with_one_license_wait_for_one_stretching(self) -> None:
         cache = LicenseCache()
@@ -41,7 +43,7 @@ class TestStretching:
 
         def work() -> None:
             barrier.wait()
-            found.append(cache.prepare(LICENSE, (COST,)).stretched[0])
+            found.append(cache.prepare(LICENSE, (COST,)).stretched[2, 0])
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
@@ -59,12 +61,12 @@ class TestStretching:
 
     def test_forgetting_leaves_nothing_but_what_somebody_is_using(self) -> None:
         cache = LicenseCache()
-        in_use = cache.prepare(LICENSE, (COST,)).stretched[0]
+        in_use = cache.prepare(LICENSE, (COST,)).stretched[2, 0]
         expected = bytes(in_use.view)
         cache.clear()
         assert not cache._known
         assert in_use.view == expected
-        assert cache.prepare(LICENSE, (COST,)).stretched[0] is not in_use
+        assert cache.prepare(LICENSE, (COST,)).stretched[2, 0] is not in_use
 
     def test_no_list_of_plain_hashes_of_licenses_is_kept(self) -> None:
         one, other = LicenseCache(), LicenseCache()
@@ -199,7 +201,7 @@ class TestWhenItIsAskedFor:
 def test_no_license_nor_what_it_was_stretched_to_is_in_any_file(desk: Desk) -> None:
     manager = desk.manager()
     manager.generate("llama", license_key=LICENSE)
-    stretched = bytes(manager._session.prepare(LICENSE).stretched[0].view)  # type: ignore[union-attr]
+    stretched = bytes(manager._session.prepare(LICENSE).stretched[2, 0].view)  # type: ignore[union-attr]
     desk.close()
     written = b"".join(path.read_bytes() for path in desk.folder.parent.rglob("*") if path.is_file())
     assert LICENSE.encode() not in written

@@ -54,6 +54,7 @@ EVENTS = (
     "issuer-scope",
     "keystore-create",
     "license-enroll",
+    "license-renew",
     "move",
     "node-add",
     "node-init",

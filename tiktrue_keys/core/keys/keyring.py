@@ -84,6 +84,15 @@ def all_key_ids(rows: Rows) -> list[KeyId]:
     return [payload["key_id"] for payload in rows.scan(RecordKind.KEY)]
 
 
+def key_ids_of_license(rows: Rows, license_tag: str) -> list[KeyId]:
+    """Return the ids of the keys that are wrapped under a license, in no order; destroyed keys are not."""
+    return [
+        payload["key_id"]
+        for payload in rows.scan(RecordKind.KEY)
+        if payload.get("license_tag") == license_tag and payload[_WRAPPED]
+    ]
+
+
 def keys_of_day(rows: Rows, series: str, day: int, now: Instant) -> Iterator[StoredKey]:
     """Yield the keys that the agenda lists on one day of a series, verified to be complete."""
     for payload in agenda.keys_on(rows, series, day):

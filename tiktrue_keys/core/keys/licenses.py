@@ -11,16 +11,26 @@ import hmac
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.license_entries import (
+    FIRST,
+    VERSION,
+    LicenseEntry,
+    Stretch,
+    Stretched,
+    entries,
+    find_entry,
+    new_entry,
+    put_entry,
+    rounded,
+)
 from tiktrue_keys.core.keys.license_text import estimated_bits, oddities
-from tiktrue_keys.core.keystore.document import Cost, Document
+from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.tallies import Owner
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.secret import SecretBuffer
@@ -30,22 +40,33 @@ License = str | bytes | Callable[[], str | bytes]
 """A license, or a callable that asks for it. The callable is called only when a licensed key has to be opened."""
 
 MAX_LENGTH = 64 * 1024
-TAG_HEX = 8
-_FIRST = "first"
-_ALL = Owner(RecordKind.LICENSE, "all")
 _REMEMBERED = 16
 
 
 @dataclass(frozen=True)
 class PreparedLicense:
-    """A license after PBKDF2: one P for each cost of the keystore, the newest cost last.
+    """A license after PBKDF2: one P for each way in which the keystore stretches licenses.
 
     `strength` is the estimate of its text in bits, `oddities` is what a copy of the text may lose.
     """
 
-    stretched: tuple[SecretBuffer, ...]
+    stretched: Stretched
     strength: int = 0
     oddities: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> SecretBuffer:
+        """Return P of the newest version and cost."""
+        return self.stretched[max(self.stretched)]
+
+    @property
+    def may_be_outdated(self) -> bool:
+        """Return whether the keystore has an entry of an older version, which may be that of this license."""
+        return any(version < VERSION for version, _ in self.stretched)
+
+    def is_same(self, other: PreparedLicense) -> bool:
+        """Return whether both are one license. Both were prepared for one keystore."""
+        return hmac.compare_digest(self.newest.view, other.newest.view)
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,7 @@ class RecognisedLicense:
 
     tag: str
     kek: SecretBuffer
+    entry: LicenseEntry
 
 
 class LicenseCache:
@@ -64,18 +86,20 @@ class LicenseCache:
         self._known: OrderedDict[bytes, SecretBuffer] = OrderedDict()
         self._stretching = threading.Lock()  # several threads with one license wait for one PBKDF2
 
-    def prepare(self, license_key: License, costs: tuple[Cost, ...]) -> PreparedLicense:
-        """Return the license stretched for every cost. Raises UsageError when it is empty or longer than 64 KiB."""
+    def prepare(self, license_key: License, wanted: Iterable[Stretch]) -> PreparedLicense:
+        """Return the license stretched in every way. Raises UsageError when it is empty or longer than 64 KiB."""
         text = license_bytes(license_key)
         with SecretBuffer.copy_of(text) as secret, self._stretching:
-            stretched = tuple(self._stretched(secret, cost) for cost in costs)
+            stretched = {(each.version, each.place): self._stretched(secret, each) for each in wanted}
         return PreparedLicense(stretched, estimated_bits(text), oddities(text))
 
-    def _stretched(self, secret: SecretBuffer, cost: Cost) -> SecretBuffer:
-        name = hmac.digest(self._key, cost.salt + cost.rounds.to_bytes(8, "big") + secret.view, hashlib.sha256)
+    def _stretched(self, secret: SecretBuffer, how: Stretch) -> SecretBuffer:
+        cost, version = how.cost, how.version
+        numbers = cost.rounds.to_bytes(8, "big") + version.to_bytes(1, "big")
+        name = hmac.digest(self._key, cost.salt + numbers + secret.view, hashlib.sha256)
         stretched = self._known.get(name)
         if stretched is None:
-            stretched = derivation.stretch_license(secret.view, salt=cost.salt, rounds=cost.rounds)
+            stretched = derivation.stretch_license(secret.view, salt=cost.salt, rounds=cost.rounds, version=version)
             self._known[name] = stretched
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -104,12 +128,14 @@ def license_bytes(license_key: License) -> bytes:
 
 
 def recognise(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> RecognisedLicense | None:
-    """Return the license if it is enrolled, at any of the keystore's costs; None otherwise."""
-    for stretched in reversed(prepared.stretched):
-        tag = derivation.license_tag(stretched.view, keys.root.view)
-        if rows.get(RecordKind.LICENSE, tag.hex()) is not None:
-            return RecognisedLicense(tag.hex()[:TAG_HEX], derivation.license_kek(stretched.view, keys.root.view))
-    return None
+    """Return the license if it is enrolled, None otherwise. Raises RefusedError where it needs a second factor."""
+    found = find_entry(prepared.stretched, rows, keys)
+    return None if found is None else recognised(*found)
+
+
+def recognised(entry: LicenseEntry, stretched: SecretBuffer) -> RecognisedLicense:
+    """Return the license of an entry, given its P."""
+    return RecognisedLicense(entry.short_tag, derivation.license_kek(stretched.view, entry.salt), entry)
 
 
 def must_recognise(
@@ -145,35 +171,22 @@ def recognise_or_enroll(
     """
     known = recognise(prepared, transaction.rows, keys)
     if known is not None:
-        _note_strength(prepared, transaction, keys)
+        _note_strength(prepared, transaction, known.entry)
         return known
-    first = transaction.rows.get(RecordKind.LICENSE, _FIRST) is None
+    first = transaction.rows.get(RecordKind.LICENSE, FIRST) is None
     if not (first or enroll):
         return must_recognise(prepared, transaction.rows, keys, may_enroll=may_enroll)
-    stretched, cost = prepared.stretched[-1], len(document.costs) - 1
-    tag = derivation.license_tag(stretched.view, keys.root.view).hex()
-    record = _license_record(tag, cost, transaction.now) | {"strength": prepared.strength}
-    transaction.rows.put(RecordKind.LICENSE, tag, record, owner=_ALL)
-    if first:
-        transaction.rows.put(RecordKind.LICENSE, _FIRST, _license_record(tag, cost, transaction.now))
-    transaction.record("license-enroll", detail={"license_tag": tag[:TAG_HEX]})
-    return RecognisedLicense(tag[:TAG_HEX], derivation.license_kek(stretched.view, keys.root.view))
+    entry, stretched = new_entry(prepared.stretched, document, keys, transaction.now, prepared.strength)
+    put_entry(transaction.rows, entry)
+    transaction.record("license-enroll", detail={"license_tag": entry.short_tag})
+    return recognised(entry, stretched)
 
 
-def retire(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) -> None:
-    """Forget a license that no key belongs to any more."""
-    for stretched in prepared.stretched:
-        transaction.rows.delete(RecordKind.LICENSE, derivation.license_tag(stretched.view, keys.root.view).hex())
-
-
-def tags_of(prepared: PreparedLicense, keys: RootKeys) -> set[str]:
-    """The tags (8 hex digits) that a license has or would have here, one for each cost; it need not be enrolled."""
-    return {derivation.license_tag(each.view, keys.root.view).hex()[:TAG_HEX] for each in prepared.stretched}
-
-
-def license_strengths(rows: Rows) -> dict[str, int]:
+def license_strengths(rows: Rows, keys: RootKeys) -> dict[str, int]:
     """Return the estimated strength in bits of every enrolled license whose text was seen since schema version 2."""
-    return {record["tag"][:TAG_HEX]: record["strength"] for record in rows.owned_by(RecordKind.LICENSE, _ALL)}
+    if not rows.has_agenda:
+        return {}
+    return {entry.short_tag: entry.strength for entry in entries(rows, keys) if entry.strength is not None}
 
 
 def enrolment_notices(prepared: PreparedLicense | None) -> tuple[Notice, ...]:
@@ -184,14 +197,7 @@ def enrolment_notices(prepared: PreparedLicense | None) -> tuple[Notice, ...]:
     return (Notice("odd-license", words),)
 
 
-def _note_strength(prepared: PreparedLicense, transaction: Transaction, keys: RootKeys) -> None:
+def _note_strength(prepared: PreparedLicense, transaction: Transaction, entry: LicenseEntry) -> None:
     """Store the strength of a license that was enrolled before there was an estimate."""
-    for stretched in prepared.stretched:
-        tag = derivation.license_tag(stretched.view, keys.root.view).hex()
-        record = transaction.rows.get(RecordKind.LICENSE, tag)
-        if record is not None and "strength" not in record:
-            transaction.rows.put(RecordKind.LICENSE, tag, record | {"strength": prepared.strength}, owner=_ALL)
-
-
-def _license_record(tag: str, cost: int, now: Instant) -> dict[str, object]:
-    return {"tag": tag, "cost": cost, "enrolled_at": now}
+    if entry.strength is None:
+        put_entry(transaction.rows, replace(entry, strength=rounded(prepared.strength)))

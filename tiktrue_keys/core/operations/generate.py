@@ -27,7 +27,6 @@ from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import ModelId
 from tiktrue_keys.core.once import FirstRun, Operation, once
-from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import GenerateResult
 from tiktrue_keys.core.operations.standing_notices import binding_notices, recovery_notices, storage_notices
 from tiktrue_keys.core.secret import SecretBuffer
@@ -83,10 +82,7 @@ def _generate_in(
     created: bool,
 ) -> GenerateResult:
     cost = session.new_cost()
-    if created:  # stretch the license before the transaction that creates the keystore, as before any other
-        prepared = session.licenses.prepare(license_key, (cost,)) if license_key is not None else None
-    else:
-        prepared = session.prepare(license_key)
+    prepared = session.prepare_first(license_key, cost) if created else session.prepare(license_key)
     with operation.create(cost) if created else operation.write() as transaction:
         binding = read_binding(transaction.rows)
         known = prepared is not None and recognise(prepared, transaction.rows, session.root_keys) is not None
@@ -115,7 +111,6 @@ def _generate_all(
     keys = session.root_keys
     opened = None
     if prepared is not None:
-        reseal_one(session, transaction)
         opened = recognise_or_enroll(
             prepared, transaction, keys, transaction.document, enroll=request.new_license, may_enroll=True
         )

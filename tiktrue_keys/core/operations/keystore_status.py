@@ -73,7 +73,7 @@ def _standing(
         binding=binding,
         drift=drift(binding, session.facts()),
         unreadable=session.facts().unreadable,
-        licenses=license_strengths(rows),
+        licenses=license_strengths(rows, session.root_keys),
         dropped=[kind.value for kind in read_dropped(rows)],
         shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),

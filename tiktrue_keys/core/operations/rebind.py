@@ -1,6 +1,7 @@
-"""Reseals the keystore to the machine as it is now: to all facts for `rebind`, to one changed fact after drift.
+"""The operation `rebind`: seals the keystore to every fact of the machine as it is now.
 
-Come here after a hardware change, and after the host secret was moved: `rebind` records its path.
+Come here before and after a hardware change, and after the host secret was moved: `rebind` records its path.
+core/keystore/drift_reseal.py seals to single facts.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens, without_kinds
-from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.licenses import License, must_recognise
 from tiktrue_keys.core.keystore.bind import BINDING, is_secret_moved, read_binding, record_secret_path, reseal
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
@@ -28,7 +27,6 @@ from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
 
 OPERATION = "rebind"
-_RESEAL_PAUSE = DAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,21 +135,3 @@ def _repeated(first: FirstRun) -> Rebound:
         after = read_binding(view.rows)
     report = drift(after, first.session.facts())
     return Rebound(operation_id=first.operation_id, changed=False, before=before, after=after, drift=report)
-
-
-def reseal_one(session: KeystoreSession, transaction: Transaction) -> None:
-    """Seal to the new value of one changed fact, at most once in 24 hours, in a transaction that has seen the license.
-
-    Adds and removes no fact. A second changed part waits a day, so that a series of swaps shows as drift.
-    """
-    before = read_binding(transaction.rows)
-    if not drift(before, session.facts()).changed:
-        return
-    if transaction.now < transaction.document.resealed_at + _RESEAL_PAUSE:
-        return
-    after = choose_anchors(session.facts(), before, add_kinds=False)
-    changed = [new for new in after.anchors if new not in before.anchors]
-    if changed:
-        anchors = tuple(changed[0] if anchor.kind == changed[0].kind else anchor for anchor in before.anchors)
-        fact = {"changed": [changed[0].kind.value]}
-        reseal(session.keystore, transaction, Binding(anchors), paused=True, event="reseal", detail=fact)

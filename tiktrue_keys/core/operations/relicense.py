@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tiktrue_keys.core.derivation import license_tag
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, put_key
+from tiktrue_keys.core.keys.license_entries import delete_entry
 from tiktrue_keys.core.keys.licenses import (
     License,
     PreparedLicense,
@@ -16,8 +18,6 @@ from tiktrue_keys.core.keys.licenses import (
     enrolment_notices,
     must_recognise,
     recognise_or_enroll,
-    retire,
-    tags_of,
 )
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.wrapping import unwrap_managed_key, wrap_managed_key
@@ -56,7 +56,7 @@ def relicense(
 
 def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bool, operation: Operation) -> Relicensed:
     prepared_old, prepared_new = _prepared(session, old, new)
-    if bytes(prepared_old.stretched[-1].view) == bytes(prepared_new.stretched[-1].view):
+    if prepared_old.is_same(prepared_new):
         raise UsageError("the old and the new license are the same")
     if dry_run:
         with session.read() as (view, now):
@@ -76,8 +76,9 @@ def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bo
         wanted = recognise_or_enroll(prepared_new, transaction, keys_of_root, transaction.document, enroll=True)
         moving = [stored for stored in all_keys(transaction.rows, transaction.now) if _goes_over(stored, known)]
         keys = tuple(_rewrap(transaction, keys_of_root, stored, known, wanted) for stored in moving)
-        retire(prepared_old, transaction, keys_of_root)
-        operation.remember(transaction, [[known.tag, wanted.tag]] + [[key.key_id] for key in keys])
+        delete_entry(transaction.rows, known.entry)
+        salts = [known.entry.salt.hex(), wanted.entry.salt.hex()]
+        operation.remember(transaction, [[known.tag, wanted.tag, *salts]] + [[key.key_id] for key in keys])
         detail = {"old": known.tag, "new": wanted.tag, "keys": len(keys)}
         transaction.record(OPERATION, detail=detail)
     return Relicensed(
@@ -92,10 +93,10 @@ def _relicense(session: KeystoreSession, old: License, new: License, dry_run: bo
 
 def _repeated(old: License, new: License, first: FirstRun) -> Relicensed:
     """Return the first result, if both licenses are those of the first run. The record holds only their tags."""
-    (old_tag, new_tag), *moved = first.items
-    root_keys = first.session.root_keys
-    given_old, given_new = (tags_of(prepared, root_keys) for prepared in _prepared(first.session, old, new))
-    if old_tag not in given_old or new_tag not in given_new:
+    (old_tag, new_tag, *salts), *moved = first.items
+    given = _prepared(first.session, old, new)
+    tagged = zip(given, (old_tag, new_tag), salts, strict=False)  # an older program remembered no salts
+    if not salts or not all(_is_tag_of(prepared, tag, salt) for prepared, tag, salt in tagged):
         raise RefusedError(
             f"operation {first.operation_id} moved the keys of license {old_tag} to license {new_tag}",
             "pass these two, or choose another id",
@@ -108,6 +109,10 @@ def _repeated(old: License, new: License, first: FirstRun) -> Relicensed:
         old_license_tag=old_tag,
         new_license_tag=new_tag,
     )
+
+
+def _is_tag_of(prepared: PreparedLicense, tag: str, salt: str) -> bool:
+    return license_tag(prepared.newest.view, bytes.fromhex(salt)).hex().startswith(tag)
 
 
 def _prepared(session: KeystoreSession, *licenses: License) -> tuple[PreparedLicense, ...]:

@@ -36,7 +36,6 @@ from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
-from tiktrue_keys.core.operations.rebind import reseal_one
 from tiktrue_keys.core.operations.results import RotateResult
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError, TikTrueKeysError, UsageError
@@ -206,10 +205,7 @@ def _recognised(
     if prepared is None:
         return None
     keys = session.root_keys
-    opened = recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
-    if opened is not None:
-        reseal_one(session, transaction)
-    return opened
+    return recognise(prepared, transaction.rows, keys) if batch else must_recognise(prepared, transaction.rows, keys)
 
 
 def _terms_here(transaction: Transaction, terms: RotationTerms) -> RotationTerms:
