@@ -6,10 +6,15 @@ import json
 
 import pytest
 
+from tests.core.keystore.test_drift_reseal import NEW_CARD, SERVER
 from tests.fleet.fleet import Fleet
 from tests.keystores import NOON, Desk
 from tiktrue_keys.core.instants import DAY
+from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UnavailableError
+from tiktrue_keys.fleet.cards import parse_card
+from tiktrue_keys.fleet.own_identity import init_node, own_card
+from tiktrue_keys.fleet.pin import pin
 from tiktrue_keys.fleet.receive import receive
 from tiktrue_keys.fleet.sync import sync
 
@@ -52,3 +57,18 @@ def test_a_doubtful_clock_is_a_warning_and_does_not_renew_it(fleet: Fleet) -> No
         for done in (receive(node, fleet.transport), sync(admin, fleet.transport)):
             assert "clock-unconfirmed" in {notice.code for notice in done.warnings}
     assert (heartbeat(fleet.admin_desk), heartbeat(fleet.desks["n1"])) == written
+
+
+def test_a_node_without_a_license_seals_to_its_new_part(fleet: Fleet) -> None:
+    machine = [SERVER]
+    with Desk(fleet.folder / "n9") as desk:
+        desk.clock = fleet.clock
+        node = KeyManager(session=desk.session(lambda: machine[0]))
+        init_node(node, "n9", role="node")
+        admin = parse_card(own_card(fleet.admin)[1])
+        pin(node, admin, expect=admin.node_id, role="issuer")
+        fleet.clock.forward(days=1)
+        machine[0] = NEW_CARD
+        codes = [{notice.code for notice in receive(node, fleet.transport).warnings} for _ in range(2)]
+        assert [sorted(each & {"resealed"}) for each in codes] == [["resealed"], []]
+        assert node.status().standing.drift.names() == ()

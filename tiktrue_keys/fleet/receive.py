@@ -12,6 +12,7 @@ from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.once import repeatable
 from tiktrue_keys.core.operations.heartbeat import renew_heartbeat
+from tiktrue_keys.core.operations.node_reseal import reseal_without_license
 from tiktrue_keys.errors import RefusedError, UnavailableError
 from tiktrue_keys.fleet.issuer_queue import IssuerQueue
 from tiktrue_keys.fleet.own_identity import own_node_id
@@ -41,7 +42,7 @@ def receive(
         sign = session.signer(view)
     if not issuers:
         raise RefusedError("no issuer is pinned here", "pin the issuer's card", remedy="pin-issuer")
-    time_notices = renew_heartbeat(session)
+    standing = (*renew_heartbeat(session), *reseal_without_license(session))
     tally = Tally()
     for issuer in issuers:
         try:
@@ -56,7 +57,7 @@ def receive(
     return Received(
         operation_id=operation.id,
         changed=bool(tally.consumed),
-        warnings=(*notices(tally), *time_notices),
+        warnings=(*notices(tally), *standing),
         consumed=tally.consumed,
         keys=tuple(tally.keys),
         superseded=tuple(tally.superseded),
