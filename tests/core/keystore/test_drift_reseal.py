@@ -38,7 +38,7 @@ def sealed(desk: Desk) -> Desk:
 
 def reseals(session: KeystoreSession) -> list[list[str]]:
     records = KeyManager(session=session).audit_records()
-    return [list(record.detail["changed"]) for record in records if record.event == "reseal"]  # type: ignore[call-overload]
+    return [list(record.detail["changed"]) for record in records if record.event == "reseal"]
 
 
 def drifted(session: KeystoreSession) -> list[str]:
