@@ -83,6 +83,10 @@ def _key(name: str, data: Callable[[dict[str, Any]], bytes]) -> Row:
     return _sealed(f"record, {name}", act)
 
 
+def _key_members(name: str, **members: Any) -> Row:
+    return _key(f"model's key, {name}", lambda payload: packed(payload | members))
+
+
 def _state(name: str, statement: str) -> Row:
     def act(keystore: Keystore, _: Lair) -> None:
         keystore.database.execute(statement)
@@ -197,6 +201,10 @@ _RECORDS = [
     _key("an array", lambda _: b"\0[]"),
     _key("nested 10,000 deep", lambda _: b"\0" + b"[" * 10_000),
     _key("20,000 bytes", lambda payload: packed(payload | {"labels": {"a": "b" * 20_000}})),
+    _key_members("generation 0", generation=0),
+    _key_members("an instant that is a text", expires_at="never"),
+    _key_members("a model of another key", model_id="other"),
+    _key_members("a member more", note=""),
     _key("16 MB once it is inflated", lambda _: deflated(bytes(1 << 24))),
     _key("bytes after the deflated ones", lambda payload: deflated(canonical(payload)) + b"x"),
     _key("a deflated stream that is cut", lambda payload: deflated(canonical(payload))[:-3]),

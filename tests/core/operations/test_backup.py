@@ -13,7 +13,10 @@ import pytest
 from tests.keystores import FILE_ID, LICENSE, Desk, answers, container, error_of, events, file_operation, models
 from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.lifecycle import Status, Use
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations.preview_restore import preview_restore
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
 
@@ -190,6 +193,23 @@ def test_a_damaged_copy_replaces_nothing(manager: KeyManager, saved: Path, desk:
     assert isinstance(error_of(lambda: manager.restore(saved.with_name("nowhere"))), NotFoundError)
     assert {name: answer for name, answer in answers(manager).items() if name == "keys"} == {"keys": before["keys"]}
     assert {path.name for path in desk.folder.iterdir()} == {"keystore.db", "keystore.lock", "keystore.reserve"}
+
+
+def test_a_copy_whose_key_has_a_wrong_member_replaces_nothing(manager: KeyManager, saved: Path, desk: Desk) -> None:
+    """Its row is sealed and fits the root, as only a holder of the keystore's secret can make it."""
+    key = manager.find("llama")
+    with manager.session.write(new_operation_id()) as transaction:
+        payload = transaction.rows.get(RecordKind.KEY, key.key_id)
+        assert payload is not None
+        transaction.rows.put(RecordKind.KEY, key.key_id, payload | {"generation": 0})
+        transaction.record("mischief")
+    bad = manager.backup(saved.with_name("bad.db")).path
+    manager.restore(saved)
+    for refused in (lambda: manager.restore(bad), lambda: preview_restore(desk.session(), bad)):
+        error = error_of(refused)
+        assert isinstance(error, IntegrityError)
+        assert error.message.endswith("bad.db does not open: a key record is malformed: generation")
+    assert manager.find("llama") == key
 
 
 def test_a_restore_onto_nothing(saved: Path, desk: Desk) -> None:

@@ -5,13 +5,12 @@ Come here to look up a key. Other modules of this package decide what may be don
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.key_record import key_record, read_key_record
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, next_change
 from tiktrue_keys.core.keystore import agenda
 from tiktrue_keys.core.keystore.rows import Owner, Rows
@@ -23,9 +22,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 MAX_CHAIN = 100_000
 MAX_ENDED = 64
 """The most ended chains of a model that are listed with it."""
-_WRAPPED = "wrapped"
 _SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch", "promoted_at"})
-_STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,8 @@ class StoredKey:
 
 
 def put_key(rows: Rows, key: ManagedKey, wrapped: bytes) -> None:
-    """Store a key on the day of its next change. Members with their default value are left out: the row stays small."""
-    payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
-    payload["labels"] = dict(key.labels)
-    payload[_WRAPPED] = base64.b64encode(wrapped).decode()
+    """Store a key on the day of its next change."""
+    payload = key_record(key, wrapped)
     if not rows.has_agenda:
         payload = {name: value for name, value in payload.items() if name not in _SINCE_VERSION_2}
     rows.put(RecordKind.KEY, key.key_id, payload, _agenda_day(key) if rows.has_agenda else None)
@@ -76,7 +71,20 @@ def all_keys(rows: Rows, now: Instant, damaged: list[IntegrityError] | None = No
     raised.
     """
     for payload in rows.scan(RecordKind.KEY, damaged):
-        yield _stored_key(rows, payload, now)
+        try:
+            stored = _stored_key(rows, payload, now)
+        except IntegrityError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+        else:
+            yield stored
+
+
+def verify_keys(rows: Rows, now: Instant) -> None:
+    """Read every key, and with that every row. Raises IntegrityError for the first that is not intact."""
+    for _ in all_keys(rows, now):
+        pass
 
 
 def all_key_ids(rows: Rows) -> list[KeyId]:
@@ -218,10 +226,7 @@ def origin_in_version_1(rows: Rows, key_id: str) -> dict[str, Any]:
 
 
 def _stored_key(rows: Rows, payload: dict[str, Any], now: Instant) -> StoredKey:
-    try:
-        members = dict(payload) if rows.has_agenda else payload | origin_in_version_1(rows, payload["key_id"])
-        wrapped = base64.b64decode(members.pop(_WRAPPED), validate=True)
-        members["labels"] = MappingProxyType(members["labels"])
-        return StoredKey(ManagedKey(**members).at(now), wrapped)
-    except (TypeError, ValueError, KeyError) as error:
-        raise IntegrityError("a key record is malformed") from error
+    key, wrapped = read_key_record(payload)
+    if not rows.has_agenda:
+        key = replace(key, **origin_in_version_1(rows, key.key_id))
+    return StoredKey(key.at(now), wrapped)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keys.keyring import verify_keys
 from tiktrue_keys.core.keystore.backup import blamed_on_backup, opened_backup
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.open import WayIn, by_machine
@@ -59,6 +61,7 @@ def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None
         copy.verify_whole()
         known = copy.mark_or_none()
         with copy.read() as view:
+            verify_keys(view.rows, Instant(0))
             backup = _position(view)
     try:
         present = _present(session)

@@ -17,10 +17,10 @@ from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent, every_intent, put_intent
 from tiktrue_keys.core.containers.registry import ContainerRecord, every_container, get_container, put_container
 from tiktrue_keys.core.dispatch.releases import Release, all_releases
-from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key
+from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key, verify_keys
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore import database
-from tiktrue_keys.core.keystore.backup import Restored, restoring
+from tiktrue_keys.core.keystore.backup import Restored, blamed_on_backup, restoring
 from tiktrue_keys.core.keystore.document import Slot
 from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -98,6 +98,8 @@ def _restore(
             accept_clock=accept_clock,
         ) as (transaction, restored),
     ):
+        with blamed_on_backup(source):
+            verify_keys(transaction.rows, transaction.now)
         proposal = proposal_of(transaction, source, accept_clock=accept_clock)
         remembered, notices = _remembered(
             session, source, way_in, proposal
