@@ -407,7 +407,13 @@ def test_a_python_program_asks_signs_and_runs_it(desk: Desk) -> None:
         added = manager.add_approval(ADA.sign(manager.approval_text(number)))
         assert added.standing == manager.approvals()[0]
     with desk.manager(approval=number) as manager:
+        before = manager.approval_is_idle
         assert manager.forget(FILE_ID).changed
+        assert before != manager.approval_is_idle
+    for given, is_idle in ((number, False), (99, True), (None, False)):
+        with desk.manager(approval=given) as manager:
+            manager.cleanup()
+            assert manager.approval_is_idle == is_idle, given
 
 
 class TestRestore:

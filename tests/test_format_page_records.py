@@ -21,7 +21,7 @@ from tiktrue_keys.core.containers.claims import Claim
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.dispatch.releases import Release, ReleaseEntry
 from tiktrue_keys.core.instants import DAY, Seconds
-from tiktrue_keys.core.keys import keyring
+from tiktrue_keys.core.keys import key_record
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -40,7 +40,7 @@ from tiktrue_keys.recovery.escrow import create_escrow
 
 _WITHOUT_RECORDS = {"UNLOCK", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
 _SOMETIMES = {
-    "KEY": set(keyring._STORED) | {"wrapped"},
+    "KEY": set(key_record._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
     "CONTAINER": {"copies", "signer"},
     "NODE": {"scope_assumed"},  # after an upgrade with several issuers

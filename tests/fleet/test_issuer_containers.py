@@ -12,7 +12,7 @@ from tests.fleet.two_issuers import two_issuers
 from tests.keystores import LICENSE, error_of
 from tiktrue_keys.cli.view.hints import hint_of
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError
+from tiktrue_keys.errors import IntegrityError, RefusedError, RevokedError, UsageError
 from tiktrue_keys.fleet.cards import parse_card
 from tiktrue_keys.fleet.own_identity import own_card
 from tiktrue_keys.fleet.pin import pin
@@ -201,6 +201,9 @@ def test_what_a_compromised_issuer_leaves_is_recovered_with_the_models_name(deli
     found = verify_model(node, container, license_key=LICENSE)
     assert found.signer is not None
     assert found.signer.here
+    assert isinstance(error_of(partial(recover, confirmed="llama")), UsageError), "there is nothing to confirm any more"
+    assert isinstance(error_of(partial(recover, confirmed="mistral")), UsageError)
+    assert verify_model(node, container, license_key=LICENSE).file_id == made.file_id
     assert opened_by(node, container, tmp_path) == WEIGHTS
 
 

@@ -80,11 +80,30 @@ def test_refused_requests(shop: Workshop) -> None:
             release_models(shop.manager, withdraw=[text])
 
 
+def test_the_question_comes_after_the_checks_and_nothing_is_read_again(shop: Workshop) -> None:
+    old, new = shop.sealed(100, "a.bin"), shop.sealed(100, "b.bin")
+    release_models(shop.manager, [old])
+    gone = verify_model(shop.manager, old, license_key=LICENSE).file_id.hex()
+
+    def declined() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        release_models(shop.manager, [new], withdraw=[gone], confirm=declined)
+    assert shop.manager.releases()[0].number == 1
+    with pytest.raises(NotFoundError):
+        release_models(shop.manager, [new], withdraw=["00" * 16], confirm=declined)
+    made = release_models(shop.manager, [new], withdraw=[gone], confirm=new.unlink, operation_id="once")
+    assert (made.changed, len(made.releases[0].entries), len(made.releases[0].withdrawn)) == (True, 1, 1)
+    assert made.releases[0].number == 2
+
+
 def test_an_operation_id_names_one_request(shop: Workshop) -> None:
     first, second = shop.sealed(100, "a.bin"), shop.sealed(100, "b.bin")
     made = release_models(shop.manager, [first], operation_id="once")
-    again = release_models(shop.manager, [first], operation_id="once")
+    again = release_models(shop.manager, [first], operation_id="once", confirm=second.unlink)
     assert (again.changed, again.releases) == (False, made.releases)
+    assert second.exists(), "a repetition does nothing, and asks nothing"
     with pytest.raises(RefusedError, match="was used for release with other arguments"):
         release_models(shop.manager, [second], operation_id="once")
 

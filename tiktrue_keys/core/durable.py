@@ -31,6 +31,8 @@ from tiktrue_keys.errors import (
 _NAME_MAX = 255  # bytes; the limit of ext4, xfs, btrfs, tmpfs and APFS
 _MAX_LINKS = 40  # the number that Linux follows before it returns ELOOP
 _READ_CHUNK = 1 << 20
+ANOTHER_FILE = "check its name: this is another file"
+"""The hint about a file that is too long to be what it was named for."""
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # vfat, exfat, some FUSE mounts
 
 
@@ -245,8 +247,8 @@ def opened_regular(path: str | PathLike[str], what: str) -> Iterator[int]:
         os.close(fd)
 
 
-def read_capped(path: str | PathLike[str], limit: int, what: str) -> bytes:
-    """Return the content of a regular file.
+def read_capped(path: str | PathLike[str], limit: int, what: str, *, hint: str = "") -> bytes:
+    """Return the content of a regular file. `hint` is what to do about one that is too long.
 
     Raises IntegrityError when it has more than `limit` bytes, InsecureError for a symbolic link, RefusedError for
     anything else that is not a regular file.
@@ -259,7 +261,7 @@ def read_capped(path: str | PathLike[str], limit: int, what: str) -> bytes:
             data += chunk
             too_long = len(data) > limit
     if too_long:
-        raise IntegrityError(f"{what} {shown(path)} is longer than {limit} bytes")
+        raise IntegrityError(f"{what} {shown(path)} is longer than {limit} bytes", hint)
     return bytes(data)
 
 

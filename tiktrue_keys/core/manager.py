@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tiktrue_keys.core import derivation
+from tiktrue_keys.core.approvals.plans import every_plan
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.audit.system_log import Recorder, SystemLog
@@ -116,6 +117,15 @@ class KeyManager(KeystoreReader):
     def path(self) -> Path:
         """Return the absolute path of the keystore's folder."""
         return self._session.place.folder
+
+    @property
+    def approval_is_idle(self) -> bool:
+        """Return whether an approval was given that no operation has used, of this manager or before."""
+        number = self._session.approval
+        if number is None or self._session.used_approval or not self.exists():
+            return number is not None and not self._session.used_approval
+        with self._session.read() as (view, _):
+            return all(plan.number != number or plan.used_at is None for plan in every_plan(view.rows))
 
     def exists(self) -> bool:
         """Return whether there is a keystore in the folder."""

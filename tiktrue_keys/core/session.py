@@ -69,7 +69,7 @@ class KeystoreSession:
 
     `notices` are those that belong to no operation's result: an upgrade of the schema. With `keeps_version` a keystore
     of an older schema version is written to as it is. `approval` is the number of the approved plan that operations
-    under the approval policy may use.
+    under the approval policy may use, `used_approval` whether one did.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class KeystoreSession:
         self.notices: list[Notice] = []
         self.keeps_version = False
         self.approval: int | None = None
+        self.used_approval = False
         self._given: list[PreparedLicense] = []
         self._rounds = rounds
         self._protected = protected
@@ -229,6 +230,7 @@ class KeystoreSession:
                     check(transaction)
                 if given and transaction.audit.appended:
                     sealed = self._reseal_one(transaction, given)
+        self.used_approval |= transaction.used_approval
         if sealed is not None:
             self.notices.append(resealed_notice(sealed))
 

@@ -69,15 +69,14 @@ def collect_acknowledgements(
 ) -> Collected:
     """Read the acknowledgement of every node and update the roster, in one transaction if anything is new.
 
-    A node that went back gets a new stream. `operation` is the one that this is a part of, if any.
+    Without nodes, the transport is read all the same: one that is missing is found. A node that went back gets a new
+    stream. `operation` is the one that this is a part of, if any.
     """
     session = manager.session
     operation = operation or repeatable(session, "acknowledge", None, {})
     with session.read() as (view, _):
         issuer = own_node_id(view.document)
         fleet = {node_id: each for node_id, each in peers.all_progress(view.rows).items() if each.role == NODE}
-    if not fleet:
-        return Collected(operation_id=operation.id, changed=False)
     junk = Junk()
     found, wrong = _verified(manager, transport, issuer, fleet, junk)
     news = _news(manager, found, fleet, wrong)

@@ -6,7 +6,8 @@ license. core/operations/release.py stores the release and queues it for the nod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 
 from tiktrue_keys.core.dispatch.releases import ReleaseEntry
@@ -32,13 +33,15 @@ def release_models(
     withdraw: Sequence[str] = (),
     only: bool = False,
     dry_run: bool = False,
+    confirm: Callable[[], None] | None = None,
     operation_id: str | None = None,
 ) -> Released:
     """Name containers and folders in the releases of their models, and withdraw ids (32 hex digits) for good.
 
     With `only`, these models' releases name nothing else. The first release of a model makes every other container of
-    it refused. Raises IntegrityError for one that another keystore signed or whose folder does not match its manifest,
-    RefusedError for an unsigned or withdrawn one and for a model of another authority, NotFoundError, and UsageError.
+    it refused. `confirm` is called once everything is known to be possible, and raises to forbid it. Raises
+    IntegrityError for one that another keystore signed or whose folder does not match its manifest, RefusedError for an
+    unsigned or withdrawn one and for a model of another authority, NotFoundError, and UsageError.
     """
     if only and not paths:
         raise UsageError("nothing to release alone", "name the containers that stay released", remedy="name-released")
@@ -52,7 +55,15 @@ def release_models(
         for path in paths:
             model_id, entry = _entry_at(manager, parse_place(path))
             add.setdefault(model_id, []).append(entry)
-        return manager.release(ReleaseRequest(add, ids, only, dry_run), asked)
+        request = ReleaseRequest(add, ids, only, dry_run)
+        if confirm is None or dry_run:
+            return manager.release(request, asked)
+        planned = manager.release(replace(request, dry_run=True), asked)
+        if not planned.dry_run:  # not a plan: what this operation id did the first time
+            return planned
+    confirm()
+    with noted(manager, EVENT, asked.operation_id):
+        return manager.release(request, asked)
 
 
 def _entry_at(manager: KeyManager, place: Place) -> tuple[str, ReleaseEntry]:

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tiktrue_keys.core.durable import create_bytes, must_have_folder, read_capped, sync_folder
+from tiktrue_keys.core.durable import ANOTHER_FILE, create_bytes, must_have_folder, read_capped, sync_folder
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE
 from tiktrue_keys.core.outputs import FileKind, OutputGate
 from tiktrue_keys.core.system_errors import foreign_os_errors
@@ -80,7 +80,7 @@ def must_take_shares(folder: Path, gate: OutputGate) -> None:
 
 def read_share_file(path: Path) -> list[Share]:
     """Return the shares in a file, one or several. Raises UsageError when the text is not a share."""
-    return parse_shares(read_capped(path, LIMIT, "the share"), str(path))
+    return parse_shares(read_capped(path, LIMIT, "the share", hint=ANOTHER_FILE), str(path))
 
 
 def parse_shares(data: bytes, what: str) -> list[Share]:

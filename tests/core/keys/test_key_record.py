@@ -20,7 +20,9 @@ FULL = ManagedKey(
     KeyId("org/llama_00000000000000aa"),
     ModelId("org/llama"),
     3,
-    *(Instant(at) for at in (1, 2, 3)),
+    Instant(1),
+    Instant(2),
+    Instant(3),
     license_tag="00112233",
     predecessor=KeyId("org/llama_00000000000000bb"),
     successor=KeyId("org/llama_00000000000000cc"),
@@ -32,7 +34,12 @@ FULL = ManagedKey(
     audit_number=7,
     origin="a" * 32,
     origin_epoch=2,
-    **{name: Instant(9) for name in _TIMES},  # type: ignore[arg-type]
+    rotated_at=Instant(9),
+    overlap_ends_at=Instant(9),
+    revoked_at=Instant(9),
+    destroy_at=Instant(9),
+    destroyed_at=Instant(9),
+    promoted_at=Instant(9),
 )
 RECORD = key_record(FULL, bytes(60))
 

@@ -251,8 +251,12 @@ class TestKept:
         assert len(self.kept(manager)) == 1
         another = manager.generate("another", no_license=True).keys[0]
         assert len(self.kept(manager, confirm=[another.key_id])) == 1
-        assert only(manager.cleanup(after=0, confirm=[revoked.key_id]).marked) == revoked.key_id
+        for dry_run in (True, False):
+            told = manager.cleanup(after=0, confirm=[revoked.key_id, another.key_id], dry_run=dry_run).warnings
+            assert [(each.code, each.key_id) for each in told] == [("idle-confirmation", another.key_id)]
         assert only(manager.cleanup(after=0, confirm=[revoked.key_id]).destroyed) == revoked.key_id
+        with pytest.raises(UsageError, match="does not process others"):
+            manager.cleanup(cancel=[revoked.key_id], confirm=[revoked.key_id])
 
     def test_a_word_does_not_go_for_a_file(self, manager: KeyManager, revoked: ManagedKey) -> None:
         manager.register(container(revoked, path="", piped=True))

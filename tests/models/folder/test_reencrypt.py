@@ -28,6 +28,7 @@ from tiktrue_keys.errors import (
     RefusedError,
     RevokedError,
     UnavailableError,
+    UsageError,
     WrongLicenseError,
 )
 from tiktrue_keys.models.container.seal import keystore_signer, seal_container
@@ -179,6 +180,14 @@ def test_a_license_that_does_not_fit_is_told_before_anything_is_made(shop: Works
         reencrypt(shop, folder, license_key=OTHER_LICENSE)
     is_untouched(shop, folder, before)
     assert [record.event for record in shop.manager.audit_records()][size:] == ["reencrypt-folder"]
+
+
+def test_a_confirmation_that_nothing_asks_for_is_refused(shop: Workshop, folder: Path) -> None:
+    before = ids(folder)
+    for options in ({}, {"recover_revoked": True}):
+        with pytest.raises(UsageError, match="'other' was"):
+            reencrypt(shop, folder, confirmed="other", **options)
+    assert ids(folder) == before
 
 
 def test_an_interrupt_leaves_the_old_one(shop: Workshop, folder: Path) -> None:

@@ -197,6 +197,15 @@ class CommandContext:
         manager: KeyManager | None = self.__dict__.get("manager")
         return (*self.warnings, *(manager.session.notices if manager is not None else ()))
 
+    @property
+    def idle_approval(self) -> tuple[Notice, ...]:
+        """A warning about an approval that was given and that nothing has used: it may be meant for something else."""
+        manager: KeyManager | None = self.__dict__.get("manager")
+        if manager is None or not manager.approval_is_idle:
+            return ()
+        words = f"approval {self.options.approval} was not used: nothing that was done needs one"
+        return (Notice("idle-approval", words, remedy="list-approvals"),)
+
     def duration(self, option: str | None, setting: str, default: Seconds) -> Seconds:
         """Return a duration from its option, else from the configuration, else the default."""
         given = option if option is not None else self.settings.get(setting)

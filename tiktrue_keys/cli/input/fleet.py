@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.durable import ANOTHER_FILE, read_capped
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import IntegrityError, UsageError
 
@@ -58,9 +58,9 @@ def read_card(context: CommandContext, path: str) -> Card:
     if path != "-":
         if not path or "\0" in path:
             raise UsageError("the name of the card's file is empty")
-        return parse_card(read_capped(Path(path), MAX_CARD, "the card"))
+        return parse_card(read_capped(Path(path), MAX_CARD, "the card", hint=ANOTHER_FILE))
     context.claim_stdin("the card")
     data = sys.stdin.buffer.read(MAX_CARD + 1)
     if len(data) > MAX_CARD:
-        raise IntegrityError(f"the card is longer than {MAX_CARD} bytes")
+        raise IntegrityError(f"the card is longer than {MAX_CARD} bytes", ANOTHER_FILE)
     return parse_card(data)

@@ -73,7 +73,8 @@ class Reporter:
             return self._shown(replace(outcome, error=unshown, shows_data=True))  # the envelope on standard error
 
     def _shown(self, outcome: Outcome) -> int:
-        earlier = self.context.all_warnings if self.context else ()
+        context = self.context
+        earlier = (*context.all_warnings, *context.idle_approval) if context else ()
         warnings = OnDemand(lambda: chain(earlier, outcome.warnings))
         if self.json:
             self._write_envelope(outcome.error, warnings, outcome)

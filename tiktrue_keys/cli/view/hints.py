@@ -42,7 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "rotate-or-revoke": "replace it with tiktrue-keys rotate {key_id},"
     " or end its use: tiktrue-keys revoke {key_id} --reason TEXT",
     "wait-or-revoke": "wait for the end of its decryption period, or run tiktrue-keys revoke {key_id} --reason TEXT",
-    "cancel-alone": "name each key with --cancel KEY_ID, and omit the KEY_ID arguments",
+    "cancel-alone": "name each key with --cancel KEY_ID, and omit --confirm and the KEY_ID arguments",
     "scan-with-license": "run tiktrue-keys models scan again with --license-file FILE",
     "confirm-claim": "run tiktrue-keys models scan with the license, or tiktrue-keys cleanup --confirm {key_id}",
     "confirm-exported": "if no file was made with it, run tiktrue-keys cleanup --confirm {key_id}",
@@ -195,6 +195,7 @@ REMEDIES: Mapping[str, str] = {
     "issuers-key": "do it at the issuer; if that is gone, remove it, then run tiktrue-keys generate {model}",
     "compromised-issuer": "generate a key of each model, then run tiktrue-keys reencrypt-model --recover-revoked"
     " --confirm MODEL CONTAINER for each container",
+    "omit-confirm": "omit --confirm",
     "confirm-model": "if the container is yours, add --confirm {model}",
     "omit-role": "omit --role; if it is to send keys, make a keystore for that there: tiktrue-keys fleet init NAME"
     " --role issuer",

@@ -86,6 +86,7 @@ def must_be_approved(transaction: Transaction, proposal: Proposal) -> None:
 def record_approval(transaction: Transaction, plan: Plan, policy: Policy) -> None:
     """Record the use of an approval, with its approvers, under the operation that uses it."""
     detail = {"approval": plan.number, "operation": plan.kind, "subject": plan.subject}
+    transaction.used_approval = True
     signers = [f"{each.approver} {each.key}" for each in plan.counted(policy)]
     transaction.record("approval-use", detail={**detail, "approvers": signers})
 

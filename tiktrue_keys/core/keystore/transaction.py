@@ -58,7 +58,8 @@ class Transaction(Snapshot):
 
     `now` is the time that its records bear: the effective time, except where a doubtful clock is confirmed or noted.
     `reading` is the clock; None while the keystore is created. `approval` is the number of the approved plan that the
-    caller names; None without one. `last_checks` run before it is committed, for what is known only then.
+    caller names; None without one; `used_approval` tells whether an operation used it. `last_checks` run before it is
+    committed, for what is known only then.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Transaction(Snapshot):
         self.actor = actor
         self.operation_id = operation_id
         self.approval: int | None = None
+        self.used_approval = False
         self.last_checks: list[Callable[[Transaction], None]] = []
         is_silent = reading is not None and now - reading.last_known > SILENCE
         self._silence = reading if is_silent else None

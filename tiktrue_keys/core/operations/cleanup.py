@@ -25,6 +25,7 @@ from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, lacks_containers
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.heartbeat import begin_scheduled_run
 from tiktrue_keys.core.operations.results import CleanupResult
@@ -53,11 +54,18 @@ class CleanupRequest:
 
 @dataclass
 class _Plan:
-    """The candidates by what happens to them."""
+    """The candidates by what happens to them, and the ids that were confirmed for nothing."""
 
     mark: list[StoredKey] = field(default_factory=list)
     destroy: list[StoredKey] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """Return a warning for each confirmation that let nothing pass: its key may have been mistyped."""
+        words = "the confirmation of key {} was not needed: nothing that it covers keeps the key"
+        return tuple(Notice("idle-confirmation", words.format(key_id), key_id) for key_id in self.idle)
 
 
 def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: str | None) -> CleanupResult:
@@ -66,10 +74,9 @@ def clean_up(session: KeystoreSession, request: CleanupRequest, operation_id: st
     Raises UsageError for contradictory arguments, NotFoundError for an unknown key, and RefusedError for a doubtful
     clock, and for a named key that is kept or is not a candidate.
     """
-    if request.cancel and request.keys:
-        raise UsageError(
-            "a run that unmarks keys does not process others", "pass cancel without keys", remedy="cancel-alone"
-        )
+    if request.cancel and (request.keys or request.confirm):
+        words = "pass cancel without keys and confirm"
+        raise UsageError("a run that unmarks keys does not process others", words, remedy="cancel-alone")
     must_be_whole(request.after)
     if not 0 <= request.after <= MAX_LIFETIME:
         raise UsageError("the time until destruction is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
@@ -107,6 +114,7 @@ def _mark_and_destroy(session: KeystoreSession, request: CleanupRequest, operati
             destroyed=tuple(stored.key for stored in plan.destroy),
             kept=tuple(plan.kept),
             dry_run=request.dry_run,
+            warnings=plan.warnings,
         )
     return _clean(request, wraps_in, operation)
 
@@ -128,6 +136,7 @@ def _clean(request: CleanupRequest, wraps_in: WrapsIn, operation: Operation) -> 
         marked=marked,
         destroyed=destroyed,
         kept=tuple(plan.kept),
+        warnings=plan.warnings,
     )
 
 
@@ -175,7 +184,7 @@ def _read_once(registered: list[ContainerRecord], wraps_in: WrapsIn | None) -> W
 
 
 def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Instant) -> _Plan:
-    plan = _Plan()
+    plan, idle = _Plan(), {*request.confirm}
     needs = destruction.needs_of(view.rows, wraps_in)
     incomplete = lacks_containers(view.rows)
     candidates = _candidates(view.rows, request, now)
@@ -183,6 +192,8 @@ def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Insta
     for stored in candidates:
         key = stored.key
         kept = destruction.reason_to_keep(key, needs, holding, request.confirm)
+        if key.key_id in idle and kept != destruction.reason_to_keep(key, needs, holding, ()):
+            idle.remove(key.key_id)
         if kept is None and key.destroy_at is not None:
             kept = destruction.waits(key, now, lacks_containers=incomplete)
         if kept is not None:
@@ -191,6 +202,7 @@ def _plan(view: Snapshot, request: CleanupRequest, wraps_in: WrapsIn, now: Insta
             plan.mark.append(stored)
         else:
             plan.destroy.append(stored)
+    plan.idle += sorted(idle)
     return plan
 
 

@@ -114,6 +114,7 @@ def _restore(
         if also is not None:
             also(transaction)
         operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])
+    session.used_approval |= transaction.used_approval
     if any(revived):
         notices.append(
             Notice("carried-over", f"kept revoked or destroyed, as before the restore: {plural(sum(revived), 'key')}")

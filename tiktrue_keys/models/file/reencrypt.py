@@ -25,7 +25,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.supersede import AFTER_OVERLAP, AT_ONCE
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import foreign_os_errors, shown
-from tiktrue_keys.errors import RefusedError, TikTrueKeysError
+from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UsageError
 from tiktrue_keys.models.container.container import ContainerFile, known_leaves, read_container
 from tiktrue_keys.models.container.data_key import asked_once, held_keys
 from tiktrue_keys.models.container.open import opened_container, unlock
@@ -113,6 +113,12 @@ class Request:
             )
         return True
 
+    def must_be_unconfirmed(self, *, recovering: bool) -> None:
+        """Raise UsageError for a confirmation of a recovery that this is not: the container may be another one."""
+        if self.confirmed is not None and not recovering:
+            words = f"no recovery from a removed issuer has to be confirmed here, but '{self.confirmed[:96]}' was"
+            raise UsageError(words, "omit confirmed", remedy="omit-confirm")
+
     def target(self, manager: KeyManager, old: ManagedKey) -> ManagedKey:
         """Return the key for the new container, which replaces one that `old` opens."""
         return manager.find(self.to) if self.to is not None else active_key(manager, old, of_any_issuer=True)
@@ -156,6 +162,9 @@ def reencrypt_model(
             with foreign_os_errors("the container", held.place):
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)
+            header = source.container.header
+            recovering = request.check(manager, header.model_id, held_keys(manager, header).values())
+            request.must_be_unconfirmed(recovering=recovering)
             job = stack.enter_context(begun(manager, source, request, progress))
         return write_reencrypted(job, held.place, asked, leaves=request.leaves)
 

@@ -99,6 +99,7 @@ def reencrypt_folder(
             recovering = _recovering(manager, root, request)
             manifest = trusted_manifest(manager, root, recovering=recovering)
             must_be_complete(root, manifest)
+            request.must_be_unconfirmed(recovering=recovering)
             locked = stack.enter_context(_locked(root, manifest, lock_timeout))
             if trusted_manifest(manager, root, recovering=recovering) != manifest:
                 raise BusyError(f"{shown(root)} was replaced by another process", "run it again")

@@ -22,7 +22,7 @@ from typing import Any
 
 from tiktrue_keys.core.canonical import canonical_json
 from tiktrue_keys.core.derivation import signed_message
-from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.durable import ANOTHER_FILE, read_capped
 from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.members import Members, encoded
 from tiktrue_keys.core.names import MAX_GENERATION, KeyArgumentKind, KeyId, model_of, parse_key_argument
@@ -145,7 +145,7 @@ def read_recipient(path: str | PathLike[str]) -> Recipient:
 
     Raises NotFoundError when the file does not exist, IntegrityError when it is malformed or its signature is wrong.
     """
-    data = read_capped(path, MAX_RECIPIENT, _WHAT)
+    data = read_capped(path, MAX_RECIPIENT, _WHAT, hint=ANOTHER_FILE)
     try:
         return Recipient.decode(data)
     except IntegrityError as error:

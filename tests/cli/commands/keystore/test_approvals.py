@@ -83,7 +83,12 @@ def test_to_forget_a_container_is_no_way_to_destroy_its_key(program: Program) ->
     assert not program.json("cleanup", "--after", "0s", "--yes")["changed"]
     approve(program, 1)
     program.ok("models", "forget", file_id, "--yes", "--approval", "1")
-    program.ok("cleanup", "--after", "0s", "--yes")
+    done = program.json("cleanup", "--after", "0s", "--yes", "--approval", "1")
+    assert [each["code"] for each in done["warnings"]] == [], "an approval that was used before needs no word"
+    done = program.json("cleanup", "--dry-run", "--approval", "9")
+    assert [each["message"] for each in done["warnings"]] == [
+        "approval 9 was not used: nothing that was done needs one; run tiktrue-keys approvals list"
+    ]
     assert program.run("cleanup", "--yes").returncode == 5
     program.ok("cleanup", "--dry-run")
 

@@ -11,7 +11,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.approval_plans import plan_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.approvals.ssh_signatures import SIGNATURE_LIMIT
-from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.durable import ANOTHER_FILE, read_capped
 
 EXAMPLES = (
     ("Add a signature:", "tiktrue-keys approvals add plan.txt.sig"),
@@ -37,7 +37,7 @@ def command(
     touched. Reads no license.
     """
     context: CommandContext = ctx.obj
-    data = read_capped(Path(signature), SIGNATURE_LIMIT, "the signature")
+    data = read_capped(Path(signature), SIGNATURE_LIMIT, "the signature", hint=ANOTHER_FILE)
     added = context.writer.add_approval(data, operation_id=context.operation_id)
     standing = added.standing
     number, missing = standing.plan.number, standing.needed - len(standing.signed)

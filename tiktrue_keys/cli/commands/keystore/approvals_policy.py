@@ -12,7 +12,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.approval_plans import policy_json, policy_rows
 from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
 from tiktrue_keys.core.approvals.policy import OPERATIONS, Approver, Policy, parse_approver
-from tiktrue_keys.core.durable import read_capped
+from tiktrue_keys.core.durable import ANOTHER_FILE, read_capped
 from tiktrue_keys.core.operations.approvals import set_policy
 from tiktrue_keys.errors import UsageError
 
@@ -104,7 +104,7 @@ def _approver(given: str) -> Approver:
     name, equals, path = given.partition("=")
     if not equals or not path:
         raise UsageError(f"'{given[:80]}' names no approver", "write it like --approver ada=ada.pub")
-    return parse_approver(name, read_capped(Path(path), _KEY_LIMIT, "the public key"))
+    return parse_approver(name, read_capped(Path(path), _KEY_LIMIT, "the public key", hint=ANOTHER_FILE))
 
 
 def _once_each(what: str, names: Iterable[str]) -> None:

@@ -58,11 +58,9 @@ def command(
     release = partial(release_models, paths=paths or (), withdraw=withdraw or (), only=only)
     if dry_run:
         return _outcome(context, release(context.manager, dry_run=True, operation_id=context.operation_id))
-    if withdraw:
-        if not context.options.yes:  # what cannot be done is refused before the question
-            release(context.manager, dry_run=True, operation_id=None)
-        context.confirm(f"Withdraw {', '.join(withdraw)}, which can never be released again?")
-    return _outcome(context, release(context.writer, dry_run=False, operation_id=context.operation_id))
+    confirm = partial(context.confirm, f"Withdraw {', '.join(withdraw or ())}, which can never be released again?")
+    released = release(context.writer, confirm=confirm if withdraw else None, operation_id=context.operation_id)
+    return _outcome(context, released)
 
 
 def _shown(context: CommandContext) -> Outcome:
