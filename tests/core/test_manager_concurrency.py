@@ -7,12 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, models
+from tests.keystores import LICENSE, Desk, error_of, models
 from tests.program import unmeasured
 from tests.waiting import PATIENCE
 from tiktrue_keys.core.names import new_operation_id
@@ -22,12 +21,6 @@ PROCESSES = 6
 LONG = 300  # seconds to wait for the others on the slowest machine
 OPERATIONS = 10
 THREADS = 8
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with desk_in_memory() as made:
-        yield made
 
 
 WORKER = """

@@ -8,10 +8,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.keystores import folder_in_memory
 from tests.program import Program
 from tests.waiting import PATIENCE
 
@@ -46,11 +48,29 @@ class Office:
             self.admin.json("fleet", "add", card, "--expect", node_id)
             node.json("fleet", "add", admin_card, "--role", "issuer", "--expect", admin_id)
 
+    def has(self, name: str, model: str) -> None:
+        """A node is sent a model's key, and takes it."""
+        self.admin.ok("fleet", "send", model, "--to", name, "--via", self.via)
+        self.nodes[name].ok("fleet", "receive", "--via", self.via)
+
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    made = Office(tmp_path_factory.mktemp("office"))
-    made.join()
+def joined() -> Iterator[tuple[Office, Path]]:
+    """The office as it was made, and a copy of its files."""
+    with folder_in_memory() as folder, folder_in_memory() as copy:
+        made = Office(folder)
+        made.join()
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        yield made, copy
+
+
+@pytest.fixture
+def office(joined: tuple[Office, Path]) -> Office:
+    """The office as it was made, whatever the tests before have done with it."""
+    made, copy = joined
+    for path in made.folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(copy, made.folder, dirs_exist_ok=True)
     return made
 
 
@@ -97,7 +117,8 @@ def test_from_rotation_to_acknowledgement(office: Office) -> None:
 
 def test_distribute_and_revoke(office: Office) -> None:
     key_id = office.admin.json("generate", "qwen")["result"]["keys"][0]["key_id"]
-    assert office.admin.json("fleet", "send", "qwen", "--to", "n1", "--via", office.via)["result"]["envelopes"] == 1
+    sent = office.admin.json("fleet", "send", "qwen", "--to", "n1", "--via", office.via)["result"]["envelopes"]
+    assert sent == 3, "the key, and a list for each node"
     assert office.nodes["n1"].json("fleet", "receive", "--via", office.via)["changed"] is True
     office.admin.json("revoke", key_id, "--reason", "lost", "--yes", "--via", office.via)
     office.nodes["n1"].json("fleet", "receive", "--via", office.via)
@@ -164,7 +185,9 @@ def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
 def test_the_settings_file_names_the_transport(office: Office) -> None:
     (office.admin.keystore / "tiktrue-keys.toml").write_text(f'[fleet]\nvia = "{office.via}"\n')
     os.chmod(office.admin.keystore / "tiktrue-keys.toml", 0o600)
-    assert office.admin.json("fleet")["ok"]
+    office.has("n2", "llama")
+    assert office.admin.json("fleet", "status", code=7)["result"]["nodes"][1]["sent"] == 2
+    assert office.admin.json("fleet", "sync", code=7)["result"]["acknowledged"] == ["n2"]
     assert office.admin.json("fleet", "remove", "n2", "--compromised", "--yes")["result"]["key_ids"]
 
 
@@ -172,8 +195,7 @@ def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: 
     (tmp_path / "model.bin").write_bytes(b"weights" * 100)
     container = str(tmp_path / "model.bin.ttm")
     node = office.nodes["n1"]
-    office.admin.ok("fleet", "send", "llama", "--to", "n1", "--via", office.via)
-    node.ok("fleet", "receive", "--via", office.via)
+    office.has("n1", "llama")
     office.admin.ok("encrypt-model", str(tmp_path / "model.bin"), "--key", "llama")
     node.ok("decrypt-model", container, "-o", str(tmp_path / "before.bin"))
     office.admin.run("fleet", "sync", "--via", office.via)
@@ -192,6 +214,7 @@ def test_receive_rewraps_what_the_node_has_registered(office: Office, tmp_path: 
 
 def test_a_second_issuer_needs_models_that_the_first_has_given_up(office: Office) -> None:
     node, branch = office.nodes["n1"], office.program("branch")
+    office.has("n1", "llama")
     branch_id, card = office.card(branch, "branch", "issuer")
     add = ("fleet", "add", card, "--role", "issuer", "--expect", branch_id)
     assert "--models" in node.json(*add, code=5)["error"]["hint"]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.independent.hostile import Lair, Row, lair, sampled, try_row
+from tests.independent.hostile import OK, UNAVAILABLE, Lair, Row, lair, sampled, try_row
 from tests.independent.hostile_acknowledgements import ACKNOWLEDGEMENTS, NODE, ROUNDS
 from tests.independent.hostile_bodies import BODIES
+from tests.independent.hostile_etcd import ANSWERS, HEADER, answer, server
 from tests.independent.hostile_fleet import CARDS, ENVELOPES, OFFICE
 from tests.independent.hostile_folders import FOLDERS, RECIPIENTS
 from tests.independent.hostile_headers import HEADERS
 from tests.independent.hostile_keystores import BACKUPS
 from tests.independent.hostile_places import PLACES
-from tests.keystores import folder_in_memory
+from tests.independent.write_fleet import Peer
+from tests.keystores import FULL_RUN, folder_in_memory
 from tests.program import Program
 from tiktrue_keys.core.machine import read_facts
 
@@ -55,21 +58,29 @@ def test_places(home: Lair, row: Row) -> None:
     try_row(home, row)
 
 
-@pytest.fixture(scope="module")
-def node() -> Iterator[Lair]:
-    """A node that has pinned the issuer of the table."""
+@contextmanager
+def pinned(name: str, peer: Peer, *more: str) -> Iterator[Lair]:
+    """A keystore of this name, of the other role, that has pinned a peer of the table."""
+    role = "node" if peer.role == "issuer" else "issuer"
     with folder_in_memory() as folder:
         facts = [[fact.kind.value, fact.value] for fact in read_facts().facts]
         made = lair(Program(folder), facts)
-        (folder / "office.card").write_bytes(OFFICE.card())
+        (folder / "peer.card").write_bytes(peer.card())
         for words in (
-            ("fleet", "init", "gpu-1", "--role", "node"),
-            ("fleet", "add", "office.card", "--expect", OFFICE.id, "--role", "issuer"),
+            ("fleet", "init", name, "--role", role),
+            ("fleet", "add", "peer.card", "--expect", peer.id, *more),
             ("fleet", "card", "-o", "own.card"),
         ):
             done = made.program.run(*words)
             assert done.returncode == 0, done.stderr
         made.card = json.loads((folder / "own.card").read_bytes())
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Lair]:
+    """A node that has pinned the issuer of the table."""
+    with pinned("gpu-1", OFFICE, "--role", "issuer") as made:
         yield made
 
 
@@ -81,18 +92,7 @@ def test_the_fleet(node: Lair, row: Row) -> None:
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[Lair]:
     """An issuer that has pinned the node of the table."""
-    with folder_in_memory() as folder:
-        facts = [[fact.kind.value, fact.value] for fact in read_facts().facts]
-        made = lair(Program(folder), facts)
-        (folder / "node.card").write_bytes(NODE.card())
-        for words in (
-            ("fleet", "init", "office", "--role", "issuer"),
-            ("fleet", "add", "node.card", "--expect", NODE.id),
-            ("fleet", "card", "-o", "own.card"),
-        ):
-            done = made.program.run(*words)
-            assert done.returncode == 0, done.stderr
-        made.card = json.loads((folder / "own.card").read_bytes())
+    with pinned("office", NODE) as made:
         yield made
 
 
@@ -104,6 +104,15 @@ def test_acknowledgements(issuer: Lair, row: Row) -> None:
 @pytest.mark.parametrize("row", sampled(ROUNDS), ids=lambda row: row.name)
 def test_rounds(node: Lair, row: Row) -> None:
     try_row(node, row)
+
+
+@pytest.mark.parametrize("name", ["nothing new", *(list(ANSWERS) if FULL_RUN else list(ANSWERS)[::12])])
+def test_etcd(node: Lair, name: str) -> None:
+    pytest.importorskip("etcd3gw")
+    good = answer(b"{" + HEADER + b"}")
+    with server(ANSWERS.get(name, good)) as port:
+        words = ("fleet", "receive", "--via", f"etcd://127.0.0.1:{port}/p")
+        try_row(node, Row(f"etcd, {name}", lambda _: None, words, UNAVAILABLE if name in ANSWERS else OK))
 
 
 def test_no_two_rows_have_one_name() -> None:
@@ -126,5 +135,5 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_the_writers_share_no_code_with_the_package() -> None:
-    for path in [*HERE.glob("write_*.py"), HERE / "encoding.py"]:
+    for path in [*HERE.glob("write_*.py"), HERE / "encoding.py", HERE / "hostile_etcd.py"]:
         assert "tiktrue_keys" not in path.read_text(), path.name

@@ -5,7 +5,6 @@ does. `forget` stands for all of them; tests/test_approved_operations.py has eac
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,12 +35,6 @@ from tiktrue_keys.core.operations.approvals import add_signature, approval_text,
 from tiktrue_keys.errors import IntegrityError, NeedsApprovalError, NotFoundError, RefusedError, TikTrueKeysError
 
 pytestmark = needs_ssh_keygen
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with desk_in_memory() as made:
-        yield made
 
 
 @pytest.fixture
