@@ -17,8 +17,8 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.names import MAX_GENERATION, is_key_id, model_of
 from tiktrue_keys.errors import IntegrityError
 
-_WRAPPED = "wrapped"
-_WRAPPED_LENGTHS = (0, 60)
+WRAPPED = "wrapped"
+_LENGTHS = (0, 60)
 _STORED = {field.name: field.default for field in fields(ManagedKey) if field.name != "status"}
 
 
@@ -26,7 +26,7 @@ def key_record(key: ManagedKey, wrapped: bytes) -> dict[str, Any]:
     """Return the members to store. Those with their default value are left out: the row stays small."""
     payload = {name: value for name, default in _STORED.items() if (value := getattr(key, name)) != default}
     payload["labels"] = dict(key.labels)
-    payload[_WRAPPED] = base64.b64encode(wrapped).decode()
+    payload[WRAPPED] = base64.b64encode(wrapped).decode()
     return payload
 
 
@@ -34,9 +34,9 @@ def read_key_record(payload: Mapping[str, Any]) -> tuple[ManagedKey, bytes]:
     """Return the key and its wrapped secret. Raises IntegrityError for a member that is wrong, unknown or missing."""
     members = dict(payload)
     try:
-        wrapped = base64.b64decode(members.pop(_WRAPPED), validate=True)
+        wrapped = base64.b64decode(members.pop(WRAPPED), validate=True)
         wrong = next((name for name, value in members.items() if not _HOLDS[name](value)), None)
-        if wrong is None and len(wrapped) in _WRAPPED_LENGTHS and members["model_id"] == model_of(members["key_id"]):
+        if wrong is None and len(wrapped) in _LENGTHS and members["model_id"] == model_of(members["key_id"]):
             return ManagedKey(**members | {"labels": MappingProxyType(members["labels"])}), wrapped
     except (TypeError, ValueError, KeyError) as error:
         raise IntegrityError("a key record is malformed") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tiktrue_keys.core.instants import Instant
-from tiktrue_keys.core.keys.key_record import key_record, read_key_record
+from tiktrue_keys.core.keys.key_record import WRAPPED, key_record, read_key_record
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status, next_change
 from tiktrue_keys.core.keystore import agenda
 from tiktrue_keys.core.keystore.rows import Owner, Rows
@@ -97,7 +97,7 @@ def key_ids_of_license(rows: Rows, license_tag: str) -> list[KeyId]:
     return [
         payload["key_id"]
         for payload in rows.scan(RecordKind.KEY)
-        if payload.get("license_tag") == license_tag and payload[_WRAPPED]
+        if payload.get("license_tag") == license_tag and payload[WRAPPED]
     ]
 
 
