@@ -11,7 +11,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.fleet.processes import ISSUER, Staff
-from tests.fleet.test_hostile_etcd import HEADER, answer, server
+from tests.independent.hostile_etcd import HEADER, answer, server
 from tests.keystores import LICENSE
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.fleet.cards import parse_card
