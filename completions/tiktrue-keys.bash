@@ -107,7 +107,7 @@ _tiktrue_keys_of() {
         "binding show:commands") echo "" ;;
         "binding show:options") echo "--diff --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rebind:commands") echo "" ;;
-        "rebind:options") echo "--drop -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rebind:options") echo "--drop --replace -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "relicense:commands") echo "" ;;
         "relicense:options") echo "--old-license-file -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "approvals:commands") echo "policy list export add" ;;
@@ -245,6 +245,7 @@ _tiktrue_keys_value() {
         "escrow verify:--share") echo "file" ;;
         "escrow recover:--share") echo "file" ;;
         "rebind:--drop") echo "text" ;;
+        "rebind:--replace") echo "text" ;;
         "relicense:--old-license-file") echo "file" ;;
         "approvals policy:--require") echo "text" ;;
         "approvals policy:--approver") echo "text" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -790,6 +790,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -s V -l version -d 
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -s h -l help -d 'Show this message and exit.'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l drop -x -d 'Leave FACT out of the binding before its part is replaced (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l replace -x -d 'Open with the part that has NEW too, and only with it once it is there (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s n -l dry-run -d 'Show what would be sealed, and change nothing; reads no license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'

@@ -44,7 +44,7 @@ _SOMETIMES = {
     "ROTATION": {"promote_at", "min_acks"},
     "CONTAINER": {"copies", "signer"},
     "NODE": {"scope_assumed"},  # after an upgrade with several issuers
-    "BINDING": {"dropped"},  # of a planned repair, on a machine with facts of its hardware
+    "BINDING": {"dropped", "replacing"},  # of a planned repair, on a machine with facts of its hardware
     "WITNESS": {"at"},  # of schema version 1
     "BACKUP": {"size", "epoch"},  # of a backup that was finished
 }

@@ -14,7 +14,7 @@ RUNGS: Mapping[str, tuple[str, ...]] = {
         "canonical csv_line forks instants names notices secret system_errors",
         "derivation durable file_identity folder_removal members node_ids outputs sealing",
         "machine",
-        "fingerprint",
+        "fingerprint replacement",
         "audit",
         "keystore",
         "approvals",

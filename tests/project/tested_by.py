@@ -44,6 +44,7 @@ TESTED_BY: dict[str, str] = {
     "core/operations/test_revoke.py": "core/keys/revocation",
     "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
     "core/containers/test_registry.py": "core/containers/claims",
+    "core/operations/test_rebind.py": "core/replacement",
     "core/keystore/test_drift_reseal.py": "core/operations/node_reseal",
     "core/keys/test_license_renewal.py": "core/keys/license_entries",
     "core/keys/test_deadlines.py": "core/keystore/agenda core/keystore/tallies",

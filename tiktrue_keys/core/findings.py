@@ -93,11 +93,12 @@ class Standing:
     """What the rules look at: one snapshot of a keystore, and the machine.
 
     `unreadable` are the files of facts that this user may not read, `licenses` the estimated strengths in bits.
-    `dropped` are the facts that the operator left out before a repair, `shared` those in the binding that do not name
-    this machine alone, and why. `needed` are the keys that registered containers need; `lagging` and `exposed` are the
-    containers whose best key no longer encrypts, and those whose best key is revoked. `assumed` are the issuers whose
-    scope an upgrade has derived from the keys that had come from them; `ended` are issuers whose newest revocation list
-    has ended, and when. `volatile` says which part of the keystore is on storage that vanishes; empty where none is.
+    `dropped` are the facts that the operator left out before a repair, `replacing` those whose new part is awaited,
+    `shared` those in the binding that do not name this machine alone, and why. `needed` are the keys that registered
+    containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those whose best
+    key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come from them;
+    `ended` are issuers whose newest revocation list has ended, and when. `volatile` says which part of the keystore is
+    on storage that vanishes; empty where none is.
     """
 
     clock: ClockReading
@@ -110,6 +111,7 @@ class Standing:
     unreadable: Sequence[str] = ()
     licenses: Mapping[str, int] = field(default_factory=dict, hash=False)
     dropped: Sequence[str] = ()
+    replacing: Sequence[str] = ()
     shared: Mapping[str, str] = field(default_factory=dict, hash=False)
     needed: Sequence[ManagedKey] = ()
     lagging: Sequence[tuple[ContainerRecord, ManagedKey]] = ()
@@ -152,6 +154,9 @@ def _binding(standing: Standing) -> Iterator[Finding]:
     for name in standing.dropped:
         words = f"the {name} was left out of the binding before a repair"
         yield Finding("fact-dropped", Severity.WARNING, words, subject=name, remedy="rebind")
+    for name in standing.replacing:
+        words = f"a new {name} is awaited: the keystore opens with the old one and with the new one"
+        yield Finding("fact-replacing", Severity.WARNING, words, subject=name, remedy="end-replacement")
     for name in standing.drift.names():
         words = f"the {name} differs from the one that the keystore is sealed to"
         yield Finding("drift", Severity.WARNING, words, subject=name, remedy="rebind")

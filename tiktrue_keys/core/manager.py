@@ -266,16 +266,24 @@ class KeyManager(KeystoreReader):
         license_key: License | None = None,
         *,
         drop: Sequence[str] = (),
+        replace: Sequence[str] = (),
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> Rebound:
         """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one.
 
-        `drop` names facts to leave out before their part is replaced.
+        `drop` names facts to leave out before their part is replaced, `replace` the facts of new parts as KIND=NEW.
         """
         from tiktrue_keys.core.operations.rebind import rebind
 
-        return rebind(self._session, license_key, dry_run=dry_run, operation_id=operation_id, drop=drop)
+        return rebind(
+            self._session,
+            license_key,
+            dry_run=dry_run,
+            operation_id=operation_id,
+            drop=_listed(drop),
+            replace=_listed(replace),
+        )
 
     def export_public(
         self,

@@ -244,10 +244,12 @@ class KeystoreSession:
             with keystore.write(
                 self.read_clock, actor=self.actor, operation_id=operation_id, time_rule=rule
             ) as transaction:
+                renewed: tuple[Notice, ...] = ()
                 if self._slots_renewed is not keystore:
-                    renew_slots(keystore, transaction, self.facts())
+                    renewed = renew_slots(keystore, transaction, self.facts())
                 yield transaction
             self._slots_renewed = keystore
+            self.notices += renewed
 
     @contextlib.contextmanager
     def storing_plans(self) -> Iterator[None]:

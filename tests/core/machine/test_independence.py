@@ -40,6 +40,9 @@ SAME = {
     "Raspberry Pi 3": (BOARD, "00000000a3c5f719", NIC, "b8:27:eb:c5:f7:19"),
     "Raspberry Pi 4's radio": (NIC, "dc:a6:32:4e:91:b7", WIFI, "dc:a6:32:4e:91:b8"),
     "a serial that is an address": (BOARD, "MB-3CECEF6A90F4", NIC, "3c:ec:ef:6a:90:f4"),
+    "a disk's EUI-64 is an address": (NIC, "0c:42:a1:5e:77:18", DISK, "eui.0c42a1fffe5e7718"),
+    "a disk's EUI-64 with the universal bit": (NIC, "0c:42:a1:5e:77:18", DISK, "eui.0e42a1fffe5e7719"),
+    "a disk's EUI-64 is a port GUID": (NIC, "0c:42:a1:03:00:5e:77:18", DISK, "eui.0c42a103005e7718"),
     "the disk's serial is the board's": (BOARD, "S4EWNX0R100001", DISK, VOLUME),
 }
 DIFFERENT = {
@@ -50,6 +53,13 @@ DIFFERENT = {
     "a radio of another block": (NIC, "98:fa:9b:3d:60:12", WIFI, "3c:58:c2:a7:19:e6"),
     "17 further on": (NIC, "98:fa:9b:3d:60:12", WIFI, "98:fa:9b:3d:60:23"),
     "Raspberry Pi 4": (BOARD, "10000000a3c5f719", NIC, "dc:a6:32:4e:91:b7"),
+    "the management controller's address, and another maker's port": (
+        UUID,
+        "31000100-2c00-0200-7ac5-3cecef6a90f4",
+        NIC,
+        "a0:36:9f:5e:77:18",
+    ),
+    "a disk's EUI-64 of the card's maker": (NIC, "0c:42:a1:5e:77:18", DISK, "eui.0c42a10010ab34cd"),
     "a disk": (BOARD, ".7B5RN32.CNFCP0098U00J1.", DISK, "naa.55cd2e4151d2f9a7"),
     "a volume": (UUID, RANDOM_UUID, DISK, VOLUME),
 }

@@ -50,6 +50,8 @@ REMEDIES: Mapping[str, str] = {
     "confirm-clock": "check the clock, then run tiktrue-keys doctor --accept-clock",
     "show-binding": "run tiktrue-keys binding show to see which facts can be read",
     "rebind": "run tiktrue-keys rebind to seal the keystore to this machine as it is now",
+    "drop-fact": "leave the old one out before the repair: tiktrue-keys rebind --drop {fact}, and rebind after it",
+    "end-replacement": "put the new part in and run any command that writes, or run tiktrue-keys rebind to undo it",
     "seal-again": "the next command that writes seals the keystore without it, for example tiktrue-keys rotate --due",
     "read-fact": "for a further fact let this user read {file}: add the line z {file} 0440 root GROUP to"
     " /etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.fingerprint import Binding, choose_anchors, without_shared
+from tiktrue_keys.core.fingerprint import Anchor, Binding, choose_anchors, without_shared
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import (
     Document,
@@ -26,6 +27,8 @@ from tiktrue_keys.core.keystore.slots import are_current, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import FactKind, MachineFacts
+from tiktrue_keys.core.notices import Notice
+from tiktrue_keys.core.replacement import settled
 from tiktrue_keys.errors import IntegrityError, InternalError, TikTrueKeysError, UsageError
 
 BINDING = "binding"
@@ -65,36 +68,48 @@ def reseal(
     event: str,
     detail: Detail,
     dropped: Collection[FactKind] = (),
+    replacing: Sequence[Anchor] | None = None,
 ) -> None:
     """Seal the keystore to `binding` and record it. With `paused` the next drifted fact waits its day from now on.
 
     `dropped` are facts that the operator left out; they stay noted until the keystore is sealed to their kind again.
-    Raises InternalError for a keystore that was not opened by its machine.
+    `replacing` are facts of awaited parts that open it too, those that are recorded unless given. Raises InternalError
+    for a keystore that was not opened by its machine.
     """
     if keystore.host_secret is None:
         raise InternalError("a session's keystore was not opened by its machine")
     document = transaction.document
-    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id)
+    if replacing is None:
+        replacing = read_replacing(transaction.rows)
+    awaited = [anchor for anchor in replacing if binding.value_of(anchor.kind) not in (None, anchor.value)]
+    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id, awaited)
     resealed_at = transaction.now if paused else document.resealed_at
     transaction.replace_document(replace(document.with_slots(slots), resealed_at=resealed_at))
-    store_binding(transaction.rows, binding, dropped={*read_dropped(transaction.rows), *dropped})
+    left_out = {*read_dropped(transaction.rows), *dropped}
+    store_binding(transaction.rows, binding, dropped=left_out, replacing=awaited)
     transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds], **detail})
 
 
-def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFacts) -> None:
-    """Seal again what an older program sealed in another way, or to a value that many machines have.
+def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFacts) -> tuple[Notice, ...]:
+    """Seal again what an older program sealed in another way, or to a value that many machines have, and what awaited
+    a part that is there now. Return what the operator should know of it.
 
     It needs no license and no pause: it adds no fact that this machine may lack, and leaves the binding as it is where
     the machine would not open it without the shared value.
     """
     if keystore.host_secret is None:
-        return
-    before = read_binding(transaction.rows)
-    after = without_shared(before, facts)
-    if after == before and are_current(transaction.document, before):
-        return
-    dropped = [anchor.kind.value for anchor in before.anchors if anchor not in after.anchors]
-    reseal(keystore, transaction, after, paused=False, event="reseal", detail={"shared": dropped} if dropped else {})
+        return ()
+    before, replacing = read_binding(transaction.rows), read_replacing(transaction.rows)
+    arrived, awaited = settled(before, replacing, facts)
+    after = without_shared(arrived, facts)
+    if after == before and are_current(transaction.document, before, replacing):
+        return ()
+    shared = [anchor.kind.value for anchor in arrived.anchors if anchor not in after.anchors]
+    replaced = [anchor.kind.value for anchor in arrived.anchors if anchor not in before.anchors]
+    detail = {name: kinds for name, kinds in (("shared", shared), ("replaced", replaced)) if kinds}
+    reseal(keystore, transaction, after, paused=False, event="reseal", detail=detail, replacing=awaited)
+    words = "is there: the keystore is sealed to it, and no longer to the old one"
+    return tuple(Notice("replaced", f"the new {name} {words}") for name in replaced)
 
 
 def is_secret_moved(keystore: Keystore, document: Document) -> bool:
@@ -140,11 +155,28 @@ def _must_be_text(path: Path) -> str:
         raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
 
 
-def store_binding(rows: Rows, binding: Binding, *, dropped: Collection[FactKind] = ()) -> None:
-    """Record which facts the keystore is sealed to, so that drift can be named, and which the operator dropped."""
+def store_binding(
+    rows: Rows, binding: Binding, *, dropped: Collection[FactKind] = (), replacing: Sequence[Anchor] = ()
+) -> None:
+    """Record which facts the keystore is sealed to, so that drift can be named, which the operator dropped, and which
+    are awaited in the place of others.
+    """
     left_out = sorted(kind.value for kind in dropped if kind not in binding.kinds)
-    payload = {"anchors": binding.to_json()}
-    rows.put(RecordKind.BINDING, BINDING, payload | ({"dropped": left_out} if left_out else {}))
+    payload: dict[str, Any] = {"anchors": binding.to_json()}
+    payload |= {"dropped": left_out} if left_out else {}
+    payload |= {"replacing": Binding(tuple(replacing)).to_json()} if replacing else {}
+    rows.put(RecordKind.BINDING, BINDING, payload)
+
+
+def read_replacing(rows: Rows) -> tuple[Anchor, ...]:
+    """Return the facts of parts that are awaited, sorted by the name of their kind."""
+    payload = rows.get(RecordKind.BINDING, BINDING) or {}
+    return Binding.from_json(payload.get("replacing", [])).anchors
+
+
+def binding_here(rows: Rows, facts: MachineFacts) -> tuple[Binding, tuple[Anchor, ...]]:
+    """Return the binding as the next command that writes leaves it on this machine, and the facts still awaited."""
+    return settled(read_binding(rows), read_replacing(rows), facts)
 
 
 def read_dropped(rows: Rows) -> tuple[FactKind, ...]:

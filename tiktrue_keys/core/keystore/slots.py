@@ -14,9 +14,10 @@ from itertools import islice
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.fingerprint import Anchor, Binding, accepted_combinations, candidates
-from tiktrue_keys.core.keystore.document import Document, Slot
+from tiktrue_keys.core.keystore.document import MAX_SLOTS, Document, Slot
 from tiktrue_keys.core.keystore.schema import FIRST_VERSION
 from tiktrue_keys.core.machine import FactKind, MachineFacts
+from tiktrue_keys.core.replacement import variants
 from tiktrue_keys.core.sealing import unwrap_key, wrap_key
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError, WrongMachineError
@@ -28,11 +29,15 @@ _MAX_TRIES = 65_536
 
 
 def seal_to_machine(
-    root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes
+    root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes, replacing: Sequence[Anchor] = ()
 ) -> tuple[Slot, ...]:
-    """Return one slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes."""
+    """Return one slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes.
+
+    With `replacing`, facts of parts that are awaited, each combination with the new fact in the old one's place, too.
+    """
     slots = []
-    for facts, anchors in _combinations(binding).items():
+    for anchors in _combinations(binding, replacing):
+        facts = tuple(kind for kind, _ in anchors)
         salt = os.urandom(derivation.SALT_LENGTH)
         hints = derivation.slot_hint(host_secret, anchors, keystore_id=keystore_id)
         with derivation.slot_key(host_secret, anchors, salt=salt, keystore_id=keystore_id) as key:
@@ -41,20 +46,31 @@ def seal_to_machine(
     return tuple(slots)
 
 
-def are_current(document: Document, binding: Binding) -> bool:
+def are_current(document: Document, binding: Binding, replacing: Sequence[Anchor] = ()) -> bool:
     """Return whether the slots are those that seal_to_machine makes for the binding; an older program made others."""
     slots = [slot for slot in document.slots if slot.type == MACHINE]
     hinted = document.version == FIRST_VERSION or all(len(slot.hints) == len(slot.facts) for slot in slots)
-    return hinted and {slot.facts for slot in slots} == set(_combinations(binding))
+    expected = [tuple(kind for kind, _ in anchors) for anchors in _combinations(binding, replacing)]
+    return hinted and sorted(slot.facts for slot in slots) == sorted(expected)
 
 
-def _combinations(binding: Binding) -> dict[tuple[str, ...], list[tuple[str, str]]]:
-    """Return the (kind, value) anchors of each accepted combination, by the names of its kinds."""
-    values = {anchor.kind: anchor.value for anchor in binding.anchors}
-    return {
-        tuple(kind.value for kind in combination): [(kind.value, values[kind]) for kind in combination]
-        for combination in accepted_combinations(binding)
-    }
+def must_fit(document: Document, binding: Binding, replacing: Sequence[Anchor]) -> None:
+    """Raise RefusedError where a header cannot hold the slots of so many replacements at once."""
+    others = sum(slot.type != MACHINE for slot in document.slots)
+    if len(_combinations(binding, replacing)) + others > MAX_SLOTS:
+        raise RefusedError(
+            f"a keystore has at most {MAX_SLOTS} slots: so many facts cannot be replaced at once", "replace one first"
+        )
+
+
+def _combinations(binding: Binding, replacing: Sequence[Anchor]) -> list[tuple[tuple[str, str], ...]]:
+    """Return the (kind, value) anchors of each accepted combination."""
+    found: dict[tuple[tuple[str, str], ...], None] = {}
+    for each in variants(binding, replacing):
+        values = {anchor.kind: anchor.value for anchor in each.anchors}
+        for combination in accepted_combinations(each):
+            found[tuple((kind.value, values[kind]) for kind in combination)] = None
+    return list(found)
 
 
 def open_on_machine(document: Document, facts: MachineFacts, host_secret: memoryview) -> SecretBuffer:
@@ -134,17 +150,18 @@ def _refusal(document: Document, facts: MachineFacts, hints: Mapping[Anchor, int
 
     The header says which kinds they are, and their hints tell a value of another part from the sealed one.
     """
-    sealed: dict[FactKind, int | None] = {}
+    sealed: dict[FactKind, set[int | None]] = {}
     for slot in (slot for slot in document.slots if slot.type == MACHINE):
         wanted: Sequence[int | None] = slot.hints or [None] * len(slot.facts)
-        sealed.update(zip(_combination_of(slot), wanted, strict=True))
+        for kind, hint in zip(_combination_of(slot), wanted, strict=True):
+            sealed.setdefault(kind, set()).add(hint)
     missing = [kind for kind in sealed if not facts.tried(kind)]
     differs = [
         kind
-        for kind, hint in sealed.items()
+        for kind, known in sealed.items()
         if kind not in missing
-        and hint is not None
-        and all(hints[Anchor(kind, value)] != hint for value in facts.tried(kind))
+        and None not in known
+        and known.isdisjoint(hints[Anchor(kind, value)] for value in facts.tried(kind))
     ]
     said = [f"{_named(differs)} differ{'s' if len(differs) == 1 else ''} here"] if differs else []
     said += [f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} missing here"] if missing else []

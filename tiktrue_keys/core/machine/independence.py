@@ -32,6 +32,7 @@ _ADDRESSES = (FactKind.NIC, FactKind.WIFI)
 _NEAR = 16
 """A board's addresses are one block: its ports, its management controller and its radio are this far apart at most."""
 
+_EUI_64 = re.compile("eui\\.([0-9a-f]{6})[0-9a-f]{4}([0-9a-f]{6})")
 _MIN_SERIAL = 6
 _MIN_RUN = 8
 _RASPBERRY_PI = "b827eb"
@@ -89,6 +90,10 @@ def _numbers(fact: Fact) -> Iterator[int]:
         return
     for text in re.findall("[0-9a-f]{12,}", _bare(_plain(fact))):
         yield from (int(text[at : at + 12], 16) for at in range(len(text) - 11))
+    eui = _EUI_64.fullmatch(fact.value) if fact.kind is FactKind.DISK else None
+    if eui is not None:  # an address with two bytes in its middle, the universal bit as it is or not
+        spelled = int(eui[1] + eui[2], 16)
+        yield from (spelled, spelled ^ 2 << 40)
 
 
 def _one_number(firmware: Fact, fact: Fact) -> bool:

@@ -21,7 +21,7 @@ from tiktrue_keys.core.keys.licenses import license_strengths
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.keys.promotion import waiting
 from tiktrue_keys.core.keys.standing_refusals import standing_refusals
-from tiktrue_keys.core.keystore.bind import read_binding, read_dropped
+from tiktrue_keys.core.keystore.bind import binding_here, read_dropped
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -63,7 +63,7 @@ def _standing(
     session: KeystoreSession, view: Snapshot, now: Instant, within: Seconds, containers: tuple[ContainerRecord, ...]
 ) -> Standing:
     rows = view.rows
-    binding = read_binding(rows)
+    binding, awaited = binding_here(rows, session.facts())
     keys = keys_of_containers(rows, containers, now)
     best = [(record, best_key(record, keys)) for record in containers if is_watched(record)]
     held = [(record, key) for record, key in best if key is not None]
@@ -75,6 +75,7 @@ def _standing(
         unreadable=session.facts().unreadable,
         licenses=license_strengths(rows, session.root_keys),
         dropped=[kind.value for kind in read_dropped(rows)],
+        replacing=[anchor.kind.value for anchor in awaited],
         shared={kind.value: flaw for kind, flaw in shared_anchors(binding, session.facts()).items()},
         counts=key_counts(rows, now, within),
         backups=_backups(rows),

@@ -15,14 +15,24 @@ from pathlib import Path
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.canonical import record_json
-from tiktrue_keys.core.fingerprint import Binding, DriftReport, choose_anchors, drift, opens, without_kinds
+from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport, choose_anchors, drift, opens, without_kinds
 from tiktrue_keys.core.keys.licenses import License, must_recognise
-from tiktrue_keys.core.keystore.bind import BINDING, is_secret_moved, read_binding, record_secret_path, reseal
+from tiktrue_keys.core.keystore.bind import (
+    BINDING,
+    is_secret_moved,
+    read_binding,
+    read_replacing,
+    record_secret_path,
+    reseal,
+)
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import must_fit
+from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.replacement import must_replace, parse_replacement, settled
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
 
@@ -33,14 +43,38 @@ OPERATION = "rebind"
 class Rebound(OperationResult):
     """The binding before and after, and how the machine differed from the former.
 
-    `moved_to` is the path of the host secret where it is not the one that was recorded.
+    `replacing` are the facts whose new part is awaited, `undone` those of which it is awaited no longer although it did
+    not come. `moved_to` is the path of the host secret where it is not the one that was recorded.
     """
 
     before: Binding
     after: Binding
     drift: DriftReport
+    replacing: tuple[FactKind, ...] = ()
+    undone: tuple[FactKind, ...] = ()
     moved_to: Path | None = None
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a rebind is about to do."""
+
+    before: Binding
+    after: Binding
+    replacing: tuple[Anchor, ...] = ()
+    undone: tuple[Anchor, ...] = ()
+    dropped: frozenset[FactKind] = frozenset()
+
+    @property
+    def changes(self) -> bool:
+        """Return whether there is anything to seal."""
+        return self.after != self.before or bool(self.replacing or self.undone)
+
+    def detail(self) -> dict[str, list[str]]:
+        """Return what the record names beside the facts."""
+        named = {"dropped": self.dropped, "replacing": _kinds_of(self.replacing), "undone": _kinds_of(self.undone)}
+        return {name: sorted(kind.value for kind in kinds) for name, kinds in named.items() if kinds}
 
 
 def rebind(
@@ -50,17 +84,22 @@ def rebind(
     dry_run: bool,
     operation_id: str | None,
     drop: Sequence[str] = (),
+    replace: Sequence[str] = (),
 ) -> Rebound:
     """Seal to every fact that can be read now. A fact that cannot be read stays in the binding.
 
-    `drop` names facts to leave out before a planned repair; the next rebind takes the new ones in. A keystore with
-    licenses needs one of them: the licensee decides on a new binding, not every process with root rights. Raises
-    UsageError without the license or for a fact that is not in the binding, WrongLicenseError for an unknown license,
-    RefusedError where this machine would not open the keystore any more.
+    Before a planned repair, `drop` names facts to leave out, and the next rebind takes the new ones in; `replace` names
+    the new facts as KIND=NEW, and the keystore opens with the old part and with the new one until the new one is there.
+    A rebind without them ends a replacement. A keystore with licenses needs one of them: the licensee decides on a new
+    binding, not every process with root rights. Raises UsageError without the license or for a fact that is not in the
+    binding, WrongLicenseError for an unknown license, RefusedError where this machine would not open the keystore any
+    more, or a new fact does not name one machine.
     """
-    arguments = {"drop": sorted(drop)} if drop else {}
+    if drop and replace:
+        raise UsageError("facts are dropped or replaced, not both at once", "run it twice")
+    arguments = {name: sorted(given) for name, given in (("drop", drop), ("replace", replace)) if given}
     asked = OperationRequest.of(OPERATION, operation_id, arguments)
-    return once(session, asked, partial(_rebind, session, license_key, dry_run, drop), _repeated)
+    return once(session, asked, partial(_rebind, session, license_key, dry_run, drop, replace), _repeated)
 
 
 def _dropped(before: Binding, names: Sequence[str]) -> frozenset[FactKind]:
@@ -84,22 +123,42 @@ def _next_binding(before: Binding, facts: MachineFacts, drop: frozenset[FactKind
     return before  # without a shared value that it is sealed to, this machine would not open it any more
 
 
+def _plan(session: KeystoreSession, view: Snapshot, drop: Sequence[str], given: Sequence[str]) -> _Plan:
+    stored, known = read_binding(view.rows), read_replacing(view.rows)
+    if not given:
+        before, undone = settled(stored, known, session.facts())
+        dropped = _dropped(stored, drop)
+        return _Plan(stored, _next_binding(before, session.facts(), dropped), undone=undone, dropped=dropped)
+    awaited = {anchor.kind: anchor for anchor in known}
+    for anchor in map(parse_replacement, given):
+        must_replace(stored, anchor, virtual=session.facts().virtual)
+        awaited[anchor.kind] = anchor
+    wanted = tuple(sorted(awaited.values(), key=lambda anchor: anchor.kind.value))
+    after, left = settled(stored, wanted, session.facts())
+    must_fit(view.document, after, left)
+    return _Plan(stored, after, left)
+
+
 def _rebind(
-    session: KeystoreSession, license_key: License | None, dry_run: bool, drop: Sequence[str], operation: Operation
+    session: KeystoreSession,
+    license_key: License | None,
+    dry_run: bool,
+    drop: Sequence[str],
+    given: Sequence[str],
+    operation: Operation,
 ) -> Rebound:
     with session.read() as (view, _):
-        before = read_binding(view.rows)
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
         moved_to = session.secret_path() if is_secret_moved(session.keystore, view.document) else None
-    dropped = _dropped(before, drop)
-    after = _next_binding(before, session.facts(), dropped)
-    report = drift(before, session.facts())
+        plan = _plan(session, view, drop, given)
     result = Rebound(
         operation_id=operation.id,
-        changed=not dry_run and (after != before or moved_to is not None),
-        before=before,
-        after=after,
-        drift=report,
+        changed=not dry_run and (plan.changes or moved_to is not None),
+        before=plan.before,
+        after=plan.after,
+        drift=drift(plan.before, session.facts()),
+        replacing=_kinds_of(plan.replacing),
+        undone=_kinds_of(plan.undone),
         moved_to=moved_to,
         dry_run=dry_run,
     )
@@ -111,20 +170,33 @@ def _rebind(
     with operation.write() as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
-        must_be_approved(transaction, _proposal(after))
-        detail = {"dropped": sorted(drop)} if drop else {}
+        must_be_approved(transaction, _proposal(plan))
+        detail = plan.detail()
         if moved_to is not None:
             record_secret_path(session.keystore, transaction)
             detail["host_secret"] = [str(moved_to)]
-        reseal(session.keystore, transaction, after, paused=True, event=OPERATION, detail=detail, dropped=dropped)
-        operation.remember(transaction, [["before", *each] for each in before.to_json()])
+        reseal(
+            session.keystore,
+            transaction,
+            plan.after,
+            paused=True,
+            event=OPERATION,
+            detail=detail,
+            dropped=plan.dropped,
+            replacing=plan.replacing,
+        )
+        operation.remember(transaction, [["before", *each] for each in plan.before.to_json()])
     return result
 
 
-def _proposal(binding: Binding) -> Proposal:
+def _proposal(plan: _Plan) -> Proposal:
     """Return what approvers see of a binding: kinds, and a digest in the place of the machine's identifiers."""
-    digest = hashlib.sha256(record_json({"anchors": binding.to_json()})).hexdigest()
-    facts = {"facts": [kind.value for kind in binding.kinds], "sha256": digest}
+    sealed: dict[str, object] = {"anchors": plan.after.to_json()}
+    facts: dict[str, object] = {"facts": [kind.value for kind in plan.after.kinds]}
+    if plan.replacing:
+        sealed["replacing"] = Binding(plan.replacing).to_json()
+        facts["replacing"] = [kind.value for kind in _kinds_of(plan.replacing)]
+    facts["sha256"] = hashlib.sha256(record_json(sealed)).hexdigest()
     return Proposal(APPROVAL, "this machine", facts, [(RecordKind.BINDING, BINDING)])
 
 
@@ -132,6 +204,18 @@ def _repeated(first: FirstRun) -> Rebound:
     """Return the binding before the first run, and the present binding with its drift."""
     before = Binding.from_json([anchor for _, *anchor in first.items])
     with first.read() as (view, _):
-        after = read_binding(view.rows)
+        after, awaited = read_binding(view.rows), read_replacing(view.rows)
     report = drift(after, first.session.facts())
-    return Rebound(operation_id=first.operation_id, changed=False, before=before, after=after, drift=report)
+    return Rebound(
+        operation_id=first.operation_id,
+        changed=False,
+        before=before,
+        after=after,
+        drift=report,
+        replacing=_kinds_of(awaited),
+    )
+
+
+def _kinds_of(anchors: Sequence[Anchor]) -> tuple[FactKind, ...]:
+    """Return the kinds of some facts."""
+    return tuple(anchor.kind for anchor in anchors)

@@ -15,7 +15,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.health import KeyChecks
 from tiktrue_keys.core.keys.keyring import all_keys, find_key
 from tiktrue_keys.core.keys.packed import PackedKeys
-from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.bind import binding_here
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
@@ -38,8 +38,8 @@ def validate(session: KeystoreSession, arguments: Sequence[str], *, deep: bool) 
     """
     with session.read() as (view, now):
         checks = _named(view.rows, arguments, now) if arguments else _all(view.rows, now)
-        binding = read_binding(view.rows)
         facts = session.facts(again=True)
+        binding, _ = binding_here(view.rows, facts)
         report = drift(binding, facts)
         if not opens(binding, facts):  # parts were changed while the keystore was open
             raise WrongMachineError(

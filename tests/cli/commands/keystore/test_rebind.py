@@ -151,3 +151,16 @@ def test_values_are_masked_unless_asked_for(run: Run, tmp_path: Path) -> None:
     (row,) = [line.split() for line in plain.stdout.splitlines() if "changed" in line.split()]
     assert row == ["board-serial", SERVER.board_serial, NEW_BOARD.board_serial, "changed"]
     assert "warning: the board-serial differs from the one that the keystore is sealed to" in masked.stderr
+
+
+def test_a_part_that_will_come_is_named_before_the_old_one_goes(run: Run) -> None:
+    two = Machine(nics=SERVER.nics[:1], disks=SERVER.disks[:1])
+    new_card = replace(two, nics=("98:fa:9b:3d:60:12",))
+    run(two, "generate", "m")
+    done = run(two, "rebind", "--replace", "nic=98:FA:9B:3D:60:12")
+    assert (done["changed"], done["result"]["replacing"]) == (True, ["nic"])
+    assert "fact-replacing" in {each["id"] for each in run(two, "status")["result"]["findings"]}
+    assert run(new_card, "list")["ok"]
+    assert "replaced" in codes(run(new_card, "rotate", "m"))
+    run(two, "list", code=8)
+    assert "fact-replacing" not in {each["id"] for each in run(new_card, "status")["result"]["findings"]}

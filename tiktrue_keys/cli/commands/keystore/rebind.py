@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from tiktrue_keys.core.operations.rebind import Rebound
 EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
+    ("Prepare for a new network card:", "tiktrue-keys rebind --replace nic=b0:7b:25:9c:11:40"),
 )
 TAKES_APPROVAL = True
 
@@ -27,6 +29,13 @@ def command(
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="FACT", help="Leave FACT out of the binding before its part is replaced (repeatable)."),
+    ] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FACT=NEW",
+            help="Open with the part that has NEW too, and only with it once it is there (repeatable).",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be sealed, and change nothing; reads no license.")
@@ -42,23 +51,28 @@ def command(
     environment.
 
     Before a planned repair --drop leaves a fact out, so that the keystore opens with the new part; the next rebind
-    takes the new one in. It asks where no fact may change any more afterwards.
+    takes the new one in. It asks where no fact may change any more afterwards. If the number of the new part is known,
+    --replace names it: the keystore opens with the old part and with the new one, and the first command that writes
+    with the new one in place seals to it. A rebind before that undoes it.
     """
     context: CommandContext = ctx.obj
     if dry_run:
-        return _outcome(context, context.manager.rebind(drop=drop or (), dry_run=True))
+        return _outcome(context, context.manager.rebind(drop=drop or (), replace=replace or (), dry_run=True))
     if drop:
-        _confirm_drop(context, drop)
+        _confirm_drop(context, drop, replace or ())
     # A keystore of --no-license keys knows no license: one from the environment would be the wrong one.
     keys = context.writer.keys()
     licensed = any(key.license_tag is not None for key in keys)
     license_key = context.license() if licensed else None
-    return _outcome(context, context.manager.rebind(license_key, drop=drop or (), operation_id=context.operation_id))
+    done = context.manager.rebind(
+        license_key, drop=drop or (), replace=replace or (), operation_id=context.operation_id
+    )
+    return _outcome(context, done)
 
 
-def _confirm_drop(context: CommandContext, drop: list[str]) -> None:
+def _confirm_drop(context: CommandContext, drop: list[str], replace: Sequence[str]) -> None:
     """Ask where the binding has no spare, or no fact of the hardware, without the dropped facts."""
-    planned = context.manager.rebind(drop=drop, dry_run=True)
+    planned = context.manager.rebind(drop=drop, replace=replace, dry_run=True)
     if (planned.before.has_spare and not planned.after.has_spare) or planned.after.weak:
         context.confirm(f"Without {', '.join(drop)}: {strength(planned.after)}. Leave it out?")
 
@@ -72,6 +86,7 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
             "before": binding_json(rebound.before),
             "after": binding_json(rebound.after),
             "drift": drift_json(rebound.drift),
+            "replacing": [kind.value for kind in rebound.replacing],
             "host_secret": None if rebound.moved_to is None else str(rebound.moved_to),
         },
         view=[drift_table(("before", "after"), rebound.before, rebound.after, rebound.drift, plain=plain)],
@@ -86,12 +101,25 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
 def _message(rebound: Rebound) -> str:
     if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
         return REPEATED
+    said = [_sealed(rebound), _awaited(rebound), _moved(rebound)]
+    return " ".join(filter(None, said)) or "Nothing to do: no fact has changed."
+
+
+def _sealed(rebound: Rebound) -> str:
     if rebound.after == rebound.before:
-        return _moved(rebound) or "Nothing to do: no fact has changed."
+        return ""
     facts = f"{plural(len(rebound.after.anchors), 'fact')}, {rebound.after.machine_borne} of them machine-borne"
-    if rebound.dry_run:
-        return f"Would seal to {facts}; nothing was changed."
-    return " ".join([f"Sealed to {facts}.", *filter(None, [_moved(rebound)])])
+    return f"Would seal to {facts}; nothing was changed." if rebound.dry_run else f"Sealed to {facts}."
+
+
+def _awaited(rebound: Rebound) -> str:
+    awaited, undone = (", ".join(kind.value for kind in kinds) for kinds in (rebound.replacing, rebound.undone))
+    if undone:
+        return f"{'Would open' if rebound.dry_run else 'Opens'} with the old {undone} alone again."
+    if not awaited:
+        return ""
+    opens = "Would open" if rebound.dry_run else "Opens"
+    return f"{opens} with the old {awaited} and with the new one, until the new one is there."
 
 
 def _moved(rebound: Rebound) -> str:
