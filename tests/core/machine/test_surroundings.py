@@ -80,6 +80,9 @@ DOCKER = OVERLAY + "4 1 8:1 /var/lib/docker/containers/0a1b/hostname /etc/hostna
         (CONTAINERD + KUBELET, "containerd", True, "a Kubernetes pod (containerd)"),
         (CONTAINERD, "containerd", False, "a container (containerd)"),
         (CRI_O + KUBELET, "cri-o", True, "a Kubernetes pod (cri-o)"),
+        # /run is in memory and hides .containerenv; a process that keeps debuggers away hides its environment.
+        (SUBFOLDER.replace("docker", "containers/storage") + "4 1 254:0 /vfs-containers/0a1b/hosts /etc/hosts"
+         " ro - ext4 d rw\n", "podman", False, "a container (podman)"),
         (OVERLAY + KUBELET, None, True, "a Kubernetes pod"),
         (DOCKER, "docker", False, "a container (docker)"),
         # The host of these containers sees their roots elsewhere, and is itself none.

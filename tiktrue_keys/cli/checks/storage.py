@@ -35,8 +35,8 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
     """Return the checks of the host secret: owner, mode, apart from the keystore."""
 
     def check() -> None:
-        must_be_private(path.parent, FOLDER_MODE)
-        must_be_kept_private(path)
+        if must_be_kept_private(path) == path:  # else it was given to this container, with the folder that it is in
+            must_be_private(path.parent, FOLDER_MODE)
         must_lie_outside(path, keystore)
 
     yield _sound("host secret", str(path), check)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.cli.view.escape import escaped
+from tiktrue_keys.core.machine.surroundings import read_surroundings
 from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
@@ -48,7 +49,8 @@ def read_trusted(path: Path, *, limit: int, what: str) -> TrustedFile:
         os.close(descriptor)
     if len(data) > limit:
         raise UsageError(f"{name} is longer than {limit} bytes", f"check that this is the {what}")
-    return TrustedFile(data, read_by_others=bool(facts.st_mode & 0o044))
+    read_by_others = bool(facts.st_mode & 0o044) and not read_surroundings().is_given(os.path.realpath(path))
+    return TrustedFile(data, read_by_others=read_by_others)
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:

@@ -16,6 +16,7 @@ from tiktrue_keys.core.durable import create_bytes, read_capped
 from tiktrue_keys.core.file_identity import listed
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder, must_be_private
+from tiktrue_keys.core.machine.surroundings import Surroundings, read_surroundings
 from tiktrue_keys.core.outputs import marks_in
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import InsecureError, IntegrityError, NotFoundError, RefusedError
@@ -39,18 +40,36 @@ def default_path() -> Path:
         ) from None
 
 
-def must_be_kept_private(path: Path) -> None:
-    """Raise InsecureError when another user could read or replace the secret at `path`, NotFoundError without one.
+def must_be_kept_private(path: Path, surroundings: Surroundings | None = None) -> Path:
+    """Return the path to read the secret at `path` from.
 
-    This is the one place that judges the file of a host secret.
+    It has mode 0600 and is this user's, or it is on a read-only mount that this container was given, as a Kubernetes
+    Secret is: there root owns it, others may read but not write it, and symbolic links may lead to it within that
+    mount. Raises InsecureError when another user could read or replace it, NotFoundError without one. This is the one
+    place that judges the file of a host secret.
     """
-    must_be_private(path, FILE_MODE)
+    try:
+        must_be_private(path, FILE_MODE)
+    except InsecureError:
+        given = _given(path, surroundings or read_surroundings())
+        if given is None:
+            raise
+        return given
+    return path
+
+
+def _given(path: Path, surroundings: Surroundings) -> Path | None:
+    real, folder = os.path.realpath(path), os.path.realpath(path.parent)
+    if not surroundings.is_given(real) or not surroundings.is_one_mount(real, folder):
+        return None
+    status = os.stat(real)
+    is_safe = stat.S_ISREG(status.st_mode) and status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return Path(real) if is_safe else None
 
 
 def read(path: Path) -> SecretBuffer:
     """Return the 32 bytes at `path`. Raises NotFoundError, InsecureError, or IntegrityError when they are not 32."""
-    must_be_kept_private(path)
-    data = read_capped(path, LENGTH, "the host secret")
+    data = read_capped(must_be_kept_private(path), LENGTH, "the host secret")
     if len(data) != LENGTH:
         raise IntegrityError(f"the host secret at {path} has {len(data)} bytes instead of {LENGTH}")
     return SecretBuffer.copy_of(data)

@@ -71,6 +71,20 @@ class Surroundings:
         vanishes = self.is_pod or (self.runtime is not None and self.runtime not in _SYSTEM_CONTAINERS)
         return "the root of the container" if vanishes and mount.point == "/" else None
 
+    def is_given(self, path: str) -> bool:
+        """Return whether the real path `path` was given to this container: it is on a read-only mount of its own.
+
+        That is how Kubernetes mounts a Secret. Its owner and its mode are those of the cluster: no process of the
+        container can change it, and no process outside sees it at this place. Outside a container a read-only mount
+        says nothing: a sandboxed service sees the whole machine through one.
+        """
+        mount = _holding(self.mounts, path)
+        return bool(self.name) and mount is not None and mount.read_only and mount.point != "/"
+
+    def is_one_mount(self, path: str, other: str) -> bool:
+        """Return whether two real paths are on the same mount."""
+        return _holding(self.mounts, path) == _holding(self.mounts, other)
+
 
 def read_surroundings(root: Path = Path("/")) -> Surroundings:
     """Return what this process runs in. `root` is where process files and the mount table are read from."""
@@ -99,8 +113,8 @@ def _runtime(root: Path, made: list[Mount], *, is_pod: bool) -> str | None:
     for sign, runtime in _SIGNS:
         if any(sign in trace for trace in traces):
             return runtime
-    if is_pod and any(sign in trace for trace in traces for sign in _OF_PODMAN):
-        return "cri-o"  # it shares its storage library with podman
+    if any(sign in trace for trace in traces for sign in _OF_PODMAN):
+        return "cri-o" if is_pod else "podman"  # they share a storage library
     if os.path.exists(root / "run/.containerenv"):
         return "podman"
     if os.path.exists(root / ".dockerenv") and _foreign_root(made):
