@@ -62,6 +62,7 @@ def test_another_owner_is_insecure(made: Desk, part: Callable[[Desk], Path]) -> 
     error = error_of(lambda: made.manager().find("llama"))
     assert isinstance(error, InsecureError)
     assert "another user" in error.message
+    assert (error.remedy, error.about) == ("run-as-owner", {"user": "nobody"})
 
 
 @pytest.mark.parametrize("part", PARTS, ids=["folder", "database", "host secret"])

@@ -113,6 +113,7 @@ REMEDIES: Mapping[str, str] = {
     # Keystore and machine
     "no-keystore": "create one with tiktrue-keys generate MODEL_ID, or name another with --keystore DIR",
     "system-log": "look for it in the system log: journalctl -t tiktrue-keys",
+    "run-as-owner": "run it as its owner: runuser -u {user} -- tiktrue-keys ...",
     "not-our-folder": "run as the owner, or choose another place with --keystore DIR",
     "operation-id-taken": "choose another --operation-id",
     "wait-longer": "wait, or use a longer --lock-timeout",

@@ -6,6 +6,7 @@ in the process would drop SQLite's lock.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -36,6 +37,10 @@ def make_private_folder(path: Path) -> None:
             f"{path} cannot be made by this user", "run as the owner, or choose another folder", remedy="not-our-folder"
         ) from None
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise RefusedError(
+                f"{path} is on a read-only file system", "mount a volume there, or choose another folder"
+            ) from None
         raise UnavailableError(f"{path} cannot be made: {error.strerror}") from error
     must_be_private(path, FOLDER_MODE)
 
@@ -60,11 +65,25 @@ def must_be_private(path: Path, mode: int) -> None:
     if not (stat.S_ISDIR(status.st_mode) if mode == FOLDER_MODE else stat.S_ISREG(status.st_mode)):
         raise InsecureError(f"{path} is not a {'folder' if mode == FOLDER_MODE else 'regular file'}")
     if status.st_uid != os.geteuid():
-        raise InsecureError(
-            f"{path} belongs to another user (uid {status.st_uid})",
-            f"run as that user, or chown it to uid {os.geteuid()}",
-        )
+        raise _of_another_user(path, status.st_uid)
     if stat.S_IMODE(status.st_mode) & ~mode & 0o777:
         raise InsecureError(
             f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod {mode:o} '{path}'"
         )
+
+
+def _of_another_user(path: Path, owner: int) -> InsecureError:
+    words = f"{path} belongs to another user (uid {owner})"
+    name = _name_of(owner)
+    if os.geteuid() == 0 and name:
+        return InsecureError(words, f"run as {name}", remedy="run-as-owner", about={"user": name})
+    return InsecureError(words, f"run as that user, or chown it to uid {os.geteuid()}")
+
+
+def _name_of(user: int) -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(user).pw_name
+    except (ImportError, KeyError):  # another system, or a user that no database has
+        return ""
