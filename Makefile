@@ -5,10 +5,11 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PREFIX  ?= /usr/local
 DESTDIR ?=
+IMAGE   ?= tiktrue-keys:0.1.0
 share   := $(DESTDIR)$(PREFIX)/share
 lib     := $(DESTDIR)$(PREFIX)/lib
 
-.PHONY: help demo fleet-demo test coverage check lint types project-tests bench torture campaign fuzz dev roots generate lock install clean
+.PHONY: help demo fleet-demo test coverage check lint types project-tests bench torture campaign fuzz dev roots generate lock image install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,12 +22,13 @@ help:
 	@echo 'types     mypy --strict'
 	@echo 'bench     speed beside other programs, on 2 GiB in memory, and of operations on a keystore; BENCH="--size-mib 256 --rounds 3" for less'
 	@echo 'torture   every fault campaign at its full figure, two hours'
-	@echo 'campaign  coverage, the suite a week and a year ahead and beside busy loops, the models in full, then torture: hours; CAMPAIGN="--only week" for one'
+	@echo 'campaign  coverage, the suite a week and a year ahead and beside busy loops, the models in full, containers, a booted systemd, then torture: hours; CAMPAIGN="--only week" for one'
 	@echo 'fuzz      atheris on every parser of foreign bytes, FUZZ="--seconds 600" for longer than a minute'
 	@echo 'dev       makes $(VENV) with everything that the verbs above need'
 	@echo 'roots     adds what the tests of TPMs and PKCS#11 tokens need'
 	@echo 'generate  writes man pages and completions from the command line, and the map in CONTRIBUTING'
 	@echo 'lock      renews requirements*.lock'
+	@echo 'image     the container image $$(IMAGE), with buildah; BASE= for another base, IMAGE_FLAGS= for buildah'
 	@echo 'install   man pages, completions and systemd units below $$(DESTDIR)$$(PREFIX), by default $(PREFIX)'
 	@echo 'clean     removes what make has made, $(VENV) too'
 
@@ -126,6 +128,9 @@ lock:
 	$(UV_COMPILE) --group campaign --no-deps -o requirements-campaign.lock
 	rm -rf $(VENV)-lock
 
+image:
+	buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) $(IMAGE_FLAGS) -t $(IMAGE) -f tiktrue_keys/deploy/container/Containerfile .
+
 install:
 	install -d $(share)/man/man1 $(share)/man/man5 $(share)/man/man7
 	install -m 644 man/*.1 $(share)/man/man1
@@ -135,9 +140,11 @@ install:
 	install -m 644 completions/tiktrue-keys.bash $(share)/bash-completion/completions/tiktrue-keys
 	install -m 644 completions/_tiktrue-keys $(share)/zsh/site-functions/_tiktrue-keys
 	install -m 644 completions/tiktrue-keys.fish $(share)/fish/vendor_completions.d/tiktrue-keys.fish
-	install -d $(lib)/systemd/system $(lib)/sysusers.d
+	install -d $(DESTDIR)$(PREFIX)/bin $(lib)/systemd/system $(lib)/sysusers.d $(lib)/tmpfiles.d
 	install -m 644 tiktrue_keys/deploy/systemd/*.service tiktrue_keys/deploy/systemd/*.timer $(lib)/systemd/system
 	install -m 644 tiktrue_keys/deploy/systemd/tiktrue-keys.sysusers $(lib)/sysusers.d/tiktrue-keys.conf
+	install -m 644 tiktrue_keys/deploy/systemd/tiktrue-keys.tmpfiles $(lib)/tmpfiles.d/tiktrue-keys.conf
+	install -m 755 tiktrue_keys/deploy/systemd/tiktrue-keys-daily $(DESTDIR)$(PREFIX)/bin
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .coverage .coverage.* .benchmarks tests/.hypothesis .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,10 +1,11 @@
 """Runs the suite where it must not make a difference, then the fault campaigns; prints a table of what passed.
 
-    python -m tests.campaign.run [--only coverage|week|year|busy|model|walk|torture]... [--logs FOLDER]
+    python -m tests.campaign.run [--only ROW]... [--logs FOLDER]
 
 coverage: as `make coverage`. week, year: the suite with the time of day so far ahead, under libfaketime. busy: beside a
 busy loop for each core. model: the models of the fleet's protocol in their full bounds. walk: the real issuer and
-node through the models' actions. torture: as `make torture`. It takes hours. Exit code 1 when anything failed; what
+node through the models' actions. containers: the image and the pods under podman. service: the units in a booted
+systemd. torture: as `make torture`. It takes hours. Exit code 1 when anything failed; what
 cannot run here is skipped and says why.
 
 Does not handle: the time stamps of files and etcd's clock, which stay today's.
@@ -31,6 +32,7 @@ COVERAGE = ("make", "--no-print-directory", "coverage")
 SUITE = ("make", "--no-print-directory", "test")
 MODEL = (sys.executable, "-m", "tests.model.check", "--bounds", "full")
 WALK = (sys.executable, "-m", "tests.model.walk", "--count", "1000")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=1800")
 TORTURE = (sys.executable, "-m", "tests.faults.torture")
 AHEAD = {"week": "+7d", "year": "+365d"}
 SKIPPED = "skipped"
@@ -67,6 +69,8 @@ ROWS = (
     Row("busy", busy=True),
     Row("model", MODEL),
     Row("walk", WALK),
+    Row("containers", (*PYTEST, "tests/campaign/containers.py")),
+    Row("service", (*PYTEST, "tests/campaign/service.py")),
     Row("torture", TORTURE),
 )
 

@@ -59,7 +59,7 @@ ELSEWHERE = re.compile(
     "NoNewPrivileges|CapabilityBoundingSet|AmbientCapabilities|DevicePolicy|ProtectClock|ProtectHostname|Restrict.*|"
     "LockPersonality|MemoryDenyWriteExecute|RemoveIPC|KeyringMode|SystemCall.*|Limit.*|UMask|User|Group|StateDirectory.*|"
     "ConfigurationDirectory|LoadCredential|ReadWritePaths|Type|ExecStart|Restart|RestartSec|SuccessExitStatus|"
-    "TimeoutStartSec|WatchdogSec"
+    "RuntimeDirectory.*|TimeoutStartSec|WatchdogSec"
 )
 """Directives that put nothing over a path that facts are read from."""
 

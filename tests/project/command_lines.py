@@ -15,7 +15,8 @@ def shown_commands(text: str) -> list[str]:
     """What follows the program's name on each line that runs it, up to a pipe or a redirection."""
     joined = re.sub(r"\\\n\s*", "", text)
     found = [
-        re.search(r"(?<![/\w.-])tiktrue-keys (?!tiktrue-keys )([a-z][^|<>\n]*)", line) for line in joined.splitlines()
+        re.search(r"(?<![/\w.-])tiktrue-keys (?!tiktrue-keys[ -])([a-z][^|<>\n]*)", line)
+        for line in joined.splitlines()
     ]
     return [re.sub(r"\s+#.*", "", match.group(1)).strip() for match in found if match]
 

@@ -38,7 +38,7 @@ def commands() -> list[str]:
 
 def test_the_commands_of_the_page_are_found() -> None:
     assert len(commands()) > 80
-    assert "rotate --due --backup-to /mnt/backup/tiktrue-keys" in commands()  # the unit's drop-in
+    assert "backup --to /mnt/backup/tiktrue-keys" in commands()
     assert "relicense --old-license-file CANDIDATE --license-file - --dry-run" in commands()  # in a pipe, on two lines
 
 
@@ -53,7 +53,7 @@ def test_a_command_that_the_parser_does_not_take_is_an_error() -> None:
 
 
 def test_every_unit_that_is_named_is_shipped() -> None:
-    named = set(re.findall(r"tiktrue-keys-[a-z]+\.(?:timer|service)", SOURCE))
+    named = set(re.findall(r"tiktrue-keys-[a-z]+@?\.(?:timer|service)", SOURCE))
 
     assert named == {path.name for path in UNITS.iterdir() if path.suffix in (".timer", ".service")}
 
