@@ -247,6 +247,20 @@ class TestRecoverRevoked:
 
         needs_approval(shop.manager, save)
 
+    def test_the_key_of_another_model_takes_it_to_new_holders(self, shop: Workshop) -> None:
+        """A node that has had a key of `other` only opens it then, as if it had been sent one of MODEL."""
+        path, source = shop.sealed(), shop.folder / "model"
+        source.mkdir()
+        (source / "a.bin").write_bytes(b"a")
+        folder = Path(str(encrypt_folder(shop.manager, folder_request(source)).destination))
+        shop.manager.generate("other", license_key=LICENSE)
+        policy_of(shop.manager.session, distribute_new=2)
+
+        reencrypt_model(shop.manager, path, license_key=LICENSE)
+        reencrypt_folder(shop.manager, folder, license_key=LICENSE)
+        needs_approval(shop.manager, lambda: reencrypt_model(shop.manager, path, license_key=LICENSE, to="other"))
+        needs_approval(shop.manager, lambda: reencrypt_folder(shop.manager, folder, license_key=LICENSE, to="other"))
+
     def test_an_ordinary_one_needs_none(self, shop: Workshop) -> None:
         path = shop.sealed()
         policy_of(shop.manager.session, recover_revoked=2)

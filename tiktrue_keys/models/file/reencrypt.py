@@ -14,6 +14,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.durable import NewFile, read_capped
 from tiktrue_keys.core.keys.licenses import License
@@ -40,7 +41,7 @@ from tiktrue_keys.models.format.manifest import MANIFEST_NAME, MAX_MANIFEST, Sig
 from tiktrue_keys.models.format.wraps import wrap_for_key
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, file_operation, noted, repeated
-from tiktrue_keys.models.registry.plaintext_approval import recovery
+from tiktrue_keys.models.registry.plaintext_approval import reencryption
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT
 from tiktrue_keys.models.storage.files import FileOutput, FileStorage
 from tiktrue_keys.models.storage.location import asked_place, recorded_path
@@ -254,12 +255,13 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
         supersedes=old.file_id.hex(),
         leaves=leaves,
     )
-    if job.old.key.revoked_at is not None:
-        detail = {"file_id": old.file_id.hex(), "path": recorded_path(job.source.path)}
-        # Part of a folder: the folder's own intent has asked.
-        proposal = None if asked is None else recovery(detail["path"], [job.old.key], detail | {"to": job.key.key_id})
+    recovers, detail = job.old.key.revoked_at is not None, {"file_id": old.file_id.hex()}
+    detail["path"] = recorded_path(job.source.path)
+    # Part of a folder: the folder's own intent has asked.
+    proposal = None if asked is None else _proposal(job, detail, recovers=recovers)
+    if recovers:
         job.manager.record_use("recover-revoked", key=job.old.key, detail=detail, proposal=proposal)
-    with file_operation(job.manager, intent, asked) as outcome:
+    with file_operation(job.manager, intent, asked, proposal=None if recovers else proposal) as outcome:
         try:
             with output.begun(container_size(job.source.container.length)) as fd:
                 with suppress(OSError):  # only root can give a file away; other users own it or become its owner
@@ -285,6 +287,12 @@ def write_reencrypted(job: Reencryption, path: Path, asked: OperationRequest | N
         signed=job.signed,
         release=release,
     )
+
+
+def _proposal(job: Reencryption, detail: dict[str, str], *, recovers: bool) -> Proposal | None:
+    moves = job.key.model_id != job.source.container.header.model_id
+    arguments = detail | {"to": job.key.key_id}
+    return reencryption(detail["path"], [job.old.key], arguments, recovers=recovers, moves=moves)
 
 
 def _refuse_of_folder(source: ContainerFile) -> None:

@@ -44,7 +44,7 @@ from tiktrue_keys.models.format.manifest import ContainerEntry, Manifest, Manife
 from tiktrue_keys.models.pipeline.parallel import PIPELINE, Task, side_by_side
 from tiktrue_keys.models.pipeline.progress import ProgressReport
 from tiktrue_keys.models.registry.intent import FinishedOperation, noted, repeated
-from tiktrue_keys.models.registry.plaintext_approval import recovery
+from tiktrue_keys.models.registry.plaintext_approval import reencryption
 from tiktrue_keys.models.storage.container_lock import LOCK_TIMEOUT, locked_container
 from tiktrue_keys.models.storage.descriptors import allowed_descriptors
 from tiktrue_keys.models.storage.location import recorded_path
@@ -138,7 +138,9 @@ class _Job:
             return settlement(self.root, folder_id, self.locked, [made.file_id for made in files])
 
         arguments = {"folder_id": self.manifest.folder_id.hex(), "to": self.key.key_id}
-        proposal = recovery(str(self.root), [self.key], arguments) if self.request.recover_revoked else None
+        moves = self.key.model_id != self.manifest.model_id
+        recovers = self.request.recover_revoked
+        proposal = reencryption(str(self.root), [self.key], arguments, recovers=recovers, moves=moves)
         with new_folder(self.manager, intent, self.place, asked, proposal=proposal, settle=settle) as outcome:
             release = self._build(outcome.operation_id, folder_id, jobs, progress)
             outcome.detail = {"files": len(self.manifest.files), "length": self.manifest.length}

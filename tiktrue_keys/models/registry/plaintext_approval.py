@@ -1,11 +1,13 @@
-"""What the approval policy is asked about when plaintext is to leave, or a revoked key is to open a container."""
+"""What the approval policy is asked about when plaintext is to leave, a revoked key is to open a container, or the
+holders of another model's key are to get it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tiktrue_keys.core.approvals.policy import DECRYPT_OUT, RECOVER_REVOKED
+from tiktrue_keys.core.approvals.policy import DECRYPT_OUT, DISTRIBUTE_NEW, RECOVER_REVOKED
 from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -20,9 +22,15 @@ def release(source: str, to: str, keys: Iterable[ManagedKey], arguments: Mapping
     return Proposal(DECRYPT_OUT, subject, dict(arguments), _rows(keys))
 
 
-def recovery(source: str, keys: Iterable[ManagedKey], arguments: Mapping[str, Any]) -> Proposal:
-    """Return the opening of a container or folder although its key is revoked."""
-    return Proposal(RECOVER_REVOKED, shown(source), dict(arguments), _rows(keys))
+def reencryption(
+    source: str, keys: Iterable[ManagedKey], arguments: Mapping[str, Any], *, recovers: bool, moves: bool
+) -> Proposal | None:
+    """Return what a re-encryption of a container or folder has to be approved for; None where nothing.
+
+    `recovers`: its key is revoked. `moves`: it goes to the key of another model, and with that to all holders of it.
+    """
+    kinds = [kind for kind, holds in ((RECOVER_REVOKED, recovers), (DISTRIBUTE_NEW, moves)) if holds]
+    return Proposal(kinds[0], shown(source), dict(arguments), _rows(keys), tuple(kinds[1:])) if kinds else None
 
 
 def _rows(keys: Iterable[ManagedKey]) -> list[tuple[RecordKind, str]]:
