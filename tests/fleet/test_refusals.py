@@ -10,6 +10,7 @@ import pytest
 from tests.fleet.test_releases import release
 from tests.fleet.two_issuers import SECRET, TwoIssuers, two_issuers
 from tests.keystores import error_of
+from tiktrue_keys.core.dispatch.node_progress import Refused
 from tiktrue_keys.core.instants import Seconds
 from tiktrue_keys.core.keys.keyring import get_key, put_key
 from tiktrue_keys.core.keys.lifecycle import Status
@@ -23,7 +24,7 @@ from tiktrue_keys.fleet.own_identity import own_card
 from tiktrue_keys.fleet.pin import describe, pin
 from tiktrue_keys.fleet.refusals import ACCEPT_EVENT
 from tiktrue_keys.fleet.status import fleet_status
-from tiktrue_keys.fleet.sync import sync
+from tiktrue_keys.fleet.sync import distribute, sync
 
 FOREIGN = "llama_00000000000000bb"
 REASON = "scope: model llama is not in the scope of 'branch'"
@@ -125,3 +126,28 @@ def test_another_secret_under_the_id_of_a_held_key_is_refused(fleet: TwoIssuers)
     assert fleet.secret(node, key_id) == before != SECRET
     refused = [each for each in node.audit_records() if each.event == "receive" and each.outcome == "refused"]
     assert [each.key_id for each in refused] == [key_id, key_id]
+
+
+def test_a_refused_key_is_still_lacking_in_a_new_epoch_and_a_new_stream(fleet: TwoIssuers) -> None:
+    fleet.plant(FOREIGN)
+    round_trip(fleet, FOREIGN)
+    before = shown(fleet)
+    fleet.other.restore(fleet.other.backup(fleet.folder / "copy.db").path)
+    distribute(fleet.other, ["vision/clip"], to=["n1"])
+    progress = describe(fleet.other, "n1")[1]
+    assert (progress.stream, [each.number for each in progress.refusals]) == (2, [0])
+    assert shown(fleet) == before
+
+    told = replace(progress, refusals=(*progress.refusals, Refused(3, "a"), Refused(7, "b")))
+    assert [each.reason for each in told.next_stream(9, (2, 5)).refusals] == [REASON, "a"]
+    assert told.next_stream(9, (0, 0)).refusals == (), "all of it is sent again"
+
+
+def test_what_a_new_epoch_tells_again_is_not_carried_over(fleet: TwoIssuers) -> None:
+    fleet.plant(FOREIGN)
+    release(fleet.other, 1)
+    round_trip(fleet)
+    assert len(shown(fleet)) == 1
+    fleet.other.restore(fleet.other.backup(fleet.folder / "copy.db").path)
+    distribute(fleet.other, ["vision/clip"], to=["n1"])
+    assert describe(fleet.other, "n1")[1].refusals == ()

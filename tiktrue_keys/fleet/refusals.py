@@ -16,7 +16,6 @@ from tiktrue_keys.core.once import Repeatable
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement
 
 ACCEPT_EVENT = "accept-refusals"
-_SHOWN = 8
 
 
 def refusals_after(rows: Rows, before: PeerProgress, ack: Acknowledgement) -> tuple[Refused, ...]:
@@ -32,7 +31,7 @@ def refusals_after(rows: Rows, before: PeerProgress, ack: Acknowledgement) -> tu
     refused = [Refused(number, each, numbers.get(number, 0)) for number, each in new.items() if each != OK]
     accepted = {number: each for number, each in sorted(dispatches.items()) if new.get(number) == OK}
     taken = {each.key_id: number for number, each in accepted.items() if each.kind == KEY}
-    kept = [each for each in (*before.refusals, *refused) if each.number > taken.get(_key_id(rows, each), 0)]
+    kept = [each for each in (*before.refusals, *refused) if each.number >= taken.get(_key_id(rows, each), 0)]
     return tuple(kept[-MAX_REFUSALS:])
 
 
@@ -44,12 +43,12 @@ def accept_refusals(operation: Repeatable, nodes: Collection[str]) -> bool:
     with operation.write() as transaction:
         rows, fleet = transaction.rows, all_progress(transaction.rows)
         accepted = {
-            node_id: replace(each, refusals_accepted=each.refusals[-1].number)
+            node_id: replace(each, refusals=tuple(replace(one, accepted=True) for one in each.refusals))
             for node_id, each in fleet.items()
-            if node_id in nodes and each.refusals and each.refusals[-1].number > each.refusals_accepted
+            if node_id in nodes and not all(one.accepted for one in each.refusals)
         }
-        for each in accepted.values():
-            told = [f"{refused.number} {refused.reason}" for refused in each.refusals[-_SHOWN:]]
+        for node_id, each in accepted.items():
+            told = [f"{one.number} {one.reason}" for one in fleet[node_id].refusals if not one.accepted]
             transaction.record(ACCEPT_EVENT, detail={"node": each.name, "refused": told})
         for shard, members in progress_rows(rows, accepted):
             if not accepted.keys().isdisjoint(members):

@@ -5,6 +5,7 @@ Come here for what the issuer knows of a node. The rows that hold these values a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -27,12 +28,14 @@ _KEPT = ("seen_at", "answered", "heard_at", "went_back_at")
 class Refused:
     """An envelope that a node consumed without doing what it says, and the reason that the node gave.
 
-    `dispatch` is the number of the dispatch that it belongs to, 0 if that is not known.
+    `number` is 0 for one of an earlier stream or epoch. `dispatch` is the number of the dispatch that it belongs to, 0
+    if that is not known. `accepted`: an administrator leaves it so.
     """
 
     number: int
     reason: str
     dispatch: int = 0
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class PeerProgress:
     `acked_size` is the audit size that the node last vouched for. `conflict` describes history of this keystore that
     the node's last acknowledgement knows and this keystore does not. `blocked` is the reason why the node did not
     consume the next envelope, `reissued` the time of the acknowledgement that last made the issuer send that envelope
-    again. `refusals` are the last envelopes of the stream that the node refused; an administrator has accepted those up
-    to number `refusals_accepted`.
+    again. `refusals` are the last envelopes that the node refused and that were not sent again since.
     """
 
     node_id: str
@@ -61,7 +63,6 @@ class PeerProgress:
     conflict: str = ""
     blocked: str = ""
     refusals: tuple[Refused, ...] = ()
-    refusals_accepted: int = 0
     reissued: int = 0
     stream: int = 1
     answered: int = 0
@@ -106,11 +107,17 @@ class PeerProgress:
     def next_stream(self, size: int, place: Place) -> PeerProgress:
         """Return the progress at the beginning of the next stream, which carries what lies behind `place`.
 
-        The node holds a head over `size` records.
+        The node holds a head over `size` records. What it has refused before `place` it still lacks.
         """
+        behind = [each for each in self.refusals if (self.stream, each.number) <= place]
         kept = {name: getattr(self, name) for name in _KEPT}
         begun = PeerProgress(self.node_id, self.name, self.role, acked_size=size, stream=self.stream + 1, **kept)
-        return replace(begun, begun_stream=place[0], begun_number=place[1])
+        return replace(begun, begun_stream=place[0], begun_number=place[1], refusals=carried_over(behind))
+
+
+def carried_over(refusals: Iterable[Refused]) -> tuple[Refused, ...]:
+    """Return refusals as a new stream has them, whose numbers begin at 1."""
+    return tuple(replace(each, number=0) for each in refusals)
 
 
 def shortened(progress: PeerProgress) -> PeerProgress:

@@ -7,7 +7,7 @@ package fleet seals and sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from tiktrue_keys.core.dispatch.distribution_request import (
     KeyDistributionRequest,
 )
 from tiktrue_keys.core.dispatch.new_holders import note_holders
-from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place
+from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Place, carried_over
 from tiktrue_keys.core.dispatch.peers import (
     NODE,
     all_progress,
@@ -146,16 +146,20 @@ def restart_epoch(transaction: Transaction) -> None:
         for item in dispatches(rows)
         if not item.done or _says_something(rows, item)
     ]
+    told = {dispatch.number for dispatch, _ in again if dispatch.kind == LIST}
     for shard, members in progress_rows(rows):
-        fresh = {
-            node_id: PeerProgress(node_id, peer.name, peer.role, stream=peer.stream + 1)
-            for node_id, peer in members.items()
-        }
-        put_progress(rows, shard, fresh)
+        put_progress(rows, shard, {node_id: _afresh(each, told) for node_id, each in members.items()})
     put_roster(rows, replace(counters, epoch=transaction.document.epoch, first_open=counters.next_dispatch))
     for dispatch, node_ids in again:
         put_dispatch(rows, replace(dispatch, done=True))
         queue_again(transaction, dispatch, node_ids)
+
+
+def _afresh(progress: PeerProgress, told: Collection[int]) -> PeerProgress:
+    """Return the progress at the beginning of an epoch in which the dispatches `told` go out again."""
+    lacks = carried_over(each for each in progress.refusals if each.dispatch not in told)
+    name, role = progress.name, progress.role
+    return PeerProgress(progress.node_id, name, role, stream=progress.stream + 1, refusals=lacks)
 
 
 def _says_something(rows: Rows, dispatch: Dispatch) -> bool:

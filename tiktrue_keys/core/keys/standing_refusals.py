@@ -25,7 +25,7 @@ def standing_refusals(rows: Rows, progress: PeerProgress, now: Instant) -> tuple
     return tuple(
         each
         for each in progress.refusals
-        if each.number > progress.refusals_accepted and _matters(rows, get_dispatch(rows, each.dispatch), now)
+        if not each.accepted and _matters(rows, get_dispatch(rows, each.dispatch), now)
     )
 
 

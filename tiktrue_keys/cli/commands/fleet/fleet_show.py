@@ -9,7 +9,7 @@ import typer
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.fleet_status import peer_json
 from tiktrue_keys.cli.view.outcome import Fields, Outcome
-from tiktrue_keys.core.dispatch.node_progress import PeerProgress, Refused
+from tiktrue_keys.core.dispatch.node_progress import Refused
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.instants import rfc3339
@@ -42,7 +42,7 @@ def command(
         ("acknowledged", "" if peer.role == ISSUER else f"{progress.acked} of {progress.issued} envelopes"),
         ("blocked", progress.blocked),
         ("conflict", progress.conflict),
-        *(("refused", _refused(each, progress)) for each in progress.refusals),
+        *(("refused", _refused(each)) for each in progress.refusals),
         ("keys", " ".join(keys)),
     ]
     return Outcome(
@@ -52,9 +52,9 @@ def command(
     )
 
 
-def _refused(refused: Refused, progress: PeerProgress) -> str:
-    accepted = " (accepted)" if refused.number <= progress.refusals_accepted else ""
-    return f"envelope {refused.number}: {refused.reason}{accepted}"
+def _refused(refused: Refused) -> str:
+    which = f"envelope {refused.number}" if refused.number else "an earlier envelope"
+    return f"{which}: {refused.reason}{' (accepted)' if refused.accepted else ''}"
 
 
 def _removed(peer: Peer) -> str:
