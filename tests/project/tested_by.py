@@ -12,7 +12,7 @@ TESTED_BY: dict[str, str] = {
     "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
     "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift",
     "cli/commands/keys/test_after_rotation.py": (
-        "cli/commands/models/models_archive cli/context/configured_limits core/operations/archive "
+        "cli/commands/models/models_archive cli/context/configured_limits cli/view/lost core/operations/archive "
         "core/operations/lagging"
     ),
     "cli/context/test_default_places.py": "cli/context/actor",

@@ -124,6 +124,8 @@ class Standing:
     older_copy: str = ""
     volatile: str = ""
     limits: Limits = DEFAULT_LIMITS
+    orphaned: Sequence[tuple[ContainerRecord, str]] = ()
+    replaced: str = ""
 
     @property
     def now(self) -> Instant:
@@ -214,6 +216,20 @@ def _due(standing: Standing) -> Iterator[Finding]:
     if standing.counts.due:
         words = f"{plural(standing.counts.due, 'key')} due for rotation"
         yield Finding("rotation-due", Severity.WARNING, words, remedy="rotate-due")
+
+
+def _orphaned(standing: Standing) -> Iterator[Finding]:
+    for record, key_id in standing.orphaned[:_NAMED]:
+        words = f"{_name(record)} is encrypted under key {key_id}, which this keystore does not hold"
+        subject = record.file_id.hex()
+        if standing.replaced:
+            about = {"replaced": standing.replaced}
+            yield Finding("key-missing", Severity.LAG, words, subject, remedy="restore-replaced", about=about)
+        else:
+            yield Finding("key-missing", Severity.LAG, words, subject, remedy="restore-newer")
+    if len(standing.orphaned) > _NAMED:
+        words = f"{plural(len(standing.orphaned) - _NAMED, 'more container')} like these"
+        yield Finding("key-missing", Severity.LAG, words, remedy="list-containers")
 
 
 def _containers(standing: Standing) -> Iterator[Finding]:
@@ -365,6 +381,7 @@ RULES: tuple[Rule, ...] = (
     _clock,
     _expired,
     _due,
+    _orphaned,
     _containers,
     _backups,
     _fleet,

@@ -71,6 +71,11 @@ class KeystoreReader:
         with self._session.read() as (view, now):
             return keyring.find_key(view.rows, key_argument, now).key
 
+    def holds(self, key_id: str) -> bool:
+        """Return whether a key of that id is in the keystore, in whatever state."""
+        with self._session.read() as (view, now):
+            return keyring.get_key(view.rows, key_id, now) is not None
+
     def keys(self, models: Collection[str] = ()) -> Iterator[ManagedKey]:
         """Return every key as of now, or those of some models, in no order.
 

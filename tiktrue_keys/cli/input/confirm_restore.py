@@ -9,7 +9,10 @@ import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.cli.view.keys import container_json
+from tiktrue_keys.cli.view.lost import locked_error, lost_json, lost_notices, lost_words
 from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
+from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.volatile import volatile_when_created
@@ -39,7 +42,8 @@ def _question(context: CommandContext, source: str, preview: RestorePreview) -> 
     backup = f"the backup {source} ({_words(preview.backup)})"
     if preview.present is None and preview.present_error is None:
         return f"{_elsewhere(preview)}Put {backup} in {context.keystore}, where there is no keystore?"
-    return f"Replace the keystore in {context.keystore} ({_present_words(preview)}) with {backup}?"
+    lost = lost_words(preview.lost)
+    return f"{lost}Replace the keystore in {context.keystore} ({_present_words(preview)}) with {backup}?"
 
 
 def _elsewhere(preview: RestorePreview) -> str:
@@ -73,6 +77,7 @@ def outcome(
     """Return what was restored, described with `verb` (restored, recovered); with `done` None, what would be."""
     restored = None if done is None else done.restored
     replaced = restored.replaced if restored else None
+    locked = _locked(context) if done is not None else []
     rows = [("present", _present_words(preview)), ("backup", _words(preview.backup))]
     if restored is not None:
         rows += [("epoch", str(restored.epoch)), ("kept", "" if replaced is None else str(replaced))]
@@ -87,14 +92,28 @@ def outcome(
             "epoch": restored.epoch if restored else None,
             "audit_size": restored.audit_size if restored else None,
             "replaced": None if replaced is None else str(replaced),
+            "lost": lost_json(preview.lost),
+            "locked": [container_json(record) for record in locked],
         },
         view=[Fields(rows)],
         messages=_messages(context, done, verb),
         ids=[],
         changed=done is not None and done.changed,
         operation_id=None if done is None else done.operation_id,
-        warnings=[*_other_keystore(preview), *(() if done is None else done.warnings)],
+        warnings=[
+            *_other_keystore(preview),
+            *lost_notices(preview.lost if done is None else None),
+            *(() if done is None else done.warnings),
+        ],
+        error=locked_error(locked, None if replaced is None else str(replaced)),
     )
+
+
+def _locked(context: CommandContext) -> list[ContainerRecord]:
+    """Return the registered containers that are there and that the restored keystore cannot open."""
+    from tiktrue_keys.models.registry.containers import locked_containers
+
+    return [each.record for each in locked_containers(context.manager)]
 
 
 def _messages(context: CommandContext, done: RestoredKeystore | None, verb: str) -> list[str]:

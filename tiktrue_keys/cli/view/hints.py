@@ -56,6 +56,11 @@ REMEDIES: Mapping[str, str] = {
     "read-fact": "for a further fact let this user read {file}: add the line z {file} 0440 root GROUP to"
     " /etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind",
     "before-a-repair": "before a part is replaced, make sure of the escrow: tiktrue-keys escrow verify",
+    "restore-replaced": "put the keystore that was replaced back: tiktrue-keys restore {replaced}",
+    "newer-backup": "use a newer backup; afterwards the replaced keystore lies beside the new one as"
+    " keystore-*.replaced.db, and tiktrue-keys restore FILE puts it back",
+    "restore-newer": "restore a backup that was taken after its key was made: tiktrue-keys restore FILE",
+    "key-of-another": "{hint}; if an older backup was restored, run tiktrue-keys status for the way back",
     "rotate-this-key": "run tiktrue-keys rotate {key}",
     "rotate-due": "run tiktrue-keys rotate --due",
     "recover-this": "run tiktrue-keys reencrypt-model --recover-revoked {path}",

@@ -44,7 +44,8 @@ class Restored:
     """The result of a restore: its epoch, its number of audit records, and the path of the file that it replaced.
 
     `leaves_another`: this machine knew the keystore, and it was not the one replaced: it no longer opens elsewhere.
-    `policy` is the digest of the approval policy that this machine knew it by; empty where it knew none.
+    `policy` is the digest of the approval policy that this machine knew it by; empty where it knew none. `copied_size`
+    is the number of audit records in the backup.
     """
 
     epoch: int
@@ -52,6 +53,7 @@ class Restored:
     replaced: Path | None
     leaves_another: bool = False
     policy: str = ""
+    copied_size: int = 0
 
 
 def write_backup(keystore: Keystore, destination: Path, *, force: bool, gate: OutputGate) -> None:
@@ -174,10 +176,14 @@ def restoring(
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)
                     note_volatile(transaction, place)
+                    copied_size = transaction.audit.size
                     _record(transaction, epoch, known, event)
                     leaves_another = known is not None and kept is None
                     policy = known.policy if known is not None else ""
-                    yield transaction, Restored(epoch, transaction.audit.size, kept, leaves_another, policy)
+                    yield (
+                        transaction,
+                        Restored(epoch, transaction.audit.size, kept, leaves_another, policy, copied_size),
+                    )
                 keystore.begin_marks()
                 _put_in_place(copy, current, kept)
                 keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does

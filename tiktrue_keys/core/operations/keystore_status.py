@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tiktrue_keys.core.containers.intents import open_intents
 from tiktrue_keys.core.containers.registry import ContainerRecord, all_containers
@@ -67,6 +68,7 @@ def _standing(
     keys = keys_of_containers(rows, containers, now)
     best = [(record, best_key(record, keys)) for record in containers if is_watched(record)]
     held = [(record, key) for record, key in best if key is not None]
+    orphaned = [(record, min(record.keys - keys.keys())) for record in containers if record.keys - keys.keys()]
     escrow = rows.get(RecordKind.ESCROW, "escrow")
     return Standing(
         clock=session.clock_reading(view),
@@ -89,9 +91,15 @@ def _standing(
         assumed=[issuer for issuer in peers(rows, ISSUER) if issuer.scope_assumed],
         ended=list(_ended(rows, now)),
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
+        orphaned=orphaned,
+        replaced=_newest_replaced(session.place.folder) if orphaned else "",
         older_copy=next(iter(older_copies(session.place.folder)), ""),
         volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )
+
+
+def _newest_replaced(folder: Path) -> str:
+    return max((str(path) for path in folder.glob("keystore-*.replaced.db")), default="")
 
 
 def _backups(rows: Rows) -> Backups:

@@ -30,7 +30,7 @@ from tiktrue_keys.core.keystore.transaction import REGISTRY, Snapshot, Transacti
 from tiktrue_keys.core.keystore.volatile import volatile_of
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
-from tiktrue_keys.core.operations.backup import no_backup_holds_it
+from tiktrue_keys.core.operations.backup import BACKUP, no_backup_holds_it
 from tiktrue_keys.core.operations.restored_policy import ReplacedPolicy, carry_policy, proposal_of, replaced_policy
 from tiktrue_keys.core.operations.restored_releases import carry_releases
 from tiktrue_keys.core.operations.results import OperationResult
@@ -104,6 +104,7 @@ def _restore(
         remembered, notices = _remembered(
             session, source, way_in, proposal
         )  # under the lock, so that no other process writes there
+        _note_backup(transaction, source, restored)
         carry_policy(transaction, remembered.policy, restored.policy, reset=reset_policy)
         revived = [_withdraw(transaction, key) for key in remembered.withdrawn]
         _carry_registry(transaction, remembered)
@@ -214,6 +215,20 @@ def _is_same_file(one: Path, other: Path) -> bool:
     with contextlib.suppress(OSError):
         return one.samefile(other)
     return False
+
+
+def _note_backup(transaction: Transaction, source: Path, restored: Restored) -> None:
+    """Note that this backup is a kept one: it holds every key of the keystore as it is now."""
+    note = {
+        "at": transaction.audit.get(restored.copied_size - 1).time if restored.copied_size else transaction.now,
+        "path": str(source.absolute()),
+        "done": bool(escrow_slots(transaction.document)),
+        "operation_id": transaction.operation_id,
+        "size": restored.copied_size,
+        "epoch": restored.epoch,
+    }
+    if transaction.rows.has_agenda:
+        transaction.rows.put(RecordKind.BACKUP, BACKUP, note)
 
 
 def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:

@@ -95,6 +95,7 @@ class HeldKeys:
             raise NotFoundError(
                 f"this keystore holds no key that opens the container (wrapped for {listed})",
                 f"use the keystore that holds one of them; this one is {self.manager.path}",
+                remedy="key-of-another",
             )
         wraps = [wrap for wrap in header.wraps if wrap.key_id in held]
         wraps.sort(key=lambda wrap: _PREFERENCE.index(held[wrap.key_id].status))

@@ -29,6 +29,7 @@ from tiktrue_keys.models.storage.location import Place, Url, parse_place, record
 from tiktrue_keys.models.storage.protocol import storage_of
 
 PRESENT, MISSING, REPLACED, UNREADABLE, PIPED = "present", "missing", "replaced", "unreadable", "piped"
+LOCKED = "locked"
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,26 @@ class HeaderReader:
 def list_containers(manager: KeyManager) -> tuple[Registered, ...]:
     """Return every registered container, by path, with the state of its path. Reads headers, opens no key."""
     reader, standings = HeaderReader(), ReleaseStandings(manager)
-    found = (_looked_up(record, reader) for record in manager.containers())
+    held: dict[str, bool] = {}
+    found = (_judged(manager, _looked_up(record, reader), held) for record in manager.containers())
     return tuple(
         replace(each, release=standings.of(each.record.model_id, each.record.file_id, each.record.path))
         for each in found
     )
+
+
+def locked_containers(manager: KeyManager) -> tuple[Registered, ...]:
+    """Return the registered containers that are there and that no key of this keystore opens, by their headers."""
+    return tuple(each for each in list_containers(manager) if each.state == LOCKED)
+
+
+def _judged(manager: KeyManager, found: Registered, held: dict[str, bool]) -> Registered:
+    """Return the row with the state LOCKED where the header names no key of this keystore."""
+    if found.state != PRESENT or not found.keys_in_file:
+        return found
+    for key_id in found.keys_in_file - held.keys():
+        held[key_id] = manager.holds(key_id)
+    return found if any(held[key_id] for key_id in found.keys_in_file) else replace(found, state=LOCKED)
 
 
 def scan(manager: KeyManager, folder: str | PathLike[str] | Url, license_key: License | None = None) -> Scanned:

@@ -103,6 +103,51 @@ class TestTheBackup:
         assert program.run("rotate", *words).returncode == 2
 
 
+class TestTheRestore:
+    """Of a backup that is older than a rotation."""
+
+    def test_it_says_what_is_lost_and_the_way_back(self, program: Program) -> None:
+        cron = Cron(program, days=24)
+        program.ok("rotate", "--due")
+        with program.manager() as manager:
+            successor = manager.find("m").key_id
+        would = program.json("restore", "early.db", "--dry-run")
+        done = program.json("restore", "early.db", "--yes", code=7)
+        decrypted = program.run("decrypt-model", str(cron.container), "-o", "out.bin")
+
+        assert would["result"]["lost"]["keys"] == [successor]
+        assert would["result"]["lost"]["rotations"] == [{"old": cron.key.key_id, "new": successor}]
+        assert [each["path"] for each in would["result"]["lost"]["containers"]] == [str(cron.container)]
+        assert {"keys-lost", "containers-lost"} <= {each["code"] for each in would["warnings"]}
+        assert [each["path"] for each in done["result"]["locked"]] == [str(cron.container)]
+        back = f"tiktrue-keys restore {done['result']['replaced']}"
+        assert back in done["error"]["hint"]
+        assert back in program.run("status").stdout
+        assert cron.findings()["key-missing"] == "lag"
+        assert program.json("models", "list")["result"]["containers"][0]["state"] == "locked"
+        assert (decrypted.returncode, "tiktrue-keys status" in decrypted.stderr) == (3, True)
+
+        program.ok("restore", done["result"]["replaced"], "--yes")
+        program.ok("decrypt-model", str(cron.container), "-o", "out.bin")
+        assert "key-missing" not in cron.findings()
+
+    def test_the_question_names_the_loss(self, program: Program) -> None:
+        Cron(program, days=24)
+        program.ok("rotate", "--due")
+
+        refused = program.run("restore", "early.db")
+
+        assert refused.returncode == 5
+        assert "It loses 1 key; 1 container will not open." in refused.stderr
+
+    def test_the_backup_counts_as_one_that_is_kept(self, program: Program) -> None:
+        cron = Cron(program, days=1)
+        program.generate("later")
+        program.ok("restore", "early.db", "--yes")
+
+        assert not {"no-backup", "key-not-in-backup"} & set(cron.findings())
+
+
 class TestTheContainer:
     """A folder that is away while the key is rotated."""
 

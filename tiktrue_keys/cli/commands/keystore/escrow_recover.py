@@ -21,6 +21,7 @@ EXAMPLES = (
         "cat shares/*.txt | tiktrue-keys escrow recover old.db --share - --yes",
     ),
 )
+EXIT_STATUS = {7: "Restored, but a registered container that is there does not open with the keys of this backup."}
 TAKES_APPROVAL = True
 
 

@@ -16,6 +16,7 @@ EXAMPLES = (
     ("Show what a restore would replace:", "tiktrue-keys restore /mnt/backup/keystore.db --dry-run"),
     ("Restore without being asked:", "tiktrue-keys restore /mnt/backup/keystore.db --yes"),
 )
+EXIT_STATUS = {7: "Restored, but a registered container that is there does not open with the keys of this backup."}
 TAKES_APPROVAL = True
 
 
@@ -31,8 +32,10 @@ def command(
 
     Verifies the whole backup, shows its newest record beside that of the present keystore, and asks. The replaced
     keystore is kept beside the new one. Keys that it knows to be revoked or destroyed stay so, and its registered
-    containers stay registered; anything else since the backup is lost. The backup opens only on its own machine, with
-    its host secret. Nodes have to accept the new epoch. Reads no license.
+    containers stay registered; anything else since the backup is lost. --dry-run names the keys, rotations and
+    containers that would be lost. Afterwards the containers that do not open any more are named, with the command that
+    goes back. The backup opens only on its own machine, with its host secret. Nodes have to accept the new epoch. Reads
+    no license.
     """
     context: CommandContext = ctx.obj
     preview = preview_restore(context.manager.session, Path(source))

@@ -24,7 +24,8 @@ def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption 
     """List the registered containers.
 
     Every container that a command writes or opens is registered. The state says what is at its path now: present,
-    missing, replaced or unreadable; piped for a container that was written to a pipe. Where a model has a release, its
+    missing, replaced or unreadable; locked if no key of this keystore opens it, as after the restore of an older
+    backup; piped for a container that was written to a pipe. Where a model has a release, its
     containers are released, superseded or withdrawn.
     """
     context: CommandContext = ctx.obj
