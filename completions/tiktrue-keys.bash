@@ -18,7 +18,7 @@ _tiktrue_keys_of() {
         "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --notify --notify-all --prepublish --min-acks --via --backup-to --no-rewrap -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rotate:argument") echo "key" ;;
         "revoke:commands") echo "" ;;
-        "revoke:options") echo "--model --reason --rotate --via -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "revoke:options") echo "--model --reason --rotate --new --via -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "revoke:argument") echo "key" ;;
         "validate:commands") echo "" ;;
         "validate:options") echo "--explain --deep --strict --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -36,7 +36,7 @@ _tiktrue_keys_of() {
         "rewrap-model:options") echo "--all --to --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rewrap-model:argument") echo "file" ;;
         "reencrypt-model:commands") echo "" ;;
-        "reencrypt-model:options") echo "--to --recover-revoked --confirm --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "reencrypt-model:options") echo "--to --recover-revoked --confirm --from --all --allow-unsigned --jobs --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "reencrypt-model:argument") echo "file" ;;
         "verify-model:commands") echo "" ;;
         "verify-model:options") echo "--allow-deprecated --allow-unsigned --allow-superseded --jobs --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -211,6 +211,7 @@ _tiktrue_keys_value() {
         "rewrap-model:--jobs") echo "text" ;;
         "reencrypt-model:--to") echo "key" ;;
         "reencrypt-model:--confirm") echo "text" ;;
+        "reencrypt-model:--from") echo "key" ;;
         "reencrypt-model:--jobs") echo "text" ;;
         "verify-model:--jobs") echo "text" ;;
         "sign-model:--expect-root") echo "text" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -197,7 +197,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -fa '(tiktrue-keys list -
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l model -x -d 'Model of which to revoke every key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l reason -x -d 'Reason, stored with the key (required).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l rotate -d 'Also create successors, in the same transaction; reads the license.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l rotate -d 'Also give the models an active key, in the same transaction; reads the license.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l new -d 'With --rotate: revoke a pending successor too, and create a new one.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -s n -l dry-run -d 'Show what would be done, and change nothing.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -318,6 +319,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -F
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key to move to (default: the active key of the container\'s chain).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l recover-revoked -d 'Open it although its key is revoked; this is recorded.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l confirm -x -d 'Confirm the recovery of a removed issuer\'s model, by the model\'s id.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l from -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'With --all: key that is to be left (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l all -d 'Encrypt every registered container of --from again.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l allow-unsigned -d 'Accept an unsigned container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'

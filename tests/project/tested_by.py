@@ -15,6 +15,7 @@ TESTED_BY: dict[str, str] = {
         "cli/commands/models/models_archive cli/context/configured_limits cli/view/lost core/operations/archive "
         "core/operations/lagging"
     ),
+    "cli/commands/keys/test_leak.py": "cli/view/next_steps models/file/reencrypt_registered",
     "cli/context/test_default_places.py": "cli/context/actor",
     "cli/context/test_license.py": "cli/context/context cli/context/trusted_files",
     "cli/docs/test_completions.py": (

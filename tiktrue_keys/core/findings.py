@@ -223,8 +223,14 @@ def _orphaned(standing: Standing) -> Iterator[Finding]:
         words = f"{_name(record)} is encrypted under key {key_id}, which this keystore does not hold"
         subject = record.file_id.hex()
         if standing.replaced:
-            about = {"replaced": standing.replaced}
-            yield Finding("key-missing", Severity.LAG, words, subject, remedy="restore-replaced", about=about)
+            yield Finding(
+                "key-missing",
+                Severity.LAG,
+                words,
+                subject,
+                remedy="restore-replaced",
+                about={"replaced": standing.replaced},
+            )
         else:
             yield Finding("key-missing", Severity.LAG, words, subject, remedy="restore-newer")
     if len(standing.orphaned) > _NAMED:

@@ -217,17 +217,19 @@ class KeyManager(KeystoreReader):
         reason: str,
         model: str | None = None,
         rotate: bool = False,
+        new: bool = False,
         license_key: License | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> RevokeResult:
         """Revoke keys, or every generation of a model: immediate and final.
 
-        With `rotate` it also creates successors.
+        With `rotate` the models have an active key afterwards: a pending successor becomes active, or a new one is
+        made; always a new one with `new`, which revokes the pending one too.
         """
         from tiktrue_keys.core.operations.revoke import RevokeRequest, revoke
 
-        request = RevokeRequest(reason, _listed(keys), model, rotate, license_key, dry_run)
+        request = RevokeRequest(reason, _listed(keys), model, rotate, new, license_key, dry_run)
         return revoke(self._session, request, operation_id)
 
     def cleanup(

@@ -23,6 +23,11 @@ REMEDIES: Mapping[str, str] = {
     "generate-key": "start a new chain: tiktrue-keys generate {model}",
     "model-has-key": "replace it with tiktrue-keys rotate {key_id}, or add --new-chain for a second chain",
     "material-is-for-one-key": "omit --count",
+    "rotate-model": "give its model an active key: tiktrue-keys rotate {model}",
+    "activate-pending": "activate it: tiktrue-keys rotate {model}; or add --new-chain for a second chain",
+    "pending-key": "wait for its promotion; if no key of the model is active, run tiktrue-keys rotate {model}",
+    "omit-prepublish": "omit --prepublish",
+    "new-needs-rotate": "add --rotate",
     "rotate-key": "run tiktrue-keys rotate {key_id}",
     "rotate-successor": "run tiktrue-keys rotate {successor}",
     "promote": "from {promote_at} on, run tiktrue-keys fleet sync,"
@@ -38,7 +43,7 @@ REMEDIES: Mapping[str, str] = {
     "rewrap-containers": "move its containers to the active key: tiktrue-keys rewrap-model CONTAINER",
     "decryption-over": "move it to the active key with tiktrue-keys rewrap-model, or add --allow-deprecated this once",
     "recover-revoked": "to save a model, give it a new key: tiktrue-keys reencrypt-model --recover-revoked CONTAINER",
-    "reencrypt-containers": "run tiktrue-keys reencrypt-model on each",
+    "reencrypt-containers": "run tiktrue-keys reencrypt-model --from KEY --all --recover-revoked",
     "rotate-or-revoke": "replace it with tiktrue-keys rotate {key_id},"
     " or end its use: tiktrue-keys revoke {key_id} --reason TEXT",
     "wait-or-revoke": "wait for the end of its decryption period, or run tiktrue-keys revoke {key_id} --reason TEXT",
@@ -57,8 +62,6 @@ REMEDIES: Mapping[str, str] = {
     " /etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind",
     "before-a-repair": "before a part is replaced, make sure of the escrow: tiktrue-keys escrow verify",
     "restore-replaced": "put the keystore that was replaced back: tiktrue-keys restore {replaced}",
-    "newer-backup": "use a newer backup; afterwards the replaced keystore lies beside the new one as"
-    " keystore-*.replaced.db, and tiktrue-keys restore FILE puts it back",
     "restore-newer": "restore a backup that was taken after its key was made: tiktrue-keys restore FILE",
     "key-of-another": "{hint}; if an older backup was restored, run tiktrue-keys status for the way back",
     "rotate-this-key": "run tiktrue-keys rotate {key}",

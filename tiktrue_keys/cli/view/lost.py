@@ -12,6 +12,10 @@ from tiktrue_keys.core.operations.preview_restore import Lost
 from tiktrue_keys.errors import PartialError
 
 _NAMED = 8
+_WAY_BACK = (
+    "use a newer backup; afterwards the replaced keystore lies beside the new one as keystore-*.replaced.db,"
+    " and tiktrue-keys restore FILE puts it back"
+)
 
 
 def lost_json(lost: Lost | None) -> dict[str, Any] | None:
@@ -42,7 +46,7 @@ def lost_notices(lost: Lost | None) -> Iterator[Notice]:
     yield Notice("keys-lost", words, urgent=True)
     if lost.containers:
         words = f"these containers would not open any more: {_listed(record.path for record in lost.containers)}"
-        yield Notice("containers-lost", words, remedy="newer-backup", urgent=True)
+        yield Notice("containers-lost", f"{words}; {_WAY_BACK}", urgent=True)
 
 
 def locked_error(locked: Sequence[ContainerRecord], replaced: str | None) -> PartialError | None:

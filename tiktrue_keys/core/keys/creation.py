@@ -13,7 +13,7 @@ from tiktrue_keys.core.instants import DAY, Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.authority import must_be_authority
 from tiktrue_keys.core.keys.keyring import add_key, heads_of, is_live, put_heads
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
-from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME, MAX_LIFETIME, ManagedKey
+from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import waiting_for
 from tiktrue_keys.core.keys.wrapping import wrap_managed_key
 from tiktrue_keys.core.keystore.rows import RootKeys
@@ -94,6 +94,14 @@ def generate_key(
     live = [head.key for head in heads if is_live(head.key) and head.key.origin is None]
     if live and not new_chain:
         one = waiting_for(transaction.rows, live[-1], transaction.now)
+        if one is not None and one.old.status is not Status.ACTIVE:
+            raise RefusedError(
+                f"model {model_id} has the pending key {one.new.key_id}",
+                "rotate the model, which activates it",
+                key_id=one.new.key_id,
+                remedy="activate-pending",
+                about={"model": model_id},
+            )
         if one is not None:
             since = rfc3339(one.promote_at) or ""
             raise RefusedError(

@@ -166,7 +166,7 @@ def _must_allow_revoked(key: ManagedKey, use: Use) -> None:
         f"key {key.key_id} was revoked at {rfc3339(key.revoked_at)}{reason}",
         "to save a model, re-encrypt it with recover_revoked=True",
         key_id=key.key_id,
-        remedy="generate-key" if use is Use.ENCRYPT else "recover-revoked",
+        remedy="rotate-model" if use is Use.ENCRYPT else "recover-revoked",
         about={"model": key.model_id},
     )
 
@@ -181,8 +181,16 @@ def _must_allow_encrypt(key: ManagedKey, status: Status) -> None:
             key_id=key.key_id,
             remedy="rotate-key",
         )
-    hint = f"its successor is {key.successor}" if key.successor else "wait for its promotion"
-    raise RefusedError(f"key {key.key_id} is {status.value} and encrypts nothing", hint, key_id=key.key_id)
+    words = f"key {key.key_id} is {status.value} and encrypts nothing"
+    if status is Status.PENDING:
+        raise RefusedError(
+            words,
+            "wait for its promotion",
+            key_id=key.key_id,
+            remedy="pending-key",
+            about={"model": key.model_id},
+        )
+    raise RefusedError(words, f"its successor is {key.successor}", key_id=key.key_id)
 
 
 def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:

@@ -15,7 +15,6 @@ from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, find_key, generations_of, must_get_key, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
-from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keys.rotation import RotationTerms, linked, store_rotation
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
@@ -76,19 +75,17 @@ def revoke_key(transaction: Transaction, stored: StoredKey, reason: str) -> Mana
 
 
 def succeed_revoked(
-    transaction: Transaction, keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None, fingerprint: str
-) -> Rotation | None:
-    """Give a revoked key a successor without overlap, in the same transaction; None when it has one already.
+    transaction: Transaction, keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None, terms: RotationTerms
+) -> Rotation:
+    """Give a revoked key, the newest of its chain, a successor without overlap.
 
-    Raises WrongLicenseError when the license is not the key's, RefusedError for a key that came from an issuer.
+    Raises WrongLicenseError when the license is not the key's.
     """
-    if key.successor is not None:
-        return None
-    must_be_made_here(key)
     if key.license_tag is not None and (opened is None or opened.tag != key.license_tag):
         raise WrongLicenseError(f"key {key.key_id} belongs to license {key.license_tag}", key_id=key.key_id)
     stored = must_get_key(transaction.rows, key.key_id, transaction.now)
-    old, new = linked(stored.key, transaction.now, RotationTerms(overlap=Seconds(0), fingerprint=fingerprint), opened)
+    own = RotationTerms(overlap=Seconds(0), lifetime=terms.lifetime, fingerprint=terms.fingerprint)
+    old, new = linked(stored.key, transaction.now, own, opened)
     store_rotation(transaction, keys, stored, old, new, opened)
     transaction.record(
         "rotate",

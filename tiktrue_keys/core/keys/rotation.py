@@ -13,7 +13,7 @@ from tiktrue_keys.core.dispatch.outbox import KEY, nodes_among, queue, undeliver
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
 from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
-from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, find_key, head_ids, put_heads, put_key
+from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, chain_of, find_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import await_promotion, waiting_for
@@ -87,11 +87,29 @@ def named_keys(rows: Rows, arguments: Sequence[str], now: Instant) -> list[Store
 
     Raises RevokedError or RefusedError for the first that cannot be rotated.
     """
-    named = {stored.key.key_id: stored for stored in (find_key(rows, argument, now) for argument in arguments)}
-    for stored in named.values():
-        _must_not_wait(rows, stored.key, now)
-        must_be_rotatable(stored.key)
+    named: dict[str, StoredKey] = {}
+    for argument in arguments:
+        stored = find_key(rows, argument, now)
+        if argument != stored.key.model_id or not needs_renewal(rows, stored.key, now):
+            _must_not_wait(rows, stored.key, now)
+            must_be_rotatable(stored.key)
+        named[stored.key.key_id] = stored
     return list(named.values())
+
+
+def newest_of(rows: Rows, key: ManagedKey, now: Instant) -> ManagedKey:
+    """Return the newest key of the chain of a key."""
+    return key if key.successor is None else chain_of(rows, key, now)[-1].key
+
+
+def needs_renewal(rows: Rows, key: ManagedKey, now: Instant) -> bool:
+    """Return whether the model that names this key lacks one that encrypts, or will: its newest key is revoked, or it
+    waits while the one before it is not active.
+    """
+    newest = newest_of(rows, key, now)
+    if newest.status is Status.PENDING:
+        return key.status is not Status.ACTIVE
+    return newest.status is Status.REVOKED
 
 
 def _must_not_wait(rows: Rows, key: ManagedKey, now: Instant) -> None:
@@ -103,6 +121,10 @@ def _must_not_wait(rows: Rows, key: ManagedKey, now: Instant) -> None:
     words = f"key {one.new.key_id} waits for promotion from {since}"
     if key.key_id != one.new.key_id:
         words = f"key {key.key_id} has the successor {one.new.key_id}, which waits for promotion from {since}"
+    if one.old.status is not Status.ACTIVE:
+        raise RefusedError(
+            words, "rotate the model", key_id=key.key_id, remedy="rotate-model", about={"model": key.model_id}
+        )
     raise RefusedError(
         words, "rotate it once it is promoted", key_id=key.key_id, remedy="promote", about={"promote_at": since}
     )
@@ -113,9 +135,9 @@ def must_be_rotatable(key: ManagedKey) -> None:
     if key.status is Status.REVOKED:
         raise RevokedError(
             f"key {key.key_id} is revoked",
-            "start a new chain: generate a key for its model",
+            "rotate its model",
             key_id=key.key_id,
-            remedy="generate-key",
+            remedy="rotate-model",
             about={"model": key.model_id},
         )
     if key.successor is not None:

@@ -12,17 +12,19 @@ from functools import partial
 from tiktrue_keys.core.containers.registry import ContainerRecord, containers_of
 from tiktrue_keys.core.dispatch import revocation_lists
 from tiktrue_keys.core.fingerprint import fingerprint_of
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.key_results import Rotation
-from tiktrue_keys.core.keys.keyring import must_get_key
+from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
-from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
+from tiktrue_keys.core.keys.renewal import renew
 from tiktrue_keys.core.keys.revocation import (
     check_reason,
     keys_to_revoke,
     revocation_record,
     revoke_key,
-    succeed_revoked,
 )
+from tiktrue_keys.core.keys.rotation import RotationTerms, newest_of
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.rows import Rows
@@ -39,12 +41,17 @@ OPERATION = "revoke"
 
 @dataclass(frozen=True)
 class RevokeRequest:
-    """The arguments of a revocation: either `keys` (KEY arguments) or `model` (all its generations)."""
+    """The arguments of a revocation: either `keys` (KEY arguments) or `model` (all its generations).
+
+    With `rotate` the models have an active key afterwards: a successor that waits becomes active, or a new one is made.
+    With `new` a successor that waits is revoked too, so that a new one is made.
+    """
 
     reason: str
     keys: tuple[str, ...] = ()
     model: str | None = None
     rotate: bool = False
+    new: bool = False
     license_key: License | None = None
     dry_run: bool = False
 
@@ -55,6 +62,8 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
     Raises UsageError for contradictory arguments, NotFoundError for an unknown key or model, and WrongLicenseError for
     successors with another license.
     """
+    if request.new and not request.rotate:
+        raise UsageError("a new successor is made with rotate alone", "pass rotate", remedy="new-needs-rotate")
     if bool(request.keys) == (request.model is not None):
         raise UsageError("a revocation takes keys or a model", "pass either", remedy="what-to-revoke")
     arguments = arguments_of(request, without=("license_key", "dry_run"))
@@ -78,7 +87,7 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
 
 def _revoke(session: KeystoreSession, request: RevokeRequest, operation: Operation) -> RevokeResult:
     with session.read() as (view, now):
-        targets = [stored.key for stored in keys_to_revoke(view.rows, request.keys, request.model, now)]
+        targets = [stored.key for stored in _targets(view.rows, request, now)]
         containers = _affected(view.rows, targets)
     if request.dry_run:
         return RevokeResult(
@@ -86,7 +95,7 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation: Operati
         )
     prepared = session.prepare(_license_for(request, targets))
     with operation.write() as transaction:
-        stored_keys = keys_to_revoke(transaction.rows, request.keys, request.model, transaction.now)
+        stored_keys = _targets(transaction.rows, request, transaction.now)
         keys = [revoke_key(transaction, stored, request.reason) for stored in stored_keys]
         successors = _successors(session, transaction, keys, prepared) if request.rotate else ()
         own = [revocation_record(key) for key in keys if key.origin is None]
@@ -105,6 +114,19 @@ def _revoke(session: KeystoreSession, request: RevokeRequest, operation: Operati
     )
 
 
+def _targets(rows: Rows, request: RevokeRequest, now: Instant) -> list[StoredKey]:
+    """Return the keys to revoke: those named, and with `new` the successors of theirs that wait."""
+    named = keys_to_revoke(rows, request.keys, request.model, now)
+    if not request.new:
+        return named
+    found = {stored.key.key_id: stored for stored in named}
+    for stored in named:
+        newest = newest_of(rows, stored.key, now)
+        if newest.status is Status.PENDING and newest.origin is None:
+            found.setdefault(newest.key_id, must_get_key(rows, newest.key_id, now))
+    return list(found.values())
+
+
 def _license_for(request: RevokeRequest, targets: Sequence[ManagedKey]) -> License | None:
     if not request.rotate or all(key.license_tag is None for key in targets):
         return None
@@ -120,9 +142,16 @@ def _successors(
     opened: RecognisedLicense | None = None
     if prepared is not None:
         opened = must_recognise(prepared, transaction.rows, store_keys)
-    fingerprint = fingerprint_of(read_binding(transaction.rows))
-    made = (succeed_revoked(transaction, store_keys, key, opened, fingerprint) for key in keys)
-    return tuple(rotation for rotation in made if rotation is not None)
+    terms = RotationTerms(fingerprint=fingerprint_of(read_binding(transaction.rows)))
+    made = []
+    for key in keys:
+        newest = newest_of(
+            transaction.rows, must_get_key(transaction.rows, key.key_id, transaction.now).key, transaction.now
+        )
+        is_waiting = newest.status is Status.PENDING and newest.predecessor == key.key_id
+        if newest.status is Status.REVOKED or is_waiting:
+            made.append(renew(transaction, store_keys, newest, terms, opened))
+    return tuple(made)
 
 
 def _affected(rows: Rows, keys: Sequence[ManagedKey]) -> tuple[ContainerRecord, ...]:

@@ -20,12 +20,12 @@ from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
+from tiktrue_keys.core.keys.renewal import rotate_or_renew
 from tiktrue_keys.core.keys.rotation import (
     RotationTerms,
     every_rotatable_key,
     named_keys,
     record_clients,
-    rotate_key,
     split_by_license,
 )
 from tiktrue_keys.core.keystore.bind import read_binding
@@ -150,7 +150,7 @@ def _rotate_together(
         terms = _terms_here(transaction, request.terms)
         keys = session.root_keys
         behind = {name for stored in mine for name in laggards(transaction.rows, stored.key.predecessor)}
-        rotations = [rotate_key(transaction, keys, stored, terms, opened) for stored in mine]
+        rotations = [rotate_or_renew(transaction, keys, stored, terms, opened) for stored in mine]
         requests = _notify(transaction, rotations, terms)
         if rotations:
             operation.remember(transaction, [_link(rotation) for rotation in rotations])
@@ -222,9 +222,11 @@ def _notify(
 
 
 def _stale(rows: Rows, rotations: Sequence[Rotation]) -> tuple[ContainerRecord, ...]:
+    """Return the containers to rewrap. Those under a revoked key are not among them: a rewrap would not help them."""
     found = {
         (record.file_id, record.path): record
         for rotation in rotations
+        if rotation.old.revoked_at is None
         for record in containers_of(rows, rotation.old.key_id)
     }
     return tuple(sorted(found.values(), key=lambda record: (record.path, record.file_id)))

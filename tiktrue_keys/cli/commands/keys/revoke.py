@@ -14,6 +14,7 @@ from tiktrue_keys.cli.context.prompts import can_ask
 from tiktrue_keys.cli.input.fleet import NOT_SENT, VIA_HELP, transport_if_given
 from tiktrue_keys.cli.view.batches import item_json
 from tiktrue_keys.cli.view.keys import container_json, container_table, keys_json
+from tiktrue_keys.cli.view.next_steps import next_steps, step_lines
 from tiktrue_keys.cli.view.outcome import REPEATED, Block, Outcome, Table
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.names import KeyArgumentKind, parse_key_argument
@@ -40,7 +41,13 @@ def command(
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model of which to revoke every key.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason, stored with the key (required).")] = None,
     rotate: Annotated[
-        bool, typer.Option("--rotate", help="Also create successors, in the same transaction; reads the license.")
+        bool,
+        typer.Option(
+            "--rotate", help="Also give the models an active key, in the same transaction; reads the license."
+        ),
+    ] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="With --rotate: revoke a pending successor too, and create a new one.")
     ] = False,
     via: Annotated[str | None, typer.Option(metavar="TRANSPORT", help=VIA_HELP)] = None,
     dry_run: Annotated[
@@ -51,16 +58,21 @@ def command(
 
     A revoked key encrypts and decrypts nothing; only reencrypt-model --recover-revoked still opens what it encrypted.
     After a compromise rewrapping is not enough, because a holder of the key may have kept the data keys: re-encrypt the
-    containers. Revoking does not destroy a key; cleanup does.
+    containers. Revoking does not destroy a key; cleanup does. Afterwards the next commands are printed in their order.
+    With --rotate a pending successor becomes active, or a new one is made.
     """
     context: CommandContext = ctx.obj
     if bool(keys) == (model is not None):
         raise UsageError("give either key ids or --model", "name key ids, or add --model MODEL")
     if reason is None:
         raise UsageError("a revocation needs a reason", "add --reason TEXT")
+    if new and not rotate:
+        raise UsageError("--new needs --rotate", "add --rotate")
     named = [_by_id(context, argument) for argument in keys or ()]
     license_key = context.license() if rotate else None
-    revoke = partial(context.manager.revoke, named, model=model, reason=reason, rotate=rotate, license_key=license_key)
+    revoke = partial(
+        context.manager.revoke, named, model=model, reason=reason, rotate=rotate, new=new, license_key=license_key
+    )
     plan = revoke(dry_run=True, operation_id=context.operation_id)
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
         return _outcome(context, plan)
@@ -114,6 +126,7 @@ def _outcome(context: CommandContext, revoked: RevokeResult, sent: Sequence[Noti
     view: list[Block] = [Table(("key", "outcome", "since", "successor"), rows)]
     if revoked.containers:
         view.append(container_table(revoked.containers))
+    steps = next_steps(context.manager, revoked, unsent=NOT_SENT in sent)
     return Outcome(
         result={
             "dry_run": revoked.dry_run,
@@ -121,9 +134,10 @@ def _outcome(context: CommandContext, revoked: RevokeResult, sent: Sequence[Noti
             "items": [item_json(key.key_id, done) for key in revoked.keys],
             "rotations": [rotation_json(rotation) for rotation in revoked.successors],
             "containers": [container_json(record) for record in revoked.containers],
+            "next": [{"command": step.command, "reason": step.reason} for step in steps],
         },
         view=view,
-        messages=[] if revoked.changed or revoked.dry_run else [REPEATED],
+        messages=[*([] if revoked.changed or revoked.dry_run else [REPEATED]), *step_lines(steps)],
         ids=[key.key_id for key in revoked.keys],
         changed=revoked.changed,
         operation_id=revoked.operation_id,

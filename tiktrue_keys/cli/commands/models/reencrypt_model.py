@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,11 +12,16 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.context.prompts import ask_line, can_ask
 from tiktrue_keys.cli.input.folders import Jobs, refuse_jobs
 from tiktrue_keys.cli.input.locations import is_folder, model_folder
+from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.cli.view.hints import own_hint
+from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.model_results import done_to_files
-from tiktrue_keys.cli.view.outcome import Line, Outcome
+from tiktrue_keys.cli.view.outcome import Line, Outcome, Table
 from tiktrue_keys.cli.view.progress_bar import progress_bar
-from tiktrue_keys.errors import RefusedError
+from tiktrue_keys.core.notices import plural
+from tiktrue_keys.errors import PartialError, RefusedError, UsageError
 from tiktrue_keys.models.file.reencrypt import Reencrypted, reencrypt_model
+from tiktrue_keys.models.file.reencrypt_registered import ReencryptEnding, containers_under, reencrypt_registered
 from tiktrue_keys.models.folder.reencrypt import ReencryptedFolder, reencrypt_folder
 
 EXAMPLES = (
@@ -25,13 +30,20 @@ EXAMPLES = (
         "Save a model whose key was revoked:",
         "tiktrue-keys reencrypt-model llama.gguf.ttm --to llama-7b --recover-revoked",
     ),
+    (
+        "Leave a key that leaked:",
+        "tiktrue-keys reencrypt-model --from llama-7b_0123456789abcdef --all --recover-revoked",
+    ),
 )
+EXIT_STATUS = {7: "With --all: some containers were not encrypted again; the result lists them."}
 TAKES_APPROVAL = True
 
 
 def command(
     ctx: typer.Context,
-    container: Annotated[str, typer.Argument(metavar="CONTAINER", help="Container file or encrypted folder.")],
+    container: Annotated[
+        str | None, typer.Argument(metavar="CONTAINER", help="Container file or encrypted folder.")
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="Key to move to (default: the active key of the container's chain)."),
@@ -43,6 +55,10 @@ def command(
         str | None,
         typer.Option(metavar="MODEL", help="Confirm the recovery of a removed issuer's model, by the model's id."),
     ] = None,
+    from_key: Annotated[
+        list[str] | None, typer.Option("--from", metavar="KEY", help="With --all: key that is to be left (repeatable).")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Encrypt every registered container of --from again.")] = False,
     allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Accept an unsigned container.")] = False,
     jobs: Jobs = None,
 ) -> Outcome:
@@ -52,10 +68,22 @@ def command(
     new container replaces the old one once it is complete; after a failure the old one is still there, unchanged. The
     same holds for a folder, all of whose containers move to one key. A model of a pinned issuer is encrypted again
     there. To recover a model of an issuer that was removed, whose key is revoked, needs its id, typed or with
-    --confirm.
+    --confirm. With --from KEY --all it encrypts every registered container of KEY again, continues past failures, and
+    lists them; archived containers are left out.
     """
     context: CommandContext = ctx.obj
+    if every != bool(from_key) or every == (container is not None):
+        raise UsageError("give either CONTAINER, or --from KEY --all", "name one, or add --from KEY --all")
     license_key = context.license()
+    if container is None:
+        how: dict[str, Any] = {
+            "license_key": license_key,
+            "to": to,
+            "recover_revoked": recover_revoked,
+            "confirmed": confirm,
+        }
+        how |= {"allow_unsigned": allow_unsigned, "lock_timeout": context.lock_timeout}
+        return _every_one(context, from_key or [], how, jobs)
     reencrypt: Callable[..., Reencrypted | ReencryptedFolder] = reencrypt_model
     if is_folder(container):
         reencrypt = partial(reencrypt_folder, jobs=jobs)
@@ -85,6 +113,45 @@ def command(
             raise
         made = run(ask_line(f"{error.message}; if the container is yours, type the model's id"))
     return _folder_outcome(made) if isinstance(made, ReencryptedFolder) else _file_outcome(made)
+
+
+def _every_one(context: CommandContext, keys: Sequence[str], how: dict[str, Any], jobs: int | None) -> Outcome:
+    """Encrypt every registered container of the keys again; one that fails does not hold up the others."""
+    if context.operation_id is not None:
+        raise UsageError("an operation id names one operation", "give one container, or omit --operation-id")
+    manager = context.writer
+    key_ids = [manager.find(key).key_id for key in keys]
+    records = containers_under(manager, key_ids)
+    file, folder = partial(reencrypt_model, manager, **how), partial(reencrypt_folder, manager, jobs=jobs, **how)
+    endings = list(reencrypt_registered(records, file, folder))
+    failed = [each for each in endings if each.error is not None]
+    rows = [
+        (
+            each.path or "(pipe)",
+            "reencrypted" if each.error is None else "failed",
+            each.error.message if each.error else "",
+        )
+        for each in endings
+    ]
+    words = f"{len(failed)} of {plural(len(endings), 'container')} not encrypted again"
+    done = sorted({each.path for each in endings if each.error is None})
+    return Outcome(
+        result={"containers": [_ending_json(each) for each in endings]},
+        view=[Table(("container", "outcome", "why"), rows, prose=("why",))] if rows else [],
+        messages=[f"Encrypted {plural(len(endings) - len(failed), 'container')} again."],
+        ids=done,
+        changed=bool(done),
+        error=PartialError(f"{words}, first {failed[0].path or 'one in a pipe'}", own_hint(failed[0].error))
+        if failed and failed[0].error is not None
+        else None,
+    )
+
+
+def _ending_json(ending: ReencryptEnding) -> dict[str, Any]:
+    return container_json(ending.record) | {
+        "outcome": "reencrypted" if ending.error is None else "failed",
+        "error": None if ending.error is None else error_json(ending.error),
+    }
 
 
 def _file_outcome(made: Reencrypted) -> Outcome:
