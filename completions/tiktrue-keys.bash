@@ -3,7 +3,7 @@
 # What may follow a command: its children, its options, the kind of its first argument.
 _tiktrue_keys_of() {
     case "$1:$2" in
-        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind relicense approvals fleet export-public config completion" ;;
+        ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind rekey relicense approvals fleet export-public config completion" ;;
         ":options") echo "--keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
         "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --ephemeral --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -108,6 +108,8 @@ _tiktrue_keys_of() {
         "binding show:options") echo "--diff --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rebind:commands") echo "" ;;
         "rebind:options") echo "--drop --replace -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rekey:commands") echo "" ;;
+        "rekey:options") echo "--compromised --new-host-secret -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "relicense:commands") echo "" ;;
         "relicense:options") echo "--old-license-file -n --dry-run --keystore --host-secret --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "approvals:commands") echo "policy list export add" ;;
@@ -247,6 +249,7 @@ _tiktrue_keys_value() {
         "escrow recover:--share") echo "file" ;;
         "rebind:--drop") echo "text" ;;
         "rebind:--replace") echo "text" ;;
+        "rekey:--new-host-secret") echo "file" ;;
         "relicense:--old-license-file") echo "file" ;;
         "approvals policy:--require") echo "text" ;;
         "approvals policy:--approver") echo "text" ;;

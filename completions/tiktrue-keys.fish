@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --min-acks --model --models --name --new-host-secret --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -19,7 +19,7 @@ function __tiktrue_keys_path
         end
         switch "$path"
             case ''
-                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind relicense approvals fleet export-public config completion
+                if contains -- $word generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind rekey relicense approvals fleet export-public config completion
                     set -a path $word
                 end
             case 'models'
@@ -86,6 +86,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Replace the ke
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a escrow -d 'Recover the keystore on another machine by shares.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a binding -d 'Show what keys are bound to.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rebind -d 'Seal the keystore to this machine as it is now.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rekey -d 'Renew the root secret that seals the keystore.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a relicense -d 'Move every key of one license to another.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a approvals -d 'Require that other people approve an operation.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a fleet -d 'Exchange keys with other machines.'
@@ -808,6 +809,23 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s v -l verbose -d 'Print
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l compromised -d 'Say that others may know the present root secret.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l new-host-secret -rF -d 'File for the new host secret (default: KEYSTORE_ID.secret beside the one in use).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s n -l dry-run -d 'Show what would be renewed, and change nothing.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rekey' -s h -l help -d 'Show this message and exit.'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -l old-license-file -rF -d 'File with the license to replace, or - for standard input (required).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at relicense' -s n -l dry-run -d 'Show which keys would move, and change nothing.'

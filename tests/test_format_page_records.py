@@ -38,11 +38,11 @@ from tiktrue_keys.fleet.sync import distribute
 from tiktrue_keys.fleet.unpin import unpin
 from tiktrue_keys.recovery.escrow import create_escrow
 
-_WITHOUT_RECORDS = {"UNLOCK", "FINDING", "EVENT", "SINK", "COUNTER", "RETIRED"}
+_WITHOUT_RECORDS = {"UNLOCK", "FINDING", "EVENT", "SINK", "COUNTER"}
 _SOMETIMES = {
     "KEY": set(key_record._STORED) | {"wrapped"},
     "ROTATION": {"promote_at", "min_acks"},
-    "CONTAINER": {"copies", "signer"},
+    "CONTAINER": {"copies", "signer", "archived_at"},
     "NODE": {"scope_assumed"},  # after an upgrade with several issuers
     "BINDING": {"dropped", "replacing"},  # of a planned repair, on a machine with facts of its hardware
     "WITNESS": {"at"},  # of schema version 1
@@ -97,6 +97,7 @@ def _used_keystore(folder: Path) -> KeyManager:
     manager.claim([Claim("/y", bytes(16), frozenset({other.key_id}), manager.now())], ())
     now[0] += 31 * DAY
     manager.generate("late", no_license=True)
+    manager.rekey()
     create_escrow(manager, lambda *_: lambda: None, shares=2, threshold=2)
     manager.backup(folder / "backup.db")
     manager.restore(folder / "backup.db")

@@ -17,6 +17,7 @@ UNGATED = {
     "core/keystore/high_water.py": "the mark of the keystore",
     "core/keystore/host_secret.py": "the host secret: created, never replaced",
     "core/keystore/leftovers.py": "the note of a creation, in the keystore's folder",
+    "core/keystore/renewal.py": "a new host secret, where the gate has let it pass or beside the one in use",
     "core/keystore/reserve.py": "the reserves, beside the keystore and its mark",
     "core/upgrade.py": "the copy of an older keystore, in its folder",
     "models/file/reencrypt.py": "in place of the container that was opened, or in the new folder for all of them",

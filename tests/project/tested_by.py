@@ -42,6 +42,10 @@ TESTED_BY: dict[str, str] = {
     "core/operations/test_backup.py": "core/keys/keyring core/keystore/backup core/operations/restore",
     "core/operations/test_cleanup.py": "core/keys/destruction",
     "core/operations/test_clock.py": "core/operations/accept_clock",
+    "core/operations/test_rekey.py": (
+        "core/keystore/former core/keystore/renewal core/keystore/retired core/keystore/transfer "
+        "core/operations/old_copies core/keys/renewed"
+    ),
     "core/operations/test_revoke.py": "core/keys/revocation",
     "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
     "core/containers/test_registry.py": "core/containers/claims",
@@ -119,6 +123,7 @@ TESTED_BY: dict[str, str] = {
         "cli/commands/models/models_forget cli/commands/models/models_list cli/commands/models/models_scan"
     ),
     "golden/scenarios/releases.txt": "cli/commands/models/models_release",
+    "golden/scenarios/rekey.txt": "cli/commands/keystore/rekey",
     "golden/scenarios/rebind.txt": "cli/commands/keystore/binding_show",
     "golden/scenarios/recipient.txt": "cli/commands/models/export_public cli/commands/models/sign_model",
     "golden/scenarios/reencrypt.txt": "cli/commands/models/reencrypt_model cli/input/folders",

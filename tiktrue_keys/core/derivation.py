@@ -45,6 +45,7 @@ AUDIT = PREFIX + b"audit"
 IDENTITY = PREFIX + b"identity"
 MACHINE_KEK = PREFIX + b"machine-kek"
 LICENSE_TEXT = b"tiktrue-keys/2 license"
+FORMER = PREFIX + b"former"
 LICENSE_TAG = PREFIX + b"license-tag"
 LICENSE_KEK = PREFIX + b"license-kek"
 MANAGED_KEY_HPKE = PREFIX + b"managed-key-hpke"
@@ -168,6 +169,11 @@ def signed_message(kind: str, canonical: bytes) -> bytes:
 def keyed_tag(key: memoryview, kind: int, name: str) -> bytes:
     """Return the 16-byte tag of a record: HMAC-SHA256 over kind (2 bytes) and name, truncated (RFC 2104, section 5)."""
     return hmac.digest(key, kind.to_bytes(2, "big") + name.encode(), "sha256")[:16]
+
+
+def renewed_tag(key: memoryview, tag: bytes) -> bytes:
+    """Return the 16-byte tag of a record after a rekey, from the one before it: HMAC-SHA256, truncated (RFC 2104)."""
+    return hmac.digest(key, tag, "sha256")[:16]
 
 
 def managed_key_hpke(managed_key: memoryview) -> tuple[MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey]:

@@ -22,6 +22,7 @@ from tiktrue_keys.core.keys.license_entries import STRENGTH_STEP
 from tiktrue_keys.core.keys.license_text import STRONG
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.promotion import Waiting
+from tiktrue_keys.core.keys.renewed import OlderThanRoot
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
 from tiktrue_keys.core.notices import plural
@@ -120,6 +121,7 @@ class Standing:
     behind: Sequence[NodeBehind] = ()
     assumed: Sequence[Peer] = ()
     ended: Sequence[tuple[str, Instant]] = ()
+    older: OlderThanRoot | None = None
     unfinished: Sequence[str] = ()
     older_copy: str = ""
     volatile: str = ""
@@ -374,6 +376,32 @@ def _lags(node: NodeBehind) -> bool:
     return node.lacks_revocation or timed or bool(node.refused)
 
 
+def _rekeyed(standing: Standing) -> Iterator[Finding]:
+    """Yield what the old root still opens: the key first, because the containers are to be under a new one."""
+    older = standing.older
+    if older is None:
+        return
+    severity = Severity.LAG if older.compromised else Severity.WARNING
+    renewed = f"the rekey of {rfc3339(older.at)}"
+    if older.key is not None:
+        words = f"key {older.key.key_id} is older than {renewed}, and encrypts"
+        yield Finding("rekeyed", severity, words, older.key.key_id, older.at, remedy="rotate-older")
+    for record in older.containers[:_NAMED]:
+        words = f"{_name(record)} was encrypted before {renewed}"
+        yield Finding(
+            "rekeyed",
+            severity,
+            words,
+            record.file_id.hex(),
+            older.at,
+            remedy="reencrypt-older",
+            about={"path": record.path},
+        )
+    if len(older.containers) > _NAMED:
+        words = f"{plural(len(older.containers) - _NAMED, 'more container')} like these"
+        yield Finding("rekeyed", severity, words, since=older.at, remedy="list-containers")
+
+
 def _leftovers(standing: Standing) -> Iterator[Finding]:
     for what in standing.unfinished[:_NAMED]:
         yield Finding("open-intent", Severity.WARNING, f"{what} was begun but not finished", remedy="settle")
@@ -396,6 +424,7 @@ RULES: tuple[Rule, ...] = (
     _binding,
     _storage,
     _licenses,
+    _rekeyed,
     _leftovers,
 )
 

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
     from tiktrue_keys.core.operations.rebind import Rebound
+    from tiktrue_keys.core.operations.rekey import RekeyResult
     from tiktrue_keys.core.operations.release import Released, ReleaseRequest
     from tiktrue_keys.core.operations.relicense import Relicensed
     from tiktrue_keys.core.operations.restore import RestoredKeystore
@@ -286,6 +287,25 @@ class KeyManager(KeystoreReader):
             drop=_listed(drop),
             replace=_listed(replace),
         )
+
+    def rekey(
+        self,
+        *,
+        compromised: bool = False,
+        new_host_secret: str | PathLike[str] | None = None,
+        dry_run: bool = False,
+        operation_id: str | None = None,
+    ) -> RekeyResult:
+        """Renew the root secret of the keystore and its host secret. Managed keys stay as they are.
+
+        `compromised`: others may know the old root. `new_host_secret` is a path for the new host secret, which
+        otherwise lies beside the one in use. Nodes have to accept the new epoch.
+        """
+        from tiktrue_keys.core.operations.rekey import RekeyRequest, rekey
+
+        path = None if new_host_secret is None else _path(new_host_secret)
+        request = RekeyRequest(compromised, path, dry_run)
+        return rekey(self._session, request, operation_id=operation_id)
 
     def export_public(
         self,

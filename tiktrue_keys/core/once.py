@@ -62,6 +62,12 @@ class Operation:
         with self._session.create(self.id, cost) as transaction, self._once(transaction):
             yield transaction
 
+    @contextlib.contextmanager
+    def within(self, transaction: Transaction) -> Iterator[None]:
+        """Run the block as the operation in a transaction that the caller has begun, under the same rules."""
+        with self._once(transaction):
+            yield
+
     def remember(self, transaction: Transaction, items: Items) -> None:
         """Store the items from which a repetition builds its result."""
         self._settled = True

@@ -56,21 +56,28 @@ class Sealer:
 
     def seal(self, payload: bytes, context: bytes) -> bytes:
         """Return nonce 12 | ciphertext of (flag | payload or its raw deflate) | tag 16."""
+        return self.seal_packed(packed(payload), context)
+
+    def seal_packed(self, data: bytes, context: bytes) -> bytes:
+        """Return what `seal` returns, for a payload that `packed` has packed."""
         nonce = os.urandom(NONCE_LENGTH)
-        return nonce + self._cipher.encrypt(nonce, _packed(payload), context)
+        return nonce + self._cipher.encrypt(nonce, data, context)
 
     def open(self, sealed: bytes, context: bytes, *, limit: int, what: str = "a record") -> bytes:
         """Return the payload of a sealed record.
 
         Raises IntegrityError when the record was modified or moved, or when the payload is longer than `limit` bytes.
         """
+        return unpacked(self.open_packed(sealed, context, limit=limit, what=what), limit, what)
+
+    def open_packed(self, sealed: bytes, context: bytes, *, limit: int, what: str = "a record") -> bytes:
+        """Return the payload of a sealed record as `packed` has packed it. Raises IntegrityError as `open` does."""
         if not OVERHEAD < len(sealed) <= limit + OVERHEAD + 1:
             raise IntegrityError(f"{what} has an impossible length")
         try:
-            packed = self._cipher.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], context)
+            return self._cipher.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], context)
         except InvalidTag:
             raise IntegrityError(f"{what} was changed") from None
-        return _unpacked(packed, limit, what)
 
 
 def seal_tag(sealed: bytes) -> bytes:
@@ -78,7 +85,8 @@ def seal_tag(sealed: bytes) -> bytes:
     return sealed[-TAG_LENGTH:]
 
 
-def _packed(payload: bytes) -> bytes:
+def packed(payload: bytes) -> bytes:
+    """Return a flag and the payload, deflated where that makes it smaller."""
     if len(payload) >= _COMPRESSION_FLOOR:
         deflate = zlib.compressobj(6, zlib.DEFLATED, _WINDOW, _MEMORY)
         deflated = deflate.compress(payload) + deflate.flush()
@@ -87,8 +95,9 @@ def _packed(payload: bytes) -> bytes:
     return _PLAIN + payload
 
 
-def _unpacked(packed: bytes, limit: int, what: str) -> bytes:
-    flag, body = packed[:1], packed[1:]
+def unpacked(data: bytes, limit: int, what: str = "a record") -> bytes:
+    """Return the payload that was packed. Raises IntegrityError when it does not inflate to at most `limit` bytes."""
+    flag, body = data[:1], data[1:]
     if flag == _PLAIN:
         return body
     inflate = zlib.decompressobj(-15)

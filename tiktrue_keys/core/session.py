@@ -378,6 +378,7 @@ class KeystoreSession:
         with self.guard:
             keystore = self.keystore
             with writers_lock(self.place.folder, timeout=self.place.timeout, actor=self.actor):
+                keystore.must_be_in_place()
                 yield keystore
 
     def new_cost(self) -> Cost:

@@ -100,6 +100,7 @@ COMMANDS: dict[str, list[str]] = {
     "audit checkpoint": ["audit", "checkpoint"],
     "audit prove": ["audit", "prove", "0"],
     "audit export": ["audit", "export", "--output", "log.jsonl"],
+    "rekey": ["rekey", "--dry-run"],
     "metrics": ["metrics"],
     "fleet init": ["fleet", "init", "office"],
     "fleet card": ["fleet", "card", "-o", "again.card"],

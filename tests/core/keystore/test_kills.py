@@ -11,6 +11,7 @@ import pytest
 
 from tests.core.keystore import kills
 from tests.keystores import FULL_RUN, LICENSE, Desk, error_of, events, models
+from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.errors import NotFoundError
 
 pytestmark = [
@@ -135,6 +136,50 @@ def found_after_rotation(desk: Desk, point: kills.KillPoint, acknowledged: bool)
     assert all(check.ok for check in manager.validate(deep=True).checks)
     desk.close()
     return "old" if generation == 1 else "new"
+
+
+def test_rekey(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "desk")
+    desk.secret.parent.parent.mkdir()
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        manager.rekey()  # here, so that no child has to import anything; the next one has an own secret to replace
+        own = manager.document().keystore_id.hex()
+    saved = tmp_path / "saved"
+    shutil.copytree(tmp_path / "desk", saved)
+
+    def operation() -> None:
+        desk.manager().rekey(operation_id="nightly")
+
+    points = kills.kill_points(operation, [desk.folder, desk.secret.parent], tmp_path / "log")
+    assert len(points) > 40
+    states, left = set(), {}
+    for point in chosen(points, 24):
+        shutil.rmtree(tmp_path / "desk")
+        shutil.copytree(saved, tmp_path / "desk")
+        outcome = kills.killed_at(operation, point)
+        assert outcome.killed or outcome.acknowledged, point
+        states.add(found_after_rekey(desk, point, outcome.acknowledged))
+        left[point] = leftovers(desk) - {f"{own}.secret", f"{own}-2.secret"}
+        with desk.manager() as manager:
+            new = manager.document().epoch == 3
+        assert (desk.secret.parent / f"{own}-2.secret").exists() is new, point
+    assert states == {"old", "new"}
+    assert {point: names for point, names in left.items() if names} == {}
+
+
+def found_after_rekey(desk: Desk, point: kills.KillPoint, acknowledged: bool) -> str:
+    manager = desk.manager()
+    epoch = manager.document().epoch
+    assert (epoch, [event for event, _ in events(manager)].count("rekey")) in ((2, 1), (3, 2)), point
+    assert epoch == 3 or not acknowledged, point
+    with manager.open_key("llama", None, use=Use.ENCRYPT):
+        pass
+    repeated = manager.rekey(operation_id="nightly")
+    assert repeated.changed is (epoch == 2), point
+    assert all(check.ok for check in manager.validate(deep=True).checks), point
+    desk.close()
+    return "old" if epoch == 2 else "new"
 
 
 def test_heartbeat(tmp_path: Path) -> None:

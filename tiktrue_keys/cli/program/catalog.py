@@ -118,6 +118,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
         children={"show": CatalogEntry("Show the facts that keys are bound to.", "keystore.binding_show")},
     ),
     "rebind": CatalogEntry("Seal the keystore to this machine as it is now.", "keystore.rebind", KEYSTORE),
+    "rekey": CatalogEntry("Renew the root secret that seals the keystore.", "keystore.rekey", KEYSTORE),
     "relicense": CatalogEntry("Move every key of one license to another.", "keystore.relicense", KEYSTORE),
     "approvals": CatalogEntry(
         "Require that other people approve an operation.",

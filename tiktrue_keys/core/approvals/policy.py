@@ -45,7 +45,7 @@ OPERATIONS = (
     ACCEPT_CLOCK,
     POLICY,
 )
-"""What a policy can require approvals for. REKEY is reserved: no operation of that name exists yet."""
+"""What a policy can require approvals for."""
 
 HIGHEST = (POLICY, ESCROW)
 """What needs as many approvals as the strictest other operation unless the policy says: each can undo the policy."""

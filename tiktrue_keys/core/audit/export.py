@@ -82,6 +82,7 @@ _OCSF_ACTIVITIES = {
     "sign": (3, "Update"),
     "reencrypt": (3, "Update"),
     "rebind": (3, "Update"),
+    "rekey": (3, "Update"),
     "cleanup-destroy": (4, "Delete"),
     "revoke": (9, "Disable"),
 }

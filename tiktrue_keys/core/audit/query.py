@@ -70,6 +70,7 @@ EVENTS = (
     "reencrypt",
     "reencrypt-folder",
     "register",
+    "rekey",
     "release",
     "relicense",
     "renew-revocation-list",

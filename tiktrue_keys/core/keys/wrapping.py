@@ -5,6 +5,9 @@ Come here for the 60 bytes that the record of a key holds.
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
@@ -37,6 +40,29 @@ def unwrap_managed_key(keys: RootKeys, stored: StoredKey, opened: RecognisedLice
             return unwrap_key(kek.view, stored.wrapped, _context(keys, stored.key))
         except IntegrityError as error:
             raise IntegrityError(f"key {stored.key.key_id} does not open: {error.message}") from None
+
+
+def rewrap_for_machine(old: RootKeys, new: RootKeys, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a key without a license with its secret wrapped under a new root; None for any other key.
+
+    Raises IntegrityError when the key does not open.
+    """
+    if payload.get("license_tag") is not None or not payload["wrapped"]:
+        return None
+    context = derivation.wrap_context(
+        _KIND,
+        file_id=old.keystore_id,
+        model_id=payload["model_id"],
+        key_id=payload["key_id"],
+        generation=payload["generation"],
+    )
+    wrapped = base64.b64decode(payload["wrapped"])
+    with (
+        derivation.subkey(old.root.view, derivation.MACHINE_KEK) as before,
+        derivation.subkey(new.root.view, derivation.MACHINE_KEK) as after,
+        unwrap_key(before.view, wrapped, context) as secret,
+    ):
+        return payload | {"wrapped": base64.b64encode(wrap_key(after.view, secret.view, context)).decode()}
 
 
 def _kek(keys: RootKeys, key: ManagedKey, opened: RecognisedLicense | None) -> SecretBuffer:

@@ -194,7 +194,7 @@ class AuditLog:
     def _decoded(self, number: int, leaf: bytes) -> AuditRecord:
         what = f"audit record {number}"
         record = AuditRecord.decode(
-            self._keys.sealer.open(leaf, self._context(number), limit=MAX_AUDIT_RECORD, what=what)
+            self._keys.audit_sealer(number).open(leaf, self._context(number), limit=MAX_AUDIT_RECORD, what=what)
         )
         if record.number != number:
             raise IntegrityError(f"{what} belongs at {record.number}")

@@ -149,12 +149,14 @@ def restoring(
     actor: Actor,
     operation_id: OperationId,
     accept_clock: bool = False,
+    last_epoch: int = 0,
 ) -> Iterator[tuple[Transaction, Restored]]:
     """Put `source` in the keystore's place as a new epoch. The block may add to the transaction that opens the epoch.
 
     The copy is verified completely before anything is replaced, and bound to this machine if it was opened in another
     way. An existing keystore is kept beside it as `keystore-<UTC>.replaced.db`. `event` names the operation in its
-    audit record.
+    audit record. `last_epoch` is that of the same keystore where it is not known by a mark: after a rekey, a backup
+    from before it does not read the mark.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
@@ -168,7 +170,7 @@ def restoring(
                 known = keystore.mark_or_none()
                 with blamed_on_backup(source):
                     keystore.verify_whole()
-                epoch = _next_epoch(keystore.document_now(), known, instant_of(clock()))
+                epoch = _next_epoch(keystore.document_now(), known, last_epoch, instant_of(clock()))
                 kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(
                     epoch, read_clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
@@ -185,7 +187,7 @@ def restoring(
                         Restored(epoch, transaction.audit.size, kept, leaves_another, policy, copied_size),
                     )
                 keystore.begin_marks()
-                _put_in_place(copy, current, kept)
+                put_in_place(copy, current, kept)
                 keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does
             finally:
                 keystore.close()
@@ -218,14 +220,14 @@ def _copy_pages(original: sqlite3.Connection, target: sqlite3.Connection, copy: 
         raise UnavailableError(f"{shown(copy)} cannot be written", "check the disk") from error
 
 
-def _next_epoch(document: Document, known: Mark | None, now: Instant) -> int:
+def _next_epoch(document: Document, known: Mark | None, last: int, now: Instant) -> int:
     """Return an epoch higher than every earlier one.
 
     Without a mark this machine does not know the earlier ones. The minutes since the keystore was created are then
     added, so that two recoveries from one backup do not begin the same epoch.
     """
     passed = 0 if known is not None else max(now - document.created_at, 0) // 60
-    epoch = max(document.epoch, known.epoch if known else 0) + 1 + passed
+    epoch = max(document.epoch, known.epoch if known else 0, last) + 1 + passed
     if epoch >= MAX_EPOCH:
         raise IntegrityError("the keystore has had too many epochs")
     return epoch
@@ -253,7 +255,7 @@ def _kept_name(folder: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _put_in_place(copy: Path, current: Path, kept: Path | None) -> None:
+def put_in_place(copy: Path, current: Path, kept: Path | None) -> None:
     """Rename the copy durably. The old file is recovered first: its hot journal must not be applied to the new one."""
     with foreign_os_errors("the keystore", current):
         _replace(copy, current, kept)

@@ -29,9 +29,12 @@ KEYSTORE_ID_LENGTH = 16
 MAX_SLOTS = 16
 MAX_COSTS = 8
 MAX_FACTS = 8
+MAX_FORMER = 64
+"""Each costs every look-up of a record an HMAC."""
 _MAX_PATH = 4096
 _X_WING_PUBLIC = 1216
 _SEALED_ROOT = 60  # nonce 12, H 32, tag 16
+_SEALED_FORMER = 92  # nonce 12, two keys of 32, tag 16
 _MAX_BLOB = 4096
 VOLATILE = ("host-secret", "keystore", "marks")
 """What may lie on storage that does not outlive a container."""
@@ -63,11 +66,23 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Former:
+    """What a rekey keeps of the root secret before it: the record key and the tag key, 32 bytes each, sealed under H.
+
+    `size` is the number of audit records that the record key sealed. `sealed` has 92 bytes.
+    """
+
+    size: int
+    sealed: bytes
+
+
+@dataclass(frozen=True)
 class Document:
     """The parsed header. Ids have 16 bytes, public keys 32 (Ed25519) and 1216 (X-Wing).
 
     `version` is that of the schema; the members after it are only in headers of version 2. `rehearsal`: a copy that was
     restored for practice. `volatile`: what lay on storage that does not outlive a container when it was created.
+    `former`: one entry for each rekey, the oldest first.
     """
 
     keystore_id: bytes
@@ -85,10 +100,13 @@ class Document:
     version: int = VERSION
     rehearsal: bool = False
     volatile: tuple[str, ...] = ()
+    former: tuple[Former, ...] = ()
 
     def encode(self) -> bytes:
         """Return the canonical bytes that are stored and authenticated."""
         later = {"rehearsal": self.rehearsal, "volatile": list(self.volatile)} if self.version > 1 else {}
+        if self.former:
+            later["former"] = [{"sealed": _base64(each.sealed), "size": each.size} for each in self.former]
         return canonical_json(
             {
                 "format": FORMATS[self.version],
@@ -169,6 +187,7 @@ def _document_of(value: dict[str, Any]) -> Document:
         version=version,
         rehearsal=_flag(value["rehearsal"]) if version > 1 else False,
         volatile=_volatile(value["volatile"]) if version > 1 else (),
+        former=_former(value["former"]) if version > 1 and "former" in value else (),
     )
 
 
@@ -243,6 +262,14 @@ def _volatile(value: Any) -> tuple[str, ...]:
     if not set(parts) <= set(VOLATILE):
         raise ValueError(value)
     return parts
+
+
+def _former(value: Any) -> tuple[Former, ...]:
+    entries = tuple(Former(_whole(each["size"]), _unbase64(each["sealed"], _SEALED_FORMER)) for each in value)
+    sizes = [each.size for each in entries]
+    if not 1 <= len(entries) <= MAX_FORMER or sizes != sorted(set(sizes)):
+        raise ValueError(sizes)
+    return entries
 
 
 def _hints(text: Any, facts: int) -> bytes:

@@ -8,6 +8,7 @@ approval policy, so that an older backup in another folder brings no older polic
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -49,14 +50,35 @@ def mark_path(folder: Path, keystore_id: bytes) -> Path:
     return folder / f"{keystore_id.hex()}.mark"
 
 
+def pending_path(path: Path) -> Path:
+    """Return where the mark of a rekey lies until the keystore has changed over to its new root secret."""
+    return path.with_name(path.name + ".new")
+
+
 def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) -> None:
-    """Replace the mark durably."""
+    """Replace the mark durably, and remove the one of a rekey that it takes the place of."""
     body = _body(mark, keystore_id)
     replace_bytes(path, canonical_json({**body, "mac": _mac(root, body).hex()}), gate=None)
+    pending_path(path).unlink(missing_ok=True)
 
 
 def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
-    """Return the mark at `path`. Raises IntegrityError when it is missing, was modified or is another keystore's."""
+    """Return the mark at `path`, or after a rekey that was killed the one that it wrote beside it.
+
+    Raises IntegrityError when it is missing, was modified or is another keystore's.
+    """
+    try:
+        return _read(path, root=root, keystore_id=keystore_id)
+    except IntegrityError:
+        pending = pending_path(path)
+        if not pending.exists():
+            raise
+        with contextlib.suppress(IntegrityError):
+            return _read(pending, root=root, keystore_id=keystore_id)
+        raise
+
+
+def _read(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
     try:
         value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
     except NotFoundError:

@@ -82,6 +82,15 @@ def store_identity(rows: Rows, wrapped: dict[str, bytes]) -> None:
         rows.put(RecordKind.IDENTITY, name, {"wrapped": base64.b64encode(seed).decode()})
 
 
+def rewrap_identity(old: RootKeys, rows: Rows, new: RootKeys) -> dict[str, bytes]:
+    """Return the private seeds of `rows`, wrapped under the keys of a new root."""
+    wrapped = {}
+    for name in _LABELS:
+        with open_seed(old, rows, name) as seed, _wrapping_key(new, name) as key:
+            wrapped[name] = wrap_key(key.view, seed.view, _context(new, name))
+    return wrapped
+
+
 def open_seed(keys: RootKeys, rows: Rows, name: str) -> SecretBuffer:
     """Return a private seed of 32 bytes, which the caller wipes.
 

@@ -6,22 +6,31 @@ Come here when a new kind of temporary file is added: the next writer has to fin
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
+from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.durable import read_capped, replace_bytes
+from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.database import FILE_NAME
 from tiktrue_keys.core.keystore.document import Document
-from tiktrue_keys.core.keystore.high_water import mark_path
+from tiktrue_keys.core.keystore.high_water import mark_path, pending_path
 from tiktrue_keys.core.keystore.reserve import FILE_NAME as RESERVE
 from tiktrue_keys.core.keystore.secret_place import own_secret_path
-from tiktrue_keys.errors import TikTrueKeysError
+from tiktrue_keys.errors import NotFoundError, TikTrueKeysError
 
 CREATING = "keystore.creating"
 """Holds the id and the marks folder of a keystore that is being created, because its mark is written first."""
 
 RESTORING = ".keystore.db.restoring"
 """The copy of a backup while it is verified and moved to a new epoch."""
+
+REKEYING = ".keystore.db.rekeying"
+"""The keystore under its new root secret, before it takes the place of the one under the old root."""
+
+RENEWAL = "keystore.rekeying"
+"""Holds the path of the host secret that a rekey has created, in case it is killed before the keystore changes over."""
 
 _LIMIT = 8 * 1024
 _OLD = 600.0  # seconds; a host secret is created in milliseconds, and several keystores may be creating theirs at once
@@ -36,6 +45,27 @@ def begin_creation(folder: Path, document: Document) -> None:
 def end_creation(folder: Path) -> None:
     """Remove that record: the creation is finished or undone."""
     (folder / CREATING).unlink(missing_ok=True)
+
+
+def begin_renewal(folder: Path, secret: Path) -> None:
+    """Record the path of a host secret that is about to be created, in case the rekey is killed."""
+    replace_bytes(folder / RENEWAL, os.fsencode(secret), gate=None)
+
+
+def end_renewal(folder: Path) -> None:
+    """Remove that record: the keystore has changed over, or the secret was removed."""
+    (folder / RENEWAL).unlink(missing_ok=True)
+
+
+def _forget_renewal(folder: Path, document: Document) -> None:
+    """Remove the host secret of a killed rekey unless it is the one that the keystore is bound to."""
+    with contextlib.suppress(TikTrueKeysError, OSError, ValueError):
+        path = Path(os.fsdecode(read_capped(folder / RENEWAL, _LIMIT, "the note of a rekey")))
+        _remove(path.parent, f".{path.name}.????????.tmp")
+        with contextlib.suppress(NotFoundError), host_secret.read(path) as secret:
+            if host_secret_id(secret.view) != document.host_secret_id:
+                path.unlink()
+        end_renewal(folder)
 
 
 def sweep(folder: Path, secret: Path) -> None:
@@ -53,9 +83,12 @@ def sweep_opened(folder: Path, document: Document) -> None:
     """
     end_creation(folder)
     marks = mark_path(Path(document.marks_path), document.keystore_id)
-    _remove(marks.parent, f".{marks.name}.????????.tmp")
+    for mark in (marks, pending_path(marks)):
+        _remove(mark.parent, f".{mark.name}.????????.tmp")
     _remove(folder, f".{CREATING}.????????.tmp")
-    for name in (RESTORING, f"{RESTORING}-journal"):
+    _forget_renewal(folder, document)
+    _remove(folder, f".{RENEWAL}.????????.tmp")
+    for name in (RESTORING, f"{RESTORING}-journal", REKEYING, f"{REKEYING}-journal"):
         (folder / name).unlink(missing_ok=True)
     _remove(folder, f".{RESERVE}.????????.tmp")
     _remove(marks.parent, f".{marks.stem}.reserve.????????.tmp")

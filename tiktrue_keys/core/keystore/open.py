@@ -16,6 +16,7 @@ from tiktrue_keys.core.keystore.document import (
     parse_document,
     read_document,
 )
+from tiktrue_keys.core.keystore.former import open_former
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
@@ -78,4 +79,5 @@ def opened(connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout
     document = parse_document(stored[0])
     root, secret = way_in(document)
     authenticated(stored, root.view)
-    return Keystore(path, connection, RootKeys(root, document.keystore_id), secret, timeout=timeout)
+    keys = RootKeys(root, document.keystore_id, open_former(document, root.view))
+    return Keystore(path, connection, keys, secret, timeout=timeout)

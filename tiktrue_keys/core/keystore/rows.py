@@ -16,6 +16,7 @@ from typing import Any
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
 from tiktrue_keys.core.keystore import schema
+from tiktrue_keys.core.keystore.former import FormerKeys
 from tiktrue_keys.core.keystore.integrity import Row, RowSummary, bucket_digest, bucket_of
 from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind, must_have_shape
 from tiktrue_keys.core.keystore.tallies import Owner, Tallies
@@ -25,30 +26,53 @@ from tiktrue_keys.errors import IntegrityError, InternalError
 
 __all__ = ["Owner", "RootKeys", "Rows"]
 
+SealedRow = tuple[int, bytes, int, int, bytes | None, bytes]
+"""A row as it is stored: bucket, tag, kind, revision, owner, sealed payload."""
+
 _TAG = 16
 
 _SUMMARY = f"tag, kind, revision, owner, CAST(substr(sealed, -{TAG_LENGTH}) AS BLOB)"
 
 
 class RootKeys:
-    """The working keys that are derived from H. They are wiped together."""
+    """The working keys that are derived from H, and what is kept of the roots before it. They are wiped together."""
 
-    def __init__(self, root: SecretBuffer, keystore_id: bytes) -> None:
+    def __init__(self, root: SecretBuffer, keystore_id: bytes, former: tuple[FormerKeys, ...] = ()) -> None:
         self.root = root
         self.keystore_id = keystore_id
+        self.former = former
         self.record_context = joined(derivation.METADATA, keystore_id)
         self.tag = derivation.subkey(root.view, derivation.TAG)
         self.integrity = derivation.subkey(root.view, derivation.INTEGRITY)
         with derivation.subkey(root.view, derivation.METADATA) as metadata:
             self.sealer = Sealer(metadata.view)
+        self._tag_keys = (*(each.tag for each in former), self.tag)
+        self._borders = tuple((each.size, Sealer(each.record.view)) for each in former)
 
     def tag_of(self, kind: RecordKind, name: str) -> bytes:
-        """Return the 16-byte keyed tag of a record."""
-        return derivation.keyed_tag(self.tag.view, kind, name)
+        """Return the 16-byte keyed tag of a record.
+
+        A rekey cannot know the names of records: it derives their new tags from the old ones, and so does this.
+        """
+        first, *later = self._tag_keys
+        tag = derivation.keyed_tag(first.view, kind, name)
+        for key in later:
+            tag = derivation.renewed_tag(key.view, tag)
+        return tag
+
+    def context_of(self, tag: bytes, kind: int, revision: int, owner: bytes | None) -> bytes:
+        """Return the associated data of a sealed record."""
+        # Every part but the last has a fixed length, so plain concatenation is unambiguous.
+        place = tag + kind.to_bytes(2, "big") + revision.to_bytes(8, "big")
+        return self.record_context + place + (owner or b"")
+
+    def audit_sealer(self, number: int) -> Sealer:
+        """Return the sealer that audit record `number` was sealed with: a rekey leaves the records as they are."""
+        return next((sealer for size, sealer in self._borders if number < size), self.sealer)
 
     def wipe(self) -> None:
-        """Zero H and the keys that are derived from it."""
-        for secret in (self.root, self.tag, self.integrity):
+        """Zero H and the keys that are derived from it, and those of the roots before it."""
+        for secret in (self.root, self.integrity, *self._tag_keys, *(each.record for each in self.former)):
             secret.wipe()
 
 
@@ -107,6 +131,24 @@ class Rows:
         With the list `damaged`, a damaged bucket is left out and its error appended there, for a caller that has to go
         on with the intact records. Without it, it raises IntegrityError.
         """
+        for bucket, rows in self._in_buckets():
+            try:
+                payloads = self._scan_bucket(bucket, rows, kind)
+            except IntegrityError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
+            else:
+                yield from payloads
+
+    def verified(self) -> Iterator[SealedRow]:
+        """Yield every record as it is stored, and verify every bucket as `scan` does, for a copy under other keys."""
+        for bucket, rows in self._in_buckets():
+            self._verify_bucket(bucket, rows)
+            yield from rows
+
+    def _in_buckets(self) -> Iterator[tuple[int, list[SealedRow]]]:
+        """Yield the rows of each bucket, not verified yet. Buckets without rows are verified to be empty."""
         rows = self._connection.execute(
             "SELECT bucket, tag, kind, revision, owner, sealed FROM record ORDER BY bucket, tag"
         )
@@ -115,19 +157,16 @@ class Rows:
             if not isinstance(bucket, int) or not 0 <= bucket < BUCKETS:
                 raise IntegrityError("a record lies in a bucket that does not exist", **schema.RESTORE)
             seen[bucket] = 1
-            try:
-                payloads = self._scan_bucket(bucket, list(group), kind)
-            except IntegrityError as error:
-                if damaged is None:
-                    raise
-                damaged.append(error)
-            else:
-                yield from payloads
+            yield bucket, list(group)
         for bucket in range(BUCKETS):
             if not seen[bucket] and bucket not in self._buckets:
                 self._must_match(bucket, ())
 
-    def _scan_bucket(self, bucket: int, rows: list[Any], kind: RecordKind) -> list[dict[str, Any]]:
+    def _scan_bucket(self, bucket: int, rows: list[SealedRow], kind: RecordKind) -> list[dict[str, Any]]:
+        pairs = zip(self._verify_bucket(bucket, rows), rows, strict=True)
+        return [self._unseal(RowSummary(*summary), row[5]) for summary, row in pairs if summary[1] == kind]
+
+    def _verify_bucket(self, bucket: int, rows: list[SealedRow]) -> list[Row]:
         try:
             listed: list[Row] = [(row[1], row[2], row[3], row[4], row[5][-TAG_LENGTH:]) for row in rows]
         except TypeError:
@@ -137,8 +176,7 @@ class Rows:
             self._must_match(bucket, listed)
         elif listed != self._ordered(bucket):
             raise IntegrityError(f"bucket {bucket} of the keystore was changed", **schema.RESTORE)
-        pairs = zip(listed, rows, strict=True)
-        return [self._unseal(RowSummary(*summary), row[5]) for summary, row in pairs if summary[1] == kind]
+        return listed
 
     def put(self, kind: RecordKind, name: str, payload: dict[str, Any], owner: Owner | None = None) -> None:
         """Write a whole record. It replaces the one of the same name and increments its revision."""
@@ -237,6 +275,4 @@ class Rows:
         return parse_record_json(self._keys.sealer.open(sealed, self._context(summary), limit=MAX_RECORD))
 
     def _context(self, row: RowSummary) -> bytes:
-        # Every part but the last has a fixed length, so plain concatenation is unambiguous.
-        place = row.tag + row.kind.to_bytes(2, "big") + row.revision.to_bytes(8, "big")
-        return self._keys.record_context + place + (row.owner or b"")
+        return self._keys.context_of(row.tag, row.kind, row.revision, row.owner)

@@ -198,7 +198,10 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
     RecordKind.EVENT: (_members("number at type subject data tried_at attempts"), _members("first next merged")),
     RecordKind.SINK: (_members("name position failed_since reason"),),
     RecordKind.COUNTER: (_members("day counts"),),
-    RecordKind.RETIRED: (_members("root size audit_key identity_key identity_hpke wrapped at compromised confirmed"),),
+    RecordKind.RETIRED: (
+        _members("size epoch audit_key identity_key identity_hpke at compromised settled parts"),
+        _members("file_ids"),
+    ),
 }
 """The members that records of each kind may have: one set, or one for each form of a name. All are in format.5."""
 

@@ -8,15 +8,20 @@ host_secret.py reads and creates the files.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiktrue_keys.core.derivation import host_secret_id
+from tiktrue_keys.core.file_identity import listed
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, WrongMachineError
+
+_MOST_OWN = 100
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,24 @@ def own_secret_path(folder: Path, keystore_id: bytes) -> Path:
     return folder / f"{keystore_id.hex()}{host_secret.OWN_SUFFIX}"
 
 
+def free_secret_path(folder: Path, keystore_id: bytes) -> Path:
+    """Return a path in `folder` for a new host secret of one keystore alone, at which there is no file yet."""
+    first = own_secret_path(folder, keystore_id)
+    names = (first, *(first.with_stem(f"{first.stem}-{number}") for number in range(2, _MOST_OWN)))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+def _own_secrets(folder: Path, keystore_id: bytes) -> list[Path]:
+    """Return the first own path and those that exist beside it: one for each rekey, of which one is in use."""
+    first = own_secret_path(folder, keystore_id)
+    later = re.compile(rf"{first.stem}-[0-9]{{1,2}}{re.escape(first.suffix)}")
+    return [first, *(folder / name for name in listed(folder) if later.fullmatch(name))]
+
+
 def secret_paths(place: KeystorePaths, document: Document) -> tuple[Path, ...]:
     """Return the paths at which the keystore's host secret is looked for, in their order."""
     named = (place.host_secret or Path(document.host_secret_path)).absolute()
-    return tuple(dict.fromkeys((own_secret_path(named.parent, document.keystore_id), named)))
+    return tuple(dict.fromkeys((*_own_secrets(named.parent, document.keystore_id), named)))
 
 
 def find_secret(place: KeystorePaths, document: Document) -> HostSecret:

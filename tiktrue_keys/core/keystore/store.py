@@ -30,10 +30,12 @@ from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.secret_place import HostSecret
 from tiktrue_keys.core.keystore.transaction import KeystoreState, ReadClock, Snapshot, Transaction
+from tiktrue_keys.core.keystore.transfer import Changes, Transfer
 from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.system_errors import own_name
 from tiktrue_keys.errors import (
+    BusyError,
     DiskFullError,
     IntegrityError,
     InternalError,
@@ -74,6 +76,11 @@ class Keystore:
     def is_replaced(self) -> bool:
         """Return whether a restore has put another file at the path. This connection must not be used any more then."""
         return _inode_of(self.path) != self._inode
+
+    def must_be_in_place(self) -> None:
+        """Raise BusyError when another process replaced the file while this one waited for the lock."""
+        if self.is_replaced():
+            raise BusyError("a restore or a rekey has just replaced the keystore", "run it again: nothing was changed")
 
     def close(self) -> None:
         """Close the file and zero the keys."""
@@ -132,6 +139,7 @@ class Keystore:
             return Transaction(view, time_rule(reading), actor, operation_id, reading)
 
         with writers_lock(self.folder, timeout=self._timeout, actor=actor):
+            self.must_be_in_place()
             if before is not None:
                 before()
             with self._committing(begin) as transaction:
@@ -201,6 +209,32 @@ class Keystore:
         with self._committing(begin, marks=False) as transaction:
             yield transaction
 
+    @contextlib.contextmanager
+    def fill(
+        self,
+        copy: Callable[[sqlite3.Connection], Snapshot],
+        read_clock: ReadClock,
+        *,
+        actor: Actor,
+        operation_id: OperationId,
+    ) -> Iterator[Transaction]:
+        """Yield the transaction of a new file, begun with what `copy` puts into it: a whole keystore.
+
+        Its mark is written later. The caller holds the lock.
+        """
+
+        def begin() -> Transaction:
+            view = copy(self._writer.sqlite)
+            reading = read_clock(view)
+            return Transaction(view, must_not_leap(reading), actor, operation_id, reading)
+
+        with self._committing(begin, marks=False) as transaction:
+            yield transaction
+
+    def transfer_to(self, view: Snapshot, target: sqlite3.Connection, keys: RootKeys, changes: Changes) -> bytearray:
+        """Copy every record of `view` and the audit log into empty tables, under `keys`, and return the digests."""
+        return Transfer(self._writer.sqlite, view.rows, self.keys, target, keys, changes).run()
+
     def begin_marks(self) -> None:
         """Write a mark at the beginning of the epoch if there is none: a keystore without one does not open."""
         with self.read() as view:
@@ -249,6 +283,7 @@ class Keystore:
             if not is_heartbeat_due(read_clock(view)):
                 return
         with writers_lock(self.folder, timeout=self._timeout, actor=actor):
+            self.must_be_in_place()
             with self.read() as view:
                 reading, policy = read_clock(view), self._policy(view.rows)
             if is_heartbeat_due(reading):

@@ -33,6 +33,16 @@ class Owner:
     at: int = field(default=0, compare=False)
 
 
+def member_hash(key: memoryview, tag: bytes) -> int:
+    """Return what the record with this tag adds to the tally of its owner. `key` is the integrity key of H."""
+    return int.from_bytes(hmac.digest(key, _MEMBER + tag, "sha256")[:FOLD_LENGTH], "big")
+
+
+def tally_payload(count: int, fold: int) -> dict[str, Any]:
+    """Return the tally of an owner with `count` records. That of a day of the agenda has more members."""
+    return {"count": count, "fold": fold.to_bytes(FOLD_LENGTH, "big").hex()}
+
+
 def chunk_name(series: str, chunk: int) -> str:
     """Return the name of a calendar record, which counts the keys of 512 days of a series."""
     return f"calendar {series} {chunk}"
@@ -99,7 +109,7 @@ class Tallies:
             if tally.count == 0:
                 self._records.delete(RecordKind.TALLY, owner.hex())
                 continue
-            payload: dict[str, Any] = {"count": tally.count, "fold": tally.fold.to_bytes(FOLD_LENGTH, "big").hex()}
+            payload = tally_payload(tally.count, tally.fold)
             if tally.day:
                 payload |= {"day": tally.day, "first": tally.first}
             self._records.put(RecordKind.TALLY, owner.hex(), payload)
@@ -126,7 +136,7 @@ class Tallies:
         return tally
 
     def _hash(self, tag: bytes) -> int:
-        return int.from_bytes(hmac.digest(self._key, _MEMBER + tag, "sha256")[:FOLD_LENGTH], "big")
+        return member_hash(self._key, tag)
 
     def _settle_calendar(self, counts: dict[str, tuple[int, int]]) -> None:
         """Write the counts of the days that have changed, and the index of the records that hold them."""

@@ -21,6 +21,7 @@ from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming
 from tiktrue_keys.core.keys.licenses import license_strengths
 from tiktrue_keys.core.keys.lifecycle import Status
 from tiktrue_keys.core.keys.promotion import waiting
+from tiktrue_keys.core.keys.renewed import older_than_root
 from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import binding_here, read_dropped
 from tiktrue_keys.core.keystore.document import Document
@@ -90,6 +91,7 @@ def _standing(
         behind=list(_behind(rows, now)),
         assumed=[issuer for issuer in peers(rows, ISSUER) if issuer.scope_assumed],
         ended=list(_ended(rows, now)),
+        older=older_than_root(view, now, containers),
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         orphaned=orphaned,
         replaced=_newest_replaced(session.place.folder) if orphaned else "",

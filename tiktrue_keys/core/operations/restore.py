@@ -20,7 +20,7 @@ from tiktrue_keys.core.dispatch.releases import Release, all_releases
 from tiktrue_keys.core.keys.keyring import all_keys, get_key, put_key, verify_keys
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore import database
-from tiktrue_keys.core.keystore.backup import Restored, blamed_on_backup, restoring
+from tiktrue_keys.core.keystore.backup import Restored, blamed_on_backup, clear_header, restoring
 from tiktrue_keys.core.keystore.document import Slot
 from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -83,6 +83,7 @@ def _restore(
 ) -> RestoredKeystore:
     way_in = way_in or by_machine(session.place, session.facts())
     session.close()
+    last_epoch = _present_epoch(session, source, way_in)
     with (
         session.storing_plans(),
         restoring(
@@ -96,6 +97,7 @@ def _restore(
             actor=session.actor,
             operation_id=operation.id,
             accept_clock=accept_clock,
+            last_epoch=last_epoch,
         ) as (transaction, restored),
     ):
         with blamed_on_backup(source):
@@ -116,6 +118,9 @@ def _restore(
             also(transaction)
         operation.remember(transaction, [[str(restored.epoch), str(restored.audit_size)]])
     session.used_approval |= transaction.used_approval
+    if remembered.rekeys > len(transaction.document.former):
+        words = "the backup is from before the newest rekey: what opened the keystore until then opens it again"
+        notices.append(Notice("rekey-undone", words, remedy="rekey-again"))
     if any(revived):
         notices.append(
             Notice("carried-over", f"kept revoked or destroyed, as before the restore: {plural(sum(revived), 'key')}")
@@ -138,9 +143,13 @@ def _repeated(first: FirstRun) -> RestoredKeystore:
 
 @dataclass(frozen=True)
 class _Remembered:
-    """The facts of the replaced keystore that a restore carries over. `whole` is False when it does not open."""
+    """The facts of the replaced keystore that a restore carries over. `whole` is False when it does not open.
+
+    `rekeys` is how often its root secret was renewed.
+    """
 
     keystore_id: bytes = b""
+    rekeys: int = 0
     withdrawn: tuple[ManagedKey, ...] = ()
     containers: tuple[ContainerRecord, ...] = ()
     intents: tuple[FileIntent, ...] = ()
@@ -166,6 +175,21 @@ def _remembered(
         raise
     except TikTrueKeysError as error:
         return _Remembered(whole=False), [_lost(f"the replaced keystore does not open ({error.message})")]
+
+
+def _present_epoch(session: KeystoreSession, source: Path, way_in: WayIn) -> int:
+    """Return the epoch of the keystore to be replaced if the backup is of the same one and both open, else 0."""
+    present = session.place.folder / database.FILE_NAME
+    try:
+        if not session.exists():
+            return 0
+        with _opened_present(session, present, way_in) as view:
+            here = view.document
+            return here.epoch if here.keystore_id == clear_header(source).keystore_id else 0
+    except BusyError:
+        raise
+    except TikTrueKeysError:
+        return 0
 
 
 def _lost(why: str) -> Notice:
@@ -201,6 +225,7 @@ def _memory_of(session: KeystoreSession, view: Snapshot, proposal: Proposal) -> 
     keys = [stored.key for stored in all_keys(view.rows, now)]
     return _Remembered(
         keystore_id=view.document.keystore_id,
+        rekeys=len(view.document.former),
         withdrawn=tuple(key for key in keys if key.revoked_at is not None or key.destroyed_at is not None),
         containers=tuple(every_container(view.rows)),
         intents=tuple(every_intent(view.rows)),
@@ -244,8 +269,9 @@ def _carry_registry(transaction: Transaction, remembered: _Remembered) -> None:
 
 
 def _carry_escrow(transaction: Transaction, remembered: _Remembered) -> list[Notice]:
-    """Keep the newer escrow. H is the same, so that its slot still fits. Return the notice of it."""
-    same = remembered.keystore_id == transaction.document.keystore_id
+    """Keep the newer escrow where H is the same, so that its slot still fits. Return the notice of it."""
+    here = transaction.document
+    same = (remembered.keystore_id, remembered.rekeys) == (here.keystore_id, len(here.former))
     if not same or remembered.escrow_record is None or remembered.escrow == escrow_slots(transaction.document):
         return []
     transaction.replace_document(transaction.document.with_slots(remembered.escrow))

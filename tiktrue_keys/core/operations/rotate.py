@@ -21,6 +21,7 @@ from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
 from tiktrue_keys.core.keys.renewal import rotate_or_renew
+from tiktrue_keys.core.keys.renewed import settle_renewal
 from tiktrue_keys.core.keys.rotation import (
     RotationTerms,
     every_rotatable_key,
@@ -157,6 +158,8 @@ def _rotate_together(
         else:
             operation.leave_open()
         containers = _stale(transaction.rows, rotations)
+        if request.every and rotations:
+            settle_renewal(transaction)
     return _result(operation.id, rotations, others, containers, requests, behind)
 
 

@@ -57,10 +57,10 @@ def command(
     the plan's number. Approvers sign the text that approvals export writes; approvals add takes their signatures; the
     same command with --approval ID then runs once. decrypt-out is decrypt-model, exec-model and what reads models from
     Python; distribute-new is the first key of a model that goes to a node; binding is rebind; restore-over replaces a
-    keystore; rekey is reserved. policy and escrow need as many approvals as the strictest other operation unless they
-    are set, because each can undo the policy. The policy changes only with the approvals that it requires itself. An
-    escrow's shares remove it: escrow recover --reset-policy. It is the policy of this keystore: nodes have their own.
-    What approval cannot prevent is in tiktrue-keys-security(7). Reads no license.
+    keystore. policy and escrow need as many approvals as the strictest other operation unless they are set, because
+    each can undo the policy. The policy changes only with the approvals that it requires itself. An escrow's shares
+    remove it: escrow recover --reset-policy. It is the policy of this keystore: nodes have their own. What approval
+    cannot prevent is in tiktrue-keys-security(7). Reads no license.
     """
     context: CommandContext = ctx.obj
     if not (require or approver or remove_approver):
