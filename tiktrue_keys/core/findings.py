@@ -151,7 +151,7 @@ def _clock(standing: Standing) -> Iterator[Finding]:
 def _binding(standing: Standing) -> Iterator[Finding]:
     if standing.binding.weak:
         words = "no hardware fact is in the binding: a copy of this disk with its host secret opens elsewhere"
-        yield Finding("weak-binding", Severity.WARNING, words, remedy="show-binding")
+        yield Finding("weak-binding", Severity.WARNING, words, **more_facts(standing.unreadable, weak=True))
     elif not standing.binding.has_spare:
         words = strength(standing.binding)
         yield Finding("no-spare", Severity.WARNING, words, **more_facts(standing.unreadable))
@@ -176,10 +176,12 @@ class Mending(TypedDict):
     about: Mapping[str, str]
 
 
-def more_facts(unreadable: Sequence[str]) -> Mending:
-    """Return what gives a binding a spare: a file that this user may not read. Without one an escrow is the way out."""
+def more_facts(unreadable: Sequence[str], *, weak: bool = False) -> Mending:
+    """Return what makes a binding stronger: a file that this user may not read. Without one, what else helps."""
     if unreadable:
         return {"remedy": "read-fact", "about": {"file": unreadable[0]}}
+    if weak:
+        return {"remedy": "show-binding", "about": {}}
     return {"remedy": "before-a-repair", "about": {}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tiktrue_keys.cli.view.outcome import Fields
@@ -38,8 +39,25 @@ def drift_json(drift: DriftReport) -> dict[str, Any]:
     }
 
 
-def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
-    """Return the facts that the keystore is bound to and the state of each."""
+def binding_advice(binding: Binding, unreadable: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what would make the binding stronger, and what to do before a part is replaced."""
+    stronger = "nothing more that this machine shows"
+    if unreadable:
+        stronger = (
+            f"let this user read {' and '.join(unreadable)}: for each, add the line z FILE 0440 root GROUP to "
+            "/etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind"
+        )
+    if binding.weak:
+        repair = "nothing: no part of the hardware counts; a system that is installed again has another machine-id"
+    elif binding.has_spare:
+        repair = "nothing for one part; after it run tiktrue-keys rebind, before the next one is replaced"
+    else:
+        repair = "tiktrue-keys rebind --replace FACT=NEW names the new part; --drop FACT leaves the old one out"
+    return [("stronger", stronger), ("repair", repair)]
+
+
+def binding_fields(binding: Binding, drift: DriftReport, unreadable: Sequence[str]) -> Fields:
+    """Return the facts that the keystore is bound to and the state of each, and what to do about the binding."""
     state = dict.fromkeys(drift.unchanged, "unchanged") | dict.fromkeys(drift.changed, "changed")
     state |= dict.fromkeys(drift.missing, "missing, or not readable by this user")
     facts = [
@@ -47,4 +65,5 @@ def binding_fields(binding: Binding, drift: DriftReport) -> Fields:
         for anchor in binding.anchors
     ]
     facts += [(kind.value, "new; not part of the binding") for kind in drift.added]
-    return Fields([("fingerprint", fingerprint_of(binding)), ("binding", strength(binding)), *facts])
+    named = [("fingerprint", fingerprint_of(binding)), ("binding", strength(binding))]
+    return Fields([*named, *binding_advice(binding, unreadable), *facts])

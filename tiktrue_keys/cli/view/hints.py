@@ -60,10 +60,10 @@ REMEDIES: Mapping[str, str] = {
     "seal-again": "the next command that writes seals the keystore without it, for example tiktrue-keys rotate --due",
     "read-fact": "for a further fact let this user read {file}: add the line z {file} 0440 root GROUP to"
     " /etc/tmpfiles.d/tiktrue-keys.conf, run systemd-tmpfiles --create, then tiktrue-keys rebind",
-    "before-a-repair": "before a part is replaced, make sure of the escrow: tiktrue-keys escrow verify",
     "restore-replaced": "put the keystore that was replaced back: tiktrue-keys restore {replaced}",
     "restore-newer": "restore a backup that was taken after its key was made: tiktrue-keys restore FILE",
     "key-of-another": "{hint}; if an older backup was restored, run tiktrue-keys status for the way back",
+    "before-a-repair": "before a part is replaced, run tiktrue-keys rebind --replace FACT=NEW, or --drop FACT",
     "rotate-this-key": "run tiktrue-keys rotate {key}",
     "rotate-older": "run tiktrue-keys rotate --all",
     "reencrypt-older": "after the rotation, run tiktrue-keys reencrypt-model {path}",

@@ -43,7 +43,7 @@ def binding_notices(binding: Binding, facts: MachineFacts) -> tuple[Notice, ...]
         words = (
             "no hardware fact can be read: the keys are bound only to the machine-id and the host secret on this disk"
         )
-        return (Notice("weak-binding", words),)
+        return (Notice("weak-binding", words, **more_facts(facts.unreadable, weak=True)),)
     if binding.has_spare:
         return ()
     return (Notice("no-spare", strength(binding), **more_facts(facts.unreadable)),)

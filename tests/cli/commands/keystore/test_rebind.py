@@ -13,6 +13,9 @@ import pytest
 
 from tests.machines import OTHER_SERVER, REPOSITORY, SERVER, Machine, skip_reason
 from tests.program import LICENSE
+from tiktrue_keys.cli.view.binding import binding_advice
+from tiktrue_keys.core.fingerprint import Anchor, Binding
+from tiktrue_keys.core.machine import FactKind
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=skip_reason() or "")
 
@@ -164,3 +167,36 @@ def test_a_part_that_will_come_is_named_before_the_old_one_goes(run: Run) -> Non
     assert "replaced" in codes(run(new_card, "rotate", "m"))
     run(two, "list", code=8)
     assert "fact-replacing" not in {each["id"] for each in run(new_card, "status")["result"]["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "unreadable", "stronger", "repair"),
+    [
+        ("nic disk", ["/a", "/b"], "let this user read /a and /b: for each, add the line z FILE", "--replace FACT=NEW"),
+        ("nic disk", [], "nothing more", "--drop FACT"),
+        ("nic disk gpu", [], "nothing more", "nothing for one part"),
+        ("machine-id", ["/a"], "let this user read /a:", "nothing: no part of the hardware counts"),
+    ],
+)
+def test_what_to_do_about_a_binding_in_two_lines(kinds: str, unreadable: list[str], stronger: str, repair: str) -> None:
+    binding = Binding(tuple(Anchor(FactKind(kind), "x") for kind in sorted(kinds.split())))
+    (_, first), (_, second) = binding_advice(binding, unreadable)
+    assert first.startswith(stronger)
+    assert repair in second
+
+
+def test_the_advice_stands_where_the_binding_is_shown(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    environment = {"PYTHONPATH": str(REPOSITORY), "TIKTRUE_KEYS_HOME": str(tmp_path / "keystore")}
+    environment["TIKTRUE_HOST_SECRET_FILE"] = str(tmp_path / "host" / "secret")
+    two = Machine(nics=SERVER.nics, disks=SERVER.disks, machine_id=SERVER.machine_id)
+
+    def shown(*words: str) -> str:
+        return two.run([sys.executable, "-m", "tiktrue_keys", *words], env=environment, cwd=tmp_path).stdout
+
+    shown("generate", "m", "--no-license")
+    for words in (("binding", "show"), ("validate", "--explain")):
+        text = shown(*words)
+        assert "both needed: a new disk or network card locks you out" in text
+        assert "rebind --replace FACT=NEW names the new part" in text
+    assert "not used: it travels with the disk" in shown("binding", "show")

@@ -21,6 +21,7 @@ from tiktrue_keys.core.instants import Instant, rfc3339
 from tiktrue_keys.core.keys.health import KeyChecks
 from tiktrue_keys.core.keys.key_results import KeyCheck
 from tiktrue_keys.core.keys.lifecycle import Status
+from tiktrue_keys.core.machine import read_facts
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.results import ValidateResult
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError
@@ -67,7 +68,8 @@ def command(
         reasons = OnDemand(lambda: (explained_at(check.key, now) for check in listed))
         explained = {"as_of": rfc3339(now), "explanations": OnDemand(lambda: map(explanation_json, reasons))}
         view += [Line(""), explanation_table(reasons), Line("")] if survey.lists_any else []
-        view += [time_fields(now, Instant(int(time.time()))), Line(""), binding_fields(found.binding, found.drift)]
+        about = binding_fields(found.binding, found.drift, read_facts().unreadable)
+        view += [time_fields(now, Instant(int(time.time()))), Line(""), about]
     return Outcome(
         result={
             "keys": keys_json(context.manager, checks.keys),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.view.binding import binding_json, drift_json, masked
+from tiktrue_keys.cli.view.binding import binding_advice, binding_json, drift_json, masked
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of, strength
@@ -49,7 +49,13 @@ def command(
         for fact in facts.facts
     ]
     view: list[Block] = [
-        Fields([("fingerprint", fingerprint_of(binding)), ("binding", strength(binding))]),
+        Fields(
+            [
+                ("fingerprint", fingerprint_of(binding)),
+                ("binding", strength(binding)),
+                *binding_advice(binding, facts.unreadable),
+            ]
+        ),
         Line(""),
         Table(("fact", "value", "role", "source"), rows, spare=("source",)),
         Line(""),
@@ -80,8 +86,10 @@ def _role(binding: Binding, fact: Fact) -> str:
     if fact.flaw:
         return f"not used: {fact.flaw}"
     if binding.value_of(fact.kind) != fact.value:
-        return "spare"
-    return "anchor" if fact.kind in MACHINE_BORNE else "anchor, disk-borne"
+        return "not used: one of its kind is enough"
+    if fact.kind in MACHINE_BORNE or binding.weak:
+        return "anchor"
+    return "not used: it travels with the disk"
 
 
 def _result(facts: MachineFacts, binding: Binding, supporting: dict[str, str], plain: bool) -> dict[str, Any]:
