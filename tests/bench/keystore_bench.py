@@ -9,6 +9,7 @@ stretched before anything is measured. What the same operations may cost in call
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +19,14 @@ from typing import Any
 
 from tests.bench.timing import written
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.fingerprint import Anchor, Binding
+from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.lifecycle import Use
-from tiktrue_keys.core.machine import read_facts
+from tiktrue_keys.core.keystore.document import Cost, Document
+from tiktrue_keys.core.keystore.slots import open_on_machine, seal_to_machine
+from tiktrue_keys.core.machine import Fact, FactKind, MachineFacts, read_facts
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import WrongMachineError
 
 LICENSE = "a license, made up for the benchmark"
 MANY = 1_000
@@ -45,6 +51,7 @@ def operations(small: KeyManager, large: KeyManager) -> Iterator[Operation]:
     large.generate("many", no_license=True, count=MANY)
     key = small.find("many-0001").key_id
     yield Operation("read the machine's facts", read_facts, 0.010)
+    yield Operation("refuse 64 cards and 64 disks not its own", wrong_machine(), 0.050)
     yield Operation("check a key's binding", lambda: small.validate_hardware_binding(key), 0.0005)
     yield Operation("check a key for revocation", lambda: small.is_revoked(key), 0.0005)
     yield Operation("one key", lambda: small.generate(next(names), license_key=LICENSE), 0.010)
@@ -60,6 +67,35 @@ def operations(small: KeyManager, large: KeyManager) -> Iterator[Operation]:
     yield Operation(
         "one key in a batch of 300", lambda: large.generate(next(names), no_license=True, count=300), 0.0002, 300
     )
+
+
+def wrong_machine() -> Callable[[], object]:
+    """Return what opens a keystore of a network card and a disk on a machine that has 64 others of each."""
+    cards = [Fact(FactKind.NIC, f"0c:42:a1:00:00:{number:02x}", "") for number in range(64)]
+    disks = [Fact(FactKind.DISK, f"naa.55cd2e4151d2{number:04x}", "") for number in range(64)]
+    elsewhere = MachineFacts("linux", (*cards, *disks))
+    sealed = Binding((Anchor(FactKind.DISK, "naa.5000c500deadc0de"), Anchor(FactKind.NIC, "98:fa:9b:3d:60:12")))
+    secret, keystore_id = memoryview(bytes(range(32))), bytes(16)
+    document = Document(
+        keystore_id=keystore_id,
+        created_at=Instant(0),
+        epoch=1,
+        host_secret_id=bytes(16),
+        host_secret_path="/secret",
+        marks_path="/",
+        costs=(Cost(bytes(32), PBKDF2_MIN_ROUNDS),),
+        slots=seal_to_machine(secret, sealed, secret, keystore_id),
+        resealed_at=Instant(0),
+        audit_key=bytes(32),
+        identity_key=bytes(32),
+        identity_hpke=bytes(1216),
+    )
+
+    def refused() -> None:
+        with contextlib.suppress(WrongMachineError):
+            open_on_machine(document, elsewhere, secret)
+
+    return refused
 
 
 def measured(operation: Operation, rounds: int) -> dict[str, float]:

@@ -90,11 +90,16 @@ def firmware(shape: str, number: str) -> list[Part]:
         "Supermicro": [(fact(FactKind.SYSTEM_UUID, f"31000100-2c00-0200-7ac5-{bare}"), fact(FactKind.NIC, near))],
         "Dell": [(fact(FactKind.SYSTEM_UUID, dell), fact(FactKind.BOARD_SERIAL, f".{tag}.CNFCP0098U00J1."))],
         "VMware": [(fact(FactKind.SYSTEM_UUID, uuid), fact(FactKind.BOARD_SERIAL, f"VMware-{uuid}"))],
+        "a disk with the port's number": [(fact(FactKind.NIC, address), fact(FactKind.DISK, f"eui.{_eui_64(bare)}"))],
         "Raspberry Pi": [
             (fact(FactKind.BOARD_SERIAL, f"00000000{number[:8]}"), fact(FactKind.NIC, _pi_address(number)))
         ],
     }
     return shapes[shape]
+
+
+def _eui_64(address: str) -> str:
+    return f"{address[:6]}fffe{address[6:]}"
 
 
 def _pi_address(number: str) -> str:
@@ -110,6 +115,7 @@ FIRMWARE = (
     "Supermicro",
     "Dell",
     "VMware",
+    "a disk with the port's number",
     "Raspberry Pi",
 )
 
