@@ -32,7 +32,7 @@ DEPLOY = ROOT / "tiktrue_keys" / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 IMAGE = "localhost/tiktrue-keys"
 LICENSE = "b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184"
-SETTINGS = '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=1000:1000"]\n'
+SETTINGS = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=1000:1000"]\n'
 """Limits that an engine may set which is itself in a container."""
 VERSIONS = ("1.28", "1.31", "1.34")
 _HIDDEN = {"image": IMAGE, "imagePullPolicy": "Never"}
@@ -151,6 +151,7 @@ def test_what_lies_on_volumes_outlives_the_container(engine: Engine, host: Path)
     without_keystore = engine.run("validate", "--json", options=["-v", "h:/var/lib/tiktrue-keys-host"])
     assert envelope(without_keystore, 3)["error"]["code"] == "not-found"
     assert "a container (podman)" in engine.run("doctor", options=given).stdout
+    assert envelope(engine.run("binding", "show", "--json"))["result"]["container"] == "a container (podman)"
 
 
 def test_what_would_vanish_is_told_beforehand(engine: Engine) -> None:
@@ -202,13 +203,18 @@ def placed(value: Any, host: Path) -> Any:
     return made
 
 
-def pod_of(document: Mapping[str, Any], name: str, host: Path) -> dict[str, Any]:
+def pod_of(document: Mapping[str, Any], name: str, host: Path, **variables: str) -> dict[str, Any]:
     """A pod as a controller would make it on the node "node-1"."""
     template = document["spec"].get("template", document)
     spec = placed(copy.deepcopy(template["spec"]), host)
     text = json.dumps(spec)
     text = text.replace('"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}', '"value": "node-1"')
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": json.loads(text)}
+    for variable, value in variables.items():  # podman does not expand them
+        text = text.replace(f"$({variable})", value)
+    # podman 4.3 would start a first container again, and remove it while it runs.
+    once = {"io.podman.annotations.init.container.type": "always"}
+    played = json.loads(text) | {"restartPolicy": "Never"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": once}, "spec": played}
 
 
 def play(engine: Engine, host: Path, documents: Sequence[Mapping[str, Any]]) -> subprocess.CompletedProcess[str]:
@@ -251,7 +257,7 @@ def test_a_node_receives_and_a_pod_serves(engine: Engine, host: Path) -> None:
             "metadata": {"name": "tiktrue-license"},
             "data": {"license": base64.b64encode(LICENSE.encode()).decode()},
         }
-        receiving = [secret, node[0], settings, pod_of(node[1], "node", host)]
+        receiving = [secret, node[0], settings, pod_of(node[1], "node", host, NODE_NAME="node-1", ISSUER=node_id)]
         played = play(engine, host, receiving)
         assert played.returncode == 0, played.stdout + played.stderr
         log = engine.podman("logs", "node-receive")

@@ -210,7 +210,9 @@ def test_a_run_that_fails_marks_its_unit_and_tells(machine: Machine) -> None:
     machine.run("mv /var/lib/tiktrue-keys-host/secret /root/secret")
     code = machine.start("tiktrue-keys-daily.service")
     failed = machine.shown("tiktrue-keys-daily.service", "ActiveState")
-    told = machine.run("journalctl --no-pager -o cat -p alert -t tiktrue-keys").stdout
+    alerts = "journalctl --no-pager -o cat -p alert -t tiktrue-keys"
+    wait_for(lambda: "tiktrue-keys-daily.service failed" in machine.run(alerts).stdout, "the alert")
+    told = machine.run(alerts).stdout
     machine.run("mv /root/secret /var/lib/tiktrue-keys-host/secret")
 
     assert (code, failed) == ("8", "failed")

@@ -13,6 +13,7 @@ from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome, Table
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors, fingerprint_of, strength
 from tiktrue_keys.core.machine import MACHINE_BORNE, Fact, MachineFacts, read_facts
 from tiktrue_keys.core.machine.supporting import read_supporting
+from tiktrue_keys.core.machine.surroundings import read_surroundings
 
 EXAMPLES = (
     ("Show the facts of this machine:", "tiktrue-keys binding show"),
@@ -37,7 +38,7 @@ def command(
     binding = choose_anchors(facts)
     if diff:
         return _diff(context, facts, binding)
-    supporting = read_supporting()
+    supporting, around = read_supporting(), read_surroundings()
     plain = context.options.verbose
     rows = [
         (
@@ -54,6 +55,7 @@ def command(
                 ("fingerprint", fingerprint_of(binding)),
                 ("binding", strength(binding)),
                 *binding_advice(binding, facts.unreadable),
+                *([("runs in", around.name)] if around.name else []),
             ]
         ),
         Line(""),
@@ -61,7 +63,11 @@ def command(
         Line(""),
         Fields(sorted(supporting.items())),
     ]
-    return Outcome(result=_result(facts, binding, supporting, plain), view=view, messages=_messages(facts, binding))
+    return Outcome(
+        result=_result(facts, binding, supporting, plain) | {"container": around.name or None},
+        view=view,
+        messages=_messages(facts, binding),
+    )
 
 
 def _diff(context: CommandContext, facts: MachineFacts, binding: Binding) -> Outcome:
