@@ -70,6 +70,15 @@ def test_a_mount_that_can_be_written_and_a_machine_are_refused(volume: Path) -> 
 
 
 @AS_ROOT
+def test_a_key_that_the_secret_does_not_have_is_not_found(volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path)  # as /var/run is
+
+    error = error_of(lambda: must_be_kept_private(tmp_path / "run/secret/other", pod(volume)))
+
+    assert isinstance(error, NotFoundError)
+
+
+@AS_ROOT
 def test_a_link_out_of_the_mount_is_refused(volume: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/host").write_bytes(bytes(32))

@@ -62,7 +62,10 @@ def _given(path: Path, surroundings: Surroundings) -> Path | None:
     real, folder = os.path.realpath(path), os.path.realpath(path.parent)
     if not surroundings.is_given(real) or not surroundings.is_one_mount(real, folder):
         return None
-    status = os.stat(real)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        raise NotFoundError(f"{path} does not exist") from error
     is_safe = stat.S_ISREG(status.st_mode) and status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return Path(real) if is_safe else None
 
