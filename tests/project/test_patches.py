@@ -13,6 +13,7 @@ TESTS = Path(__file__).parents[1]
 # One step of an operation fails, or is overtaken by another process, exactly there; no argument reaches the step.
 STEPS = {
     "core/containers/test_settlement.py": {"tiktrue_keys.core.containers.intents.apply_settlement"},
+    "core/keystore/test_marks.py": {"Marks.write_at"},
     "core/test_session.py": {"Operation.remember"},
     "fleet/test_transports.py": {"spool_rounds._sync_tree"},
     "models/file/test_encrypt.py": {"NewFile.commit"},
@@ -23,8 +24,8 @@ STEPS = {
     "models/folder/test_reencrypt.py": {"module.must_be_complete", "os.rename"},
     "models/folder/test_resume.py": {"encrypt._make"},
     "models/serving/test_execute.py": {"os.memfd_create", "shop.manager.record_uses"},
-    "recovery/test_escrow.py": {"Keystore._commit", "Keystore._write_mark", "backup._unrecorded_copy_removed"},
-    "recovery/test_recover.py": {"store.read_mark"},
+    "recovery/test_escrow.py": {"Keystore._commit", "Marks.write", "backup._unrecorded_copy_removed"},
+    "recovery/test_recover.py": {"marks.read_mark"},
 }
 # A child process that was forked for it is killed at a step, or is the program with one of its parts made worse.
 CHILDREN = {

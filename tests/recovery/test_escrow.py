@@ -14,6 +14,7 @@ from tests.faults import facts
 from tests.independent.open_escrow import open_escrow
 from tests.keystores import LICENSE, Desk, desk_in_memory, error_of, events
 from tests.recovery.escrows import Holders, escrow_of
+from tiktrue_keys.core.keystore.marks import Marks
 from tiktrue_keys.core.keystore.slots import seal_to_escrow
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine import FactKind
@@ -313,13 +314,13 @@ class TestFailing:
     def test_only_the_mark_cannot_be_written(self, manager: KeyManager, monkeypatch: pytest.MonkeyPatch) -> None:
         """The commit is durable by then: the new shares are the only ones."""
         escrow_of(manager)
-        holders, write = Holders(), Keystore._write_mark
+        holders, write = Holders(), Marks.write
 
-        def broken(keystore: Keystore, *rest: Any) -> None:
-            monkeypatch.setattr(Keystore, "_write_mark", write)
+        def broken(marks: Marks, *rest: Any) -> None:
+            monkeypatch.setattr(Marks, "write", write)
             raise DiskFullError("no space")
 
-        monkeypatch.setattr(Keystore, "_write_mark", broken)
+        monkeypatch.setattr(Marks, "write", broken)
         found = error_of(lambda: create_escrow(manager, holders, shares=5, threshold=3, replacing=True))
         assert isinstance(found, DiskFullError)
         assert not holders.taken_back

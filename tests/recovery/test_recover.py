@@ -14,7 +14,7 @@ from tests.faults import facts
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, container, desk_in_memory, error_of, events, models
 from tests.recovery.escrows import escrow_of
 from tiktrue_keys.core.keys.lifecycle import Status, Use
-from tiktrue_keys.core.keystore import host_secret, store
+from tiktrue_keys.core.keystore import host_secret, marks
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import (
@@ -323,7 +323,7 @@ def test_a_restore_whose_mark_cannot_be_read_is_none(
         raise UnavailableError("an I/O error")
 
     keystore.restore(backup)
-    monkeypatch.setattr(store, "read_mark", broken)
+    monkeypatch.setattr(marks, "read_mark", broken)
     assert isinstance(error_of(lambda: keystore.restore(backup)), UnavailableError)
     monkeypatch.undo()
     assert keystore.restore(backup).restored.epoch == 3

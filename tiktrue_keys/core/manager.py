@@ -81,7 +81,8 @@ class KeyManager(KeystoreReader):
     `recorder` takes what the audit log cannot hold: refusals before the keystore is open. `session` of another manager
     replaces all the other parameters: both then use one opened keystore. `synchronised` returns whether `clock` is
     synchronised, None when that is unknown; by default the kernel is asked, and nothing is known of a clock of yours.
-    `approval` is the number of an approved plan, which the operation that it is for uses.
+    `approval` is the number of an approved plan, which the operation that it is for uses. `marks_dir` is the folder of
+    the high-water marks, where the folder of the host secret cannot be written to.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class KeyManager(KeystoreReader):
         synchronised: Callable[[], bool | None] | None = None,
         protected: Mapping[str, str | PathLike[str]] | None = None,
         approval: int | None = None,
+        marks_dir: str | PathLike[str] | None = None,
     ) -> None:
         if session is None:
             folder = _path(storage_dir) if storage_dir is not None else default_folder()
             secret = _path(host_secret_file) if host_secret_file is not None else None
             session = KeystoreSession(
-                KeystorePaths(folder, secret, lock_timeout),
+                KeystorePaths(folder, secret, lock_timeout, None if marks_dir is None else _path(marks_dir)),
                 clock=clock,
                 recorder=recorder or SystemLog(),
                 actor=actor,
@@ -270,12 +272,15 @@ class KeyManager(KeystoreReader):
         *,
         drop: Sequence[str] = (),
         replace: Sequence[str] = (),
+        against: bytes | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> Rebound:
-        """Seal the keystore again to this machine as it is now. Needs a license if the keystore knows one.
+        """Seal the keystore again to this machine as it is now, and record where host secret and marks are now.
 
-        `drop` names facts to leave out before their part is replaced, `replace` the facts of new parts as KIND=NEW.
+        Needs a license if the keystore knows one. `drop` names facts to leave out before their part is replaced,
+        `replace` the facts of new parts as KIND=NEW. `against` is a signed checkpoint: it only replaces a lost mark,
+        without a license.
         """
         from tiktrue_keys.core.operations.rebind import rebind
 
@@ -286,6 +291,7 @@ class KeyManager(KeystoreReader):
             operation_id=operation_id,
             drop=_listed(drop),
             replace=_listed(replace),
+            against=against,
         )
 
     def rekey(

@@ -181,6 +181,10 @@ class KeystoreReader:
         """Return the path of the host secret that the keystore was opened with."""
         return self._session.secret_path()
 
+    def mark_paths(self) -> tuple[Path, ...]:
+        """Return the paths of the keystore's high-water marks: one for each folder that may hold one."""
+        return self._session.mark_paths()
+
     def now(self) -> Instant:
         """Return the effective time: the clock, but never earlier than the newest audit record and the heartbeat."""
         with self._session.read() as (_, now):
@@ -335,26 +339,10 @@ class KeystoreReader:
 
         Raises IntegrityError when the note is not this log's, or the log does not extend it.
         """
-        from tiktrue_keys.core.audit.checkpoint import open_note
-        from tiktrue_keys.core.audit.merkle import verify_consistency
-        from tiktrue_keys.core.keystore.audit_log import origin_of
+        from tiktrue_keys.core.operations.verify import extended_checkpoint
 
-        try:
-            text = note.decode("utf-8")
-        except UnicodeDecodeError:
-            raise IntegrityError("the checkpoint is not text") from None
         with self._session.read() as (view, _):
-            document, log = view.document, view.audit
-            origin = origin_of(document.keystore_id, document.epoch)
-            older = open_note(text, origin=origin, public_key=document.audit_key)
-            if older.size > log.size:
-                raise IntegrityError(
-                    f"the log has {log.size} records, but the checkpoint covers {older.size}",
-                    "an older copy of the keystore was put back: restore the newest backup",
-                    remedy="rolled-back",
-                )
-            verify_consistency(older.size, log.size, older.root, log.head(), log.consistency_proof(older.size))
-            return older
+            return extended_checkpoint(view, note)
 
     def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
         """Return the leaf of record `number` and its inclusion proof under the present head."""

@@ -346,12 +346,24 @@ class KeystoreSession:
         gate = self._protected
         for path in secret_paths(self.place, document):
             gate = gate.also("the host secret", path)
-        return gate.of_keystore(self.place.folder, self.secret_path(), Path(document.marks_path))
+        folders = [path.parent for path in self.mark_paths()]
+        return gate.of_keystore(self.place.folder, self.secret_path(), *folders)
 
     def secret_path(self) -> Path:
         """Return the path of the host secret in use."""
         secret = self.keystore.host_secret
         return secret.path if secret is not None else Path(self.keystore.document_now().host_secret_path)
+
+    @contextlib.contextmanager
+    def accepting_lost_marks(self) -> Iterator[None]:
+        """Let the block use a keystore of which no mark is left, to replace the mark."""
+        with self.guard, self.keystore.accepting_lost_marks():
+            yield
+
+    def mark_paths(self) -> tuple[Path, ...]:
+        """Return the paths of the keystore's high-water marks."""
+        keystore = self.keystore
+        return keystore.marks.paths(keystore.document_now())
 
     @property
     def root_keys(self) -> RootKeys:

@@ -73,8 +73,10 @@ def test_a_moved_host_secret_is_named_until_rebind_has_recorded_it(program: Prog
 
     planned, done = program.run("rebind", "--dry-run"), program.json("rebind")
 
-    assert planned.stderr.startswith(f"Would record the host secret at {moved}.\n")
-    assert (done["changed"], done["result"]["host_secret"]) == (True, str(moved))
+    words = f"record the host secret at {moved} and record the marks in {moved.parent}"
+    assert planned.stderr.startswith(f"Would {words}; nothing was changed.\n")
+    result = done["result"]
+    assert (done["changed"], result["host_secret"], result["marks"]) == (True, str(moved), str(moved.parent))
     assert program.json("rebind")["result"]["host_secret"] is None
     assert program.json("backup", "copy.db")["result"]["host_secret"] == str(moved)
     (program.folder / "host/secret").unlink()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.keystores import LICENSE, Desk, error_of, in_a_child
+from tiktrue_keys.core.keystore.permissions import must_lie_outside
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, UnavailableError, UsageError
 
@@ -231,3 +232,12 @@ def test_a_relative_folder_is_the_one_that_was_meant(
     monkeypatch.chdir("/")
     assert desk.manager().find("llama").model_id == "llama"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["keys", "keys/secret", "keys/deeper/secret", "link/secret"])
+def test_a_host_secret_or_a_mark_may_not_lie_inside_the_keystores_folder(tmp_path: Path, below: str) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "keys")
+    error = error_of(lambda: must_lie_outside(tmp_path / below, tmp_path / "keys"))
+    assert isinstance(error, InsecureError)
+    must_lie_outside(tmp_path / "keys2/secret", tmp_path / "keys")

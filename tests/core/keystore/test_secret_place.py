@@ -87,10 +87,10 @@ def test_rebind_records_the_path_in_use_and_only_rebind(made: Desk, tmp_path: Pa
         manager.rotate(["m"], license_key=LICENSE)
         assert manager.document().host_secret_path == str(made.secret)
         planned = manager.rebind(dry_run=True)
-        assert (planned.changed, planned.moved_to) == (False, moved)
+        assert (planned.changed, planned.moved.host_secret) == (False, moved)
         assert manager.document().host_secret_path == str(made.secret)
         done = manager.rebind(LICENSE)
-        assert (done.changed, done.moved_to, done.after) == (True, moved, done.before)
+        assert (done.changed, done.moved.host_secret, done.after) == (True, moved, done.before)
         assert manager.document().host_secret_path == str(moved)
         assert manager.rebind(LICENSE).changed is False
     made.secret.unlink()

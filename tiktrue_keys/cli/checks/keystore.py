@@ -12,7 +12,6 @@ from tiktrue_keys.cli.view.hints import message_of
 from tiktrue_keys.core.findings import Finding, Severity
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
-from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import TikTrueKeysError
@@ -30,7 +29,7 @@ def keystore_checks(manager: KeyManager) -> Iterator[Check]:
         return
     yield good("keystore opens", f"epoch {document.epoch}, created {rfc3339(document.created_at)}")
     yield from host_secret_checks(manager.host_secret_path(), manager.path)
-    yield reserve_check(manager.path, mark_path(Path(document.marks_path), document.keystore_id))
+    yield reserve_check(manager.path, manager.mark_paths())
     yield from _contents(manager)
     yield from clock_checks(manager.clock_reading())
     folders = [Path(record.path).parent for record in manager.containers() if record.path]

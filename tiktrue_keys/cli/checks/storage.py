@@ -12,8 +12,14 @@ from tiktrue_keys.cli.checks.check import Check, failed, good, skipped, warning
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.keystore import reserve
 from tiktrue_keys.core.keystore.database import FILE_NAME
-from tiktrue_keys.core.keystore.host_secret import must_be_kept_private, must_lie_outside
-from tiktrue_keys.core.keystore.permissions import FILE_MODE, FOLDER_MODE, must_be_private
+from tiktrue_keys.core.keystore.host_secret import must_be_kept_private
+from tiktrue_keys.core.keystore.permissions import (
+    FILE_MODE,
+    FOLDER_MODE,
+    must_be_private,
+    must_lie_outside,
+    must_not_be_writable_by_others,
+)
 from tiktrue_keys.errors import TikTrueKeysError
 
 _LITTLE_SPACE = 64 * 1024 * 1024
@@ -35,16 +41,17 @@ def host_secret_checks(path: Path, keystore: Path) -> Iterator[Check]:
     """Return the checks of the host secret: owner, mode, apart from the keystore."""
 
     def check() -> None:
-        if must_be_kept_private(path) == path:  # else it was given to this container, with the folder that it is in
-            must_be_private(path.parent, FOLDER_MODE)
+        must_not_be_writable_by_others(path.parent)
+        must_be_kept_private(path)
         must_lie_outside(path, keystore)
 
     yield _sound("host secret", str(path), check)
 
 
-def reserve_check(folder: Path, mark: Path) -> Check:
-    """Return the check of the space reserved for a revocation on a full disk, beside keystore and mark."""
-    gone = [path for path in (folder / reserve.FILE_NAME, mark.with_suffix(".reserve")) if not path.exists()]
+def reserve_check(folder: Path, marks: Iterable[Path]) -> Check:
+    """Return the check of the space reserved for a revocation on a full disk, beside keystore and marks."""
+    reserves = (folder / reserve.FILE_NAME, *(mark.with_suffix(".reserve") for mark in marks if mark.exists()))
+    gone = [path for path in reserves if not path.exists()]
     if not gone:
         return good("reserve", "space for a revocation is reserved")
     words = " and ".join(escaped(str(path)) for path in gone)

@@ -41,9 +41,8 @@ class CommandContext:
     @cached_property
     def settings(self) -> Settings:
         """The settings of flags, environment and configuration files, merged."""
-        flags = {
-            name: getattr(self.options, name) for name in ("keystore", "host_secret", "license_file", "lock_timeout")
-        }
+        names = ("keystore", "host_secret", "marks", "license_file", "lock_timeout")
+        flags = {name: getattr(self.options, name) for name in names}
         settings = load_settings(flags, self.environment, user_file=user_config_file(), system_file=SYSTEM_FILE)
         settings.add_file(
             self._keystore_of(settings) / FILE_NAME, over=(user_config_file(), SYSTEM_FILE), allow_keystore=False
@@ -80,6 +79,12 @@ class CommandContext:
         is_new = not (self.keystore / KEYSTORE_FILE).exists()  # a keystore records the path of its own
         return chosen or (default_host_secret(self.environment) if is_new else None)
 
+    @property
+    def marks(self) -> Path | None:
+        """The folder of the high-water marks that the caller chose, or None for the recorded one."""
+        given = self.settings.get("marks")
+        return None if given is None else Path(os.path.abspath(given))
+
     @cached_property
     def manager(self) -> KeyManager:
         """The key manager of this keystore. Creating it does not open the keystore."""
@@ -95,6 +100,7 @@ class CommandContext:
             actor=actor,
             protected=self._protected,
             approval=self.options.approval,
+            marks_dir=self.marks,
         )
 
     @cached_property
@@ -116,7 +122,8 @@ class CommandContext:
         from tiktrue_keys.core.outputs import KEYSTORES_ONLY
 
         secret = None if self.host_secret is None else Path(self.host_secret)
-        return KEYSTORES_ONLY.also_all(self._protected).of_keystore(self.keystore, secret)
+        marks = () if self.marks is None else (self.marks,)
+        return KEYSTORES_ONLY.also_all(self._protected).of_keystore(self.keystore, secret, *marks)
 
     @property
     def _protected(self) -> dict[str, Path]:

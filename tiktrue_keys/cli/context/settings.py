@@ -47,6 +47,7 @@ def _is_switch(value: Any) -> None:
 KNOWN: Mapping[str, Callable[[Any], None]] = {
     "keystore": _is_path,
     "host_secret": _is_path,
+    "marks": _is_path,
     "license_file": _is_path,
     "lock_timeout": _is_duration,
     "color": _is_switch,
@@ -67,7 +68,11 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
 }
 """Every setting; a dot stands for a TOML table."""
 
-_ENVIRONMENT = {"keystore": "TIKTRUE_KEYS_HOME", "host_secret": "TIKTRUE_HOST_SECRET_FILE"}
+_ENVIRONMENT = {
+    "keystore": "TIKTRUE_KEYS_HOME",
+    "host_secret": "TIKTRUE_HOST_SECRET_FILE",
+    "marks": "TIKTRUE_MARKS_DIR",
+}
 
 
 @dataclass(frozen=True)

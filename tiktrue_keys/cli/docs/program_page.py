@@ -56,6 +56,7 @@ CONFIGURATION = (
 ENVIRONMENT: Mapping[str, str] = {
     "TIKTRUE_KEYS_HOME": "Folder of the keystore, unless --keystore is given.",
     "TIKTRUE_HOST_SECRET_FILE": "File of the host secret, unless --host-secret is given.",
+    "TIKTRUE_MARKS_DIR": "Folder of the high-water marks, unless --marks is given.",
     "TIKTRUE_LICENSE_FILE": "File with the license (- for standard input), unless --license-file is given.",
     "TIKTRUE_EPHEMERAL": "1 creates keystores without asking where they vanish with a container, as --ephemeral does.",
     "TIKTRUE_LICENSE_KEY": "The license itself, unless a file is named. Processes of the same user can read it.",
@@ -70,6 +71,8 @@ FILES: Mapping[str, str] = {
     "~/.local/share/tiktrue-keys/keystore.db": "The keystore of any other user.",
     "/var/lib/tiktrue-keys-host/secret": "The host secret of root and services: never back it up with the keystore.",
     "~/.local/state/tiktrue-keys-host/secret": "The host secret of any other user.",
+    "HOST_SECRET_FOLDER/KEYSTORE_ID.mark": "High-water mark of a keystore: see tiktrue-keys-format(5).",
+    "HOST_SECRET_FOLDER/KEYSTORE_ID.secret": "A host secret of one keystore alone, tried before the named one.",
     f"/etc/tiktrue-keys/{FILE_NAME}": "Settings for every user.",
     f"~/.config/tiktrue-keys/{FILE_NAME}": "The user's settings; they win over those in /etc.",
     f"KEYSTORE/{FILE_NAME}": "The keystore's settings; they win over both.",

@@ -17,6 +17,7 @@ class CommonOptions:
 
     keystore: str | None = None
     host_secret: str | None = None
+    marks: str | None = None
     license_file: str | None = None
     lock_timeout: str | None = None
     operation_id: str | None = None
@@ -70,6 +71,15 @@ def common_options(
             "--host-secret",
             metavar="FILE",
             help="File of the host secret (default: see FILES in tiktrue-keys(1)).",
+            rich_help_panel=COMMON_PANEL,
+        ),
+    ] = None,
+    marks: Annotated[
+        str | None,
+        typer.Option(
+            "--marks",
+            metavar="DIR",
+            help="Folder of the high-water marks (default: the one that the keystore records).",
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None,

@@ -129,8 +129,11 @@ REMEDIES: Mapping[str, str] = {
     "wait-longer": "wait, or use a longer --lock-timeout",
     "check-disk": "check the disk, then run tiktrue-keys doctor",
     "damaged-keystore": "see what is damaged with tiktrue-keys doctor; put a backup back: tiktrue-keys restore FILE",
-    "mark-gone": "put it back, or begin a new epoch from a backup: tiktrue-keys restore FILE",
-    "mark-not-written": "do not repeat the command; the next change writes the mark once {folder} can be written",
+    "mark-gone": "put it back, or write a new one with the license: tiktrue-keys rebind;"
+    " without a license: tiktrue-keys rebind --against CHECKPOINT",
+    "mark-not-written": "do not repeat the command; the next change writes the mark once {folder} can be written,"
+    " or in another folder: --marks DIR",
+    "name-marks": "name another folder for the marks: --marks DIR",
     "rolled-back": "put the newer keystore back, or the newest backup as a new epoch: tiktrue-keys restore FILE",
     "new-secret-exists": "name a file that does not exist; if an interrupted rekey left this one, remove it",
     "name-new-host-secret": "name a file elsewhere on this machine: tiktrue-keys rekey --new-host-secret FILE",

@@ -18,7 +18,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
-from tiktrue_keys.core.keystore.bind import settle_on_machine
+from tiktrue_keys.core.keystore.bind import record_paths, settle_on_machine
 from tiktrue_keys.core.keystore.document import Document, parse_document, read_document
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
@@ -165,7 +165,7 @@ def restoring(
         with contextlib.ExitStack() as stack:
             with blamed_on_backup(source):
                 copy = stack.enter_context(_copy_of(source, place.folder))
-                keystore = open_at(copy, way_in, timeout=place.timeout)
+                keystore = open_at(copy, way_in, place)
             try:
                 known = keystore.mark_or_none()
                 with blamed_on_backup(source):
@@ -177,6 +177,8 @@ def restoring(
                 ) as transaction:
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)
+                    else:
+                        record_paths(keystore, transaction)
                     note_volatile(transaction, place)
                     copied_size = transaction.audit.size
                     _record(transaction, epoch, known, event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,13 @@ from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import (
     Document,
 )
+from tiktrue_keys.core.keystore.high_water import first_mark
 from tiktrue_keys.core.keystore.paths import KeystorePaths
-from tiktrue_keys.core.keystore.permissions import make_private_folder
+from tiktrue_keys.core.keystore.permissions import (
+    make_private_folder,
+    must_lie_outside,
+    must_not_be_writable_by_others,
+)
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
@@ -44,7 +49,7 @@ def settle_on_machine(
     The keystore gets a host secret, created if there is none, and new machine slots.
     """
     secret, marks = _secret_on_this_machine(place, transaction.document)
-    keystore.host_secret = secret
+    keystore.use_secret(secret)
     binding = choose_anchors(facts)
     slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
     moved = replace(
@@ -112,16 +117,53 @@ def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFact
     return tuple(Notice("replaced", f"the new {name} {words}") for name in replaced)
 
 
-def is_secret_moved(keystore: Keystore, document: Document) -> bool:
-    """Return whether the host secret was read from another path than the header records."""
-    return keystore.host_secret is not None and str(keystore.host_secret.path) != document.host_secret_path
+@dataclass(frozen=True)
+class Moved:
+    """The paths of a keystore that are not those of its header: the host secret in use, and the folder of its marks."""
+
+    host_secret: Path | None = None
+    marks: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.host_secret is not None or self.marks is not None
 
 
-def record_secret_path(keystore: Keystore, transaction: Transaction) -> None:
-    """Record the path of the host secret in use. Raises UsageError for a path that is not UTF-8."""
-    if keystore.host_secret is not None:
-        path = _must_be_text(keystore.host_secret.path)
-        transaction.replace_document(replace(transaction.document, host_secret_path=path))
+NOT_MOVED = Moved()
+"""Both are where the header says."""
+
+
+def moved_paths(keystore: Keystore, document: Document) -> Moved:
+    """Return what record_paths would record.
+
+    The marks follow the host secret unless their folder is given or stays where it was, apart from the secret's.
+    """
+    secret = keystore.host_secret
+    if secret is None:
+        return NOT_MOVED
+    known, marks = Path(document.host_secret_path), Path(document.marks_path)
+    left_behind = marks == known.parent or not marks.is_dir()
+    folder = keystore.marks.given or marks
+    if keystore.marks.given is None and secret.path != known and left_behind:
+        folder = _marks_folder(secret.path)
+    return Moved(secret.path if secret.path != known else None, folder if folder != marks else None)
+
+
+def record_paths(keystore: Keystore, transaction: Transaction) -> Moved:
+    """Record the path of the host secret in use and the folder of the marks, and return what has changed.
+
+    The new folder gets a mark before the commit, so that a kill leaves no keystore without one. Raises UsageError for a
+    path that is not UTF-8, and the error of a folder that cannot be written.
+    """
+    document = transaction.document
+    moved = moved_paths(keystore, document)
+    if moved.host_secret is not None:
+        document = replace(document, host_secret_path=_must_be_text(moved.host_secret))
+    if moved.marks is not None:
+        document = replace(document, marks_path=_must_be_text(moved.marks))
+        must_not_be_writable_by_others(moved.marks)
+        keystore.marks.prepare(document, keystore.mark_or_none() or first_mark(document.epoch))
+    transaction.replace_document(document)
+    return moved
 
 
 def _secret_on_this_machine(place: KeystorePaths, document: Document) -> tuple[HostSecret, Path]:
@@ -129,7 +171,7 @@ def _secret_on_this_machine(place: KeystorePaths, document: Document) -> tuple[H
     with contextlib.suppress(TikTrueKeysError):
         secret = find_secret(place, document)
         _must_be_text(secret.path)
-        return secret, _marks_folder(secret.path)
+        return secret, _marks_of(place, secret.path)
     return host_secret_for(place, document.keystore_id)
 
 
@@ -137,22 +179,37 @@ def host_secret_for(place: KeystorePaths, keystore_id: bytes | None = None) -> t
     """Return the host secret for a keystore that is new here, and the folder of the keystore's mark.
 
     `keystore_id` is that of a keystore that exists already. Raises InsecureError for a path inside the keystore's
-    folder, UsageError for one that is not UTF-8, RefusedError where it is gone and another keystore needs it.
+    folder and a folder that others can write, UsageError for a path that is not UTF-8, RefusedError where the secret is
+    gone and another keystore needs it.
     """
     path = (place.host_secret or host_secret.default_path()).absolute()
-    host_secret.must_lie_outside(path, place.folder)
+    must_lie_outside(path, place.folder)
     _must_be_text(path)
     named = place.host_secret is not None
+    must_not_be_writable_by_others(path.parent)
     secret = host_secret.read_or_create(path, named=named, keystore_id=keystore_id)
-    return HostSecret(secret, path), _marks_folder(path)
+    return HostSecret(secret, path), _marks_of(place, path)
+
+
+def _marks_of(place: KeystorePaths, secret: Path) -> Path:
+    """Return the folder of the marks that is given, created if it is missing, else the one for the host secret."""
+    if place.marks is None:
+        return _marks_folder(secret)
+    _must_be_text(place.marks)
+    must_lie_outside(place.marks, place.folder, "the folder of marks")
+    if not place.marks.exists():
+        make_private_folder(place.marks)
+    must_not_be_writable_by_others(place.marks)
+    return place.marks
 
 
 def _must_be_text(path: Path) -> str:
-    """Return the path. Raises UsageError when it is not UTF-8: the header names the path, and the header is JSON."""
+    """Return the path. Raises UsageError when it is not UTF-8: the header names it, and the header is JSON."""
     try:
         return str(path).encode("utf-8").decode()
     except UnicodeEncodeError:
-        raise UsageError("the host secret's path is not UTF-8", "choose a folder with another name") from None
+        words = "the path of the host secret or of the marks is not UTF-8"
+        raise UsageError(words, "choose a folder with another name") from None
 
 
 def store_binding(
@@ -202,5 +259,8 @@ def _marks_folder(secret_path: Path) -> Path:
     if os.access(folder, os.W_OK):
         return folder
     fallback = host_secret.default_path().parent
-    make_private_folder(fallback)
+    try:
+        make_private_folder(fallback)
+    except TikTrueKeysError as error:
+        raise type(error)(f"no folder for the marks: {error.message}", "pass marks_dir", remedy="name-marks") from error
     return fallback

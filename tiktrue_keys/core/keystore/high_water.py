@@ -1,9 +1,10 @@
-"""The high-water mark: the highest audit position of a keystore that this machine has seen, beside the host secret.
+"""The high-water mark: the highest audit position of a keystore that this machine has seen, as one file.
 
-Come here for "the keystore is older than this machine remembers": a keystore behind its mark is an older copy. An
-attacker who puts back an older mark too is not detected here, but by the nodes that witness the audit head. The mark
-also carries the heartbeat, the time of the last scheduled run, which needs no audit record; and a digest of the
-approval policy, so that an older backup in another folder brings no older policy back.
+Come here for what a mark holds and how it is authenticated; marks.py says in which folders it lies. A keystore behind
+its mark is an older copy: verification.py refuses it. An attacker who puts back every older mark too is not detected
+here, but by the nodes that witness the audit head. The mark also carries the heartbeat, the time of the last scheduled
+run, which needs no audit record; and a digest of the approval policy, so that an older backup in another folder brings
+no older policy back.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
+from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.durable import read_capped, replace_bytes
 from tiktrue_keys.core.instants import Instant
@@ -45,6 +46,11 @@ class Mark:
     policy: str = field(default="", compare=False)
 
 
+def first_mark(epoch: int) -> Mark:
+    """Return the lowest mark of an epoch, which every keystore of the epoch reaches."""
+    return Mark(epoch, 0, EMPTY_ROOT)
+
+
 def mark_path(folder: Path, keystore_id: bytes) -> Path:
     """Return the path of a keystore's mark in `folder`."""
     return folder / f"{keystore_id.hex()}.mark"
@@ -65,11 +71,11 @@ def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) 
 def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
     """Return the mark at `path`, or after a rekey that was killed the one that it wrote beside it.
 
-    Raises IntegrityError when it is missing, was modified or is another keystore's.
+    Raises NotFoundError when it is missing, IntegrityError when it was modified or is another keystore's.
     """
     try:
         return _read(path, root=root, keystore_id=keystore_id)
-    except IntegrityError:
+    except (NotFoundError, IntegrityError):
         pending = pending_path(path)
         if not pending.exists():
             raise
@@ -79,12 +85,7 @@ def read_mark(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
 
 
 def _read(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
-    try:
-        value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
-    except NotFoundError:
-        raise IntegrityError(
-            f"{_WHAT} {path} is gone", "put it back, or restore the keystore from a backup", remedy="mark-gone"
-        ) from None
+    value = parse_canonical(read_capped(path, _LIMIT, _WHAT), limit=_LIMIT, what=_WHAT)
     mac = value.pop("mac", "")
     if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), _mac(root, value).hex().encode()):
         raise IntegrityError(f"{_WHAT} {path} was changed")
@@ -93,29 +94,6 @@ def _read(path: Path, *, root: memoryview, keystore_id: bytes) -> Mark:
     return Mark(
         value["epoch"], value["size"], bytes.fromhex(value["head"]), value.get("heartbeat"), value.get("policy", "")
     )
-
-
-class HeartbeatReader:
-    """Returns the heartbeat of a mark that other processes replace; the file is read only after it was replaced."""
-
-    def __init__(self) -> None:
-        self._version: tuple[int, int, int] | None = None
-        self._heartbeat: Instant | None = None
-
-    def read(self, path: Path, *, root: memoryview, keystore_id: bytes) -> Instant | None:
-        """Return the heartbeat. A mark that is gone keeps the last one that was read.
-
-        Raises IntegrityError when the mark was modified.
-        """
-        try:
-            status = os.stat(path)
-        except OSError:  # opening the keystore refuses a missing mark
-            return self._heartbeat
-        version = (status.st_ino, status.st_ctime_ns, status.st_size)
-        if version != self._version:
-            self._heartbeat = read_mark(path, root=root, keystore_id=keystore_id).heartbeat
-            self._version = version
-        return self._heartbeat
 
 
 def _body(mark: Mark, keystore_id: bytes) -> dict[str, object]:

@@ -125,11 +125,3 @@ def _has_length_of_secret(path: Path) -> bool:
         found = path.lstat()
         return stat.S_ISREG(found.st_mode) and found.st_size == LENGTH
     return False
-
-
-def must_lie_outside(path: Path, keystore: Path) -> None:
-    """Raise InsecureError for a host secret inside the keystore's folder: it would be copied along with it."""
-    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(keystore)):
-        raise InsecureError(
-            f"the host secret {path} lies inside the keystore's folder", "keep it apart: a copied folder must not open"
-        )

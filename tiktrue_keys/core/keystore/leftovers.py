@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tiktrue_keys.core.derivation import host_secret_id
@@ -76,22 +77,22 @@ def sweep(folder: Path, secret: Path) -> None:
     _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
 
 
-def sweep_opened(folder: Path, document: Document) -> None:
+def sweep_opened(folder: Path, document: Document, marks: Iterable[Path]) -> None:
     """Remove what killed writers left beside an existing keystore.
 
-    The temporary files of its mark belong to no other keystore.
+    The temporary files of its marks belong to no other keystore.
     """
     end_creation(folder)
-    marks = mark_path(Path(document.marks_path), document.keystore_id)
-    for mark in (marks, pending_path(marks)):
-        _remove(mark.parent, f".{mark.name}.????????.tmp")
+    for mark in marks:
+        for path in (mark, pending_path(mark)):
+            _remove(mark.parent, f".{path.name}.????????.tmp")
+        _remove(mark.parent, f".{mark.stem}.reserve.????????.tmp")
     _remove(folder, f".{CREATING}.????????.tmp")
     _forget_renewal(folder, document)
     _remove(folder, f".{RENEWAL}.????????.tmp")
     for name in (RESTORING, f"{RESTORING}-journal", REKEYING, f"{REKEYING}-journal"):
         (folder / name).unlink(missing_ok=True)
     _remove(folder, f".{RESERVE}.????????.tmp")
-    _remove(marks.parent, f".{marks.stem}.reserve.????????.tmp")
     sweep_replaced(folder)
     secret = Path(document.host_secret_path)
     for path in (secret, own_secret_path(secret.parent, document.keystore_id)):

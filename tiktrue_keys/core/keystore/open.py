@@ -25,7 +25,7 @@ from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.volatile import HOST_SECRET
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import WrongMachineError
+from tiktrue_keys.errors import TikTrueKeysError, WrongMachineError
 
 WayIn = Callable[[Document], tuple[SecretBuffer, HostSecret | None]]
 """Returns the root secret H for a header that is not authenticated yet, and the host secret if it was used."""
@@ -59,25 +59,39 @@ def by_escrow(secret: SecretBuffer) -> WayIn:
 
 def open_keystore(place: KeystorePaths, facts: MachineFacts) -> Keystore:
     """Open the keystore. Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError."""
-    return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), timeout=place.timeout)
+    return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), place)
 
 
-def open_at(path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
-    """Open the keystore file at `path`; a restore opens its copy before it puts it in place."""
-    connection = database.open_existing(path, timeout=timeout)
+def open_at(path: Path, way_in: WayIn, place: KeystorePaths) -> Keystore:
+    """Open the keystore file at `path`, with the marks of `place`; a restore opens its copy before it is in place."""
+    connection = database.open_existing(path, timeout=place.timeout)
     try:
-        return opened(connection, path, way_in, timeout=timeout)
+        return opened(connection, path, way_in, timeout=place.timeout, marks=place.marks)
     except BaseException:
         connection.close()
         raise
 
 
-def opened(connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout: float) -> Keystore:
-    """Return the keystore of an open database connection. The caller closes the connection when this raises."""
+def opened(
+    connection: sqlite3.Connection, path: Path, way_in: WayIn, *, timeout: float, marks: Path | None = None
+) -> Keystore:
+    """Return the keystore of an open database connection; `marks` is the folder of its mark that is given now.
+
+    The caller closes the connection when this raises. Raises InsecureError for a folder of the host secret or of a mark
+    that others can write.
+    """
     with database.sqlite_errors(path):
         stored = read_document(connection)
     document = parse_document(stored[0])
     root, secret = way_in(document)
     authenticated(stored, root.view)
     keys = RootKeys(root, document.keystore_id, open_former(document, root.view))
-    return Keystore(path, connection, keys, secret, timeout=timeout)
+    keystore = Keystore(path, connection, keys, secret, timeout=timeout, marks=marks)
+    try:
+        keystore.marks.must_be_safe(document, path.parent)
+    except TikTrueKeysError:
+        keystore.keys.wipe()
+        if secret is not None:
+            secret.wipe()
+        raise
+    return keystore

@@ -1,11 +1,13 @@
 """Checks who can reach the keystore: folders 0700, files 0600, owned by this user, no symbolic link on the way.
 
-Come here for InsecureError. Paths are examined with stat; the database is never opened, because a second open and close
-in the process would drop SQLite's lock.
+Come here for InsecureError. The folder of a host secret or of marks may be readable by others, not writable. Paths are
+examined with stat; the database is never opened, because a second open and close in the process would drop SQLite's
+lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -87,3 +89,41 @@ def _name_of(user: int) -> str:
         return pwd.getpwuid(user).pw_name
     except (ImportError, KeyError):  # another system, or a user that no database has
         return ""
+
+
+def must_not_be_writable_by_others(folder: Path) -> None:
+    """Raise InsecureError when another user than root may create, replace or remove files in `folder`.
+
+    A folder that does not exist passes, and root's on a read-only mount whatever its mode, as a Kubernetes Secret's is:
+    who mounted it here can write it elsewhere. This is the one place that judges the folders of host secrets and marks.
+    Their parents are not judged, except for symbolic links.
+    """
+    refuse_symlinks(folder)
+    try:
+        status = folder.stat()
+    except OSError:
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        raise InsecureError(
+            f"the folder {folder} belongs to another user (uid {status.st_uid})",
+            f"give it to root, or to uid {os.geteuid()}",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_read_only(folder):
+        raise InsecureError(
+            f"the folder {folder} can be written by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"chmod go-w '{folder}'",
+        )
+
+
+def _is_read_only(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    return False
+
+
+def must_lie_outside(path: Path, keystore: Path, what: str = "the host secret") -> None:
+    """Raise InsecureError for a host secret or marks inside the keystore's folder: they would be copied with it."""
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(keystore)):
+        raise InsecureError(
+            f"{what} {path} lies inside the keystore's folder", "keep it apart: a copied folder must not open"
+        )

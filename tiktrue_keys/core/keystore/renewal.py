@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
-from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import create_bytes
 from tiktrue_keys.core.keystore import database, host_secret, schema
@@ -24,9 +23,14 @@ from tiktrue_keys.core.keystore.backup import MAX_EPOCH, put_in_place
 from tiktrue_keys.core.keystore.bind import read_binding
 from tiktrue_keys.core.keystore.document import MAX_FORMER, Document
 from tiktrue_keys.core.keystore.former import FormerKeys, seal_former
-from tiktrue_keys.core.keystore.high_water import Mark, mark_path, pending_path, policy_digest, write_mark
+from tiktrue_keys.core.keystore.high_water import first_mark, policy_digest
 from tiktrue_keys.core.keystore.leftovers import REKEYING, begin_renewal, end_renewal
-from tiktrue_keys.core.keystore.permissions import FILE_MODE, make_private_folder
+from tiktrue_keys.core.keystore.permissions import (
+    FILE_MODE,
+    make_private_folder,
+    must_lie_outside,
+    must_not_be_writable_by_others,
+)
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.secret_place import HostSecret, free_secret_path
 from tiktrue_keys.core.keystore.slots import seal_to_machine
@@ -61,7 +65,7 @@ def secret_path_of(keystore: Keystore, document: Document, named: Path | None) -
     if len(document.former) >= MAX_FORMER:
         raise RefusedError(f"this keystore was rekeyed {MAX_FORMER} times", "create a new keystore")
     if named is not None:
-        host_secret.must_lie_outside(named, keystore.folder)
+        must_lie_outside(named, keystore.folder)
         if os.path.lexists(named):
             raise RefusedError(f"{shown(named)} exists", "name a file that does not exist", remedy="new-secret-exists")
         return named.absolute()
@@ -108,7 +112,8 @@ def renewing(
 
         with after.fill(copy, read_clock, actor=actor, operation_id=operation_id) as transaction:
             yield Renewal(keystore, view, after, transaction)
-        _write_pending_mark(view, document, keys)
+        first = replace(first_mark(document.epoch), heartbeat=view.heartbeat, policy=policy_digest(view.rows))
+        after.marks.write(document, first, pending=True)
         put_in_place(after.path, keystore.path, None)
         after.write_mark_of_epoch()
 
@@ -142,6 +147,7 @@ def _new_secret(keystore: Keystore, path: Path) -> Iterator[HostSecret]:
     try:
         if not path.parent.exists():
             make_private_folder(path.parent)
+        must_not_be_writable_by_others(path.parent)
         with SecretBuffer.random(host_secret.LENGTH) as secret:
             create_bytes(path, bytes(secret.view), FILE_MODE, gate=None)
         try:
@@ -162,7 +168,8 @@ def _new_file(keystore: Keystore, keys: RootKeys, secret: HostSecret) -> Iterato
     path.unlink(missing_ok=True)  # left by a killed rekey; the caller holds the lock
     database.create_file(path)
     try:
-        after = Keystore(path, database.connect(path, timeout=0), keys, secret, timeout=0)
+        connection = database.connect(path, timeout=0)
+        after = Keystore(path, connection, keys, secret, timeout=0, marks=keystore.marks.given)
         try:
             yield after
         finally:
@@ -170,9 +177,3 @@ def _new_file(keystore: Keystore, keys: RootKeys, secret: HostSecret) -> Iterato
     finally:
         for leftover in (path, path.with_name(path.name + "-journal")):
             leftover.unlink(missing_ok=True)
-
-
-def _write_pending_mark(view: Snapshot, document: Document, keys: RootKeys) -> None:
-    mark = Mark(document.epoch, 0, EMPTY_ROOT, view.heartbeat, policy_digest(view.rows))
-    path = pending_path(mark_path(Path(document.marks_path), document.keystore_id))
-    write_mark(path, mark, root=keys.root.view, keystore_id=document.keystore_id)

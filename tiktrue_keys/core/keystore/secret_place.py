@@ -18,6 +18,7 @@ from tiktrue_keys.core.file_identity import listed
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.permissions import must_lie_outside
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, WrongMachineError
 
@@ -76,7 +77,7 @@ def find_secret(place: KeystorePaths, document: Document) -> HostSecret:
     another = False
     for path in secret_paths(place, document):
         try:
-            host_secret.must_lie_outside(path, place.folder)
+            must_lie_outside(path, place.folder)
             secret = host_secret.read(path)
         except NotFoundError:
             continue

@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tiktrue_keys.core.audit.merkle import EMPTY_ROOT
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.instants import instant_of
 from tiktrue_keys.core.keystore import database, schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.clock import TimeRule, accepted_time, is_heartbeat_due, must_not_leap
 from tiktrue_keys.core.keystore.document import Document, authenticated, document_mac, read_document
-from tiktrue_keys.core.keystore.high_water import Mark, mark_path, policy_digest, read_mark, write_mark
+from tiktrue_keys.core.keystore.high_water import Mark, first_mark, mark_path, policy_digest
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.leftovers import sweep_backup, sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.marks import Marks
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -61,12 +61,15 @@ class Keystore:
         host_secret: HostSecret | None,
         *,
         timeout: float,
+        marks: Path | None = None,
     ) -> None:
         self.path = path
         self.folder = path.parent
         self.keys = keys
         self.host_secret = host_secret
-        self._writer = VerifiedConnection(connection, keys)
+        beside = None if host_secret is None else host_secret.path.parent
+        self.marks = Marks(keys, given=marks, beside=beside)
+        self._writer = VerifiedConnection(connection, keys, self.marks)
         self._aside: VerifiedConnection | None = None
         self._inode = _inode_of(path)
         self._timeout = timeout
@@ -114,7 +117,9 @@ class Keystore:
 
     def _second_connection(self) -> VerifiedConnection:
         if self._aside is None:
-            self._aside = VerifiedConnection(database.open_existing(self.path, timeout=self._timeout), self.keys)
+            self._aside = VerifiedConnection(
+                database.open_existing(self.path, timeout=self._timeout), self.keys, self.marks
+            )
         return self._aside
 
     @contextlib.contextmanager
@@ -174,13 +179,14 @@ class Keystore:
             return Transaction(view, instant_of(clock()), actor, operation_id)
 
         # Written before the commit, so that a kill between the two never leaves a keystore without its mark.
-        self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
+        path = mark_path(Path(document.marks_path), document.keystore_id)
+        self.marks.write_at(path, first_mark(document.epoch))
         try:
             with self._committing(begin) as transaction:
                 yield transaction
         except BaseException:
             if self._writer.trusted is None:  # not committed
-                _mark_path(document).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             raise
 
     @contextlib.contextmanager
@@ -240,7 +246,7 @@ class Keystore:
         with self.read() as view:
             document = view.document
         if self.mark_or_none() is None:
-            self._write_mark(document, Mark(document.epoch, 0, EMPTY_ROOT))
+            self.marks.write(document, first_mark(document.epoch))
 
     def write_mark_of_epoch(self) -> None:
         """Write the mark that new_epoch left out, once the copy is in its place.
@@ -255,7 +261,26 @@ class Keystore:
             position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
             mark = Mark(*position, heartbeat, self._policy(view.rows))
         self._write_mark_after_commit(view.document, mark)
-        keep_reserve(self.folder, _mark_path(view.document))
+        keep_reserve(self.folder, self.marks.paths(view.document))
+
+    @contextlib.contextmanager
+    def accepting_lost_marks(self) -> Iterator[None]:
+        """Let the block read and write although the marks are gone. One that the keystore does not reach is refused."""
+        self._writer.may_lack_mark = True
+        try:
+            yield
+        finally:
+            self._writer.may_lack_mark = False
+            self._writer.trusted = None
+
+    def has_lost_marks(self, document: Document) -> bool:
+        """Return whether no mark of the keystore counts, which only a reader that accepts lost marks learns."""
+        return self.marks.newest(document) is None
+
+    def use_secret(self, secret: HostSecret) -> None:
+        """Use this host secret from now on, and the marks beside it."""
+        self.host_secret = secret
+        self.marks.beside = secret.path.parent
 
     @contextlib.contextmanager
     def _committing(self, begin: Callable[[], Transaction], *, marks: bool = True) -> Iterator[Transaction]:
@@ -272,7 +297,7 @@ class Keystore:
                 raise
             if mark is not None and marks:
                 self._write_mark_after_commit(transaction.document, mark, transaction.summary())
-                keep_reserve(self.folder, _mark_path(transaction.document))
+                keep_reserve(self.folder, self.marks.paths(transaction.document))
 
     def renew_heartbeat(self, read_clock: ReadClock, *, actor: Actor) -> None:
         """Replace the mark by one with a new heartbeat, if that is due. Nothing else changes, and nothing is recorded.
@@ -288,13 +313,13 @@ class Keystore:
                 reading, policy = read_clock(view), self._policy(view.rows)
             if is_heartbeat_due(reading):
                 position = (view.document.epoch, view.state.audit_size, view.state.audit_head)
-                self._write_mark(view.document, Mark(*position, reading.effective, policy))
+                self.marks.write(view.document, Mark(*position, reading.effective, policy))
 
     def _sweep(self, document: Document, rows: Rows) -> None:
         """Remove what killed writers left, once per opened keystore."""
         if not self._swept:
             self._swept = True
-            sweep_opened(self.folder, document)
+            sweep_opened(self.folder, document, self.marks.paths(document))
             backup = rows.get(RecordKind.BACKUP, "backup")
             if backup is not None:
                 sweep_backup(Path(backup["path"]))
@@ -346,7 +371,7 @@ class Keystore:
 
     def release_reserve(self) -> bool:
         """Free the space that is reserved for a revocation. Return False when there is none."""
-        return release_reserve(self.folder, _mark_path(self.document_now()))
+        return release_reserve(self.folder, self.marks.paths(self.document_now()))
 
     def document_now(self) -> Document:
         """Return the verified header."""
@@ -355,15 +380,7 @@ class Keystore:
 
     def mark_or_none(self) -> Mark | None:
         """Return this machine's high-water mark of the keystore, None when there is none that can be trusted."""
-        document = authenticated(read_document(self._writer.sqlite), self.keys.root.view)
-        try:
-            return read_mark(_mark_path(document), root=self.keys.root.view, keystore_id=document.keystore_id)
-        except IntegrityError:
-            return None
-        except TikTrueKeysError:
-            if self.host_secret is not None:
-                raise
-            return None  # the path is another machine's and can be anything here
+        return self.marks.newest(authenticated(read_document(self._writer.sqlite), self.keys.root.view))
 
     def _finish(self, transaction: Transaction) -> Mark | None:
         """Update digests, checkpoint and root, commit, and return the mark; None when there was nothing to commit."""
@@ -430,12 +447,9 @@ class Keystore:
             if row is None or row[0] != state.root:
                 raise
 
-    def _write_mark(self, document: Document, mark: Mark) -> None:
-        write_mark(_mark_path(document), mark, root=self.keys.root.view, keystore_id=document.keystore_id)
-
     def _write_mark_after_commit(self, document: Document, mark: Mark, changed: str = "") -> None:
         try:
-            self._write_mark(document, mark)
+            self.marks.write(document, mark)
         except TikTrueKeysError as error:
             # The change cannot be undone any more; the next operation writes the mark.
             change = f"the change was made ({changed})" if changed else "the change was made"
@@ -454,7 +468,3 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _mark_path(document: Document) -> Path:
-    return mark_path(Path(document.marks_path), document.keystore_id)

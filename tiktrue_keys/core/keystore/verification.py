@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.document import Document, authenticated, read_document
-from tiktrue_keys.core.keystore.high_water import HeartbeatReader, mark_path, read_mark
+from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.integrity import state_root
+from tiktrue_keys.core.keystore.marks import Marks
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import KeystoreState, Snapshot
 from tiktrue_keys.errors import Advice, IntegrityError
@@ -39,13 +39,17 @@ class Trusted:
 
 
 class VerifiedConnection:
-    """One connection to the keystore, and the last state that was verified through it."""
+    """One connection to the keystore, and the last state that was verified through it.
 
-    def __init__(self, connection: sqlite3.Connection, keys: RootKeys) -> None:
+    `ignores_mark` passes over every mark, for a restore; `may_lack_mark` over the lack of any, to replace it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, keys: RootKeys, marks: Marks) -> None:
         self.sqlite = connection
         self.trusted: Trusted | None = None
         self.ignores_mark = False
-        self._heartbeats = HeartbeatReader()
+        self.may_lack_mark = False
+        self._marks = marks
         self._keys = keys
 
     def view(self) -> Snapshot:
@@ -70,8 +74,12 @@ class VerifiedConnection:
     def _heartbeat(self, document: Document) -> Instant | None:
         if self.ignores_mark:
             return None
-        path = mark_path(Path(document.marks_path), document.keystore_id)
-        return self._heartbeats.read(path, root=self._keys.root.view, keystore_id=document.keystore_id)
+        try:
+            return self._marks.heartbeat(document)
+        except IntegrityError:
+            if self.may_lack_mark:
+                return None
+            raise
 
     def _verified(self, row: tuple[int, bytes, str, bytes] | None, version: int) -> Trusted:
         if row is None or [type(part) for part in row] != [int, bytes, str, bytes]:
@@ -94,15 +102,20 @@ class VerifiedConnection:
         if audit.head() != state.audit_head:
             raise IntegrityError("the keystore's audit tree was changed", **_ROLLED_BACK)
         if not self.ignores_mark:
-            self._must_reach_mark(document, state)
+            self._must_reach_marks(document, state)
         return Trusted(version, document, state, digests, audit.newest_time())
 
-    def _must_reach_mark(self, document: Document, state: KeystoreState) -> None:
-        mark = read_mark(
-            mark_path(Path(document.marks_path), document.keystore_id),
-            root=self._keys.root.view,
-            keystore_id=document.keystore_id,
-        )
+    def _must_reach_marks(self, document: Document, state: KeystoreState) -> None:
+        try:
+            marks = self._marks.read(document)
+        except IntegrityError:
+            if self.may_lack_mark:
+                return
+            raise
+        for mark in sorted(marks, reverse=True):
+            self._must_reach(mark, document, state)
+
+    def _must_reach(self, mark: Mark, document: Document, state: KeystoreState) -> None:
         if (document.epoch, state.audit_size) < (mark.epoch, mark.size):
             position = f"{state.audit_size} audit records of {mark.size}"
             if document.epoch != mark.epoch:

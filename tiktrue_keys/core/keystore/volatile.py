@@ -75,7 +75,7 @@ def volatile_when_created(place: KeystorePaths) -> VolatileParts:
     """Return what a keystore that would be created at `place` would lose."""
     secret = (place.host_secret or host_secret.default_path()).absolute()
     given = secret.exists() and not os.access(secret.parent, os.W_OK)
-    marks = host_secret.default_path().parent if given else secret.parent
+    marks = place.marks or (host_secret.default_path().parent if given else secret.parent)
     return volatile_now(place.folder, secret, marks)
 
 

@@ -1,6 +1,7 @@
 """The operation `rebind`: seals the keystore to every fact of the machine as it is now.
 
-Come here before and after a hardware change, and after the host secret was moved: `rebind` records its path.
+Come here before and after a hardware change, after host secret or marks were moved, and for a keystore whose mark was
+lost.
 core/keystore/drift_reseal.py seals to single facts.
 """
 
@@ -9,8 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
@@ -19,10 +18,12 @@ from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport, choose_a
 from tiktrue_keys.core.keys.licenses import License, must_recognise
 from tiktrue_keys.core.keystore.bind import (
     BINDING,
-    is_secret_moved,
+    NOT_MOVED,
+    Moved,
+    moved_paths,
     read_binding,
     read_replacing,
-    record_secret_path,
+    record_paths,
     reseal,
 )
 from tiktrue_keys.core.keystore.replay import OperationRequest
@@ -32,6 +33,7 @@ from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.machine import FactKind, MachineFacts
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
+from tiktrue_keys.core.operations.verify import extended_checkpoint
 from tiktrue_keys.core.replacement import must_replace, parse_replacement, settled
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import RefusedError, UsageError
@@ -44,7 +46,8 @@ class Rebound(OperationResult):
     """The binding before and after, and how the machine differed from the former.
 
     `replacing` are the facts whose new part is awaited, `undone` those of which it is awaited no longer although it did
-    not come. `moved_to` is the path of the host secret where it is not the one that was recorded.
+    not come. `moved` are the paths of host secret and marks that are not those that were recorded. `replaced_mark`: no
+    mark of the keystore was left, and there is one again.
     """
 
     before: Binding
@@ -52,7 +55,8 @@ class Rebound(OperationResult):
     drift: DriftReport
     replacing: tuple[FactKind, ...] = ()
     undone: tuple[FactKind, ...] = ()
-    moved_to: Path | None = None
+    moved: Moved = NOT_MOVED
+    replaced_mark: bool = False
     dry_run: bool = False
 
 
@@ -85,21 +89,42 @@ def rebind(
     operation_id: str | None,
     drop: Sequence[str] = (),
     replace: Sequence[str] = (),
+    against: bytes | None = None,
 ) -> Rebound:
     """Seal to every fact that can be read now. A fact that cannot be read stays in the binding.
 
     Before a planned repair, `drop` names facts to leave out, and the next rebind takes the new ones in; `replace` names
     the new facts as KIND=NEW, and the keystore opens with the old part and with the new one until the new one is there.
-    A rebind without them ends a replacement. A keystore with licenses needs one of them: the licensee decides on a new
-    binding, not every process with root rights. Raises UsageError without the license or for a fact that is not in the
-    binding, WrongLicenseError for an unknown license, RefusedError where this machine would not open the keystore any
-    more, or a new fact does not name one machine.
+    A rebind without them ends a replacement. It also records where host secret and marks are now, and writes a mark
+    where none is left. A keystore with licenses needs one of them: the licensee decides on a new binding, not every
+    process with root rights.
+
+    `against`, a signed checkpoint that was kept elsewhere, needs no license: it replaces the lost mark of a keystore
+    whose log extends the checkpoint, and changes nothing else.
+
+    Raises UsageError without the license or for a fact that is not in the binding, WrongLicenseError for an unknown
+    license, RefusedError where this machine would not open the keystore any more, or a new fact does not name one
+    machine, IntegrityError for a lost mark with neither license nor checkpoint, and for a log that does not extend the
+    checkpoint.
     """
     if drop and replace:
         raise UsageError("facts are dropped or replaced, not both at once", "run it twice")
-    arguments = {name: sorted(given) for name, given in (("drop", drop), ("replace", replace)) if given}
+    if against is not None and (drop or replace):
+        raise UsageError("a checkpoint changes no binding", "replace the mark first")
+    arguments: dict[str, object] = {
+        name: sorted(given) for name, given in (("drop", drop), ("replace", replace)) if given
+    }
+    if against is not None:
+        arguments["against"] = hashlib.sha256(against).hexdigest()
     asked = OperationRequest.of(OPERATION, operation_id, arguments)
-    return once(session, asked, partial(_rebind, session, license_key, dry_run, drop, replace), _repeated)
+
+    def do(operation: Operation) -> Rebound:
+        with session.accepting_lost_marks():  # not around `once`: recording a refusal writes a mark
+            if against is not None:
+                return _replace_mark(session, against, dry_run, operation)
+            return _rebind(session, license_key, dry_run, drop, replace, operation)
+
+    return once(session, asked, do, _repeated, must_open=False)
 
 
 def _dropped(before: Binding, names: Sequence[str]) -> frozenset[FactKind]:
@@ -149,32 +174,36 @@ def _rebind(
 ) -> Rebound:
     with session.read() as (view, _):
         licensed = view.rows.get(RecordKind.LICENSE, "first") is not None
-        moved_to = session.secret_path() if is_secret_moved(session.keystore, view.document) else None
+        moved, is_lost = moved_paths(session.keystore, view.document), session.keystore.has_lost_marks(view.document)
         plan = _plan(session, view, drop, given)
     result = Rebound(
         operation_id=operation.id,
-        changed=not dry_run and (plan.changes or moved_to is not None),
+        changed=not dry_run and (plan.changes or bool(moved) or is_lost),
         before=plan.before,
         after=plan.after,
         drift=drift(plan.before, session.facts()),
         replacing=_kinds_of(plan.replacing),
         undone=_kinds_of(plan.undone),
-        moved_to=moved_to,
+        moved=moved,
+        replaced_mark=is_lost,
         dry_run=dry_run,
     )
     if not result.changed:
         return result
     if licensed and license_key is None:
         raise UsageError("rebind needs a license of this keystore", "pass license_key", remedy="needs-license")
+    if is_lost and not licensed:
+        raise session.keystore.marks.gone(session.keystore.document_now())
     prepared = session.prepare(license_key) if licensed else None
     with operation.write() as transaction:
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
         must_be_approved(transaction, _proposal(plan))
+        moved = record_paths(session.keystore, transaction)
         detail = plan.detail()
-        if moved_to is not None:
-            record_secret_path(session.keystore, transaction)
-            detail["host_secret"] = [str(moved_to)]
+        detail |= {"host_secret": [str(moved.host_secret)]} if moved.host_secret else {}
+        detail |= {"marks": [str(moved.marks)]} if moved.marks else {}
+        detail |= {"mark": ["replaced"]} if is_lost else {}
         reseal(
             session.keystore,
             transaction,
@@ -187,6 +216,27 @@ def _rebind(
         )
         operation.remember(transaction, [["before", *each] for each in plan.before.to_json()])
     return result
+
+
+def _replace_mark(session: KeystoreSession, against: bytes, dry_run: bool, operation: Operation) -> Rebound:
+    with session.read() as (view, _):
+        binding = read_binding(view.rows)
+        older = extended_checkpoint(view, against)
+        is_lost = session.keystore.has_lost_marks(view.document)
+    if is_lost and not dry_run:
+        with operation.write() as transaction:
+            detail = {"mark": ["replaced"], "against": {"size": older.size, "root": older.root.hex()}}
+            transaction.record(OPERATION, detail=detail)
+            operation.remember(transaction, [["before", *each] for each in binding.to_json()])
+    return Rebound(
+        operation_id=operation.id,
+        changed=is_lost and not dry_run,
+        before=binding,
+        after=binding,
+        drift=drift(binding, session.facts()),
+        replaced_mark=is_lost,
+        dry_run=dry_run,
+    )
 
 
 def _proposal(plan: _Plan) -> Proposal:

@@ -203,16 +203,15 @@ def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> I
 
     It is opened by this machine, or else by `way_in`, which needs no mark.
     """
-    timeout = session.place.timeout
     with contextlib.ExitStack() as stack:
         try:
-            keystore = open_at(present, by_machine(session.place, session.facts()), timeout=timeout)
+            keystore = open_at(present, by_machine(session.place, session.facts()), session.place)
             stack.callback(keystore.close)
             view = stack.enter_context(keystore.read())
         except BusyError:
             raise
         except TikTrueKeysError:
-            keystore = open_at(present, way_in, timeout=timeout)
+            keystore = open_at(present, way_in, session.place)
             stack.callback(keystore.close)
             if keystore.host_secret is None:
                 keystore.verify_whole()

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.context.trusted_files import read_trusted
 from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.drift import drift_notices, drift_table
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import REPEATED, Outcome
+from tiktrue_keys.core.audit.checkpoint import NOTE_LIMIT
 from tiktrue_keys.core.fingerprint import strength
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rebind import Rebound
+from tiktrue_keys.errors import UsageError
 
 EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
+    (
+        "Record where the host secret is now:",
+        "tiktrue-keys rebind --host-secret /mnt/new/tiktrue-keys-host/secret",
+    ),
     ("Prepare for a new network card:", "tiktrue-keys rebind --replace nic=b0:7b:25:9c:11:40"),
 )
 TAKES_APPROVAL = True
@@ -37,6 +45,12 @@ def command(
             help="Open with the part that has NEW too, and only with it once it is there (repeatable).",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Only replace a lost mark: the log must extend this checkpoint; reads no license."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be sealed, and change nothing; reads no license.")
     ] = False,
@@ -47,8 +61,9 @@ def command(
     to facts that were added. A missing fact stays in the binding, because this user may only lack permission to read
     it. Reads a license if the keystore has licensed keys. Keys and containers do not change.
 
-    It also records the path of the host secret in use, after the secret was moved and named by --host-secret or the
-    environment.
+    It also records where host secret and marks are now, after they were moved and named by --host-secret, --marks or
+    the environment. Where every high-water mark of the keystore is lost, it writes a new one: with the license, or
+    without one --against a checkpoint that was kept elsewhere.
 
     Before a planned repair --drop leaves a fact out, so that the keystore opens with the new part; the next rebind
     takes the new one in. It asks where no fact may change any more afterwards. If the number of the new part is known,
@@ -56,18 +71,31 @@ def command(
     with the new one in place seals to it. A rebind before that undoes it.
     """
     context: CommandContext = ctx.obj
+    if against is not None:
+        return _outcome(context, _replace_mark(context, Path(against), [*(drop or ()), *(replace or ())], dry_run))
     if dry_run:
         return _outcome(context, context.manager.rebind(drop=drop or (), replace=replace or (), dry_run=True))
     if drop:
         _confirm_drop(context, drop, replace or ())
-    # A keystore of --no-license keys knows no license: one from the environment would be the wrong one.
-    keys = context.writer.keys()
-    licensed = any(key.license_tag is not None for key in keys)
-    license_key = context.license() if licensed else None
+    license_key = context.license() if _is_licensed(context) else None
     done = context.manager.rebind(
         license_key, drop=drop or (), replace=replace or (), operation_id=context.operation_id
     )
     return _outcome(context, done)
+
+
+def _is_licensed(context: CommandContext) -> bool:
+    """A keystore of --no-license keys knows no license: one from the environment would be the wrong one."""
+    with context.manager.session.accepting_lost_marks():
+        keys = context.manager.keys()
+        return any(key.license_tag is not None for key in keys)
+
+
+def _replace_mark(context: CommandContext, path: Path, facts: list[str], dry_run: bool) -> Rebound:
+    if facts:
+        raise UsageError("--against changes no binding", "use it alone, then run rebind again")
+    note = read_trusted(path, limit=NOTE_LIMIT, what="checkpoint").data
+    return context.manager.rebind(against=note, dry_run=dry_run, operation_id=context.operation_id)
 
 
 def _confirm_drop(context: CommandContext, drop: list[str], replace: Sequence[str]) -> None:
@@ -87,7 +115,9 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
             "after": binding_json(rebound.after),
             "drift": drift_json(rebound.drift),
             "replacing": [kind.value for kind in rebound.replacing],
-            "host_secret": None if rebound.moved_to is None else str(rebound.moved_to),
+            "host_secret": _path(rebound.moved.host_secret),
+            "marks": _path(rebound.moved.marks),
+            "replaced_mark": rebound.replaced_mark,
         },
         view=[drift_table(("before", "after"), rebound.before, rebound.after, rebound.drift, plain=plain)],
         messages=[_message(rebound)],
@@ -101,7 +131,7 @@ def _outcome(context: CommandContext, rebound: Rebound) -> Outcome:
 def _message(rebound: Rebound) -> str:
     if rebound.after != rebound.before and not (rebound.changed or rebound.dry_run):
         return REPEATED
-    said = [_sealed(rebound), _awaited(rebound), _moved(rebound)]
+    said = [_sealed(rebound), _awaited(rebound), _kept(rebound)]
     return " ".join(filter(None, said)) or "Nothing to do: no fact has changed."
 
 
@@ -122,8 +152,18 @@ def _awaited(rebound: Rebound) -> str:
     return f"{opens} with the old {awaited} and with the new one, until the new one is there."
 
 
-def _moved(rebound: Rebound) -> str:
-    if rebound.moved_to is None:
+def _kept(rebound: Rebound) -> str:
+    """What is recorded of host secret and marks, in words."""
+    done = []
+    if rebound.moved.host_secret is not None:
+        done.append(f"record the host secret at {escaped(str(rebound.moved.host_secret))}")
+    if rebound.moved.marks is not None:
+        done.append(f"record the marks in {escaped(str(rebound.moved.marks))}")
+    done += ["replace the lost high-water mark"] * rebound.replaced_mark
+    if not done:
         return ""
-    path = escaped(str(rebound.moved_to))
-    return f"Would record the host secret at {path}." if rebound.dry_run else f"Recorded the host secret at {path}."
+    return f"Would {' and '.join(done)}; nothing was changed." if rebound.dry_run else f"Done: {' and '.join(done)}."
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)

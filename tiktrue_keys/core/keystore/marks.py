@@ -1,0 +1,153 @@
+"""The high-water marks of one keystore: which folders hold one, which of them counts, and how they are replaced.
+
+Come here for where a mark is looked for. A keystore has a mark in the folder that is given now, in the one that its
+header records, and beside the host secret in use, so that any of them may be lost or moved. A mark counts if H
+authenticates it; the keystore has to reach every one that counts. A missing or foreign file in one folder is not an
+error while another holds a mark: the next commit replaces it. high_water.py reads and writes one file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.high_water import Mark, mark_path, pending_path, read_mark, write_mark
+from tiktrue_keys.core.keystore.permissions import must_lie_outside, must_not_be_writable_by_others
+from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.errors import Advice, IntegrityError, NotFoundError, TikTrueKeysError
+
+_REPLACE: Advice = {
+    "hint": "put it back, or prove the license: rebind(license_key); without one rebind(against=checkpoint)",
+    "remedy": "mark-gone",
+    "about": {},
+}
+Version = tuple[int, int, int] | None
+
+
+class Marks:
+    """The marks of an opened keystore.
+
+    `given` is the folder that was given now, `beside` that of the host secret in use; None without one.
+    """
+
+    def __init__(self, keys: RootKeys, *, given: Path | None = None, beside: Path | None = None) -> None:
+        self.given = given
+        self.beside = beside
+        self._keys = keys
+        self._versions: tuple[Version, ...] = ()
+        self._heartbeat: Instant | None = None
+
+    def paths(self, document: Document) -> tuple[Path, ...]:
+        """Return the paths of the marks, in the order in which they are written."""
+        folders = (self.given, Path(document.marks_path), self.beside)
+        unique = dict.fromkeys(folder for folder in folders if folder is not None)
+        return tuple(mark_path(folder, document.keystore_id) for folder in unique)
+
+    def must_be_safe(self, document: Document, keystore: Path) -> None:
+        """Raise InsecureError for a folder that others can write, or that was given and lies in the `keystore` folder.
+
+        Raises NotFoundError when the folder that was given does not exist. A keystore that is opened in another way
+        than by its machine may name another machine's folder, which is not judged.
+        """
+        if self.given is not None:
+            must_lie_outside(self.given, keystore, "the folder of marks")
+            if not self.given.is_dir():
+                raise NotFoundError(f"the folder of marks {self.given} does not exist", f"mkdir -m 700 '{self.given}'")
+        if self.beside is not None:
+            for path in self.paths(document):
+                must_not_be_writable_by_others(path.parent)
+
+    def read(self, document: Document) -> tuple[Mark, ...]:
+        """Return every mark that counts. Raises IntegrityError when there is none, else what hides the first file."""
+        found, trouble = self._read(document)
+        if not found:
+            raise _advised(trouble) if trouble else self.gone(document)
+        return found
+
+    def gone(self, document: Document) -> IntegrityError:
+        """Return the error of a keystore of which no mark is left."""
+        paths = self.paths(document)
+        names = " and ".join(str(path) for path in paths)
+        words = f"the high-water mark{'s' * (len(paths) > 1)} {names} {'is' if len(paths) == 1 else 'are'} gone"
+        return IntegrityError(words, **_REPLACE)
+
+    def newest(self, document: Document) -> Mark | None:
+        """Return the highest mark that counts, or None.
+
+        Where the keystore was opened by its host secret, the error of a file that cannot be read is raised.
+        """
+        found, trouble = self._read(document)
+        if not found and trouble is not None and self.beside is not None and not isinstance(trouble, IntegrityError):
+            raise trouble
+        return max(found, default=None)
+
+    def heartbeat(self, document: Document) -> Instant | None:
+        """Return the latest heartbeat; the files are read only after one of them was replaced.
+
+        Marks that are gone keep the last one that was read: opening the keystore refuses them. Raises IntegrityError
+        when there are files and none of them counts.
+        """
+        versions = tuple(_version(path) for path in self.paths(document))
+        if versions != self._versions and any(versions):
+            self._heartbeat = max((mark.heartbeat for mark in self.read(document) if mark.heartbeat), default=None)
+            self._versions = versions
+        return self._heartbeat
+
+    def write(self, document: Document, mark: Mark, *, pending: bool = False) -> None:
+        """Replace every mark durably, or write it beside, for a keystore that is about to change its root.
+
+        Raises the error of the folder that was given, or of the first if all fail.
+        """
+        failures: list[TikTrueKeysError] = []
+        paths = self.paths(document)
+        for path in paths:
+            try:
+                self.write_at(pending_path(path) if pending else path, mark)
+            except TikTrueKeysError as error:
+                if path.parent == self.given:
+                    raise
+                failures.append(error)
+        if len(failures) == len(paths):
+            raise failures[0]
+
+    def write_at(self, path: Path, mark: Mark) -> None:
+        """Replace one mark durably."""
+        write_mark(path, mark, root=self._keys.root.view, keystore_id=self._keys.keystore_id)
+
+    def prepare(self, document: Document, mark: Mark) -> None:
+        """Write `mark` into the folder that the header records if no mark there counts.
+
+        Call it before a header with another folder is committed, so that a kill leaves no keystore without a mark.
+        """
+        path = mark_path(Path(document.marks_path), document.keystore_id)
+        try:
+            read_mark(path, root=self._keys.root.view, keystore_id=document.keystore_id)
+        except (NotFoundError, IntegrityError):
+            self.write_at(path, mark)
+
+    def _read(self, document: Document) -> tuple[tuple[Mark, ...], TikTrueKeysError | None]:
+        """Return the marks that count, and the error of the first file that is there and does not."""
+        found: list[Mark] = []
+        trouble: TikTrueKeysError | None = None
+        for path in self.paths(document):
+            try:
+                found.append(read_mark(path, root=self._keys.root.view, keystore_id=document.keystore_id))
+            except NotFoundError:
+                continue
+            except TikTrueKeysError as error:
+                trouble = trouble or error
+        return tuple(found), trouble
+
+
+def _advised(error: TikTrueKeysError) -> TikTrueKeysError:
+    return IntegrityError(error.message, **_REPLACE) if isinstance(error, IntegrityError) else error
+
+
+def _version(path: Path) -> Version:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns, status.st_size
