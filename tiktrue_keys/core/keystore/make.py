@@ -35,6 +35,7 @@ from tiktrue_keys.core.keystore.volatile import volatile_now
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
+from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import RefusedError
 
 
@@ -92,7 +93,7 @@ def _log_volatile(folder: Path, document: Document) -> None:
     logger = logging.getLogger("tiktrue_keys")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())  # else the last resort of logging would print on standard error
-    logger.warning("%s: %s", folder, found.words)
+    logger.warning("%s: %s", shown(folder), found.words)
 
 
 def _sealed(
