@@ -97,6 +97,7 @@ def keys(desk: Desk, count: int) -> Iterator[Cost]:
         ("audit", "verify"),
         ("audit", "show"),
         ("status",),
+        ("rekey", "--yes"),
     ):
         yield desk.cost(f"{' '.join(words)}, {count:,} keys", *words, "-q")
 

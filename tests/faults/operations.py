@@ -128,6 +128,7 @@ OPERATIONS = (
         moved=True,
         call=lambda manager, _: manager.rebind(LICENSE, operation_id=OPERATION),
     ),
+    Operation("rekey", lambda _: ["rekey", "--compromised", "--yes"]),
     Operation("relicense", lambda shop: ["relicense", *_licenses(shop), "--yes"], call=_relicense),
     Operation("backup", lambda shop: ["backup", str(shop.backups / "now.db")], call=_backup),
     Operation("restore", lambda shop: ["restore", str(shop.backups / "earlier.db"), "--yes"], call=_restore),
