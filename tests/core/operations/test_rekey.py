@@ -8,6 +8,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.core.approvals.approvers import approved, needs_ssh_keygen, policy_of
 from tests.keystores import (
@@ -24,12 +25,15 @@ from tests.keystores import (
 )
 from tests.recovery.escrows import escrow_of
 from tiktrue_keys.core import derivation
+from tiktrue_keys.core.audit.checkpoint import Checkpoint, signed_note
 from tiktrue_keys.core.canonical import joined
 from tiktrue_keys.core.keys.lifecycle import Use
 from tiktrue_keys.core.keystore import schema
+from tiktrue_keys.core.keystore.audit_log import origin_of
 from tiktrue_keys.core.keystore.document import Document, parse_document
+from tiktrue_keys.core.keystore.identity import open_seed
 from tiktrue_keys.core.keystore.retired import retired_roots
-from tiktrue_keys.core.keystore.rows import RootKeys
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import open_on_machine, open_with_escrow
 from tiktrue_keys.core.machine import read_facts
@@ -86,6 +90,11 @@ def secret_of(manager: KeyManager, key_id: str) -> bytes:
         return bytes(opened.secret.view)
 
 
+def rows_of(manager: KeyManager) -> Rows:
+    with manager.session.read() as (view, _):
+        return view.rows
+
+
 def header_of(desk: Desk) -> Document:
     ((encoded,),) = desk.rows("SELECT document FROM header")
     return parse_document(encoded)
@@ -118,6 +127,24 @@ class TestWhatStays:
         with manager.session.read() as (view, _):
             assert view.audit.get(len(leaves) - 1).event == "intent"
             assert [each.size for each in view.document.former] == [len(leaves), len(leaves) + 2, len(leaves) + 4]
+
+    def test_a_checkpoint_from_before_still_counts_and_its_key_signs_no_later_one(self, manager: KeyManager) -> None:
+        size, notes = manager.audit_size(), [manager.audit_checkpoint().encode()]
+        before = manager.document().audit_key
+        with open_seed(manager.session.root_keys, rows_of(manager), "audit") as seed:
+            stolen = Ed25519PrivateKey.from_private_bytes(seed.view)
+        manager.rekey()
+        notes.append(manager.audit_checkpoint().encode())
+        manager.rekey()
+
+        assert [manager.audit_must_extend(note).size for note in notes] == [size, size + 1]
+        assert manager.document().audit_key != before
+        with manager.session.read() as (view, _):
+            now = Checkpoint(origin_of(view.document.keystore_id, 3), view.audit.size, view.audit.head())
+            then = Checkpoint(origin_of(view.document.keystore_id, 1), view.audit.size, view.audit.head())
+        for forged in (now, then):
+            note = signed_note(forged, public_key=before, sign=stolen.sign).encode()
+            assert isinstance(error_of(lambda note=note: manager.audit_must_extend(note)), IntegrityError)  # type: ignore[misc]
 
     def test_the_record_says_what_was_renewed(self, manager: KeyManager, desk: Desk) -> None:
         with manager.session.read() as (view, _):

@@ -82,13 +82,17 @@ def store_identity(rows: Rows, wrapped: dict[str, bytes]) -> None:
         rows.put(RecordKind.IDENTITY, name, {"wrapped": base64.b64encode(seed).decode()})
 
 
-def rewrap_identity(old: RootKeys, rows: Rows, new: RootKeys) -> dict[str, bytes]:
-    """Return the private seeds of `rows`, wrapped under the keys of a new root."""
-    wrapped = {}
-    for name in _LABELS:
+def renewed_identity(old: RootKeys, rows: Rows, new: RootKeys) -> tuple[bytes, dict[str, bytes]]:
+    """Return a new audit key's public half, and the private seeds wrapped under the keys of a new root.
+
+    The identity stays: peers know this keystore by it.
+    """
+    publics, made = make_identity(new)
+    wrapped = {"audit": made["audit"]}
+    for name in ("identity", "identity-hpke"):
         with open_seed(old, rows, name) as seed, _wrapping_key(new, name) as key:
             wrapped[name] = wrap_key(key.view, seed.view, _context(new, name))
-    return wrapped
+    return publics.audit, wrapped
 
 
 def open_seed(keys: RootKeys, rows: Rows, name: str) -> SecretBuffer:

@@ -7,14 +7,18 @@ Come here for which keys and audit records are older than a renewal. The old roo
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tiktrue_keys.core.audit.checkpoint import Checkpoint, open_note
 from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.keystore.audit_log import origin_of
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.transaction import Snapshot
+from tiktrue_keys.errors import IntegrityError
 
 _IDS_A_PART = 400
 _KEYS = ("audit_key", "identity_key", "identity_hpke")
@@ -64,6 +68,25 @@ def retired_roots(view: Snapshot) -> list[RetiredRoot]:
     """Return every renewal, the oldest first."""
     stored = (view.rows.get(RecordKind.RETIRED, str(place + 1)) for place in range(len(view.document.former)))
     return [_root_of(payload) for payload in stored if payload is not None]
+
+
+def opened_checkpoint(view: Snapshot, text: str) -> Checkpoint:
+    """Return the checkpoint of a signed note of the present epoch, or of one that a renewal has ended.
+
+    Each is under the audit key of its time. Raises IntegrityError when the note is of none of them, or a former key
+    signs for more records than there were.
+    """
+    here = view.document
+    try:
+        return open_note(text, origin=origin_of(here.keystore_id, here.epoch), public_key=here.audit_key)
+    except IntegrityError:
+        for root in reversed(retired_roots(view)):
+            origin = origin_of(here.keystore_id, root.epoch)
+            with contextlib.suppress(IntegrityError):
+                found = open_note(text, origin=origin, public_key=root.audit_key)
+                if found.size <= root.size:
+                    return found
+        raise
 
 
 def _root_of(payload: dict[str, Any]) -> RetiredRoot:

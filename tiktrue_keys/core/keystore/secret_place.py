@@ -20,7 +20,8 @@ from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import must_lie_outside
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import NotFoundError, TikTrueKeysError, WrongMachineError
+from tiktrue_keys.core.system_errors import shown
+from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, WrongMachineError
 
 _MOST_OWN = 100
 
@@ -51,7 +52,10 @@ def free_secret_path(folder: Path, keystore_id: bytes) -> Path:
     """Return a path in `folder` for a new host secret of one keystore alone, at which there is no file yet."""
     first = own_secret_path(folder, keystore_id)
     names = (first, *(first.with_stem(f"{first.stem}-{number}") for number in range(2, _MOST_OWN)))
-    return next(path for path in names if not os.path.lexists(path))
+    free = next((path for path in names if not os.path.lexists(path)), None)
+    if free is None:
+        raise RefusedError(f"{shown(folder)} holds {_MOST_OWN - 1} host secrets of this keystore", "remove old ones")
+    return free
 
 
 def _own_secrets(folder: Path, keystore_id: bytes) -> list[Path]:

@@ -20,7 +20,7 @@ from tiktrue_keys.core.dispatch.peers import NODE, peers
 from tiktrue_keys.core.keys.keyring import all_keys
 from tiktrue_keys.core.keys.wrapping import rewrap_for_machine
 from tiktrue_keys.core.keystore.bind import BINDING
-from tiktrue_keys.core.keystore.identity import rewrap_identity, store_identity
+from tiktrue_keys.core.keystore.identity import renewed_identity, store_identity
 from tiktrue_keys.core.keystore.renewal import Renewal, renewing, secret_path_of
 from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.retired import RetiredRoot, put_containers, put_retired_root
@@ -209,7 +209,9 @@ def _retire(renewal: Renewal, containers: list[str], compromised: bool) -> bool:
     """Give the keystore what depends on its root, and return whether an escrow ended."""
     rows, before = renewal.transaction.rows, renewal.view.document
     number = len(renewal.transaction.document.former)
-    store_identity(rows, rewrap_identity(renewal.before.keys, renewal.view.rows, renewal.after.keys))
+    audit_key, wrapped = renewed_identity(renewal.before.keys, renewal.view.rows, renewal.after.keys)
+    store_identity(rows, wrapped)
+    renewal.transaction.replace_document(replace(renewal.transaction.document, audit_key=audit_key))
     root = RetiredRoot(
         size=renewal.view.audit.size,
         epoch=before.epoch,

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tiktrue_keys.core.audit.checkpoint import Checkpoint, open_note
+from tiktrue_keys.core.audit.checkpoint import Checkpoint
 from tiktrue_keys.core.audit.merkle import verify_consistency
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys import deadlines
-from tiktrue_keys.core.keystore.audit_log import origin_of
+from tiktrue_keys.core.keystore.retired import opened_checkpoint
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import IntegrityError
@@ -42,7 +42,7 @@ def verify_view(view: Snapshot, now: Instant) -> Verified:
 
 
 def extended_checkpoint(view: Snapshot, note: bytes) -> Checkpoint:
-    """Return the checkpoint of a signed note of this epoch, which the log extends.
+    """Return the checkpoint of a signed note of this epoch, or of one that a rekey ended, which the log extends.
 
     Raises IntegrityError when the note is not this log's, or the log does not extend it.
     """
@@ -50,9 +50,7 @@ def extended_checkpoint(view: Snapshot, note: bytes) -> Checkpoint:
         text = note.decode("utf-8")
     except UnicodeDecodeError:
         raise IntegrityError("the checkpoint is not text") from None
-    document, log = view.document, view.audit
-    origin = origin_of(document.keystore_id, document.epoch)
-    older = open_note(text, origin=origin, public_key=document.audit_key)
+    log, older = view.audit, opened_checkpoint(view, text)
     if older.size > log.size:
         raise IntegrityError(
             f"the log has {log.size} records, but the checkpoint covers {older.size}",
