@@ -86,7 +86,7 @@ _tiktrue_keys_of() {
         "audit prove:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "audit prove:argument") echo "text" ;;
         "backup:commands") echo "" ;;
-        "backup:options") echo "--force --to --keep --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "backup:options") echo "--force --to --keep --audit-to --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "backup:argument") echo "file" ;;
         "restore:commands") echo "" ;;
         "restore:options") echo "-n --dry-run --accept-clock --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -242,6 +242,7 @@ _tiktrue_keys_value() {
         "audit checkpoint:--to") echo "folder" ;;
         "backup:--to") echo "folder" ;;
         "backup:--keep") echo "text" ;;
+        "backup:--audit-to") echo "text" ;;
         "escrow create:-o"|"escrow create:--output") echo "folder" ;;
         "escrow create:--shares") echo "text" ;;
         "escrow create:--threshold") echo "text" ;;

@@ -682,6 +682,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -f
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l force -d 'Replace an existing file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l to -xa '(__fish_complete_directories)' -d 'Folder to add a copy to, under a name of its own.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keep -x -d 'With --to: keep one copy a day for N days, then one a week (default: 7).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'

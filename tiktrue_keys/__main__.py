@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiktrue_keys.cli.program.main import main
+from tiktrue_keys.cli.program.entry import main
 
 if __name__ == "__main__":
     main()

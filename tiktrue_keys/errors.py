@@ -160,21 +160,37 @@ class OperationInterruptedError(TikTrueKeysError):
 
 
 class TerminatedError(TikTrueKeysError):
-    """Terminated by SIGTERM or SIGHUP."""
+    """Terminated by SIGTERM."""
 
     code = "terminated"
     exit_code = 143
 
 
+class HangupError(TerminatedError):
+    """Terminated by SIGHUP: the terminal or the connection is gone."""
+
+    code = "hung-up"
+    exit_code = 129
+
+
 class Termination(BaseException):
-    """Raised by the handler of SIGTERM and SIGHUP; the error boundary reports it as a TerminatedError.
+    """Raised by the handler of SIGTERM; the error boundary reports it as `error`.
 
     Like KeyboardInterrupt it is not an Exception, so that code which handles the failure of one item of a batch does
     not catch it.
     """
 
+    error: ClassVar[type[TerminatedError]] = TerminatedError
     code: ClassVar[str] = TerminatedError.code
     message: ClassVar[str] = "terminated; what was begun is undone or will be settled by the next command"
+
+
+class Hangup(Termination):
+    """Raised by the handler of SIGHUP."""
+
+    error: ClassVar[type[TerminatedError]] = HangupError
+    code: ClassVar[str] = HangupError.code
+    message: ClassVar[str] = "hung up; what was begun is undone or will be settled by the next command"
 
 
 ERRORS: tuple[type[TikTrueKeysError], ...] = (
@@ -192,6 +208,7 @@ ERRORS: tuple[type[TikTrueKeysError], ...] = (
     ExpiredError,
     UnavailableError,
     InsecureError,
+    HangupError,
     OperationInterruptedError,
     TerminatedError,
 )

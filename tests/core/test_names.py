@@ -26,7 +26,19 @@ HEX_16 = "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
-    "text", ["m", "7b", "llama_7b_v1", "meta/Llama-3.1-8B", "a" * 96, "x_0123456789abcde", "a./-_"]
+    "text",
+    [
+        "m",
+        "7b",
+        "llama_7b_v1",
+        "meta/Llama-3.1-8B",
+        "a" * 96,
+        "x_0123456789abcde",
+        "a./-_",
+        "llama3:70b",
+        "org/model@rev",
+        "a/.b/...",
+    ],
 )
 def test_a_model_id_may_be(text: str) -> None:
     assert parse_model_id(text) == text
@@ -43,6 +55,11 @@ def test_a_model_id_may_be(text: str) -> None:
         ".m",
         "a b",
         "a\nb",
+        "a/",
+        "a//b",
+        "a/../b",
+        "a/./b",
+        "a/..",
         "m\n",
         "llama\x1b[2J",
         "modèle",
@@ -109,7 +126,7 @@ def test_an_operation_id() -> None:
             parse_operation_id(text)
 
 
-@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}", fullmatch=True))
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,95}", fullmatch=True))
 def test_every_model_id_gives_key_ids_that_lead_back_to_it(text: str) -> None:
     if error_of(lambda: parse_model_id(text)) is None:
         key_id = new_key_id(parse_model_id(text))

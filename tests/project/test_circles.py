@@ -62,5 +62,5 @@ def test_the_check_reads_the_imports_of_the_package() -> None:
     found = {(each.importer, each.imported) for each in imports(ROOT)}
 
     assert ("tiktrue_keys.core.manager", "tiktrue_keys.core.reader") in found
-    assert ("tiktrue_keys.__main__", "tiktrue_keys.cli.program.main") in found
+    assert ("tiktrue_keys.__main__", "tiktrue_keys.cli.program.entry") in found
     assert len(found) > 1000

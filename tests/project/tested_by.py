@@ -23,7 +23,9 @@ TESTED_BY: dict[str, str] = {
     ),
     "cli/docs/test_generate.py": "cli/docs/manpages",
     "cli/docs/test_words.py": "cli/docs/program_page cli/docs/reference",
-    "cli/program/test_boundary.py": "cli/program/hygiene cli/program/main errors",
+    "cli/program/test_boundary.py": (
+        "cli/program/entry cli/program/hygiene cli/program/limits_of_process cli/program/main errors"
+    ),
     "cli/program/test_options.py": "cli/program/parser",
     "cli/test_terminal.py": "cli/context/prompts cli/view/progress_bar cli/view/trees",
     "cli/view/test_envelope.py": "cli/view/keys cli/view/model_results cli/view/signer",

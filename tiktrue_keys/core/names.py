@@ -14,7 +14,9 @@ from typing import NewType
 from tiktrue_keys.errors import UsageError
 
 ModelId = NewType("ModelId", str)
-"""`[A-Za-z0-9][A-Za-z0-9._/-]{0,95}`, not ending in `_` and 16 hex digits."""
+"""`[A-Za-z0-9][A-Za-z0-9._/:@-]{0,95}` without an empty part, `.` or `..` between slashes, not ending in `_` and 16 hex
+digits.
+"""
 
 MAX_GENERATION = 2**31 - 1
 """The highest generation of a key."""
@@ -25,8 +27,10 @@ KeyId = NewType("KeyId", str)
 OperationId = NewType("OperationId", str)
 """`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`: names one operation; repeating it returns the first result."""
 
-_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}")
-_KEY_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/-]{0,95})_([0-9a-f]{16})")
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,95}")
+_KEY_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/:@-]{0,95})_([0-9a-f]{16})")
+_KEY_END = len("_0123456789abcdef")
+_BAD_PARTS = frozenset({"", ".", ".."})
 _KEY_SUFFIX = re.compile(r".*_[0-9a-fA-F]{16}")
 _SHORT_ID = re.compile(r"[0-9a-f]{8}")
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -42,9 +46,16 @@ def parse_model_id(text: str) -> ModelId:
     if not _MODEL_ID.fullmatch(text):
         raise UsageError(
             f"{_shown(text)} is not a model id",
-            "1 to 96 of A-Z a-z 0-9 . _ / -, starting with a letter or digit",
+            "1 to 96 of A-Z a-z 0-9 . _ / : @ -, starting with a letter or digit",
         )
+    if not _has_good_parts(text):
+        raise UsageError(f"{_shown(text)} is not a model id", "no part between slashes may be empty, . or ..")
     return ModelId(text)
+
+
+def _has_good_parts(text: str) -> bool:
+    """Return whether no part between slashes is empty, `.` or `..`: an id may become a path."""
+    return _BAD_PARTS.isdisjoint(text.split("/"))
 
 
 def new_key_id(model_id: ModelId) -> KeyId:
@@ -105,11 +116,11 @@ def parse_key_argument(text: str) -> KeyArgument:
 
     Raises UsageError for anything else.
     """
-    if _KEY_ID.fullmatch(text):
+    if _KEY_ID.fullmatch(text) and _has_good_parts(text[:-_KEY_END]):
         return KeyArgument(text, KeyArgumentKind.KEY_ID)
     if _SHORT_ID.fullmatch(text):
         return KeyArgument(text, KeyArgumentKind.SHORT_OR_MODEL)
-    if _MODEL_ID.fullmatch(text):
+    if _MODEL_ID.fullmatch(text) and _has_good_parts(text):
         return KeyArgument(text, KeyArgumentKind.MODEL_ID)
     raise UsageError(
         f"{_shown(text)} is not a key", "give a key id, a model id, or the first 8 hex digits of a key id's last part"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.approvals.policy import get_policy
@@ -19,8 +21,12 @@ from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.containers.settlement import Ending
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.backup import write_backup
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.slots import escrow_slots
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.backup import BACKUP, BackedUp
+from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.errors import IntegrityError, RefusedError
 
 
@@ -93,6 +99,25 @@ class SystemLogManager(KeyManager):
                 raise IntegrityError(f"operation {operation_id} was not begun here")
             detail = {**_where(intent), **ending.detail}
             self._record(intent.operation, operation_id, outcome=ending.outcome, **_of(intent), detail=detail)
+
+    def backup(
+        self, destination: str | PathLike[str], *, force: bool = False, operation_id: str | None = None
+    ) -> BackedUp:
+        """Copy a keystore that cannot be written to, such as a snapshot, recorded in the system log before and after.
+
+        Its status does not know of the copy.
+        """
+        path = Path(destination).absolute()
+        operation = OperationRequest.of(BACKUP, operation_id, {}).operation_id
+        with self.noting(BACKUP, operation):
+            gate = self.output_gate()
+            gate.check(path, FileKind.BACKUP)
+            with self.session.read() as (view, _):
+                size, holds_escrow = view.audit.size, bool(escrow_slots(view.document))
+            self._record("intent", operation, detail={"act": BACKUP, "path": str(path)})
+            write_backup(self.session.keystore, path, force=force, gate=gate)
+            self._record(BACKUP, operation, detail={"path": str(path), "records": size})
+        return BackedUp(operation_id=operation, changed=True, path=path, audit_size=size, holds_escrow=holds_escrow)
 
     def register_all(
         self, records: Sequence[ContainerRecord], moved_from: Mapping[tuple[bytes, str], str] | None = None

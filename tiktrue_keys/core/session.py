@@ -53,7 +53,6 @@ from tiktrue_keys.errors import (
     NotFoundError,
     RefusedError,
     SecurityError,
-    TerminatedError,
     Termination,
     TikTrueKeysError,
     UsageError,
@@ -334,7 +333,7 @@ class KeystoreSession:
             raise
         except Termination as stopped:
             if depth == 0:
-                self.note_failure(event, TerminatedError(stopped.message), operation_id)
+                self.note_failure(event, stopped.error(stopped.message), operation_id)
             raise
         finally:
             self._depth.noting = depth

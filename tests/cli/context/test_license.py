@@ -71,6 +71,19 @@ def test_an_empty_license_is_a_usage_error(tmp_path: Path, data: bytes) -> None:
         source(file(tmp_path, "license", data)).read()
 
 
+def test_two_places_that_name_one_are_named(tmp_path: Path) -> None:
+    warnings: list[Notice] = []
+    given = {"TIKTRUE_LICENSE_FILE": file(tmp_path, "license", b"of the file"), "TIKTRUE_LICENSE_KEY": "direct"}
+    found = source(None, given, "/etc/license", warnings)
+
+    assert (found.read(), found.read()) == (b"of the file", b"of the file")
+    (notice,) = warnings
+    assert "TIKTRUE_LICENSE_FILE and TIKTRUE_LICENSE_KEY and license_file = /etc/license" in notice.message
+    warnings.clear()
+    source(file(tmp_path, "option", b"x"), given, None, warnings).read()
+    assert warnings == []
+
+
 def test_an_empty_variable_is_not_passed_over() -> None:
     with pytest.raises(UsageError, match="TIKTRUE_LICENSE_KEY is empty"):
         source(environment={"TIKTRUE_LICENSE_KEY": ""}).read()

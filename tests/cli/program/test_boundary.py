@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import typer
 
 from tests.program import LICENSE, Program
 from tests.waiting import PATIENCE, wait_until
+from tests.warm import REPOSITORY
 from tiktrue_keys.cli.program.boundary import BROKEN_PIPE, Reporter, guarded, usage_error
 from tiktrue_keys.cli.program.main import app
 from tiktrue_keys.cli.view.outcome import Line, OnDemand, Outcome
@@ -124,6 +126,50 @@ def test_a_failure_in_the_middle_of_an_envelope_adds_no_second_one(capsys: pytes
     assert out.count('"schema"') == 1
     assert not out.endswith("\n")
     assert err.startswith("error: out of memory\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "amount", "hint"),
+    [
+        (MemoryError(), resource.RLIMIT_AS, 1 << 40, "address space is limited to 1048576 MiB"),
+        (RuntimeError("can't start new thread"), resource.RLIMIT_NPROC, 4_096, "this user may have 4096 processes"),
+    ],
+)
+def test_what_the_system_refuses_names_the_limit(
+    capsys: pytest.CaptureFixture[str], error: Exception, limit: int, amount: int, hint: str
+) -> None:
+    before = resource.getrlimit(limit)
+    resource.setrlimit(limit, (amount, before[1]))
+    try:
+        assert guarded(reporter(), raising(error)) == 12
+    finally:
+        resource.setrlimit(limit, before)
+    assert hint in capsys.readouterr().err
+
+
+def test_another_runtime_error_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(reporter(), raising(RuntimeError("something else"))) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_the_program_is_loaded_leaves_no_traceback(number: signal.Signals, code: int) -> None:
+    loading = f"""
+import os, sys
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "tiktrue_keys.cli.program.main":
+            os.kill(os.getpid(), {int(number)})
+
+sys.meta_path.insert(0, Finder)
+from tiktrue_keys.cli.program.entry import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", loading], capture_output=True, cwd=REPOSITORY, timeout=PATIENCE, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 def test_a_failure_before_the_first_byte_of_an_envelope_is_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,7 +321,7 @@ def test_closed_standard_streams_do_not_hand_their_numbers_to_the_keystore(progr
     assert program.json("validate", "--deep")["ok"] is True
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_while_it_waits_ends_it_with_the_documented_code(
     program: Program, number: signal.Signals, code: int
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from tiktrue_keys.cli.view.streams import write_pieces
+from tests.waiting import PATIENCE
+from tiktrue_keys.cli.view.streams import wait_for_reader, write_pieces
 
 SIZE = 1 << 16
 
@@ -34,3 +37,13 @@ def test_a_closed_pipe_ends_it() -> None:
 
     with pytest.raises(BrokenPipeError):
         write_pieces(["x" * SIZE, "never"], closed)
+
+
+def test_a_reader_that_leaves_is_noticed_while_nothing_is_written() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out:
+        wait_for_reader(0.01, out)
+        os.close(reading)
+
+        with pytest.raises(BrokenPipeError):
+            wait_for_reader(PATIENCE, out)

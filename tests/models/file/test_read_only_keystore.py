@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.keystores import LICENSE
+from tests.keystores import LICENSE, error_of
 from tests.machines import REPOSITORY, SERVER, give_to_nobody, skip_reason
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
+from tiktrue_keys.errors import NotFoundError
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
@@ -226,3 +227,26 @@ def test_a_keystore_whose_owner_may_only_read_it(tmp_path: Path) -> None:
     refused = run("decrypt-model")
     assert (refused.returncode, "--audit-to syslog" in refused.stderr) == (5, True)
     assert not (desk / "out").exists()
+
+
+@pytest.mark.parametrize("words", [("rotate", MODEL), ("backup", "copy.db"), ("backup", "--to", ".")])
+def test_what_writes_into_it_is_refused(shop: Workshop, sealed: Path, log: SystemLog, words: tuple[str, ...]) -> None:
+    done = run(shop, log, *words)
+    assert done.returncode == 5, done.stderr
+    assert b"is read-only" in done.stderr
+
+
+def test_a_backup_of_a_snapshot(shop: Workshop, sealed: Path, log: SystemLog) -> None:
+    log.listen()
+    size = shop.manager.audit_size()
+    shop.manager.close()
+    copy = shop.folder / "copy.db"
+    done = run(shop, log, "backup", str(copy), "--audit-to", "syslog")
+    assert done.returncode == 0, done.stderr
+    intent, outcome = log.records()
+    assert (intent["event"], intent["detail"]["act"], outcome["event"]) == ("intent", "backup", "backup")
+    assert (outcome["detail"]["records"], shop.manager.audit_size()) == (size, size)
+    shop.manager.generate("later", no_license=True)
+    shop.manager.restore(copy)
+    assert shop.manager.find(MODEL).model_id == MODEL
+    assert isinstance(error_of(lambda: shop.manager.find("later")), NotFoundError)

@@ -65,7 +65,18 @@ class LicenseSource:
             return self.option
         return self.environment.get("TIKTRUE_LICENSE_FILE")
 
+    def _sources(self) -> list[str]:
+        """Return the places that name a license without an option, the one that counts first."""
+        named = [name for name in ("TIKTRUE_LICENSE_FILE", "TIKTRUE_LICENSE_KEY") if name in self.environment]
+        if credential(self.environment, CREDENTIAL):
+            named.append(f"the credential {CREDENTIAL}")
+        return named if self.configured is None else [*named, f"license_file = {self.configured}"]
+
     def _find(self) -> bytes:
+        named = self._sources()
+        if self.option is None and len(named) > 1:
+            words = f"the license is named in {len(named)} places, {' and '.join(named)}: {named[0]} is used"
+            self.warn(Notice("license-named-twice", words))
         file = self._file()
         if file is not None:
             return self._from_stdin() if file == "-" else self._from_file(file)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tiktrue_keys.cli.program.limits_of_process import memory_limit, thread_limit
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.hints import hint_of, message_of
 from tiktrue_keys.cli.view.outcome import OnDemand
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 BROKEN_PIPE = 141
 _MOST_IDS = 8
+_NO_THREAD = "can't start new thread"
+"""The whole message of the interpreter's error, which has no class of its own."""
 OWN_FAILURE = {"exec-model": 125}
 """As of env(1), nohup(1), timeout(1): every other code is the program's."""
 _PACKAGE = Path(__file__).parent.parent
@@ -165,8 +168,8 @@ def guarded(reporter: Reporter, work: Callable[[], int]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return _last_words(reporter, OperationInterruptedError("interrupted"))
-    except Termination:
-        return _last_words(reporter, TerminatedError(Termination.message))
+    except Termination as error:
+        return _last_words(reporter, error.error(error.message))
     except TikTrueKeysError as error:  # while reporting: standard output is full
         return _last_words(reporter, error)
 
@@ -184,16 +187,24 @@ def _exit_code(reporter: Reporter, work: Callable[[], int]) -> int:
     except (KeyboardInterrupt, typer.Abort, EOFError) as error:
         return reporter.failed(_caused(OperationInterruptedError("interrupted"), error))
     except Termination as error:
-        return reporter.failed(_caused(TerminatedError(error.message), error))
+        return reporter.failed(_caused(error.error(error.message), error))
     except BrokenPipeError:
         raise
     except OSError as error:
         return reporter.failed(_caused(_outside(error), error))
     except MemoryError as error:
-        return reporter.failed(_caused(UnavailableError("out of memory"), error))
+        return reporter.failed(_caused(UnavailableError("out of memory", memory_limit()), error))
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            return _bug(reporter, error)
+        return reporter.failed(_caused(UnavailableError("no further thread can be started", thread_limit()), error))
     except Exception as error:  # noqa: BLE001  the last resort: a bug must not end in a traceback either
-        hint = "" if reporter.verbose else "run it again with -v and report what it prints"
-        return reporter.failed(_caused(InternalError(f"internal error: {_place(error)}", hint), error))
+        return _bug(reporter, error)
+
+
+def _bug(reporter: Reporter, error: Exception) -> int:
+    hint = "" if reporter.verbose else "run it again with -v and report what it prints"
+    return reporter.failed(_caused(InternalError(f"internal error: {_place(error)}", hint), error))
 
 
 def _last_words(reporter: Reporter, error: TikTrueKeysError) -> int:

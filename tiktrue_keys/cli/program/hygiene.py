@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from tiktrue_keys.errors import Termination
+from tiktrue_keys.errors import Hangup, Termination
 
 _PR_SET_DUMPABLE = 4
 
@@ -57,7 +57,7 @@ def catch_signals() -> None:
 
     A second one is ignored. A signal that the parent process ignores (nohup, a background job) stays ignored.
     """
-    handlers = {signal.SIGINT: _interrupted, signal.SIGTERM: _terminated, signal.SIGHUP: _terminated}
+    handlers = {signal.SIGINT: _interrupted, signal.SIGTERM: _terminated, signal.SIGHUP: _hung_up}
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
@@ -71,3 +71,8 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)
     raise Termination
+
+
+def _hung_up(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise Hangup

@@ -257,6 +257,7 @@ _BY_CODE = {
     "unavailable": "read the system's log, then run the command again; nothing is half done",
     "interrupted": "run the command again; nothing is half done",
     "terminated": "run the command again",
+    "hung-up": "run the command again, under nohup or systemd-run if the connection may break",
     "insecure": "see FILES in tiktrue-keys(1) for the required modes",
 }
 

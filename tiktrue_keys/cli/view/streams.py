@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
+import time
 from collections.abc import Callable, Iterable
+from typing import IO
 
 from tiktrue_keys.errors import UnavailableError
 
@@ -47,6 +50,18 @@ def write_err(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def wait_for_reader(seconds: float, output: IO[str]) -> None:
+    """Wait for that time. Raises BrokenPipeError as soon as the reader of `output` is gone."""
+    poll = select.poll()
+    try:
+        poll.register(output.fileno(), 0)  # an error is always reported; readiness to write is not wanted
+    except (OSError, ValueError):
+        time.sleep(seconds)
+        return
+    if any(event & select.POLLERR for _, event in poll.poll(int(seconds * 1_000))):
+        raise BrokenPipeError
 
 
 def abandon_stdout() -> None:

@@ -21,7 +21,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import read_capped
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.permissions import FILE_MODE
-from tiktrue_keys.errors import BusyError, InsecureError, TikTrueKeysError, UnavailableError
+from tiktrue_keys.errors import BusyError, InsecureError, RefusedError, TikTrueKeysError, UnavailableError
 
 FILE_NAME = "keystore.lock"
 _FIRST_PAUSE = 0.03  # seconds; shrinks to the shortest pause in the first second of waiting
@@ -62,6 +62,9 @@ def _open(path: Path) -> int:
             raise InsecureError(f"{path} is a symbolic link", "remove it; the program creates the lock file") from error
         if error.errno == errno.EISDIR:
             raise UnavailableError(f"{path} is a folder", _MOVE_AWAY) from error
+        if error.errno in (errno.EROFS, errno.EACCES):
+            words = f"the keystore in {path.parent} is read-only for this user"
+            raise RefusedError(words, "make it writable") from error
         hint = "look at owner and mode of the keystore's folder, and at its file system"
         raise UnavailableError(f"{path} cannot be opened: {error.strerror}", hint) from error
 

@@ -17,7 +17,7 @@ from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, must_get_key
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
-from tiktrue_keys.core.keys.renewal import renew
+from tiktrue_keys.core.keys.reactivation import renew
 from tiktrue_keys.core.keys.revocation import (
     check_reason,
     keys_to_revoke,

@@ -20,7 +20,7 @@ from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey
 from tiktrue_keys.core.keys.licenses import License, PreparedLicense, RecognisedLicense, must_recognise, recognise
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN
-from tiktrue_keys.core.keys.renewal import rotate_or_renew
+from tiktrue_keys.core.keys.reactivation import rotate_or_renew
 from tiktrue_keys.core.keys.renewed import settle_renewal
 from tiktrue_keys.core.keys.rotation import (
     RotationTerms,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,6 +15,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.input.audit_filter import AuditFilter, audit_filter
 from tiktrue_keys.cli.input.table_options import ColumnOption, Format, FormatOption, chosen_columns
 from tiktrue_keys.cli.view.outcome import Block, Cell, OnDemand, Outcome, Table, When
+from tiktrue_keys.cli.view.streams import wait_for_reader
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
@@ -102,7 +103,7 @@ def _new_ones(context: CommandContext, wanted: Filter, size: int, view: _View) -
     """New records as they are written, until the command is interrupted."""
     wanted = replace(wanted, last=None)
     while True:
-        time.sleep(_EVERY_SECONDS)
+        wait_for_reader(_EVERY_SECONDS, sys.stdout)
         now = context.manager.audit_size()
         if now > size:
             found = _encoded(matching(context.manager.audit_records(start=size), wanted))

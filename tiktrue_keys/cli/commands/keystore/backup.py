@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.input.audit_to import AuditTo, recording_manager
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.operations.backup import BackedUp
@@ -34,6 +35,7 @@ def command(
             metavar="N", help=f"With --to: keep one copy a day for N days, then one a week (default: {DEFAULT_KEEP})."
         ),
     ] = None,
+    audit_to: AuditTo = None,
 ) -> Outcome:
     """Copy the keystore, for restore or escrow recover.
 
@@ -58,7 +60,8 @@ def command(
             to, keep=DEFAULT_KEEP if keep is None else keep, operation_id=context.operation_id
         )
     else:
-        made = context.writer.backup(Path(destination or ""), force=force, operation_id=context.operation_id)
+        manager = recording_manager(context, audit_to)
+        made = manager.backup(Path(destination or ""), force=force, operation_id=context.operation_id)
     return Outcome(
         result=backup_json(context, made),
         view=[Line(str(made.path))],

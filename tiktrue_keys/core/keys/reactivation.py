@@ -1,4 +1,4 @@
-"""Renewal: a model that a revocation has left without an active key gets one at once.
+"""Reactivation: a model that a revocation has left without an active key gets one at once.
 
 Come here for `rotate MODEL` after a leak, and for `revoke --rotate`. The successor that waits for its promotion becomes
 active; without one, a new key follows the newest generation, revoked or not.
