@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,9 @@ from tiktrue_keys.errors import (
 )
 
 _FACTS_HOLD = Seconds(600)
+_MAX_GIVEN = 4
+"""How many licenses wait for a transaction: a process that only reads may be given many, wrong ones among them."""
+
 _UNRECORDED = (UsageError, NotFoundError, BusyError)
 # Usage errors and missing objects are not worth a record; busy means that the log cannot be written to.
 
@@ -97,7 +101,7 @@ class KeystoreSession:
         self.keeps_version = False
         self.approval: int | None = None
         self.used_approval = False
-        self._given: list[PreparedLicense] = []
+        self._given: deque[PreparedLicense] = deque(maxlen=_MAX_GIVEN)
         self._rounds = rounds
         self._protected = protected
         self.guard = threading.RLock()
@@ -172,7 +176,7 @@ class KeystoreSession:
                 self._keystore.close()
             self._keystore = None
             self._facts = None
-            self._given = []
+            self._given.clear()
             self.licenses.clear()
             self.opened.clear()
 
@@ -185,7 +189,7 @@ class KeystoreSession:
         if self._keystore is not None:
             self._keystore.close_connection()
         self._keystore = None
-        self._given = []
+        self._given.clear()
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
 
@@ -216,7 +220,7 @@ class KeystoreSession:
         and one drifted fact is sealed again in it.
         """
         rule = accepted_time if accept_clock else must_not_leap
-        given, self._given = self._given, []
+        given, self._given = self._given, deque(maxlen=_MAX_GIVEN)
         with self.storing_plans():
             for prepared in given:
                 if prepared.may_be_outdated:
@@ -457,7 +461,8 @@ class KeystoreSession:
         with self.read() as (view, _):
             wanted = stretches(view.rows, view.document, self.root_keys)
         prepared = self.licenses.prepare(license_key, wanted)
-        self._given.append(prepared)
+        if not any(prepared.is_same(each) for each in self._given):
+            self._given.append(prepared)
         return prepared
 
     def prepare_first(self, license_key: License | None, cost: Cost) -> PreparedLicense | None:

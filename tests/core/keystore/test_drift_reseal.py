@@ -121,3 +121,14 @@ def test_a_read_with_the_license_is_no_write(sealed: Desk) -> None:
         manager = KeyManager(session=session)
         with manager.open_key("llama", LICENSE, use=Use.ENCRYPT):
             assert reseals(session) == []
+
+
+def test_a_process_that_only_reads_keeps_few_licenses(sealed: Desk) -> None:
+    with in_use(sealed, NEW_CARD) as session:
+        manager = KeyManager(session=session)
+        for _ in range(3):
+            with manager.open_key("llama", LICENSE, use=Use.ENCRYPT):
+                assert len(session._given) == 1
+        for number in range(5):
+            assert error_of(lambda number=number: manager.open_key("llama", f"wrong {number}", use=Use.ENCRYPT))  # type: ignore[misc]
+        assert len(session._given) == 4
