@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 
 from tests.keystores import LICENSE, Desk, error_of, events
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
+from tiktrue_keys.core.operations.verify import verify_view
 from tiktrue_keys.errors import BusyError, IntegrityError, TikTrueKeysError, UnavailableError
 
 
@@ -162,3 +164,25 @@ def test_a_creation_whose_commit_fails_leaves_no_keystore_and_a_manager_that_goe
         assert list(desk.secret.parent.glob("*.mark")) == []
         manager.generate("llama", license_key=LICENSE)
         assert manager.find("llama").generation == 1
+
+
+def test_a_transaction_that_forgets_what_it_has_read_is_whole(desk: Desk) -> None:
+    with desk.manager() as manager:
+        manager.generate("llama", no_license=True)
+        with manager.session.write(new_operation_id()) as transaction:
+            rows = transaction.rows
+            for number in range(200):
+                rows.put(RecordKind.COUNTER, str(number), {"day": number, "counts": {}})
+                if number % 50 == 0:
+                    rows.release()
+                    assert rows._buckets == {}
+            for number in range(0, 200, 2):
+                rows.put(RecordKind.COUNTER, str(number), {"day": -number, "counts": {}})
+            rows.release()
+            for number in range(0, 200, 3):
+                assert rows.delete(RecordKind.COUNTER, str(number))
+            transaction.record("clock-accept")
+    with desk.manager() as manager, manager.session.read() as (view, now):
+        verify_view(view, now)
+        found = {payload["day"] for payload in view.rows.scan(RecordKind.COUNTER)}
+        assert found == {number * (1 if number % 2 else -1) for number in range(200) if number % 3}

@@ -16,6 +16,7 @@ from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.transaction import Transaction
 
 EVENT = "license-renew"
+_AT_ONCE = 512
 
 
 def is_outdated(prepared: PreparedLicense, rows: Rows, keys: RootKeys) -> bool:
@@ -37,13 +38,14 @@ def renew_entry(transaction: Transaction, keys: RootKeys, prepared: PreparedLice
         prepared.stretched, transaction.document, keys, old.entry.enrolled_at, prepared.strength
     )
     new = recognised(entry, stretched)
-    count = 0
-    for key_id in key_ids_of_license(transaction.rows, old.tag):
+    key_ids = key_ids_of_license(transaction.rows, old.tag)  # in the order of their buckets
+    for count, key_id in enumerate(key_ids, 1):
         _rewrap(transaction, keys, key_id, old, new)
-        count += 1
+        if count % _AT_ONCE == 0:
+            transaction.rows.release()
     delete_entry(transaction.rows, old.entry)
     put_entry(transaction.rows, entry)
-    transaction.record(EVENT, detail={"old": old.tag, "new": new.tag, "keys": count})
+    transaction.record(EVENT, detail={"old": old.tag, "new": new.tag, "keys": len(key_ids)})
 
 
 def _rewrap(

@@ -18,7 +18,14 @@ from tiktrue_keys.core.canonical import joined, parse_record_json, record_json
 from tiktrue_keys.core.keystore import schema
 from tiktrue_keys.core.keystore.former import FormerKeys
 from tiktrue_keys.core.keystore.integrity import Row, RowSummary, bucket_digest, bucket_of
-from tiktrue_keys.core.keystore.schema import BUCKETS, DIGEST_LENGTH, MAX_RECORD, RecordKind, must_have_shape
+from tiktrue_keys.core.keystore.schema import (
+    BUCKETS,
+    BUCKETS_A_PAGE,
+    DIGEST_LENGTH,
+    MAX_RECORD,
+    RecordKind,
+    must_have_shape,
+)
 from tiktrue_keys.core.keystore.tallies import Owner, Tallies
 from tiktrue_keys.core.sealing import TAG_LENGTH, Sealer, seal_tag
 from tiktrue_keys.core.secret import SecretBuffer
@@ -91,13 +98,14 @@ class Rows:
         self.digests = digests
         self._buckets: dict[int, dict[bytes, Row]] = {}
         self._changed: set[int] = set()
+        self._pages: set[int] = set()
         # Without a cycle, which would keep the rows of every transaction until the garbage collector runs.
         self._tallies = Tallies(weakref.proxy(self), keys.integrity.view)
 
     @property
     def changed(self) -> bool:
         """Return whether a record was written or deleted."""
-        return bool(self._changed)
+        return bool(self._changed or self._pages)
 
     def get(self, kind: RecordKind, name: str) -> dict[str, Any] | None:
         """Return the payload of a record, or None. Its absence is verified just as its content is.
@@ -213,15 +221,27 @@ class Rows:
         return True
 
     def settle_digests(self) -> set[int]:
-        """Write the tallies and recompute the digests. Return the pages of the table `bucket` to write."""
+        """Compute the digests of the buckets that were changed. Return the pages of the table `bucket` to write."""
         self._tallies.settle()
-        pages = set()
+        self._settle_buckets()
+        pages, self._pages = self._pages, set()
+        return pages
+
+    def release(self) -> None:
+        """Forget the rows that were read, so that a transaction over every key needs no more memory than a short one.
+
+        What it reads again is verified by the digests of what it has written. Go along the records as `scan` does, or
+        each bucket is read many times.
+        """
+        self._settle_buckets()
+        self._buckets.clear()
+
+    def _settle_buckets(self) -> None:
         for bucket in self._changed:
             digest = bucket_digest(self._keys.integrity.view, bucket, self._ordered(bucket))
             self.digests[bucket * DIGEST_LENGTH : (bucket + 1) * DIGEST_LENGTH] = digest
-            pages.add(bucket // 64)
+            self._pages.add(bucket // BUCKETS_A_PAGE)
         self._changed = set()
-        return pages
 
     def _move(self, tag: bytes, old: bytes | None, new: bytes | None, named: Owner | None) -> None:
         """Let a record belong to `new`, whose name `named` is, and no longer to `old`."""
