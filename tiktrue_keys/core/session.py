@@ -198,7 +198,7 @@ class KeystoreSession:
         """Yield a snapshot and the effective time in it. It does not wait for a transaction of another thread."""
         if self.guard.acquire(blocking=False):
             try:
-                with self.keystore.read() as view:
+                with self._snapshot() as view:
                     yield view, self.read_clock(view).effective
             finally:
                 self.guard.release()
@@ -209,8 +209,21 @@ class KeystoreSession:
                 with keystore.read(aside=True) as view:
                     yield view, self.read_clock(view).effective
                 return
-        with self.guard, self.keystore.read() as view:  # another thread is opening the keystore
+        with self.guard, self._snapshot() as view:  # another thread is opening the keystore
             yield view, self.read_clock(view).effective
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Snapshot]:
+        """Yield a snapshot of the keystore, opened again if a rekey replaced its file and its marks meanwhile."""
+        with contextlib.ExitStack() as stack:
+            keystore = self.keystore
+            try:
+                view = stack.enter_context(keystore.read())
+            except IntegrityError:
+                if not keystore.is_replaced():
+                    raise
+                view = stack.enter_context(self.keystore.read())
+            yield view
 
     @contextlib.contextmanager
     def write(self, operation_id: OperationId, *, accept_clock: bool = False) -> Iterator[Transaction]:

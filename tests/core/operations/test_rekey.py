@@ -251,12 +251,13 @@ class TestWhatNothingOldOpens:
     def test_the_copies_that_still_open_with_the_old_root_are_named(self, manager: KeyManager, desk: Desk) -> None:
         backup = desk.folder.parent / "backup.db"
         manager.backup(backup)
+        (kept := backup.with_name(f"keystore-{header_of(desk).keystore_id.hex()[:8]}-20260101T000000Z.db")).touch()
         upgraded = desk.folder / "keystore.schema-1.db"
         upgraded.write_bytes(b"")
 
         result = manager.rekey()
 
-        assert result.old_copies == (backup, upgraded)
+        assert result.old_copies == (backup, upgraded, kept)
         (notice,) = (each for each in result.warnings if each.code == "old-copies")
         assert str(backup) in notice.message
         assert [finding.id for finding in manager.status().findings if "backup" in finding.id] == ["no-backup"]
@@ -371,6 +372,19 @@ class TestWhatStopsIt:
         manager.rekey()
 
         assert isinstance(error_of(stale.must_be_in_place), BusyError)
+
+    def test_a_reader_that_looked_at_the_file_just_before_opens_the_new_one(
+        self, manager: KeyManager, desk: Desk
+    ) -> None:
+        reader = desk.manager()
+        keystore = reader.session.keystore
+        manager.rekey()
+        seen = iter((False,))
+        replaced = keystore.is_replaced
+        keystore.is_replaced = lambda: next(seen, True) and replaced()  # type: ignore[method-assign]
+
+        assert reader.document().epoch == 2
+        assert next(seen, None) is None, "it was asked before the file was read"
 
     @needs_ssh_keygen
     def test_a_policy_that_asks_for_approval(self, manager: KeyManager, desk: Desk) -> None:

@@ -74,6 +74,14 @@ def _copy_into(session: KeystoreSession, folder: Path, operation: Operation) -> 
     return copy_keystore(session, destination, False, operation)
 
 
+def copies_in(folder: Path, keystore_id: bytes) -> list[Path]:
+    """Return the copies of one keystore that this operation has named in a folder; none where it cannot be read."""
+    try:
+        return [path for path, _ in _copies_in(folder, _prefix(keystore_id))]
+    except OSError:
+        return []
+
+
 def _prefix(keystore_id: bytes) -> str:
     return f"keystore-{keystore_id.hex()[:_ID_DIGITS]}-"
 

@@ -99,7 +99,7 @@ def _preview(session: KeystoreSession, request: RekeyRequest, operation: Operati
             machine_keys=sum(living),
             had_escrow=has_escrow(document),
             nodes=len(list(peers(view.rows, NODE))),
-            old_copies=old_copies(view.rows, session.place.folder),
+            old_copies=old_copies(view, session.place.folder),
             compromised=request.compromised,
             dry_run=True,
         )
@@ -129,7 +129,7 @@ def _rekey(session: KeystoreSession, request: RekeyRequest, operation: Operation
     ):
         _approve(session, renewal, proposal)
         had_escrow = _retire(renewal, list(keys.containers), request.compromised)
-        copies = old_copies(renewal.view.rows, session.place.folder)
+        copies = old_copies(renewal.view, session.place.folder)
         result = RekeyResult(
             operation_id=operation.id,
             changed=True,
