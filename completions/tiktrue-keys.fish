@@ -27,7 +27,7 @@ function __tiktrue_keys_path
                     set -a path $word
                 end
             case 'audit'
-                if contains -- $word show verify export checkpoint prove
+                if contains -- $word show verify export checkpoint prove check-proof
                     set -a path $word
                 end
             case 'escrow'
@@ -139,7 +139,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l label -x -d 'Label of th
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l sort -xa 'model status created expires generation' -d 'Sort order: model, status, created, expires, generation (default: model).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l limit -x -d 'Maximum number of keys to list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l all -d 'List destroyed keys too.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l column -xa 'key status generation binding expires decrypts-until containers labels' -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -154,7 +154,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at list' -s v -l verbose -d 'Print m
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at list' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at show' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at show' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -177,7 +177,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l within -x -d 'With --d
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l atomic -d 'With --due: rotate all due keys or none.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l overlap -x -d 'How long the old key keeps decrypting without a warning (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l lifetime -x -d 'Encryption period of the successor (default: that of the old key).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify -x -d 'Node to send the successor to (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node to send the successor to (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify-all -d 'Send the successor to every node.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l prepublish -x -d 'Distribute the successor now and activate it after DURATION.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l min-acks -x -d 'With --prepublish: acknowledgements that activate the successor (default: all).'
@@ -201,7 +201,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -s V -l version -d 'Print
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -fa '(tiktrue-keys list -q 2>/dev/null </dev/null)'
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l model -x -d 'Model of which to revoke every key.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l model -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model of which to revoke every key.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l reason -x -d 'Reason, stored with the key (required).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l rotate -d 'Also give the models an active key, in the same transaction; reads the license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at revoke' -l new -d 'With --rotate: revoke a pending successor too, and create a new one.'
@@ -293,7 +293,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-deprecate
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-unsigned -d 'Accept an unsigned container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l allow-superseded -d 'Accept a container that its model\'s release does not name.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l jobs -x -d 'For a folder: number of files at once, 1 to 64 (default: number of processors, at most 4).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l audit-to -xa 'syslog journal' -d 'Where to record the operation while the keystore is read-only: syslog, journal, or a sink that [audit] sinks names.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at decrypt-model' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -330,7 +330,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rewrap-model' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l to -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key to move to (default: the active key of the container\'s chain).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l recover-revoked -d 'Open it although its key is revoked; this is recorded.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l confirm -x -d 'Confirm the recovery of a removed issuer\'s model, by the model\'s id.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l confirm -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Confirm the recovery of a removed issuer\'s model, by the model\'s id.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l from -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'With --all: key that is to be left (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l all -d 'Encrypt every registered container of --from again.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at reencrypt-model' -l allow-unsigned -d 'Accept an unsigned container.'
@@ -405,7 +405,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at sign-model' -F
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-deprecated -d 'Use a deprecated or expired key past its decrypt-until.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-unsigned -d 'Accept an unsigned container.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l allow-superseded -d 'Accept a container that its model\'s release does not name.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l audit-to -xa 'syslog journal' -d 'Where to record the operation while the keystore is read-only: syslog, journal, or a sink that [audit] sinks names.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at exec-model' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -442,7 +442,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models' -l no-color -d 'Print wit
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models' -s h -l help -d 'Show this message and exit.'
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l column -xa 'file-id state release path name keys' -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -474,7 +474,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -s h -l help -d 'Sho
 complete -c tiktrue-keys -n '__tiktrue_keys_at models scan' -fa '(__fish_complete_directories)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l only -d 'Release only these; the model\'s other containers are superseded.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l withdraw -x -d 'Withdraw a file id or folder id for good (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l withdraw -xa '(tiktrue-keys models list -q 2>/dev/null </dev/null)' -d 'Withdraw a file id or folder id for good (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -s n -l dry-run -d 'Show what would be done, and change nothing.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models release' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -506,7 +506,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s v -l verbose -
 complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at models archive' -fa '(tiktrue-keys models list -q 2>/dev/null </dev/null)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l location -rF -d 'Path or URL of the copy to forget (default: every location).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -523,7 +523,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s v -l verbose -d
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at models forget' -fa '(tiktrue-keys models list -q 2>/dev/null </dev/null)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l strict -d 'Fail on warnings too.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at status' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -574,8 +574,9 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at metrics' -s h -l help -d 'Show th
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a show -d 'Show audit records.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a verify -d 'Verify the whole log against its signed head.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a export -d 'Write the log in another program\'s format.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a checkpoint -d 'Print the log\'s signed head.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a checkpoint -d 'Print the log\'s signed head, or keep it elsewhere.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a prove -d 'Print a proof that a record is in the log.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -a check-proof -d 'Verify a proof that a record is in a log.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -592,15 +593,15 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -s V -l version -d 'Print 
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -s h -l help -d 'Show this message and exit.'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key id that the record names (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l model -x -d 'Model id that the record names (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l event -x -d 'Event name, such as rotate (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l outcome -x -d 'Outcome: ok, refused or failed (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l actor -x -d 'User, or user@host, who ran the command (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l since -x -d 'Earliest date or time.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l until -x -d 'Date or time to stop before.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l model -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model id that the record names (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l outcome -xa 'ok refused failed' -d 'Outcome: ok, refused or failed (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l actor -x -d 'User or user@host: who ran the command, logged in or was claimed by SUDO_USER (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l since -x -d 'Earliest time, such as 1h, yesterday or 2026-11-30.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l until -x -d 'Time to stop before.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l last -x -d 'Number of records, the newest of those that match.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l follow -d 'Keep running and show new records as they are written.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l column -xa 'number time user event outcome key-or-model before after detail' -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -633,8 +634,14 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit verify' -s h -l help -d 'Sh
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l format -xa 'jsonl csv cef ocsf tlog' -d 'Output format: jsonl, csv, cef, ocsf or tlog (default: jsonl).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s o -l output -rF -d 'File to create (default: standard output).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l since -x -d 'Earliest date or time.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l until -x -d 'Date or time to stop before.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key id that the record names (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l model -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model id that the record names (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l outcome -xa 'ok refused failed' -d 'Outcome: ok, refused or failed (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l actor -x -d 'User or user@host: who ran the command, logged in or was claimed by SUDO_USER (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l since -x -d 'Earliest time, such as 1h, yesterday or 2026-11-30.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l until -x -d 'Time to stop before.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l last -x -d 'Number of records, the newest of those that match.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -679,10 +686,26 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -s V -l version -d '
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -f
 
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l key -x -d 'Verifier key of the log: NAME+HEX+BASE64 (required).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -F
+
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l force -d 'Replace an existing file.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l to -xa '(__fish_complete_directories)' -d 'Folder to add a copy to, under a name of its own.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keep -x -d 'With --to: keep one copy a day for N days, then one a week (default: 7).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l audit-to -x -d 'Where to record the operation while the keystore is read-only: syslog.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l audit-to -xa 'syslog journal' -d 'Where to record the operation while the keystore is read-only: syslog, journal, or a sink that [audit] sinks names.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -1032,7 +1055,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet card' -s h -l help -d 'Show
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l expect -x -d 'Node id that the other side shows.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l name -x -d 'Name of the other side here (default: the name in the card).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l role -xa 'node issuer' -d 'Role of the other side: node or issuer (default: node; an issuer\'s card needs it).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l models -x -d 'Model id or PREFIX* that the issuer may speak for; repeatable (default: all, for the first issuer).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l models -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model id or PREFIX* that the issuer may speak for; repeatable (default: all, for the first issuer).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -1049,7 +1072,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -s V -l version -d 'Pr
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet add' -F
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l column -x -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l column -xa 'name role node-id models acknowledged seen' -d 'Column to show, by its heading, with - for a blank (repeatable; default: all; on a terminal, as many as fit).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l format -xa 'table csv' -d 'Form of the output: table or csv (default: table).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
@@ -1078,7 +1101,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -s v -l verbose -d 'P
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet show' -fa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l compromised -d 'Treat its keys as known to an attacker: show what to do, or revoke an issuer\'s keys.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -1094,7 +1117,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -s v -l verbose -d 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet remove' -fa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -l via -x -d 'Where to read acknowledgements first: spool:DIR or etcd://HOST:PORT/PREFIX.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -1110,9 +1133,9 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -s v -l verbose -d 
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet status' -fa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)'
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -l to -x -d 'Node to send to (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -l to -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node to send to (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -l all -d 'Send to every node.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet send' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
@@ -1152,8 +1175,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet receive' -s h -l help -d 'S
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l via -x -d 'How to reach the fleet: spool:DIR or etcd://HOST:PORT/PREFIX (default: the setting fleet.via).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l wait -x -d 'How long to wait for all nodes to have everything (default: one round).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l promote-anyway -d 'Activate due successors even if nodes have not acknowledged them.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l resend -x -d 'Node to send everything that it should hold once more (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l accept-refusals -x -d 'Node whose refusals until now are to be left so (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l resend -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node to send everything that it should hold once more (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l accept-refusals -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node whose refusals until now are to be left so (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet sync' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -1182,7 +1205,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -s v -l verbo
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -s h -l help -d 'Show this message and exit.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -f
+complete -c tiktrue-keys -n '__tiktrue_keys_at fleet accept-epoch' -fa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)'
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -s o -l output -rF -d 'File to write (default: standard output).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at export-public' -l force -d 'Replace an existing output.'

@@ -4,13 +4,16 @@ the diff.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.audit_catalogue import unlisted
 from tests.golden.scenario import parse, play
 from tests.program import Program
 from tiktrue_keys.core.approvals.ssh_signatures import SSH_KEYGEN
+from tiktrue_keys.errors import TikTrueKeysError
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 
@@ -21,11 +24,22 @@ def test_scenario(scenario: Path, tmp_path: Path, pytestconfig: pytest.Config) -
     if "ssh-keygen" in written and not SSH_KEYGEN.exists():
         pytest.skip(f"{SSH_KEYGEN} is missing")
 
-    played = play(written, Program(tmp_path))
+    program = Program(tmp_path)
+    played = play(written, program)
 
     if pytestconfig.getoption("--update", default=False):
         scenario.write_text(played, "utf-8")
     assert played == written or pytestconfig.getoption("--update", default=False)
+    assert _unlisted(program) == []
+
+
+def _unlisted(program: Program) -> list[str]:
+    """What the scenario has recorded and the catalogue of events lacks; a scenario may end with a keystore that is
+    damaged, or of another machine.
+    """
+    with suppress(TikTrueKeysError), program.manager(lock_timeout=0) as manager:
+        return unlisted(manager) if manager.exists() else []
+    return []
 
 
 def test_there_are_scenarios_and_each_says_what_it_is_about() -> None:

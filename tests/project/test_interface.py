@@ -10,8 +10,8 @@ import pytest
 from tests.project.audit_events import Search, UntraceableEventError
 from tests.project.interface import NOT_PROMISED, broken, current, envelope_members, read
 from tiktrue_keys import KeyManager
+from tiktrue_keys.core.audit.events import EVENTS
 from tiktrue_keys.core.audit.export import _OCSF_ACTIVITIES
-from tiktrue_keys.core.audit.query import EVENTS
 
 LISTS = ("python", "commands", "exit-codes", "envelope", "audit-events")
 

@@ -4,6 +4,7 @@ workflows as their tests know them."""
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.fleet.test_systemd import UNITS
 from tests.project.command_lines import parse, shown_commands
 from tiktrue_keys.cli.context.settings import KNOWN
+from tiktrue_keys.core.audit.keystore_event import TYPES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "man" / "tiktrue-keys-operations.7").read_text("utf-8")
@@ -77,3 +79,26 @@ def flattened(table: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_the_workflows_are_those_that_are_tested(name: str) -> None:
     assert display_after(f"workflow: {name}") == (ROOT / "tests" / "ci_examples" / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize(("name", "tool"), [("webhook", "curl"), ("mail", "mail")])
+def test_a_hook_of_the_page_hands_on_what_it_gets(name: str, tool: str, tmp_path: Path) -> None:
+    """As written, with a stand-in for the tool that reaches the network."""
+    stand_in, hook = tmp_path / tool, tmp_path / f"hook-{name}"
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{tmp_path}/words"\ncat >"{tmp_path}/input"\n')
+    hook.write_text(display_after(f"hook: {name}"))
+    for path in (stand_in, hook):
+        path.chmod(0o755)
+    assert len(hook.read_text().splitlines()) <= 3
+
+    subprocess.run([hook], input=b"[{}]", env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=60)
+
+    assert (tmp_path / "input").read_bytes() == b"[{}]"
+    assert "example.org" in (tmp_path / "words").read_text()
+
+
+def test_the_types_of_the_page_are_those_that_are_told() -> None:
+    section = SOURCE.partition(".Sh TELL OTHERS\n")[2].partition(".Pp\nThe program runs")[0]
+    named = re.findall(r"[a-z-]+", " ".join(re.findall(r"^\.Ql (.*)$", section, re.MULTILINE)))
+
+    assert set(named) - {"events", "exec", "tiktrue-keys"} == set(TYPES) - {"merged"}

@@ -14,6 +14,7 @@ PACKAGE = Path(tiktrue_keys.__file__).parent
 
 # Files of fixed names that the program keeps for itself, and files inside a folder that the gate has let pass.
 UNGATED = {
+    "core/keystore/cursors.py": "how far sinks and event programs are, in the keystore's folder",
     "core/keystore/high_water.py": "the mark of the keystore",
     "core/keystore/host_secret.py": "the host secret: created, never replaced",
     "core/keystore/leftovers.py": "the note of a creation, in the keystore's folder",
@@ -28,6 +29,7 @@ UNGATED = {
 OTHERS = {
     "cli/docs/generate.py": "man pages and completions, for developers",
     "cli/program/hygiene.py": "/dev/null in the place of a closed stream",
+    "core/audit/record_sinks.py": "a sink that the settings name, after the gate; it is appended to",
     "core/durable.py": "the one place itself",
     "core/keystore/backup.py": "the second name of the keystore that a restore replaces",
     "core/keystore/database.py": "the keystore",

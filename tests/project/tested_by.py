@@ -19,7 +19,8 @@ TESTED_BY: dict[str, str] = {
     "cli/context/test_default_places.py": "cli/context/actor",
     "cli/context/test_license.py": "cli/context/context cli/context/trusted_files",
     "cli/docs/test_completions.py": (
-        "cli/commands/keystore/completion cli/docs/shells/bash cli/docs/shells/fish cli/docs/shells/zsh"
+        "cli/commands/keystore/completion cli/docs/shells/bash cli/docs/shells/fish cli/docs/shells/lists "
+        "cli/docs/shells/zsh"
     ),
     "cli/docs/test_generate.py": "cli/docs/manpages",
     "cli/docs/test_words.py": "cli/docs/program_page cli/docs/reference",
@@ -43,6 +44,7 @@ TESTED_BY: dict[str, str] = {
     "core/keystore/test_rollback.py": "core/keystore/verification core/keystore/high_water",
     "core/operations/test_backup.py": "core/keys/keyring core/keystore/backup core/operations/restore",
     "core/operations/test_cleanup.py": "core/keys/destruction",
+    "core/operations/test_mirror.py": "core/keystore/cursors",
     "core/operations/test_clock.py": "core/operations/accept_clock",
     "core/operations/test_rekey.py": (
         "core/keystore/former core/keystore/renewal core/keystore/retired core/keystore/transfer "
@@ -60,6 +62,7 @@ TESTED_BY: dict[str, str] = {
     "core/test_findings.py": "core/limits",
     "core/test_fingerprint.py": "core/machine/facts",
     "core/test_manager_concurrency.py": "core/reader",
+    "core/audit/test_events.py": "core/keys/failure_record core/keystore/subject",
     "core/test_session.py": "core/forks core/read_only",
     "test_approved_operations.py": (
         "core/dispatch/new_holders core/operations/restored_policy models/registry/plaintext_approval"
@@ -103,7 +106,8 @@ TESTED_BY: dict[str, str] = {
         "cli/commands/keystore/status_screen cli/view/finding_lines core/operations/keystore_status"
     ),
     "golden/scenarios/audit.txt": (
-        "cli/commands/audit/audit_checkpoint cli/commands/audit/audit_export cli/commands/audit/audit_prove "
+        "cli/commands/audit/audit_check_proof cli/commands/audit/audit_checkpoint cli/commands/audit/audit_export "
+        "cli/commands/audit/audit_prove "
         "cli/commands/audit/audit_show cli/commands/audit/audit_verify cli/input/audit_filter"
     ),
     "golden/scenarios/backup.txt": "cli/commands/keystore/backup",

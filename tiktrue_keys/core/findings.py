@@ -24,6 +24,7 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keys.renewed import OlderThanRoot
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
+from tiktrue_keys.core.keystore.cursors import Cursor
 from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import ExpiredError, IntegrityError, PartialError, RefusedError, TikTrueKeysError
@@ -99,7 +100,8 @@ class Standing:
     containers need; `lagging` and `exposed` are the containers whose best key no longer encrypts, and those whose best
     key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come from them;
     `ended` are issuers whose newest revocation list has ended, and when. `volatile` says which part of the keystore is
-    on storage that vanishes; empty where none is.
+    on storage that vanishes; empty where none is. `receivers` are the sinks and event programs that were told of
+    records, and how far.
     """
 
     clock: ClockReading
@@ -128,6 +130,7 @@ class Standing:
     limits: Limits = DEFAULT_LIMITS
     orphaned: Sequence[tuple[ContainerRecord, str]] = ()
     replaced: str = ""
+    receivers: Mapping[str, Cursor] = field(default_factory=dict, hash=False)
 
     @property
     def now(self) -> Instant:
@@ -412,6 +415,17 @@ def _leftovers(standing: Standing) -> Iterator[Finding]:
         yield Finding("schema-copy", Severity.WARNING, words, remedy="schema-copy")
 
 
+def _receivers(standing: Standing) -> Iterator[Finding]:
+    for name, cursor in standing.receivers.items():
+        if cursor.failed_since is not None:
+            words = f"audit records or events do not reach {name!r}: {cursor.reason}"
+            since = Instant(cursor.failed_since)
+            yield Finding("receiver-failing", Severity.WARNING, words, name, since, remedy="check-receiver")
+        if cursor.lost:
+            words = f"{plural(cursor.lost, 'event')} that {name!r} did not take in time became one"
+            yield Finding("events-merged", Severity.WARNING, words, name, remedy="read-log")
+
+
 Rule = Callable[[Standing], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     _clock,
@@ -428,6 +442,7 @@ RULES: tuple[Rule, ...] = (
     _licenses,
     _rekeyed,
     _leftovers,
+    _receivers,
 )
 
 

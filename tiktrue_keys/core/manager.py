@@ -37,6 +37,7 @@ from tiktrue_keys.core.keys.lifecycle import (
 )
 from tiktrue_keys.core.keystore.paths import KeystorePaths, default_folder
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.core.node_ids import node_id_of
 from tiktrue_keys.core.operations.retention import DEFAULT_KEEP
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.operations.backup import BackedUp
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
+    from tiktrue_keys.core.operations.raise_findings import RaisedFindings
     from tiktrue_keys.core.operations.rebind import Rebound
     from tiktrue_keys.core.operations.rekey import RekeyResult
     from tiktrue_keys.core.operations.release import Released, ReleaseRequest
@@ -367,6 +369,15 @@ class KeyManager(KeystoreReader):
 
         return restore(self._session, _path(source), accept_clock=accept_clock, operation_id=operation_id)
 
+    def raise_findings(self, *, within: int = DEFAULT_WITHIN) -> RaisedFindings:
+        """Record the findings that no earlier call has met, so that they become events, and the end of those gone.
+
+        `rotate --due` does so too. `within` is how many seconds ahead a key counts as due.
+        """
+        from tiktrue_keys.core.operations.raise_findings import raise_findings
+
+        return raise_findings(self._session, Seconds(within))
+
     def accept_clock(self, *, operation_id: str | None = None) -> None:
         """Confirm that the clock is right after a long silence or a leap; recorded."""
         from tiktrue_keys.core.operations.accept_clock import accept_clock
@@ -418,13 +429,13 @@ class KeyManager(KeystoreReader):
         """
         from tiktrue_keys.core.operations.open_key import open_key
 
-        with self._session.noting("open"):
+        with self._session.noting("open", subject=Subject(keys=(key,))):
             return open_key(self._session, key, license_key, use)
 
     @contextlib.contextmanager
-    def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
+    def noting(self, event: str, operation_id: str | None = None, subject: Subject = NOTHING) -> Iterator[None]:
         """Run a file operation, and record a refusal or failure that precedes its intent."""
-        with self._session.noting(event, operation_id):
+        with self._session.noting(event, operation_id, subject):
             yield
 
     @property

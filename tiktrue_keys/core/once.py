@@ -130,7 +130,7 @@ def repeatable(
 ) -> Repeatable:
     """An operation to be repeated at will; RefusedError, recorded, when its id was used for another request."""
     request = OperationRequest.of(operation, operation_id, arguments)
-    with session.noting(operation, request.operation_id):
+    with session.noting(operation, request.operation_id, request.subject):
         _first_result(session, request, must_open=True)
     return Repeatable(session, request)
 
@@ -150,7 +150,7 @@ def once(
     False, a keystore that does not open counts as one without a first result. Raises RefusedError for the id of another
     request.
     """
-    with session.noting(request.operation, request.operation_id):
+    with session.noting(request.operation, request.operation_id, request.subject):
         first = _standing(_first_result(session, request, must_open=must_open), stands)
         if first is None:
             try:

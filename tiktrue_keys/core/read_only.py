@@ -1,6 +1,6 @@
 """Uses the keys of a keystore that cannot be written to, and records each use in the system log first.
 
-Come here for `--audit-to syslog` on a read-only mount. Operations that change keys fail on such a keystore, and its
+Come here for `--audit-to` on a read-only mount. Operations that change keys fail on such a keystore, and its
 registry stays unchanged.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from tiktrue_keys.core.approvals.policy import get_policy
 from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.audit.record_sinks import Sink
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.owner_process import this_process
 from tiktrue_keys.core.containers.registry import ContainerRecord
@@ -24,21 +25,23 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.backup import write_backup
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.slots import escrow_slots
+from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.backup import BACKUP, BackedUp
 from tiktrue_keys.core.outputs import FileKind
-from tiktrue_keys.errors import IntegrityError, RefusedError
+from tiktrue_keys.errors import IntegrityError, RefusedError, TikTrueKeysError, UnavailableError
 
 
 class SystemLogManager(KeyManager):
-    """A manager of the same keystore that records every release of plaintext in syslog or journald.
+    """A manager of the same keystore that records every release of plaintext in the system log, or in a sink.
 
-    Raises UnavailableError when the log does not accept the record; nothing is released then. An operation id is
+    Raises UnavailableError when that does not accept the record; nothing is released then. An operation id is
     written to the record but not remembered: repeating it performs the operation again.
     """
 
-    def __init__(self, manager: KeyManager) -> None:
+    def __init__(self, manager: KeyManager, sink: Sink | None = None) -> None:
         super().__init__(session=manager.session)
+        self._sink = sink
         self._begun: dict[str, FileIntent] = {}
 
     def record_uses(
@@ -125,10 +128,10 @@ class SystemLogManager(KeyManager):
         """Nothing: the registry cannot be written to."""
 
     @contextlib.contextmanager
-    def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
+    def noting(self, event: str, operation_id: str | None = None, subject: Subject = NOTHING) -> Iterator[None]:
         """Run a file operation, and report its refusal or failure to the system log as well."""
         try:
-            with super().noting(event, operation_id):
+            with super().noting(event, operation_id, subject):
                 yield
         except Exception as error:
             self.session.report(error)
@@ -139,7 +142,13 @@ class SystemLogManager(KeyManager):
             epoch, number = view.document.epoch, view.audit.size
         actor = self.session.actor
         entry = AuditRecord(now, actor, event, outcome, operation_id, epoch=epoch, number=number, **members)
-        self.session.recorder.record(entry)
+        if self._sink is None:
+            self.session.recorder.record(entry)
+            return
+        try:
+            self._sink.write([entry])
+        except TikTrueKeysError as error:
+            raise UnavailableError(f"the sink does not take the audit record: {error.message}", error.hint) from error
 
 
 def _of(intent: FileIntent) -> dict[str, Any]:

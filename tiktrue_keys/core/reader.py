@@ -28,6 +28,8 @@ from tiktrue_keys.errors import IntegrityError
 if TYPE_CHECKING:
     from tiktrue_keys.core.approvals.policy import Policy
     from tiktrue_keys.core.audit.checkpoint import Checkpoint
+    from tiktrue_keys.core.audit.keystore_event import KeystoreEvent
+    from tiktrue_keys.core.audit.proof import InclusionProof
     from tiktrue_keys.core.dispatch.releases import CountingRelease, Release
     from tiktrue_keys.core.keys.authority import Signer
     from tiktrue_keys.core.keys.deadlines import KeyCounts
@@ -247,6 +249,29 @@ class KeystoreReader:
                 batch = view.audit.records(min(ends), max(ends) + 1)
             yield from reversed(batch) if backwards else batch
 
+    def events(self, *, after: str | None = None) -> Iterator[KeystoreEvent]:
+        """Yield the events of this keystore, the oldest first: those after the event with the id `after`, or all.
+
+        What time brings (a key due, a backup that is old) is among them once raise_findings or `rotate --due` has met
+        it. Raises UsageError for a malformed id.
+        """
+        from tiktrue_keys.core.audit.keystore_event import parse_event_id
+
+        with self._session.read() as (view, _):
+            log, start = view.audit, 0
+            if after is not None:
+                epoch, number = parse_event_id(after)
+                # A restore uses the numbers after its backup again.
+                start = log.size if epoch > view.document.epoch else min(number + 1, log.first_of_epoch(epoch + 1))
+        return self.events_from(start)
+
+    def events_from(self, number: int) -> Iterator[KeystoreEvent]:
+        """Yield the events of the audit records from `number` on."""
+        from tiktrue_keys.core.audit.keystore_event import event_of
+
+        events = (event_of(record) for record in self.audit_records(start=number))
+        return (event for event in events if event is not None)
+
     def audit_leaves(self) -> Iterator[bytes]:
         """Yield the sealed records in order; they are the leaves of the audit tree."""
         size = self.audit_size()
@@ -344,10 +369,13 @@ class KeystoreReader:
         with self._session.read() as (view, _):
             return extended_checkpoint(view, note)
 
-    def audit_proof(self, number: int) -> tuple[bytes, list[bytes]]:
-        """Return the leaf of record `number` and its inclusion proof under the present head."""
+    def audit_proof(self, number: int) -> InclusionProof:
+        """Return the proof that record `number` is in the log, under the present head. Raises NotFoundError."""
+        from tiktrue_keys.core.audit.proof import InclusionProof
+
         with self._session.read() as (view, _):
-            return view.audit.leaf(number), view.audit.inclusion_proof(number)
+            path = tuple(view.audit.inclusion_proof(number))
+            return InclusionProof(number, view.audit.size, view.audit.leaf(number), path, view.state.checkpoint)
 
     def audit_consistency(self, old_size: int) -> list[bytes]:
         """Return the proof that the present tree starts with the first `old_size` records."""

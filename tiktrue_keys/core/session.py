@@ -22,6 +22,7 @@ from tiktrue_keys.core.audit.system_log import Recorder
 from tiktrue_keys.core.forks import keep_over_forks
 from tiktrue_keys.core.instants import Instant, Seconds, instant_of
 from tiktrue_keys.core.keys.cache import OpenedKeyCache
+from tiktrue_keys.core.keys.failure_record import record_failure
 from tiktrue_keys.core.keys.license_entries import stretch_of_new, stretches
 from tiktrue_keys.core.keys.license_renewal import is_outdated, renew_entry
 from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense, recognise
@@ -39,6 +40,7 @@ from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.secret_place import secret_paths
 from tiktrue_keys.core.keystore.store import Keystore
+from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
 from tiktrue_keys.core.keystore.volatile import VolatileParts, volatile_of, volatile_when_created
 from tiktrue_keys.core.machine import FactKind, MachineFacts, read_facts
@@ -49,11 +51,8 @@ from tiktrue_keys.core.outputs import KEYSTORES_ONLY, OutputGate
 from tiktrue_keys.core.upgrade import upgrade
 from tiktrue_keys.errors import (
     BusyError,
-    ExpiredError,
     IntegrityError,
     NotFoundError,
-    RefusedError,
-    SecurityError,
     Termination,
     TikTrueKeysError,
     UsageError,
@@ -72,7 +71,9 @@ class KeystoreSession:
 
     `notices` are those that belong to no operation's result: an upgrade of the schema. With `keeps_version` a keystore
     of an older schema version is written to as it is. `approval` is the number of the approved plan that operations
-    under the approval policy may use, `used_approval` whether one did.
+    under the approval policy may use, `used_approval` whether one did. `after_commit` is called with the number of the
+    first record of each commit, once the lock is released; it raises nothing. `first_recorded` is that of this
+    session's first commit.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class KeystoreSession:
         self.approval: int | None = None
         self.used_approval = False
         self._given: deque[PreparedLicense] = deque(maxlen=_MAX_GIVEN)
+        self.after_commit: Callable[[KeystoreSession, int], None] | None = None
+        self.first_recorded: int | None = None
         self._rounds = rounds
         self._protected = protected
         self.guard = threading.RLock()
@@ -260,12 +263,23 @@ class KeystoreSession:
             with keystore.write(
                 self.read_clock, actor=self.actor, operation_id=operation_id, time_rule=rule
             ) as transaction:
+                first = transaction.audit.size
                 renewed: tuple[Notice, ...] = ()
                 if self._slots_renewed is not keystore:
                     renewed = renew_slots(keystore, transaction, self.facts())
                 yield transaction
             self._slots_renewed = keystore
             self.notices += renewed
+            self._committed(transaction, first)
+
+    def _committed(self, transaction: Transaction, first: int) -> None:
+        """Tell others of the records of a transaction from the number `first` on."""
+        if not transaction.audit.appended:
+            return
+        if self.first_recorded is None:
+            self.first_recorded = first
+        if self.after_commit is not None and not transaction.document.rehearsal:
+            self.after_commit(self, first)
 
     @contextlib.contextmanager
     def storing_plans(self) -> Iterator[None]:
@@ -338,19 +352,19 @@ class KeystoreSession:
         return replace(reading, synchronised=self._synchronised()) if reading.ahead > SILENCE else reading
 
     @contextlib.contextmanager
-    def noting(self, event: str, operation_id: str | None = None) -> Iterator[None]:
-        """Run a whole operation, and record its refusal or failure in a transaction of its own."""
+    def noting(self, event: str, operation_id: str | None = None, subject: Subject = NOTHING) -> Iterator[None]:
+        """Run a whole operation on `subject`, and record its refusal or failure in a transaction of its own."""
         depth = getattr(self._depth, "noting", 0)
         self._depth.noting = depth + 1
         try:
             yield
         except TikTrueKeysError as error:
             if depth == 0:  # the operation that was requested, not one that is part of it
-                self.note_failure(event, error, operation_id)
+                self.note_failure(event, error, operation_id, subject)
             raise
         except Termination as stopped:
             if depth == 0:
-                self.note_failure(event, stopped.error(stopped.message), operation_id)
+                self.note_failure(event, stopped.error(stopped.message), operation_id, subject)
             raise
         finally:
             self._depth.noting = depth
@@ -426,8 +440,11 @@ class KeystoreSession:
             except BaseException:
                 self._keystore = None
                 raise
+            self._committed(transaction, 0)
 
-    def note_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None = None) -> None:
+    def note_failure(
+        self, event: str, error: TikTrueKeysError, operation_id: str | None = None, subject: Subject = NOTHING
+    ) -> None:
         """Record that an operation was refused or failed. A keystore that did not open has been reported.
 
         Waits for the lock as an operation does. What the audit log cannot hold goes to the system log, and a notice
@@ -438,7 +455,7 @@ class KeystoreSession:
         try:
             with self.guard:
                 if self.exists():
-                    self._record_failure(event, error, operation_id)
+                    self._record_failure(event, error, operation_id, subject)
         except TikTrueKeysError as reason:
             self.report(error)
             if reason.message == error.message:
@@ -452,17 +469,14 @@ class KeystoreSession:
             self._reported = error
             self.recorder.report(self.actor, error)
 
-    def _record_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None) -> None:
+    def _record_failure(self, event: str, error: TikTrueKeysError, operation_id: str | None, subject: Subject) -> None:
         operation = parse_operation_id(operation_id) if operation_id else new_operation_id()
         with self.keystore.write(
             self.read_clock, actor=self.actor, operation_id=operation, time_rule=noted_time
         ) as transaction:
-            transaction.record(
-                event,
-                outcome="refused" if isinstance(error, RefusedError | SecurityError | ExpiredError) else "failed",
-                key_id=error.key_id,
-                detail={"error": error.code, "reason": error.message},
-            )
+            first = transaction.audit.size
+            record_failure(transaction, event, error, subject)
+        self._committed(transaction, first)
 
     def prepare(self, license_key: License | None) -> PreparedLicense | None:
         """Return the license stretched as this keystore needs it, outside any transaction. None stays None.

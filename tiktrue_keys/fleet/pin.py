@@ -59,8 +59,8 @@ def pin(
     """
     if expect.strip().lower() != card.node_id:
         raise RefusedError(
-            f"the card's node id is {card.node_id}, not the expected {expect[:64]!a}",
-            "do not pin it; ask the card's administrator for the node id",
+            f"the card does not have the expected node id {expect[:64]!a}",
+            "do not pin it; ask its administrator for the node id that is shown on that machine",
         )
     parse_name(name or card.name)
     _check_role(card, role)

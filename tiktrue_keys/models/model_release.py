@@ -51,7 +51,7 @@ def release_models(
     asked = OperationRequest.of(EVENT, operation_id, arguments)
     ids = [parse_file_id(text) for text in withdraw]
     add: dict[str, list[ReleaseEntry]] = {}
-    with noted(manager, EVENT, asked.operation_id):
+    with noted(manager, EVENT, asked.operation_id, asked.subject):
         for path in paths:
             model_id, entry = _entry_at(manager, parse_place(path))
             add.setdefault(model_id, []).append(entry)
@@ -62,7 +62,7 @@ def release_models(
         if not planned.dry_run:  # not a plan: what this operation id did the first time
             return planned
     confirm()
-    with noted(manager, EVENT, asked.operation_id):
+    with noted(manager, EVENT, asked.operation_id, asked.subject):
         return manager.release(request, asked)
 
 

@@ -57,6 +57,11 @@ def test_the_keystores_own_file_wins_over_the_users(program: Program) -> None:
         ("[rotate]\nwithin = 7\n", "'rotate.within' in ", "write it like"),
         ('[rotate]\nwithin = "soon"\n', "'rotate.within' in ", "write it like"),
         ('color = "yes"\n', "'color' in ", ""),
+        ('[audit]\nsinks = "syslog"\n', "'audit.sinks' in ", "write it like"),
+        ('[audit]\nsinks = ["file:log"]\n', "'audit.sinks' in ", "one of syslog, journal"),
+        ('[events]\nexec = ["/bin/true"]\n', "'events.exec' in ", "write it like"),
+        ("[events]\nexec = [[]]\n", "'events.exec' in ", "write it like"),
+        ('[events]\nexec = [["true"]]\n', "names the program 'true'", "give its absolute path"),
         ('keystore = ""\n', "'keystore' in ", ""),
         ("keystore = \n", "is not valid TOML: ", ""),
         ("[rotate.deeper]\nwithin = 1\n", "'rotate.deeper' is not a setting in ", ""),
@@ -73,6 +78,7 @@ def test_a_malformed_file_is_refused_by_name(tmp_path: Path, text: str, message:
 
 def test_every_setting_can_be_set(tmp_path: Path) -> None:
     values = {"keystore": '"/k"', "host_secret": '"/h"', "license_file": '"/l"', "color": "false"}
+    values |= {"audit.sinks": '["syslog"]', "events.exec": '[["/bin/true"]]'}
     lines = [f"{name} = {values.get(name, chr(34) + '5d' + chr(34))}" for name in KNOWN]
 
     assert set(read_settings(write(tmp_path / "c.toml", "\n".join(lines)))) == set(KNOWN)
@@ -122,3 +128,21 @@ def test_a_setting_reaches_its_command(program: Program) -> None:
     key = program.json("generate", "m")["result"]["keys"][0]
 
     assert key["expires_at"] == key["decrypt_until"]
+
+
+def test_what_runs_and_where_records_go_is_not_for_everybody_to_set(tmp_path: Path, program: Program) -> None:
+    sinks, programs = '[audit]\nsinks = ["journal"]\n', '[events]\nexec = [["/bin/true"]]\n'
+    write(tmp_path / "system.toml", sinks + programs, 0o644)
+    assert load(tmp_path)["audit.sinks"].value == ["journal"]
+    write(tmp_path / "user.toml", programs)
+    assert load(tmp_path)["events.exec"].source == str(tmp_path / "user.toml")
+    write(tmp_path / "user.toml", programs, 0o640)
+    with pytest.raises(InsecureError, match="can be read by others"):
+        load(tmp_path)
+    write(tmp_path / "user.toml", sinks)
+    with pytest.raises(UsageError, match=r"'audit\.sinks' cannot be set in"):
+        load(tmp_path)
+    for text in (sinks, programs):
+        write(program.keystore / "tiktrue-keys.toml", text)
+        done = program.run("config")
+        assert (done.returncode, "cannot be set in" in done.stderr) == (2, True)

@@ -34,7 +34,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bin").mkdir()
     fake = folder / "bin" / "tiktrue-keys"
     fake.write_text(
-        "#!/bin/sh\n[ \"$*\" = 'list -q' ] && printf 'llama_0123456789abcdef\\nmistral_fedcba9876543210\\n'\n"
+        "#!/bin/sh\ncase $* in\n"
+        "'list -q') printf 'llama_0123456789abcdef\\nmistral_fedcba9876543210\\nllama_1123456789abcdef\\n' ;;\n"
+        "'models list -q') printf '000102030405060708090a0b0c0d0e0f\\n' ;;\n"
+        "'fleet list --format csv --column name') printf 'name\\ngpu-1\\n' ;;\n"
+        "esac\n"
     )
     fake.chmod(0o755)
     return folder
@@ -81,12 +85,27 @@ def test_bash_offers_options_values_keys_and_files(place: Path) -> None:
     assert bash(place, "rotate", "--ove") == ["--overlap"]
     assert bash(place, "list", "--sort", "ex") == ["expires"]
     assert bash(place, "list", "--status", "=", "re") == ["revoked"]
-    assert bash(place, "show", "") == ["llama_0123456789abcdef", "mistral_fedcba9876543210"]
+    keys = ["llama_0123456789abcdef", "mistral_fedcba9876543210", "llama_1123456789abcdef"]
+    assert bash(place, "show", "") == keys
     assert bash(place, "revoke", "--reason", "x", "mi") == ["mistral_fedcba9876543210"]
     assert bash(place, "encrypt-model", "mo") == ["model.bin", "models"]
     assert bash(place, "list", "--keystore", "mo") == ["models"]
     assert bash(place, "generate", "--lifetime", "") == []
     assert bash(place, "completion", "z") == ["zsh"]
+
+
+@BASH
+def test_bash_offers_models_nodes_events_columns_and_file_ids(place: Path) -> None:
+    assert bash(place, "list", "") == ["llama", "mistral"]
+    assert bash(place, "audit", "export", "--model", "mi") == ["mistral"]
+    assert bash(place, "fleet", "show", "") == ["gpu-1"]
+    assert bash(place, "models", "forget", "") == ["000102030405060708090a0b0c0d0e0f"]
+    assert bash(place, "audit", "show", "--event", "rot") == ["rotate"]
+    assert bash(place, "audit", "export", "--outcome", "re") == ["refused"]
+    assert bash(place, "audit", "show", "--column", "key") == ["key-or-model"]
+    assert bash(place, "list", "--column", "dec") == ["decrypts-until"]
+    assert bash(place, "audit", "checkpoint", "--to", "mo") == ["models"]
+    assert bash(place, "audit", "check-proof", "mo") == ["model.bin", "models"]
 
 
 def zsh_offers(place: Path, line: str, offer: str) -> bool:

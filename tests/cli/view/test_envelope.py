@@ -129,6 +129,7 @@ def test_every_command_is_tried() -> None:
     elsewhere = {"exec-model", "fleet send", "fleet receive", "fleet add", "fleet remove", "fleet accept-epoch"}
     elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
     elsewhere |= {"approvals export", "approvals add"}  # which need a plan
+    elsewhere |= {"audit check-proof"}  # which needs a proof
     assert set(COMMANDS) | elsewhere == set(leaves())
 
 

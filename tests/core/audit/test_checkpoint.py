@@ -5,8 +5,16 @@ from base64 import b64decode, b64encode
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tiktrue_keys.core.audit.checkpoint import NOTE_LIMIT, Checkpoint, note_key_id, open_note, signed_note, verifier_key
-from tiktrue_keys.errors import IntegrityError, InternalError
+from tiktrue_keys.core.audit.checkpoint import (
+    NOTE_LIMIT,
+    Checkpoint,
+    note_key_id,
+    open_note,
+    parse_verifier_key,
+    signed_note,
+    verifier_key,
+)
+from tiktrue_keys.errors import IntegrityError, InternalError, UsageError
 
 # Published test keys, no secrets: golang.org/x/mod, sumdb/note/note_test.go.
 GO_NAME = "PeterNeumann"
@@ -47,6 +55,24 @@ def test_verifier_keys_are_spelt_as_go_spells_them(published: str) -> None:
     public_key = b64decode(encoded)[1:]
     assert note_key_id(name, public_key).hex() == key_id
     assert verifier_key(name, public_key) == published
+    assert parse_verifier_key(f"{published}\n") == (name, public_key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "PeterNeumann",
+        "PeterNeumann+c74f20a3",
+        GO_VERIFIER[:-4],
+        GO_VERIFIER.replace("c74f20a3", "c74f20a4"),
+        GO_VERIFIER.replace("+ARpc", "+AhPc"),
+        GO_VERIFIER.replace("PeterNeumann", "Peter Neumann"),
+    ],
+)
+def test_a_malformed_verifier_key_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="verifier key"):
+        parse_verifier_key(text)
 
 
 def test_we_sign_as_go_does() -> None:

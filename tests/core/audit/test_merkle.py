@@ -63,11 +63,34 @@ def test_everything_agrees_with_the_definition_taken_literally(size: int) -> Non
     root = literal_root(leaves)
     assert merkle.root_hash(size, read) == root
     for index in range(size):
-        assert merkle.inclusion_proof(index, size, read) == literal_path(index, leaves)
+        proof = merkle.inclusion_proof(index, size, read)
+        assert proof == literal_path(index, leaves)
+        merkle.verify_inclusion(index, size, leaves[index], proof, root)
     for old in range(1, size + 1):
         proof = merkle.consistency_proof(old, size, read)
         assert proof == literal_subproof(old, leaves)
         merkle.verify_consistency(old, size, literal_root(leaves[:old]), root, proof)
+
+
+@given(data=st.data(), size=st.integers(1, MOST))
+def test_an_inclusion_proof_of_anything_else_is_refused(data: st.DataObject, size: int) -> None:
+    index, read, leaves = data.draw(st.integers(0, size - 1)), tree(MOST).read, made_up(size)
+    proof, root = merkle.inclusion_proof(index, size, read), merkle.root_hash(size, read)
+    bit, other = data.draw(st.integers(0, 255)), data.draw(st.integers(-1, size + 1).filter(lambda n: n != index))
+    wrong = [
+        (index, leaves[index], [*proof[:at], flipped(step, bit), *proof[at + 1 :]], root)
+        for at, step in enumerate(proof)
+    ]
+    wrong += [
+        (index, leaves[index] + b"x", proof, root),
+        (index, leaves[index], proof, flipped(root, bit)),
+        (index, leaves[index], [*proof, root], root),
+        (other, leaves[index], proof, root),
+    ]
+    wrong += [(index, leaves[index], proof[:-1], root)] if proof else []
+    for number, leaf, steps, head in wrong:
+        with pytest.raises(IntegrityError):
+            merkle.verify_inclusion(number, size, leaf, steps, head)
 
 
 @given(data=st.data(), size=st.integers(2, MOST))

@@ -49,6 +49,29 @@ def test_filter(wanted: Filter, numbers: list[int]) -> None:
     assert [found.number for found in matching(LOG, wanted)] == numbers
 
 
+def test_administrators_under_sudo_are_told_apart() -> None:
+    actors = [
+        Actor("root (logged in as ada)", "h", "c", 0, 1000, "eve"),
+        Actor("root", "h", "c", 0, None, "bob"),
+        Actor("root", "h", "c", 0, None, None),
+        Actor("root (logged in as bob)", "h", "c", 0, 1001, "bob"),
+    ]
+    log = [record(number=number, actor=actor) for number, actor in enumerate(actors)]
+
+    def by(*names: str) -> list[int]:
+        return [found.number for found in matching(log, Filter(actor=names))]
+
+    assert by("root") == by("root@h") == [0, 1, 2, 3]
+    assert (by("ada"), by("bob"), by("eve@h"), by("ada", "eve")) == ([0], [1, 3], [0], [0])
+    assert (by("ada@other"), by("logged"), by("root (logged in as ada)")) == ([], [], [0])
+    assert [actor.shown for actor in actors] == [
+        "root (logged in as ada) (sudo: eve?)",
+        "root (sudo: bob?)",
+        "root",
+        "root (logged in as bob)",
+    ]
+
+
 def test_records_are_passed_on_as_they_come() -> None:
     def endless() -> Iterator[AuditRecord]:
         number = 0

@@ -106,7 +106,8 @@ def test_every_record_proves_itself_under_the_head(manager: KeyManager) -> None:
     leaves = list(manager.audit_leaves())
     assert literal_root(leaves) == note.root
     for number in range(note.size):
-        assert manager.audit_proof(number) == (leaves[number], literal_path(number, leaves))
+        proof = manager.audit_proof(number)
+        assert (proof.leaf, list(proof.path)) == (leaves[number], literal_path(number, leaves))
     for number in (-1, note.size, 10**9):
         assert isinstance(error_of(lambda number=number: manager.audit_proof(number)), NotFoundError)  # type: ignore[misc]
 

@@ -123,7 +123,7 @@ class TestWhatStays:
         assert list(manager.audit_leaves())[: len(leaves)] == leaves
         assert manager.audit_verify() == manager.audit_size() == len(leaves) + 6
         assert [record.event for record in manager.audit_records()][-6:] == ["rekey", "generate"] * 3
-        assert manager.audit_proof(1)[0] == leaves[1]
+        assert manager.audit_proof(1).leaf == leaves[1]
         with manager.session.read() as (view, _):
             assert view.audit.get(len(leaves) - 1).event == "intent"
             assert [each.size for each in view.document.former] == [len(leaves), len(leaves) + 2, len(leaves) + 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 from tiktrue_keys.cli.context.default_places import default_host_secret, default_keystore, is_root
 from tiktrue_keys.cli.context.license import LicenseSource, credential
 from tiktrue_keys.cli.context.prompts import can_ask, confirm
-from tiktrue_keys.cli.context.settings import FILE_NAME, SYSTEM_FILE, Settings, load_settings, user_config_file
+from tiktrue_keys.cli.context.settings import FILE_NAME, SYSTEM_FILE, Level, Settings, load_settings, user_config_file
 from tiktrue_keys.cli.program.options import CommonOptions
+from tiktrue_keys.cli.view.escape import escaped
+from tiktrue_keys.cli.view.streams import message_line, write_err
 from tiktrue_keys.core.instants import Seconds, parse_duration
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RefusedError, TikTrueKeysError, UsageError
 
 if TYPE_CHECKING:
+    from tiktrue_keys.core.audit.record_sinks import Sink
     from tiktrue_keys.core.manager import KeyManager
     from tiktrue_keys.core.outputs import OutputGate
 
@@ -45,7 +49,7 @@ class CommandContext:
         flags = {name: getattr(self.options, name) for name in names}
         settings = load_settings(flags, self.environment, user_file=user_config_file(), system_file=SYSTEM_FILE)
         settings.add_file(
-            self._keystore_of(settings) / FILE_NAME, over=(user_config_file(), SYSTEM_FILE), allow_keystore=False
+            self._keystore_of(settings) / FILE_NAME, Level.KEYSTORE, over=(user_config_file(), SYSTEM_FILE)
         )
         return settings
 
@@ -93,7 +97,7 @@ class CommandContext:
 
         self._opened = True
         actor = current_actor(self.command, self.environment)
-        return KeyManager(
+        manager = KeyManager(
             self.keystore,
             host_secret_file=self.host_secret,
             lock_timeout=self.lock_timeout,
@@ -102,6 +106,42 @@ class CommandContext:
             approval=self.options.approval,
             marks_dir=self.marks,
         )
+        self._mirror(manager)
+        return manager
+
+    def _mirror(self, manager: KeyManager) -> None:
+        """Let the sinks of the configuration get each record after its commit."""
+        names = self.settings.get("audit.sinks")
+        if names:
+            from tiktrue_keys.core.operations.mirror import mirroring
+
+            manager.session.after_commit = mirroring([self.sink(name) for name in names])
+
+    def sink(self, name: str) -> Sink:
+        """Return a sink by its name. Its file may not be one that the program lives on."""
+        from tiktrue_keys.core.audit.record_sinks import FileSink, parse_sink
+
+        sink = parse_sink(name)
+        return replace(sink, check=self.gate_without_keystore.check) if isinstance(sink, FileSink) else sink
+
+    @property
+    def tells_others(self) -> bool:
+        """Whether programs or sinks of the configuration want to know what happens."""
+        return bool(self.settings.get("events.exec") or self.settings.get("audit.sinks"))
+
+    def tell_programs(self) -> None:
+        """Run the programs of the configuration with what this command has done, and warn of those that failed."""
+        if not self._opened or self.manager.session.first_recorded is None or not self.settings.get("events.exec"):
+            return
+        from tiktrue_keys.cli.context.event_programs import tell_programs
+
+        commands = [tuple(command) for command in self.settings.get("events.exec")]
+        try:
+            failed = tell_programs(self.manager, commands)
+        except (TikTrueKeysError, OSError) as error:
+            failed = [str(error)]
+        if failed and not self.options.quiet:
+            write_err("".join(message_line(f"warning: events were not told: {escaped(each)}") for each in failed))
 
     @cached_property
     def writer(self) -> KeyManager:

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.cli.context.trusted_files import read_trusted
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.core.instants import parse_duration
-from tiktrue_keys.errors import UsageError
+from tiktrue_keys.errors import InsecureError, UsageError
 
 FILE_NAME = "tiktrue-keys.toml"
 SYSTEM_FILE = Path("/etc/tiktrue-keys") / FILE_NAME
@@ -44,6 +45,29 @@ def _is_switch(value: Any) -> None:
         raise UsageError("must be true or false")
 
 
+def _is_commands(value: Any) -> None:
+    if not isinstance(value, list) or not all(_is_command(each) for each in value):
+        raise UsageError("must be a list of commands", 'write it like [["/usr/local/bin/notify", "WORD"]]')
+    for program, *_ in value:
+        if not program.startswith("/"):
+            raise UsageError(f"names the program '{escaped(program[:80])}'", "give its absolute path")
+
+
+def _is_command(value: Any) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(word, str) and word.isprintable() for word in value)
+    )
+
+
+def _is_sinks(value: Any) -> None:
+    from tiktrue_keys.core.audit.record_sinks import parse_sink
+
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UsageError("must be a list of sinks", 'write it like ["syslog", "file:/var/log/tiktrue-keys.jsonl"]')
+    for name in value:
+        parse_sink(name)
+
+
 KNOWN: Mapping[str, Callable[[Any], None]] = {
     "keystore": _is_path,
     "host_secret": _is_path,
@@ -65,8 +89,24 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
     "fleet.ca": _is_path,
     "fleet.cert": _is_path,
     "fleet.key": _is_path,
+    "audit.sinks": _is_sinks,
+    "events.exec": _is_commands,
 }
 """Every setting; a dot stands for a TOML table."""
+
+
+class Level(Enum):
+    """Whose file sets something: the administrator's in /etc, the user's, or the one in the keystore's folder."""
+
+    SYSTEM = 1
+    USER = 2
+    KEYSTORE = 3
+
+
+_ONLY_IN: Mapping[str, Level] = {"audit.sinks": Level.SYSTEM, "events.exec": Level.USER, "keystore": Level.USER}
+"""Settings and the last level that may set them. Who can write the keystore's folder does not choose what runs."""
+_PRIVATE = ("events.exec",)
+"""Settings that a user's file sets only if no other user can read or write it."""
 
 _ENVIRONMENT = {
     "keystore": "TIKTRUE_KEYS_HOME",
@@ -99,20 +139,26 @@ class Settings:
         """Return a setting with its source, or None when it is not set."""
         return self.values.get(name)
 
-    def add_file(self, path: Path, *, over: tuple[Path, ...] = (), allow_keystore: bool = True) -> None:
+    def add_file(self, path: Path, level: Level, *, over: tuple[Path, ...] = ()) -> None:
         """Read one file if it exists. Its values win over those of the files in `over` and lose to all others."""
         if not os.path.exists(path):  # False also where the folder is closed to us: then the keystore says so itself
             return
         self.files.append(path)
         weaker = {str(each) for each in over}
         for name, value in read_settings(path).items():
-            if name == "keystore" and not allow_keystore:
-                raise UsageError(
-                    f"'keystore' cannot be set in {escaped(str(path))}", "that file lies in the keystore itself"
-                )
+            _must_be_settable(name, path, level)
             present = self.values.get(name)
             if present is None or present.source in weaker:
                 self.values[name] = Setting(value, str(path))
+
+
+def _must_be_settable(name: str, path: Path, level: Level) -> None:
+    last, where = _ONLY_IN.get(name, Level.KEYSTORE), escaped(str(path))
+    if level.value > last.value:
+        hint = "that file lies in the keystore itself" if level is Level.KEYSTORE else f"only {SYSTEM_FILE} sets it"
+        raise UsageError(f"'{name}' cannot be set in {where}", hint)
+    if level is Level.USER and name in _PRIVATE and os.stat(path).st_mode & 0o077:
+        raise InsecureError(f"{where} sets '{name}' and can be read by others", f"chmod 600 {where}")
 
 
 def load_settings(
@@ -128,8 +174,8 @@ def load_settings(
             if not environment[variable]:
                 raise UsageError(f"{variable} is set but empty", "give it a path, or unset it")
             settings.values[name] = Setting(environment[variable], variable)
-    settings.add_file(user_file)
-    settings.add_file(system_file)
+    settings.add_file(user_file, Level.USER)
+    settings.add_file(system_file, Level.SYSTEM)
     return settings
 
 

@@ -88,6 +88,9 @@ def _command_page(command: Description, described: Sequence[Description], see_al
         }
     )
     yield from _sentences(f"{', '.join(names)}: see {PROGRAM}(1).")
+    for each in described:
+        for title, rows in each.page_sections.items():
+            yield from _table_section(title, rows)
     yield from _exit_status(described, family=family)
     yield from _examples(described)
     yield ".SH SEE ALSO"

@@ -8,7 +8,8 @@ from tiktrue_keys.cli.context.settings import FILE_NAME
 
 VALUES: Mapping[str, str] = {
     "DURATION": "30s, 5m, 12h, 90d, 2w, or ISO 8601 (P30D).",
-    "INSTANT": "A date (2026-11-30) or RFC 3339 date and time; without an offset it is UTC.",
+    "INSTANT": "A duration that has passed (1h), today, yesterday, a date (2026-11-30), or a date and time"
+    " (RFC 3339). Without an offset it is local time, which TZ sets; the command says so where that is not UTC.",
     "KEY": "A key id, a model id for its active key, or the first 8 hex digits of a key id's last part.",
     "KEY_ID": "A key id: MODEL_ID, an underscore and 16 hex digits.",
     "MODEL_ID": "The name of a model: at most 96 letters, digits and . _ / -, beginning with a letter or digit.",
@@ -76,5 +77,6 @@ FILES: Mapping[str, str] = {
     f"/etc/tiktrue-keys/{FILE_NAME}": "Settings for every user.",
     f"~/.config/tiktrue-keys/{FILE_NAME}": "The user's settings; they win over those in /etc.",
     f"KEYSTORE/{FILE_NAME}": "The keystore's settings; they win over both.",
+    "KEYSTORE/keystore.cursors": "How far audit records went out to sinks and event programs; it may be removed.",
     "/usr/bin/ssh-keygen": "Verifies the signatures of approvals; part of OpenSSH's client.",
 }

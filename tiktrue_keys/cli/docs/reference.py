@@ -8,8 +8,10 @@ from typing import Any
 
 import typer
 
-from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry, Examples
+from tiktrue_keys.cli.program.catalog import CATALOG, OLD_NAMES, CatalogEntry, Examples, PageSections
 from tiktrue_keys.cli.program.options import COMMON_PANEL
+from tiktrue_keys.core.audit.events import EVENTS
+from tiktrue_keys.core.audit.record import OUTCOMES
 
 _KINDS = {
     "FILE": "file",
@@ -20,12 +22,25 @@ _KINDS = {
     "STATEFILE": "file",
     "FILE... -- CMD": "file",
     "DIR": "folder",
+    "KEY": "key",
+    "KEY_ID": "key",
+    "MODEL": "model",
+    "NODE": "node",
+    "ISSUER": "node",
+    "FILE_ID": "file-id",
 }
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "EVENT": EVENTS,
+    "OUTCOME": OUTCOMES,
+    "SINK": ("syslog", "journal"),
+}
+"""What completions offer for values of which there are more, or that the command checks itself."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An option or argument. `kind` is the type of its value: file, folder, key, choice, text; empty for a flag."""
+    """An option or argument. `kind` is the type of its value: file, folder, key, model, node, file-id,
+    choice, text; empty for a flag."""
 
     names: tuple[str, ...]
     metavar: str
@@ -52,6 +67,7 @@ class Description:
     new_name: str
     examples: Examples
     exit_status: Mapping[int, str]
+    page_sections: PageSections
 
     @property
     def name(self) -> str:
@@ -80,7 +96,7 @@ def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any)
     context = command.context_class(
         command, info_name=path[-1] if path else "tiktrue-keys", parent=parent, **command.context_settings
     )
-    parameters = [(param, _parameter(param, context)) for param in command.get_params(context)]
+    parameters = [(param, _parameter(param, context, command)) for param in command.get_params(context)]
     yield Description(
         path=path,
         summary=entry.summary,
@@ -93,15 +109,18 @@ def _walk(command: Any, path: tuple[str, ...], entry: CatalogEntry, parent: Any)
         new_name=entry.new_name,
         examples=command.examples,
         exit_status=command.exit_status,
+        page_sections=command.page_sections,
     )
     for name, child in entry.children.items():
         yield from _walk(command.get_command(context, name), (*path, name), child, context)
 
 
-def _parameter(param: Any, context: Any) -> Parameter:
+def _parameter(param: Any, context: Any, command: Any) -> Parameter:
     flag = param.param_type_name == "option" and (param.is_flag or param.count)
-    choices = tuple(str(getattr(each, "value", each)) for each in param.type_descriptor.choices or ())
     metavar = "" if flag else param.metavar or param.name.upper()
+    columns = command.columns if "--column" in param.opts else ()
+    choices = tuple(str(getattr(each, "value", each)) for each in param.type_descriptor.choices or ())
+    choices = choices or tuple(name.replace(" ", "-") for name in columns) or _CHOICES.get(metavar, ())
     names = (*param.opts, *param.secondary_opts) if param.param_type_name == "option" else ()
     return Parameter(
         names=tuple(sorted(names, key=lambda name: name.startswith("--"))),
@@ -119,4 +138,4 @@ def _kind(metavar: str, choices: tuple[str, ...]) -> str:
     if choices:
         return "choice"
     word = metavar.partition("|")[0].rstrip(".")
-    return "key" if word in ("KEY", "KEY_ID") else _KINDS.get(word, "text")
+    return _KINDS.get(word, "text")

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.manager import KeyManager
 
 SYSLOG = "syslog"
+_ALWAYS = (SYSLOG, "journal")
 
 AuditTo = Annotated[
     str | None,
     typer.Option(
         "--audit-to",
         metavar="SINK",
-        help=f"Where to record the operation while the keystore is read-only: {SYSLOG}.",
+        help="Where to record the operation while the keystore is read-only: syslog, journal, or a sink that"
+        " [audit] sinks names.",
     ),
 ]
 
@@ -27,10 +29,12 @@ AuditTo = Annotated[
 def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManager:
     """Return the key manager that records what is about to be released, in the keystore wherever it is writable.
 
-    Raises RefusedError on a read-only keystore unless --audit-to names the system's log.
+    Raises RefusedError on a read-only keystore unless --audit-to names the system's log, the journal or a sink of the
+    configuration.
     """
-    if audit_to not in (None, SYSLOG):
-        raise UsageError(f"'{audit_to}' is not a sink", f"use --audit-to {SYSLOG}")
+    known = tuple(dict.fromkeys((*_ALWAYS, *(context.settings.get("audit.sinks") or ()))))
+    if audit_to is not None and audit_to not in known:
+        raise UsageError(f"'{audit_to}' is not a sink", f"use --audit-to with one of {', '.join(known)}")
     if not context.manager.is_read_only():
         return context.writer
     if audit_to is None:
@@ -40,4 +44,4 @@ def recording_manager(context: CommandContext, audit_to: str | None) -> KeyManag
         )
     from tiktrue_keys.core.read_only import SystemLogManager
 
-    return SystemLogManager(context.manager)
+    return SystemLogManager(context.manager, None if audit_to == SYSLOG else context.sink(audit_to))

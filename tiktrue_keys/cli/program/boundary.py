@@ -21,7 +21,7 @@ from tiktrue_keys.cli.program.limits_of_process import memory_limit, thread_limi
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.hints import hint_of, message_of
 from tiktrue_keys.cli.view.outcome import OnDemand
-from tiktrue_keys.cli.view.streams import abandon_stdout, write_err, write_out, write_pieces
+from tiktrue_keys.cli.view.streams import abandon_stdout, message_line, write_err, write_out, write_pieces
 from tiktrue_keys.errors import (
     InternalError,
     OperationInterruptedError,
@@ -118,11 +118,11 @@ class Reporter:
         else:
             render(outcome.view, color=color, verbose=self.verbose)
         if not self.quiet:
-            write_err("".join(f"{escaped(message)}\n" for message in outcome.messages))
+            write_err("".join(message_line(escaped(message)) for message in outcome.messages))
 
     def _show_warnings(self, warnings: Iterable[Notice]) -> None:
         shown = (each for each in warnings if each.urgent or not self.quiet)
-        write_pieces((f"warning: {escaped(message_of(each))}\n" for each in shown), write_err)
+        write_pieces((message_line(f"warning: {escaped(message_of(each))}") for each in shown), write_err)
 
     def _show_error(self, error: TikTrueKeysError) -> None:
         message, hint = error.message, hint_of(error)
@@ -130,9 +130,9 @@ class Reporter:
             place = str(self.context.keystore)
             if place not in message and place not in hint:
                 message += f" (keystore {place})"
-        write_err(f"error: {escaped(message)}\n")
+        write_err(message_line(f"error: {escaped(message)}"))
         if hint:
-            write_err(f"hint: {escaped(hint)}\n")
+            write_err(message_line(f"hint: {escaped(hint)}"))
 
     def _write_envelope(
         self, error: TikTrueKeysError | None, warnings: Iterable[Notice], outcome: Outcome | None

@@ -24,6 +24,9 @@ class CatalogEntry:
     new_name: str = ""
 
 
+PageSections = Mapping[str, Mapping[str, str]]
+"""Further sections of a command's page: by title, names and what they mean."""
+
 Examples = tuple[tuple[str, str], ...]
 """What an example is for, and the line to type."""
 
@@ -83,8 +86,9 @@ CATALOG: Mapping[str, CatalogEntry] = {
             "show": CatalogEntry("Show audit records.", "audit.audit_show"),
             "verify": CatalogEntry("Verify the whole log against its signed head.", "audit.audit_verify"),
             "export": CatalogEntry("Write the log in another program's format.", "audit.audit_export"),
-            "checkpoint": CatalogEntry("Print the log's signed head.", "audit.audit_checkpoint"),
+            "checkpoint": CatalogEntry("Print the log's signed head, or keep it elsewhere.", "audit.audit_checkpoint"),
             "prove": CatalogEntry("Print a proof that a record is in the log.", "audit.audit_prove"),
+            "check-proof": CatalogEntry("Verify a proof that a record is in a log.", "audit.audit_check_proof"),
         },
     ),
     "backup": CatalogEntry(

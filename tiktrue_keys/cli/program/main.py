@@ -49,12 +49,11 @@ class ProgramRun:
 
     def _report(self, context: CommandContext, outcomes: Outcome | Iterator[Outcome]) -> int:
         """Report the outcome; of a command that streams each one as it comes, its warnings once."""
-        if not isinstance(outcomes, Iterator):
-            return self.reporter.succeeded(outcomes)
         code = 0
-        for outcome in outcomes:
+        for outcome in outcomes if isinstance(outcomes, Iterator) else [outcomes]:
             code = self.reporter.succeeded(outcome)
             context.warnings.clear()
+            context.tell_programs()
         return code
 
 

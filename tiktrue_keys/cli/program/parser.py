@@ -28,6 +28,8 @@ class Command(TyperCommand):
 
     examples: Examples = ()
     exit_status: Mapping[int, str] = {}
+    page_sections: Mapping[str, Mapping[str, str]] = {}
+    columns: tuple[str, ...] = ()
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and return its exit code."""
@@ -67,6 +69,8 @@ class LazyGroup(TyperGroup):
     old_names: Mapping[str, CatalogEntry] = {}
     default = ""
     exit_status: Mapping[int, str] = {}
+    page_sections: Mapping[str, Mapping[str, str]] = {}
+    columns: tuple[str, ...] = ()
 
     @property
     def examples(self) -> Examples:
@@ -175,6 +179,8 @@ def _command(name: str, entry: CatalogEntry) -> Any:
     command.params.extend(param for param in _common_parameters() if takes_approval or param.name != "approval")
     command.examples = module.EXAMPLES
     command.exit_status = getattr(module, "EXIT_STATUS", {})
+    command.page_sections = getattr(module, "PAGE_SECTIONS", {})
+    command.columns = getattr(module, "COLUMNS", ())
     return command
 
 

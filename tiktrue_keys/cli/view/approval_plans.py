@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiktrue_keys.cli.view.outcome import Cell, When
 from tiktrue_keys.core.approvals.policy import OPERATIONS, Policy
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.operations.approvals import Standing
@@ -54,8 +55,8 @@ def plan_json(standing: Standing) -> dict[str, Any]:
     }
 
 
-def plan_row(standing: Standing) -> tuple[str, ...]:
+def plan_row(standing: Standing) -> tuple[Cell, ...]:
     """A row of `approvals list`."""
     plan = standing.plan
     signed = f"{len(standing.signed)} of {standing.needed}"
-    return str(plan.number), standing.state, plan.kind, signed, rfc3339(plan.expires_at) or "", plan.subject
+    return str(plan.number), standing.state, plan.kind, signed, When(plan.expires_at), plan.subject

@@ -122,6 +122,8 @@ REMEDIES: Mapping[str, str] = {
     "moved-container": "find it with tiktrue-keys models scan DIR, or let it go: tiktrue-keys models forget {file_id}",
     # Keystore and machine
     "no-keystore": "create one with tiktrue-keys generate MODEL_ID, or name another with --keystore DIR",
+    "check-receiver": "mend it; the next command that writes tries again, for example tiktrue-keys rotate --due",
+    "read-log": "read what happened: tiktrue-keys audit show --since 8d",
     "system-log": "look for it in the system log: journalctl -t tiktrue-keys",
     "run-as-owner": "run it as its owner: runuser -u {user} -- tiktrue-keys ...",
     "not-our-folder": "run as the owner, or choose another place with --keystore DIR",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FEW = 16  # from about here on, reading the whole registry once is cheaper
 
 KEY_COLUMNS = ("key", "status", "generation", "binding", "expires", "decrypts until", "containers", "labels")
-SPARE_KEY_COLUMNS = ("labels", "binding", "decrypts until", "generation")
+SPARE_KEY_COLUMNS = ("labels", "binding", "decrypts until", "generation", "containers")
 
 
 def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:

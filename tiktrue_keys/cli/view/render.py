@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from tiktrue_keys.cli.view.escape import escaped
+from tiktrue_keys.cli.view.line_breaks import terminal_width, wrapped
 from tiktrue_keys.cli.view.outcome import Block, Cell, Fields, Line, Raw, Table, Tree
 from tiktrue_keys.cli.view.streams import is_terminal, write_out, write_pieces
 from tiktrue_keys.cli.view.when import relative
@@ -35,7 +36,15 @@ def render(blocks: Sequence[Block], *, color: bool, verbose: bool = False) -> No
 
             draw_tree(block, color=color)
         else:
-            write_out("".join(f"{line}\n" for line in plain_lines(block)))
+            lines = plain_lines(block)
+            write_out("".join(f"{line}\n" for line in (_wrapped(block, lines) if drawn else lines)))
+
+
+def _wrapped(block: Block, lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of prose for a terminal: a value's lines stand under each other."""
+    width = terminal_width()
+    hanging = max((len(name) + 3 for name, _ in block.rows), default=0) if isinstance(block, Fields) else 0
+    return (wrapped(line, width, hanging=hanging) for line in lines)
 
 
 def _render_table(table: Table, *, drawn: bool, color: bool, verbose: bool) -> None:

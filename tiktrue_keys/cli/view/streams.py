@@ -64,6 +64,15 @@ def wait_for_reader(seconds: float, output: IO[str]) -> None:
         raise BrokenPipeError
 
 
+def message_line(text: str) -> str:
+    """Return a message as a line for standard error; on a terminal it is wrapped at words."""
+    if not is_terminal(sys.stderr):
+        return f"{text}\n"
+    from tiktrue_keys.cli.view.line_breaks import terminal_width, wrapped
+
+    return f"{wrapped(text, terminal_width())}\n"
+
+
 def abandon_stdout() -> None:
     """Redirect standard output to /dev/null, so that the interpreter's last flush does not fail."""
     with contextlib.suppress(OSError, ValueError):

@@ -20,13 +20,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tiktrue_keys.core.audit.merkle import HASH_LENGTH
-from tiktrue_keys.errors import IntegrityError, InternalError
+from tiktrue_keys.errors import IntegrityError, InternalError, UsageError
 
 NOTE_LIMIT = 64 * 1024
 """The largest size of a note in bytes: room for hundreds of Ed25519 witnesses, or a dozen post-quantum ones of 5 kB."""
 
 _ED25519 = b"\x01"
 _KEY_ID_LENGTH = 4
+_KEY_LENGTH = 32
 _DASH = "— "
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _MAX_SIZE = 2**63 - 1  # Go parses it into an int64
@@ -58,6 +59,21 @@ def verifier_key(name: str, public_key: bytes) -> str:
     """Return the key in the form of Go's sumdb/note: name+key id in hex+base64(0x01 | public key)."""
     _check_name(name)
     return f"{name}+{note_key_id(name, public_key).hex()}+{b64encode(_ED25519 + public_key).decode()}"
+
+
+def parse_verifier_key(text: str) -> tuple[str, bytes]:
+    """Return the name and the Ed25519 public key (32 bytes) of a verifier key. Raises UsageError when it is malformed.
+
+    https://c2sp.org/signed-note
+    """
+    name, _, rest = text.strip().partition("+")
+    key_id, _, encoded = rest.partition("+")
+    key = _base64(encoded) or b""
+    public = key[len(_ED25519) :]
+    is_ours = key.startswith(_ED25519) and len(public) == _KEY_LENGTH and _is_name(name)
+    if not is_ours or note_key_id(name, public).hex() != key_id:
+        raise UsageError("the verifier key is malformed or incomplete", "copy the whole line NAME+HEX+BASE64")
+    return name, public
 
 
 def signed_note(checkpoint: Checkpoint, *, public_key: bytes, sign: Callable[[bytes], bytes]) -> str:

@@ -91,6 +91,29 @@ def consistency_proof(old: int, new: int, read: HashReader) -> list[bytes]:
     return proof[::-1]
 
 
+def verify_inclusion(number: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
+    """Verify that `leaf` is the leaf `number` of the tree of `size` leaves with this root (RFC 9162 section 2.1.3.2).
+
+    Raises IntegrityError when it is not.
+    """
+    wrong = IntegrityError("the proof does not lead from the record to the root")
+    if not 0 <= number < size or not _well_formed(proof, root):
+        raise wrong
+    place, last, digest = number, size - 1, leaf_hash(leaf)
+    for step in proof:
+        if last == 0:
+            raise wrong
+        if place & 1 or place == last:
+            digest = node_hash(step, digest)
+            while not place & 1 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            digest = node_hash(digest, step)
+        place, last = place >> 1, last >> 1
+    if last != 0 or digest != root:
+        raise wrong
+
+
 def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
     """Raise IntegrityError unless `proof` shows that the new tree only appended to the old one (RFC 9162, 2.1.4.2)."""
     wrong = IntegrityError(f"the tree of {new_size} records does not continue that of {old_size}")

@@ -9,91 +9,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.audit.record import Actor, AuditRecord
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.names import KeyId, short_of
-
-EVENTS = (
-    "accept-clock",
-    "accept-epoch",
-    "accept-refusals",
-    "acknowledge",
-    "approval-add",
-    "approval-plan",
-    "approval-policy",
-    "approval-reset",
-    "approval-use",
-    "archive",
-    "backup",
-    "backup-removed",
-    "carry-over",
-    "challenge",
-    "claim",
-    "cleanup",
-    "cleanup-cancel",
-    "cleanup-destroy",
-    "cleanup-mark",
-    "clock-gap",
-    "decrypt",
-    "decrypt-block",
-    "decrypt-folder",
-    "deprecate",
-    "distribute",
-    "encrypt",
-    "encrypt-folder",
-    "encrypt-folder-resumable",
-    "escrow-create",
-    "escrow-recover",
-    "escrow-verify",
-    "exec",
-    "export-public",
-    "fleet-sync",
-    "forget",
-    "generate",
-    "intent",
-    "issuer-scope",
-    "keystore-create",
-    "license-enroll",
-    "license-renew",
-    "move",
-    "node-add",
-    "node-init",
-    "node-remove",
-    "node-went-back",
-    "open",
-    "open-model",
-    "promote",
-    "queue",
-    "rebind",
-    "receive",
-    "recover-revoked",
-    "reencrypt",
-    "reencrypt-folder",
-    "register",
-    "rekey",
-    "release",
-    "relicense",
-    "renew-revocation-list",
-    "reseal",
-    "resend",
-    "restore",
-    "revoke",
-    "rewrap",
-    "rotate",
-    "schema-upgrade",
-    "sent",
-    "sign",
-    "unarchive",
-)
-"""Every event that this program records, sorted. Another version of it may have recorded others."""
 
 
 @dataclass(frozen=True)
 class Filter:
     """Conditions on a record. An empty tuple or None sets none; of several values of one member any may match.
 
-    `key` takes key ids or the first 8 of their 16 hex digits, `actor` a user or `user@host`; `since` is inclusive,
-    `until` exclusive; `last` keeps that many of the newest records that meet the other conditions.
+    `key` takes key ids or the first 8 of their 16 hex digits. `actor` takes a user or `user@host`: the effective user,
+    the one who logged in, or the one whom SUDO_USER claimed. `since` is inclusive, `until` exclusive; `last` keeps that
+    many of the newest records that meet the other conditions.
     """
 
     key: tuple[str, ...] = ()
@@ -107,13 +34,12 @@ class Filter:
 
     def accepts(self, record: AuditRecord) -> bool:
         """Return whether `record` meets every condition but `last`."""
-        actor = record.actor
         return (
             _any(self.event, record.event)
             and _any(self.outcome, record.outcome)
             and _any(self.model, record.model_id)
             and (not self.key or _any(self.key, record.key_id, _short(record.key_id)))
-            and (not self.actor or _any(self.actor, actor.user, f"{actor.user}@{actor.host}"))
+            and (not self.actor or _any(self.actor, *_names_of(record.actor)))
             and (self.since is None or record.time >= self.since)
             and (self.until is None or record.time < self.until)
         )
@@ -130,6 +56,13 @@ def matching(records: Iterable[AuditRecord], wanted: Filter) -> Iterator[AuditRe
 
 def _any(wanted: tuple[str, ...], *values: str | None) -> bool:
     return not wanted or any(value in wanted for value in values)
+
+
+def _names_of(actor: Actor) -> Iterator[str]:
+    users = dict.fromkeys((actor.user, *actor.names, *filter(None, [actor.claimed_sudo_user])))
+    for user in users:
+        yield user
+        yield f"{user}@{actor.host}"
 
 
 def _short(key_id: str | None) -> str | None:

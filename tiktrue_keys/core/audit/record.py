@@ -37,6 +37,8 @@ _DETAIL_DEPTH = 4
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
 _NO_UID = 2**32 - 1  # the kernel's (uid_t) -1: no login has set it
 
+_LOGGED_IN = re.compile(r"(.+) \(logged in as (.+)\)")
+
 _UNPRINTABLE = re.compile(f"[{plain_form.UNPRINTABLE}]")
 _CUT = "\u2026"
 _CUT_DETAIL = {"truncated": True}
@@ -61,6 +63,18 @@ class Actor:
     uid: int | None = None
     login_uid: int | None = None
     claimed_sudo_user: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Return the user as people read it: with the user who logged in, or else the claimed one, behind sudo(8)."""
+        behind = self.claimed_sudo_user
+        return f"{self.user} (sudo: {behind}?)" if behind and behind not in self.names else self.user
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the effective user, and the user who logged in where that is another one."""
+        found = _LOGGED_IN.fullmatch(self.user)
+        return found.groups() if found else (self.user,)
 
     def members(self, version: int) -> dict[str, Any]:
         """Return the members that a record of that version has of it."""

@@ -41,8 +41,9 @@ class Recorder(Protocol):
 class SystemLog:
     """syslog, or journald where that runs."""
 
-    def __init__(self, sockets: Sequence[str] = SOCKETS) -> None:
+    def __init__(self, sockets: Sequence[str] = SOCKETS, timeout: float = _TIMEOUT) -> None:
         self._sockets = sockets
+        self._timeout = timeout
 
     def report(self, actor: Actor, error: Exception) -> None:
         """One line, facility auth, of an error of ours."""
@@ -68,7 +69,7 @@ class SystemLog:
         failed: OSError | None = None
         for path in self._sockets:
             try:
-                _send(path, line)
+                _send(path, line, self._timeout)
             except OSError as error:
                 failed = failed or error
             else:
@@ -80,11 +81,11 @@ class SystemLog:
         )
 
 
-def _send(path: str, line: bytes) -> None:
+def _send(path: str, line: bytes, timeout: float) -> None:
     """Send a line as syslog(3) does: a datagram, or terminated by a zero byte where the log listens on a stream."""
     for kind, data in ((socket.SOCK_DGRAM, line), (socket.SOCK_STREAM, line + b"\0")):
         with socket.socket(socket.AF_UNIX, kind) as connection:
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(timeout)
             try:
                 connection.connect(path)
             except OSError as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.names import OperationId, new_operation_id, parse_operation_id
 from tiktrue_keys.errors import RefusedError
@@ -29,13 +30,14 @@ _ITEMS_A_PART = 64  # two key ids of 113 characters each: a part stays below sch
 class OperationRequest:
     """A request under an operation id. `chosen`: the caller chose the id, so that the result is remembered.
 
-    `digest` is SHA-256 in hex of the arguments, and empty without a chosen id.
+    `digest` is SHA-256 in hex of the arguments, and empty without a chosen id. `subject` is what they name.
     """
 
     operation: str
     operation_id: OperationId
     chosen: bool = False
     digest: str = ""
+    subject: Subject = field(default=NOTHING, compare=False)
 
     @classmethod
     def of(cls, operation: str, operation_id: str | None, arguments: Mapping[str, Any]) -> OperationRequest:
@@ -44,10 +46,11 @@ class OperationRequest:
         An argument that is null, false or empty counts as not given, so that a new option does not change older
         requests. Raises UsageError for a malformed operation id.
         """
+        subject = Subject.of(arguments)
         if operation_id is None:
-            return cls(operation, new_operation_id())
+            return cls(operation, new_operation_id(), subject=subject)
         digest = hashlib.sha256(record_json(_given(arguments))).hexdigest()
-        return cls(operation, parse_operation_id(operation_id), True, digest)
+        return cls(operation, parse_operation_id(operation_id), True, digest, subject)
 
     def first_result(self, rows: Rows) -> Items | None:
         """Return the items of the first run; None when the operation was not done.

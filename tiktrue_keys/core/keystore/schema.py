@@ -194,9 +194,9 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
     RecordKind.AGENDA: (_members("days"), _members("series")),
     RecordKind.CLAIM: (_members("path file_id keys seen_at"),),
     RecordKind.RELEASE: (_members("model_id epoch number issued_at parts origin"), _members("entries withdrawn")),
-    RecordKind.FINDING: (_members("finding subject since accepted_at"),),
-    RecordKind.EVENT: (_members("number at type subject data tried_at attempts"), _members("first next merged")),
-    RecordKind.SINK: (_members("name position failed_since reason"),),
+    RecordKind.FINDING: (_members("finding subject since accepted_at"), _members("raised")),
+    RecordKind.EVENT: (),  # events are read off the audit log
+    RecordKind.SINK: (),  # how far sinks are is in cursors.py
     RecordKind.COUNTER: (_members("day counts"),),
     RecordKind.RETIRED: (
         _members("size epoch audit_key identity_key identity_hpke at compromised settled parts"),

@@ -24,6 +24,7 @@ from tiktrue_keys.core.keys.promotion import waiting
 from tiktrue_keys.core.keys.renewed import older_than_root
 from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import binding_here, read_dropped
+from tiktrue_keys.core.keystore.cursors import read_cursors
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -95,6 +96,7 @@ def _standing(
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         orphaned=orphaned,
         replaced=_newest_replaced(session.place.folder) if orphaned else "",
+        receivers=read_cursors(session.place.folder),
         older_copy=next(iter(older_copies(session.place.folder)), ""),
         volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )

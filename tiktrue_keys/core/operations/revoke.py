@@ -70,7 +70,7 @@ def revoke(session: KeystoreSession, request: RevokeRequest, operation_id: str |
     # Always remembered: a second attempt must see whether the first was committed.
     asked = OperationRequest.of(OPERATION, operation_id or new_operation_id(), arguments)
     operation = partial(_revoke, session, replace(request, reason=check_reason(request.reason)))
-    with session.noting(OPERATION, asked.operation_id):
+    with session.noting(OPERATION, asked.operation_id, asked.subject):
         try:
             return once(session, asked, operation, _repeated)
         except UnavailableError:  # not DiskFullError alone: on xfs a full disk is "cannot be opened" to SQLite

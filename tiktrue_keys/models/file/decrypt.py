@@ -231,7 +231,7 @@ def decrypt_model(
     if done is not None:
         return done
     with ExitStack() as stack:
-        with noted(manager, OPERATION, request.operation_id):
+        with noted(manager, OPERATION, request.operation_id, request.subject):
             found = None if isinstance(given, Stream) else stack.enter_context(opened_container(given, expected_root))
             gate = gate_with(manager.output_gate(), given, "the container itself")
             output = stack.enter_context(
@@ -332,6 +332,9 @@ def _to_stream(job: Decryption, stream: Stream) -> Decrypted:
     place = job.track()
     detail = {"file_id": job.header.file_id.hex(), "path": place.path, **job.detail("")}
     job.manager.record_use(OPERATION, key=job.opened.key, detail=detail, request=job.request, proposal=job.proposal(""))
-    with noted(job.manager, OPERATION, job.request.operation_id), foreign_os_errors("the output", "standard output"):
+    with (
+        noted(job.manager, OPERATION, job.request.operation_id, job.request.subject),
+        foreign_os_errors("the output", "standard output"),
+    ):
         job.write(StreamSink(fd))
     return job.result(None, job.request.operation_id)

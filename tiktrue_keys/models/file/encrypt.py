@@ -143,11 +143,11 @@ def encrypt_model(
     if done is not None:
         return done
     with ExitStack() as stack:
-        with noted(manager, OPERATION, request.operation_id):
+        with noted(manager, OPERATION, request.operation_id, request.subject):
             gate = manager.output_gate()
             must_be_a_model(gate, given)
         plaintext = stack.enter_context(plaintext_source(given, name))
-        with noted(manager, OPERATION, request.operation_id):
+        with noted(manager, OPERATION, request.operation_id, request.subject):
             output = stack.enter_context(plaintext.reserved_for(target, gate, force=force, lock_timeout=lock_timeout))
             opened = stack.enter_context(manager.open_key(key, license_key, use=Use.ENCRYPT))
             manager.must_be_authority(opened.key.model_id)

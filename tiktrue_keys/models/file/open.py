@@ -12,6 +12,7 @@ from os import PathLike
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.database import FILE_NAME
+from tiktrue_keys.core.keystore.subject import Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import RevokedError
@@ -65,7 +66,7 @@ def open_expected(
 ) -> ModelFile:
     """Open the container at `place` as open_model does, if it is the expected one."""
     with ExitStack() as stack:
-        with noted(manager, "open-model", None):
+        with noted(manager, "open-model", None, Subject(paths=(str(place),))):
             found = stack.enter_context(opened_container(place, expected))
             container = found.container
             opened, verdict = unlock(

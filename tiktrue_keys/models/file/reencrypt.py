@@ -156,10 +156,10 @@ def reencrypt_model(
     done = repeated(manager, asked, partial(_again, manager))
     if done is not None:
         return done
-    with noted(manager, OPERATION, asked.operation_id):
+    with noted(manager, OPERATION, asked.operation_id, asked.subject):
         must_be_a_model(manager.output_gate(), Path(path))
     with FileStorage(Path(path)).held(lock_timeout) as held, ExitStack() as stack:
-        with noted(manager, OPERATION, asked.operation_id):
+        with noted(manager, OPERATION, asked.operation_id, asked.subject):
             with foreign_os_errors("the container", held.place):
                 source = ContainerFile(held.fd, held.place, read_container(held.fd))
             _refuse_of_folder(source)

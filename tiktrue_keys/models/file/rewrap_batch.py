@@ -15,6 +15,7 @@ from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import FAILED, OK, Ending
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.subject import Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import OutputGate
@@ -185,16 +186,16 @@ class _Batch:
 
     def take(self, number: int, wanted: WantedRewrap) -> None:
         """Lock a container and decide what becomes of it. Raises the errors of rewrap_model."""
-        request = self.options.asked()
-        with noted(self.manager, OPERATION, request.operation_id):
+        request, subject = self.options.asked(), Subject(paths=(str(wanted.place),))
+        with noted(self.manager, OPERATION, request.operation_id, subject):
             must_be_a_model(self.gate, wanted.place)
         held = self.stack.enter_context(storage_of(wanted.place).held(self.options.lock_timeout))
-        with noted(self.manager, OPERATION, request.operation_id):
+        with noted(self.manager, OPERATION, request.operation_id, subject):
             slots = held.slots()
         header = slots.current.header
         if wanted.file_id not in (None, header.file_id):
             raise self.options.another(wanted)
-        with noted(self.manager, OPERATION, request.operation_id):
+        with noted(self.manager, OPERATION, request.operation_id, subject):
             opened = self.stack.enter_context(self.keys.data_key(header))
             held.authenticate(opened.secret.view)
             self.must_be_ours(held, slots, wanted)

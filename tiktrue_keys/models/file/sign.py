@@ -90,17 +90,17 @@ def sign_model(
     done = repeated(manager, request, partial(_again, manager))
     if done is not None:
         return done
-    with noted(manager, OPERATION, request.operation_id):
+    with noted(manager, OPERATION, request.operation_id, request.subject):
         must_be_a_model(manager.output_gate(), object_place(path))
     with storage_of(object_place(path)).held(lock_timeout) as held, ExitStack() as stack:
         recorded = recorded_path(held.place)
-        with noted(manager, OPERATION, request.operation_id):
+        with noted(manager, OPERATION, request.operation_id, request.subject):
             found = _read(held)
             container = found.container
             if container.root != expected_root:
                 raise IntegrityError(
                     f"{shown(str(path))} does not have the expected root",
-                    f"its root is {container.root.hex()}: check where the container came from",
+                    "compare it with the root in the log of the run that made the container; do not sign it before",
                 )
             use = ReadOptions(allow_deprecated).use
             opened = stack.enter_context(open_data_key(manager, container.header, license_key, use))

@@ -85,7 +85,7 @@ def decrypt_folder(
     again = repeated(manager, request, partial(_again, manager, root, target))
     if again is not None:
         return again
-    with noted(manager, OPERATION, request.operation_id):
+    with noted(manager, OPERATION, request.operation_id, request.subject):
         manifest = trusted_manifest(manager, root)
         warned = check_folder(manager, manifest, root, options.releases())
         gate = gate_with(manager.output_gate(), root, "the encrypted folder itself")

@@ -73,7 +73,7 @@ def encrypt_folder(manager: KeyManager, request: FolderRequest) -> EncryptedFold
         if done is not None:
             return done
     with ExitStack() as stack:
-        with noted(manager, asked.operation, asked.operation_id):
+        with noted(manager, asked.operation, asked.operation_id, asked.subject):
             root = real_folder(request.source)
             state = stack.enter_context(opened_state(request, checked_gate(manager, request, root)))
         made = _finished_before(manager, root, state)
@@ -91,7 +91,7 @@ def make_folder(
     target_of: Callable[[], FolderTarget[AnyPlace]],
 ) -> EncryptedFolder[AnyPlace]:
     """Plan, build, name and settle the encrypted form of the folder `root` at a target; raises as encrypt_folder."""
-    with noted(manager, asked.operation, asked.operation_id):
+    with noted(manager, asked.operation, asked.operation_id, asked.subject):
         target = target_of()
         job = planned_folder(manager, request, root, target.must_be_free)
         target.begin(job.key.model_id)

@@ -20,6 +20,7 @@ from tiktrue_keys.core.durable import NewFile
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Use
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.subject import Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import each_once
 from tiktrue_keys.core.operations.results import OperationResult
@@ -95,7 +96,7 @@ def reencrypt_folder(
         return done
     root = Path(recorded_path(real_folder(path)))
     with ExitStack() as stack:
-        with noted(manager, OPERATION, asked.operation_id):
+        with noted(manager, OPERATION, asked.operation_id, asked.subject):
             recovering = _recovering(manager, root, request)
             manifest = trusted_manifest(manager, root, recovering=recovering)
             must_be_complete(root, manifest)
@@ -185,7 +186,7 @@ class _Job:
                 new.commit(replace=False)
             return entry
         with ExitStack() as stack:
-            with noted(self.manager, FILE_OPERATION, None):
+            with noted(self.manager, FILE_OPERATION, None, Subject(paths=(str(path),))):
                 source = self._source(entry)
                 job = stack.enter_context(begun(self.manager, source, self.request, report))
             made = write_reencrypted(job, path, None, leaves="")

@@ -11,6 +11,7 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.containers.settlement import ROWS_AT_ONCE
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import Use
+from tiktrue_keys.core.keystore.subject import Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.notices import each_once
@@ -43,7 +44,7 @@ def rewrap_folder(
     """
     license_key = asked_once(license_key)
     folder = real_folder(path)
-    with noted(manager, "rewrap", None):
+    with noted(manager, "rewrap", None, Subject(paths=(str(folder),))):
         manifest = trusted_manifest(manager, folder)
     with suppress(TikTrueKeysError):  # the container's own rewrap says what is wrong
         open_beforehand(manager, folder, manifest, license_key, Use.DECRYPT_DEPRECATED)

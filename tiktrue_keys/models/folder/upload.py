@@ -51,7 +51,7 @@ def encrypt_folder_to(manager: KeyManager, request: FolderRequest) -> EncryptedF
     done = repeated(manager, asked, partial(made_before, manager, request, destination))
     if done is not None:
         return done
-    with noted(manager, OPERATION, asked.operation_id):
+    with noted(manager, OPERATION, asked.operation_id, asked.subject):
         root = real_folder(request.source)
     return make_folder(manager, request, asked, root, lambda: UploadTarget(destination))
 

@@ -14,6 +14,7 @@ from tiktrue_keys.core.approvals.proposals import Proposal
 from tiktrue_keys.core.containers.intents import FileIntent
 from tiktrue_keys.core.containers.settlement import NO_OTHERS, Settlement
 from tiktrue_keys.core.keystore.replay import OperationRequest
+from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.system_errors import shown
@@ -49,7 +50,7 @@ def repeated(manager: KeyManager, request: OperationRequest, again: Callable[[Fi
     """
     if not request.chosen or not manager.exists():
         return None
-    with manager.noting(request.operation, request.operation_id):
+    with manager.noting(request.operation, request.operation_id, request.subject):
         first = manager.finished_file_operation(request)
         return None if first is None else again(FinishedOperation(request.operation_id, *first))
 
@@ -115,7 +116,7 @@ def _finish(manager: KeyManager, outcome: FileOutcome, how: str, said: dict[str,
 
 
 @contextmanager
-def noted(manager: KeyManager, event: str, operation_id: str | None) -> Iterator[None]:
+def noted(manager: KeyManager, event: str, operation_id: str | None, subject: Subject = NOTHING) -> Iterator[None]:
     """Record a refusal or failure of the block, which runs before any intent, if the log can be written."""
-    with manager.noting(event, operation_id):
+    with manager.noting(event, operation_id, subject):
         yield

@@ -117,7 +117,7 @@ def held_models(
     license_key = asked_once(license_key)
     arguments = {"sources": [asked_place(source) for source in sources], "program": program, **vars(options)}
     request = OperationRequest.of(EVENT, operation_id, arguments)
-    with ExitStack() as stack, noted(manager, EVENT, request.operation_id):
+    with ExitStack() as stack, noted(manager, EVENT, request.operation_id, request.subject):
         opened = [_open(manager, object_place(source), options, license_key, stack) for source in sources]
         total = sum(found.container.length for found, _, _ in opened)
         _must_fit(total, free())

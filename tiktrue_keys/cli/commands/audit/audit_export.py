@@ -10,7 +10,17 @@ import typer
 
 from tiktrue_keys import __version__
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.audit_filter import audit_filter
+from tiktrue_keys.cli.input.audit_filter import (
+    ActorFilter,
+    EventFilter,
+    KeyFilter,
+    LastFilter,
+    ModelFilter,
+    OutcomeFilter,
+    SinceFilter,
+    UntilFilter,
+    audit_filter,
+)
 from tiktrue_keys.cli.view.outcome import Outcome
 from tiktrue_keys.cli.view.streams import write_out
 from tiktrue_keys.core.audit.export import RECORD_WRITERS, tlog
@@ -39,8 +49,14 @@ def command(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="File to create (default: standard output).")
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="Earliest date or time.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Date or time to stop before.")] = None,
+    key: KeyFilter = None,
+    model: ModelFilter = None,
+    event: EventFilter = None,
+    outcome: OutcomeFilter = None,
+    actor: ActorFilter = None,
+    since: SinceFilter = None,
+    until: UntilFilter = None,
+    last: LastFilter = None,
 ) -> Outcome:
     """Write the log in another program's format.
 
@@ -49,20 +65,28 @@ def command(
     """
     context: CommandContext = ctx.obj
     wanted = audit_filter(
-        key=None, model=None, event=None, outcome=None, actor=None, since=since, until=until, last=None
-    ).filter
-    if form == "tlog" and wanted != Filter():
-        raise UsageError("tlog takes no filter", "omit --since and --until")
+        context.manager.now(),
+        key=key,
+        model=model,
+        event=event,
+        outcome=outcome,
+        actor=actor,
+        since=since,
+        until=until,
+        last=last,
+    )
+    if form == "tlog" and wanted.filter != Filter():
+        raise UsageError("tlog takes no filter", "choose another --format, or omit the filters")
     context.stdout_is_data = output is None
-    lines = _lines(context, form, wanted)
+    lines = _lines(context, form, wanted.filter)
     count = (
         _write_lines(lines, write_out)
         if output is None
         else _to_file(lines, Path(output), context.manager.output_gate())
     )
     return Outcome(
-        result={"format": form, "output": output, "lines": count},
-        messages=[] if output is None else [f"Wrote {plural(count, 'line')} to {output}"],
+        result={"format": form, "output": output, "lines": count, **wanted.members},
+        messages=[*wanted.stated, *([] if output is None else [f"Wrote {plural(count, 'line')} to {output}"])],
         shows_data=output is None,
     )
 

@@ -12,7 +12,7 @@ from tiktrue_keys.cli.view.outcome import Outcome, Raw
 
 EXAMPLES = (
     ("Prove that the first record is in the log:", "tiktrue-keys audit prove 0"),
-    ("Keep a proof together with its checkpoint:", "tiktrue-keys audit prove 1 --json > proof.json"),
+    ("Write the proof of a record to a file:", "tiktrue-keys audit prove 1 > proof.txt"),
 )
 
 
@@ -22,17 +22,19 @@ def command(
 ) -> Outcome:
     """Print a proof that a record is in the log.
 
-    The proof is text: the record's number, the size of the tree, the sealed bytes of the record, and the RFC 6962
-    inclusion path in base64, one hash for each line. Together with the checkpoint of that size it convinces anyone who
-    has the verifier key.
+    The proof is text: the record's number, the size of the tree, the sealed bytes of the record, the RFC 6962
+    inclusion path in base64, one hash for each line, and the checkpoint of that size. It convinces anyone who has the
+    verifier key, which audit checkpoint shows: audit check-proof needs no keystore.
     """
     context: CommandContext = ctx.obj
-    size = context.manager.audit_size()
-    leaf, path = context.manager.audit_proof(number)
-    sealed, hashes = b64encode(leaf).decode(), [b64encode(each).decode() for each in path]
-    lines = [f"number {number}", f"size {size}", f"leaf {sealed}", *(f"path {each}" for each in hashes)]
-    checkpoint = context.manager.audit_checkpoint()
+    proof = context.manager.audit_proof(number)
     return Outcome(
-        result={"number": number, "size": size, "leaf": sealed, "path": hashes, "checkpoint": checkpoint},
-        view=[Raw("".join(f"{line}\n" for line in lines))],
+        result={
+            "number": proof.number,
+            "size": proof.size,
+            "leaf": b64encode(proof.leaf).decode(),
+            "path": [b64encode(each).decode() for each in proof.path],
+            "checkpoint": proof.checkpoint,
+        },
+        view=[Raw(proof.encode())],
     )

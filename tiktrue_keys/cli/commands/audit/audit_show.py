@@ -12,10 +12,22 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
-from tiktrue_keys.cli.input.audit_filter import AuditFilter, audit_filter
+from tiktrue_keys.cli.input.audit_filter import (
+    ActorFilter,
+    AuditFilter,
+    EventFilter,
+    KeyFilter,
+    LastFilter,
+    ModelFilter,
+    OutcomeFilter,
+    SinceFilter,
+    UntilFilter,
+    audit_filter,
+)
 from tiktrue_keys.cli.input.table_options import ColumnOption, Format, FormatOption, chosen_columns
 from tiktrue_keys.cli.view.outcome import Block, Cell, OnDemand, Outcome, Table, When
 from tiktrue_keys.cli.view.streams import wait_for_reader
+from tiktrue_keys.core.audit.events import CATALOGUE, EVERYWHERE, AuditEvent
 from tiktrue_keys.core.audit.query import Filter, matching
 from tiktrue_keys.core.audit.record import AuditRecord
 from tiktrue_keys.core.canonical import canonical_json
@@ -25,9 +37,14 @@ from tiktrue_keys.errors import NotFoundError
 
 _EVERY_SECONDS = 1.0
 _Shown = TypeVar("_Shown")
-_COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
-_SPARE_COLUMNS = ("detail", "after", "before", "user")
+COLUMNS = ("number", "time", "user", "event", "outcome", "key or model", "before", "after", "detail")
+_SPARE_COLUMNS = ("detail", "after", "before", "number", "user")
 _View = Callable[[OnDemand[tuple[Cell, ...]]], list[Block]]
+
+
+def _members_of(event: AuditEvent) -> str:
+    return f"Its detail: {', '.join(event.members)}." if event.members else ""
+
 
 EXAMPLES = (
     ("Show the newest 20 records:", "tiktrue-keys audit show --last 20"),
@@ -37,29 +54,22 @@ EXAMPLES = (
     ),
 )
 
+PAGE_SECTIONS = {
+    "EVENTS": {name: f"{each.meaning} {_members_of(each)}".strip() for name, each in CATALOGUE.items()},
+    "MEMBERS OF DETAIL": dict(EVERYWHERE),
+}
+
 
 def command(
     ctx: typer.Context,
-    key: Annotated[
-        list[str] | None, typer.Option(metavar="KEY_ID", help="Key id that the record names (repeatable).")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="Model id that the record names (repeatable).")
-    ] = None,
-    event: Annotated[
-        list[str] | None, typer.Option(metavar="EVENT", help="Event name, such as rotate (repeatable).")
-    ] = None,
-    outcome: Annotated[
-        list[str] | None, typer.Option(metavar="OUTCOME", help="Outcome: ok, refused or failed (repeatable).")
-    ] = None,
-    actor: Annotated[
-        list[str] | None, typer.Option(metavar="USER", help="User, or user@host, who ran the command (repeatable).")
-    ] = None,
-    since: Annotated[str | None, typer.Option(metavar="INSTANT", help="Earliest date or time.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="INSTANT", help="Date or time to stop before.")] = None,
-    last: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Number of records, the newest of those that match.")
-    ] = None,
+    key: KeyFilter = None,
+    model: ModelFilter = None,
+    event: EventFilter = None,
+    outcome: OutcomeFilter = None,
+    actor: ActorFilter = None,
+    since: SinceFilter = None,
+    until: UntilFilter = None,
+    last: LastFilter = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep running and show new records as they are written.")
     ] = False,
@@ -68,19 +78,31 @@ def command(
 ) -> Outcome | Iterator[Outcome]:
     """Show audit records.
 
-    Oldest first; times are UTC. Showing records is not recorded itself. With --follow and --json there is one object
-    for each line. With --json the actor has the effective user id, the kernel's login uid (null without a login) and
-    SUDO_USER as claimed_sudo_user: a claim, which the caller can set to anything.
+    Oldest first. Showing records is not recorded itself. With --follow and --json there is one object for each line.
+
+    The user of a record is the effective one, with the one who logged in behind sudo: root (logged in as ada). Where
+    the kernel knows of no login, root (sudo: ada?) is what SUDO_USER claimed, which the caller can set to anything.
+    With --json the actor has the effective user id, the kernel's login uid (null without a login) and SUDO_USER as
+    claimed_sudo_user. EVENTS lists every event and what its record tells.
     """
     context: CommandContext = ctx.obj
     wanted = audit_filter(
-        key=key, model=model, event=event, outcome=outcome, actor=actor, since=since, until=until, last=last
+        context.manager.now(),
+        key=key,
+        model=model,
+        event=event,
+        outcome=outcome,
+        actor=actor,
+        since=since,
+        until=until,
+        last=last,
     )
     found, size = _first(context, wanted)
     if not found:
         _must_be_known(context, key or ())
     view = partial(_view, column, form)
     first = _outcome(found, size, view)
+    first = replace(first, result={**first.result, **wanted.members}, messages=[*wanted.stated, *first.messages])
     return chain([first], _new_ones(context, wanted.filter, size, partial(view, heading=False))) if follow else first
 
 
@@ -132,7 +154,7 @@ def _outcome(found: list[bytes], size: int, view: _View) -> Outcome:
 def _view(
     column: list[str] | None, form: Format, rows: OnDemand[tuple[Cell, ...]], *, heading: bool = True
 ) -> list[Block]:
-    table = Table(_COLUMNS, rows, heading, spare=_SPARE_COLUMNS, prose=("detail",))
+    table = Table(COLUMNS, rows, heading, spare=_SPARE_COLUMNS, prose=("detail",))
     return [chosen_columns(table, column, form)] if any(True for _ in rows) or form == "csv" else []
 
 
@@ -158,7 +180,7 @@ def _row(record: AuditRecord) -> tuple[Cell, ...]:
     return (
         str(record.number),
         When(record.time),
-        record.actor.user,
+        record.actor.shown,
         record.event,
         record.outcome,
         record.key_id or record.model_id or "",

@@ -11,7 +11,7 @@ from tiktrue_keys.cli.view.outcome import Outcome, Table, When
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.fleet.pin import pinned
 
-_COLUMNS = ("name", "role", "node id", "models", "acknowledged", "seen")
+COLUMNS = ("name", "role", "node id", "models", "acknowledged", "seen")
 
 EXAMPLES = (
     ("List the pinned nodes and issuers:", "tiktrue-keys fleet list"),
@@ -34,7 +34,7 @@ def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption 
         )
         for peer, progress in found
     ]
-    table = chosen_columns(Table(_COLUMNS, rows, spare=("models", "acknowledged", "seen")), column, form)
+    table = chosen_columns(Table(COLUMNS, rows, spare=("models", "acknowledged", "seen")), column, form)
     return Outcome(
         result={"nodes": [peer_json(peer, progress) for peer, progress in found]},
         view=[table] if rows or form == "csv" else [],

@@ -27,6 +27,8 @@ _SORT: dict[str, Callable[[ManagedKey], tuple[object, ...]]] = {
     "generation": lambda key: (key.generation, key.key_id),
 }
 
+COLUMNS = KEY_COLUMNS
+
 EXAMPLES = (
     ("List the keys of a model:", "tiktrue-keys list llama-7b"),
     ("List the keys that expire within two weeks:", "tiktrue-keys list --due --within 14d"),

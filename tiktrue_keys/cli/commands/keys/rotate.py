@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -137,6 +137,8 @@ def command(
     taken, backup_error = None, None
     if backup_to is not None and not dry_run:
         taken, backup_error = take_due_backup(context, backup_to, changed=changed)
+    if due and not dry_run:
+        _raise_findings(context)
     return Outcome(
         result=_result(context, rotated, rewraps) | {"backup": None if taken is None else backup_json(context, taken)},
         view=_view(rotated, promotions(context.manager, (each.new for each in rotated.rotations if each.new))),
@@ -173,6 +175,13 @@ def _sync_first(
     if done.outage is None or any(each.code == "outage" for each in done.warnings):
         return done.warnings
     return [*done.warnings, Notice("outage", done.outage.message)]
+
+
+def _raise_findings(context: CommandContext) -> None:
+    """Let programs and sinks know what time has brought; without any, status and doctor say it."""
+    if context.tells_others and context.manager.exists():
+        with suppress(TikTrueKeysError):  # refused or failed, it was recorded or reported
+            context.manager.raise_findings()
 
 
 def _send(

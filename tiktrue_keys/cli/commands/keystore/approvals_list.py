@@ -25,7 +25,7 @@ def command(ctx: typer.Context) -> Outcome:
     found = context.manager.approvals()
     return Outcome(
         result={"approvals": [plan_json(each) for each in found]},
-        view=[Table(_COLUMNS, [plan_row(each) for each in found])] if found else [],
+        view=[Table(_COLUMNS, [plan_row(each) for each in found], prose=("subject",))] if found else [],
         messages=[] if found else ["No plans."],
         ids=[str(each.plan.number) for each in found if each.state in ("open", "approved")],
     )

@@ -12,7 +12,7 @@ from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.outcome import Outcome, Table
 from tiktrue_keys.models.registry.containers import Registered, list_containers
 
-_COLUMNS = ("file id", "state", "release", "path", "name", "keys")
+COLUMNS = ("file id", "state", "release", "path", "name", "keys")
 
 EXAMPLES = (
     ("List the registered containers:", "tiktrue-keys models list"),
@@ -41,7 +41,7 @@ def command(ctx: typer.Context, column: ColumnOption = None, form: FormatOption 
         )
         for each in found
     ]
-    table = chosen_columns(Table(_COLUMNS, rows, spare=("keys", "name", "release")), column, form)
+    table = chosen_columns(Table(COLUMNS, rows, spare=("keys", "name", "release")), column, form)
     return Outcome(
         result={"containers": [_json(each) for each in found]},
         view=[table] if rows or form == "csv" else [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiktrue_keys.cli.docs.reference import Description, Parameter
+from tiktrue_keys.cli.docs.shells.lists import LISTS
 
 _HEAD = "# bash completion for tiktrue-keys; generated from the parser, do not edit.\n"
 
@@ -14,8 +15,7 @@ _tiktrue_keys_reply() {
     case $kind in
         file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
         folder) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
-        key) mapfile -t COMPREPLY < <(compgen -W "$(tiktrue-keys list -q 2>/dev/null </dev/null)" -- "$cur") ;;
-        words:*) mapfile -t COMPREPLY < <(compgen -W "${kind#words:}" -- "$cur") ;;
+LISTED        words:*) mapfile -t COMPREPLY < <(compgen -W "${kind#words:}" -- "$cur") ;;
     esac
 }
 
@@ -54,7 +54,11 @@ complete -F _tiktrue_keys tiktrue-keys
 
 def bash_script(commands: Sequence[Description]) -> str:
     """Return the whole script."""
-    return "\n".join([_HEAD, *_words(commands), "", *_values(commands)]) + "\n" + _BODY
+    listed = "".join(
+        f'        {kind}) mapfile -t COMPREPLY < <(compgen -W "$({words})" -- "$cur") ;;\n'
+        for kind, words in LISTS.items()
+    )
+    return "\n".join([_HEAD, *_words(commands), "", *_values(commands)]) + "\n" + _BODY.replace("LISTED", listed)
 
 
 def _kind(parameter: Parameter) -> str:

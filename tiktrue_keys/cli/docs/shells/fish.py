@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiktrue_keys.cli.docs.reference import Description, Parameter
+from tiktrue_keys.cli.docs.shells.lists import LISTS
 
 _HEAD = """\
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
@@ -43,8 +44,8 @@ complete -c tiktrue-keys -f
 _ACTIONS = {
     "file": "-rF",
     "folder": "-xa '(__fish_complete_directories)'",
-    "key": "-xa '(tiktrue-keys list -q 2>/dev/null </dev/null)'",
     "text": "-x",
+    **{kind: f"-xa '({words})'" for kind, words in LISTS.items()},
 }
 
 

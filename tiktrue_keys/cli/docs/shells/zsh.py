@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiktrue_keys.cli.docs.reference import Description, Parameter
+from tiktrue_keys.cli.docs.shells.lists import LISTS
 
 _HEAD = """\
 #compdef tiktrue-keys
 # zsh completion for tiktrue-keys; generated from the parser, do not edit.
-
-_tiktrue_keys_ids() {
+"""
+_LIST = """
+_tiktrue_keys_list_{name}() {{
     local -a ids
-    ids=(${(f)"$(tiktrue-keys list -q 2>/dev/null </dev/null)"})
-    _describe -t keys 'key' ids
-}
+    ids=(${{(f)"$({words})"}})
+    _describe -t {name} '{kind}' ids
+}}
 """
 
 _TAIL = """
@@ -25,12 +27,14 @@ else
 fi
 """
 
-_ACTIONS = {"file": "_files", "folder": "_files -/", "key": "_tiktrue_keys_ids", "text": " "}
+_ACTIONS = {"file": "_files", "folder": "_files -/", "text": " "}
+_ACTIONS |= {kind: f"_tiktrue_keys_list_{kind.replace('-', '_')}" for kind in LISTS}
 
 
 def zsh_script(commands: Sequence[Description]) -> str:
     """Return the whole script: one function per command, each an `_arguments` call."""
-    return _HEAD + "".join("\n" + "\n".join(_function(each)) + "\n" for each in commands) + _TAIL
+    lists = [_LIST.format(name=kind.replace("-", "_"), kind=kind, words=words) for kind, words in LISTS.items()]
+    return _HEAD + "".join(lists) + "".join("\n" + "\n".join(_function(each)) + "\n" for each in commands) + _TAIL
 
 
 def _function(command: Description) -> Iterator[str]:
