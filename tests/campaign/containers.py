@@ -171,6 +171,31 @@ def test_what_would_vanish_is_told_beforehand(engine: Engine) -> None:
     assert "volatile-storage" in {warning["code"] for warning in envelope(accepted)["warnings"]}
 
 
+def test_secrets_are_taken_as_a_cluster_mounts_them(engine: Engine, tmp_path: Path) -> None:
+    """As the kubelet lays a volume out for a user and an fsGroup; podman's own Secrets have no links."""
+    version = tmp_path / "volume" / "..2026_11_30_21_08_46.123456789"
+    version.mkdir(parents=True)
+    for name, content in (("host", os.urandom(32)), ("license", LICENSE.encode())):
+        (version / name).write_bytes(content)
+        (version / name).chmod(0o440)
+        os.chown(version / name, 0, 2000)
+        (version.parent / name).symlink_to(f"..data/{name}")
+    (version.parent / "..data").symlink_to(version.name)
+    version.parent.chmod(0o1777)
+    variables = ("TIKTRUE_HOST_SECRET_FILE=/run/secrets/host", "TIKTRUE_LICENSE_FILE=/run/secrets/license")
+    given = ["--group-add=2000", *(word for each in variables for word in ("-e", each))]
+    given += ["-v", "k3:/var/lib/tiktrue-keys", "-v", "h3:/var/lib/tiktrue-keys-host"]
+    volume = f"{version.parent}:/run/secrets"
+
+    made = envelope(engine.run("generate", "llama", "--json", options=[*given, "-v", f"{volume}:ro"]))
+    rotated = engine.run("rotate", "llama", options=[*given, "-v", f"{volume}:ro"])
+    writable = envelope(engine.run("validate", "--json", options=[*given, "-v", volume]), 13)
+
+    assert {"volatile-storage", "license-readable"}.isdisjoint(warning["code"] for warning in made["warnings"])
+    assert rotated.returncode == 0, rotated.stderr
+    assert writable["error"]["code"] == "insecure"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
 def test_kubernetes_takes_the_manifests(manifest: Path, version: str) -> None:

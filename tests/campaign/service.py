@@ -152,7 +152,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def _prepare_models(machine: Machine) -> None:
-    """What the page takes for granted: the model, and make."""
+    """What the page takes for granted: the model, make, and a program that tells an operator."""
+    pager = machine.folder / "usr/local/bin/page-the-operator"
+    pager.write_text('#!/bin/sh\nlogger -t paged "$1"\n')
+    pager.chmod(0o755)
     make = shutil.which("make")
     assert make is not None
     shutil.copy(make, machine.folder / "usr/local/bin/make")
@@ -207,13 +210,18 @@ def test_the_timer_rotates_a_licensed_key_and_the_model_of_another_user(machine:
 
 
 def test_a_run_that_fails_marks_its_unit_and_tells(machine: Machine) -> None:
+    paged, alerts = "journalctl --no-pager -o cat -t paged", "journalctl --no-pager -o cat -p alert -t tiktrue-keys"
     machine.run("mv /var/lib/tiktrue-keys-host/secret /root/secret")
-    code = machine.start("tiktrue-keys-daily.service")
-    failed = machine.shown("tiktrue-keys-daily.service", "ActiveState")
-    alerts = "journalctl --no-pager -o cat -p alert -t tiktrue-keys"
-    wait_for(lambda: "tiktrue-keys-daily.service failed" in machine.run(alerts).stdout, "the alert")
-    told = machine.run(alerts).stdout
-    machine.run("mv /root/secret /var/lib/tiktrue-keys-host/secret")
+    try:
+        code = machine.start("tiktrue-keys-daily.service")
+        failed = machine.shown("tiktrue-keys-daily.service", "ActiveState")
+        wait_for(lambda: "tiktrue-keys-daily.service" in machine.run(paged).stdout, "the program of the page")
+        machine.run("rm -r /etc/systemd/system/tiktrue-keys-failed@.service.d; systemctl daemon-reload")
+        machine.start("tiktrue-keys-daily.service")
+        wait_for(lambda: "tiktrue-keys-daily.service failed" in machine.run(alerts).stdout, "the alert")
+        told = machine.run(alerts).stdout
+    finally:
+        machine.run("mv /root/secret /var/lib/tiktrue-keys-host/secret")
 
     assert (code, failed) == ("8", "failed")
     assert "tiktrue-keys-daily.service failed: journalctl -u tiktrue-keys-daily.service says why" in told

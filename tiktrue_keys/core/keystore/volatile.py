@@ -88,7 +88,8 @@ def volatile_of(document: Document, place: KeystorePaths, surroundings: Surround
     if not around.mounts:
         return VolatileParts(tuple(VolatilePart(part, Path(), "") for part in document.volatile))
     secret = place.host_secret or Path(document.host_secret_path)
-    return volatile_parts({KEYSTORE: place.folder, HOST_SECRET: secret, MARKS: Path(document.marks_path)}, around)
+    marks = place.marks or Path(document.marks_path)
+    return volatile_parts({KEYSTORE: place.folder, HOST_SECRET: secret, MARKS: marks}, around)
 
 
 def note_volatile(transaction: Transaction, place: KeystorePaths) -> None:
