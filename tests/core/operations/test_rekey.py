@@ -11,9 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.core.approvals.approvers import approved, needs_ssh_keygen, policy_of
+from tests.core.first_version import in_the_first_version
 from tests.keystores import (
     FILE_ID,
     LICENSE,
+    OTHER_LICENSE,
     Desk,
     container,
     error_of,
@@ -191,6 +193,25 @@ class TestWhatStays:
         assert desk.secret.read_bytes() == shared
         assert models(second.manager()) == ["phi"]
         other.close()
+
+
+class TestOfTheFirstSchema:
+    def test_it_is_upgraded_first_and_its_license_goes_on_opening(self, desk: Desk) -> None:
+        def fill() -> None:
+            older = desk.manager()
+            older.generate("llama", license_key=LICENSE)
+            older.rotate(["llama"], license_key=LICENSE)
+
+        in_the_first_version(desk, fill)
+        manager = desk.manager()
+
+        result = manager.rekey()
+
+        assert [path.name for path in result.old_copies] == ["keystore.schema-1.db"]
+        assert len({secret_of(manager, key.key_id) for key in list(manager.keys())}) == 2
+        manager.relicense(LICENSE, OTHER_LICENSE)
+        manager.rotate(["llama"], license_key=OTHER_LICENSE)
+        assert manager.find("llama").generation == 3
 
 
 class TestWhatNothingOldOpens:
