@@ -92,7 +92,7 @@ _tiktrue_keys_of() {
         "backup:options") echo "--force --to --keep --audit-to --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "backup:argument") echo "file" ;;
         "restore:commands") echo "" ;;
-        "restore:options") echo "-n --dry-run --accept-clock --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "restore:options") echo "-n --dry-run --accept-clock --rehearsal --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "restore:argument") echo "file" ;;
         "escrow:commands") echo "create verify show recover" ;;
         "escrow:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -253,6 +253,7 @@ _tiktrue_keys_value() {
         "backup:--to") echo "folder" ;;
         "backup:--keep") echo "text" ;;
         "backup:--audit-to") echo "words:syslog journal" ;;
+        "restore:--rehearsal") echo "folder" ;;
         "escrow create:-o"|"escrow create:--output") echo "folder" ;;
         "escrow create:--shares") echo "text" ;;
         "escrow create:--threshold") echo "text" ;;

@@ -51,6 +51,7 @@ TESTED_BY: dict[str, str] = {
         "core/operations/old_copies core/keys/renewed"
     ),
     "core/operations/test_revoke.py": "core/keys/revocation",
+    "core/operations/test_rehearse.py": "core/keystore/rehearsal",
     "core/operations/test_rotate.py": "core/keys/rotation core/keys/rotation_event core/operations/results",
     "core/containers/test_registry.py": "core/containers/claims",
     "core/operations/test_rebind.py": "core/replacement",

@@ -126,6 +126,7 @@ class Standing:
     older: OlderThanRoot | None = None
     unfinished: Sequence[str] = ()
     older_copy: str = ""
+    rehearsal: str = ""
     volatile: str = ""
     limits: Limits = DEFAULT_LIMITS
     orphaned: Sequence[tuple[ContainerRecord, str]] = ()
@@ -141,7 +142,8 @@ class Standing:
 def findings(standing: Standing) -> tuple[Finding, ...]:
     """Return every finding: errors first, then what lags, then warnings."""
     order = list(Severity)
-    found = [finding for rule in RULES for finding in rule(standing)]
+    rules = OF_REHEARSAL if standing.rehearsal else RULES
+    found = [finding for rule in rules for finding in rule(standing)]
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
 
@@ -407,6 +409,14 @@ def _rekeyed(standing: Standing) -> Iterator[Finding]:
         yield Finding("rekeyed", severity, words, since=older.at, remedy="list-containers")
 
 
+def _rehearsal(standing: Standing) -> Iterator[Finding]:
+    if standing.rehearsal:
+        words = "this keystore is a rehearsal: it lists, verifies and decrypts, and signs, sends and changes nothing"
+        yield Finding(
+            "rehearsal", Severity.WARNING, words, remedy="end-rehearsal", about={"folder": standing.rehearsal}
+        )
+
+
 def _leftovers(standing: Standing) -> Iterator[Finding]:
     for what in standing.unfinished[:_NAMED]:
         yield Finding("open-intent", Severity.WARNING, f"{what} was begun but not finished", remedy="settle")
@@ -428,6 +438,7 @@ def _receivers(standing: Standing) -> Iterator[Finding]:
 
 Rule = Callable[[Standing], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
+    _rehearsal,
     _clock,
     _expired,
     _due,
@@ -444,6 +455,10 @@ RULES: tuple[Rule, ...] = (
     _leftovers,
     _receivers,
 )
+
+
+OF_REHEARSAL: tuple[Rule, ...] = (_rehearsal, _clock, _expired, _containers, _binding, _licenses)
+"""The rules for a rehearsal, which has no backups, no fleet and no timer of its own."""
 
 
 def strict_error(found: Iterable[Finding]) -> RefusedError | None:

@@ -378,6 +378,18 @@ class KeyManager(KeystoreReader):
 
         return raise_findings(self._session, Seconds(within))
 
+    def rehearse(
+        self, source: str | PathLike[str], folder: str | PathLike[str], *, accept_clock: bool = False
+    ) -> RestoredKeystore:
+        """Restore a backup into a new or empty folder, to prove that it restores; this keystore stays as it is.
+
+        The copy opens only there. It lists, verifies and decrypts; it signs, sends and changes nothing. Delete the
+        folder to end it. Raises RefusedError for a folder that is in use.
+        """
+        from tiktrue_keys.core.operations.rehearse import rehearse
+
+        return rehearse(self._session, _path(source), _path(folder), accept_clock=accept_clock)
+
     def accept_clock(self, *, operation_id: str | None = None) -> None:
         """Confirm that the clock is right after a long silence or a leap; recorded."""
         from tiktrue_keys.core.operations.accept_clock import accept_clock

@@ -131,6 +131,7 @@ def repeatable(
     """An operation to be repeated at will; RefusedError, recorded, when its id was used for another request."""
     request = OperationRequest.of(operation, operation_id, arguments)
     with session.noting(operation, request.operation_id, request.subject):
+        session.must_be_rehearsed(operation)
         _first_result(session, request, must_open=True)
     return Repeatable(session, request)
 
@@ -151,6 +152,7 @@ def once(
     request.
     """
     with session.noting(request.operation, request.operation_id, request.subject):
+        session.must_be_rehearsed(request.operation)
         first = _standing(_first_result(session, request, must_open=must_open), stands)
         if first is None:
             try:

@@ -353,7 +353,7 @@ class KeystoreReader:
         with self._session.read() as (view, _):
             view.audit.verify()
             document = view.document
-            origin = origin_of(document.keystore_id, document.epoch)
+            origin = origin_of(document.keystore_id, document.epoch, rehearsal=document.rehearsal)
             note = open_note(view.state.checkpoint, origin=origin, public_key=document.audit_key)
             if (note.size, note.root) != (view.audit.size, view.audit.head()):
                 raise IntegrityError("the checkpoint of the audit log is not over its present head")

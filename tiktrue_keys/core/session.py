@@ -27,7 +27,7 @@ from tiktrue_keys.core.keys.license_entries import stretch_of_new, stretches
 from tiktrue_keys.core.keys.license_renewal import is_outdated, renew_entry
 from tiktrue_keys.core.keys.licenses import License, LicenseCache, PreparedLicense, recognise
 from tiktrue_keys.core.keys.list_freshness import RevocationMemory
-from tiktrue_keys.core.keystore import database, schema
+from tiktrue_keys.core.keystore import database, rehearsal, schema
 from tiktrue_keys.core.keystore.bind import renew_slots
 from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, TimeRule, accepted_time, must_not_leap, noted_time
 from tiktrue_keys.core.keystore.document import Cost
@@ -406,8 +406,15 @@ class KeystoreSession:
         return self.keystore.keys.root.view
 
     def signer(self, view: Snapshot) -> Signer:
-        """Signs as this keystore: containers, manifests, cards, envelopes."""
+        """Signs as this keystore: containers, manifests, cards, envelopes. Raises RefusedError in a rehearsal."""
+        if view.document.rehearsal:
+            raise rehearsal.refused("a signature")
         return self.keystore.signers.identity(view.rows)
+
+    def must_be_rehearsed(self, operation: str) -> None:
+        """Raise RefusedError for an operation that the opened keystore, a rehearsal, would refuse to record."""
+        if self._keystore is not None and self._keystore.is_rehearsal and operation not in rehearsal.REHEARSED:
+            raise rehearsal.refused(operation)
 
     def release_reserve(self) -> bool:
         """Free the disk space that is reserved for a revocation. Return False when there is none."""

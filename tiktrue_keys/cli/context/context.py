@@ -92,19 +92,23 @@ class CommandContext:
     @cached_property
     def manager(self) -> KeyManager:
         """The key manager of this keystore. Creating it does not open the keystore."""
+        self._opened = True
+        return self.manager_of(self.keystore, marks=self.marks)
+
+    def manager_of(self, folder: Path, *, marks: Path | None = None) -> KeyManager:
+        """Return a key manager of the keystore in `folder`, with this command's host secret and approval."""
         from tiktrue_keys.cli.context.actor import current_actor
         from tiktrue_keys.core.manager import KeyManager
 
-        self._opened = True
         actor = current_actor(self.command, self.environment)
         manager = KeyManager(
-            self.keystore,
+            folder,
             host_secret_file=self.host_secret,
             lock_timeout=self.lock_timeout,
             actor=actor,
             protected=self._protected,
             approval=self.options.approval,
-            marks_dir=self.marks,
+            marks_dir=marks,
         )
         self._mirror(manager)
         return manager
@@ -137,6 +141,8 @@ class CommandContext:
 
         commands = [tuple(command) for command in self.settings.get("events.exec")]
         try:
+            if self.manager.document().rehearsal:
+                return
             failed = tell_programs(self.manager, commands)
         except (TikTrueKeysError, OSError) as error:
             failed = [str(error)]

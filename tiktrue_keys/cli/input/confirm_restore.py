@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.envelope import error_json
+from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.keys import container_json
 from tiktrue_keys.cli.view.lost import locked_error, lost_json, lost_notices, lost_words
 from tiktrue_keys.cli.view.outcome import REPEATED, Fields, Outcome
@@ -19,6 +20,9 @@ from tiktrue_keys.core.keystore.volatile import volatile_when_created
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.operations.preview_restore import Position, RestorePreview
 from tiktrue_keys.core.operations.restore import RestoredKeystore
+
+if TYPE_CHECKING:
+    from tiktrue_keys.core.manager import KeyManager
 
 RESTORED, RECOVERED = "Restored", "Recovered"
 
@@ -72,12 +76,21 @@ def _words(position: Position) -> str:
 
 
 def outcome(
-    context: CommandContext, source: str, preview: RestorePreview, done: RestoredKeystore | None, *, verb: str
+    context: CommandContext,
+    source: str,
+    preview: RestorePreview,
+    done: RestoredKeystore | None,
+    *,
+    verb: str,
+    rehearsal: KeyManager | None = None,
 ) -> Outcome:
-    """Return what was restored, described with `verb` (restored, recovered); with `done` None, what would be."""
+    """Return what was restored, described with `verb` (restored, recovered); with `done` None, what would be.
+
+    `rehearsal` is the copy of a rehearsal, which replaces nothing.
+    """
     restored = None if done is None else done.restored
     replaced = restored.replaced if restored else None
-    locked = _locked(context) if done is not None else []
+    locked = _locked(rehearsal or context.manager) if done is not None else []
     rows = [("present", _present_words(preview)), ("backup", _words(preview.backup))]
     if restored is not None:
         rows += [("epoch", str(restored.epoch)), ("kept", "" if replaced is None else str(replaced))]
@@ -92,31 +105,37 @@ def outcome(
             "epoch": restored.epoch if restored else None,
             "audit_size": restored.audit_size if restored else None,
             "replaced": None if replaced is None else str(replaced),
+            "rehearsal": None if rehearsal is None else str(rehearsal.path),
             "lost": lost_json(preview.lost),
             "locked": [container_json(record) for record in locked],
         },
         view=[Fields(rows)],
-        messages=_messages(context, done, verb),
+        messages=_messages(context, done, verb, rehearsal),
         ids=[],
         changed=done is not None and done.changed,
         operation_id=None if done is None else done.operation_id,
         warnings=[
             *_other_keystore(preview),
-            *lost_notices(preview.lost if done is None else None),
+            *lost_notices(preview.lost if done is None or rehearsal is not None else None),
             *(() if done is None else done.warnings),
         ],
         error=locked_error(locked, None if replaced is None else str(replaced)),
     )
 
 
-def _locked(context: CommandContext) -> list[ContainerRecord]:
+def _locked(manager: KeyManager) -> list[ContainerRecord]:
     """Return the registered containers that are there and that the restored keystore cannot open."""
     from tiktrue_keys.models.registry.containers import locked_containers
 
-    return [each.record for each in locked_containers(context.manager)]
+    return [each.record for each in locked_containers(manager)]
 
 
-def _messages(context: CommandContext, done: RestoredKeystore | None, verb: str) -> list[str]:
+def _messages(
+    context: CommandContext, done: RestoredKeystore | None, verb: str, rehearsal: KeyManager | None
+) -> list[str]:
+    if rehearsal is not None:
+        folder = escaped(str(rehearsal.path))
+        return [f"Rehearsed in {folder}: the backup restores. Look at it with --keystore {folder}."]
     if done is None:
         return [f"Nothing was changed; the backup is intact and opens{' on this machine' * (verb == RESTORED)}."]
     if not done.changed:

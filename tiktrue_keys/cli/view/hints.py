@@ -135,6 +135,9 @@ REMEDIES: Mapping[str, str] = {
     " without a license: tiktrue-keys rebind --against CHECKPOINT",
     "mark-not-written": "do not repeat the command; the next change writes the mark once {folder} can be written,"
     " or in another folder: --marks DIR",
+    "leave-rehearsal": "use the keystore itself: name another folder with --keystore DIR",
+    "restore-the-backup": "restore the backup that it was made from: tiktrue-keys restore FILE",
+    "end-rehearsal": "delete it to end it: rm -r {folder}",
     "name-marks": "name another folder for the marks: --marks DIR",
     "rolled-back": "put the newer keystore back, or the newest backup as a new epoch: tiktrue-keys restore FILE",
     "new-secret-exists": "name a file that does not exist; if an interrupted rekey left this one, remove it",

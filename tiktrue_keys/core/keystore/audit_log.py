@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.keystore.rows import RootKeys
 
 
-def origin_of(keystore_id: bytes, epoch: int) -> str:
-    """Return the checkpoint's origin line, which names keystore and epoch (C2SP tlog-checkpoint)."""
-    return f"tiktrue-keys/{keystore_id.hex()}/{epoch}"
+def origin_of(keystore_id: bytes, epoch: int, *, rehearsal: bool = False) -> str:
+    """Return the checkpoint's origin line, which names keystore and epoch (C2SP tlog-checkpoint).
+
+    A rehearsal's log is another one: the keystore may begin the same epoch with other records.
+    """
+    return f"tiktrue-keys/{keystore_id.hex()}/{epoch}{'/rehearsal' * rehearsal}"
 
 
 class AuditLog:
@@ -78,7 +81,9 @@ class AuditLog:
         """Return the signed note over the present head."""
         from tiktrue_keys.core.audit.checkpoint import Checkpoint, signed_note
 
-        note = Checkpoint(origin_of(document.keystore_id, document.epoch), self.size, self.head())
+        note = Checkpoint(
+            origin_of(document.keystore_id, document.epoch, rehearsal=document.rehearsal), self.size, self.head()
+        )
         return signed_note(note, public_key=document.audit_key, sign=sign)
 
     def newest_time(self) -> Instant:

@@ -18,7 +18,7 @@ from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import NewFile, sync_folder
 from tiktrue_keys.core.instants import Instant, instant_of
 from tiktrue_keys.core.keystore import database, schema
-from tiktrue_keys.core.keystore.bind import record_paths, settle_on_machine
+from tiktrue_keys.core.keystore.bind import become_rehearsal, record_paths, settle_on_machine
 from tiktrue_keys.core.keystore.document import Document, parse_document, read_document
 from tiktrue_keys.core.keystore.high_water import Mark
 from tiktrue_keys.core.keystore.leftovers import RESTORING, sweep_backup, sweep_replaced
@@ -150,17 +150,19 @@ def restoring(
     operation_id: OperationId,
     accept_clock: bool = False,
     last_epoch: int = 0,
+    rehearsal: bool = False,
 ) -> Iterator[tuple[Transaction, Restored]]:
     """Put `source` in the keystore's place as a new epoch. The block may add to the transaction that opens the epoch.
 
     The copy is verified completely before anything is replaced, and bound to this machine if it was opened in another
     way. An existing keystore is kept beside it as `keystore-<UTC>.replaced.db`. `event` names the operation in its
     audit record. `last_epoch` is that of the same keystore where it is not known by a mark: after a rekey, a backup
-    from before it does not read the mark.
+    from before it does not read the mark. As a `rehearsal` it says so in its header, and has no mark.
     """
     make_private_folder(place.folder)
     with writers_lock(place.folder, timeout=place.timeout, actor=actor):
         current = place.folder / database.FILE_NAME
+        _must_not_hold_rehearsal(current)
         sweep_replaced(place.folder)
         with contextlib.ExitStack() as stack:
             with blamed_on_backup(source):
@@ -177,12 +179,14 @@ def restoring(
                 ) as transaction:
                     if keystore.host_secret is None:
                         settle_on_machine(keystore, transaction, place, facts)
+                    elif rehearsal:
+                        become_rehearsal(keystore, transaction, place.folder)
                     else:
                         record_paths(keystore, transaction)
                     note_volatile(transaction, place)
                     copied_size = transaction.audit.size
                     _record(transaction, epoch, known, event)
-                    leaves_another = known is not None and kept is None
+                    leaves_another = known is not None and kept is None and not rehearsal
                     policy = known.policy if known is not None else ""
                     yield (
                         transaction,
@@ -193,6 +197,15 @@ def restoring(
                 keystore.write_mark_of_epoch()  # last: a keystore behind its mark does not open, one ahead of it does
             finally:
                 keystore.close()
+
+
+def _must_not_hold_rehearsal(current: Path) -> None:
+    """Raise RefusedError for the folder of a rehearsal: a keystore there would take the place of its original."""
+    with contextlib.suppress(IntegrityError, NotFoundError, UnavailableError):
+        if clear_header(current).rehearsal:
+            raise RefusedError(
+                f"{shown(current.parent)} holds a rehearsal", "restore into another folder", remedy="leave-rehearsal"
+            )
 
 
 @contextlib.contextmanager

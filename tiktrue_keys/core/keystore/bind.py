@@ -166,6 +166,14 @@ def record_paths(keystore: Keystore, transaction: Transaction) -> Moved:
     return moved
 
 
+def become_rehearsal(keystore: Keystore, transaction: Transaction, folder: Path) -> None:
+    """Say in the header that this is a rehearsal in `folder`, and where its host secret is."""
+    document = replace(transaction.document, rehearsal=True, marks_path=_must_be_text(Path(os.path.realpath(folder))))
+    if keystore.host_secret is not None:
+        document = replace(document, host_secret_path=_must_be_text(keystore.host_secret.path))
+    transaction.replace_document(document)
+
+
 def _secret_on_this_machine(place: KeystorePaths, document: Document) -> tuple[HostSecret, Path]:
     """Return the host secret that the keystore had if it is still here, else one for a keystore that is new here."""
     with contextlib.suppress(TikTrueKeysError):

@@ -40,7 +40,9 @@ class Marks:
         self._heartbeat: Instant | None = None
 
     def paths(self, document: Document) -> tuple[Path, ...]:
-        """Return the paths of the marks, in the order in which they are written."""
+        """Return the paths of the marks, in the order in which they are written. A rehearsal has none."""
+        if document.rehearsal:
+            return ()
         folders = (self.given, Path(document.marks_path), self.beside)
         unique = dict.fromkeys(folder for folder in folders if folder is not None)
         return tuple(mark_path(folder, document.keystore_id) for folder in unique)
@@ -109,7 +111,7 @@ class Marks:
                 if path.parent == self.given:
                     raise
                 failures.append(error)
-        if len(failures) == len(paths):
+        if failures and len(failures) == len(paths):
             raise failures[0]
 
     def write_at(self, path: Path, mark: Mark) -> None:

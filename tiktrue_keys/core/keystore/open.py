@@ -18,6 +18,7 @@ from tiktrue_keys.core.keystore.document import (
 )
 from tiktrue_keys.core.keystore.former import open_former
 from tiktrue_keys.core.keystore.paths import KeystorePaths
+from tiktrue_keys.core.keystore.rehearsal import must_be_at_home
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
 from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow
@@ -87,7 +88,9 @@ def opened(
     authenticated(stored, root.view)
     keys = RootKeys(root, document.keystore_id, open_former(document, root.view))
     keystore = Keystore(path, connection, keys, secret, timeout=timeout, marks=marks)
+    keystore.is_rehearsal = document.rehearsal
     try:
+        must_be_at_home(document, path.parent)
         keystore.marks.must_be_safe(document, path.parent)
     except TikTrueKeysError:
         keystore.keys.wipe()

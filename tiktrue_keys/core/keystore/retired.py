@@ -78,7 +78,8 @@ def opened_checkpoint(view: Snapshot, text: str) -> Checkpoint:
     """
     here = view.document
     try:
-        return open_note(text, origin=origin_of(here.keystore_id, here.epoch), public_key=here.audit_key)
+        origin = origin_of(here.keystore_id, here.epoch, rehearsal=here.rehearsal)
+        return open_note(text, origin=origin, public_key=here.audit_key)
     except IntegrityError:
         for root in reversed(retired_roots(view)):
             origin = origin_of(here.keystore_id, root.epoch)

@@ -13,6 +13,7 @@ from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, Gap
 from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.rehearsal import must_be_rehearsed
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.names import OperationId
@@ -97,8 +98,11 @@ class Transaction(Snapshot):
     ) -> None:
         """Append an audit record of this operation, or of `operation_id`, one of many in this transaction.
 
-        The first one after a long silence also records the gap, and stores it if the clock is unsynchronised.
+        The first one after a long silence also records the gap, and stores it if the clock is unsynchronised. Raises
+        RefusedError for a change that a rehearsal does not make.
         """
+        if outcome == "ok":
+            must_be_rehearsed(self.document, str(detail["act"]) if event == "intent" and detail else event)
         if key_id is not None:
             self._of_keys.append((event, key_id))
         if self._silence is not None:

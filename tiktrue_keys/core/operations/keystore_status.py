@@ -97,6 +97,7 @@ def _standing(
         orphaned=orphaned,
         replaced=_newest_replaced(session.place.folder) if orphaned else "",
         receivers=read_cursors(session.place.folder),
+        rehearsal=view.document.marks_path if view.document.rehearsal else "",
         older_copy=next(iter(older_copies(session.place.folder)), ""),
         volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )

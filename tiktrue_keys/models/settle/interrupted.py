@@ -56,8 +56,12 @@ class Settled(OperationResult):
 
 
 def settle_intents(manager: KeyManager) -> Settled:
-    """Settle every open operation of a process that no longer runs. Costs one read when none is open."""
-    left = [intent for intent in manager.open_intents() if not is_running(intent.process)]
+    """Settle every open operation of a process that no longer runs. Costs one read when none is open.
+
+    A rehearsal settles none: their files are those of the keystore that it was made from.
+    """
+    mine = () if manager.document().rehearsal else manager.open_intents()
+    left = [intent for intent in mine if not is_running(intent.process)]
     files = [intent for intent in left if not intent.of_folder]
     settled: list[SettledOperation] = []
     for at in range(0, len(files), ROWS_AT_ONCE):

@@ -132,3 +132,21 @@ def test_a_backup_of_another_keystore_is_warned_about(program: Program) -> None:
 
     assert found["result"]["same_keystore"] is False
     assert "other-keystore" in {each["code"] for each in found["warnings"]}
+
+
+def test_a_rehearsal_leaves_the_keystore_as_it_is(program: Program) -> None:
+    program.generate("m")
+    program.ok("backup", "copy.db")
+    program.ok("revoke", "--model", "m", "--reason", "later", "--yes")
+    keystore = (program.keystore / "keystore.db").read_bytes()
+
+    done = program.json("restore", "copy.db", "--rehearsal", "practice")
+
+    folder = program.folder / "practice"
+    assert (done["changed"], done["result"]["rehearsal"], done["result"]["replaced"]) == (True, str(folder), None)
+    assert [warning["code"] for warning in done["warnings"]] == ["rehearsal"]
+    assert (program.keystore / "keystore.db").read_bytes() == keystore
+    status = program.run("status", "--keystore", "practice")
+    assert f"rm -r {folder}" in status.stdout
+    again = program.json("restore", "copy.db", "--rehearsal", "practice", code=5)
+    assert again["error"]["message"].endswith("the folder of a keystore")

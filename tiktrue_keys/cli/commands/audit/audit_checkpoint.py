@@ -40,7 +40,9 @@ def command(
     """
     context: CommandContext = ctx.obj
     document = context.manager.document()
-    verifier = verifier_key(origin_of(document.keystore_id, document.epoch), document.audit_key)
+    verifier = verifier_key(
+        origin_of(document.keystore_id, document.epoch, rehearsal=document.rehearsal), document.audit_key
+    )
     if to is not None:
         return _kept(context, to, verifier)
     note = context.manager.audit_checkpoint()

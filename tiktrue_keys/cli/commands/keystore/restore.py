@@ -14,6 +14,10 @@ from tiktrue_keys.core.operations.preview_restore import preview_restore
 
 EXAMPLES = (
     ("Show what a restore would replace:", "tiktrue-keys restore /mnt/backup/keystore.db --dry-run"),
+    (
+        "Prove that a backup restores:",
+        "tiktrue-keys restore /mnt/backup/keystore.db --rehearsal /var/tmp/rehearsal",
+    ),
     ("Restore without being asked:", "tiktrue-keys restore /mnt/backup/keystore.db --yes"),
 )
 EXIT_STATUS = {7: "Restored, but a registered container that is there does not open with the keys of this backup."}
@@ -27,6 +31,10 @@ def command(
         bool, typer.Option("--dry-run", "-n", help="Verify the backup and show what would be replaced.")
     ] = False,
     accept_clock: AcceptClock = False,
+    rehearsal: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Restore into DIR, a new folder, for practice; the keystore stays as it is."),
+    ] = None,
 ) -> Outcome:
     """Replace the keystore by a backup, as a new epoch.
 
@@ -36,11 +44,23 @@ def command(
     containers that would be lost. Afterwards the containers that do not open any more are named, with the command that
     goes back. The backup opens only on its own machine, with its host secret. Nodes have to accept the new epoch. Reads
     no license.
+
+    --rehearsal proves that a backup restores: the copy in DIR lists, verifies and decrypts, and it signs, sends and
+    changes nothing. It opens only there, with --keystore DIR; delete the folder to end it.
     """
     context: CommandContext = ctx.obj
+    if rehearsal is not None and not dry_run:
+        return _rehearse(context, source, rehearsal, accept_clock=accept_clock)
     preview = preview_restore(context.manager.session, Path(source))
     if dry_run:
         return outcome(context, source, preview, None, verb=RESTORED)
     context.confirm(question(context, source, preview))
     done = context.manager.restore(source, accept_clock=accept_clock, operation_id=context.operation_id)
     return outcome(context, source, preview, done, verb=RESTORED)
+
+
+def _rehearse(context: CommandContext, source: str, folder: str, *, accept_clock: bool) -> Outcome:
+    preview = preview_restore(context.manager.session, Path(source))
+    done = context.manager.rehearse(source, folder, accept_clock=accept_clock)
+    with context.manager_of(Path(folder).absolute()) as copy:
+        return outcome(context, source, preview, done, verb=RESTORED, rehearsal=copy)
