@@ -192,10 +192,10 @@ class TestWhenItIsAskedFor:
             raise AssertionError("the license was read")
 
         manager = desk.manager()
-        manager.generate("llama", license_key=LICENSE)
+        key_id = manager.generate("llama", license_key=LICENSE).keys[0].key_id
         manager.revoke(["llama"], reason="x")
         assert error_of(lambda: manager.open_key("llama", never, use=Use.DECRYPT)) is not None
-        assert error_of(lambda: manager.rotate(["llama"], license_key=never)) is not None
+        assert error_of(lambda: manager.rotate([key_id], license_key=never)) is not None
 
 
 def test_no_license_nor_what_it_was_stretched_to_is_in_any_file(desk: Desk) -> None:
