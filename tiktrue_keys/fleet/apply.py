@@ -5,7 +5,7 @@ Come here for what a node does with a key, a revocation list or a promotion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tiktrue_keys.core.dispatch.outbox import KEY, LIST, PROMOTE, VOID
@@ -44,48 +44,35 @@ class Applied:
     foreign: int = 0
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """One opened envelope, and the transaction that consumes it. `prepared` is the license, if one was needed."""
+
+    session: KeystoreSession
+    transaction: Transaction
+    issuer: Peer
+    parcel: Parcel
+    contents: Contents
+    prepared: PreparedLicense | None
+
+
 def needs_license(parcel: Parcel, contents: Contents) -> bool:
     """Return whether a license is needed before the transaction begins."""
     address = parcel.address
     return address.kind == KEY and read_key(contents.payload, address.key_id, address.generation).licensed
 
 
-def apply(
-    session: KeystoreSession,
-    transaction: Transaction,
-    issuer: Peer,
-    parcel: Parcel,
-    contents: Contents,
-    prepared: PreparedLicense | None,
-) -> Applied:
+def apply(arrival: Arrival) -> Applied:
     """Import a key, apply a revocation list or promote a key. Returns the outcome.
 
     An envelope about a model or a key of which the issuer is not the authority changes nothing, and its outcome says
     so. Raises IntegrityError for contents that are malformed although they are signed.
     """
-    _must_fit_its_kind(parcel.address, contents)
+    _must_fit_its_kind(arrival.parcel.address, arrival.contents)
     try:
-        return _apply(session, transaction, issuer, parcel, contents, prepared)
+        return _KINDS[arrival.parcel.address.kind](arrival)
     except OutOfScopeError as error:
         return Applied(reason(SCOPE, error.message))
-
-
-def _apply(
-    session: KeystoreSession,
-    transaction: Transaction,
-    issuer: Peer,
-    parcel: Parcel,
-    contents: Contents,
-    prepared: PreparedLicense | None,
-) -> Applied:
-    if parcel.address.kind == KEY:
-        return _import(session, transaction, issuer, parcel, contents, prepared)
-    if parcel.address.kind == LIST:
-        return _take_list(transaction, issuer, contents)
-    if parcel.address.kind == PROMOTE:
-        word, key_id = read_promotion(contents.payload), _must_be_a_key_id(parcel.address.key_id)
-        promote_received(transaction, issuer, key_id, word)
-    return Applied(OK)
 
 
 def _must_fit_its_kind(address: Address, contents: Contents) -> None:
@@ -106,35 +93,28 @@ def reason(code: str, message: str) -> str:
     return f"{code}: {message}".encode("ascii", "backslashreplace").decode("ascii")[:REASON_LENGTH]
 
 
-def _import(
-    session: KeystoreSession,
-    transaction: Transaction,
-    issuer: Peer,
-    parcel: Parcel,
-    contents: Contents,
-    prepared: PreparedLicense | None,
-) -> Applied:
-    _must_be_a_key_id(parcel.address.key_id)
-    received = read_key(contents.payload, parcel.address.key_id, parcel.address.generation)
+def _import(arrival: Arrival) -> Applied:
+    transaction, address, contents = arrival.transaction, arrival.parcel.address, arrival.contents
+    _must_be_a_key_id(address.key_id)
+    received = read_key(contents.payload, address.key_id, address.generation)
     if contents.secret is None:
         raise IntegrityError("the envelope's key has no secret")
     if len(set(contents.secret.view)) == 1:
         raise IntegrityError("the envelope's key is one byte repeated")
-    keys = session.root_keys
+    keys = arrival.session.root_keys
     opened: RecognisedLicense | None = None
-    if received.licensed and prepared is not None:
-        opened = recognise_or_enroll(prepared, transaction, keys, transaction.document, enroll=False)
-    fingerprint = fingerprint_of(read_binding(transaction.rows))
+    if received.licensed and arrival.prepared is not None:
+        opened = recognise_or_enroll(arrival.prepared, transaction, keys, transaction.document, enroll=False)
     try:
         key = import_key(
             transaction,
             keys,
             received,
             contents.secret,
-            issuer=issuer,
-            epoch=parcel.address.epoch,
+            issuer=arrival.issuer,
+            epoch=address.epoch,
             opened=opened,
-            fingerprint=fingerprint,
+            fingerprint=fingerprint_of(read_binding(transaction.rows)),
         )
     except OutOfScopeError:
         raise
@@ -143,8 +123,15 @@ def _import(
     return Applied(OK, (key,), (key.predecessor,) if key.predecessor and not key.pending else ())
 
 
-def _take_list(transaction: Transaction, issuer: Peer, contents: Contents) -> Applied:
-    found = read_list(contents.payload, issuer.node_id, issuer.identity_key)
+def _promote(arrival: Arrival) -> Applied:
+    promotion, key_id = read_promotion(arrival.contents.payload), _must_be_a_key_id(arrival.parcel.address.key_id)
+    promote_received(arrival.transaction, arrival.issuer, key_id, promotion)
+    return Applied(OK)
+
+
+def _take_list(arrival: Arrival) -> Applied:
+    transaction, issuer = arrival.transaction, arrival.issuer
+    found = read_list(arrival.contents.payload, issuer.node_id, issuer.identity_key)
     known = known_list(transaction.rows, issuer.node_id)
     if known is not None and (found.epoch, found.number) <= (known.epoch, known.number):
         return Applied(reason(OLDER, f"revocation list {found.number} is not newer than {known.number}"))
@@ -191,3 +178,15 @@ def _must_be_a_key_id(text: str) -> KeyId:
     if not is_key_id(text):
         raise IntegrityError("the envelope's key id is malformed")
     return KeyId(text)
+
+
+def _nothing(_: Arrival) -> Applied:
+    return Applied(OK)
+
+
+_KINDS: Mapping[str, Callable[[Arrival], Applied]] = {
+    KEY: _import,
+    LIST: _take_list,
+    PROMOTE: _promote,
+    VOID: _nothing,
+}

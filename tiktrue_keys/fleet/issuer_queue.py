@@ -26,7 +26,7 @@ from tiktrue_keys.errors import (
 )
 from tiktrue_keys.fleet import hpke
 from tiktrue_keys.fleet.acknowledgements import OK, Acknowledgement, Result
-from tiktrue_keys.fleet.apply import apply, needs_license, reason
+from tiktrue_keys.fleet.apply import Arrival, apply, needs_license, reason
 from tiktrue_keys.fleet.arrivals import arrivals
 from tiktrue_keys.fleet.challenges import Challenge
 from tiktrue_keys.fleet.envelopes import Address, Contents, Head, Parcel, open_envelope
@@ -180,7 +180,7 @@ class IssuerQueue:
     def _commit(self, parcel: Parcel, contents: Contents, head: Head, prepared: PreparedLicense | None) -> None:
         address = parcel.address
         with self._session.write(new_operation_id()) as transaction:
-            applied = apply(self._session, transaction, self._issuer, parcel, contents, prepared)
+            applied = apply(Arrival(self._session, transaction, self._issuer, parcel, contents, prepared))
             result = Result(
                 address.number, applied.outcome, parcel.digest, contents.receipt, contents.vouched.head.root
             )
