@@ -6,7 +6,7 @@ _tiktrue_keys_of() {
         ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind rekey relicense approvals fleet export-public config completion" ;;
         ":options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
-        "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --ephemeral --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --ephemeral --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:argument") echo "text" ;;
         "list:commands") echo "" ;;
         "list:options") echo "--status --due --within --label --sort --limit --all --column --format --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;

@@ -123,6 +123,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l marks -xa '(__fish_c
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l license-file -rF -d 'File with the license, or - for standard input.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s y -l yes -d 'Answer yes to every question.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l json -d 'Print the result as one JSON object.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s q -l quiet -d 'Print only ids and errors.'

@@ -137,6 +137,15 @@ class TestDecryptOut:
     def policy(self, shop: Workshop) -> None:
         policy_of(shop.manager.session, decrypt_out=2)
 
+    def test_a_key_whose_secret_is_known(self, shop: Workshop) -> None:
+        """Its containers open without this keystore: a rewrap to it would be a decryption."""
+        material = bytes(range(32))
+        needs_approval(
+            shop.manager,
+            lambda: shop.manager.generate(MODEL, license_key=LICENSE, material=material, new_chain=True),
+        )
+        shop.manager.generate("other", license_key=LICENSE)
+
     def test_a_file(self, shop: Workshop) -> None:
         path = shop.sealed()
         out = shop.folder / "out.bin"

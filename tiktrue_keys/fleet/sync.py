@@ -14,10 +14,10 @@ from tiktrue_keys.core.dispatch import outbox, peers
 from tiktrue_keys.core.dispatch.node_streams import EVERYTHING, begin_streams
 from tiktrue_keys.core.dispatch.peers import NODE
 from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.authority import must_be_made_here
 from tiktrue_keys.core.keys.keyring import find_key, get_key
 from tiktrue_keys.core.keys.licenses import License
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, ManagedKey, Status
-from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.manager import KeyManager

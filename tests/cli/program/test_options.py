@@ -14,7 +14,7 @@ COMMON = {
 }  # fmt: skip
 UNDER_APPROVAL = {
     "cleanup", "rotate", "revoke", "decrypt-model", "exec-model", "reencrypt-model", "models forget", "doctor",
-    "restore", "rebind", "escrow create", "escrow recover", "approvals policy", "fleet add", "fleet send",
+    "generate", "restore", "rebind", "escrow create", "escrow recover", "approvals policy", "fleet add", "fleet send",
 }  # fmt: skip
 """The commands that a policy may require approval for."""
 

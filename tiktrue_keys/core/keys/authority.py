@@ -16,6 +16,7 @@ from tiktrue_keys.core.dispatch.releases import Standing, get_release
 from tiktrue_keys.core.dispatch.scopes import covers
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keys.keyring import heads_of, keys_of_model
+from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.node_ids import node_id_of
@@ -114,6 +115,18 @@ def must_be_authority(rows: Rows, model_id: str) -> None:
             "do it there, or take the model out of its scope here",
             remedy="issuers-model",
             about={"issuer": issuer.name, "model": model_id},
+        )
+
+
+def must_be_made_here(key: ManagedKey) -> None:
+    """Raise RefusedError for a key that came from an issuer, which creates its successors and sends it to its nodes."""
+    if key.origin is not None:
+        raise RefusedError(
+            f"key {key.key_id} came from issuer {key.origin}",
+            "it is rotated and sent there",
+            key_id=key.key_id,
+            remedy="issuers-key",
+            about={"model": key.model_id},
         )
 
 

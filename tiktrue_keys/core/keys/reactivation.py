@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tiktrue_keys.core.instants import Instant, Seconds
+from tiktrue_keys.core.keys.authority import must_be_made_here
 from tiktrue_keys.core.keys.key_results import Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, get_key, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import promote, waiting_for
-from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keys.revocation import succeed_revoked
 from tiktrue_keys.core.keys.rotation import RotationTerms, newest_of, rotate_key
 from tiktrue_keys.core.keystore.rows import RootKeys

@@ -181,18 +181,6 @@ def apply_revocation(transaction: Transaction, issuer: Peer, revocation: Revocat
     return revoked
 
 
-def must_be_made_here(key: ManagedKey) -> None:
-    """Raise RefusedError for a key that came from an issuer, which creates its successors and sends it to its nodes."""
-    if key.origin is not None:
-        raise RefusedError(
-            f"key {key.key_id} came from issuer {key.origin}",
-            "it is rotated and sent there",
-            key_id=key.key_id,
-            remedy="issuers-key",
-            about={"model": key.model_id},
-        )
-
-
 def must_be_of(rows: Rows, issuer: Peer, key_id: str | None) -> None:
     """Raise OutOfScopeError for a key that is held and did not come from `issuer`; a key that is not held passes."""
     held = None if key_id is None else get_key(rows, key_id, Instant(0))

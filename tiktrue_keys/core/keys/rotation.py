@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from tiktrue_keys.core.dispatch.distribution_request import QUEUED, KeyDistributionRequest
 from tiktrue_keys.core.dispatch.outbox import KEY, nodes_among, queue, undeliverable
 from tiktrue_keys.core.instants import Instant, Seconds, rfc3339
+from tiktrue_keys.core.keys.authority import must_be_made_here
 from tiktrue_keys.core.keys.creation import KeyTerms, must_be_whole, new_key, store_successor
 from tiktrue_keys.core.keys.key_results import Failure, Rotation
 from tiktrue_keys.core.keys.keyring import StoredKey, all_keys, chain_of, find_key, head_ids, put_heads, put_key
 from tiktrue_keys.core.keys.licenses import RecognisedLicense
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_OVERLAP, MAX_LIFETIME, ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import await_promotion, waiting_for
-from tiktrue_keys.core.keys.received import must_be_made_here
 from tiktrue_keys.core.keys.rotation_event import KeyRotationEvent
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind

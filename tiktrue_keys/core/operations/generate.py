@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from tiktrue_keys.core.approvals.policy import DECRYPT_OUT
+from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.fingerprint import Binding, fingerprint_of
 from tiktrue_keys.core.keys.creation import KEY_BYTES, KeyTerms, generate_key, numbered_model_ids
 from tiktrue_keys.core.keys.licenses import (
@@ -115,6 +117,8 @@ def _generate_all(
             prepared, transaction, keys, transaction.document, enroll=request.new_license, may_enroll=True
         )
     fingerprint = fingerprint_of(binding)
+    if request.material is not None:  # who knows it opens all that is encrypted for the key, outside of any keystore
+        must_be_approved(transaction, Proposal(DECRYPT_OUT, f"given key material for model {model_ids[0]}"))
     with _material(request.material) as material:
         return [
             generate_key(

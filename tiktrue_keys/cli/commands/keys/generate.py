@@ -25,6 +25,7 @@ EXAMPLES = (
         "tiktrue-keys generate mistral-7b --lifetime 90d --label team=research",
     ),
 )
+TAKES_APPROVAL = True
 
 
 def command(

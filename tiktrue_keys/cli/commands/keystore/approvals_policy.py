@@ -55,12 +55,13 @@ def command(
 
     Options change what they name and leave the rest. An operation that needs approval writes a plan and ends in 5, with
     the plan's number. Approvers sign the text that approvals export writes; approvals add takes their signatures; the
-    same command with --approval ID then runs once. decrypt-out is decrypt-model, exec-model and what reads models from
-    Python; distribute-new is the first key of a model that goes to a node; binding is rebind; restore-over replaces a
-    keystore. policy and escrow need as many approvals as the strictest other operation unless they are set, because
-    each can undo the policy. The policy changes only with the approvals that it requires itself. An escrow's shares
-    remove it: escrow recover --reset-policy. It is the policy of this keystore: nodes have their own. What approval
-    cannot prevent is in tiktrue-keys-security(7). Reads no license.
+    same command with --approval ID then runs once. decrypt-out is decrypt-model, exec-model, what reads models from
+    Python, and generate --from-file; distribute-new is the first key of a model that goes to a node, and a container
+    that goes to the key of another model; binding is rebind; restore-over replaces a keystore. policy and escrow need
+    as many approvals as the strictest other operation unless they are set, because each can undo the policy. The policy
+    changes only with the approvals that it requires itself. An escrow's shares remove it: escrow recover --reset-
+    policy. It is the policy of this keystore: nodes have their own. What approval cannot prevent is in tiktrue-keys-
+    security(7). Reads no license.
     """
     context: CommandContext = ctx.obj
     if not (require or approver or remove_approver):
