@@ -59,9 +59,9 @@ def command(
     Python, and generate --from-file; distribute-new is the first key of a model that goes to a node, and a container
     that goes to the key of another model; binding is rebind; restore-over replaces a keystore. policy and escrow need
     as many approvals as the strictest other operation unless they are set, because each can undo the policy. The policy
-    changes only with the approvals that it requires itself. An escrow's shares remove it: escrow recover --reset-
-    policy. It is the policy of this keystore: nodes have their own. What approval cannot prevent is in tiktrue-keys-
-    security(7). Reads no license.
+    changes only with the approvals that it requires itself. An escrow's shares remove it: escrow recover
+    --reset-policy. It is the policy of this keystore: nodes have their own. What approval cannot prevent is in
+    tiktrue-keys-security(7). Reads no license.
     """
     context: CommandContext = ctx.obj
     if not (require or approver or remove_approver):
