@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.keystore.test_open import in_a_namespace
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, error_of, events
+from tests.machines import skip_reason
 from tiktrue_keys.core.keystore.high_water import mark_path
 from tiktrue_keys.core.keystore.marks import Marks
 from tiktrue_keys.core.manager import KeyManager
@@ -330,3 +332,26 @@ def test_a_kill_while_rebind_moves_the_marks_leaves_the_old_or_the_new_place(
         )
         manager.rotate(["m"], license_key=LICENSE)
         assert manager.find("m").generation == 2
+
+
+@pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
+def test_where_the_host_secrets_folder_is_read_only_the_marks_lie_elsewhere(made: Desk) -> None:
+    marks, host = made.folder.parent / "marks", made.secret.parent
+    marks.mkdir(mode=0o700)
+    program = f"""
+from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.errors import TikTrueKeysError
+with KeyManager({str(made.folder)!r}) as manager:
+    try:
+        manager.rotate(["m"], license_key={LICENSE!r})
+    except TikTrueKeysError as error:
+        print(error.code, error.remedy)
+with KeyManager({str(made.folder)!r}, marks_dir={str(marks)!r}) as manager:
+    print(manager.rotate(["m"], license_key={LICENSE!r}).changed)
+    manager.rebind({LICENSE!r})
+with KeyManager({str(made.folder)!r}) as manager:
+    print(manager.rotate(["m"], license_key={LICENSE!r}).changed, manager.find("m").generation)
+"""
+    said = in_a_namespace(f"mount --bind {host} {host} && mount -o remount,ro,bind {host}", program)
+    assert said == "unavailable mark-not-written\nTrue\nTrue 4\n"
+    assert size(mark_in(made, marks)) > size(made.mark)
