@@ -6,16 +6,16 @@ _tiktrue_keys_of() {
         ":commands") echo "generate list show rotate revoke validate cleanup encrypt-model decrypt-model rewrap-model reencrypt-model verify-model inspect-model sign-model exec-model models status doctor metrics audit backup restore escrow binding rebind rekey relicense approvals fleet export-public config completion" ;;
         ":options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:commands") echo "" ;;
-        "generate:options") echo "--lifetime --decrypt-for --label --no-license --new-license --count --from-file --new-chain --ephemeral --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "generate:options") echo "--lifetime --decrypt-for --rotate-every --rotate-before --label --no-license --new-license --count --from-file --new-chain --ephemeral --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "generate:argument") echo "text" ;;
         "list:commands") echo "" ;;
-        "list:options") echo "--status --due --within --label --sort --limit --all --column --format --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "list:options") echo "--status --due --within --older-than --label --sort --limit --all --column --format --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "list:argument") echo "model" ;;
         "show:commands") echo "" ;;
         "show:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "show:argument") echo "key" ;;
         "rotate:commands") echo "" ;;
-        "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --notify --notify-all --prepublish --min-acks --via --backup-to --no-rewrap -n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "rotate:options") echo "--all --due --within --atomic --overlap --lifetime --rotate-every --rotate-before --notify --notify-all --prepublish --min-acks --via --backup-to --no-rewrap -n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rotate:argument") echo "key" ;;
         "revoke:commands") echo "" ;;
         "revoke:options") echo "--model --reason --rotate --new --via -n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -176,11 +176,14 @@ _tiktrue_keys_value() {
     case "$1:$2" in
         "generate:--lifetime") echo "text" ;;
         "generate:--decrypt-for") echo "text" ;;
+        "generate:--rotate-every") echo "text" ;;
+        "generate:--rotate-before") echo "text" ;;
         "generate:--label") echo "text" ;;
         "generate:--count") echo "text" ;;
         "generate:--from-file") echo "file" ;;
         "list:--status") echo "words:pending active rotating deprecated expired revoked destroyed" ;;
         "list:--within") echo "text" ;;
+        "list:--older-than") echo "text" ;;
         "list:--label") echo "text" ;;
         "list:--sort") echo "words:model status created expires generation" ;;
         "list:--limit") echo "text" ;;
@@ -189,6 +192,8 @@ _tiktrue_keys_value() {
         "rotate:--within") echo "text" ;;
         "rotate:--overlap") echo "text" ;;
         "rotate:--lifetime") echo "text" ;;
+        "rotate:--rotate-every") echo "text" ;;
+        "rotate:--rotate-before") echo "text" ;;
         "rotate:--notify") echo "node" ;;
         "rotate:--prepublish") echo "text" ;;
         "rotate:--min-acks") echo "text" ;;

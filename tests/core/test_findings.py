@@ -11,11 +11,12 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
 from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Severity, Standing, findings, strict_error
 from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport
-from tiktrue_keys.core.instants import DAY, Instant
+from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keystore.clock import ClockReading
+from tiktrue_keys.core.limits import Limits
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.names import KeyId, ModelId
 
@@ -73,6 +74,18 @@ CASES: dict[str, tuple[dict[str, Any], str, Severity, int]] = {
         "volatile-storage",
         Severity.WARNING,
         5,
+    ),
+    "a key is older than its limit": (
+        {"limits": Limits(key_age=Seconds(9 * DAY))},
+        "key-too-old",
+        Severity.WARNING,
+        5,
+    ),
+    "a key that the keystore does not hold": (
+        {"orphaned": ((RECORD, "m_fedcba9876543210"),), "replaced": "/k/keystore-1.replaced.db"},
+        "key-missing",
+        Severity.LAG,
+        7,
     ),
     "no hardware fact": (
         {"binding": Binding((Anchor(FactKind.MACHINE_ID, "x"),))},

@@ -16,11 +16,11 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.peers import Peer
 from tiktrue_keys.core.dispatch.scopes import scope_text
 from tiktrue_keys.core.fingerprint import Binding, DriftReport, strength
-from tiktrue_keys.core.instants import Instant, rfc3339
+from tiktrue_keys.core.instants import Instant, duration_text, rfc3339
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.license_entries import STRENGTH_STEP
 from tiktrue_keys.core.keys.license_text import STRONG
-from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keys.renewed import OlderThanRoot
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
@@ -225,6 +225,26 @@ def _due(standing: Standing) -> Iterator[Finding]:
     if standing.counts.due:
         words = f"{plural(standing.counts.due, 'key')} due for rotation"
         yield Finding("rotation-due", Severity.WARNING, words, remedy="rotate-due")
+
+
+def _old_keys(standing: Standing) -> Iterator[Finding]:
+    limit = standing.limits.key_age
+    if limit is None:
+        return
+    for key in [
+        key for key in standing.needed if key.status is Status.ACTIVE and standing.now - key.created_at > limit
+    ][:_NAMED]:
+        words = f"key {key.key_id} is older than the limit of {duration_text(limit)}"
+        since = Instant(key.created_at + limit)
+        yield Finding(
+            "key-too-old",
+            Severity.WARNING,
+            words,
+            key.key_id,
+            since,
+            remedy="rotate-this-key",
+            about={"key": key.key_id},
+        )
 
 
 def _orphaned(standing: Standing) -> Iterator[Finding]:
@@ -442,6 +462,7 @@ RULES: tuple[Rule, ...] = (
     _clock,
     _expired,
     _due,
+    _old_keys,
     _orphaned,
     _containers,
     _backups,

@@ -158,6 +158,8 @@ class KeyManager(KeystoreReader):
         lifetime: int = DEFAULT_LIFETIME,
         decrypt_for: int = DEFAULT_DECRYPT_FOR,
         labels: Mapping[str, str] | None = None,
+        rotate_every: int | None = None,
+        rotate_before: int | None = None,
         no_license: bool = False,
         count: int = 1,
         new_chain: bool = False,
@@ -173,7 +175,9 @@ class KeyManager(KeystoreReader):
         from tiktrue_keys.core.keys.creation import KeyTerms
         from tiktrue_keys.core.operations.generate import GenerateRequest, generate
 
-        terms = KeyTerms(Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}))
+        terms = KeyTerms(
+            Seconds(lifetime), Seconds(decrypt_for), dict(labels or {}), _period(rotate_every), _period(rotate_before)
+        )
         request = GenerateRequest(model_id, license_key, terms, no_license, count, new_chain, new_license, material)
         return generate(self._session, request, operation_id)
 
@@ -192,6 +196,8 @@ class KeyManager(KeystoreReader):
         notify_all: bool = False,
         prepublish: int | None = None,
         min_acks: int | None = None,
+        rotate_every: int | None = None,
+        rotate_before: int | None = None,
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> RotateResult:
@@ -211,6 +217,8 @@ class KeyManager(KeystoreReader):
             notify_all=notify_all,
             prepublish=None if prepublish is None else Seconds(prepublish),
             min_acks=min_acks,
+            rotate_every=_period(rotate_every),
+            rotate_before=_period(rotate_before),
         )
         request = RotateRequest(_listed(keys), every, due, Seconds(within), license_key, terms, atomic, dry_run)
         return rotate(self._session, request, operation_id)
@@ -720,6 +728,10 @@ def _path(given: str | PathLike[str]) -> Path:
     if "\0" in str(path):
         raise UsageError("a path cannot hold a zero byte")
     return path
+
+
+def _period(given: int | None) -> Seconds | None:
+    return None if given is None else Seconds(given)
 
 
 def _listed(names: Sequence[str]) -> tuple[str, ...]:

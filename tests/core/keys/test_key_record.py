@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.keystores import error_of
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.key_record import key_record, read_key_record
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.names import KeyId, ModelId
@@ -40,6 +40,8 @@ FULL = ManagedKey(
     destroy_at=Instant(9),
     destroyed_at=Instant(9),
     promoted_at=Instant(9),
+    rotate_every=Seconds(9),
+    rotate_before=Seconds(9),
 )
 RECORD = key_record(FULL, bytes(60))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiktrue_keys.cli.view.outcome import Cell, OnDemand, Table, When
 from tiktrue_keys.core.containers.registry import ContainerRecord
-from tiktrue_keys.core.instants import rfc3339
+from tiktrue_keys.core.instants import duration_text, rfc3339
 from tiktrue_keys.core.keys.lifecycle import ManagedKey, Status
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def key_json(key: ManagedKey, containers: int) -> dict[str, Any]:
         "license_tag": key.license_tag,
         "containers": containers,
         "labels": dict(key.labels),
+        "rotate_every": None if key.rotate_every is None else duration_text(key.rotate_every),
+        "rotate_before": None if key.rotate_before is None else duration_text(key.rotate_before),
     }
 
 

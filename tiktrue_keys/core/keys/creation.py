@@ -32,11 +32,13 @@ _MIN_LIFETIME = Seconds(60)
 
 @dataclass(frozen=True)
 class KeyTerms:
-    """The terms of a new key: its periods in seconds, and its labels."""
+    """The terms of a new key: its periods in seconds, its labels, and when it is due (None: the default)."""
 
     lifetime: Seconds = DEFAULT_LIFETIME
     decrypt_for: Seconds = DEFAULT_DECRYPT_FOR
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    rotate_every: Seconds | None = None
+    rotate_before: Seconds | None = None
 
     def check(self) -> None:
         """Raise UsageError for a period or a label that is out of bounds."""
@@ -45,6 +47,14 @@ class KeyTerms:
             raise UsageError("the lifetime is out of bounds", f"from 1m to {MAX_LIFETIME // DAY}d")
         if not 0 <= self.decrypt_for <= MAX_LIFETIME:
             raise UsageError("the decryption period is out of bounds", f"from 0s to {MAX_LIFETIME // DAY}d")
+        for name, period in (("every", self.rotate_every), ("before", self.rotate_before)):
+            if period is None:
+                continue
+            must_be_whole(period)
+            if not _MIN_LIFETIME <= period < self.lifetime:
+                raise UsageError(
+                    f"the rotation period '{name}' is out of bounds", "from 1m up to the lifetime, which is longer"
+                )
         if len(self.labels) > MAX_LABELS:
             raise UsageError(f"a key has at most {MAX_LABELS} labels")
         for name, value in self.labels.items():
@@ -150,6 +160,8 @@ def new_key(
         predecessor=predecessor.key_id if predecessor else None,
         fingerprint=fingerprint,
         labels=MappingProxyType(dict(terms.labels)),
+        rotate_every=terms.rotate_every,
+        rotate_before=terms.rotate_before,
     )
 
 

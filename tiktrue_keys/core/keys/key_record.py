@@ -83,6 +83,8 @@ _HOLDS: Mapping[str, Callable[[object], bool]] = {
     "successor": _or_null(_is_key_id),
     "pending": _is_flag,
     "rotated_at": _or_null(_is_whole),
+    "rotate_every": _or_null(_is_whole),
+    "rotate_before": _or_null(_is_whole),
     "overlap_ends_at": _or_null(_is_whole),
     "revoked_at": _or_null(_is_whole),
     "revoke_reason": _or_null(_is_text),

@@ -22,7 +22,7 @@ from tiktrue_keys.errors import IntegrityError, NotFoundError, UsageError
 MAX_CHAIN = 100_000
 MAX_ENDED = 64
 """The most ended chains of a model that are listed with it."""
-_SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch", "promoted_at"})
+_SINCE_VERSION_2 = frozenset({"audit_number", "origin", "origin_epoch", "promoted_at", "rotate_every", "rotate_before"})
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ class ManagedKey:
     Instants are Unix seconds; `status` is that of the time when the key was read. `promoted_at` is when a successor
     that was published ahead became active; its periods count from then. `audit_number` is the number of the first audit
     record that follows its creation: a backup of at least that many records holds the key. `origin` is the node id of
-    the issuer that it came from, in epoch `origin_epoch`; None for a key that was generated here.
+    the issuer that it came from, in epoch `origin_epoch`; None for a key that was generated here. `rotate_every` is how
+    long it encrypts before it is due for rotation, `rotate_before` how long before its end it is due; None for the
+    defaults. Its successors inherit both.
     """
 
     key_id: KeyId
@@ -89,6 +91,8 @@ class ManagedKey:
     origin: str | None = None
     origin_epoch: int = 0
     promoted_at: Instant | None = None
+    rotate_every: Seconds | None = None
+    rotate_before: Seconds | None = None
 
     @property
     def algorithm(self) -> str:
@@ -202,8 +206,12 @@ def warns_when_decrypting(key: ManagedKey, now: Instant) -> bool:
 
 
 def due_at(key: ManagedKey, within: Seconds = DEFAULT_WITHIN) -> Instant:
-    """Return when rotation is due: min(within, lifetime / 3) before the key stops encrypting."""
-    return Instant(key.expires_at - min(within, key.lifetime // 3))
+    """Return when rotation is due: min(within, lifetime / 3) before the key stops encrypting, or by its own period."""
+    ahead = min(within, key.lifetime // 3) if key.rotate_before is None else key.rotate_before
+    due = Instant(key.expires_at - ahead)
+    if key.rotate_every is None:
+        return due
+    return min(due, Instant((key.promoted_at or key.created_at) + key.rotate_every))
 
 
 def is_due(key: ManagedKey, now: Instant, within: Seconds = DEFAULT_WITHIN) -> bool:

@@ -38,7 +38,8 @@ class RotationTerms:
     """How to rotate. `lifetime` None means that of the old key. `fingerprint` names the binding of the new keys.
 
     `clients` are notified, and every node with `notify_all`. With `prepublish` the successor stays pending for at least
-    that many seconds, and until `min_acks` nodes (None: all that are notified) have it.
+    that many seconds, and until `min_acks` nodes (None: all that are notified) have it. `rotate_every` and
+    `rotate_before` None mean those of the old key.
     """
 
     overlap: Seconds = DEFAULT_OVERLAP
@@ -48,6 +49,8 @@ class RotationTerms:
     notify_all: bool = False
     prepublish: Seconds | None = None
     min_acks: int | None = None
+    rotate_every: Seconds | None = None
+    rotate_before: Seconds | None = None
 
     def check(self) -> None:
         """Raise UsageError for a period or a client's name that is out of bounds."""
@@ -210,7 +213,11 @@ def linked(
 ) -> tuple[ManagedKey, ManagedKey]:
     """Return the old key as it will be, and its successor, which keeps the old key's periods and labels."""
     lifetime = terms.lifetime if terms.lifetime is not None else key.lifetime
-    new_terms = KeyTerms(lifetime, Seconds(key.decrypt_until - key.expires_at), key.labels)
+    every = key.rotate_every if terms.rotate_every is None else terms.rotate_every
+    before = key.rotate_before if terms.rotate_before is None else terms.rotate_before
+    new_terms = KeyTerms(lifetime, Seconds(key.decrypt_until - key.expires_at), key.labels, every, before)
+    if (terms.rotate_every, terms.rotate_before, terms.lifetime) != (None, None, None):
+        new_terms.check()
     using = opened if key.license_tag is not None else None
     new = new_key(
         key.model_id, key.generation + 1, now, new_terms, using, predecessor=key, fingerprint=terms.fingerprint

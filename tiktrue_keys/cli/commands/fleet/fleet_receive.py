@@ -191,6 +191,14 @@ def _error(context: CommandContext, came: Received, moved: RewrapBatch | None) -
         words = f"refused {plural(len(came.refusals), 'envelope')}; the first: {came.refusals[0].error.message}"
         kind = RefusedError if context.manager.requires_fresh_lists else PartialError
         return kind(words, "run tiktrue-keys audit show --event receive")
+    if came.waits_for:
+        name, number = came.waits_for[0]
+        words = f"envelope {number} of issuer '{name}' has not arrived, and what follows it waits"
+        return PartialError(words, "run tiktrue-keys fleet sync at the issuer, then tiktrue-keys fleet receive here")
+    if came.ended:
+        name, end = came.ended[0]
+        words = f"the revocation list of issuer '{name}' expired at {rfc3339(end)}"
+        return PartialError(words, "run tiktrue-keys fleet sync at the issuer, then tiktrue-keys fleet receive here")
     if moved is not None and moved.failed:
         return PartialError(f"{plural(len(moved.failed), 'container')} not rewrapped", moved.failed[0].error.message)
     return None

@@ -13,7 +13,7 @@ from tiktrue_keys.cli.input.key_material import read_key_material
 from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.view.keys import key_json
 from tiktrue_keys.cli.view.outcome import REPEATED, Line, Outcome
-from tiktrue_keys.core.instants import duration_text, rfc3339
+from tiktrue_keys.core.instants import duration_text, parse_duration, rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_DECRYPT_FOR, DEFAULT_LIFETIME
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.results import GenerateResult
@@ -40,6 +40,14 @@ def command(
         typer.Option(
             metavar="DURATION", help=f"Decryption period after that (default: {duration_text(DEFAULT_DECRYPT_FOR)})."
         ),
+    ] = None,
+    rotate_every: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long the key encrypts before rotate --due rotates it."),
+    ] = None,
+    rotate_before: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long before its end rotate --due rotates the key (default: 7d)."),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Label to store with the key (repeatable).")
@@ -84,6 +92,8 @@ def command(
         lifetime=context.duration(lifetime, "generate.lifetime", DEFAULT_LIFETIME),
         decrypt_for=context.duration(decrypt_for, "generate.decrypt_for", DEFAULT_DECRYPT_FOR),
         labels=parse_labels(label or ()),
+        rotate_every=None if rotate_every is None else parse_duration(rotate_every),
+        rotate_before=None if rotate_before is None else parse_duration(rotate_before),
         no_license=no_license,
         count=count,
         new_chain=new_chain,

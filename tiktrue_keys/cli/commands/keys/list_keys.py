@@ -12,7 +12,7 @@ from tiktrue_keys.cli.input.labels import parse_labels
 from tiktrue_keys.cli.input.table_options import ColumnOption, FormatOption, chosen_columns
 from tiktrue_keys.cli.view.keys import KEY_COLUMNS, SPARE_KEY_COLUMNS, count_containers, key_json, key_row
 from tiktrue_keys.cli.view.outcome import OnDemand, Outcome, Table
-from tiktrue_keys.core.instants import duration_text
+from tiktrue_keys.core.instants import Instant, parse_duration
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, ManagedKey, Status, is_due
 from tiktrue_keys.core.names import parse_model_id
 from tiktrue_keys.core.notices import plural
@@ -31,7 +31,7 @@ COLUMNS = KEY_COLUMNS
 
 EXAMPLES = (
     ("List the keys of a model:", "tiktrue-keys list llama-7b"),
-    ("List the keys that expire within two weeks:", "tiktrue-keys list --due --within 14d"),
+    ("List the keys that are to be rotated within three months:", "tiktrue-keys list --due --within 90d"),
 )
 
 
@@ -51,8 +51,11 @@ def command(
     within: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help=f"With --due: how soon the keys expire (default: {duration_text(DEFAULT_WITHIN)})."
+            metavar="DURATION", help="With --due: list those that become due within that time, as a forecast."
         ),
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="List only keys that were created longer ago than that.")
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Label of the keys to list (repeatable: all of them).")
@@ -78,11 +81,17 @@ def command(
         labels=tuple(parse_labels(label or ()).items()),
         everything=everything,
     )
-    period = context.duration(within, "rotate.within", DEFAULT_WITHIN)
+    period = context.duration(None, "rotate.within", DEFAULT_WITHIN)
     now = context.manager.now()
+    horizon = Instant(now + (0 if within is None else parse_duration(within)))
+    born_before = None if older_than is None else now - parse_duration(older_than)
     found = context.manager.select_keys(
         _known(context, wanted.models),
-        accept=lambda key: wanted(key) and (not due or is_due(key, now, period)),
+        accept=lambda key: (
+            wanted(key)
+            and (not due or is_due(key, horizon, period))
+            and (born_before is None or key.created_at < born_before)
+        ),
         order=_SORT[sort],
     )
     shown = found[:limit]

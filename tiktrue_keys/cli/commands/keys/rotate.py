@@ -66,6 +66,19 @@ def command(
         str | None,
         typer.Option(metavar="DURATION", help="Encryption period of the successor (default: that of the old key)."),
     ] = None,
+    rotate_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long the key encrypts before rotate --due rotates it (default: as the old key).",
+        ),
+    ] = None,
+    rotate_before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long before its end rotate --due rotates the key (default: as the old key)."
+        ),
+    ] = None,
     notify: Annotated[
         list[str] | None, typer.Option(metavar="NODE", help="Node to send the successor to (repeatable).")
     ] = None,
@@ -127,6 +140,8 @@ def command(
             notify_all=notify_all,
             prepublish=None if prepublish is None else parse_duration(prepublish),
             min_acks=min_acks,
+            rotate_every=None if rotate_every is None else parse_duration(rotate_every),
+            rotate_before=None if rotate_before is None else parse_duration(rotate_before),
             dry_run=dry_run,
             operation_id=context.operation_id,
         )
