@@ -27,6 +27,7 @@ from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
 from tiktrue_keys.core.instants import DAY, Instant
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
+from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.manager import KeyManager
@@ -108,8 +109,10 @@ class Desk:
         self._open.append(manager)
         return manager
 
-    def session(self, machine: Callable[[], MachineFacts] | None = None) -> KeystoreSession:
-        """A session as the operations get it, on a made-up machine if one is given."""
+    def session(
+        self, machine: Callable[[], MachineFacts] | None = None, devices: DeviceSecrets | None = None
+    ) -> KeystoreSession:
+        """A session as the operations get it, on a made-up machine and with devices if they are given."""
         session = KeystoreSession(
             KeystorePaths(self.folder, self.secret),
             clock=self.clock,
@@ -117,6 +120,7 @@ class Desk:
             actor=ACTOR,
             rounds=PBKDF2_MIN_ROUNDS,
             machine=machine,
+            devices=devices,
         )
         self._open.append(session)
         return session

@@ -45,7 +45,7 @@ _SOMETIMES = {
     "ROTATION": {"promote_at", "min_acks"},
     "CONTAINER": {"copies", "signer", "archived_at"},
     "NODE": {"scope_assumed"},  # after an upgrade with several issuers
-    "BINDING": {"dropped", "replacing"},  # of a planned repair, on a machine with facts of its hardware
+    "BINDING": {"dropped", "replacing", "device"},  # of a planned repair, or with a TPM
     "WITNESS": {"at"},  # of schema version 1
     "BACKUP": {"size", "epoch"},  # of a backup that was finished
 }

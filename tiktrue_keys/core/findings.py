@@ -25,6 +25,7 @@ from tiktrue_keys.core.keys.promotion import Waiting
 from tiktrue_keys.core.keys.renewed import OlderThanRoot
 from tiktrue_keys.core.keystore.clock import ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.cursors import Cursor
+from tiktrue_keys.core.keystore.former_ways import FormerWay, named_way
 from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.errors import ExpiredError, IntegrityError, PartialError, RefusedError, TikTrueKeysError
@@ -101,7 +102,8 @@ class Standing:
     key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come from them;
     `ended` are issuers whose newest revocation list has ended, and when. `volatile` says which part of the keystore is
     on storage that vanishes; empty where none is. `receivers` are the sinks and event programs that were told of
-    records, and how far.
+    records, and how far. `ways` are those in which the keystore opens, and whether each is enabled here; `former` open
+    only its older copies.
     """
 
     clock: ClockReading
@@ -132,6 +134,8 @@ class Standing:
     orphaned: Sequence[tuple[ContainerRecord, str]] = ()
     replaced: str = ""
     receivers: Mapping[str, Cursor] = field(default_factory=dict, hash=False)
+    ways: Sequence[tuple[str, bool]] = ()
+    former: Sequence[FormerWay] = ()
 
     @property
     def now(self) -> Instant:
@@ -172,6 +176,21 @@ def _binding(standing: Standing) -> Iterator[Finding]:
     for name, flaw in standing.shared.items():
         words = f"the {name} that the keystore is sealed to is not a fact of this machine alone: {flaw}"
         yield Finding("shared-fact", Severity.WARNING, words, subject=name, remedy="seal-again")
+
+
+def _ways(standing: Standing) -> Iterator[Finding]:
+    if len(standing.ways) > 1:
+        ways = " or ".join(named_way(way) for way, _ in standing.ways)
+        words = f"the keystore opens by {ways}: it is as strong as the weakest of them"
+        yield Finding("weakest-binding", Severity.WARNING, words, remedy="remove-binding")
+    for way, enabled in standing.ways:
+        if not enabled:
+            words = f"the keystore opens by {way} too, which is not enabled on this machine"
+            yield Finding("way-not-enabled", Severity.WARNING, words, way, remedy="enable-way", about={"way": way})
+    for former in standing.former:
+        at = f" at {former.path}" if former.path else ""
+        words = f"{named_way(former.way)}{at} no longer opens the keystore, but it opens copies from before"
+        yield Finding("older-secret", Severity.WARNING, words, former.way, former.left_at, remedy="rekey-after-binding")
 
 
 class Mending(TypedDict):
@@ -470,6 +489,7 @@ RULES: tuple[Rule, ...] = (
     _scopes,
     _lists,
     _binding,
+    _ways,
     _storage,
     _licenses,
     _rekeyed,

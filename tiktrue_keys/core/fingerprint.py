@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -35,9 +35,13 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Binding:
-    """The anchors that a keystore is bound to: at most one per kind, sorted by the name of the kind."""
+    """The anchors that a keystore is bound to: at most one per kind, sorted by the name of the kind.
+
+    `device` names the device that is part of the machine and stands for every fact of it; there are no anchors then.
+    """
 
     anchors: tuple[Anchor, ...]
+    device: str = ""
 
     @property
     def kinds(self) -> tuple[FactKind, ...]:
@@ -52,12 +56,12 @@ class Binding:
     @property
     def weak(self) -> bool:
         """Return whether a copied disk image carries every anchor along."""
-        return self.machine_borne == 0
+        return self.machine_borne == 0 and not self.device
 
     @property
     def has_spare(self) -> bool:
         """Return whether any one of the facts may change."""
-        return self.machine_borne >= _SPARE
+        return self.machine_borne >= _SPARE or bool(self.device)
 
     def value_of(self, kind: FactKind) -> str | None:
         """Return the value of the anchor of `kind`, or None."""
@@ -68,11 +72,11 @@ class Binding:
         return [[anchor.kind.value, anchor.value] for anchor in self.anchors]
 
     @classmethod
-    def from_json(cls, value: Any) -> Binding:
+    def from_json(cls, value: Any, device: str = "") -> Binding:
         """Return the binding that `to_json` encoded. Raises IntegrityError for any value that it does not produce."""
         if not isinstance(value, list) or len(value) > len(FactKind):
             raise IntegrityError("the machine binding is malformed")
-        binding = cls(tuple(_parsed_anchor(item) for item in value))
+        binding = cls(tuple(_parsed_anchor(item) for item in value), device)
         if list(binding.kinds) != sorted(set(binding.kinds), key=lambda kind: kind.value):
             raise IntegrityError("the machine binding is not in order")
         return binding
@@ -91,6 +95,8 @@ _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 def strength(binding: Binding) -> str:
     """Return in one line how strong a binding is, and what its owner must not replace without a thought."""
+    if binding.device:
+        return f"{binding.device}: opens with the device of this machine alone, whatever other part changes"
     borne = [kind for kind in binding.kinds if kind in MACHINE_BORNE]
     if not borne:
         return "no hardware fact: a copy of this disk opens elsewhere"
@@ -114,6 +120,8 @@ def choose_anchors(facts: MachineFacts, previous: Binding | None = None, *, add_
     Among several sealable values the first in the order of `facts` is chosen. The Linux reader lists built-in, wired
     and local hardware first and sorts by identifier, so the choice does not depend on device names or bus positions.
     """
+    if previous is not None and previous.device:
+        return previous
     anchors: list[Anchor] = []
     for kind in _ORDER:
         former = None if previous is None else previous.value_of(kind)
@@ -135,7 +143,7 @@ def _next_anchor(facts: MachineFacts, former: Anchor) -> tuple[Anchor, ...]:
 
 def without_kinds(binding: Binding, kinds: Collection[FactKind]) -> Binding:
     """Return the binding without the anchors of these kinds. The machine-id stands alone where none is left."""
-    return Binding(tuple(anchor for anchor in binding.anchors if anchor.kind not in kinds))
+    return replace(binding, anchors=tuple(anchor for anchor in binding.anchors if anchor.kind not in kinds))
 
 
 def shared_anchors(binding: Binding, facts: MachineFacts) -> dict[FactKind, str]:
@@ -153,7 +161,7 @@ def without_shared(binding: Binding, facts: MachineFacts) -> Binding:
     anchors: list[Anchor] = []
     for anchor in binding.anchors:
         anchors.extend(_next_anchor(facts, anchor) if anchor.kind in shared else (anchor,))
-    renewed = Binding(tuple(anchors))
+    renewed = replace(binding, anchors=tuple(anchors))
     return renewed if opens(renewed, facts) else binding
 
 
@@ -223,7 +231,8 @@ def drift(binding: Binding, facts: MachineFacts) -> DriftReport:
         present = facts.tried(anchor.kind)
         place = unchanged if anchor.value in present else changed if present else missing
         place.append(anchor.kind)
-    added = tuple(kind for kind in _ORDER if binding.value_of(kind) is None and facts.sealable(kind))
+    known = binding.device or None
+    added = tuple(kind for kind in _ORDER if (known or binding.value_of(kind)) is None and facts.sealable(kind))
     return DriftReport(tuple(unchanged), tuple(changed), tuple(missing), added)
 
 

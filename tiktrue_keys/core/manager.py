@@ -50,10 +50,12 @@ if TYPE_CHECKING:
     from tiktrue_keys.core.containers.claims import Claim
     from tiktrue_keys.core.keys.destruction import WrapsIn
     from tiktrue_keys.core.keys.key_results import OpenedKey
+    from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets
     from tiktrue_keys.core.keystore.transaction import Transaction
     from tiktrue_keys.core.operations.approvals import AddedSignature, PolicyResult
     from tiktrue_keys.core.operations.archive import Archived
     from tiktrue_keys.core.operations.backup import BackedUp
+    from tiktrue_keys.core.operations.bind_device import BoundWay, DeviceBound
     from tiktrue_keys.core.operations.export_public import ExportedPublic
     from tiktrue_keys.core.operations.forget import Forgotten
     from tiktrue_keys.core.operations.raise_findings import RaisedFindings
@@ -84,7 +86,8 @@ class KeyManager(KeystoreReader):
     replaces all the other parameters: both then use one opened keystore. `synchronised` returns whether `clock` is
     synchronised, None when that is unknown; by default the kernel is asked, and nothing is known of a clock of yours.
     `approval` is the number of an approved plan, which the operation that it is for uses. `marks_dir` is the folder of
-    the high-water marks, where the folder of the host secret cannot be written to.
+    the high-water marks, where the folder of the host secret cannot be written to. `devices` are those that may have a
+    secret in the host secret's place: tiktrue_keys.roots.ways.EnabledRoots.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class KeyManager(KeystoreReader):
         protected: Mapping[str, str | PathLike[str]] | None = None,
         approval: int | None = None,
         marks_dir: str | PathLike[str] | None = None,
+        devices: DeviceSecrets | None = None,
     ) -> None:
         if session is None:
             folder = _path(storage_dir) if storage_dir is not None else default_folder()
@@ -114,6 +118,7 @@ class KeyManager(KeystoreReader):
                 rounds=pbkdf2_rounds,
                 synchronised=synchronised,
                 protected=KEYSTORES_ONLY.also_all(protected or {}),
+                devices=devices,
             )
             session.approval = approval
         super().__init__(session)
@@ -322,6 +327,28 @@ class KeyManager(KeystoreReader):
         path = None if new_host_secret is None else _path(new_host_secret)
         request = RekeyRequest(compromised, path, dry_run)
         return rekey(self._session, request, operation_id=operation_id)
+
+    def bind_device(self, way: str, *, alternative: bool = False, operation_id: str | None = None) -> DeviceBound:
+        """Bind the keystore to a secret that a device seals: `tpm2`, `pkcs11` or `transit`, as `devices` enables it.
+
+        It takes the place of what opens the keystore now; with `alternative` both open it. Raises RefusedError without
+        a verified escrow unless `alternative`, UnavailableError or WrongMachineError as the device says.
+        """
+        from tiktrue_keys.core.operations.bind_device import bind_device
+
+        return bind_device(self._session, way, alternative=alternative, operation_id=operation_id)
+
+    def bound_ways(self) -> tuple[BoundWay, ...]:
+        """Return the ways in which the keystore opens on its machine: `machine` is the host secret."""
+        from tiktrue_keys.core.operations.bind_device import bound_ways
+
+        return bound_ways(self._session)
+
+    def try_way(self, way: str) -> None:
+        """Open the keystore by one way, and return if that works. Raises what the device or the host secret raises."""
+        from tiktrue_keys.core.operations.bind_device import try_way
+
+        try_way(self._session, way)
 
     def export_public(
         self,

@@ -30,15 +30,17 @@ from tiktrue_keys.core.keys.list_freshness import RevocationMemory
 from tiktrue_keys.core.keystore import database, rehearsal, schema
 from tiktrue_keys.core.keystore.bind import renew_slots
 from tiktrue_keys.core.keystore.clock import SILENCE, ClockReading, TimeRule, accepted_time, must_not_leap, noted_time
-from tiktrue_keys.core.keystore.document import Cost
+from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets, NoDevices
+from tiktrue_keys.core.keystore.document import Cost, Document
 from tiktrue_keys.core.keystore.drift_reseal import reseal_is_due, reseal_one, resealed_notice
 from tiktrue_keys.core.keystore.identity import Signer
 from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.machine_secrets import MachineSecret, secrets_with_facts
 from tiktrue_keys.core.keystore.make import new_keystore
-from tiktrue_keys.core.keystore.open import open_keystore
+from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.secret_place import secret_paths
+from tiktrue_keys.core.keystore.secret_place import HostSecret, secret_paths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.subject import NOTHING, Subject
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction, unconfirmed_gap
@@ -73,7 +75,7 @@ class KeystoreSession:
     of an older schema version is written to as it is. `approval` is the number of the approved plan that operations
     under the approval policy may use, `used_approval` whether one did. `after_commit` is called with the number of the
     first record of each commit, once the lock is released; it raises nothing. `first_recorded` is that of this
-    session's first commit.
+    session's first commit. `devices` are those that may have a secret in the host secret's place.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class KeystoreSession:
         synchronised: Callable[[], bool | None] | None = None,
         protected: OutputGate = KEYSTORES_ONLY,
         machine: Callable[[], MachineFacts] | None = None,
+        devices: DeviceSecrets | None = None,
     ) -> None:
         if not derivation.PBKDF2_MIN_ROUNDS <= rounds <= derivation.PBKDF2_MAX_ROUNDS:
             raise UsageError(f"PBKDF2 takes at least {derivation.PBKDF2_MIN_ROUNDS} rounds, not {rounds}")
@@ -94,6 +97,7 @@ class KeystoreSession:
         self.clock = clock
         self._synchronised = synchronised or (kernel_clock_is_synchronised if clock is time.time else _unknown)
         self.recorder = recorder
+        self.devices = devices or NoDevices()
         self.actor = actor or actor_of_process("python")
         self.licenses = LicenseCache()
         self.opened = OpenedKeyCache()
@@ -165,12 +169,20 @@ class KeystoreSession:
                     self._keystore = None
             if self._keystore is None:
                 try:
-                    self._keystore = open_keystore(self.place, self.facts())
+                    self._keystore = open_keystore(self.place, self.way_in())
+                    self._keystore.read_secrets = self._secrets_to_seal
                 except TikTrueKeysError as error:
                     if not isinstance(error, NotFoundError):
                         self.report(error)
                     raise
             return self._keystore
+
+    def way_in(self) -> WayIn:
+        """Return the way in by this machine."""
+        return by_machine(self.place, self.facts(), self.devices)
+
+    def _secrets_to_seal(self, document: Document, known: MachineSecret) -> tuple[MachineSecret, ...]:
+        return secrets_with_facts(self.place, self.devices, document, known)
 
     def close(self) -> None:
         """Close the keystore and forget every secret."""
@@ -382,7 +394,7 @@ class KeystoreSession:
     def secret_path(self) -> Path:
         """Return the path of the host secret in use."""
         secret = self.keystore.host_secret
-        return secret.path if secret is not None else Path(self.keystore.document_now().host_secret_path)
+        return secret.path if isinstance(secret, HostSecret) else Path(self.keystore.document_now().host_secret_path)
 
     @contextlib.contextmanager
     def accepting_lost_marks(self) -> Iterator[None]:

@@ -10,9 +10,10 @@ import pytest
 
 from tests.keystores import ACTOR, Clock, Desk, error_of
 from tiktrue_keys.core.derivation import PBKDF2_MIN_ROUNDS
+from tiktrue_keys.core.keystore.device_secrets import NoDevices
 from tiktrue_keys.core.keystore.document import Cost
 from tiktrue_keys.core.keystore.make import new_keystore
-from tiktrue_keys.core.keystore.open import open_keystore
+from tiktrue_keys.core.keystore.open import by_machine, open_keystore
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.machine.facts import Fact, FactKind, MachineFacts
@@ -56,7 +57,8 @@ def make(desk: Desk, facts: MachineFacts) -> None:
 
 
 def open_there(desk: Desk, facts: MachineFacts, secret: Path | None = None) -> Keystore:
-    return open_keystore(KeystorePaths(desk.folder, secret), facts)
+    place = KeystorePaths(desk.folder, secret)
+    return open_keystore(place, by_machine(place, facts, NoDevices()))
 
 
 def error_there(desk: Desk, facts: MachineFacts, secret: Path | None = None) -> TikTrueKeysError | None:

@@ -170,6 +170,11 @@ REMEDIES: Mapping[str, str] = {
     " environment; binding add printed them",
     "another-device": "go back to the device that the keystore was bound to, or recover with the escrow's shares:"
     " tiktrue-keys escrow recover",
+    "list-bindings": "run tiktrue-keys binding list to see what the keystore is bound to",
+    "escrow-before-device": "run tiktrue-keys escrow create, then tiktrue-keys escrow verify; or add --alternative to"
+    " keep what opens it now",
+    "remove-binding": "remove the others: tiktrue-keys binding remove WAY",
+    "rekey-after-binding": "run tiktrue-keys rekey, or destroy those copies",
     "install-tpm": "install it: pip install 'tiktrue-keys[tpm]' (Debian: apt-get install gcc pkg-config libtss2-dev)",
     "install-hsm": "install it: pip install 'tiktrue-keys[hsm]'",
     "tpm-gone": "check the tcti setting, and that this user may open the device (group tss): ls -l /dev/tpmrm0",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ from tiktrue_keys.core.fingerprint import Anchor, Binding, choose_anchors, witho
 from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import (
     Document,
+    Slot,
 )
 from tiktrue_keys.core.keystore.high_water import first_mark
+from tiktrue_keys.core.keystore.machine_secrets import MachineSecret
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import (
     make_private_folder,
     must_lie_outside,
     must_not_be_writable_by_others,
 )
-from tiktrue_keys.core.keystore.rows import Rows
+from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RESTORE, RecordKind
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
-from tiktrue_keys.core.keystore.slots import are_current, seal_to_machine
+from tiktrue_keys.core.keystore.slots import are_current, escrow_slots, seal_to_machine
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Transaction
 from tiktrue_keys.core.machine import FactKind, MachineFacts
@@ -46,14 +48,15 @@ def settle_on_machine(
 ) -> Binding:
     """Bind a keystore that was opened in another way to this machine, and return the binding.
 
-    The keystore gets a host secret, created if there is none, and new machine slots.
+    The keystore gets a host secret, created if there is none, and new machine slots. Those of devices go.
     """
     secret, marks = _secret_on_this_machine(place, transaction.document)
     keystore.use_secret(secret)
     binding = choose_anchors(facts)
     slots = seal_to_machine(keystore.keys.root.view, binding, secret.view, keystore.keys.keystore_id)
     moved = replace(
-        transaction.document.with_slots(slots),
+        transaction.document,
+        slots=(*slots, *escrow_slots(transaction.document)),
         host_secret_id=derivation.host_secret_id(secret.view),
         host_secret_path=str(secret.path),
         marks_path=str(marks),
@@ -79,20 +82,45 @@ def reseal(
 
     `dropped` are facts that the operator left out; they stay noted until the keystore is sealed to their kind again.
     `replacing` are facts of awaited parts that open it too, those that are recorded unless given. Raises InternalError
-    for a keystore that was not opened by its machine.
+    for a keystore that was not opened by its machine, and what reading another secret raises.
     """
-    if keystore.host_secret is None:
-        raise InternalError("a session's keystore was not opened by its machine")
     document = transaction.document
     if replacing is None:
         replacing = read_replacing(transaction.rows)
     awaited = [anchor for anchor in replacing if binding.value_of(anchor.kind) not in (None, anchor.value)]
-    slots = seal_to_machine(keystore.keys.root.view, binding, keystore.host_secret.view, document.keystore_id, awaited)
+    slots = slots_for(keystore.keys, binding, secrets_in_use(keystore, document), awaited)
     resealed_at = transaction.now if paused else document.resealed_at
     transaction.replace_document(replace(document.with_slots(slots), resealed_at=resealed_at))
     left_out = {*read_dropped(transaction.rows), *dropped}
     store_binding(transaction.rows, binding, dropped=left_out, replacing=awaited)
     transaction.record(event, detail={"facts": [kind.value for kind in binding.kinds], **detail})
+
+
+def secrets_in_use(keystore: Keystore, document: Document) -> Sequence[MachineSecret]:
+    """Return the secret of each way whose slots have facts. Raises what reading one raises that is not in use."""
+    if keystore.host_secret is None:
+        raise InternalError("a session's keystore was not opened by its machine")
+    return keystore.read_secrets(document, keystore.host_secret)
+
+
+def may_reseal(keystore: Keystore, document: Document) -> bool:
+    """Return whether slots can be sealed again: a way takes facts, and the secret of each such way can be read."""
+    try:
+        return bool(secrets_in_use(keystore, document))
+    except TikTrueKeysError:
+        return False
+
+
+def slots_for(
+    keys: RootKeys, binding: Binding, secrets: Iterable[MachineSecret], awaited: Sequence[Anchor] = ()
+) -> tuple[Slot, ...]:
+    """Return the slots of every way that takes facts, for a binding and the facts of parts that are awaited."""
+    root = keys.root.view
+    return tuple(
+        slot
+        for each in secrets
+        for slot in seal_to_machine(root, binding, each.view, keys.keystore_id, awaited, way=each.way, blob=each.blob)
+    )
 
 
 def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFacts) -> tuple[Notice, ...]:
@@ -108,6 +136,8 @@ def renew_slots(keystore: Keystore, transaction: Transaction, facts: MachineFact
     arrived, awaited = settled(before, replacing, facts)
     after = without_shared(arrived, facts)
     if after == before and are_current(transaction.document, before, replacing):
+        return ()
+    if not may_reseal(keystore, transaction.document):
         return ()
     shared = [anchor.kind.value for anchor in arrived.anchors if anchor not in after.anchors]
     replaced = [anchor.kind.value for anchor in arrived.anchors if anchor not in before.anchors]
@@ -140,6 +170,9 @@ def moved_paths(keystore: Keystore, document: Document) -> Moved:
     secret = keystore.host_secret
     if secret is None:
         return NOT_MOVED
+    if not isinstance(secret, HostSecret):
+        given = keystore.marks.given
+        return Moved(None, given if given not in (None, Path(document.marks_path)) else None)
     known, marks = Path(document.host_secret_path), Path(document.marks_path)
     left_behind = marks == known.parent or not marks.is_dir()
     folder = keystore.marks.given or marks
@@ -228,6 +261,7 @@ def store_binding(
     """
     left_out = sorted(kind.value for kind in dropped if kind not in binding.kinds)
     payload: dict[str, Any] = {"anchors": binding.to_json()}
+    payload |= {"device": binding.device} if binding.device else {}
     payload |= {"dropped": left_out} if left_out else {}
     payload |= {"replacing": Binding(tuple(replacing)).to_json()} if replacing else {}
     rows.put(RecordKind.BINDING, BINDING, payload)
@@ -255,7 +289,7 @@ def read_binding(rows: Rows) -> Binding:
     payload = rows.get(RecordKind.BINDING, BINDING)
     if payload is None:
         raise IntegrityError("the keystore's binding record is gone", **RESTORE)
-    return Binding.from_json(payload["anchors"])
+    return Binding.from_json(payload["anchors"], payload.get("device", ""))
 
 
 def _marks_folder(secret_path: Path) -> Path:

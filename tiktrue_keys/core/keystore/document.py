@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ _X_WING_PUBLIC = 1216
 _SEALED_ROOT = 60  # nonce 12, H 32, tag 16
 _SEALED_FORMER = 92  # nonce 12, two keys of 32, tag 16
 _MAX_BLOB = 4096
+_SLOT_TYPE = re.compile(r"[a-z0-9-]{1,32}")
 VOLATILE = ("host-secret", "keystore", "marks")
 """What may lie on storage that does not outlive a container."""
 _WHAT = "the keystore's header"
@@ -54,7 +56,8 @@ class Slot:
     """The root secret H, sealed for one way of opening.
 
     Type `machine`: by the host secret and the named facts, in this order. Type `escrow`: by an escrow's secret, no
-    facts. `hints` has one byte for each fact, `blob` at most 4096 bytes; both are empty where the type has none.
+    facts. Any other type is the name of a way in which a device seals a secret, which stands in the host secret's
+    place, as `blob`: at most 4096 bytes. `hints` has one byte for each fact.
     """
 
     type: str
@@ -209,13 +212,19 @@ def _slot_of(value: dict[str, Any], version: int) -> Slot:
     if len(facts) > MAX_FACTS or len(set(facts)) != len(facts):
         raise ValueError(facts)  # each repeated fact would multiply the candidates that opening tries
     return Slot(
-        type=_text(value["type"]),
+        type=_slot_type(value["type"]),
         facts=facts,
         salt=_hex(value["salt"], derivation.SALT_LENGTH),
         sealed=_unbase64(value["sealed"], _SEALED_ROOT),
         hints=_hints(value["hints"], len(facts)) if version > 1 else b"",
         blob=_blob(value["blob"]) if version > 1 else b"",
     )
+
+
+def _slot_type(value: Any) -> str:
+    if not _SLOT_TYPE.fullmatch(_text(value)):
+        raise ValueError(value)  # it is part of messages before it is authenticated
+    return str(value)
 
 
 def _guarded(value: dict[str, Any], parse: Callable[[dict[str, Any]], Document]) -> Document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors, drift
 from tiktrue_keys.core.instants import DAY, Instant
-from tiktrue_keys.core.keystore.bind import read_binding, reseal
+from tiktrue_keys.core.keystore.bind import may_reseal, read_binding, reseal
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.core.machine import FactKind, MachineFacts
@@ -25,7 +25,7 @@ def reseal_is_due(view: Snapshot, facts: MachineFacts, now: Instant) -> bool:
 
 
 def reseal_one(keystore: Keystore, transaction: Transaction, facts: MachineFacts) -> FactKind | None:
-    """Seal to the new value of one changed fact and return its kind; None if none is due.
+    """Seal to the new value of one changed fact and return its kind; None if none is due, or a secret cannot be read.
 
     Adds and removes no fact. The caller has seen the license, or the keystore has none.
     """
@@ -34,7 +34,7 @@ def reseal_one(keystore: Keystore, transaction: Transaction, facts: MachineFacts
     before = read_binding(transaction.rows)
     after = choose_anchors(facts, before, add_kinds=False)
     changed = next((new for new in after.anchors if new not in before.anchors), None)
-    if changed is None:
+    if changed is None or not may_reseal(keystore, transaction.document):
         return None
     anchors = tuple(changed if anchor.kind == changed.kind else anchor for anchor in before.anchors)
     fact = {"changed": [changed.kind.value]}

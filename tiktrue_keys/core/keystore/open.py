@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tiktrue_keys.core.keystore import database
+from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets
 from tiktrue_keys.core.keystore.document import (
     Document,
     authenticated,
@@ -17,28 +18,30 @@ from tiktrue_keys.core.keystore.document import (
     read_document,
 )
 from tiktrue_keys.core.keystore.former import open_former
+from tiktrue_keys.core.keystore.machine_secrets import MachineSecret, open_by_any_way
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.rehearsal import must_be_at_home
 from tiktrue_keys.core.keystore.rows import RootKeys
-from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
-from tiktrue_keys.core.keystore.slots import has_escrow, open_on_machine, open_with_escrow
+from tiktrue_keys.core.keystore.slots import has_escrow, open_with_escrow
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.volatile import HOST_SECRET
 from tiktrue_keys.core.machine import MachineFacts
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.errors import TikTrueKeysError, WrongMachineError
 
-WayIn = Callable[[Document], tuple[SecretBuffer, HostSecret | None]]
-"""Returns the root secret H for a header that is not authenticated yet, and the host secret if it was used."""
+WayIn = Callable[[Document], tuple[SecretBuffer, MachineSecret | None]]
+"""Returns the root secret H for a header that is not authenticated yet, and the machine's secret if it was used."""
 
 
-def by_machine(place: KeystorePaths, facts: MachineFacts) -> WayIn:
-    """Return the way in by this machine's facts and host secret. It raises WrongMachineError."""
+def by_machine(place: KeystorePaths, facts: MachineFacts, devices: DeviceSecrets) -> WayIn:
+    """Return the way in by this machine's facts, and by its host secret or the secret that one of `devices` unseals.
 
-    def way_in(document: Document) -> tuple[SecretBuffer, HostSecret]:
+    It raises WrongMachineError, and for a device that is not there or not enabled UnavailableError.
+    """
+
+    def way_in(document: Document) -> tuple[SecretBuffer, MachineSecret]:
         try:
-            secret = find_secret(place, document)
-            return open_on_machine(document, facts, secret.view), secret
+            return open_by_any_way(place, facts, devices, document)
         except WrongMachineError as error:
             hint = error.hint
             if HOST_SECRET in document.volatile:
@@ -58,9 +61,9 @@ def by_escrow(secret: SecretBuffer) -> WayIn:
     return lambda document: (open_with_escrow(document, secret.view), None)
 
 
-def open_keystore(place: KeystorePaths, facts: MachineFacts) -> Keystore:
-    """Open the keystore. Raises NotFoundError, InsecureError, IntegrityError or WrongMachineError."""
-    return open_at(place.folder / database.FILE_NAME, by_machine(place, facts), place)
+def open_keystore(place: KeystorePaths, way_in: WayIn) -> Keystore:
+    """Open the keystore. Raises NotFoundError, InsecureError, IntegrityError, and what `way_in` raises."""
+    return open_at(place.folder / database.FILE_NAME, way_in, place)
 
 
 def open_at(path: Path, way_in: WayIn, place: KeystorePaths) -> Keystore:

@@ -146,7 +146,7 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
         ),
     ),
     RecordKind.OPERATION: (_members("act at parts request"), _members("items")),
-    RecordKind.BINDING: (_members("anchors dropped replacing"),),
+    RecordKind.BINDING: (_members("anchors device dropped replacing"),),
     RecordKind.IDENTITY: (_members("wrapped"),),
     RecordKind.EPOCH: (_members("epoch last_known at"),),
     RecordKind.NODE: (
@@ -176,7 +176,7 @@ SHAPES: dict[RecordKind, tuple[frozenset[str], ...]] = {
         _members("key_id revoked_at reason origin"),
     ),
     RecordKind.ESCROW: (_members("number shares threshold created_at verified_at"),),
-    RecordKind.UNLOCK: (),
+    RecordKind.UNLOCK: (_members("former"),),
     RecordKind.APPROVAL: (
         _members("require approvers"),
         _members("number epoch operation also subject arguments parts expires_at created_at signatures used_at"),

@@ -19,6 +19,7 @@ from tiktrue_keys.core.keystore import host_secret
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.permissions import must_lie_outside
+from tiktrue_keys.core.keystore.slots import MACHINE
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import shown
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, WrongMachineError
@@ -37,6 +38,16 @@ class HostSecret:
     def view(self) -> memoryview:
         """The 32 bytes."""
         return self.buffer.view
+
+    @property
+    def way(self) -> str:
+        """The type of the slots that the secret opens."""
+        return MACHINE
+
+    @property
+    def blob(self) -> bytes:
+        """What the slots hold beside the sealed root: nothing."""
+        return b""
 
     def wipe(self) -> None:
         """Zero the bytes."""

@@ -29,35 +29,60 @@ _MAX_TRIES = 65_536
 
 
 def seal_to_machine(
-    root: memoryview, binding: Binding, host_secret: memoryview, keystore_id: bytes, replacing: Sequence[Anchor] = ()
+    root: memoryview,
+    binding: Binding,
+    secret: memoryview,
+    keystore_id: bytes,
+    replacing: Sequence[Anchor] = (),
+    *,
+    way: str = MACHINE,
+    blob: bytes = b"",
 ) -> tuple[Slot, ...]:
     """Return one slot for each accepted combination, each with a fresh salt. `root` is H, 32 bytes.
 
-    With `replacing`, facts of parts that are awaited, each combination with the new fact in the old one's place, too.
+    `secret` is the host secret, or with another `way` the one that a device unseals from `blob`. With `replacing`,
+    facts of parts that are awaited, each combination with the new fact in the old one's place, too.
     """
     slots = []
     for anchors in _combinations(binding, replacing):
         facts = tuple(kind for kind, _ in anchors)
         salt = os.urandom(derivation.SALT_LENGTH)
-        hints = derivation.slot_hint(host_secret, anchors, keystore_id=keystore_id)
-        with derivation.slot_key(host_secret, anchors, salt=salt, keystore_id=keystore_id) as key:
-            sealed = wrap_key(key.view, root, _slot_context(keystore_id, MACHINE, facts))
-        slots.append(Slot(MACHINE, facts, salt, sealed, hints))
+        hints = derivation.slot_hint(secret, anchors, keystore_id=keystore_id)
+        with derivation.slot_key(secret, anchors, salt=salt, keystore_id=keystore_id) as key:
+            sealed = wrap_key(key.view, root, _slot_context(keystore_id, way, facts))
+        slots.append(Slot(way, facts, salt, sealed, hints, blob))
     return tuple(slots)
 
 
 def are_current(document: Document, binding: Binding, replacing: Sequence[Anchor] = ()) -> bool:
     """Return whether the slots are those that seal_to_machine makes for the binding; an older program made others."""
-    slots = [slot for slot in document.slots if slot.type == MACHINE]
+    slots = [slot for slot in document.slots if slot.type != ESCROW]
     hinted = document.version == FIRST_VERSION or all(len(slot.hints) == len(slot.facts) for slot in slots)
-    expected = [tuple(kind for kind, _ in anchors) for anchors in _combinations(binding, replacing)]
-    return hinted and sorted(slot.facts for slot in slots) == sorted(expected)
+    expected = sorted(tuple(kind for kind, _ in anchors) for anchors in _combinations(binding, replacing))
+    ways = [way for way in ways_of(document) if takes_facts(document, way)]
+    return hinted and all(sorted(slot.facts for slot in slots_of(document, way)) == expected for way in ways)
+
+
+def ways_of(document: Document) -> tuple[str, ...]:
+    """Return the ways in which a machine opens the keystore, in the order of the slots: the types of its slots."""
+    return tuple(dict.fromkeys(slot.type for slot in document.slots if slot.type != ESCROW))
+
+
+def slots_of(document: Document, way: str) -> tuple[Slot, ...]:
+    """Return the slots of a way."""
+    return tuple(slot for slot in document.slots if slot.type == way)
+
+
+def takes_facts(document: Document, way: str) -> bool:
+    """Return whether the machine's facts go into the slots of a way. A device that is part of the machine has none."""
+    return way == MACHINE or any(slot.facts for slot in slots_of(document, way))
 
 
 def must_fit(document: Document, binding: Binding, replacing: Sequence[Anchor]) -> None:
     """Raise RefusedError where a header cannot hold the slots of so many replacements at once."""
-    others = sum(slot.type != MACHINE for slot in document.slots)
-    if len(_combinations(binding, replacing)) + others > MAX_SLOTS:
+    ways = [way for way in ways_of(document) if takes_facts(document, way)]
+    others = sum(slot.type not in ways for slot in document.slots)
+    if len(ways) * len(_combinations(binding, replacing)) + others > MAX_SLOTS:
         raise RefusedError(
             f"a keystore has at most {MAX_SLOTS} slots: so many facts cannot be replaced at once", "replace one first"
         )
@@ -73,18 +98,18 @@ def _combinations(binding: Binding, replacing: Sequence[Anchor]) -> list[tuple[t
     return list(found)
 
 
-def open_on_machine(document: Document, facts: MachineFacts, host_secret: memoryview) -> SecretBuffer:
-    """Return H from the first slot that this machine opens. Raises WrongMachineError when none does."""
+def open_on_machine(document: Document, facts: MachineFacts, secret: memoryview, *, way: str = MACHINE) -> SecretBuffer:
+    """Return H from the first slot of a way that this machine opens. Raises WrongMachineError when none does."""
     keystore_id = document.keystore_id
-    hints = _hints_here(facts, host_secret, keystore_id)
+    hints = _hints_here(facts, secret, keystore_id)
     left = _MAX_TRIES
-    for slot in (slot for slot in document.slots if slot.type == MACHINE):
+    for slot in slots_of(document, way):
         for anchors in islice(_tries(slot, facts, hints), left):
             left -= 1
-            root = _opened_by(slot, anchors, host_secret, keystore_id)
+            root = _opened_by(slot, anchors, secret, keystore_id)
             if root is not None:
                 return root
-    raise _refusal(document, facts, hints)
+    raise _refusal(document, way, facts, hints)
 
 
 def _hints_here(facts: MachineFacts, host_secret: memoryview, keystore_id: bytes) -> dict[Anchor, int]:
@@ -145,13 +170,13 @@ def must_have_escrow(document: Document) -> None:
         )
 
 
-def _refusal(document: Document, facts: MachineFacts, hints: Mapping[Anchor, int]) -> WrongMachineError:
+def _refusal(document: Document, way: str, facts: MachineFacts, hints: Mapping[Anchor, int]) -> WrongMachineError:
     """Return the error that names the facts that the keystore is sealed to, and those that are not here.
 
     The header says which kinds they are, and their hints tell a value of another part from the sealed one.
     """
     sealed: dict[FactKind, set[int | None]] = {}
-    for slot in (slot for slot in document.slots if slot.type == MACHINE):
+    for slot in slots_of(document, way):
         wanted: Sequence[int | None] = slot.hints or [None] * len(slot.facts)
         for kind, hint in zip(_combination_of(slot), wanted, strict=True):
             sealed.setdefault(kind, set()).add(hint)
@@ -166,6 +191,7 @@ def _refusal(document: Document, facts: MachineFacts, hints: Mapping[Anchor, int
     said = [f"{_named(differs)} differ{'s' if len(differs) == 1 else ''} here"] if differs else []
     said += [f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} missing here"] if missing else []
     kinds = f"it is sealed to {_named(list(sealed))}" if sealed else "it is sealed to no fact"
+    kinds = kinds if way == MACHINE else f"{kinds} and to {way}"
     words = f"this machine does not open the keystore: {kinds}"
     return WrongMachineError("; ".join([words, *said]), _hint(facts, missing), remedy="machine-changed")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from tiktrue_keys.core.keystore.high_water import Mark, first_mark, mark_path, p
 from tiktrue_keys.core.keystore.identity import Signers
 from tiktrue_keys.core.keystore.leftovers import sweep_backup, sweep_opened
 from tiktrue_keys.core.keystore.lock import writers_lock
+from tiktrue_keys.core.keystore.machine_secrets import MachineSecret
 from tiktrue_keys.core.keystore.marks import Marks
 from tiktrue_keys.core.keystore.reserve import keep_reserve, release_reserve
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.secret_place import HostSecret
+from tiktrue_keys.core.keystore.slots import takes_facts
 from tiktrue_keys.core.keystore.transaction import KeystoreState, ReadClock, Snapshot, Transaction
 from tiktrue_keys.core.keystore.transfer import Changes, Transfer
 from tiktrue_keys.core.keystore.verification import Trusted, VerifiedConnection, root_of
@@ -43,6 +45,8 @@ from tiktrue_keys.errors import (
     UnavailableError,
 )
 
+ReadSecrets = Callable[[Document, MachineSecret], Sequence[MachineSecret]]
+
 PAGES_AT_ONCE = 1024
 """4 MiB at the usual page size: what a copy holds in memory."""
 
@@ -50,7 +54,9 @@ PAGES_AT_ONCE = 1024
 class Keystore:
     """One keystore file, opened on its machine.
 
-    Not thread-safe: KeystoreSession admits one thread at a time to each of its two connections.
+    Not thread-safe: KeystoreSession admits one thread at a time to each of its two connections. `host_secret` is the
+    secret that opened it on its machine: the host secret, or what a device has in its place. `read_secrets` returns the
+    secret of each way whose slots have facts; it raises what reading a secret raises that is not in use.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class Keystore:
         path: Path,
         connection: sqlite3.Connection,
         keys: RootKeys,
-        host_secret: HostSecret | None,
+        host_secret: MachineSecret | None,
         *,
         timeout: float,
         marks: Path | None = None,
@@ -67,7 +73,8 @@ class Keystore:
         self.folder = path.parent
         self.keys = keys
         self.host_secret = host_secret
-        beside = None if host_secret is None else host_secret.path.parent
+        self.read_secrets: ReadSecrets = _the_one_in_use
+        beside = host_secret.path.parent if isinstance(host_secret, HostSecret) else None
         self.marks = Marks(keys, given=marks, beside=beside)
         self._writer = VerifiedConnection(connection, keys, self.marks)
         self._aside: VerifiedConnection | None = None
@@ -461,6 +468,10 @@ class Keystore:
                 remedy="mark-not-written",
                 about={"folder": document.marks_path},
             ) from error
+
+
+def _the_one_in_use(document: Document, known: MachineSecret) -> Sequence[MachineSecret]:
+    return (known,) if takes_facts(document, known.way) else ()
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tiktrue_keys.core.keystore.backup import opened_backup, write_backup
 from tiktrue_keys.core.keystore.document import Slot
-from tiktrue_keys.core.keystore.open import by_machine
 from tiktrue_keys.core.keystore.replay import Items, OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -121,7 +120,7 @@ def _made_before(
 
     Only that copy holds the sealed note that was written before it.
     """
-    way_in = by_machine(session.place, session.facts())
+    way_in = session.way_in()
     with contextlib.suppress(TikTrueKeysError), opened_backup(destination, way_in) as copy:
         copy.verify_whole()
         with copy.read() as view:

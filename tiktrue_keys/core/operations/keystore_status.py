@@ -26,11 +26,14 @@ from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import binding_here, read_dropped
 from tiktrue_keys.core.keystore.cursors import read_cursors
 from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.former_ways import former_ways
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.slots import ways_of
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.keystore.volatile import volatile_of
 from tiktrue_keys.core.limits import DEFAULT_LIMITS, Limits
+from tiktrue_keys.core.operations.bind_device import is_enabled
 from tiktrue_keys.core.operations.lagging import BEHIND, best_key, is_watched, keys_of_containers
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.core.upgrade import older_copies
@@ -98,6 +101,8 @@ def _standing(
         replaced=_newest_replaced(session.place.folder) if orphaned else "",
         receivers=read_cursors(session.place.folder),
         rehearsal=view.document.marks_path if view.document.rehearsal else "",
+        ways=[(each, is_enabled(session, each)) for each in ways_of(view.document)],
+        former=former_ways(rows),
         older_copy=next(iter(older_copies(session.place.folder)), ""),
         volatile=found.words if (found := volatile_of(view.document, session.place)) else "",
     )

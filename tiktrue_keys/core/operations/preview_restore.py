@@ -16,7 +16,7 @@ from tiktrue_keys.core.keys.keyring import all_keys, verify_keys
 from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore.backup import blamed_on_backup, opened_backup
 from tiktrue_keys.core.keystore.high_water import Mark
-from tiktrue_keys.core.keystore.open import WayIn, by_machine
+from tiktrue_keys.core.keystore.open import WayIn
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.names import KeyId
 from tiktrue_keys.core.session import KeystoreSession
@@ -70,7 +70,7 @@ def preview_restore(session: KeystoreSession, source: Path, way_in: WayIn | None
     """
     with (
         blamed_on_backup(source),
-        opened_backup(source, way_in or by_machine(session.place, session.facts())) as copy,
+        opened_backup(source, way_in or session.way_in()) as copy,
     ):
         copy.verify_whole()
         known = copy.mark_or_none()

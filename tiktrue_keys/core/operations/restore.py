@@ -22,7 +22,7 @@ from tiktrue_keys.core.keys.lifecycle import ManagedKey
 from tiktrue_keys.core.keystore import database
 from tiktrue_keys.core.keystore.backup import Restored, blamed_on_backup, clear_header, restoring
 from tiktrue_keys.core.keystore.document import Slot
-from tiktrue_keys.core.keystore.open import WayIn, by_machine, open_at
+from tiktrue_keys.core.keystore.open import WayIn, open_at
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import escrow_slots
@@ -81,7 +81,7 @@ def _restore(
     reset_policy: bool,
     operation: Operation,
 ) -> RestoredKeystore:
-    way_in = way_in or by_machine(session.place, session.facts())
+    way_in = way_in or session.way_in()
     session.close()
     last_epoch = _present_epoch(session, source, way_in)
     with (
@@ -205,7 +205,7 @@ def _opened_present(session: KeystoreSession, present: Path, way_in: WayIn) -> I
     """
     with contextlib.ExitStack() as stack:
         try:
-            keystore = open_at(present, by_machine(session.place, session.facts()), session.place)
+            keystore = open_at(present, session.way_in(), session.place)
             stack.callback(keystore.close)
             view = stack.enter_context(keystore.read())
         except BusyError:
