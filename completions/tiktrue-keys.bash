@@ -105,10 +105,18 @@ _tiktrue_keys_of() {
         "escrow recover:commands") echo "" ;;
         "escrow recover:options") echo "--share -n --dry-run --accept-clock --reset-policy --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "escrow recover:argument") echo "file" ;;
-        "binding:commands") echo "show" ;;
+        "binding:commands") echo "show add list test" ;;
         "binding:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "binding show:commands") echo "" ;;
         "binding show:options") echo "--diff --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "binding add:commands") echo "" ;;
+        "binding add:options") echo "--set --alternative --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "binding add:argument") echo "text" ;;
+        "binding list:commands") echo "" ;;
+        "binding list:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "binding test:commands") echo "" ;;
+        "binding test:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "binding test:argument") echo "text" ;;
         "rebind:commands") echo "" ;;
         "rebind:options") echo "--drop --replace --against -n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rekey:commands") echo "" ;;
@@ -234,7 +242,7 @@ _tiktrue_keys_value() {
         "metrics:--textfile") echo "file" ;;
         "audit show:--key") echo "key" ;;
         "audit show:--model") echo "model" ;;
-        "audit show:--event") echo "words:accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive" ;;
+        "audit show:--event") echo "words:accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed binding-add carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive" ;;
         "audit show:--outcome") echo "words:ok refused failed" ;;
         "audit show:--actor") echo "text" ;;
         "audit show:--since") echo "text" ;;
@@ -247,7 +255,7 @@ _tiktrue_keys_value() {
         "audit export:-o"|"audit export:--output") echo "file" ;;
         "audit export:--key") echo "key" ;;
         "audit export:--model") echo "model" ;;
-        "audit export:--event") echo "words:accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive" ;;
+        "audit export:--event") echo "words:accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed binding-add carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive" ;;
         "audit export:--outcome") echo "words:ok refused failed" ;;
         "audit export:--actor") echo "text" ;;
         "audit export:--since") echo "text" ;;
@@ -264,6 +272,7 @@ _tiktrue_keys_value() {
         "escrow create:--threshold") echo "text" ;;
         "escrow verify:--share") echo "file" ;;
         "escrow recover:--share") echo "file" ;;
+        "binding add:--set") echo "text" ;;
         "rebind:--drop") echo "text" ;;
         "rebind:--replace") echo "text" ;;
         "rebind:--against") echo "file" ;;

@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --older-than --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --rehearsal --remove-approver --replace --require --resend --resume --role --rotate-before --rotate-every --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --set --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -35,7 +35,7 @@ function __tiktrue_keys_path
                     set -a path $word
                 end
             case 'binding'
-                if contains -- $word show
+                if contains -- $word show add list test
                     set -a path $word
                 end
             case 'approvals'
@@ -84,7 +84,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a audit -d 'Show, verify, ex
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file, for restore or escrow recover.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Replace the keystore by a backup, as a new epoch.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a escrow -d 'Recover the keystore on another machine by shares.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a binding -d 'Show what keys are bound to.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a binding -d 'Show what keys are bound to, and bind them to a TPM, a token or a server.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rebind -d 'Seal the keystore to this machine as it is now.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a rekey -d 'Renew the root secret that seals the keystore.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a relicense -d 'Move every key of one license to another.'
@@ -110,8 +110,6 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -s h -l help -d 'Show this me
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l lifetime -x -d 'Encryption period (default: 30d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l decrypt-for -x -d 'Decryption period after that (default: 90d).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l rotate-every -x -d 'How long the key encrypts before rotate --due rotates it.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l rotate-before -x -d 'How long before its end rotate --due rotates the key (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l label -x -d 'Label to store with the key (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l no-license -d 'Bind the key to this machine only, without a license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l new-license -d 'Enrol a license that the keystore does not know yet.'
@@ -125,7 +123,6 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l marks -xa '(__fish_c
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l license-file -rF -d 'File with the license, or - for standard input.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s y -l yes -d 'Answer yes to every question.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l json -d 'Print the result as one JSON object.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s q -l quiet -d 'Print only ids and errors.'
@@ -137,8 +134,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l status -xa 'pending active rotating deprecated expired revoked destroyed' -d 'State of the keys to list: pending, active, rotating, deprecated, expired, revoked, destroyed (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l due -d 'List only keys that rotate --due would rotate.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l within -x -d 'With --due: list those that become due within that time, as a forecast.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l older-than -x -d 'List only keys that were created longer ago than that.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l within -x -d 'With --due: how soon the keys expire (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l label -x -d 'Label of the keys to list (repeatable: all of them).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l sort -xa 'model status created expires generation' -d 'Sort order: model, status, created, expires, generation (default: model).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l limit -x -d 'Maximum number of keys to list.'
@@ -181,8 +177,6 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l within -x -d 'With --d
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l atomic -d 'With --due: rotate all due keys or none.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l overlap -x -d 'How long the old key keeps decrypting without a warning (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l lifetime -x -d 'Encryption period of the successor (default: that of the old key).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l rotate-every -x -d 'How long the key encrypts before rotate --due rotates it (default: as the old key).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l rotate-before -x -d 'How long before its end rotate --due rotates the key (default: as the old key).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node to send the successor to (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify-all -d 'Send the successor to every node.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l prepublish -x -d 'Distribute the successor now and activate it after DURATION.'
@@ -600,7 +594,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit' -s h -l help -d 'Show this
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key id that the record names (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l model -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model id that the record names (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed binding-add carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l outcome -xa 'ok refused failed' -d 'Outcome: ok, refused or failed (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l actor -x -d 'User or user@host: who ran the command, logged in or was claimed by SUDO_USER (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit show' -l since -x -d 'Earliest time, such as 1h, yesterday or 2026-11-30.'
@@ -642,7 +636,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l format -xa 'json
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -s o -l output -rF -d 'File to create (default: standard output).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l key -xa '(tiktrue-keys list -q 2>/dev/null </dev/null)' -d 'Key id that the record names (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l model -xa '(tiktrue-keys list -q 2>/dev/null </dev/null | rev | cut -c18- | rev | sort -u)' -d 'Model id that the record names (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l event -xa 'accept-clock accept-epoch accept-refusals acknowledge approval-add approval-plan approval-policy approval-reset approval-use archive backup backup-removed binding-add carry-over challenge claim cleanup cleanup-cancel cleanup-destroy cleanup-mark clock-gap decrypt decrypt-block decrypt-folder deprecate distribute encrypt encrypt-folder encrypt-folder-resumable escrow-create escrow-recover escrow-verify exec export-public finding-cleared finding-raised fleet-sync forget generate intent issuer-scope keystore-create license-enroll license-renew move node-add node-init node-remove node-went-back open open-model promote queue rebind receive recover-revoked reencrypt reencrypt-folder register rekey release relicense renew-revocation-list reseal resend restore revoke rewrap rotate schema-upgrade sent sign unarchive' -d 'Event name, such as rotate (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l outcome -xa 'ok refused failed' -d 'Outcome: ok, refused or failed (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l actor -x -d 'User or user@host: who ran the command, logged in or was claimed by SUDO_USER (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit export' -l since -x -d 'Earliest time, such as 1h, yesterday or 2026-11-30.'
@@ -729,7 +723,6 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s n -l dry-run -d 'Verify the backup and show what would be replaced.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l accept-clock -d 'Confirm that the clock is right, for a backup that is more than 400 days old.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l rehearsal -xa '(__fish_complete_directories)' -d 'Restore into DIR, a new folder, for practice; the keystore stays as it is.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -834,6 +827,9 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -s h -l help -d '
 complete -c tiktrue-keys -n '__tiktrue_keys_at escrow recover' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a show -d 'Show the facts that keys are bound to.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a add -d 'Bind the keystore to a TPM, a PKCS#11 token or a transit server.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a list -d 'List what opens the keystore on this machine.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a test -d 'Open the keystore by each way, and say which ones work.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -863,6 +859,53 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -s v -l verbose -d 
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -l no-color -d 'Print without colour, as with NO_COLOR.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding show' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l set -x -d 'A setting of it, as in the table [roots.WAY] (repeatable).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l alternative -d 'Keep what opens the keystore now beside it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding add' -f
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding list' -s h -l help -d 'Show this message and exit.'
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l drop -x -d 'Leave FACT out of the binding before its part is replaced (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l replace -x -d 'Open with the part that has NEW too, and only with it once it is there (repeatable).'

@@ -44,6 +44,7 @@ class Computer:
         self.environment = kept | {
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "TIKTRUE_KEYS_HOME": str(self.folder / "keystore"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
             "TIKTRUE_HOST_SECRET_FILE": str(self.folder / "host/secret"),
             "TIKTRUE_LICENSE_FILE": str(self.folder / "license"),
         }
@@ -143,10 +144,11 @@ def meet(admin: Computer, nodes: list[Computer], cluster: Cluster) -> None:
         f'{name} = "{value}"\n' for name, value in {"via": cluster.address, **cluster.credentials}.items()
     )
     for computer in (admin, *nodes):
-        path = computer.folder / "keystore/tiktrue-keys.toml"
+        path = computer.folder / "config/tiktrue-keys/tiktrue-keys.toml"
+        path.parent.mkdir(parents=True)
         path.write_text(f"[fleet]\n{settings}")
         path.chmod(0o600)
-    admin.run("cat keystore/tiktrue-keys.toml")
+    admin.run("cat config/tiktrue-keys/tiktrue-keys.toml")
 
 
 def ship(admin: Computer, nodes: list[Computer]) -> None:

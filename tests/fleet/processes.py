@@ -57,7 +57,8 @@ class Staff:
         return Program(place, dict(self._variables))
 
     def _set_up(self, program: Program) -> None:
-        path = program.keystore / "tiktrue-keys.toml"
+        path = program.folder / ".config/tiktrue-keys/tiktrue-keys.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self._settings)
         path.chmod(0o600)
 

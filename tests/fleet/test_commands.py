@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -183,8 +182,10 @@ def test_watch_reports_each_round_and_ends_on_a_signal(office: Office) -> None:
 
 
 def test_the_settings_file_names_the_transport(office: Office) -> None:
-    (office.admin.keystore / "tiktrue-keys.toml").write_text(f'[fleet]\nvia = "{office.via}"\n')
-    os.chmod(office.admin.keystore / "tiktrue-keys.toml", 0o600)
+    settings = office.admin.folder / ".config/tiktrue-keys/tiktrue-keys.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[fleet]\nvia = "{office.via}"\n')
+    settings.chmod(0o600)
     office.has("n2", "llama")
     assert office.admin.json("fleet", "status", code=7)["result"]["nodes"][1]["sent"] == 2
     assert office.admin.json("fleet", "sync", code=7)["result"]["acknowledged"] == ["n2"]

@@ -68,12 +68,12 @@ def test_the_settings_are_all_that_there_are_and_their_values_are_taken() -> Non
         KNOWN[name](value)
 
 
-def flattened(table: dict[str, Any]) -> dict[str, Any]:
-    """`[fleet] via = ...` as fleet.via."""
-    inner = {
-        f"{name}.{key}": value for name, each in table.items() if isinstance(each, dict) for key, value in each.items()
-    }
-    return {name: value for name, value in table.items() if not isinstance(value, dict)} | inner
+def flattened(table: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """`[fleet] via = ...` as fleet.via, and `[roots.tpm2] tcti = ...` as roots.tpm2.tcti."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= flattened(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return flat
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

@@ -8,6 +8,10 @@ from __future__ import annotations
 TESTED_BY: dict[str, str] = {
     "cli/checks/test_checks.py": "cli/checks/check cli/checks/keystore cli/checks/machine cli/checks/storage",
     "cli/commands/keystore/test_backup_restore.py": "cli/input/confirm_restore",
+    "cli/commands/keystore/test_binding.py": (
+        "cli/commands/keystore/binding_add cli/commands/keystore/binding_list cli/commands/keystore/binding_test "
+        "cli/context/devices cli/view/bound_ways"
+    ),
     "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",
     "cli/commands/keystore/test_metrics.py": "cli/view/prometheus",
     "cli/commands/keystore/test_rebind.py": "cli/view/binding cli/view/drift",

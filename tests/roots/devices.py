@@ -79,7 +79,7 @@ def tpm(folder: Path) -> Iterator[Tpm]:
         made.cut()
 
 
-def softhsm(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: str) -> str:
+def softhsm(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: str, pin: str = PIN) -> str:
     """Return the path of SoftHSM's module, with a token for each label. Skip without it."""
     pytest.importorskip("pkcs11", reason="the library for PKCS#11 is not installed")
     if not SOFTHSM.exists():
@@ -92,7 +92,7 @@ def softhsm(folder: Path, monkeypatch: pytest.MonkeyPatch, *labels: str) -> str:
         subprocess.run(
             [
                 *("softhsm2-util", "--init-token", "--free", "--label", label),
-                *("--so-pin", SO_PIN, "--pin", PIN),
+                *("--so-pin", SO_PIN, "--pin", pin),
             ],
             check=True,
             stdout=subprocess.DEVNULL,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.roots.devices import PIN, softhsm
-from tests.roots.test_transit import BLOB, SECRET, errors, good, server
+from tests.roots.test_transit import BLOB, SECRET, errors, good
+from tests.roots.transit_server import server
 from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.errors import UnavailableError, UsageError, WrongMachineError
 from tiktrue_keys.roots.ways import WAYS, EnabledRoots

@@ -10,6 +10,7 @@ import pytest
 from tests.program import Program
 from tiktrue_keys.cli.context.settings import KNOWN, Setting, load_settings, read_settings
 from tiktrue_keys.errors import InsecureError, UsageError
+from tiktrue_keys.roots.ways import WAYS
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -112,6 +113,44 @@ def test_the_keystores_file_cannot_name_the_keystore(program: Program) -> None:
 
     assert done.returncode == 2
     assert "'keystore' cannot be set in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("roots.pkcs11", 'module = "/tmp/evil.so"'),
+        ("roots.transit", 'url = "https://evil.example:8200"'),
+        ("fleet", 'via = "etcd://evil.example:2379/x"'),
+    ],
+)
+def test_the_keystores_file_chooses_neither_code_nor_servers(program: Program, table: str, line: str) -> None:
+    write(program.keystore / "tiktrue-keys.toml", f"[{table}]\n{line}\n")
+
+    done = program.run("list")
+
+    assert done.returncode == 2
+    name = line.split(" ")[0]
+    assert f"'{table}.{name}' cannot be set in {program.keystore}/tiktrue-keys.toml" in done.stderr
+    assert "hint: that file lies in the keystore itself" in done.stderr
+
+
+def test_a_users_file_enables_no_device(program: Program) -> None:
+    write(program.folder / ".config/tiktrue-keys/tiktrue-keys.toml", '[roots.tpm2]\ntcti = "device"\n')
+
+    done = program.run("list")
+
+    assert done.returncode == 2
+    assert "tiktrue-keys.toml, or in the environment: TIKTRUE_TPM2_TCTI" in done.stderr
+
+
+def test_every_setting_of_a_device_has_a_name_here_and_a_variable(tmp_path: Path) -> None:
+    names = {f"roots.{way}.{name}" for way, known in WAYS.items() for name in known.settings}
+    variables = {name: f"TIKTRUE_{name.removeprefix('roots.').replace('.', '_').upper()}" for name in names}
+    found = load(tmp_path, environment=dict.fromkeys(variables.values(), "/x"))
+
+    assert {name for name in KNOWN if name.startswith("roots.")} == names
+    assert {name: each.source for name, each in found.items() if name in names} == variables
+    assert variables["roots.pkcs11.pin_file"] == "TIKTRUE_PKCS11_PIN_FILE"
 
 
 def test_config_show_never_shows_the_license(program: Program) -> None:

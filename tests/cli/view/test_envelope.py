@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from tests.cli.program.test_catalog import leaves
 from tests.core.approvals.approvers import ADA, needs_ssh_keygen, write_keys
 from tests.program import LICENSE, Program
+from tests.roots.transit_server import engine, server
 from tiktrue_keys.cli.program.catalog import OLD_NAMES
 from tiktrue_keys.cli.view.envelope import encoded, envelope, pieces
 from tiktrue_keys.cli.view.outcome import OnDemand
@@ -111,6 +112,8 @@ COMMANDS: dict[str, list[str]] = {
     "status": ["status"],
     "doctor": ["doctor"],
     "binding show": ["binding"],
+    "binding list": ["binding", "list"],
+    "binding test": ["binding", "test"],
     "rebind": ["rebind"],
     "relicense": [*RELICENSE, "--dry-run"],
     "backup": ["backup", "backup.db"],
@@ -130,7 +133,22 @@ def test_every_command_is_tried() -> None:
     elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
     elsewhere |= {"approvals export", "approvals add"}  # which need a plan
     elsewhere |= {"audit check-proof"}  # which needs a proof
+    elsewhere |= {"binding add"}  # which needs a device
     assert set(COMMANDS) | elsewhere == set(leaves())
+
+
+def test_a_binding_to_a_device_fits_the_schema(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.generate("llama")
+    with server(engine) as (url, _):
+        program.variables |= {"TIKTRUE_TRANSIT_URL": url, "TIKTRUE_TRANSIT_TOKEN_FILE": str(tmp_path / "token")}
+        (tmp_path / "token").write_text("s.token\n")
+        added = check(program.json("binding", "add", "transit", "--alternative"))["result"]
+        assert added["ways"] == ["transit", "host-secret"]
+        assert check(program.json("binding", "list"))["result"]["ways"][0]["sealed_bytes"] > 0
+        (tmp_path / "host/secret").unlink()
+        tried = check(program.json("binding", "test", code=8))["result"]["ways"]
+        assert [each["opens"] for each in tried] == [True, False]
 
 
 def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tiktrue_keys.cli.view.hints import message_of
 from tiktrue_keys.core.findings import Finding, Severity
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
+from tiktrue_keys.core.keystore.slots import MACHINE
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.errors import TikTrueKeysError
@@ -28,12 +29,27 @@ def keystore_checks(manager: KeyManager) -> Iterator[Check]:
         yield skipped("keystore contents", "the keystore does not open here")
         return
     yield good("keystore opens", f"epoch {document.epoch}, created {rfc3339(document.created_at)}")
-    yield from host_secret_checks(manager.host_secret_path(), manager.path)
+    yield from _way_checks(manager)
     yield reserve_check(manager.path, manager.mark_paths())
     yield from _contents(manager)
     yield from clock_checks(manager.clock_reading())
     folders = [Path(record.path).parent for record in manager.containers() if record.path]
     yield from leftover_checks([manager.path, *folders])
+
+
+def _way_checks(manager: KeyManager) -> Iterator[Check]:
+    """Return the checks of what opens the keystore: the host secret's file, and each device."""
+    for each in manager.bound_ways():
+        if each.way == MACHINE:
+            yield from host_secret_checks(manager.host_secret_path(), manager.path)
+            continue
+        name = f"binding {each.way}"
+        try:
+            manager.try_way(each.way)
+        except TikTrueKeysError as error:
+            yield failed(name, error)
+        else:
+            yield good(name, "the device opens the keystore")
 
 
 def _contents(manager: KeyManager) -> Iterator[Check]:

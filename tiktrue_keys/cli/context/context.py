@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiktrue_keys.cli.context.default_places import default_host_secret, default_keystore, is_root
+from tiktrue_keys.cli.context.devices import devices_of
 from tiktrue_keys.cli.context.license import LicenseSource, credential
 from tiktrue_keys.cli.context.prompts import can_ask, confirm
 from tiktrue_keys.cli.context.settings import FILE_NAME, SYSTEM_FILE, Level, Settings, load_settings, user_config_file
@@ -109,6 +110,7 @@ class CommandContext:
             protected=self._protected,
             approval=self.options.approval,
             marks_dir=marks,
+            devices=devices_of(self.settings, self.environment, self.warn),
         )
         self._mirror(manager)
         return manager

@@ -91,8 +91,20 @@ KNOWN: Mapping[str, Callable[[Any], None]] = {
     "fleet.key": _is_path,
     "audit.sinks": _is_sinks,
     "events.exec": _is_commands,
+    "roots.tpm2.tcti": _is_text,
+    "roots.tpm2.pcrs": _is_text,
+    "roots.pkcs11.module": _is_path,
+    "roots.pkcs11.token": _is_text,
+    "roots.pkcs11.pin_file": _is_path,
+    "roots.transit.url": _is_text,
+    "roots.transit.ca": _is_path,
+    "roots.transit.mount": _is_text,
+    "roots.transit.key": _is_text,
+    "roots.transit.token_file": _is_path,
 }
 """Every setting; a dot stands for a TOML table."""
+
+ROOTS = "roots"
 
 
 class Level(Enum):
@@ -103,7 +115,13 @@ class Level(Enum):
     KEYSTORE = 3
 
 
-_ONLY_IN: Mapping[str, Level] = {"audit.sinks": Level.SYSTEM, "events.exec": Level.USER, "keystore": Level.USER}
+_ONLY_IN: Mapping[str, Level] = {
+    "audit.sinks": Level.SYSTEM,
+    "events.exec": Level.USER,
+    "keystore": Level.USER,
+    **{name: Level.SYSTEM for name in KNOWN if name.startswith(f"{ROOTS}.")},
+    **{name: Level.USER for name in KNOWN if name.startswith("fleet.")},
+}
 """Settings and the last level that may set them. Who can write the keystore's folder does not choose what runs."""
 _PRIVATE = ("events.exec",)
 """Settings that a user's file sets only if no other user can read or write it."""
@@ -112,6 +130,10 @@ _ENVIRONMENT = {
     "keystore": "TIKTRUE_KEYS_HOME",
     "host_secret": "TIKTRUE_HOST_SECRET_FILE",
     "marks": "TIKTRUE_MARKS_DIR",
+} | {
+    name: name.replace(f"{ROOTS}.", "TIKTRUE_").replace(".", "_").upper()
+    for name in KNOWN
+    if name.startswith(f"{ROOTS}.")
 }
 
 
@@ -155,7 +177,12 @@ class Settings:
 def _must_be_settable(name: str, path: Path, level: Level) -> None:
     last, where = _ONLY_IN.get(name, Level.KEYSTORE), escaped(str(path))
     if level.value > last.value:
-        hint = "that file lies in the keystore itself" if level is Level.KEYSTORE else f"only {SYSTEM_FILE} sets it"
+        others = f", or the environment: {_ENVIRONMENT[name]}" if name in _ENVIRONMENT else ""
+        hint = (
+            "that file lies in the keystore itself"
+            if level is Level.KEYSTORE
+            else f"only {SYSTEM_FILE} sets it{others}"
+        )
         raise UsageError(f"'{name}' cannot be set in {where}", hint)
     if level is Level.USER and name in _PRIVATE and os.stat(path).st_mode & 0o077:
         raise InsecureError(f"{where} sets '{name}' and can be read by others", f"chmod 600 {where}")
@@ -195,8 +222,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 def _flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in table.items():
-        if isinstance(value, dict) and not prefix:
-            flat |= _flattened(value, f"{name}.")
+        if isinstance(value, dict) and prefix.count(".") < (2 if prefix.startswith(ROOTS) else 1):
+            flat |= _flattened(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

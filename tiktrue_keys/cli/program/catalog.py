@@ -116,10 +116,17 @@ CATALOG: Mapping[str, CatalogEntry] = {
         },
     ),
     "binding": CatalogEntry(
-        "Show what keys are bound to.",
+        "Show what keys are bound to, and bind them to a TPM, a token or a server.",
         section=KEYSTORE,
         default="show",
-        children={"show": CatalogEntry("Show the facts that keys are bound to.", "keystore.binding_show")},
+        children={
+            "show": CatalogEntry("Show the facts that keys are bound to.", "keystore.binding_show"),
+            "add": CatalogEntry(
+                "Bind the keystore to a TPM, a PKCS#11 token or a transit server.", "keystore.binding_add"
+            ),
+            "list": CatalogEntry("List what opens the keystore on this machine.", "keystore.binding_list"),
+            "test": CatalogEntry("Open the keystore by each way, and say which ones work.", "keystore.binding_test"),
+        },
     ),
     "rebind": CatalogEntry("Seal the keystore to this machine as it is now.", "keystore.rebind", KEYSTORE),
     "rekey": CatalogEntry("Renew the root secret that seals the keystore.", "keystore.rekey", KEYSTORE),

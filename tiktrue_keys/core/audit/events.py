@@ -52,6 +52,7 @@ CATALOGUE: Mapping[str, AuditEvent] = MappingProxyType(
         "archive": _event("A container was archived: its keys are kept.", "file_id path"),
         "backup": _event("The keystore was copied.", "path records"),
         "backup-removed": _event("An old backup was removed.", "path"),
+        "binding-add": _event("A device seals the keystore's secret.", "way facts left alternative"),
         "carry-over": _event("A restore kept what happened after its backup."),
         "challenge": _event("Nodes were asked for their state.", "round nodes"),
         "claim": _event("What unauthenticated headers name was stored.", "claimed dropped refused"),

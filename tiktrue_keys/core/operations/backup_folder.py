@@ -19,7 +19,6 @@ from pathlib import Path
 from tiktrue_keys.core.findings import OF_BACKUPS
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.backup import opened_backup
-from tiktrue_keys.core.keystore.open import by_machine
 from tiktrue_keys.core.keystore.replay import OperationRequest
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.names import OperationId, new_operation_id
@@ -133,7 +132,7 @@ def _prune(session: KeystoreSession, newest: Path, keep: int) -> tuple[tuple[Pat
 
 
 def _opened(session: KeystoreSession, path: Path) -> _Copy:
-    with opened_backup(path, by_machine(session.place, session.facts())) as copy:
+    with opened_backup(path, session.way_in()) as copy:
         copy.ignore_mark()
         with copy.read() as view:
             return _Copy(path, view.audit.size, view.audit.head())
