@@ -5,8 +5,8 @@
 coverage: as `make coverage`. week, year: the suite with the time of day so far ahead, under libfaketime. busy: beside a
 busy loop for each core. model: the models of the fleet's protocol in their full bounds. walk: the real issuer and
 node through the models' actions. containers: the image and the pods under podman. service: the units in a booted
-systemd. torture: as `make torture`. It takes hours. Exit code 1 when anything failed; what
-cannot run here is skipped and says why.
+systemd. roots: power cuts of a TPM, and a transit server. torture: as `make torture`. It takes hours. Exit code 1 when
+anything failed; what cannot run here is skipped and says why.
 
 Does not handle: the time stamps of files and etcd's clock, which stay today's.
 """
@@ -71,6 +71,7 @@ ROWS = (
     Row("walk", WALK),
     Row("containers", (*PYTEST, "tests/campaign/containers.py")),
     Row("service", (*PYTEST, "tests/campaign/service.py")),
+    Row("roots", (*PYTEST, "tests/campaign/roots.py")),
     Row("torture", TORTURE),
 )
 
