@@ -71,6 +71,8 @@ def secret_path_of(keystore: Keystore, document: Document, named: Path | None) -
         return named.absolute()
     if keystore.host_secret is None:
         raise InternalError("a session's keystore was not opened by its machine")
+    if not isinstance(keystore.host_secret, HostSecret):
+        raise RefusedError(f"the keystore was opened by {keystore.host_secret.way}, and its root cannot be renewed so")
     folder = keystore.host_secret.path.parent
     if not os.access(folder, os.W_OK):
         raise RefusedError(
