@@ -105,7 +105,7 @@ _tiktrue_keys_of() {
         "escrow recover:commands") echo "" ;;
         "escrow recover:options") echo "--share -n --dry-run --accept-clock --reset-policy --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "escrow recover:argument") echo "file" ;;
-        "binding:commands") echo "show add list test" ;;
+        "binding:commands") echo "show add list test remove" ;;
         "binding:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "binding show:commands") echo "" ;;
         "binding show:options") echo "--diff --keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
@@ -117,6 +117,9 @@ _tiktrue_keys_of() {
         "binding test:commands") echo "" ;;
         "binding test:options") echo "--keystore --host-secret --marks --license-file --lock-timeout --operation-id -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "binding test:argument") echo "text" ;;
+        "binding remove:commands") echo "" ;;
+        "binding remove:options") echo "-n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
+        "binding remove:argument") echo "text" ;;
         "rebind:commands") echo "" ;;
         "rebind:options") echo "--drop --replace --against -n --dry-run --keystore --host-secret --marks --license-file --lock-timeout --operation-id --approval -y --yes --json -q --quiet -v --verbose --no-color -V --version -h --help" ;;
         "rekey:commands") echo "" ;;

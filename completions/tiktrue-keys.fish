@@ -35,7 +35,7 @@ function __tiktrue_keys_path
                     set -a path $word
                 end
             case 'binding'
-                if contains -- $word show add list test
+                if contains -- $word show add list test remove
                     set -a path $word
                 end
             case 'approvals'
@@ -830,6 +830,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a show -d 'Show the fac
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a add -d 'Bind the keystore to a TPM, a PKCS#11 token or a transit server.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a list -d 'List what opens the keystore on this machine.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a test -d 'Open the keystore by each way, and say which ones work.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -a remove -d 'Remove one of the ways that open the keystore.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
@@ -906,6 +907,23 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -l no-color -d 'Pri
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s V -l version -d 'Print the version and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at binding test' -f
+
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s n -l dry-run -d 'Show what would be renewed, and change nothing.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l license-file -rF -d 'File with the license, or - for standard input.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s y -l yes -d 'Answer yes to every question.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l json -d 'Print the result as one JSON object.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s q -l quiet -d 'Print only ids and errors.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s v -l verbose -d 'Print more, and a traceback for a bug.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -l no-color -d 'Print without colour, as with NO_COLOR.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s V -l version -d 'Print the version and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -s h -l help -d 'Show this message and exit.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l drop -x -d 'Leave FACT out of the binding before its part is replaced (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l replace -x -d 'Open with the part that has NEW too, and only with it once it is there (repeatable).'

@@ -9,7 +9,8 @@ TESTED_BY: dict[str, str] = {
     "cli/checks/test_checks.py": "cli/checks/check cli/checks/keystore cli/checks/machine cli/checks/storage",
     "cli/commands/keystore/test_backup_restore.py": "cli/input/confirm_restore",
     "cli/commands/keystore/test_binding.py": (
-        "cli/commands/keystore/binding_add cli/commands/keystore/binding_list cli/commands/keystore/binding_test "
+        "cli/commands/keystore/binding_add cli/commands/keystore/binding_list "
+        "cli/commands/keystore/binding_remove cli/commands/keystore/binding_test "
         "cli/context/devices cli/view/bound_ways"
     ),
     "cli/commands/keystore/test_escrow.py": "cli/input/share_words cli/view/escrows",

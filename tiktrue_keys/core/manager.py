@@ -314,18 +314,20 @@ class KeyManager(KeystoreReader):
         *,
         compromised: bool = False,
         new_host_secret: str | PathLike[str] | None = None,
+        remove_way: str = "",
         dry_run: bool = False,
         operation_id: str | None = None,
     ) -> RekeyResult:
         """Renew the root secret of the keystore and its host secret. Managed keys stay as they are.
 
         `compromised`: others may know the old root. `new_host_secret` is a path for the new host secret, which
-        otherwise lies beside the one in use. Nodes have to accept the new epoch.
+        otherwise lies beside the one in use; a device seals a new secret. `remove_way` is one of bound_ways that opens
+        it no longer. Nodes have to accept the new epoch.
         """
         from tiktrue_keys.core.operations.rekey import RekeyRequest, rekey
 
         path = None if new_host_secret is None else _path(new_host_secret)
-        request = RekeyRequest(compromised, path, dry_run)
+        request = RekeyRequest(compromised, path, dry_run, remove_way)
         return rekey(self._session, request, operation_id=operation_id)
 
     def bind_device(self, way: str, *, alternative: bool = False, operation_id: str | None = None) -> DeviceBound:

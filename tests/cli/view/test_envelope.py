@@ -133,7 +133,7 @@ def test_every_command_is_tried() -> None:
     elsewhere |= {"escrow verify", "escrow recover"}  # which need shares
     elsewhere |= {"approvals export", "approvals add"}  # which need a plan
     elsewhere |= {"audit check-proof"}  # which needs a proof
-    elsewhere |= {"binding add"}  # which needs a device
+    elsewhere |= {"binding add", "binding remove"}  # which need a device
     assert set(COMMANDS) | elsewhere == set(leaves())
 
 
@@ -149,6 +149,9 @@ def test_a_binding_to_a_device_fits_the_schema(tmp_path: Path) -> None:
         (tmp_path / "host/secret").unlink()
         tried = check(program.json("binding", "test", code=8))["result"]["ways"]
         assert [each["opens"] for each in tried] == [True, False]
+        check(program.json("binding", "remove", "host-secret", "--dry-run"))
+        removed = check(program.json("binding", "remove", "host-secret", "--yes"))["result"]
+        assert (removed["ways"], removed["host_secret"]) == (["transit"], "")
 
 
 def test_a_recovery_fits_the_schema(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tiktrue_keys.core.operations.bind_device import bind_device, bound_ways, tr
 from tiktrue_keys.core.operations.generate import GenerateRequest, generate
 from tiktrue_keys.core.operations.keystore_status import keystore_status
 from tiktrue_keys.core.operations.rebind import rebind
+from tiktrue_keys.core.operations.rekey import RekeyRequest, rekey
 from tiktrue_keys.core.operations.restore import restore
 from tiktrue_keys.core.operations.validate import validate
 from tiktrue_keys.core.secret import SecretBuffer
@@ -38,6 +39,7 @@ from tiktrue_keys.errors import (
     RefusedError,
     TikTrueKeysError,
     UnavailableError,
+    UsageError,
     WrongMachineError,
 )
 from tiktrue_keys.recovery.escrow import create_escrow, verify_escrow
@@ -59,6 +61,7 @@ class Box:
     enabled: tuple[str, ...] = (CHIP, VAULT)
     gone: bool = False
     lies: bool = False
+    deaf: bool = False
     asked: list[str] = field(default_factory=list)
 
     def is_enabled(self, way: str) -> bool:
@@ -69,6 +72,8 @@ class Box:
 
     def seal(self, way: str, secret: memoryview) -> bytes:
         self._reach("seal", way)
+        if self.deaf:
+            raise UnavailableError(f"{way}: the device seals nothing")
         blob = os.urandom(40)
         self.held[blob] = bytes(secret)
         return blob
@@ -345,3 +350,53 @@ def test_a_way_is_tried_by_itself(bench: Bench) -> None:
         assert isinstance(error_of(lambda: try_way(session, CHIP)), NotFoundError)
         bench.box.gone = True
         assert isinstance(error_of(lambda: try_way(session, VAULT)), UnavailableError)
+
+
+def test_a_rekey_gives_the_device_a_new_secret(bench: Bench) -> None:
+    bench.bind(CHIP)
+    older = bench.desk.file.read_bytes()
+    before = set(bench.box.held)
+    with bench.session() as session:
+        done = rekey(session, RekeyRequest(), operation_id=None)
+        assert (done.changed, done.ways, done.host_secret) == (True, (CHIP,), None)
+        assert "older-secret" not in {finding.id for finding in keystore_status(session, DAY).findings}
+    assert bench.error(ELSEWHERE) is None
+    (new,) = set(bench.box.held) - before
+    assert new not in older
+    assert isinstance(bench.error(box=Box(held={blob: bench.box.held[blob] for blob in before})), WrongMachineError)
+
+
+def test_a_rekey_under_a_device_that_fails_leaves_the_keystore_as_it_was(bench: Bench) -> None:
+    bench.bind(CHIP)
+    before = dict(bench.box.held)
+    for box in (Box(held=dict(before), lies=True), Box(held=dict(before), deaf=True)):
+        with bench.session(box=box) as session:
+            assert isinstance(error_of(lambda: rekey(session, RekeyRequest(), operation_id=None)), UnavailableError)
+        assert box.held == before
+    assert bench.error() is None
+
+
+def test_a_way_that_is_removed_opens_nothing_new(bench: Bench) -> None:
+    bench.bind(VAULT, alternative=True)
+    secret = bench.desk.secret.read_bytes()
+    with bench.session() as session:
+        done = rekey(session, RekeyRequest(remove="machine"), operation_id=None)
+        assert (done.ways, done.host_secret) == ((VAULT,), None)
+        last = error_of(lambda: rekey(session, RekeyRequest(remove=VAULT), operation_id=None))
+        assert isinstance(last, RefusedError)
+        missing = error_of(lambda: rekey(session, RekeyRequest(remove=CHIP), operation_id=None))
+        assert isinstance(missing, NotFoundError)
+        named = RekeyRequest(new_host_secret=bench.desk.secret.with_name("new"))
+        assert isinstance(error_of(lambda: rekey(session, named, operation_id=None)), UsageError)
+    assert bench.desk.secret.read_bytes() == secret  # it may be that of other keystores
+    assert isinstance(bench.error(box=Box(gone=True)), UnavailableError)
+    assert bench.error() is None
+
+
+def test_a_device_that_is_removed_forgets_its_object(bench: Bench) -> None:
+    bench.bind(CHIP, alternative=True)
+    with bench.session() as session:
+        assert rekey(session, RekeyRequest(remove=CHIP), operation_id=None).ways == ("machine",)
+    assert bench.box.held == {}
+    assert bench.error(box=Box(gone=True)) is None
+    assert isinstance(bench.error(ELSEWHERE), WrongMachineError)

@@ -263,6 +263,8 @@ class TestWhatNothingOldOpens:
 
     def test_the_host_secret_of_a_second_rekey_is_another_file(self, manager: KeyManager, desk: Desk) -> None:
         first, second = manager.rekey().host_secret, manager.rekey().host_secret
+        assert first is not None
+        assert second is not None
 
         own = f"{header_of(desk).keystore_id.hex()}"
         assert (first.name, second.name) == (f"{own}.secret", f"{own}-2.secret")

@@ -126,6 +126,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
             ),
             "list": CatalogEntry("List what opens the keystore on this machine.", "keystore.binding_list"),
             "test": CatalogEntry("Open the keystore by each way, and say which ones work.", "keystore.binding_test"),
+            "remove": CatalogEntry("Remove one of the ways that open the keystore.", "keystore.binding_remove"),
         },
     ),
     "rebind": CatalogEntry("Seal the keystore to this machine as it is now.", "keystore.rebind", KEYSTORE),

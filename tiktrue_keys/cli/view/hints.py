@@ -173,8 +173,9 @@ REMEDIES: Mapping[str, str] = {
     "list-bindings": "run tiktrue-keys binding list to see what the keystore is bound to",
     "escrow-before-device": "run tiktrue-keys escrow create, then tiktrue-keys escrow verify; or add --alternative to"
     " keep what opens it now",
-    "remove-binding": "see which they are: tiktrue-keys binding list",
-    "rekey-after-binding": "destroy those copies",
+    "remove-binding": "remove one: tiktrue-keys binding remove WAY",
+    "add-binding": "add another way first: tiktrue-keys binding add",
+    "rekey-after-binding": "destroy those copies, or run tiktrue-keys rekey",
     "install-tpm": "install it: pip install 'tiktrue-keys[tpm]' (Debian: apt-get install gcc pkg-config libtss2-dev)",
     "install-hsm": "install it: pip install 'tiktrue-keys[hsm]'",
     "tpm-gone": "check the tcti setting, and that this user may open the device: /dev/tpmrm0 is for the group tss",

@@ -42,6 +42,11 @@ def forget_former(rows: Rows, way: str) -> None:
         _put(rows, _without(rows, way))
 
 
+def forget_all_former(rows: Rows) -> None:
+    """Forget every way that was left: the keystore has another root than its older copies."""
+    rows.delete(RecordKind.UNLOCK, _FORMER)
+
+
 def former_ways(rows: Rows) -> tuple[FormerWay, ...]:
     """Return the ways that open older copies alone, sorted by name."""
     payload = rows.get(RecordKind.UNLOCK, _FORMER) or {"former": []}

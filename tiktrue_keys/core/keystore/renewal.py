@@ -10,21 +10,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiktrue_keys.core import derivation
 from tiktrue_keys.core.audit.record import Actor
 from tiktrue_keys.core.durable import create_bytes
+from tiktrue_keys.core.fingerprint import Binding
 from tiktrue_keys.core.keystore import database, host_secret, schema
 from tiktrue_keys.core.keystore.audit_log import AuditLog
 from tiktrue_keys.core.keystore.backup import MAX_EPOCH, put_in_place
-from tiktrue_keys.core.keystore.bind import read_binding
+from tiktrue_keys.core.keystore.bind import read_binding, read_replacing, slots_for
+from tiktrue_keys.core.keystore.device_sealing import newly_sealed
+from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets
 from tiktrue_keys.core.keystore.document import MAX_FORMER, Document
 from tiktrue_keys.core.keystore.former import FormerKeys, seal_former
+from tiktrue_keys.core.keystore.former_ways import named_way
 from tiktrue_keys.core.keystore.high_water import first_mark, policy_digest
 from tiktrue_keys.core.keystore.leftovers import REKEYING, begin_renewal, end_renewal
+from tiktrue_keys.core.keystore.machine_secrets import MachineSecret
 from tiktrue_keys.core.keystore.permissions import (
     FILE_MODE,
     make_private_folder,
@@ -33,14 +39,14 @@ from tiktrue_keys.core.keystore.permissions import (
 )
 from tiktrue_keys.core.keystore.rows import RootKeys, Rows
 from tiktrue_keys.core.keystore.secret_place import HostSecret, free_secret_path
-from tiktrue_keys.core.keystore.slots import seal_to_machine
+from tiktrue_keys.core.keystore.slots import MACHINE, takes_facts, ways_of
 from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.keystore.transaction import ReadClock, Snapshot, Transaction
 from tiktrue_keys.core.keystore.transfer import Changes
 from tiktrue_keys.core.names import OperationId
 from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.system_errors import shown
-from tiktrue_keys.errors import IntegrityError, InternalError, RefusedError
+from tiktrue_keys.errors import IntegrityError, InternalError, NotFoundError, RefusedError, UsageError
 
 ChangesOf = Callable[[RootKeys, RootKeys], Changes]
 """Returns what a rekey changes in the records, for the old and the new keys."""
@@ -56,14 +62,45 @@ class Renewal:
     transaction: Transaction
 
 
-def secret_path_of(keystore: Keystore, document: Document, named: Path | None) -> Path:
-    """Return where the new host secret will lie: at `named`, or beside the one in use.
+@dataclass(frozen=True)
+class NewSecrets:
+    """What the new root is sealed to: a new secret for each way of the keystore but `removed`.
+
+    `named` is where the new host secret goes; without it it lies beside the one in use.
+    """
+
+    devices: DeviceSecrets
+    named: Path | None = None
+    removed: str = ""
+
+    def ways(self, document: Document) -> tuple[str, ...]:
+        """Return the ways that stay.
+
+        Raises NotFoundError when the removed one is not there, RefusedError when it is the last one.
+        """
+        ways = ways_of(document)
+        if self.removed and self.removed not in ways:
+            raise NotFoundError(f"the keystore is not bound to {named_way(self.removed)}", remedy="list-bindings")
+        kept = tuple(way for way in ways if way != self.removed)
+        if not kept:
+            words = f"{named_way(self.removed)} is all that opens the keystore"
+            raise RefusedError(words, "add another way first", remedy="add-binding")
+        return kept
+
+
+def secret_path_of(keystore: Keystore, document: Document, secrets: NewSecrets) -> Path | None:
+    """Return where the new host secret will lie: where it was named, or beside the one in use. None for devices alone.
 
     Raises RefusedError for a file that exists, for a folder that cannot be written, and for a keystore that was rekeyed
-    too often.
+    too often; as NewSecrets.ways; UsageError for a named file where there is no host secret.
     """
     if len(document.former) >= MAX_FORMER:
         raise RefusedError(f"this keystore was rekeyed {MAX_FORMER} times", "create a new keystore")
+    named = secrets.named
+    if MACHINE not in secrets.ways(document):
+        if named is not None:
+            raise UsageError("no host secret opens this keystore", "leave its file out", remedy="list-bindings")
+        return None
     if named is not None:
         must_lie_outside(named, keystore.folder)
         if os.path.lexists(named):
@@ -71,9 +108,8 @@ def secret_path_of(keystore: Keystore, document: Document, named: Path | None) -
         return named.absolute()
     if keystore.host_secret is None:
         raise InternalError("a session's keystore was not opened by its machine")
-    if not isinstance(keystore.host_secret, HostSecret):
-        raise RefusedError(f"the keystore was opened by {keystore.host_secret.way}, and its root cannot be renewed so")
-    folder = keystore.host_secret.path.parent
+    in_use = keystore.host_secret
+    folder = (in_use.path if isinstance(in_use, HostSecret) else Path(document.host_secret_path)).parent
     if not os.access(folder, os.W_OK):
         raise RefusedError(
             f"{shown(folder)} cannot be written: it is the folder of the host secret, and the new one goes there too",
@@ -89,7 +125,7 @@ def renewing(
     read_clock: ReadClock,
     *,
     changes: ChangesOf,
-    new_host_secret: Path | None,
+    secrets: NewSecrets,
     actor: Actor,
     operation_id: OperationId,
 ) -> Iterator[Renewal]:
@@ -100,11 +136,14 @@ def renewing(
     """
     with contextlib.ExitStack() as stack:
         view = stack.enter_context(keystore.read())
-        path = secret_path_of(keystore, view.document, new_host_secret)
-        secret = stack.enter_context(_new_secret(keystore, path))
+        path = secret_path_of(keystore, view.document, secrets)
+        new = [
+            stack.enter_context(_new_secret_of(way, keystore, path, secrets.devices))
+            for way in secrets.ways(view.document)
+        ]
         keys = _next_keys(keystore.keys, view.audit.size)
-        document = _next_document(view, keys, secret)
-        after = stack.enter_context(_new_file(keystore, keys, secret))
+        document = _next_document(view, keys, new)
+        after = stack.enter_context(_new_file(keystore, keys, new[0]))
 
         def copy(target: sqlite3.Connection) -> Snapshot:
             schema.create_tables(target)
@@ -128,16 +167,29 @@ def _next_keys(keys: RootKeys, size: int) -> RootKeys:
     return RootKeys(root, keys.keystore_id, (*(each.copy() for each in keys.former), former))
 
 
-def _next_document(view: Snapshot, keys: RootKeys, secret: HostSecret) -> Document:
+def _new_secret_of(
+    way: str, keystore: Keystore, path: Path | None, devices: DeviceSecrets
+) -> AbstractContextManager[MachineSecret]:
+    if way == MACHINE and path is not None:
+        return _new_secret(keystore, path)
+    return newly_sealed(devices, way, is_held=lambda blob: keystore.is_replaced())
+
+
+def _next_document(view: Snapshot, keys: RootKeys, secrets: Sequence[MachineSecret]) -> Document:
     before = view.document
     if before.epoch + 1 >= MAX_EPOCH:
         raise IntegrityError("the keystore has had too many epochs")
+    binding, awaited = read_binding(view.rows), read_replacing(view.rows)
+    with_facts = [secret for secret in secrets if takes_facts(before, secret.way)]
+    without = [secret for secret in secrets if secret not in with_facts]
+    slots = (*slots_for(keys, binding, with_facts, awaited), *slots_for(keys, Binding(()), without))
+    ways = [secret.way for secret in secrets]
+    for host in (secret for secret in secrets if isinstance(secret, HostSecret)):
+        before = replace(before, host_secret_id=derivation.host_secret_id(host.view), host_secret_path=str(host.path))
     return replace(
         before,
         epoch=before.epoch + 1,
-        host_secret_id=derivation.host_secret_id(secret.view),
-        host_secret_path=str(secret.path),
-        slots=seal_to_machine(keys.root.view, read_binding(view.rows), secret.view, before.keystore_id),
+        slots=tuple(sorted(slots, key=lambda slot: ways.index(slot.type))),
         former=seal_former(keys.former, keys.root.view, before.keystore_id),
     )
 
@@ -164,7 +216,7 @@ def _new_secret(keystore: Keystore, path: Path) -> Iterator[HostSecret]:
 
 
 @contextlib.contextmanager
-def _new_file(keystore: Keystore, keys: RootKeys, secret: HostSecret) -> Iterator[Keystore]:
+def _new_file(keystore: Keystore, keys: RootKeys, secret: MachineSecret) -> Iterator[Keystore]:
     """Yield an empty keystore file. It is removed again if it has not taken the place of the old one."""
     path = keystore.folder / REKEYING
     path.unlink(missing_ok=True)  # left by a killed rekey; the caller holds the lock

@@ -7,16 +7,14 @@ same: a copy from before opens with what opened it, until the root is renewed. D
 
 from __future__ import annotations
 
-import contextlib
 import hmac
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
-from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.fingerprint import Binding, choose_anchors
 from tiktrue_keys.core.keystore.bind import BINDING, read_binding, read_replacing, store_binding
+from tiktrue_keys.core.keystore.device_sealing import newly_sealed
 from tiktrue_keys.core.keystore.device_secrets import DeviceSecret
 from tiktrue_keys.core.keystore.document import MAX_SLOTS, Document
 from tiktrue_keys.core.keystore.former_ways import forget_former, named_way, note_former
@@ -39,12 +37,10 @@ from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
-from tiktrue_keys.core.secret import SecretBuffer
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import NotFoundError, RefusedError, TikTrueKeysError, UnavailableError
 
 OPERATION = "binding-add"
-SECRET_LENGTH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +89,14 @@ class _Binder:
         with session.read() as (view, _):
             self._must_fit(view)
         session.check_approval(self._proposal)
-        with SecretBuffer.random(SECRET_LENGTH) as secret, self._sealed(secret) as blob:
+        with newly_sealed(session.devices, self.way, is_held=self._may_hold) as secret:
             with operation.write() as transaction:
                 before = self._must_fit(transaction)
                 must_be_approved(transaction, self._proposal)
-                after = self._bound(transaction, secret, blob)
+                after = self._bound(transaction, secret)
                 operation.remember(transaction, [[way] for way in ways_of(after)])
             if not self.alternative:
-                session.keystore.host_secret = DeviceSecret(SecretBuffer.copy_of(secret.view), self.way, blob)
+                session.keystore.host_secret = secret
         warnings = _notices(before, after, alternative=self.alternative)
         return DeviceBound(
             operation_id=operation.id,
@@ -145,21 +141,6 @@ class _Binder:
             [(RecordKind.BINDING, BINDING), (RecordKind.ESCROW, ESCROW_RECORD)],
         )
 
-    @contextlib.contextmanager
-    def _sealed(self, secret: SecretBuffer) -> Iterator[bytes]:
-        """Yield the blob of the secret, which another process has unsealed. The device forgets it if no slot has it."""
-        devices = self.session.devices
-        blob = devices.seal(self.way, secret.view)
-        try:
-            if not hmac.compare_digest(devices.prove(self.way, blob), host_secret_id(secret.view)):
-                raise UnavailableError(f"{self.way}: another process did not unseal what was sealed")
-            yield blob
-        except BaseException:
-            if not self._may_hold(blob):
-                with contextlib.suppress(TikTrueKeysError):  # the error that is under way says more
-                    devices.discard(self.way, blob)
-            raise
-
     def _may_hold(self, blob: bytes) -> bool:
         """Return whether a slot may have the blob: a commit that raises may be durable all the same."""
         try:
@@ -168,7 +149,7 @@ class _Binder:
         except TikTrueKeysError:
             return True
 
-    def _bound(self, transaction: Transaction, secret: SecretBuffer, blob: bytes) -> Document:
+    def _bound(self, transaction: Transaction, secret: DeviceSecret) -> Document:
         before, keys = transaction.document, self.session.root_keys
         with_facts = self.session.devices.takes_facts(self.way)
         known = read_binding(transaction.rows)
@@ -176,7 +157,7 @@ class _Binder:
         binding = sealed_to if with_facts else Binding((), self.way)
         awaited = read_replacing(transaction.rows) if with_facts and not known.device else ()
         slots = seal_to_machine(
-            keys.root.view, binding, secret.view, keys.keystore_id, awaited, way=self.way, blob=blob
+            keys.root.view, binding, secret.view, keys.keystore_id, awaited, way=self.way, blob=secret.blob
         )
         kept = before.slots if self.alternative else escrow_slots(before)
         _must_have_room(len(slots) + len(kept))

@@ -8,25 +8,30 @@ order of the writes.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tiktrue_keys.core.approvals.plans import put_plan
+from tiktrue_keys.core.approvals.policy import BINDING as BINDING_POLICY
 from tiktrue_keys.core.approvals.policy import REKEY, get_policy
 from tiktrue_keys.core.approvals.proposals import Proposal, approved_plan, record_approval
 from tiktrue_keys.core.dispatch.peers import NODE, peers
+from tiktrue_keys.core.fingerprint import Binding
 from tiktrue_keys.core.keys.keyring import all_keys
 from tiktrue_keys.core.keys.wrapping import rewrap_for_machine
-from tiktrue_keys.core.keystore.bind import BINDING
+from tiktrue_keys.core.keystore.bind import BINDING, store_binding
+from tiktrue_keys.core.keystore.document import Document
+from tiktrue_keys.core.keystore.former_ways import forget_all_former
 from tiktrue_keys.core.keystore.identity import renewed_identity, store_identity
-from tiktrue_keys.core.keystore.renewal import Renewal, renewing, secret_path_of
+from tiktrue_keys.core.keystore.renewal import NewSecrets, Renewal, renewing, secret_path_of
 from tiktrue_keys.core.keystore.replay import OperationRequest, arguments_of
 from tiktrue_keys.core.keystore.retired import RetiredRoot, put_containers, put_retired_root
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.slots import has_escrow
+from tiktrue_keys.core.keystore.slots import MACHINE, has_escrow, slots_of, takes_facts, ways_of
 from tiktrue_keys.core.keystore.transfer import Changes
 from tiktrue_keys.core.notices import Notice, plural
 from tiktrue_keys.core.once import FirstRun, Operation, once
@@ -36,6 +41,7 @@ from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.standing_notices import ESCROW_RECORD
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.core.upgrade import COPY
+from tiktrue_keys.errors import TikTrueKeysError
 
 OPERATION = "rekey"
 
@@ -44,18 +50,21 @@ OPERATION = "rekey"
 class RekeyRequest:
     """How to renew the root: `compromised` if others may know it, `new_host_secret` where its host secret goes.
 
-    Without a path the new host secret lies beside the one in use, in a file of this keystore alone.
+    Without a path the new host secret lies beside the one in use, in a file of this keystore alone. A device that opens
+    the keystore seals a new secret too; `remove` is a way that opens it no longer.
     """
 
     compromised: bool = False
     new_host_secret: Path | None = None
     dry_run: bool = False
+    remove: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RekeyResult(OperationResult):
-    """The new epoch, the path of the new host secret, and what is left to do.
+    """The new epoch, the path of the new host secret, and what is left to do. `ways` open the keystore from now on.
 
+    Without a host secret among them it has no path.
     `keys` are the managed keys that are older than the renewal and not destroyed; `machine_keys` of them were wrapped
     under the root itself, and are wrapped under the new one. `old_copies` are files on this machine that the old root
     still opens. `had_escrow`: there was an escrow, whose shares open nothing new. `nodes` are those that have to accept
@@ -63,12 +72,13 @@ class RekeyResult(OperationResult):
     """
 
     epoch: int
-    host_secret: Path
+    host_secret: Path | None
     keys: int
     machine_keys: int
     had_escrow: bool
     nodes: int = 0
     old_copies: tuple[Path, ...] = ()
+    ways: tuple[str, ...] = ()
     compromised: bool = False
     dry_run: bool = False
 
@@ -88,7 +98,8 @@ def rekey(session: KeystoreSession, request: RekeyRequest, *, operation_id: str 
 def _preview(session: KeystoreSession, request: RekeyRequest, operation: Operation) -> RekeyResult:
     with session.read() as (view, now):
         document = view.document
-        path = secret_path_of(session.keystore, document, request.new_host_secret)
+        secrets = _new_secrets(session, request)
+        path = secret_path_of(session.keystore, document, secrets)
         living = [stored.key.license_tag is None for stored in all_keys(view.rows, now) if _lives(stored.wrapped)]
         return RekeyResult(
             operation_id=operation.id,
@@ -100,6 +111,7 @@ def _preview(session: KeystoreSession, request: RekeyRequest, operation: Operati
             had_escrow=has_escrow(document),
             nodes=len(list(peers(view.rows, NODE))),
             old_copies=old_copies(view, session.place.folder),
+            ways=secrets.ways(document),
             compromised=request.compromised,
             dry_run=True,
         )
@@ -110,8 +122,9 @@ def _rekey(session: KeystoreSession, request: RekeyRequest, operation: Operation
     session.check_approval(proposal)
     with session.write(operation.id):
         pass  # takes an older schema to the present one, and removes what killed operations left
+    secrets, before = _new_secrets(session, request), session.keystore.document_now()
+    secret_path_of(session.keystore, before, secrets)
     if request.new_host_secret is not None:
-        secret_path_of(session.keystore, session.keystore.document_now(), request.new_host_secret)
         session.output_gate().check(request.new_host_secret)
     keys = _KeyChanges()
     with (
@@ -121,7 +134,7 @@ def _rekey(session: KeystoreSession, request: RekeyRequest, operation: Operation
             keystore,
             session.read_clock,
             changes=keys.of,
-            new_host_secret=request.new_host_secret,
+            secrets=secrets,
             actor=session.actor,
             operation_id=operation.id,
         ) as renewal,
@@ -134,21 +147,33 @@ def _rekey(session: KeystoreSession, request: RekeyRequest, operation: Operation
             operation_id=operation.id,
             changed=True,
             epoch=renewal.transaction.document.epoch,
-            host_secret=Path(renewal.transaction.document.host_secret_path),
+            host_secret=_path_in(renewal.transaction.document),
             keys=keys.living,
             machine_keys=keys.rewrapped,
             had_escrow=had_escrow,
             nodes=len(list(peers(renewal.view.rows, NODE))),
             old_copies=copies,
+            ways=ways_of(renewal.transaction.document),
             compromised=request.compromised,
         )
-        _record(renewal, result)
+        _record(renewal, result, request.remove)
         operation.remember(renewal.transaction, _items(result))
     session.used_approval |= renewal.transaction.used_approval
+    if request.remove not in ("", MACHINE):
+        with contextlib.suppress(TikTrueKeysError):  # it is gone, perhaps: then there is nothing to remove
+            session.devices.discard(request.remove, slots_of(before, request.remove)[0].blob)
     return replace(result, warnings=(*_notices(result), *_name_new_secret(session, request, result.host_secret)))
 
 
-def _name_new_secret(session: KeystoreSession, request: RekeyRequest, path: Path) -> tuple[Notice, ...]:
+def _new_secrets(session: KeystoreSession, request: RekeyRequest) -> NewSecrets:
+    return NewSecrets(session.devices, request.new_host_secret, request.remove)
+
+
+def _path_in(document: Document) -> Path | None:
+    return Path(document.host_secret_path) if MACHINE in ways_of(document) else None
+
+
+def _name_new_secret(session: KeystoreSession, request: RekeyRequest, path: Path | None) -> tuple[Notice, ...]:
     """Let the session open the keystore with a host secret elsewhere. Return a notice where another one was named."""
     given = session.place.host_secret
     if request.new_host_secret is None or given is None:
@@ -223,13 +248,17 @@ def _retire(renewal: Renewal, containers: list[str], compromised: bool) -> bool:
         parts=put_containers(rows, number, containers),
     )
     put_retired_root(rows, number, root)
+    forget_all_former(rows)
+    ways = ways_of(renewal.transaction.document)
+    if not any(takes_facts(renewal.transaction.document, way) for way in ways):
+        store_binding(rows, Binding((), ways[0]))
     rows.delete(RecordKind.ESCROW, ESCROW_RECORD)
     for name in (BACKUP, COPY):  # none that was taken before holds the keystore as it is now
         rows.delete(RecordKind.BACKUP, name)
     return has_escrow(before)
 
 
-def _record(renewal: Renewal, result: RekeyResult) -> None:
+def _record(renewal: Renewal, result: RekeyResult, removed: str) -> None:
     view, transaction = renewal.view, renewal.transaction
     last = {"epoch": view.document.epoch, "size": view.audit.size, "head": view.audit.head().hex()}
     epoch = {"epoch": result.epoch, "last_known": last, "at": transaction.now}
@@ -241,14 +270,21 @@ def _record(renewal: Renewal, result: RekeyResult) -> None:
         "keys": result.keys,
         "machine_keys": result.machine_keys,
         "escrow_ended": result.had_escrow,
-        "host_secret": str(result.host_secret),
+        "host_secret": str(result.host_secret or ""),
     }
-    transaction.record(OPERATION, detail=detail)
+    transaction.record(OPERATION, detail=detail | ({"removed": removed} if removed else {}))
 
 
 def _proposal(request: RekeyRequest) -> Proposal:
-    arguments = {"compromised": request.compromised, "new_host_secret": _text(request.new_host_secret)}
-    return Proposal(REKEY, "this keystore", arguments, [(RecordKind.BINDING, BINDING)])
+    arguments: dict[str, Any] = {
+        "compromised": request.compromised,
+        "new_host_secret": _text(request.new_host_secret),
+    }
+    rows = [(RecordKind.BINDING, BINDING)]
+    if request.remove:
+        arguments |= {"remove": request.remove}
+        return Proposal(REKEY, "this keystore", arguments, rows, also=(BINDING_POLICY,))
+    return Proposal(REKEY, "this keystore", arguments, rows)
 
 
 def _text(path: Path | None) -> str | None:
@@ -272,19 +308,21 @@ def _notices(result: RekeyResult) -> tuple[Notice, ...]:
 
 def _items(result: RekeyResult) -> list[list[str]]:
     counts = [str(result.epoch), str(result.keys), str(result.machine_keys), str(int(result.had_escrow))]
-    return [counts, [str(result.host_secret)], [str(path) for path in result.old_copies]]
+    path = [] if result.host_secret is None else [str(result.host_secret)]
+    return [counts, path, [str(path) for path in result.old_copies], list(result.ways)]
 
 
 def _repeated(request: RekeyRequest, first: FirstRun) -> RekeyResult:
-    (epoch, keys, machine_keys, had_escrow), (path,), copies = first.items
+    (epoch, keys, machine_keys, had_escrow), path, copies, ways = first.items
     return RekeyResult(
         operation_id=first.operation_id,
         changed=False,
         epoch=int(epoch),
-        host_secret=Path(path),
+        host_secret=Path(path[0]) if path else None,
         keys=int(keys),
         machine_keys=int(machine_keys),
         had_escrow=had_escrow == "1",
         old_copies=tuple(Path(copy) for copy in copies),
+        ways=tuple(ways),
         compromised=request.compromised,
     )

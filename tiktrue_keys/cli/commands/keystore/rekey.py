@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from tiktrue_keys.cli.context.context import CommandContext
+from tiktrue_keys.cli.view.bound_ways import name_of
 from tiktrue_keys.cli.view.escape import escaped
 from tiktrue_keys.cli.view.outcome import REPEATED, Block, Line, Outcome
+from tiktrue_keys.core.keystore.slots import MACHINE
 from tiktrue_keys.core.notices import plural
 from tiktrue_keys.core.operations.rekey import RekeyResult
 
@@ -41,7 +43,8 @@ def command(
 
     Draws a new root secret and a new host secret for this keystore alone, seals every record again, and begins a new
     epoch. What opened the keystore before opens nothing that is written from then on: neither the old host secret nor
-    the escrow's shares. Older copies still open with them, and are listed. Asks first. Reads no license.
+    the escrow's shares. Older copies still open with them, and are listed. Asks first. Reads no license. A device that
+    opens the keystore seals a new secret.
 
     Managed keys stay as they are, so that every model goes on opening. After an intrusion they are known too: the
     command ends with the commands that replace them. Nodes have to accept the new epoch.
@@ -52,14 +55,15 @@ def command(
         compromised=compromised, new_host_secret=path, dry_run=True, operation_id=context.operation_id
     )
     if dry_run or not plan.dry_run:  # not a plan: what this operation id did the first time
-        return _outcome(context, plan)
-    context.confirm(f"Renew the root secret? {_consequences(plan)}")
+        return rekey_outcome(context, plan)
+    context.confirm(f"Renew the root secret? {consequences(plan)}")
     context.settle()
     done = context.manager.rekey(compromised=compromised, new_host_secret=path, operation_id=context.operation_id)
-    return _outcome(context, done)
+    return rekey_outcome(context, done)
 
 
-def _consequences(plan: RekeyResult) -> str:
+def consequences(plan: RekeyResult) -> str:
+    """Return what a rekey ends and leaves, for a question."""
     parts = [f"{plural(plan.keys, 'key')} stay as they are" if plan.keys != 1 else "1 key stays as it is"]
     if plan.nodes:
         parts.append(f"{plural(plan.nodes, 'node')} will have to accept a new epoch")
@@ -70,7 +74,8 @@ def _consequences(plan: RekeyResult) -> str:
     return "; ".join(parts) + "."
 
 
-def _outcome(context: CommandContext, done: RekeyResult) -> Outcome:
+def rekey_outcome(context: CommandContext, done: RekeyResult) -> Outcome:
+    """Return what a rekey has done, with the commands that are left to run."""
     copies = [str(path) for path in done.old_copies]
     steps = _next_steps(context, done) if done.changed or done.dry_run else []
     view: list[Block] = [Line(f"{number}. {command}: {reason}") for number, (command, reason) in enumerate(steps, 1)]
@@ -79,7 +84,8 @@ def _outcome(context: CommandContext, done: RekeyResult) -> Outcome:
             "dry_run": done.dry_run,
             "compromised": done.compromised,
             "epoch": done.epoch,
-            "host_secret": str(done.host_secret),
+            "host_secret": str(done.host_secret or ""),
+            "ways": [name_of(way) for way in done.ways],
             "keys": done.keys,
             "machine_keys": done.machine_keys,
             "escrow_ended": done.had_escrow,
@@ -96,12 +102,11 @@ def _outcome(context: CommandContext, done: RekeyResult) -> Outcome:
 
 
 def _message(done: RekeyResult) -> str:
-    secret = escaped(str(done.host_secret))
+    host = f"the host secret {escaped(str(done.host_secret))}"
+    ways = " or ".join(host if way == MACHINE else way for way in done.ways)
     if done.dry_run:
-        return f"Would begin epoch {done.epoch} under a new root and the host secret {secret}; nothing was changed."
-    if not done.changed:
-        return REPEATED
-    return f"Began epoch {done.epoch} under a new root; its host secret is {secret}."
+        return f"Would begin epoch {done.epoch} under a new root, which opens by {ways}; nothing was changed."
+    return f"Began epoch {done.epoch} under a new root; it opens by {ways}." if done.changed else REPEATED
 
 
 def _next_steps(context: CommandContext, done: RekeyResult) -> list[tuple[str, str]]:
