@@ -47,7 +47,9 @@ TESTED_BY: dict[str, str] = {
     "core/keystore/test_copied.py": ("core/keystore/document core/keystore/paths core/keystore/store"),
     "core/keystore/test_open.py": "core/keystore/database core/keystore/leftovers core/keystore/schema",
     "core/keystore/test_rollback.py": "core/keystore/verification core/keystore/high_water",
-    "core/operations/test_bind_device.py": "core/keystore/former_ways core/keystore/machine_secrets",
+    "core/operations/test_bind_device.py": (
+        "core/keystore/device_sealing core/keystore/former_ways core/keystore/machine_secrets"
+    ),
     "core/operations/test_backup.py": "core/keys/keyring core/keystore/backup core/operations/restore",
     "core/operations/test_cleanup.py": "core/keys/destruction",
     "core/operations/test_mirror.py": "core/keystore/cursors",
