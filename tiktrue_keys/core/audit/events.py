@@ -113,7 +113,7 @@ CATALOGUE: Mapping[str, AuditEvent] = MappingProxyType(
         "register": _event("A container was registered.", "file_id path keys"),
         "rekey": _event(
             "The keystore got a new root secret.",
-            "new_epoch last_known compromised machine_keys escrow_ended host_secret keys",
+            "new_epoch last_known compromised machine_keys escrow_ended host_secret keys removed",
         ),
         "release": _event(
             "Which containers of a model may be opened was changed.",
