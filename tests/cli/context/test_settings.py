@@ -140,7 +140,7 @@ def test_a_users_file_enables_no_device(program: Program) -> None:
     done = program.run("list")
 
     assert done.returncode == 2
-    assert "tiktrue-keys.toml, or in the environment: TIKTRUE_TPM2_TCTI" in done.stderr
+    assert "tiktrue-keys.toml sets it, or the environment: TIKTRUE_TPM2_TCTI" in done.stderr
 
 
 def test_every_setting_of_a_device_has_a_name_here_and_a_variable(tmp_path: Path) -> None:
