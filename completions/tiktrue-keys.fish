@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --remove-approver --replace --require --resend --resume --role --set --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --rehearsal --remove-approver --replace --require --resend --resume --role --set --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -123,6 +123,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l marks -xa '(__fish_c
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l license-file -rF -d 'File with the license, or - for standard input.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l lock-timeout -x -d 'How long to wait for the keystore lock (default: 10s).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l operation-id -x -d 'Idempotency key: repeating the command with it returns the first result.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l approval -x -d 'Number of the approved plan to use: see approvals list.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s y -l yes -d 'Answer yes to every question.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l json -d 'Print the result as one JSON object.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -s q -l quiet -d 'Print only ids and errors.'
@@ -723,6 +724,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at backup' -F
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -s n -l dry-run -d 'Verify the backup and show what would be replaced.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l accept-clock -d 'Confirm that the clock is right, for a backup that is more than 400 days old.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l rehearsal -xa '(__fish_complete_directories)' -d 'Restore into DIR, a new folder, for practice; the keystore stays as it is.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at restore' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'

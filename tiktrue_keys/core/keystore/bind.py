@@ -202,7 +202,7 @@ def record_paths(keystore: Keystore, transaction: Transaction) -> Moved:
 def become_rehearsal(keystore: Keystore, transaction: Transaction, folder: Path) -> None:
     """Say in the header that this is a rehearsal in `folder`, and where its host secret is."""
     document = replace(transaction.document, rehearsal=True, marks_path=_must_be_text(Path(os.path.realpath(folder))))
-    if keystore.host_secret is not None:
+    if isinstance(keystore.host_secret, HostSecret):
         document = replace(document, host_secret_path=_must_be_text(keystore.host_secret.path))
     transaction.replace_document(document)
 

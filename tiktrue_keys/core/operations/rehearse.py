@@ -43,7 +43,7 @@ def rehearse(session: KeystoreSession, source: Path, folder: Path, *, accept_clo
     with restoring(
         place,
         source,
-        by_machine(place, session.facts()),
+        by_machine(place, session.facts(), session.devices),
         session.facts(),
         session.clock,
         session.read_clock,
