@@ -1,6 +1,6 @@
 # fish completion for tiktrue-keys; generated from the parser, do not edit.
 
-set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --rehearsal --remove-approver --replace --require --resend --resume --role --set --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
+set -g __tiktrue_keys_valued --accept-refusals --actor --after --against --approval --approver --audit-to --backup-to --cancel --column --confirm --count --decrypt-for --drop --event --exclude --expect --expect-root --format --from --from-file --host-secret --include --jobs --keep --key --keystore --label --last --license-file --lifetime --limit --location --lock-timeout --marks --min-acks --model --models --name --new-host-secret --notify --old-license-file --older-than --operation-id --outcome --output --overlap --plain --prepublish --reason --recipient --rehearsal --remove-approver --replace --require --resend --resume --role --rotate-before --rotate-every --set --share --shares --since --sort --status --textfile --threshold --to --until --via --wait --withdraw --within -o
 
 # The words of the command line that are commands, as far as they go.
 function __tiktrue_keys_path
@@ -110,6 +110,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -s h -l help -d 'Show this me
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l lifetime -x -d 'Encryption period (default: 30d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l decrypt-for -x -d 'Decryption period after that (default: 90d).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l rotate-every -x -d 'How long the key encrypts before rotate --due rotates it.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l rotate-before -x -d 'How long before its end rotate --due rotates the key (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l label -x -d 'Label to store with the key (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l no-license -d 'Bind the key to this machine only, without a license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -l new-license -d 'Enrol a license that the keystore does not know yet.'
@@ -135,7 +137,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at generate' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l status -xa 'pending active rotating deprecated expired revoked destroyed' -d 'State of the keys to list: pending, active, rotating, deprecated, expired, revoked, destroyed (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l due -d 'List only keys that rotate --due would rotate.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l within -x -d 'With --due: how soon the keys expire (default: 7d).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l within -x -d 'With --due: list those that become due within that time, as a forecast.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l older-than -x -d 'List only keys that were created longer ago than that.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l label -x -d 'Label of the keys to list (repeatable: all of them).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l sort -xa 'model status created expires generation' -d 'Sort order: model, status, created, expires, generation (default: model).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at list' -l limit -x -d 'Maximum number of keys to list.'
@@ -178,6 +181,8 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l within -x -d 'With --d
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l atomic -d 'With --due: rotate all due keys or none.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l overlap -x -d 'How long the old key keeps decrypting without a warning (default: 7d).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l lifetime -x -d 'Encryption period of the successor (default: that of the old key).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l rotate-every -x -d 'How long the key encrypts before rotate --due rotates it (default: as the old key).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l rotate-before -x -d 'How long before its end rotate --due rotates the key (default: as the old key).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify -xa '(tiktrue-keys fleet list --format csv --column name 2>/dev/null </dev/null | tail -n +2)' -d 'Node to send the successor to (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l notify-all -d 'Send the successor to every node.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rotate' -l prepublish -x -d 'Distribute the successor now and activate it after DURATION.'
