@@ -934,7 +934,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at binding remove' -f
 
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l drop -x -d 'Leave FACT out of the binding before its part is replaced (repeatable).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l replace -x -d 'Open with the part that has NEW too, and only with it once it is there (repeatable).'
-complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l against -rF -d 'Only replace a lost mark: the log must extend this checkpoint; reads no license.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l against -rF -d 'Checkpoint kept elsewhere: only replaces a lost mark, if the log extends it; reads no license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -s n -l dry-run -d 'Show what would be sealed, and change nothing; reads no license.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at rebind' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'

@@ -48,7 +48,8 @@ def command(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Only replace a lost mark: the log must extend this checkpoint; reads no license."
+            metavar="FILE",
+            help="Checkpoint kept elsewhere: only replaces a lost mark, if the log extends it; reads no license.",
         ),
     ] = None,
     dry_run: Annotated[
