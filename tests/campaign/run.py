@@ -37,7 +37,7 @@ TORTURE = (sys.executable, "-m", "tests.faults.torture")
 AHEAD = {"week": "+7d", "year": "+365d"}
 SKIPPED = "skipped"
 
-_TABLE = "{:<10}{:<10}{:>8}{:>8}{:>8}{:>9}  {}"
+_TABLE = "{:<12}{:<10}{:>8}{:>8}{:>8}{:>9}  {}"
 _ENDS = re.compile(r"^=* ?(\d+ .*) in [0-9.]+s.*$")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 _KINDS = {"errors": "failed", "error": "failed"}
