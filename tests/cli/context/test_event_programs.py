@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -43,10 +41,10 @@ class Hooks:
 
 
 @pytest.fixture
-def hooks() -> Iterator[Hooks]:
-    # Below a folder that others cannot write: pytest's own lies in /tmp.
-    with TemporaryDirectory(dir=Path(__file__).parents[3], prefix=".hooks-") as folder:
-        yield Hooks(Path(folder))
+def hooks(tmp_path: Path) -> Hooks:
+    folder = tmp_path / "hooks"
+    folder.mkdir(mode=0o700)
+    return Hooks(folder)
 
 
 @pytest.fixture

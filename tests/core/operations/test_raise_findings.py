@@ -8,7 +8,7 @@ import pytest
 
 from tests.keystores import FILE_ID, Desk
 from tiktrue_keys.core.containers.registry import ContainerRecord
-from tiktrue_keys.core.instants import Instant
+from tiktrue_keys.core.instants import DAY, Instant
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.errors import UsageError
 
@@ -29,13 +29,17 @@ def test_what_time_brings_is_raised_once_until_it_is_gone(desk: Desk, tmp_path: 
     assert told(manager) == [("expired", key.key_id), ("key-due", key.key_id), ("backup-stale", "")]
     assert manager.raise_findings().raised == ()
     assert manager.audit_size() == size + 4  # with the gap of a month
+    other = manager.generate("other", no_license=True, lifetime=9 * DAY).keys[0]
+    desk.clock.forward(days=8)
+    assert [(each.id, each.subject) for each in manager.raise_findings().raised] == [("rotation-due", other.key_id)]
     manager.backup(tmp_path / "backup", force=True)
-    manager.rotate(["llama"])
+    manager.rotate(["llama", "other"])
     desk.manager().raise_findings()
-    last = list(manager.events())[2].id
-    assert told(manager, after=last) == [("rotated", key.key_id), ("container-lagging", FILE_ID.hex())]
+    last = list(manager.events())[3].id
+    rotated = [("rotated", key.key_id), ("rotated", other.key_id)]
+    assert told(manager, after=last) == [*rotated, ("container-lagging", FILE_ID.hex())]
     gone = [record.detail["finding"] for record in manager.audit_records() if record.event == "finding-cleared"]
-    assert sorted(gone) == ["backup-stale", "expired", "rotation-due"]
+    assert sorted(gone) == ["backup-stale", "expired", "rotation-due", "rotation-due"]
 
 
 def test_events_are_read_from_any_point_over_a_restore(desk: Desk, tmp_path: Path) -> None:

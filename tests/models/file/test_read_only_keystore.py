@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import pytest
 from tests.keystores import LICENSE, error_of
 from tests.machines import REPOSITORY, SERVER, give_to_nobody, skip_reason
 from tests.models.workshop import MODEL, Workshop, folder_request, pattern
-from tiktrue_keys.errors import NotFoundError
+from tiktrue_keys.core.audit.record import AuditRecord
+from tiktrue_keys.core.read_only import SystemLogManager
+from tiktrue_keys.errors import InsecureError, NotFoundError, UnavailableError
+from tiktrue_keys.models.file.decrypt import decrypt_model
 from tiktrue_keys.models.folder.encrypt import encrypt_folder
 
 pytestmark = pytest.mark.skipif(skip_reason() is not None, reason=str(skip_reason()))
@@ -250,3 +253,31 @@ def test_a_backup_of_a_snapshot(shop: Workshop, sealed: Path, log: SystemLog) ->
     shop.manager.restore(copy)
     assert shop.manager.find(MODEL).model_id == MODEL
     assert isinstance(error_of(lambda: shop.manager.find("later")), NotFoundError)
+
+
+class Sink:
+    """A sink of the settings, which is full when told."""
+
+    name = "a sink"
+
+    def __init__(self) -> None:
+        self.found: list[AuditRecord] = []
+        self.is_full = False
+
+    def write(self, records: Sequence[AuditRecord]) -> None:
+        if self.is_full:
+            raise InsecureError("it can be written by others")
+        self.found += records
+
+
+def test_a_sink_takes_the_record_first_or_nothing_is_released(shop: Workshop) -> None:
+    container, sink = shop.sealed(LENGTH), Sink()
+    manager = SystemLogManager(shop.manager, sink)
+    before = manager.audit_size()
+    decrypt_model(manager, container, shop.folder / "plain", license_key=LICENSE)
+    assert [record.event for record in sink.found] == ["intent", "decrypt"]
+    sink.is_full = True
+    with pytest.raises(UnavailableError, match="it can be written by others"):
+        decrypt_model(manager, container, shop.folder / "other", license_key=LICENSE)
+    assert not (shop.folder / "other").exists()
+    assert manager.audit_size() - before <= 1  # the failure, where the keystore can be written to

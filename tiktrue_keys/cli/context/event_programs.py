@@ -151,7 +151,9 @@ def must_be_trusted(program: Path) -> None:
             status = os.stat(place)
         except OSError as error:
             raise UnavailableError(f"it is not there: {(error.strerror or '').lower()}") from None
-        if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        # In a sticky folder, as /tmp, others cannot replace what is ours.
+        is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+        if status.st_uid not in (0, os.geteuid()) or is_open:
             raise InsecureError(f"not run, because others can write {shown(place)}")
     if not stat.S_ISREG(os.stat(program).st_mode):
         raise UnavailableError("it is not a file")
