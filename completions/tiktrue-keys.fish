@@ -692,7 +692,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -s V -l version -d '
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -s h -l help -d 'Show this message and exit.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit prove' -f
 
-complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l key -x -d 'Verifier key of the log: NAME+HEX+BASE64 (required).'
+complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l key -x -d 'Verifier key of the log, which audit checkpoint shows (required).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l keystore -xa '(__fish_complete_directories)' -d 'Folder of the keystore (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l host-secret -rF -d 'File of the host secret (default: see FILES in tiktrue-keys(1)).'
 complete -c tiktrue-keys -n '__tiktrue_keys_at audit check-proof' -l marks -xa '(__fish_complete_directories)' -d 'Folder of the high-water marks (default: the one that the keystore records).'

@@ -148,9 +148,13 @@ STORIES = {
         metrics
         audit show
         audit checkpoint
+        % tiktrue-keys audit checkpoint > /mnt/witness/checkpoint
         audit verify
         audit export
         audit prove
+        % tiktrue-keys audit prove 1 > proof.txt
+        audit check-proof 1=2
+        audit check-proof 2=2
         """,
     "keystore": """
         % tiktrue-keys generate llama-7b

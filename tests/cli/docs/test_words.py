@@ -30,6 +30,8 @@ TYPES = {
     "SRC",
     "STATEFILE",
     "CARD",
+    "DIR|URL",
+    "VERIFIER_KEY",
     "CONTAINER",
     "FACT",
     "FILE... -- CMD",

@@ -47,6 +47,7 @@ class Parameter:
     help: str
     kind: str
     choices: tuple[str, ...]
+    offered: tuple[str, ...]
     multiple: bool
     required: bool
     common: bool
@@ -120,14 +121,15 @@ def _parameter(param: Any, context: Any, command: Any) -> Parameter:
     metavar = "" if flag else param.metavar or param.name.upper()
     columns = command.columns if "--column" in param.opts else ()
     choices = tuple(str(getattr(each, "value", each)) for each in param.type_descriptor.choices or ())
-    choices = choices or tuple(name.replace(" ", "-") for name in columns) or _CHOICES.get(metavar, ())
+    offered = choices or tuple(name.replace(" ", "-") for name in columns) or _CHOICES.get(metavar, ())
     names = (*param.opts, *param.secondary_opts) if param.param_type_name == "option" else ()
     return Parameter(
         names=tuple(sorted(names, key=lambda name: name.startswith("--"))),
         metavar=metavar,
         help=param.help or "",
-        kind="" if flag else _kind(metavar, choices),
+        kind="" if flag else _kind(metavar, offered),
         choices=choices,
+        offered=offered,
         multiple=param.multiple or param.nargs == -1,
         required=param.required,
         common=getattr(param, "rich_help_panel", None) == COMMON_PANEL or "--help" in names,

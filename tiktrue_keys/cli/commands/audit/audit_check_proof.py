@@ -29,7 +29,10 @@ def command(
     ctx: typer.Context,
     proof: Annotated[str, typer.Argument(metavar="FILE", help="Proof that audit prove printed.")],
     key: Annotated[
-        str, typer.Option("--key", metavar="VERIFIER_KEY", help="Verifier key of the log: NAME+HEX+BASE64 (required).")
+        str,
+        typer.Option(
+            "--key", metavar="VERIFIER_KEY", help="Verifier key of the log, which audit checkpoint shows (required)."
+        ),
     ],
 ) -> Outcome:
     """Verify a proof that a record is in a log.

@@ -62,7 +62,7 @@ def bash_script(commands: Sequence[Description]) -> str:
 
 
 def _kind(parameter: Parameter) -> str:
-    return f"words:{' '.join(parameter.choices)}" if parameter.kind == "choice" else parameter.kind
+    return f"words:{' '.join(parameter.offered)}" if parameter.kind == "choice" else parameter.kind
 
 
 def _words(commands: Sequence[Description]) -> Iterator[str]:

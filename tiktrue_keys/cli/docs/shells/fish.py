@@ -88,7 +88,7 @@ def _value(parameter: Parameter) -> str:
     if not parameter.kind:
         return ""
     if parameter.kind == "choice":
-        return f" -xa '{' '.join(parameter.choices)}'"
+        return f" -xa '{' '.join(parameter.offered)}'"
     return " " + _ACTIONS[parameter.kind]
 
 

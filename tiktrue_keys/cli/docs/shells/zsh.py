@@ -87,7 +87,7 @@ def _argument(argument: Parameter) -> str:
 
 
 def _action(parameter: Parameter) -> str:
-    return f"({' '.join(parameter.choices)})" if parameter.kind == "choice" else _ACTIONS[parameter.kind]
+    return f"({' '.join(parameter.offered)})" if parameter.kind == "choice" else _ACTIONS[parameter.kind]
 
 
 def _escaped(text: str) -> str:
