@@ -6,7 +6,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet
 from tests.keystores import LICENSE
-from tiktrue_keys.core.findings import Finding
+from tiktrue_keys.core.findings.finding import Finding
 from tiktrue_keys.core.instants import DAY
 from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.errors import RefusedError, UsageError

@@ -68,7 +68,10 @@ TESTED_BY: dict[str, str] = {
     "core/keys/test_deadlines.py": "core/keystore/agenda core/keystore/tallies",
     "core/operations/test_validate.py": "core/keys/health core/operations/verify",
     "core/test_durable_reading.py": "core/system_errors",
-    "core/test_findings.py": "core/limits",
+    "core/findings/test_rules.py": (
+        "core/findings/finding core/findings/of_containers core/findings/of_fleet core/findings/of_keys "
+        "core/findings/of_machine core/findings/of_upkeep core/findings/standing core/limits"
+    ),
     "core/test_fingerprint.py": "core/machine/facts",
     "core/test_manager_concurrency.py": "core/reader",
     "core/audit/test_events.py": "core/keys/failure_record core/keystore/subject",

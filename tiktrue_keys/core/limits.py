@@ -1,6 +1,6 @@
 """The operator's limits: ages past which status finds something.
 
-Come here to add a limit; findings.py has the rules, and cli/context/configured_limits.py reads the configuration.
+Come here to add a limit; findings/rules.py has the rules, and cli/context/configured_limits.py reads the configuration.
 """
 
 from __future__ import annotations

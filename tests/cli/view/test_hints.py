@@ -74,7 +74,7 @@ OPTIONS = {each.name: {name for option in each.options for name in option.names}
 OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 OTHER_PROGRAMS = re.compile(
     r"ssh-keygen -Y sign -n tiktrue-keys -f KEY plan.txt|systemd-tmpfiles --create|openssl rand -hex 32"
-    r"|journalctl -t tiktrue-keys"
+    r"|journalctl -t tiktrue-keys|runuser -u \{user\} -- tiktrue-keys|rm -r \{folder\}"
 )
 
 

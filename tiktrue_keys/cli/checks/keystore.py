@@ -9,7 +9,7 @@ from tiktrue_keys.cli.checks.check import Check, CheckState, failed, good, skipp
 from tiktrue_keys.cli.checks.storage import host_secret_checks, leftover_checks, reserve_check
 from tiktrue_keys.cli.view.finding_lines import finding_words
 from tiktrue_keys.cli.view.hints import message_of
-from tiktrue_keys.core.findings import Finding, Severity
+from tiktrue_keys.core.findings.finding import Finding, Severity
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.slots import MACHINE

@@ -7,7 +7,7 @@ from typing import Any
 
 from tiktrue_keys.cli.view.batches import worst
 from tiktrue_keys.cli.view.hints import hint_of, message_of
-from tiktrue_keys.core.findings import Finding, Severity, strict_error
+from tiktrue_keys.core.findings.finding import Finding, Severity, strict_error
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.errors import TikTrueKeysError

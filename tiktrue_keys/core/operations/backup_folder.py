@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tiktrue_keys.core.findings import OF_BACKUPS
+from tiktrue_keys.core.findings.rules import OF_BACKUPS
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.backup import opened_backup
 from tiktrue_keys.core.keystore.replay import OperationRequest

@@ -1,6 +1,6 @@
 """The operation `status`: one snapshot of the keystore and the machine, and what is not as it should be.
 
-Come here for what status costs: the registry and the agenda are read, not every key. The rules are core/findings.py.
+Come here for what status costs: the registry and the agenda are read, not every key. The rules are in core/findings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from tiktrue_keys.core.containers.registry import ContainerRecord, all_container
 from tiktrue_keys.core.dispatch.deliveries import lacking_revocation
 from tiktrue_keys.core.dispatch.peers import ISSUER, NODE, all_progress, peers
 from tiktrue_keys.core.dispatch.revocation_lists import known_list
-from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Standing, findings
+from tiktrue_keys.core.findings.finding import Finding
+from tiktrue_keys.core.findings.rules import findings
+from tiktrue_keys.core.findings.standing import Backups, NodeBehind, Standing
 from tiktrue_keys.core.fingerprint import drift, shared_anchors
 from tiktrue_keys.core.instants import Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import Deadline, key_counts, upcoming

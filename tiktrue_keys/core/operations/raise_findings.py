@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiktrue_keys.core.audit.keystore_event import BY_FINDING, CLEARED, RAISED
-from tiktrue_keys.core.findings import Finding
+from tiktrue_keys.core.findings.finding import Finding
 from tiktrue_keys.core.instants import Seconds, rfc3339
 from tiktrue_keys.core.keys.deadlines import due_keys
 from tiktrue_keys.core.keystore.rows import Rows

@@ -5,7 +5,7 @@ Come here for the warnings about recovery, binding and time. These functions onl
 
 from __future__ import annotations
 
-from tiktrue_keys.core.findings import more_facts
+from tiktrue_keys.core.findings.of_machine import more_facts
 from tiktrue_keys.core.fingerprint import Binding, shared_anchors, strength
 from tiktrue_keys.core.keystore.clock import ClockFault, ClockReading, doubt, lag, late_heartbeat
 from tiktrue_keys.core.keystore.rows import Rows

@@ -16,7 +16,7 @@ from tiktrue_keys.cli.context.context import CommandContext
 from tiktrue_keys.cli.view.outcome import Line, Outcome, Raw
 from tiktrue_keys.cli.view.prometheus import Metric, Sample, exposition, metric_json
 from tiktrue_keys.core.durable import replace_bytes
-from tiktrue_keys.core.findings import Finding
+from tiktrue_keys.core.findings.finding import Finding
 from tiktrue_keys.core.keys.deadlines import KeyCounts
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Status
 from tiktrue_keys.core.keystore.database import FILE_NAME

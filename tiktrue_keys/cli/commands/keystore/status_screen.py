@@ -12,7 +12,7 @@ from tiktrue_keys.cli.view.binding import binding_json, drift_json
 from tiktrue_keys.cli.view.finding_lines import finding_json, findings_error
 from tiktrue_keys.cli.view.hints import own_hint
 from tiktrue_keys.cli.view.outcome import Block, Fields, Line, Outcome
-from tiktrue_keys.core.findings import Finding
+from tiktrue_keys.core.findings.finding import Finding
 from tiktrue_keys.core.fingerprint import strength
 from tiktrue_keys.core.instants import rfc3339
 from tiktrue_keys.core.keys.lifecycle import DEFAULT_WITHIN, Series, Status

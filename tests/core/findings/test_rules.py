@@ -9,7 +9,9 @@ import pytest
 
 from tiktrue_keys.core.containers.registry import ContainerRecord
 from tiktrue_keys.core.dispatch.peers import ISSUER, Peer
-from tiktrue_keys.core.findings import Backups, Finding, NodeBehind, Severity, Standing, findings, strict_error
+from tiktrue_keys.core.findings.finding import Finding, Severity, strict_error
+from tiktrue_keys.core.findings.rules import findings
+from tiktrue_keys.core.findings.standing import Backups, NodeBehind, Standing
 from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport
 from tiktrue_keys.core.instants import DAY, Instant, Seconds
 from tiktrue_keys.core.keys.deadlines import KeyCounts
