@@ -81,7 +81,7 @@ complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a status -d 'Show the keysto
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a doctor -d 'Run every read-only check.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a metrics -d 'Print the keystore\'s state as Prometheus metrics.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a audit -d 'Show, verify, export and prove the audit log.'
-complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore to a file, for restore or escrow recover.'
+complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a backup -d 'Copy the keystore, for restore or escrow recover.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a restore -d 'Replace the keystore by a backup, as a new epoch.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a escrow -d 'Recover the keystore on another machine by shares.'
 complete -c tiktrue-keys -n '__tiktrue_keys_at ""' -a binding -d 'Show what keys are bound to, and bind them to a TPM, a token or a server.'

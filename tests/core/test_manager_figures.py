@@ -59,7 +59,7 @@ def test_a_binding_is_checked_from_what_was_read_before(small: Desk) -> None:
     key = manager.find("many-0001").key_id
     calls = warm(lambda: manager.validate_hardware_binding(key))
     assert (calls[OPEN], calls[SEAL], calls[SYNC], calls["open"], calls[PROCESS]) == (1, 0, 0, 0, 0)
-    assert calls.total() <= 2 * 132
+    assert calls.total() <= 2 * 266
 
 
 def test_a_batch_is_one_transaction_and_costs_the_same_for_each_key() -> None:

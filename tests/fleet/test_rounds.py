@@ -167,7 +167,7 @@ def test_past_the_end_of_a_revocation_list(tmp_path: Path) -> None:
         receive(there, spool, license_key=LICENSE.encode())
     via = ("--via", f"spool:{spool.folder}")
 
-    warned = node.json("fleet", "receive", *via)
+    warned = node.json("fleet", "receive", *via, code=7)
     assert _warned_of(warned) == ["stale-revocation-list"]
     refused = node.json("fleet", "receive", "--strict", *via, code=11)
     assert "revocation list of issuer 'head-office' expired" in refused["error"]["message"]

@@ -17,6 +17,7 @@ from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.keystore import host_secret, marks
 from tiktrue_keys.core.machine import FactKind
 from tiktrue_keys.core.manager import KeyManager
+from tiktrue_keys.core.operations.restore import RestoredKeystore
 from tiktrue_keys.errors import (
     InsecureError,
     IntegrityError,
@@ -33,6 +34,11 @@ from tiktrue_keys.recovery.shares import Share
 
 ELSEWHERE = {kind: value[::-1] for kind, value in facts.FIVE.items()}
 """Another machine: no fact in common."""
+
+
+def codes(done: RestoredKeystore) -> set[str]:
+    """Return the codes of the warnings, without that of the tests' own folder, which may lie in memory."""
+    return {notice.code for notice in done.warnings} - {"volatile-storage"}
 
 
 @pytest.fixture
@@ -142,7 +148,7 @@ def test_where_it_lies_nothing_is_lost(keystore: KeyManager, first: Desk, shares
     assert models(manager) == ["later", "llama", "open"]
     assert done.restored.replaced is not None
     assert done.restored.replaced.exists()
-    assert {notice.code for notice in done.warnings} == {"replaced-keystore", "new-epoch"}
+    assert codes(done) == {"replaced-keystore", "new-epoch"}
 
 
 def test_what_a_killed_writer_left_is_undone_first(keystore: KeyManager, first: Desk, shares: list[Share]) -> None:
@@ -191,7 +197,8 @@ def test_what_was_revoked_since_the_backup_stays_so(
 def test_in_an_empty_place_lost_revocations_are_warned_of(second: Desk, backup: Path, shares: list[Share]) -> None:
     done = recover(second.manager(), backup, shares[:3])
     # The first desk's mark lies on this machine, so that its keystore may be in use elsewhere.
-    assert {notice.code for notice in done.warnings} == {"revocations-lost", "new-epoch", "no-recovery", "other-copy"}
+    # The backup that it was recovered from counts as a backup.
+    assert codes(done) == {"revocations-lost", "new-epoch", "other-copy"}
 
 
 def test_in_an_empty_place_nothing_is_destroyed_until_somebody_has_looked(

@@ -38,6 +38,10 @@ TYPES = {
 }
 TYPES |= {
     "OP=N",
+    "NAME=VALUE",
+    "FACT=NEW",
+    "WAY",
+    "[WAY]",
     "NAME=FILE",
     "N",
     "HEX",

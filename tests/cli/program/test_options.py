@@ -10,11 +10,12 @@ from tiktrue_keys.cli.program.options import CommonOptions, take_common
 
 COMMON = {
     "--keystore", "--host-secret", "--license-file", "--lock-timeout", "--operation-id", "--yes", "-y", "--json",
-    "--quiet", "-q", "--verbose", "-v", "--no-color", "--version", "-V", "--help", "-h", "--approval",
+    "--quiet", "-q", "--verbose", "-v", "--no-color", "--version", "-V", "--help", "-h", "--approval", "--marks",
 }  # fmt: skip
 UNDER_APPROVAL = {
     "cleanup", "rotate", "revoke", "decrypt-model", "exec-model", "reencrypt-model", "models forget", "doctor",
     "generate", "restore", "rebind", "escrow create", "escrow recover", "approvals policy", "fleet add", "fleet send",
+    "rekey", "binding add", "binding remove",
 }  # fmt: skip
 """The commands that a policy may require approval for."""
 
@@ -96,4 +97,5 @@ def test_there_is_no_option_that_takes_the_license_itself() -> None:
         "--license-file",
         "--old-license-file",
         "--host-secret",
+        "--new-host-secret",
     }

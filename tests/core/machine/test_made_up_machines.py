@@ -114,7 +114,7 @@ def test_the_tests_own_environment_and_failures(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TIKTRUE_LICENSE_KEY", "must not leak")
     done = SERVER.run(["sh", "-c", "env; exit 8"], env={"GIVEN": "1"})
     assert done.returncode == 8
-    assert "TIKTRUE" not in done.stdout
+    assert "TIKTRUE_LICENSE_KEY" not in done.stdout
     assert "GIVEN=1" in done.stdout.splitlines()
 
 

@@ -79,28 +79,38 @@ def test_it_reads_no_license_and_records_nothing(manager: KeyManager) -> None:
     assert manager.audit_size() == size
 
 
-REFUSED: list[tuple[str, Callable[[KeyManager], object], str]] = [
-    ("rotate a revoked key", lambda manager: manager.rotate(["revoked"]), "rotate"),
-    ("rotate by another license", lambda manager: manager.rotate(["active"], license_key=OTHER_LICENSE), "rotate"),
-    ("revoke again", lambda manager: manager.revoke(["revoked"], reason="again"), "revoke"),
-    ("a second chain", lambda manager: manager.generate("active", license_key=LICENSE), "generate"),
-    ("an unknown license", lambda manager: manager.generate("new", license_key=OTHER_LICENSE), "generate"),
-    ("clean up a live key", lambda manager: manager.cleanup(["active"]), "cleanup"),
-    ("open a revoked key", lambda manager: manager.open_key("revoked", None, use=Use.DECRYPT), "open"),
-    ("open with an expired key", lambda manager: manager.open_key("expired", None, use=Use.ENCRYPT), "open"),
-    ("open by another license", lambda manager: manager.open_key("active", "x", use=Use.ENCRYPT), "open"),
+def rotate_revoked(manager: KeyManager) -> object:
+    return manager.rotate([manager.find("revoked").key_id])
+
+
+REFUSED: list[tuple[str, Callable[[KeyManager], object], str, str | None]] = [
+    ("rotate a revoked key", rotate_revoked, "rotate", "revoked"),
+    (
+        "rotate by another license",
+        lambda manager: manager.rotate(["active"], license_key=OTHER_LICENSE),
+        "rotate",
+        "active",
+    ),
+    ("revoke again", lambda manager: manager.revoke(["revoked"], reason="again"), "revoke", "revoked"),
+    ("a second chain", lambda manager: manager.generate("active", license_key=LICENSE), "generate", "active"),
+    ("an unknown license", lambda manager: manager.generate("new", license_key=OTHER_LICENSE), "generate", None),
+    ("clean up a live key", lambda manager: manager.cleanup(["active"]), "cleanup", "active"),
+    ("open a revoked key", lambda manager: manager.open_key("revoked", None, use=Use.DECRYPT), "open", "revoked"),
+    ("open with an expired key", lambda manager: manager.open_key("expired", None, use=Use.ENCRYPT), "open", "expired"),
+    ("open by another license", lambda manager: manager.open_key("active", "x", use=Use.ENCRYPT), "open", "active"),
 ]
 
 
-@pytest.mark.parametrize(("_", "operation", "event"), REFUSED, ids=[name for name, _, _ in REFUSED])
+@pytest.mark.parametrize(("_", "operation", "event", "model"), REFUSED, ids=[name for name, *_ in REFUSED])
 def test_a_refusal_is_recorded_with_its_reason_and_its_key(
-    manager: KeyManager, _: str, operation: Callable[[KeyManager], object], event: str
+    manager: KeyManager, _: str, operation: Callable[[KeyManager], object], event: str, model: str | None
 ) -> None:
     size = manager.audit_size()
     error = error_of(lambda: operation(manager))
     assert error is not None
     (record,) = list(manager.audit_records(start=size))
-    assert (record.event, record.outcome, record.key_id) == (event, "refused", error.key_id)
+    key_id = None if model is None else manager.find(model).key_id
+    assert (record.event, record.outcome, record.key_id) == (event, "refused", key_id)
     assert record.detail == {"error": error.code, "reason": error.message}
     assert manager.audit_verify() == size + 1
 

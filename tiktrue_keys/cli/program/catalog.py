@@ -91,11 +91,7 @@ CATALOG: Mapping[str, CatalogEntry] = {
             "check-proof": CatalogEntry("Verify a proof that a record is in a log.", "audit.audit_check_proof"),
         },
     ),
-    "backup": CatalogEntry(
-        "Copy the keystore to a file, for restore or escrow recover.",
-        "keystore.backup",
-        KEYSTORE,
-    ),
+    "backup": CatalogEntry("Copy the keystore, for restore or escrow recover.", "keystore.backup", KEYSTORE),
     "restore": CatalogEntry("Replace the keystore by a backup, as a new epoch.", "keystore.restore", KEYSTORE),
     "escrow": CatalogEntry(
         "Recover the keystore on another machine by shares.",

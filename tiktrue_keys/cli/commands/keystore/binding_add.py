@@ -25,7 +25,7 @@ _OPTION = "--set"
 
 def command(
     ctx: typer.Context,
-    way: Annotated[str, typer.Argument(metavar="tpm2|pkcs11|transit", help="What seals the secret.")],
+    way: Annotated[str, typer.Argument(metavar="WAY", help="Way that seals the secret: tpm2, pkcs11 or transit.")],
     setting: Annotated[
         list[str] | None,
         typer.Option(_OPTION, metavar="NAME=VALUE", help="A setting of it, as in the table [roots.WAY] (repeatable)."),

@@ -20,7 +20,7 @@ TAKES_APPROVAL = True
 
 def command(
     ctx: typer.Context,
-    way: Annotated[str, typer.Argument(metavar="WAY", help="host-secret, tpm2, pkcs11 or transit.")],
+    way: Annotated[str, typer.Argument(metavar="WAY", help="Way to remove: host-secret, tpm2, pkcs11 or transit.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show what would be renewed, and change nothing.")
     ] = False,

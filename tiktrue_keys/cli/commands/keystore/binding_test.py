@@ -15,14 +15,15 @@ from tiktrue_keys.errors import TikTrueKeysError
 
 EXAMPLES = (
     ("Open the keystore by every way that it has:", "tiktrue-keys binding test"),
-    ("Ask the TPM alone:", "tiktrue-keys binding test tpm2"),
+    ("Open it by the host secret alone:", "tiktrue-keys binding test host-secret"),
 )
 
 
 def command(
     ctx: typer.Context,
     way: Annotated[
-        str | None, typer.Argument(metavar="[WAY]", help="host-secret, tpm2, pkcs11 or transit (default: each).")
+        str | None,
+        typer.Argument(metavar="[WAY]", help="Way to test: host-secret, tpm2, pkcs11 or transit (default: each)."),
     ] = None,
 ) -> Outcome:
     """Open the keystore by each way, and say which ones work.

@@ -23,11 +23,6 @@ from tiktrue_keys.errors import UsageError
 EXAMPLES = (
     ("Show what would be sealed:", "tiktrue-keys rebind --dry-run"),
     ("Seal to the facts of the present machine:", "tiktrue-keys rebind"),
-    (
-        "Record where the host secret is now:",
-        "tiktrue-keys rebind --host-secret /mnt/new/tiktrue-keys-host/secret",
-    ),
-    ("Prepare for a new network card:", "tiktrue-keys rebind --replace nic=b0:7b:25:9c:11:40"),
 )
 TAKES_APPROVAL = True
 

@@ -14,10 +14,6 @@ from tiktrue_keys.core.operations.preview_restore import preview_restore
 
 EXAMPLES = (
     ("Show what a restore would replace:", "tiktrue-keys restore /mnt/backup/keystore.db --dry-run"),
-    (
-        "Prove that a backup restores:",
-        "tiktrue-keys restore /mnt/backup/keystore.db --rehearsal /var/tmp/rehearsal",
-    ),
     ("Restore without being asked:", "tiktrue-keys restore /mnt/backup/keystore.db --yes"),
 )
 EXIT_STATUS = {7: "Restored, but a registered container that is there does not open with the keys of this backup."}

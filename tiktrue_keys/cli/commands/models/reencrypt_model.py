@@ -30,10 +30,6 @@ EXAMPLES = (
         "Save a model whose key was revoked:",
         "tiktrue-keys reencrypt-model llama.gguf.ttm --to llama-7b --recover-revoked",
     ),
-    (
-        "Leave a key that leaked:",
-        "tiktrue-keys reencrypt-model --from llama-7b_0123456789abcdef --all --recover-revoked",
-    ),
 )
 EXIT_STATUS = {7: "With --all: some containers were not encrypted again; the result lists them."}
 TAKES_APPROVAL = True
