@@ -18,7 +18,8 @@ EXAMPLES = (
 def command(ctx: typer.Context) -> Outcome:
     """List what opens the keystore on this machine.
 
-    That is the host secret, or the devices that took its place. Each one opens the keystore by itself, with the machine's facts where they count. Asks no device; binding test does.
+    That is the host secret, or the devices that took its place. Each one opens the keystore by itself, with the
+    machine's facts where they count. Asks no device; binding test does.
     """
     context: CommandContext = ctx.obj
     found = context.manager.bound_ways()
