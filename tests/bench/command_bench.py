@@ -41,6 +41,7 @@ class Bench:
             "HOME": str(folder),
             "PYTHONPATH": str(ROOT),
             "TIKTRUE_KEYS_HOME": str(folder / "keystore"),
+            "TIKTRUE_EPHEMERAL": "1",
             "TIKTRUE_HOST_SECRET_FILE": str(secret),
             "TIKTRUE_LICENSE_KEY": LICENSE,
         }

@@ -51,6 +51,7 @@ class Desk:
             "HOME": str(folder),
             "PYTHONPATH": str(ROOT),
             "TIKTRUE_KEYS_HOME": str(folder / "keystore"),
+            "TIKTRUE_EPHEMERAL": "1",
             "TIKTRUE_HOST_SECRET_FILE": str(folder / "host" / "secret"),
         }
 

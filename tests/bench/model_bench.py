@@ -73,6 +73,7 @@ class Bench:
             "HOME": str(folder),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *([str(packages)] if packages else [])]),
             "TIKTRUE_KEYS_HOME": str(folder / "keystore"),
+            "TIKTRUE_EPHEMERAL": "1",
             "TIKTRUE_HOST_SECRET_FILE": str(secret),
             "TIKTRUE_LICENSE_KEY": LICENSE,
         }

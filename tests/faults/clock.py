@@ -45,6 +45,7 @@ class Desk:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(REPOSITORY),
             "TIKTRUE_KEYS_HOME": str(self.base / "keys"),
+            "TIKTRUE_EPHEMERAL": "1",
             "TIKTRUE_HOST_SECRET_FILE": str(self.base / "host/secret"),
             "TIKTRUE_LICENSE_KEY": LICENSE,
             "LD_PRELOAD": str(self._library),

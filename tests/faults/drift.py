@@ -127,6 +127,7 @@ def _run(machine: Machine, place: Path, user: Literal["root", "nobody"], *words:
     environment = {
         "PYTHONPATH": str(REPOSITORY),
         "TIKTRUE_KEYS_HOME": str(place / "keys"),
+        "TIKTRUE_EPHEMERAL": "1",
         "TIKTRUE_HOST_SECRET_FILE": str(place / "secret"),
         "TIKTRUE_LICENSE_KEY": LICENSE,
     }

@@ -109,6 +109,7 @@ class Shop:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(REPOSITORY),
             "TIKTRUE_KEYS_HOME": str(self.keystore),
+            "TIKTRUE_EPHEMERAL": "1",
             "TIKTRUE_HOST_SECRET_FILE": str(self.secret),
             "TIKTRUE_LICENSE_KEY": LICENSE,
             **of_the_clock(),
