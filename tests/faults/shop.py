@@ -92,6 +92,7 @@ class Shop:
         self.licenses = base / "licenses"
         self.shares = base / "shares"
         self._bare = bare
+        self._first_tags: frozenset[str | None] | None = None
         self._folders = folders
         self.file_by_file = False
         """Whether a folder is changed file by file, so that each of them is a unit."""
@@ -187,7 +188,9 @@ class Shop:
         if manager.audit_verify() != manager.audit_size():
             raise ViolationError("the audit log does not verify")
         generations = {str(check.key.key_id): check.key for check in checks}
-        keys = tuple(sorted(_key_form(check.key, self._bare) for check in checks))
+        if self._first_tags is None:
+            self._first_tags = frozenset(check.key.license_tag for check in checks)
+        keys = tuple(sorted(_key_form(check.key, self._license_of(check.key)) for check in checks))
         return View(
             keys,
             tuple(sorted(_container_form(record, generations) for record in manager.containers())),
@@ -196,6 +199,12 @@ class Shop:
             self._files(manager),
             validation.drift.names(),
         )
+
+    def _license_of(self, key: Any) -> str:
+        """Return the license of a key: its tag as it was at first, or that it has another; each run draws its salt."""
+        if not key.license_tag or self._bare:
+            return "licensed" if key.license_tag else ""
+        return key.license_tag if key.license_tag in (self._first_tags or ()) else "another license"
 
     def _files(self, manager: KeyManager | None) -> tuple[tuple[str, str], ...]:
         if not self.models.exists():
@@ -321,11 +330,11 @@ def _generation(manager: KeyManager, key_id: str) -> str:
         return "unknown"
 
 
-def _key_form(key: Any, bare: bool) -> tuple[Any, ...]:
+def _key_form(key: Any, license_form: str) -> tuple[Any, ...]:
     return (
         key.model_id,
         key.generation,
-        (key.license_tag and "licensed") if bare else (key.license_tag or ""),
+        license_form,
         key.pending,
         key.predecessor is not None,
         key.successor is not None,
