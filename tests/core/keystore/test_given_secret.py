@@ -9,6 +9,7 @@ import pytest
 
 from tests.keystores import error_of
 from tiktrue_keys.core.keystore.host_secret import must_be_kept_private
+from tiktrue_keys.core.keystore.permissions import must_not_be_writable_by_others
 from tiktrue_keys.core.machine.surroundings import Mount, Surroundings
 from tiktrue_keys.errors import InsecureError, NotFoundError
 
@@ -59,6 +60,27 @@ def test_another_owner_is_refused(volume: Path) -> None:
     os.chown(volume / "..data/host", 65_534, -1)
 
     assert is_refused(volume / "host", pod(volume))
+
+
+@AS_ROOT
+def test_a_folder_between_that_others_can_write_is_refused(volume: Path) -> None:
+    version = volume / "..data"
+    version.chmod(0o777)
+    assert is_refused(volume / "host", pod(volume))
+    version.chmod(0o755)
+    os.chown(version, 65_534, -1)
+    assert is_refused(volume / "host", pod(volume))
+    os.chown(version, 0, -1)
+    assert not is_refused(volume / "host", pod(volume))
+
+
+@AS_ROOT
+def test_a_read_only_mount_excuses_an_open_folder_in_a_container_alone(volume: Path) -> None:
+    volume.chmod(0o777)
+    assert error_of(lambda: must_not_be_writable_by_others(volume, pod(volume))) is None
+    for surroundings in (pod(volume, runtime=None), pod(volume, read_only=False)):
+        with pytest.raises(InsecureError, match="can be written by others"):
+            must_not_be_writable_by_others(volume, surroundings)
 
 
 @AS_ROOT

@@ -45,8 +45,9 @@ def must_be_kept_private(path: Path, surroundings: Surroundings | None = None) -
 
     It has mode 0600 and is this user's, or it is on a read-only mount that this container was given, as a Kubernetes
     Secret is: there root owns it, others may read but not write it, and symbolic links may lead to it within that
-    mount. Raises InsecureError when another user could read or replace it, NotFoundError without one. This is the one
-    place that judges the file of a host secret.
+    mount; only root may write the folders between the mount point and it.
+    Raises InsecureError when another user could read or replace it, NotFoundError without one. This is the one place
+    that judges the file of a host secret.
     """
     try:
         must_be_private(path, FILE_MODE)
@@ -67,7 +68,12 @@ def _given(path: Path, surroundings: Surroundings) -> Path | None:
     except OSError as error:
         raise NotFoundError(f"{path} does not exist") from error
     is_safe = stat.S_ISREG(status.st_mode) and status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return Path(real) if is_safe else None
+    return Path(real) if is_safe and all(map(_is_closed, surroundings.folders_below_mount(real))) else None
+
+
+def _is_closed(folder: str) -> bool:
+    status = os.stat(folder)
+    return status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def read(path: Path) -> SecretBuffer:

@@ -7,13 +7,13 @@ lock.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from pathlib import Path
 
 from tiktrue_keys.core.durable import refuse_symlinks
+from tiktrue_keys.core.machine.surroundings import Surroundings, read_surroundings
 from tiktrue_keys.errors import InsecureError, NotFoundError, RefusedError, UnavailableError
 
 FOLDER_MODE = 0o700
@@ -91,11 +91,12 @@ def _name_of(user: int) -> str:
         return ""
 
 
-def must_not_be_writable_by_others(folder: Path) -> None:
+def must_not_be_writable_by_others(folder: Path, surroundings: Surroundings | None = None) -> None:
     """Raise InsecureError when another user than root may create, replace or remove files in `folder`.
 
-    A folder that does not exist passes, and root's on a read-only mount whatever its mode, as a Kubernetes Secret's is:
-    who mounted it here can write it elsewhere. This is the one place that judges the folders of host secrets and marks.
+    A folder that does not exist passes, and root's whatever its mode on a read-only mount that this container was
+    given, as a Kubernetes Secret's is. Outside a container a read-only mount proves nothing: others may see the same
+    folder through another mount. This is the one place that judges the folders of host secrets and marks.
     Their parents are not judged, except for symbolic links.
     """
     refuse_symlinks(folder)
@@ -108,17 +109,15 @@ def must_not_be_writable_by_others(folder: Path) -> None:
             f"the folder {folder} belongs to another user (uid {status.st_uid})",
             f"give it to root, or to uid {os.geteuid()}",
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_read_only(folder):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not _is_given(folder, surroundings):
         raise InsecureError(
             f"the folder {folder} can be written by others (mode {stat.S_IMODE(status.st_mode):04o})",
             f"chmod go-w '{folder}'",
         )
 
 
-def _is_read_only(folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-    return False
+def _is_given(folder: Path, surroundings: Surroundings | None) -> bool:
+    return (surroundings or read_surroundings()).is_given(os.path.realpath(folder))
 
 
 def must_lie_outside(path: Path, keystore: Path, what: str = "the host secret") -> None:

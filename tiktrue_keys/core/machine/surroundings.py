@@ -81,6 +81,12 @@ class Surroundings:
         mount = _holding(self.mounts, path)
         return bool(self.name) and mount is not None and mount.read_only and mount.point != "/"
 
+    def folders_below_mount(self, path: str) -> list[str]:
+        """Return the folders of the real path `path` below its mount point, the nearest to `path` first."""
+        mount = _holding(self.mounts, path)
+        point = mount.point if mount is not None else "/"
+        return [str(folder) for folder in Path(path).parents if folder != Path(point) and folder.is_relative_to(point)]
+
     def is_one_mount(self, path: str, other: str) -> bool:
         """Return whether two real paths are on the same mount."""
         return _holding(self.mounts, path) == _holding(self.mounts, other)
