@@ -14,7 +14,7 @@ import pytest
 from tests.keystores import Desk
 from tests.program import Program
 from tiktrue_keys.cli.context.event_programs import tell_programs
-from tiktrue_keys.core.keystore.cursors import read_cursors
+from tiktrue_keys.core.keystore.cursors import Cursor, held_cursors, read_cursors
 from tiktrue_keys.core.manager import KeyManager
 
 SHORT = 0.6  # seconds: longer than /bin/sh takes, shorter than a hook that hangs
@@ -80,9 +80,22 @@ def test_a_reader_and_a_rehearsal_run_nothing(desk: Desk, manager: KeyManager, h
     assert told(desk.manager(), hooks.hook()) == []
     with manager.session.write("mark") as transaction:  # type: ignore[arg-type]
         transaction.replace_document(replace(transaction.document, rehearsal=True))
-        transaction.record("rotate")
+        transaction.record("restore")
     assert told(manager, hooks.hook()) == []
     assert hooks.got() == []
+
+
+def test_a_cursor_beyond_the_log_loses_no_event(desk: Desk, manager: KeyManager, hooks: Hooks) -> None:
+    manager.rotate(["a"])
+    command = hooks.hook()
+    with held_cursors(desk.folder) as cursors:
+        assert cursors is not None
+        cursors.put(f"exec {json.dumps(command)}", Cursor(999, 999_999_999))
+    (found,) = (each for each in manager.status().findings if each.id == "receiver-failing")
+    assert "is beyond the audit log" in found.message
+    assert told(manager, command) == []
+    assert hooks.types() == [["rotated"]]
+    assert [each for each in manager.status().findings if each.id == "receiver-failing"] == []
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_rehearsal_tells_nothing(desk: Desk) -> None:
     manager = mirrored(desk, sink)
     with manager.session.create("made", manager.session.new_cost()) as transaction:  # type: ignore[arg-type]
         transaction.replace_document(replace(transaction.document, rehearsal=True))
-        transaction.record("generate")
+        transaction.record("restore")
     assert sink.found == []
 
 
@@ -146,3 +146,21 @@ def test_a_damaged_file_of_cursors_begins_again(desk: Desk) -> None:
         cursors.put("sink gone", Cursor(1, 0, failed_since=1, reason="x"))
     manager.generate("c", no_license=True)
     assert set(read_cursors(desk.folder)) == {"sink list"}  # what left the configuration is forgotten
+
+
+@pytest.mark.parametrize(("epoch", "position"), [(999, 999_999_999), (1, 999_999_999), (2, 0)])
+def test_a_cursor_beyond_the_log_is_a_finding_and_begins_at_the_first_record(
+    desk: Desk, epoch: int, position: int
+) -> None:
+    sink = List()
+    manager = mirrored(desk, sink)
+    manager.generate("a", no_license=True)
+    with held_cursors(desk.folder) as cursors:
+        assert cursors is not None
+        cursors.put("sink list", Cursor(epoch, position))
+    words = "the cursor of 'sink list' is beyond the audit log; the next change sends it all records again"
+    assert receivers(manager) == [words]
+    del sink.found[:]
+    manager.generate("b", no_license=True)
+    assert sink.numbers == [0, 1, 2]
+    assert receivers(manager) == []

@@ -65,6 +65,9 @@ def receivers(standing: Standing) -> Iterator[Finding]:
             words = f"audit records or events do not reach {name!r}: {cursor.reason}"
             since = Instant(cursor.failed_since)
             yield Finding("receiver-failing", Severity.WARNING, words, name, since, remedy="check-receiver")
+        if name in standing.misplaced:
+            words = f"the cursor of {name!r} is beyond the audit log; the next change sends it all records again"
+            yield Finding("receiver-failing", Severity.WARNING, words, name, remedy="check-receiver")
         if cursor.lost:
             words = f"{plural(cursor.lost, 'event')} that {name!r} did not take in time became one"
             yield Finding("events-merged", Severity.WARNING, words, name, remedy="read-log")

@@ -59,7 +59,8 @@ class Standing:
     key is revoked. `assumed` are the issuers whose scope an upgrade has derived from the keys that had come from them;
     `ended` are issuers whose newest revocation list has ended, and when. `volatile` says which part of the keystore is
     on storage that vanishes; empty where none is. `receivers` are the sinks and event programs that were told of
-    records, and how far. `ways` are those in which the keystore opens, and whether each is enabled here; `former` open
+    records, and how far; `misplaced` names those whose cursor is beyond the log. `ways` are those in which the keystore
+    opens, and whether each is enabled here; `former` open
     only its older copies.
     """
 
@@ -91,6 +92,7 @@ class Standing:
     orphaned: Sequence[tuple[ContainerRecord, str]] = ()
     replaced: str = ""
     receivers: Mapping[str, Cursor] = field(default_factory=dict, hash=False)
+    misplaced: Sequence[str] = ()
     ways: Sequence[tuple[str, bool]] = ()
     former: Sequence[FormerWay] = ()
 

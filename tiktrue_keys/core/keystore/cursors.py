@@ -104,6 +104,14 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
+def is_misplaced(cursor: Cursor, size: int, epoch: int) -> bool:
+    """Return whether a cursor is beyond a log of `size` records whose present epoch is `epoch`.
+
+    A cursor of an earlier epoch may be: the log that a restore brought back can be shorter.
+    """
+    return cursor.epoch > epoch or (cursor.epoch == epoch and cursor.position > size)
+
+
 def _is_sound(cursor: Cursor) -> bool:
     counts = (cursor.epoch, cursor.position, cursor.lost, cursor.failed_since or 0)
     return all(type(count) is int and count >= 0 for count in counts) and isinstance(cursor.reason, str)

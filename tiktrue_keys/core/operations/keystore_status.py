@@ -26,7 +26,7 @@ from tiktrue_keys.core.keys.promotion import waiting
 from tiktrue_keys.core.keys.renewed import older_than_root
 from tiktrue_keys.core.keys.standing_refusals import standing_refusals
 from tiktrue_keys.core.keystore.bind import binding_here, read_dropped
-from tiktrue_keys.core.keystore.cursors import read_cursors
+from tiktrue_keys.core.keystore.cursors import is_misplaced, read_cursors
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.former_ways import former_ways
 from tiktrue_keys.core.keystore.rows import Rows
@@ -77,6 +77,7 @@ def _standing(
     held = [(record, key) for record, key in best if key is not None]
     orphaned = [(record, min(record.keys - keys.keys())) for record in containers if record.keys - keys.keys()]
     escrow = rows.get(RecordKind.ESCROW, "escrow")
+    receivers = read_cursors(session.place.folder)
     return Standing(
         clock=session.clock_reading(view),
         binding=binding,
@@ -101,7 +102,10 @@ def _standing(
         unfinished=[f"{each.operation} of {each.path or each.file_id.hex()}" for each in open_intents(rows)],
         orphaned=orphaned,
         replaced=_newest_replaced(session.place.folder) if orphaned else "",
-        receivers=read_cursors(session.place.folder),
+        receivers=receivers,
+        misplaced=[
+            name for name, each in receivers.items() if is_misplaced(each, view.audit.size, view.document.epoch)
+        ],
         rehearsal=view.document.marks_path if view.document.rehearsal else "",
         ways=[(each, is_enabled(session, each)) for each in ways_of(view.document)],
         former=former_ways(rows),

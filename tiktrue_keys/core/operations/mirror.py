@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from tiktrue_keys.core.audit.record_sinks import Sink
 from tiktrue_keys.core.keystore.audit_log import AuditLog
-from tiktrue_keys.core.keystore.cursors import Cursor, held_cursors
+from tiktrue_keys.core.keystore.cursors import Cursor, held_cursors, is_misplaced
 from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import TikTrueKeysError
 
@@ -67,8 +67,11 @@ def _write_some(session: KeystoreSession, sink: Sink, cursor: Cursor) -> Cursor:
 def resumed(log: AuditLog, cursor: Cursor | None, epoch: int, first: int) -> Cursor:
     """Return where to go on: for a new receiver at the record `first`, else where its cursor is.
 
-    After a restore, numbers are used again from the first record of the later epoch on.
+    After a restore, numbers are used again from the first record of the later epoch on. A cursor that no record of
+    this log can have left begins at the first record: a receiver can drop what it has, not ask for what it lacks.
     """
+    if cursor is not None and is_misplaced(cursor, log.size, epoch):
+        return Cursor(epoch, 0)
     if cursor is None:
         return Cursor(epoch, min(first, log.size))
     position = min(cursor.position, log.size)
