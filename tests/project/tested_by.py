@@ -45,7 +45,7 @@ TESTED_BY: dict[str, str] = {
     "core/containers/test_intents.py": "core/containers/owner_process",
     "core/keystore/test_commit.py": "core/keystore/make core/keystore/transaction",
     "core/keystore/test_copied.py": ("core/keystore/document core/keystore/paths core/keystore/store"),
-    "core/keystore/test_open.py": "core/keystore/database core/keystore/leftovers core/keystore/schema",
+    "core/keystore/test_open.py": "core/keystore/database core/keystore/schema",
     "core/keystore/test_rollback.py": "core/keystore/verification core/keystore/high_water",
     "core/operations/test_bind_device.py": (
         "core/keystore/device_sealing core/keystore/former_ways core/keystore/machine_secrets"

@@ -6,11 +6,15 @@ Come here when a new kind of temporary file is added: the next writer has to fin
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tiktrue_keys.core import derivation
+from tiktrue_keys.core.canonical import canonical_json, parse_canonical
 from tiktrue_keys.core.derivation import host_secret_id
 from tiktrue_keys.core.durable import read_capped, replace_bytes
 from tiktrue_keys.core.keystore import host_secret
@@ -28,12 +32,19 @@ RESTORING = ".keystore.db.restoring"
 """The copy of a backup while it is verified and moved to a new epoch."""
 
 REKEYING = ".keystore.db.rekeying"
-"""The keystore under its new root secret, before it takes the place of the one under the old root."""
+"""The keystore under its new root secret, before it takes the place of the one under the old root.
+
+It exists before the note of a rekey: where there is the note alone, the keystore has changed over.
+"""
 
 RENEWAL = "keystore.rekeying"
-"""Holds the path of the host secret that a rekey has created, in case it is killed before the keystore changes over."""
+"""Names the host secret that a rekey has created, in case it is killed before the keystore changes over.
 
-_LIMIT = 8 * 1024
+The old root authenticates it: a file in this folder must not decide which secret is removed.
+"""
+
+_NOTE = "the note of a rekey"
+_LIMIT = 16 * 1024
 _OLD = 600.0  # seconds; a host secret is created in milliseconds, and several keystores may be creating theirs at once
 
 
@@ -48,9 +59,10 @@ def end_creation(folder: Path) -> None:
     (folder / CREATING).unlink(missing_ok=True)
 
 
-def begin_renewal(folder: Path, secret: Path) -> None:
-    """Record the path of a host secret that is about to be created, in case the rekey is killed."""
-    replace_bytes(folder / RENEWAL, os.fsencode(secret), gate=None)
+def begin_renewal(folder: Path, secret: Path, secret_id: bytes, root: memoryview) -> None:
+    """Record the path and the id of a host secret that is about to be created, in case the rekey is killed."""
+    body: dict[str, object] = {"path": os.fsencode(secret).hex(), "secret": secret_id.hex()}
+    replace_bytes(folder / RENEWAL, canonical_json({**body, "mac": _mac(root, body)}), gate=None)
 
 
 def end_renewal(folder: Path) -> None:
@@ -58,15 +70,31 @@ def end_renewal(folder: Path) -> None:
     (folder / RENEWAL).unlink(missing_ok=True)
 
 
-def _forget_renewal(folder: Path, document: Document) -> None:
-    """Remove the host secret of a killed rekey unless it is the one that the keystore is bound to."""
-    with contextlib.suppress(TikTrueKeysError, OSError, ValueError):
-        path = Path(os.fsdecode(read_capped(folder / RENEWAL, _LIMIT, "the note of a rekey")))
-        _remove(path.parent, f".{path.name}.????????.tmp")
-        with contextlib.suppress(NotFoundError), host_secret.read(path) as secret:
-            if host_secret_id(secret.view) != document.host_secret_id:
-                path.unlink()
+def _forget_renewal(folder: Path, document: Document, root: memoryview) -> None:
+    """Remove the host secret of a rekey that was killed before the keystore changed over.
+
+    The new keystore may have been set aside since by a restore: without REKEYING the secret is the only one for it.
+    """
+    with contextlib.suppress(TikTrueKeysError, OSError, ValueError, KeyError, TypeError):
+        note = parse_canonical(read_capped(folder / RENEWAL, _LIMIT, _NOTE), limit=_LIMIT, what=_NOTE)
+        mac = str(note.pop("mac"))
+        if (folder / REKEYING).exists() and hmac.compare_digest(mac.encode(), _mac(root, note).encode()):
+            _remove_secret(Path(os.fsdecode(bytes.fromhex(note["path"]))), bytes.fromhex(note["secret"]), document)
+    with contextlib.suppress(OSError):
         end_renewal(folder)
+
+
+def _remove_secret(path: Path, secret_id: bytes, document: Document) -> None:
+    """Remove the file if it holds the secret with the id, and the keystore is bound to another."""
+    _remove(path.parent, f".{path.name}.????????.tmp")
+    with contextlib.suppress(NotFoundError), host_secret.read(path) as secret:
+        if host_secret_id(secret.view) == secret_id != document.host_secret_id:
+            path.unlink()
+
+
+def _mac(root: memoryview, body: dict[str, object]) -> str:
+    with derivation.subkey(root, derivation.RENEWAL) as key:
+        return hmac.digest(key.view, canonical_json(body), hashlib.sha256).hex()
 
 
 def sweep(folder: Path, secret: Path) -> None:
@@ -77,10 +105,10 @@ def sweep(folder: Path, secret: Path) -> None:
     _remove(secret.parent, f".{secret.name}.????????.tmp", older_than=_OLD)
 
 
-def sweep_opened(folder: Path, document: Document, marks: Iterable[Path]) -> None:
+def sweep_opened(folder: Path, document: Document, marks: Iterable[Path], root: memoryview) -> None:
     """Remove what killed writers left beside an existing keystore.
 
-    The temporary files of its marks belong to no other keystore.
+    The temporary files of its marks belong to no other keystore. `root` is H.
     """
     end_creation(folder)
     for mark in marks:
@@ -88,7 +116,7 @@ def sweep_opened(folder: Path, document: Document, marks: Iterable[Path]) -> Non
             _remove(mark.parent, f".{path.name}.????????.tmp")
         _remove(mark.parent, f".{mark.stem}.reserve.????????.tmp")
     _remove(folder, f".{CREATING}.????????.tmp")
-    _forget_renewal(folder, document)
+    _forget_renewal(folder, document, root)
     _remove(folder, f".{RENEWAL}.????????.tmp")
     for name in (RESTORING, f"{RESTORING}-journal", REKEYING, f"{REKEYING}-journal"):
         (folder / name).unlink(missing_ok=True)

@@ -137,13 +137,16 @@ def renewing(
     with contextlib.ExitStack() as stack:
         view = stack.enter_context(keystore.read())
         path = secret_path_of(keystore, view.document, secrets)
+        file = stack.enter_context(_new_file(keystore))  # before the note of the new host secret: see leftovers.py
         new = [
             stack.enter_context(_new_secret_of(way, keystore, path, secrets.devices))
             for way in secrets.ways(view.document)
         ]
         keys = _next_keys(keystore.keys, view.audit.size)
         document = _next_document(view, keys, new)
-        after = stack.enter_context(_new_file(keystore, keys, new[0]))
+        connection = database.connect(file, timeout=0)
+        after = Keystore(file, connection, keys, new[0], timeout=0, marks=keystore.marks.given)
+        stack.callback(after.close)
 
         def copy(target: sqlite3.Connection) -> Snapshot:
             schema.create_tables(target)
@@ -197,12 +200,12 @@ def _next_document(view: Snapshot, keys: RootKeys, secrets: Sequence[MachineSecr
 @contextlib.contextmanager
 def _new_secret(keystore: Keystore, path: Path) -> Iterator[HostSecret]:
     """Yield a new host secret, on disk. It is removed again if the keystore did not change over to it."""
-    begin_renewal(keystore.folder, path)
     try:
         if not path.parent.exists():
             make_private_folder(path.parent)
         must_not_be_writable_by_others(path.parent)
         with SecretBuffer.random(host_secret.LENGTH) as secret:
+            begin_renewal(keystore.folder, path, derivation.host_secret_id(secret.view), keystore.keys.root.view)
             create_bytes(path, bytes(secret.view), FILE_MODE, gate=None)
         try:
             yield HostSecret(host_secret.read(path), path)
@@ -216,18 +219,13 @@ def _new_secret(keystore: Keystore, path: Path) -> Iterator[HostSecret]:
 
 
 @contextlib.contextmanager
-def _new_file(keystore: Keystore, keys: RootKeys, secret: MachineSecret) -> Iterator[Keystore]:
+def _new_file(keystore: Keystore) -> Iterator[Path]:
     """Yield an empty keystore file. It is removed again if it has not taken the place of the old one."""
     path = keystore.folder / REKEYING
     path.unlink(missing_ok=True)  # left by a killed rekey; the caller holds the lock
     database.create_file(path)
     try:
-        connection = database.connect(path, timeout=0)
-        after = Keystore(path, connection, keys, secret, timeout=0, marks=keystore.marks.given)
-        try:
-            yield after
-        finally:
-            after.close()
+        yield path
     finally:
         for leftover in (path, path.with_name(path.name + "-journal")):
             leftover.unlink(missing_ok=True)

@@ -327,7 +327,7 @@ class Keystore:
         """Remove what killed writers left, once per opened keystore."""
         if not self._swept and not document.rehearsal:  # what a rehearsal finds may be the keystore's, and in use
             self._swept = True
-            sweep_opened(self.folder, document, self.marks.paths(document))
+            sweep_opened(self.folder, document, self.marks.paths(document), self.keys.root.view)
             backup = rows.get(RecordKind.BACKUP, "backup")
             if backup is not None:
                 sweep_backup(Path(backup["path"]))
