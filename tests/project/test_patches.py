@@ -14,6 +14,7 @@ TESTS = Path(__file__).parents[1]
 STEPS = {
     "core/containers/test_settlement.py": {"tiktrue_keys.core.containers.intents.apply_settlement"},
     "core/keystore/test_marks.py": {"Marks.write_at"},
+    "core/operations/test_backup.py": {"KeystoreSession.exclusive"},
     "core/test_session.py": {"Operation.remember"},
     "fleet/test_transports.py": {"spool_rounds._sync_tree"},
     "models/file/test_encrypt.py": {"NewFile.commit"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from tests.keystores import FILE_ID, LICENSE, Desk, answers, container, error_of
 from tiktrue_keys.core.keys.keyring import must_get_key
 from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.core.keystore.schema import RecordKind
+from tiktrue_keys.core.keystore.store import Keystore
 from tiktrue_keys.core.manager import KeyManager
 from tiktrue_keys.core.names import new_operation_id
 from tiktrue_keys.core.operations.preview_restore import preview_restore
+from tiktrue_keys.core.session import KeystoreSession
 from tiktrue_keys.errors import BusyError, IntegrityError, NotFoundError, RefusedError, WrongMachineError
 
 
@@ -65,6 +68,26 @@ def test_a_keystore_that_is_being_written_to_is_waited_for(desk: Desk, manager: 
         writer.execute("ROLLBACK")
     assert models(desk.manager()) == ["llama", "mistral"]
     assert desk.manager().document().epoch == 1
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_rekey_while_it_is_copied_leaves_no_backup_of_the_former_root(
+    desk: Desk, manager: KeyManager, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    exclusive, path = KeystoreSession.exclusive, desk.folder.parent / "raced.db"
+
+    @contextmanager
+    def then_a_rekey(session: KeystoreSession) -> Iterator[Keystore]:
+        with exclusive(session) as keystore:
+            yield keystore
+        monkeypatch.undo()
+        with desk.manager() as another:
+            another.rekey()
+
+    monkeypatch.setattr(KeystoreSession, "exclusive", then_a_rekey)
+    error = error_of(lambda: manager.backup(path, force=force, operation_id="nightly"))
+    assert (type(error), path.exists()) == (BusyError, False)
+    assert manager.backup(path, force=force, operation_id="nightly").changed
 
 
 class TestStoppedBeforeTheRecord:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tiktrue_keys.core.keystore.backup import opened_backup, write_backup
-from tiktrue_keys.core.keystore.document import Slot
+from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.replay import Items, OperationRequest
 from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
@@ -24,7 +24,7 @@ from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.outputs import FileKind
 from tiktrue_keys.core.session import KeystoreSession
-from tiktrue_keys.errors import Termination, TikTrueKeysError
+from tiktrue_keys.errors import BusyError, Termination, TikTrueKeysError
 
 BACKUP = "backup"
 
@@ -48,7 +48,7 @@ def backup(session: KeystoreSession, destination: Path, *, force: bool, operatio
 
     The copy therefore holds the intent, and the keystore the paths of its copies. Under the same operation id, a copy
     that no longer exists is created again. Raises RefusedError for a destination that the gate refuses, and for one
-    that exists, unless `force`.
+    that exists, unless `force`, and BusyError when a rekey or a restore came in between: the copy is then removed.
     """
     destination = destination.absolute()
     asked = OperationRequest.of(BACKUP, operation_id, {"destination": str(destination), "force": force})
@@ -69,11 +69,13 @@ def copy_keystore(session: KeystoreSession, destination: Path, force: bool, oper
         operation.leave_open()
     with session.exclusive() as keystore:
         before = _made_before(session, destination, operation.id) if operation.chosen else None
-        size, escrow = before or (size, escrow_slots(keystore.document_now()))
+        size, copied = before or (size, keystore.document_now())
         if before is None:
             write_backup(keystore, destination, force=force, gate=gate)
     with _unrecorded_copy_removed(destination, keep=force), operation.write() as transaction:
+        _must_be_of_this_epoch(transaction, copied, destination)
         # False when an escrow was created since: the copy does not hold it.
+        escrow = escrow_slots(copied)
         done = escrow == escrow_slots(transaction.document)
         note = _note(transaction, destination, done=done)
         if transaction.rows.has_agenda:
@@ -113,10 +115,8 @@ def _note(transaction: Transaction, destination: Path, *, done: bool) -> dict[st
     }
 
 
-def _made_before(
-    session: KeystoreSession, destination: Path, operation: OperationId
-) -> tuple[int, tuple[Slot, ...]] | None:
-    """Return the records and escrow of this operation's copy, if it was killed before it recorded the copy; else None.
+def _made_before(session: KeystoreSession, destination: Path, operation: OperationId) -> tuple[int, Document] | None:
+    """Return the number of records and the header of this operation's unrecorded copy, left by a kill; else None.
 
     Only that copy holds the sealed note that was written before it.
     """
@@ -126,8 +126,16 @@ def _made_before(
         with copy.read() as view:
             note = view.rows.get(RecordKind.BACKUP, BACKUP)
             if note is not None and (note.get("operation_id"), note["path"]) == (operation, str(destination)):
-                return view.audit.size, escrow_slots(view.document)
+                return view.audit.size, view.document
     return None
+
+
+def _must_be_of_this_epoch(transaction: Transaction, copied: Document, destination: Path) -> None:
+    """Raise BusyError for a copy of another root secret or epoch, and remove it: it does not count."""
+    here = transaction.document
+    if (copied.epoch, copied.former) != (here.epoch, here.former):
+        destination.unlink(missing_ok=True)
+        raise BusyError("the keystore was rekeyed or restored while it was copied", "run the backup again")
 
 
 @contextlib.contextmanager
