@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.keystores import LICENSE, Desk, error_of, events
+from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.manager import KeyManager
-from tiktrue_keys.errors import NotFoundError, RefusedError
+from tiktrue_keys.errors import IntegrityError, NotFoundError, RefusedError
 
 
 @pytest.fixture
@@ -71,6 +74,33 @@ def test_one_that_does_not_open_stays(desk: Desk, manager: KeyManager, folder: P
 
     assert [each.code for each in manager.backup_to(folder).warnings] == ["backup-not-removed"]
     assert damaged.exists()
+
+
+def test_none_is_removed_for_a_new_copy_that_is_damaged(desk: Desk, manager: KeyManager, folder: Path) -> None:
+    manager.backup_to(folder)
+    manager.close()
+    desk.clock.forward(days=400)
+    with desk.manager() as other:
+        newest = other.backup_to(desk.folder.parent, operation_id="nightly").path
+    old = [path.rename(folder.parent / path.name) for path in folder.iterdir()]
+    with closing(sqlite3.connect(newest, isolation_level=None)) as database:
+        database.execute("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE kind = ?", (RecordKind.KEY,))
+
+    with desk.manager() as other:
+        error = error_of(lambda: other.backup_to(newest.parent, operation_id="nightly"))
+    assert isinstance(error, IntegrityError)
+    assert [path.exists() for path in old] == [True]
+
+
+def test_garbage_does_not_take_the_place_of_the_copy_of_its_day(desk: Desk, manager: KeyManager, folder: Path) -> None:
+    good = manager.backup_to(folder).path
+    garbage = good.with_name(good.name.replace("T120000Z", "T235959Z"))
+    garbage.write_text("not a keystore")
+    desk.clock.forward(days=1)
+    done = manager.backup_to(folder)
+
+    assert (good.exists(), garbage.exists(), done.removed) == (True, True, ())
+    assert [(each.code, str(garbage) in each.message) for each in done.warnings] == [("backup-not-removed", True)]
 
 
 def test_what_has_such_a_name_and_is_no_file_stays(desk: Desk, manager: KeyManager, folder: Path) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -47,7 +47,7 @@ class _Copy:
 
 
 def backup_to(session: KeystoreSession, folder: Path, *, keep: int, operation_id: str | None) -> BackedUp:
-    """Copy the keystore into a folder, open the copy, then remove the copies there that are not kept any more.
+    """Copy the keystore into a folder, verify the copy, then remove the copies there that are not kept any more.
 
     Raises UsageError for `keep` out of bounds, NotFoundError for a folder that does not exist, and the errors of a
     backup. A copy that cannot be removed is a warning.
@@ -114,26 +114,44 @@ def _prune(session: KeystoreSession, newest: Path, keep: int) -> tuple[tuple[Pat
         taken = dict(_copies_in(newest.parent, prefix))
     except OSError as error:
         return (), (Notice("backup-not-removed", f"{shown(newest.parent)} cannot be listed: {error.strerror}"),)
-    stay = kept(taken.values(), now, keep)
-    surplus = [path for path, instant in taken.items() if instant not in stay and path != newest]
-    if not surplus:
+    if kept(taken.values(), now, keep).issuperset(taken.values()):
         return (), ()
-    new = _opened(session, newest)  # proves that it opens before one of the others goes
+    new = _opened(session, newest, whole=True)  # before one of the others goes
     removed: list[Path] = []
-    notices: list[Notice] = []
-    for path in surplus:
+    opened, notices = _all_opened(session, [path for path in taken if path != newest])
+    stay = kept((taken[copy.path] for copy in (*opened, new) if copy.path in taken), now, keep)
+    for copy in opened:
+        if taken[copy.path] in stay:
+            continue
         try:
-            _remove(session, _opened(session, path), new)
-            removed.append(path)
+            _remove(session, copy, new)
+            removed.append(copy.path)
         except TikTrueKeysError as error:
-            words = f"{shown(path)} was not removed: {error.message}"
-            notices.append(Notice("backup-not-removed", words))
+            notices.append(_not_removed(copy.path, error))
     return tuple(removed), tuple(notices)
 
 
-def _opened(session: KeystoreSession, path: Path) -> _Copy:
+def _all_opened(session: KeystoreSession, paths: Iterable[Path]) -> tuple[list[_Copy], list[Notice]]:
+    """Return the copies that open, and a warning for each other one: it stays, and takes the place of none."""
+    opened: list[_Copy] = []
+    notices: list[Notice] = []
+    for path in paths:
+        try:
+            opened.append(_opened(session, path))
+        except TikTrueKeysError as error:
+            notices.append(_not_removed(path, error))
+    return opened, notices
+
+
+def _not_removed(path: Path, error: TikTrueKeysError) -> Notice:
+    return Notice("backup-not-removed", f"{shown(path)} was not removed: {error.message}")
+
+
+def _opened(session: KeystoreSession, path: Path, *, whole: bool = False) -> _Copy:
     with opened_backup(path, session.way_in()) as copy:
         copy.ignore_mark()
+        if whole:
+            copy.verify_whole()
         with copy.read() as view:
             return _Copy(path, view.audit.size, view.audit.head())
 
