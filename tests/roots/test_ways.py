@@ -14,6 +14,7 @@ from tests.roots.devices import PIN, softhsm
 from tests.roots.test_transit import BLOB, SECRET, errors, good
 from tests.roots.transit_server import server
 from tiktrue_keys.core.derivation import host_secret_id
+from tiktrue_keys.core.keystore.device_secrets import KNOWN_WAYS
 from tiktrue_keys.errors import UnavailableError, UsageError, WrongMachineError
 from tiktrue_keys.roots.ways import WAYS, EnabledRoots
 
@@ -47,6 +48,10 @@ def test_a_way_that_is_not_enabled_and_one_that_does_not_exist_have_their_own_wo
     with pytest.raises(UnavailableError, match="no way of sealing named 'fido2'"):
         devices.unseal("fido2", BLOB)
     assert not devices.is_enabled("transit")
+
+
+def test_the_core_knows_the_names_of_all_ways() -> None:
+    assert frozenset(WAYS) == KNOWN_WAYS
 
 
 @pytest.mark.parametrize(

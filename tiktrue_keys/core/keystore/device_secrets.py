@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tiktrue_keys.core.secret import SecretBuffer
-from tiktrue_keys.errors import UnavailableError
+from tiktrue_keys.errors import IntegrityError, UnavailableError
+
+KNOWN_WAYS = frozenset(("tpm2", "pkcs11", "transit"))
+"""The ways of sealing that this version has, whether or not they are enabled."""
 
 
 class DeviceSecrets(Protocol):
@@ -92,6 +95,14 @@ def must_know(way: str, enabled: Container[str], known: Container[str]) -> None:
         raise UnavailableError(f"this program has no way of sealing named '{way}'", "upgrade tiktrue-keys")
     if way not in enabled:
         raise not_enabled(way)
+
+
+def must_be_known(way: str) -> None:
+    """Raise IntegrityError for the type of a slot, not authenticated yet, that this version does not have."""
+    if way not in KNOWN_WAYS:
+        raise IntegrityError(
+            f"the keystore has a slot of the unknown type '{way}'", "upgrade this program if a newer one wrote it"
+        )
 
 
 def not_enabled(way: str) -> UnavailableError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiktrue_keys.core.keystore.device_secrets import DeviceSecret, DeviceSecrets
+from tiktrue_keys.core.keystore.device_secrets import DeviceSecret, DeviceSecrets, must_be_known
 from tiktrue_keys.core.keystore.document import Document
 from tiktrue_keys.core.keystore.paths import KeystorePaths
 from tiktrue_keys.core.keystore.secret_place import HostSecret, find_secret
@@ -24,10 +24,12 @@ MachineSecret = HostSecret | DeviceSecret
 def read_secret(place: KeystorePaths, devices: DeviceSecrets, document: Document, way: str) -> MachineSecret:
     """Return the secret of a way. The header need not be authenticated.
 
-    Raises what find_secret raises for the host secret, and what a device raises for another way.
+    Raises what find_secret raises for the host secret, what a device raises for another way, and
+    IntegrityError for a way that this version does not have.
     """
     if way == MACHINE:
         return find_secret(place, document)
+    must_be_known(way)
     blob = slots_of(document, way)[0].blob
     return DeviceSecret(devices.unseal(way, blob), way, blob)
 
