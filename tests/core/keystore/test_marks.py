@@ -161,6 +161,19 @@ def test_keystore_and_host_secret_move_to_another_disk(made: Desk) -> None:
         assert manager.mark_paths() == (new.mark,)
 
 
+def test_a_move_leaves_no_mark_behind_that_an_older_copy_would_reach(made: Desk, moved: Path, tmp_path: Path) -> None:
+    shutil.copy(made.file, tmp_path / "older.db")
+    left = made.mark
+    with made.manager(host_secret_file=moved) as manager:
+        manager.rebind(LICENSE)
+        manager.rotate(["m"], license_key=LICENSE)
+    assert not left.exists()
+    shutil.copy(tmp_path / "older.db", made.file)
+    for options in ({}, {"host_secret_file": moved}):
+        with made.manager(**options) as manager:
+            assert isinstance(error_of(lambda manager=manager: manager.find("m")), IntegrityError)  # type: ignore[misc]
+
+
 def test_a_folder_that_is_given_has_the_first_mark_and_rebind_records_it(made: Desk) -> None:
     folder = made.folder.parent / "marks"
     with made.manager(marks_dir=folder) as manager:

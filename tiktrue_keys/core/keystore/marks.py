@@ -8,6 +8,7 @@ error while another holds a mark: the next commit replaces it. high_water.py rea
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -128,6 +129,18 @@ class Marks:
             read_mark(path, root=self._keys.root.view, keystore_id=document.keystore_id)
         except (NotFoundError, IntegrityError):
             self.write_at(path, mark)
+
+    def leave(self, before: Document, after: Document) -> None:
+        """Remove the mark of a folder that `before` named and `after` does not: it would fall behind.
+
+        An older copy that names the folder would reach it. A file that is not the keystore's mark stays.
+        """
+        for path in self.paths(before):
+            if path in self.paths(after):
+                continue
+            with contextlib.suppress(OSError, TikTrueKeysError):
+                read_mark(path, root=self._keys.root.view, keystore_id=before.keystore_id)
+                path.unlink()
 
     def _read(self, document: Document) -> tuple[tuple[Mark, ...], TikTrueKeysError | None]:
         """Return the marks that count, and the error of the first file that is there and does not."""

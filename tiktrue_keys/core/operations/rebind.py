@@ -199,6 +199,7 @@ def _rebind(
         if prepared is not None:
             must_recognise(prepared, transaction.rows, session.root_keys)
         must_be_approved(transaction, _proposal(plan))
+        before = transaction.document
         moved = record_paths(session.keystore, transaction)
         detail = plan.detail()
         detail |= {"host_secret": [str(moved.host_secret)]} if moved.host_secret else {}
@@ -215,6 +216,8 @@ def _rebind(
             replacing=plan.replacing,
         )
         operation.remember(transaction, [["before", *each] for each in plan.before.to_json()])
+    if moved.marks:
+        session.keystore.marks.leave(before, session.keystore.document_now())
     return result
 
 
