@@ -13,6 +13,7 @@ TESTS = Path(__file__).parents[1]
 # One step of an operation fails, or is overtaken by another process, exactly there; no argument reaches the step.
 STEPS = {
     "core/containers/test_settlement.py": {"tiktrue_keys.core.containers.intents.apply_settlement"},
+    "core/keystore/test_leftovers.py": {"renewal.put_in_place"},
     "core/keystore/test_marks.py": {"Marks.write_at"},
     "core/operations/test_backup.py": {"KeystoreSession.exclusive"},
     "core/test_session.py": {"Operation.remember"},
