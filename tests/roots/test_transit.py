@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import itertools
 import json
+import socket
 import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +130,42 @@ def test_a_server_that_is_gone_is_unavailable() -> None:
     with server(good) as (url, _):
         pass
     assert "does not answer (Connection refused)" in refusal(url).message
+
+
+@contextmanager
+def sender(*pieces: bytes, pause: float) -> Iterator[str]:
+    """Yield the address of a server that sends the pieces, the last one again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError), listening.accept()[0] as peer:
+                for piece in itertools.chain(pieces, itertools.repeat(pieces[-1])):
+                    peer.sendall(piece)
+                    time.sleep(pause)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "pause", "words"),
+    [
+        ((b"HTTP/1.1 100 Continue\r\n\r\n",), 0.05, "took longer than 0.3 s"),
+        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 400,), 0, "sent more than"),
+        ((b"HTTP/1.1 200 OK\r\nX: ", b"x"), 0.05, "took longer than 0.3 s"),
+        ((b"HTTP/1.1 200 OK\r\n\r\n", b" "), 0.05, "took longer than 0.3 s"),
+    ],
+)
+def test_a_server_that_never_ends_is_left(
+    monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], pause: float, words: str
+) -> None:
+    monkeypatch.setattr(transit_http, "SECONDS", 10 if not pause else 0.3)
+    with sender(*pieces, pause=pause) as url:
+        error = refusal(url)
+    assert (type(error), words in error.message) == (UnavailableError, True), error.message
 
 
 def test_only_the_authority_that_was_named_is_believed(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ Come here for what reaches the network. It follows no redirect and uses no proxy
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import socket
 import ssl
 import time
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ from tiktrue_keys.errors import InsecureError, UnavailableError, UsageError
 from tiktrue_keys.roots.trust import must_be_ours
 
 SECONDS = 10.0
+"""From the lookup of the name to the last byte of the answer."""
 MAX_ANSWER = 64 * 1024
+_MAX_RECEIVED = 4 * MAX_ANSWER  # with headers, and the answers 1xx that come before the last one
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -54,15 +58,20 @@ class Server:
 
     def _request(self, method: str, path: str, body: bytes | None, token: str) -> Answer:
         headers = {"X-Vault-Token": token, "X-Vault-Request": "true", "Content-Type": "application/json"}
-        connection = self._connection()
+        context = self._context()
         until = time.monotonic() + SECONDS
+        connection = self._connection()
         try:
+            connection.sock = self._connected(context, until)
             connection.request(method, path, body, headers)
-            with connection.getresponse() as response:
-                data = _read(response, until)
+            with _answered(connection.sock, method, until) as response:
+                data = _read(response)
         except ssl.SSLCertVerificationError as error:
             words = f"transit: the certificate of {self.host} is not valid ({error.verify_message})"
             raise UnavailableError(words, remedy="transit-ca") from error
+        except TimeoutError as error:
+            words = f"transit: the server {self.host}:{self.port} took longer than {SECONDS:g} s"
+            raise UnavailableError(words, remedy="transit-gone") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             words = f"transit: the server {self.host}:{self.port} does not answer ({reason})"
@@ -72,14 +81,80 @@ class Server:
         return Answer(response.status, _object(data, response.status))
 
     def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
+        return kind(self.host, self.port)
+
+    def _context(self) -> ssl.SSLContext | None:
         if not self.secure:
-            return http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
+            return None
         authority = str(must_be_ours(self.ca, "transit: the CA file")) if self.ca else None
         try:
-            context = ssl.create_default_context(cafile=authority)
+            return ssl.create_default_context(cafile=authority)
         except (ssl.SSLError, OSError) as error:
             raise UsageError(f"transit: {self.ca} holds no certificate", "name a file in PEM form") from error
-        return http.client.HTTPSConnection(self.host, self.port, timeout=SECONDS, context=context)
+
+    def _connected(self, context: ssl.SSLContext | None, until: float) -> socket.socket:
+        """Return a connection to the first address of the server that answers, with TLS if there is a context."""
+        failure = OSError("it has no address")
+        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            try:
+                plain = socket.create_connection((str(address[0]), self.port), _left(until))
+            except OSError as error:
+                failure = error
+                continue
+            try:
+                plain.settimeout(_left(until))
+                sock = context.wrap_socket(plain, server_hostname=self.host) if context else plain
+                sock.settimeout(_left(until))
+            except BaseException:
+                plain.close()
+                raise
+            return sock
+        raise failure
+
+
+def _answered(sock: socket.socket, method: str, until: float) -> http.client.HTTPResponse:
+    """Return the response on a socket once its headers are here."""
+    response = http.client.HTTPResponse(sock, method=method)
+    response.fp.close()
+    response.fp = io.BufferedReader(_Bounded(sock, until))
+    try:
+        response.begin()
+    except BaseException:
+        response.fp.close()
+        raise
+    return response
+
+
+class _Bounded(io.RawIOBase):
+    """What is received on a socket until an instant, and no more than _MAX_RECEIVED bytes of it."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock, self._until, self._received = sock, until, 0
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_left(self._until))
+        count = self._raw.readinto(buffer) or 0
+        self._received += count
+        if self._received > _MAX_RECEIVED:
+            raise UnavailableError(f"transit: the server sent more than {_MAX_RECEIVED} bytes")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _left(until: float) -> float:
+    """Return the seconds that are left. Raises TimeoutError when none are."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def server_of(url: str, ca: str) -> Server:
@@ -97,15 +172,13 @@ def server_of(url: str, ca: str) -> Server:
     return Server(parts.scheme == "https", host, port or 8200, ca)
 
 
-def _read(response: http.client.HTTPResponse, until: float) -> bytes:
-    """Return the body. Raises UnavailableError when it is too long or takes too long."""
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Return the body. Raises UnavailableError when it is too long."""
     data = b""
     while piece := response.read1(8192):
         data += piece
         if len(data) > MAX_ANSWER:
             raise UnavailableError(f"transit: the server's answer is longer than {MAX_ANSWER} bytes")
-        if time.monotonic() > until:
-            raise UnavailableError(f"transit: the server's answer took longer than {SECONDS:.0f} s")
     return data
 
 
