@@ -11,7 +11,7 @@ from tests.project.imports import PACKAGE, imports, modules
 # have a rung, the module's own counts. What stands on one line may import one another.
 RUNGS: Mapping[str, tuple[str, ...]] = {
     "core": (
-        "canonical csv_line forks instants names notices secret system_errors",
+        "canonical csv_line forks instants names notices secret system_errors trusted_path",
         "derivation durable file_identity folder_removal members node_ids outputs sealing",
         "machine",
         "fingerprint replacement",

@@ -182,6 +182,10 @@ def test_only_the_authority_that_was_named_is_believed(tmp_path: Path) -> None:
         mine.key.write_text("no certificate")
         with pytest.raises(UsageError, match="holds no certificate"):
             way(url, {"ca": str(mine.key)}).unseal(BLOB)
+        tmp_path.chmod(0o777)
+        with pytest.raises(InsecureError, match=f"{tmp_path} can be written by others"):
+            way(url, {"ca": str(mine.certificate)}).unseal(BLOB)
+        tmp_path.chmod(0o700)
         mine.certificate.chmod(0o666)
         with pytest.raises(InsecureError, match="can be written by others"):
             way(url, {"ca": str(mine.certificate)}).unseal(BLOB)

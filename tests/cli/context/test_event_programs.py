@@ -146,10 +146,12 @@ def test_a_program_that_others_can_write_is_not_run(manager: KeyManager, hooks: 
     command = hooks.hook()
     path = Path(command[0])
     path.chmod(0o720)
-    assert told(manager, command) == [f"not run, because others can write {path}"]
+    assert told(manager, command) == [f"not run, because {path} can be written by others: chmod go-w '{path}'"]
     path.chmod(0o700)
     hooks.folder.chmod(0o777)
-    assert told(manager, command) == [f"not run, because others can write {hooks.folder}"]
+    assert told(manager, command) == [
+        f"not run, because {hooks.folder} can be written by others: chmod go-w '{hooks.folder}'"
+    ]
     hooks.folder.chmod(0o700)
     link = hooks.folder / "link"
     link.symlink_to("/tmp/of-another-user")
@@ -160,7 +162,18 @@ def test_a_program_that_others_can_write_is_not_run(manager: KeyManager, hooks: 
     path.chmod(0o700)
     if os.geteuid() == 0:
         os.chown(path, 65534, 65534)
-        assert told(manager, command) == [f"not run, because others can write {path}"]
+        assert told(manager, command) == [
+            f"not run, because {path} belongs to another user (uid 65534): chown -h root '{path}'"
+        ]
+        evil = hooks.folder / "evil"
+        evil.mkdir()
+        (evil / "middle").symlink_to("/bin/true")
+        first = hooks.folder / "first"
+        first.symlink_to(evil / "middle")
+        os.chown(evil, 65534, -1)
+        assert told(manager, (str(first),)) == [
+            f"not run, because {evil} belongs to another user (uid 65534): chown -h root '{evil}'"
+        ]
         os.chown(path, 0, 0)
     assert hooks.got() == []
     assert told(manager, command) == []

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from tiktrue_keys.core import trusted_path
 from tiktrue_keys.core.audit.keystore_event import KeystoreEvent, cloud_event, merged_event
 from tiktrue_keys.core.instants import DAY, Instant
 from tiktrue_keys.core.keystore.cursors import Cursor, Cursors, held_cursors
@@ -78,7 +79,7 @@ def _tell(manager: KeyManager, cursors: Cursors, command: Command, end: float, m
             _run(command, json.dumps([cloud_event(event, keystore_id) for event in events]).encode(), end)
         except TikTrueKeysError as error:
             since = now if cursor.failed_since is None else cursor.failed_since
-            after = replace(cursor, failed_since=since, reason=error.message[:200], lost=lost)
+            after = replace(cursor, failed_since=since, reason=error.message[:500], lost=lost)
     if after != cursors.get(_name(command)):
         cursors.put(_name(command), after)
     return after.reason
@@ -103,7 +104,7 @@ def _run(command: Command, data: bytes, end: float) -> None:
 
     Raises InsecureError for one that others can write, UnavailableError for one that fails, hangs or cannot be run.
     """
-    must_be_trusted(Path(command[0]))
+    _must_be_a_trusted_file(Path(command[0]))
     left = end - time.monotonic()
     if left < _LEAST:
         raise UnavailableError("no time was left for it after the other programs")
@@ -141,21 +142,19 @@ def _end(running: subprocess.Popen[bytes]) -> None:
         running.wait()
 
 
-def must_be_trusted(program: Path) -> None:
-    """Return for a program that only root and this user can have written, in folders of the same kind.
+def _must_be_a_trusted_file(program: Path) -> None:
+    """Return for a program that only root and this user can have written, and the folders on the way to it.
 
     Raises InsecureError for another one, UnavailableError for one that is not there.
     """
-    for place in (program, *program.parents, program.resolve(), *program.resolve().parents):
-        try:
-            status = os.stat(place)
-        except OSError as error:
-            raise UnavailableError(f"it is not there: {(error.strerror or '').lower()}") from None
-        # In a sticky folder, as /tmp, others cannot replace what is ours.
-        is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
-        if status.st_uid not in (0, os.geteuid()) or is_open:
-            raise InsecureError(f"not run, because others can write {shown(place)}")
-    if not stat.S_ISREG(os.stat(program).st_mode):
+    try:
+        real = trusted_path.must_be_trusted(program)
+        mode = real.stat().st_mode
+    except OSError as error:
+        raise UnavailableError(f"it is not there: {(error.strerror or '').lower()}") from None
+    except InsecureError as error:
+        raise InsecureError(f"not run, because {error.message}: {error.hint}") from None
+    if not stat.S_ISREG(mode):
         raise UnavailableError("it is not a file")
 
 
