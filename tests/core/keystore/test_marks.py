@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.approvals.approvers import policy_of
 from tests.core.keystore.test_open import in_a_namespace
 from tests.keystores import LICENSE, OTHER_LICENSE, Desk, error_of, events
 from tests.machines import skip_reason
@@ -20,6 +21,7 @@ from tiktrue_keys.errors import (
     InsecureError,
     IntegrityError,
     NotFoundError,
+    RefusedError,
     UsageError,
     WrongLicenseError,
 )
@@ -110,6 +112,7 @@ def test_a_checkpoint_kept_elsewhere_brings_one_back_without_a_license(desk: Des
     with desk.manager() as manager:
         manager.generate("m", license_key=license_key, no_license=license_key is None)
         note = manager.audit_checkpoint().encode()
+        oldest = desk.file.read_bytes()
         manager.revoke(["m"], reason="later")
         newer = manager.audit_checkpoint().encode()
     older = desk.file.read_bytes()
@@ -122,15 +125,34 @@ def test_a_checkpoint_kept_elsewhere_brings_one_back_without_a_license(desk: Des
         assert manager.rebind(against=note, dry_run=True).changed is False
         assert isinstance(error_of(manager.audit_size), IntegrityError)
         done = manager.rebind(against=note)
+        assert [each.code for each in done.warnings] == ["new-epoch"]
+        assert "does not prove" in done.warnings[0].message
+        assert manager.document().epoch > 1
+        assert manager.audit_verify() == manager.audit_size()
         assert (done.replaced_mark, done.changed, events(manager)[-1]) == (True, True, ("rebind", "ok"))
-        assert manager.rebind(against=newer).changed is False
+        assert isinstance(error_of(lambda: manager.rebind(against=newer)), IntegrityError)  # of the former epoch
+        manager.generate("n", license_key=license_key, no_license=license_key is None)
         newest = manager.audit_checkpoint().encode()
-    desk.file.write_bytes(older)
+    for file, checkpoint, remedy in ((oldest, newer, "rolled-back"), (older, newest, "")):
+        desk.file.write_bytes(file)
+        for mark in desk.secret.parent.glob("*.mark"):
+            mark.unlink()
+        with desk.manager() as manager:
+            error = error_of(lambda manager=manager, note=checkpoint: manager.rebind(against=note))  # type: ignore[misc]
+        assert isinstance(error, IntegrityError)
+        assert error.remedy == remedy
+
+
+def test_a_checkpoint_is_no_way_around_the_policy(desk: Desk) -> None:
+    with desk.manager() as manager:
+        manager.generate("m", license_key=LICENSE)
+        policy_of(manager.session, binding=1)
+        note = manager.audit_checkpoint().encode()
     desk.mark.unlink()
     with desk.manager() as manager:
-        error = error_of(lambda: manager.rebind(against=newest))
-    assert isinstance(error, IntegrityError)
-    assert error.remedy == "rolled-back"
+        error = error_of(lambda: manager.rebind(against=note))
+        assert isinstance(error, RefusedError)
+        assert not list(desk.secret.parent.glob("*.mark"))
 
 
 def test_a_lost_mark_is_no_way_around_another_that_is_there(made: Desk, moved: Path) -> None:

@@ -172,7 +172,7 @@ def restoring(
                 known = keystore.mark_or_none()
                 with blamed_on_backup(source):
                     keystore.verify_whole()
-                epoch = _next_epoch(keystore.document_now(), known, last_epoch, instant_of(clock()))
+                epoch = next_epoch(keystore.document_now(), known, last_epoch, instant_of(clock()))
                 kept = _kept_name(place.folder) if _is_something(current) else None
                 with keystore.new_epoch(
                     epoch, read_clock, actor=actor, operation_id=operation_id, accept_clock=accept_clock
@@ -185,7 +185,7 @@ def restoring(
                         record_paths(keystore, transaction)
                     note_volatile(transaction, place)
                     copied_size = transaction.audit.size
-                    _record(transaction, epoch, known, event)
+                    record_epoch(transaction, epoch, known, event)
                     leaves_another = known is not None and kept is None and not rehearsal
                     policy = known.policy if known is not None else ""
                     yield (
@@ -235,7 +235,7 @@ def _copy_pages(original: sqlite3.Connection, target: sqlite3.Connection, copy: 
         raise UnavailableError(f"{shown(copy)} cannot be written", "check the disk") from error
 
 
-def _next_epoch(document: Document, known: Mark | None, last: int, now: Instant) -> int:
+def next_epoch(document: Document, known: Mark | None, last: int, now: Instant) -> int:
     """Return an epoch higher than every earlier one.
 
     Without a mark this machine does not know the earlier ones. The minutes since the keystore was created are then
@@ -248,10 +248,11 @@ def _next_epoch(document: Document, known: Mark | None, last: int, now: Instant)
     return epoch
 
 
-def _record(transaction: Transaction, epoch: int, known: Mark | None, event: str) -> None:
+def record_epoch(transaction: Transaction, epoch: int, known: Mark | None, event: str, **more: object) -> None:
+    """Record in the transaction that opens an epoch which mark was known before it."""
     last = {"epoch": known.epoch, "size": known.size, "head": known.head.hex()} if known else None
     transaction.rows.put(RecordKind.EPOCH, str(epoch), {"epoch": epoch, "last_known": last, "at": transaction.now})
-    transaction.record(event, detail={"new_epoch": epoch, "last_known": last})
+    transaction.record(event, detail={"new_epoch": epoch, "last_known": last, **more})
 
 
 def _is_something(path: Path) -> bool:

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tiktrue_keys.core.approvals.policy import BINDING as APPROVAL
+from tiktrue_keys.core.approvals.policy import get_policy
 from tiktrue_keys.core.approvals.proposals import Proposal, must_be_approved
 from tiktrue_keys.core.canonical import record_json
 from tiktrue_keys.core.fingerprint import Anchor, Binding, DriftReport, choose_anchors, drift, opens, without_kinds
 from tiktrue_keys.core.keys.licenses import License, must_recognise
+from tiktrue_keys.core.keystore.backup import next_epoch, record_epoch
 from tiktrue_keys.core.keystore.bind import (
     BINDING,
     NOT_MOVED,
@@ -31,6 +33,7 @@ from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.core.keystore.slots import must_fit
 from tiktrue_keys.core.keystore.transaction import Snapshot
 from tiktrue_keys.core.machine import FactKind, MachineFacts
+from tiktrue_keys.core.notices import Notice
 from tiktrue_keys.core.once import FirstRun, Operation, once
 from tiktrue_keys.core.operations.results import OperationResult
 from tiktrue_keys.core.operations.verify import extended_checkpoint
@@ -100,12 +103,14 @@ def rebind(
     process with root rights.
 
     `against`, a signed checkpoint that was kept elsewhere, needs no license: it replaces the lost mark of a keystore
-    whose log extends the checkpoint, and changes nothing else.
+    whose log extends the checkpoint, and begins a new epoch, as a restore does: the checkpoint does not prove that no
+    later record was lost.
 
     Raises UsageError without the license or for a fact that is not in the binding, WrongLicenseError for an unknown
     license, RefusedError where this machine would not open the keystore any more, or a new fact does not name one
     machine, IntegrityError for a lost mark with neither license nor checkpoint, and for a log that does not extend the
-    checkpoint.
+    checkpoint. RefusedError for a checkpoint where the policy wants approvals for the binding: without a mark none
+    can be given.
     """
     if drop and replace:
         raise UsageError("facts are dropped or replaced, not both at once", "run it twice")
@@ -222,15 +227,31 @@ def _rebind(
 
 
 def _replace_mark(session: KeystoreSession, against: bytes, dry_run: bool, operation: Operation) -> Rebound:
-    with session.read() as (view, _):
-        binding = read_binding(view.rows)
-        older = extended_checkpoint(view, against)
-        is_lost = session.keystore.has_lost_marks(view.document)
-    if is_lost and not dry_run:
-        with operation.write() as transaction:
+    notices: list[Notice] = []
+    with session.exclusive() as keystore:
+        with session.read() as (view, now):
+            binding, document, size = read_binding(view.rows), view.document, view.audit.size
+            older = extended_checkpoint(view, against)
+            is_lost = keystore.has_lost_marks(document)
+            if is_lost and get_policy(view.rows).needed((APPROVAL,)):
+                words = "the policy wants approvals for the binding, and none can be given without a mark"
+                raise RefusedError(words, "restore the newest backup", remedy="rolled-back")
+        if is_lost and not dry_run:
+            epoch = next_epoch(document, None, 0, now)
             detail = {"mark": ["replaced"], "against": {"size": older.size, "root": older.root.hex()}}
-            transaction.record(OPERATION, detail=detail)
-            operation.remember(transaction, [["before", *each] for each in binding.to_json()])
+            with (
+                keystore.new_epoch(
+                    epoch, session.read_clock, actor=session.actor, operation_id=operation.id, accept_clock=False
+                ) as transaction,
+                operation.within(transaction),
+            ):
+                record_epoch(transaction, epoch, None, OPERATION, **detail)
+                operation.remember(transaction, [["before", *each] for each in binding.to_json()])
+            keystore.write_mark_of_epoch()
+            words = (
+                f"epoch {epoch} has begun; nodes must accept it. The checkpoint covers {older.size} of {size} records"
+            )
+            notices.append(Notice("new-epoch", f"{words}: it does not prove that none was lost after them"))
     return Rebound(
         operation_id=operation.id,
         changed=is_lost and not dry_run,
@@ -239,6 +260,7 @@ def _replace_mark(session: KeystoreSession, against: bytes, dry_run: bool, opera
         drift=drift(binding, session.facts()),
         replaced_mark=is_lost,
         dry_run=dry_run,
+        warnings=tuple(notices),
     )
 
 

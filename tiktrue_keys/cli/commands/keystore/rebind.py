@@ -59,7 +59,9 @@ def command(
 
     It also records where host secret and marks are now, after they were moved and named by --host-secret, --marks or
     the environment. Where every high-water mark of the keystore is lost, it writes a new one: with the license, or
-    without one --against a checkpoint that was kept elsewhere.
+    without one --against a checkpoint that was kept elsewhere. The checkpoint proves only that the log extends it, not
+    that no later record was lost: use the newest one. A new epoch begins, which nodes must accept, as after a restore.
+    Where the policy requires approvals for the binding, restore a backup instead.
 
     Before a planned repair --drop leaves a fact out, so that the keystore opens with the new part; the next rebind
     takes the new one in. It asks where no fact may change any more afterwards. If the number of the new part is known,
