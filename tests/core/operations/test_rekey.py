@@ -261,6 +261,29 @@ class TestWhatNothingOldOpens:
 
         assert isinstance(error, IntegrityError)
 
+    def test_nor_with_the_marks_from_before_beside_a_newer_one_elsewhere(self, manager: KeyManager, desk: Desk) -> None:
+        manager.close()
+        marks = desk.folder.parent / "marks"
+        marks.mkdir(mode=0o700)
+        keystore, mark, old = desk.file.read_bytes(), desk.mark, desk.mark.read_bytes()
+        with desk.manager(marks_dir=marks) as renewed:
+            renewed.rekey()
+        newer = (marks / mark.name).read_bytes()
+        (left,) = mark.parent.glob("*.renewed")
+        left.unlink()
+        desk.file.write_bytes(keystore)
+        mark.write_bytes(old)
+
+        with desk.manager(marks_dir=marks) as before:
+            errors = [
+                error_of(before.audit_size),
+                error_of(lambda: before.rotate("mistral")),
+                error_of(lambda: before.rebind(LICENSE)),
+            ]
+
+        assert [getattr(error, "remedy", "") for error in errors] == ["rolled-back"] * 3
+        assert (marks / mark.name).read_bytes() == newer
+
     def test_the_host_secret_of_a_second_rekey_is_another_file(self, manager: KeyManager, desk: Desk) -> None:
         first, second = manager.rekey().host_secret, manager.rekey().host_secret
         assert first is not None

@@ -24,6 +24,9 @@ from tiktrue_keys.core.keystore.rows import Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
 from tiktrue_keys.errors import IntegrityError, NotFoundError
 
+UNKNOWN = "unknown"
+"""The policy of the mark that a rekey leaves: there was one, and under the new root it may have changed since."""
+
 POLICY = "policy"
 """The name of the record of the approval policy."""
 
@@ -59,6 +62,13 @@ def mark_path(folder: Path, keystore_id: bytes) -> Path:
 def pending_path(path: Path) -> Path:
     """Return where the mark of a rekey lies until the keystore has changed over to its new root secret."""
     return path.with_name(path.name + ".new")
+
+
+def renewed_path(folder: Path, root: memoryview, keystore_id: bytes) -> Path:
+    """Return the path of the mark that a rekey leaves under the root that it ended: copies from before read it."""
+    with derivation.subkey(root, derivation.HIGH_WATER) as key:
+        name = hmac.digest(key.view, b"renewed", hashlib.sha256)[:8]
+    return folder / f"{keystore_id.hex()}-{name.hex()}.renewed"
 
 
 def write_mark(path: Path, mark: Mark, *, root: memoryview, keystore_id: bytes) -> None:

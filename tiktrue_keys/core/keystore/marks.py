@@ -3,18 +3,20 @@
 Come here for where a mark is looked for. A keystore has a mark in the folder that is given now, in the one that its
 header records, and beside the host secret in use, so that any of them may be lost or moved. A mark counts if H
 authenticates it; the keystore has to reach every one that counts. A missing or foreign file in one folder is not an
-error while another holds a mark: the next commit replaces it. high_water.py reads and writes one file.
+error while another holds a mark: the next commit replaces it. Marks of a later root do not authenticate under H, and
+so a rekey leaves one more mark under the old H, which no commit replaces. high_water.py reads and writes one file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.document import Document
-from tiktrue_keys.core.keystore.high_water import Mark, mark_path, pending_path, read_mark, write_mark
+from tiktrue_keys.core.keystore.high_water import Mark, mark_path, pending_path, read_mark, renewed_path, write_mark
 from tiktrue_keys.core.keystore.permissions import must_lie_outside, must_not_be_writable_by_others
 from tiktrue_keys.core.keystore.rows import RootKeys
 from tiktrue_keys.errors import Advice, IntegrityError, NotFoundError, TikTrueKeysError
@@ -65,6 +67,9 @@ class Marks:
     def read(self, document: Document) -> tuple[Mark, ...]:
         """Return every mark that counts. Raises IntegrityError when there is none, else what hides the first file."""
         found, trouble = self._read(document)
+        renewed = self._renewed(document)
+        if any(mark.epoch > document.epoch for mark in renewed):
+            return (*found, *renewed)
         if not found:
             raise _advised(trouble) if trouble else self.gone(document)
         return found
@@ -84,7 +89,17 @@ class Marks:
         found, trouble = self._read(document)
         if not found and trouble is not None and self.beside is not None and not isinstance(trouble, IntegrityError):
             raise trouble
-        return max(found, default=None)
+        return max((*found, *self._renewed(document)), default=None)
+
+    def has_any(self, document: Document) -> bool:
+        """Return whether a mark counts that a commit replaces. Raises as newest."""
+        return self.newest(document) is not None and bool(self._read(document)[0])
+
+    def end_root(self, documents: Sequence[Document], mark: Mark) -> None:
+        """Leave `mark` for copies from before a rekey in every folder of marks that can be written."""
+        for path in dict.fromkeys(self._renewed_path(path) for each in documents for path in self.paths(each)):
+            with contextlib.suppress(TikTrueKeysError):
+                self.write_at(path, mark)
 
     def heartbeat(self, document: Document) -> Instant | None:
         """Return the latest heartbeat; the files are read only after one of them was replaced.
@@ -129,6 +144,17 @@ class Marks:
             read_mark(path, root=self._keys.root.view, keystore_id=document.keystore_id)
         except (NotFoundError, IntegrityError):
             self.write_at(path, mark)
+
+    def _renewed_path(self, path: Path) -> Path:
+        return renewed_path(path.parent, self._keys.root.view, self._keys.keystore_id)
+
+    def _renewed(self, document: Document) -> tuple[Mark, ...]:
+        """Return the marks that a rekey of this root has left."""
+        found: list[Mark] = []
+        for path in map(self._renewed_path, self.paths(document)):
+            with contextlib.suppress(TikTrueKeysError):
+                found.append(read_mark(path, root=self._keys.root.view, keystore_id=document.keystore_id))
+        return tuple(found)
 
     def leave(self, before: Document, after: Document) -> None:
         """Remove the mark of a folder that `before` named and `after` does not: it would fall behind.

@@ -28,7 +28,7 @@ from tiktrue_keys.core.keystore.device_secrets import DeviceSecrets
 from tiktrue_keys.core.keystore.document import MAX_FORMER, Document
 from tiktrue_keys.core.keystore.former import FormerKeys, seal_former
 from tiktrue_keys.core.keystore.former_ways import named_way
-from tiktrue_keys.core.keystore.high_water import first_mark, policy_digest
+from tiktrue_keys.core.keystore.high_water import UNKNOWN, first_mark, policy_digest
 from tiktrue_keys.core.keystore.leftovers import REKEYING, begin_renewal, end_renewal
 from tiktrue_keys.core.keystore.machine_secrets import MachineSecret
 from tiktrue_keys.core.keystore.permissions import (
@@ -159,6 +159,8 @@ def renewing(
         first = replace(first_mark(document.epoch), heartbeat=view.heartbeat, policy=policy_digest(view.rows))
         after.marks.write(document, first, pending=True)
         put_in_place(after.path, keystore.path, None)
+        left = replace(first, policy=UNKNOWN if first.policy else "")
+        keystore.marks.end_root((view.document, document), left)
         after.write_mark_of_epoch()
 
 

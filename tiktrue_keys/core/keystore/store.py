@@ -253,7 +253,7 @@ class Keystore:
         """Write a mark at the beginning of the epoch if there is none: a keystore without one does not open."""
         with self.read() as view:
             document = view.document
-        if self.mark_or_none() is None:
+        if not self.marks.has_any(document):
             self.marks.write(document, first_mark(document.epoch))
 
     def write_mark_of_epoch(self) -> None:
@@ -283,7 +283,7 @@ class Keystore:
 
     def has_lost_marks(self, document: Document) -> bool:
         """Return whether no mark of the keystore counts, which only a reader that accepts lost marks learns."""
-        return not document.rehearsal and self.marks.newest(document) is None
+        return not document.rehearsal and not self.marks.has_any(document)
 
     def use_secret(self, secret: HostSecret) -> None:
         """Use this host secret from now on, and the marks beside it."""
