@@ -89,8 +89,8 @@ def test_one_key_and_one_rotation_are_one_transaction_each_and_stretch_the_licen
         assert (calls[STRETCH], calls[PROCESS]) == (0, 0)
         assert calls[SYNC] <= 2
         assert calls[SEAL] <= 12
-    assert one.total() <= 2 * 2166
-    assert rotation.total() <= 2 * 2710
+    assert one.total() <= 2 * 2400
+    assert rotation.total() <= 2 * 3000
 
 
 def test_a_transaction_that_fails_writes_nothing(small: Desk) -> None:

@@ -110,6 +110,7 @@ class Names:
         ("escrow", r'(?<=escrow )\d+\b|(?<=escrow-)\d+(?=-share)|(?<="escrow": )\d+|(?<=escrow:    )\d+'),
         ("digest", r"\b[0-9a-f]{64}\b"),
         ("file", r"\b[0-9a-f]{32}\b"),
+        ("root", r"\b[0-9a-f]{16}(?=\.renewed\b)"),
         ("node", r"\b[a-z2-7]{32}\b"),
         ("operation", r"\b[0-9a-f]{24}\b"),
         ("base64", r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{43,}={0,2}"),

@@ -287,7 +287,7 @@ def test_an_edited_slot_chooses_nothing(bench: Bench, name: str) -> None:
     error = bench.error(box=box)
     assert error is not None
     assert (box.asked, "\x1b" in error.message, len(error.message) < 200) == ([], False, True)
-    expected = {"transit": "transit is not enabled", "fido2": "no way of sealing named 'fido2'"}
+    expected = {"transit": "transit is not enabled", "fido2": "a slot of the unknown type 'fido2'"}
     assert expected.get(name, "the keystore's header is malformed") in error.message
 
 

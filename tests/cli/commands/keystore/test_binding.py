@@ -128,8 +128,8 @@ def test_an_edited_slot_loads_no_module_and_sends_nothing(
         (program.keystore / "tiktrue-keys.toml").unlink()
         assert program.json("list", code=12)["error"]["message"] == "pkcs11 is not enabled on this machine"
         rename_slots(program, "fido2")
-        message = program.json("list", code=12)["error"]["message"]
-        assert message == "this program has no way of sealing named 'fido2'"
+        message = program.json("list", code=4)["error"]["message"]
+        assert message == "the keystore has a slot of the unknown type 'fido2'"
         assert (len(tokens), trace.exists()) == (asked, False)
         pytest.importorskip("pkcs11", reason="whether the module would leave its trace: python-pkcs11 is not installed")
         program.variables["TIKTRUE_PKCS11_MODULE"] = module  # enabled, it leaves its trace: the test would notice
