@@ -59,7 +59,7 @@ def test_a_binding_is_checked_from_what_was_read_before(small: Desk) -> None:
     key = manager.find("many-0001").key_id
     calls = warm(lambda: manager.validate_hardware_binding(key))
     assert (calls[OPEN], calls[SEAL], calls[SYNC], calls["open"], calls[PROCESS]) == (1, 0, 0, 0, 0)
-    assert calls.total() <= 2 * 266
+    assert calls.total() <= 2 * 132
 
 
 def test_a_batch_is_one_transaction_and_costs_the_same_for_each_key() -> None:
@@ -89,8 +89,8 @@ def test_one_key_and_one_rotation_are_one_transaction_each_and_stretch_the_licen
         assert (calls[STRETCH], calls[PROCESS]) == (0, 0)
         assert calls[SYNC] <= 2
         assert calls[SEAL] <= 12
-    assert one.total() <= 2 * 2400
-    assert rotation.total() <= 2 * 3000
+    assert one.total() <= 2 * 2166
+    assert rotation.total() <= 2 * 2710
 
 
 def test_a_transaction_that_fails_writes_nothing(small: Desk) -> None:

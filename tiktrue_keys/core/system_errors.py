@@ -69,4 +69,6 @@ def own_name(path: str | PathLike[str]) -> Path:
 def shown(path: str | PathLike[str]) -> str:
     """Return `path` for a message, with control characters and bytes that are not UTF-8 as backslash escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

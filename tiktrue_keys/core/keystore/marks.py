@@ -46,9 +46,8 @@ class Marks:
         """Return the paths of the marks, in the order in which they are written. A rehearsal has none."""
         if document.rehearsal:
             return ()
-        folders = (self.given, Path(document.marks_path), self.beside)
-        unique = dict.fromkeys(folder for folder in folders if folder is not None)
-        return tuple(mark_path(folder, document.keystore_id) for folder in unique)
+        unique = dict.fromkeys((self.given, Path(document.marks_path), self.beside))
+        return tuple([mark_path(folder, document.keystore_id) for folder in unique if folder is not None])
 
     def must_be_safe(self, document: Document, keystore: Path) -> None:
         """Raise InsecureError for a folder that others can write, or that was given and lies in the `keystore` folder.
@@ -107,7 +106,7 @@ class Marks:
         Marks that are gone keep the last one that was read: opening the keystore refuses them. Raises IntegrityError
         when there are files and none of them counts.
         """
-        versions = tuple(_version(path) for path in self.paths(document))
+        versions = tuple(map(_version, self.paths(document)))
         if versions != self._versions and any(versions):
             self._heartbeat = max((mark.heartbeat for mark in self.read(document) if mark.heartbeat), default=None)
             self._versions = versions
