@@ -168,7 +168,7 @@ def test_a_transit_server_and_each_reason_why_it_does_not_open(tmp_path: Path) -
         program.variables["TIKTRUE_TRANSIT_MOUNT"] = "other"
         assert message(program, 8) == "transit: key 'tiktrue-keys' at 'other' does not open what is in the slot"
         program.variables["TIKTRUE_TRANSIT_MOUNT"] = "missing"
-        assert message(program, 12) == "transit: there is no transit engine at 'missing'"
+        assert message(program, 12) == "transit: the server has no transit engine at 'missing'"
         del program.variables["TIKTRUE_TRANSIT_MOUNT"]
         give_token()
 

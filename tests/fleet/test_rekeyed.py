@@ -8,7 +8,7 @@ import pytest
 
 from tests.fleet.fleet import Fleet, fleet_in_memory
 from tests.keystores import LICENSE
-from tiktrue_keys.core.keys.lifecycle import Use
+from tiktrue_keys.core.keys.lifecycle import Status, Use
 from tiktrue_keys.fleet.epochs import accept_epoch
 from tiktrue_keys.fleet.status import fleet_status
 from tiktrue_keys.fleet.sync import distribute
@@ -38,6 +38,19 @@ def test_of_the_issuer(fleet: Fleet) -> None:
     assert fleet.secret(fleet.nodes["n1"], use=Use.ENCRYPT) == fleet.secret(fleet.admin, use=Use.ENCRYPT)
     (node,) = fleet_status(fleet.admin).nodes
     assert not node.is_behind
+
+
+def test_what_was_queued_before_it_goes_out_in_the_new_epoch(fleet: Fleet) -> None:
+    fleet.admin.revoke(["llama"], reason="leaked")
+    fleet.admin.rekey()
+
+    assert fleet.sync().changed
+    assert fleet.receive("n1").blocked
+    accept_epoch(fleet.nodes["n1"], "head-office", expect=fleet_status(fleet.admin).base.root.hex())
+    fleet.deliver()
+    (check,) = fleet.nodes["n1"].validate().checks
+    assert check.key.status is Status.REVOKED
+    assert not fleet.sync().changed
 
 
 def test_of_a_node(fleet: Fleet) -> None:

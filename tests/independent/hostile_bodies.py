@@ -1,4 +1,4 @@
-"""Hostile containers: each rule for body, record, footer and signature, and commands on a container that is no good."""
+"""Hostile containers: each rule for body, record, footer and signature, and commands on a malformed container."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def answers(body: bytes) -> Say:
         (errors(429, ""), UnavailableError, "the server is not ready"),
         (withdrawn, RefusedError, "policy does not let this machine use key 'tiktrue-keys'"),
         (errors(403, "permission denied"), RefusedError, "does not know the token, or it has expired"),
-        (errors(404, "no handler for route"), UnavailableError, "there is no transit engine at 'transit'"),
+        (errors(404, "no handler for route"), UnavailableError, "the server has no transit engine at 'transit'"),
         (errors(400, "encryption key not found"), WrongMachineError, "does not open what is in the slot"),
         (errors(400, "ciphertext or signature version is disallowed by policy (too old)"), RefusedError, "no longer"),
         (errors(500, "x"), UnavailableError, "status 500"),

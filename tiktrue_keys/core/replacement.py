@@ -50,7 +50,7 @@ def must_replace(binding: Binding, new: Anchor, *, virtual: bool) -> None:
     """
     name, old = new.kind.value, binding.value_of(new.kind)
     if old is None:
-        sealed = ", ".join(kind.value for kind in binding.kinds)
+        sealed = ", ".join(kind.value for kind in binding.kinds) or "no fact"
         raise UsageError(f"the keystore is not sealed to '{name}'", f"it is sealed to {sealed}")
     if old == new.value:
         raise UsageError(f"the keystore is sealed to this {name} already", "name the new part")

@@ -162,6 +162,7 @@ def _round(
 ) -> Synced:
     again, accepted = _resolved(manager, wanted.resend), _resolved(manager, wanted.accept_refusals)
     notices = renew_heartbeat(manager.session)
+    restarted = _restart(manager, operation)
     has_accepted = bool(accepted) and accept(operation, accepted)
     outage: UnavailableError | None = None
     try:
@@ -177,9 +178,10 @@ def _round(
     )
     if outage is None and sent.outage is None:
         _tidy(manager, transport)
+    queued = restarted or has_accepted or bool(again) or bool(promoted.keys) or renewed
     return Synced(
         operation_id=operation.id,
-        changed=has_accepted or collected.changed or bool(again) or bool(promoted.keys) or renewed or sent.changed,
+        changed=queued or collected.changed or sent.changed,
         warnings=(*collected.warnings, *promoted.warnings, *sent.warnings, *notices),
         collected=collected.acknowledged,
         envelopes=sent.envelopes,
@@ -245,6 +247,21 @@ def _resolved(manager: KeyManager, nodes: Sequence[str]) -> dict[str, str]:
         return {}
     with manager.session.read() as (view, _):
         return {peer.node_id: peer.name for peer in (peers.find_peer(view.rows, each, NODE) for each in nodes)}
+
+
+def _restart(manager: KeyManager, operation: Repeatable) -> bool:
+    """In a new epoch, queue again what nodes lack; return whether there was one.
+
+    What was queued before it vouches for a head that the new epoch does not begin with.
+    """
+    with manager.session.read() as (view, _):
+        if not outbox.is_behind_epoch(view):
+            return False
+    with operation.write() as transaction:
+        names = sorted(each.name for each in peers.all_progress(transaction.rows).values() if each.role == NODE)
+        transaction.record("resend", detail={"nodes": names[:_SHOWN], "count": len(names)})
+        outbox.restart_epoch(transaction)
+    return True
 
 
 def _send_everything_again(operation: Repeatable, nodes: Mapping[str, str]) -> None:

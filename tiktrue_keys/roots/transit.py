@@ -75,7 +75,9 @@ class Transit:
         if answer.status == 403:
             return self._forbidden(token)
         if answer.status == 404:
-            return UnavailableError(f"{NAME}: there is no transit engine at '{self.mount}'", remedy="transit-mount")
+            return UnavailableError(
+                f"{NAME}: the server has no transit engine at '{self.mount}'", remedy="transit-mount"
+            )
         if answer.status == 400 and "too old" in said:
             return RefusedError(f"{NAME}: the server no longer decrypts with this version of the key")
         if answer.status == 400:

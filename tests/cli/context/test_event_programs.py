@@ -63,7 +63,7 @@ def told(manager: KeyManager, *commands: tuple[str, ...], seconds: float = SHORT
 def test_each_program_gets_each_event_once_as_one_array(manager: KeyManager, hooks: Hooks) -> None:
     commands = (hooks.hook(), (*hooks.hook(name="other"), "an argument"))
     assert told(manager, *commands) == []
-    assert hooks.got() == []  # generating is no event
+    assert hooks.got() == []  # generating is not an event
     manager.rotate(["a", "b"])
     assert told(manager, *commands) == []
     manager.revoke([manager.find("b").key_id], reason="a reason")

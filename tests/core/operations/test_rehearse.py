@@ -112,7 +112,7 @@ def test_it_opens_only_in_its_folder(made: Desk, rehearsal: Path, tmp_path: Path
     with made.manager() as manager:
         error = error_of(lambda: manager.restore(rehearsal / "keystore.db"))
         assert isinstance(error, RefusedError)
-        assert error.remedy == "restore-the-backup"
+        assert error.remedy == "rehearse-again"
         assert manager.find("m").generation == 1
 
 

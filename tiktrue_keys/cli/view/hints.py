@@ -136,7 +136,7 @@ REMEDIES: Mapping[str, str] = {
     "mark-not-written": "do not repeat the command; the next change writes the mark once {folder} can be written,"
     " or in another folder: --marks DIR",
     "leave-rehearsal": "use the keystore itself: name another folder with --keystore DIR",
-    "restore-the-backup": "restore the backup that it was made from: tiktrue-keys restore FILE",
+    "rehearse-again": "use --keystore {folder}, or rehearse again: tiktrue-keys restore FILE --rehearsal DIR",
     "end-rehearsal": "delete it to end it: rm -r {folder}",
     "name-marks": "name another folder for the marks: --marks DIR",
     "rolled-back": "put the newer keystore back, or the newest backup as a new epoch: tiktrue-keys restore FILE",

@@ -28,7 +28,7 @@ from tiktrue_keys.core.dispatch.peers import (
 from tiktrue_keys.core.instants import Instant
 from tiktrue_keys.core.keystore.rows import Owner, Rows
 from tiktrue_keys.core.keystore.schema import RecordKind
-from tiktrue_keys.core.keystore.transaction import Transaction
+from tiktrue_keys.core.keystore.transaction import Snapshot, Transaction
 from tiktrue_keys.errors import RefusedError
 
 KEY = "key"
@@ -129,6 +129,12 @@ def _issued(progress: PeerProgress) -> PeerProgress:
     return replace(progress, issued=progress.issued + 1)
 
 
+def is_behind_epoch(view: Snapshot) -> bool:
+    """Return whether what is queued belongs to an epoch that a restore or a rekey has ended."""
+    counters = roster(view.rows)
+    return counters.count > 0 and counters.epoch != view.document.epoch
+
+
 def restart_epoch(transaction: Transaction) -> None:
     """After a restore, begin a stream for every node, and queue again what it had not acknowledged in the epoch before.
 
@@ -136,9 +142,9 @@ def restart_epoch(transaction: Transaction) -> None:
     not known before it follows the new epoch.
     """
     rows = transaction.rows
-    counters = roster(rows)
-    if counters.count == 0 or counters.epoch == transaction.document.epoch:
+    if not is_behind_epoch(transaction):
         return
+    counters = roster(rows)
     before = all_progress(rows)
     nodes = [node_id for node_id, each in before.items() if each.role == NODE]
     again = [

@@ -194,6 +194,10 @@ def _must_allow_encrypt(key: ManagedKey, status: Status) -> None:
             remedy="pending-key",
             about={"model": key.model_id},
         )
+    if key.successor is None:  # its issuer was removed
+        raise RefusedError(
+            words, "create a key of the model", key_id=key.key_id, remedy="generate-key", about={"model": key.model_id}
+        )
     raise RefusedError(words, f"its successor is {key.successor}", key_id=key.key_id)
 
 

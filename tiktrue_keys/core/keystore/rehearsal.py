@@ -60,6 +60,7 @@ def must_be_at_home(document: Document, folder: Path) -> None:
     if document.rehearsal and os.path.realpath(folder) != document.marks_path:
         raise RefusedError(
             f"this is a rehearsal, which opens only in {document.marks_path}",
-            "restore the backup that it was made from",
-            remedy="restore-the-backup",
+            "open it there, or rehearse the backup again",
+            remedy="rehearse-again",
+            about={"folder": document.marks_path},
         )

@@ -137,7 +137,9 @@ def _dropped(before: Binding, names: Sequence[str]) -> frozenset[FactKind]:
     sealed = {kind.value: kind for kind in before.kinds}
     for name in names:
         if name not in sealed:
-            raise UsageError(f"the keystore is not sealed to '{name}'", f"it is sealed to {', '.join(sealed)}")
+            raise UsageError(
+                f"the keystore is not sealed to '{name}'", f"it is sealed to {', '.join(sealed) or 'no fact'}"
+            )
     return frozenset(sealed[name] for name in names)
 
 

@@ -31,7 +31,7 @@ EXAMPLES = (
     ("Pin the issuer, on a node:", 'tiktrue-keys fleet add head-office.card --role issuer --expect "$NODE_ID"'),
 )
 EXIT_STATUS = {
-    5: "The card has another node id or another role; or there is no terminal, and no --expect, or no --role for an"
+    5: "The card has another node id or another role; or, without a terminal, --expect is missing, or --role for an"
     " issuer's card."
 }
 TAKES_APPROVAL = True
